@@ -1,0 +1,86 @@
+"""The faults a user can meet, each with its exit code, each printed as one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+DONE = 0
+BUG = 1
+INTERRUPTED = 130
+
+
+class LstmBenchError(Exception):
+    """An expected fault. Printed as one line: what, expected, received, how to mend it.
+
+    Args:
+      what: The thing at fault: a config path, a file, a kernel.
+      expected: What would have been right.
+      received: What was there instead.
+      remedy: What to do about it.
+    """
+
+    exit_code = BUG
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        expected: str | None = None,
+        received: object = None,
+        remedy: str | None = None,
+    ):
+        self.what = what
+        parts = [what]
+        if expected is not None:
+            parts.append(f"expected {expected}")
+        if received is not None:
+            parts.append(f"received {received!r}" if isinstance(received, str) else f"received {received}")
+        line = parts[0] + (": " + ", ".join(parts[1:]) if parts[1:] else "")
+        if remedy:
+            line += f". {remedy}"
+        super().__init__(" ".join(line.split()))
+
+
+class ConfigError(LstmBenchError):
+    """A configuration or command that cannot be meant: nothing was created."""
+
+    exit_code = 2
+
+
+class KernelError(ConfigError):
+    """A named kernel that cannot run here. Kernels never fall back."""
+
+
+class DataError(LstmBenchError):
+    """Data that is missing, corrupt, foreign or unfit."""
+
+    exit_code = 3
+
+
+class StorageError(LstmBenchError):
+    """A database, lock or folder that is busy, corrupt, full or unwritable."""
+
+    exit_code = 4
+
+
+class TooManyFailedError(LstmBenchError):
+    """More trials failed than `study.max_failed` allows."""
+
+    exit_code = 5
+
+
+class CheckFailedError(LstmBenchError):
+    """A check found something: stale reports, for instance."""
+
+    exit_code = 6
+
+
+def nearest(name: str, valid: Iterable[str], n: int = 3) -> str:
+    """Words for a remedy: the valid names nearest to `name`, or all of a few."""
+    names = sorted(map(str, valid))
+    close = difflib.get_close_matches(name, names, n=n, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    shown = names if len(names) <= 12 else [*names[:12], "..."]
+    return "valid: " + ", ".join(shown) if shown else "there is none to choose from"

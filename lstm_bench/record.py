@@ -1,0 +1,214 @@
+"""`sweeps/<study>/`: the files of a study, their columns and units, and how rows get into them safely.
+
+A record is small text, read without Optuna, MLflow or Keras. All times are seconds on a monotonic clock, all
+accuracies and losses are means over samples, accuracies are fractions in 0..1, samples are sequences.
+
+| file               | one row or entry per                    | columns                                          |
+|--------------------|-----------------------------------------|--------------------------------------------------|
+| `config.yaml`      | the resolved configuration, URLs without passwords | -                                     |
+| `environment.json` | the machine, versions, data and commit  | see `environment.py`                             |
+| `trials.csv`       | trial of the search                     | `TRIAL_COLUMNS`, then `config_<path>` per searched path |
+| `replicates.csv`   | seed of the confirmation                | `REPLICATE_COLUMNS`                              |
+| `history.csv`      | epoch of a trial or replicate           | `HISTORY_COLUMNS`                                |
+| `kernels.csv`      | kernel of the winner's probe            | `KERNEL_COLUMNS`                                 |
+| `predictions.csv`  | test sample, first replicate            | `PREDICTION_COLUMNS`                             |
+| `worst.csv`        | most confidently wrong test sample of the first replicate | `WORST_COLUMNS`                |
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lstm_bench.errors import StorageError
+
+# What training anything yields; shared by trials and replicates.
+_MEASURED = (
+    "val_accuracy",  # fraction, after the last epoch
+    "val_loss",
+    "train_accuracy",  # fraction, running mean over the last epoch
+    "train_loss",
+    "n_weights",  # trainable and not
+    "n_trainable",
+    "epochs",  # finished
+    "train_samples_per_s",  # training steps only: no compiling, no evaluation
+    "kernel_ran",  # from evidence: cudnn, generic, xla, unrolled, unrolled_xla, none
+    "backend",
+    "device",
+    "device_share",  # "exclusive", or with whom: such rows stay out of speed tables only if "shared"
+    "setup_s",  # data and model made ready, and whatever is none of the next three
+    "compile_s",  # traced and compiled, before the first step
+    "train_s",  # executed training steps
+    "eval_s",  # validation and test
+    "total_s",  # the sum of the four
+)
+TRIAL_COLUMNS = (
+    "number",
+    "state",  # COMPLETE, PRUNED, FAIL
+    "reason",  # of a FAIL: nan, oom, exception, timeout, worker_died, driver_died, interrupted
+    "retry_of",  # number of the trial whose parameters this one runs again
+    "seed",
+    *_MEASURED,
+)
+REPLICATE_COLUMNS = (
+    "seed",
+    "state",  # COMPLETE, FAIL
+    "reason",
+    "test_accuracy",  # fraction; the only place where the test set is read
+    "test_loss",
+    *_MEASURED,
+)
+HISTORY_COLUMNS = (
+    "kind",  # trial, replicate
+    "number",  # of the trial, or seed of the replicate
+    "epoch",  # from 1
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "train_s",
+)
+KERNEL_COLUMNS = (
+    "backend",
+    "kernel",
+    "kernel_ran",
+    "reason",  # why there is no figure
+    "train_samples_per_s",  # median
+    "p10_samples_per_s",
+    "p90_samples_per_s",
+    "n",  # timed windows
+    "step_ms",
+    "compile_s",
+    "batch_size",
+    "device",
+    "evidence",  # op or kernel names
+)
+PREDICTION_COLUMNS = ("sample", "label", "prediction", "probability")
+WORST_COLUMNS = (*PREDICTION_COLUMNS, "timesteps", "features", "values")  # values: x.ravel(), space-joined
+
+FILES = {
+    "trials.csv": TRIAL_COLUMNS,
+    "replicates.csv": REPLICATE_COLUMNS,
+    "history.csv": HISTORY_COLUMNS,
+    "kernels.csv": KERNEL_COLUMNS,
+    "predictions.csv": PREDICTION_COLUMNS,
+    "worst.csv": WORST_COLUMNS,
+}
+# What `publish` copies and `report` reads: everything else in the folder is the sweep's own business.
+RECORDS = ("config.yaml", "environment.json", *FILES)
+
+
+def sweeps_dir() -> Path:
+    """`sweeps/` below the working directory."""
+    return Path.cwd() / "sweeps"
+
+
+def study_dir(name: str) -> Path:
+    """Working folder of study `name`."""
+    return sweeps_dir() / name
+
+
+def cell(value: Any) -> str:
+    """One CSV field. Floats keep 10 significant digits: enough for any metric, stable across machines."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return format(value, ".10g")
+        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return str(value)
+
+
+def _lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: bool) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    if header:
+        writer.writerow(columns)
+    for row in rows:
+        writer.writerow([cell(row.get(column)) for column in columns])
+    return out.getvalue()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces `path` by `text` at once: a reader sees the old or the new file, a crash leaves one of them."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes a whole record file, replacing what was there."""
+    write_text(path, _lines(columns, rows, header=True))
+
+
+def append_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Appends rows and fsyncs. A torn last line left by a crash is first moved to `<name>.bad-tail`."""
+    try:
+        new = not path.exists() or path.stat().st_size == 0
+        if not new:
+            _cut_torn_tail(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", newline="") as file:
+            file.write(_lines(columns, rows, header=new))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _cut_torn_tail(path: Path) -> None:
+    with path.open("rb+") as file:
+        file.seek(0, os.SEEK_END)
+        size = file.tell()
+        file.seek(size - 1)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        body = file.read()
+        keep = body.rfind(b"\n") + 1
+        with path.with_name(path.name + ".bad-tail").open("ab") as tail:
+            tail.write(body[keep:] + b"\n")
+        file.truncate(keep)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a record file as text, [] when it does not exist. A torn last line is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON with sorted keys."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
+
+
+def write_yaml(path: Path, value: Any) -> None:
+    """Writes YAML in the order given."""
+    write_text(path, yaml.safe_dump(value, sort_keys=False, width=120))
+
+
+def _unwritable(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path}: cannot be written ({error.strerror or error})",
+        remedy="Nothing that was finished is lost: free space or mend the permissions, then give the same command again.",
+    )
