@@ -1,0 +1,365 @@
+"""The schema of `conf/`: types, ranges and choices of every value, checked before anything is created.
+
+`load` turns what Hydra composed into plain nested dicts, which is what everything else sees (and what travels to workers
+as JSON). Numbers live in `conf/`: the schema says what is allowed, not what is usual.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
+
+from lstm_bench.errors import ConfigError, nearest
+
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, ends included unless open; None is no bound."""
+
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            return False
+        below = self.low is not None and (value <= self.low if self.open_low else value < self.low)
+        above = self.high is not None and (value >= self.high if self.open_high else value > self.high)
+        return not below and not above
+
+    def __str__(self) -> str:
+        low = [] if self.low is None else [("above " if self.open_low else "at least ") + f"{self.low:g}"]
+        high = [] if self.high is None else [("below " if self.open_high else "at most ") + f"{self.high:g}"]
+        return "a number " + " and ".join(low + high) if low or high else "a finite number"
+
+
+class Choice:
+    """One of a few names."""
+
+    def __init__(self, *names: str):
+        self.names = names
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.names
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(self.names)
+
+
+def _in(rule: Range | Choice, default: Any = dataclasses.MISSING) -> Any:
+    return field(default=default, metadata={"rule": rule})
+
+
+_COUNT, _SIZE, _SECONDS = Range(0), Range(1), Range(0, open_low=True)
+
+
+@dataclass
+class Dataset:
+    """Group `dataset`; a value's further meaning is checked by `data.py`."""
+
+    name: str
+    dir: str | None
+    path: str | None
+    train_size: int | float | None = _in(Range(0, open_low=True))
+    validation_size: int | float = _in(Range(0, open_low=True))
+    validation: str = _in(Choice("split", "test"))
+    split_seed: int = _in(_COUNT)
+    standardize: bool
+    fallback: str | None
+
+
+@dataclass
+class Kernel:
+    """Group `kernel`."""
+
+    name: str = _in(Choice("auto", "cudnn", "generic", "xla", "unrolled", "unrolled_xla"))
+    probe: bool  # measure every arm for the confirmed winner
+    probe_s: float = _in(_SECONDS)  # seconds of timed steps per arm
+    max_unroll: int = _in(_SIZE)  # timesteps up to which auto and the probe consider unrolling
+
+
+@dataclass
+class Backend:
+    """Group `backend`."""
+
+    name: str = _in(Choice("tensorflow", "jax", "torch"))
+
+
+@dataclass
+class Train:
+    """Group `train`."""
+
+    epochs: int = _in(_SIZE)
+    batch_size: int = _in(_SIZE)
+    evaluation_batch_size: int = _in(_SIZE)
+    optimizer: str = _in(Choice("adam", "adamw", "nadam", "rmsprop", "sgd"))
+    learning_rate: float = _in(Range(0, open_low=True))
+    momentum: float = _in(Range(0, 1, open_high=True))  # of sgd and rmsprop
+    schedule: str = _in(Choice("constant", "cosine", "inverse_time"))
+    decay: float = _in(Range(0))  # of inverse_time: lr / (1 + decay * step)
+
+
+@dataclass
+class Sampler:
+    """Group `sampler`."""
+
+    name: str = _in(Choice("tpe", "random", "grid", "qmc", "cmaes"))
+    n_startup_trials: int = _in(_COUNT)  # random trials before the model, of tpe and cmaes
+
+
+@dataclass
+class Pruner:
+    """Group `pruner`."""
+
+    name: str = _in(Choice("none", "median", "hyperband"))
+    n_startup_trials: int = _in(_COUNT)  # of median: trials finished before any is pruned
+    n_warmup_epochs: int = _in(_COUNT)  # of median: epochs before a trial is pruned
+    reduction_factor: int = _in(Range(2))  # of hyperband
+
+
+@dataclass
+class Storage:
+    """Group `storage`: where Optuna's database is."""
+
+    url: str | None  # null: sqlite in the study's folder
+
+
+@dataclass
+class Tracking:
+    """Group `tracking`."""
+
+    name: str = _in(Choice("mlflow", "none"))
+    uri: str | None  # null: sqlite:///<working directory>/mlflow.db
+
+
+@dataclass
+class Launcher:
+    """Group `launcher`."""
+
+    name: str = _in(Choice("local"))
+    workers: int | str
+    recycle_after: int = _in(_SIZE)  # trials of one worker process
+    recycle_mib: int = _in(_SIZE)  # resident memory above which a worker is replaced after its trial
+
+
+@dataclass
+class Study:
+    """What is searched, how long, and how the winner is confirmed."""
+
+    name: str
+    description: str
+    n_trials: int = _in(_COUNT)
+    replicates: int = _in(_COUNT)
+    objective: str = _in(Choice("val_accuracy", "val_loss"))
+    direction: str = _in(Choice("maximize", "minimize"))
+    seed: int = _in(_COUNT)
+    max_failed: int = _in(_COUNT)
+    max_retry: int = _in(_COUNT)
+    timeout: float | None = _in(_SECONDS)
+    trial_timeout: float | None = _in(_SECONDS)
+    space: dict[str, Any]
+
+
+@dataclass
+class Sweep:
+    """Root of `conf/sweep.yaml`."""
+
+    dataset: Dataset
+    model: dict[str, Any]
+    kernel: Kernel
+    backend: Backend
+    train: Train
+    sampler: Sampler
+    pruner: Pruner
+    storage: Storage
+    tracking: Tracking
+    launcher: Launcher
+    study: Study
+
+
+GROUPS = tuple(f.name for f in dataclasses.fields(Sweep))
+
+
+def conf_dir() -> Path:
+    """The folder of the YAML files: inside the installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def _schema(path: str) -> type | None:
+    """Dataclass at a dotted path, None where there is none."""
+    node: Any = Sweep
+    for key in path.split(".") if path else ():
+        hints = typing.get_type_hints(node) if dataclasses.is_dataclass(node) else {}
+        node = hints.get(key)
+    return node if isinstance(node, type) and dataclasses.is_dataclass(node) else None
+
+
+def rules() -> Iterator[tuple[str, Any, Range | Choice | None]]:
+    """`(dotted path, type, rule)` of every value of the schema."""
+    for group in dataclasses.fields(Sweep):
+        node = _schema(group.name)
+        if node is None:
+            continue
+        hints = typing.get_type_hints(node)
+        for leaf in dataclasses.fields(node):
+            yield f"{group.name}.{leaf.name}", hints[leaf.name], leaf.metadata.get("rule")
+
+
+def paths() -> list[str]:
+    """Dotted paths of the schema's values."""
+    return [path for path, _, _ in rules()]
+
+
+def get(config: Mapping[str, Any], path: str) -> Any:
+    """Value at a dotted path of nested dicts; KeyError when there is none."""
+    node: Any = config
+    for key in path.split("."):
+        if not isinstance(node, Mapping) or key not in node:
+            raise KeyError(path)
+        node = node[key]
+    return node
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts -> dotted path -> value; empty dicts and lists are values."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, path + "."))
+        else:
+            flat[path] = value
+    return flat
+
+
+def replaced(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy of nested dicts with the values at dotted paths replaced."""
+    copy: dict[str, Any] = {k: replaced(v, {}) if isinstance(v, Mapping) else v for k, v in config.items()}
+    for path, value in values.items():
+        *parents, last = path.split(".")
+        node = copy
+        for key in parents:
+            node = node[key]
+        node[last] = value
+    return copy
+
+
+def type_words(hint: Any) -> str:
+    """A type as a person says it: `int | None` -> "a whole number or null"."""
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        names = [words.get(part, str(part)) for part in typing.get_args(hint)]
+        if "a number" in names and "a whole number" in names:
+            names.remove("a whole number")
+        return " or ".join(names)
+    return words.get(hint, "a mapping" if typing.get_origin(hint) is dict else str(hint))
+
+
+def redacted(url: str) -> str:
+    """A URL without the password of its user part."""
+    return re.sub(r"(://[^/@:]*):[^@/]*@", r"\1:***@", url)
+
+
+def redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy of a resolved configuration as it may be stored and shown: no password in its URLs."""
+    copy = replaced(config, {})
+    for group, key in (("storage", "url"), ("tracking", "uri")):
+        if copy[group][key]:
+            copy[group][key] = redacted(copy[group][key])
+    return copy
+
+
+def load(composed: DictConfig) -> dict[str, Any]:
+    """Checks what Hydra composed against the schema.
+
+    Returns:
+      Nested plain dicts, interpolations resolved.
+
+    Raises:
+      ConfigError: for an unknown key, a wrong type or a value out of its range, naming the valid ones.
+    """
+    try:
+        plain = typing.cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
+    except OmegaConfBaseException as error:
+        raise ConfigError(_first_line(error)) from error
+    _refuse_unknown(plain)
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Sweep), plain)
+        config = typing.cast(dict[str, Any], OmegaConf.to_container(merged, throw_on_missing=True))
+    except (ValidationError, ConfigKeyError) as error:
+        raise _type_error(plain, error.full_key or "") from error
+    except OmegaConfBaseException as error:
+        path = getattr(error, "full_key", "") or ""
+        raise ConfigError(f"{path}: expected a value", remedy=f"Give one: {path}=VALUE.") from error
+    _check_rules(config)
+    return config
+
+
+def _refuse_unknown(plain: Mapping[str, Any]) -> None:
+    for key, value in plain.items():
+        if key not in GROUPS:
+            hint = nearest(key, GROUPS)
+            if difflib.get_close_matches(key, ["study"], cutoff=0.5):
+                hint = f"did you mean +study={value if isinstance(value, str) else 'NAME'}?"
+            raise ConfigError(f"unknown option {key}", remedy=hint)
+        known = _schema(key)
+        if known is None:
+            continue
+        if not isinstance(value, Mapping):
+            raise ConfigError(key, expected="one of its YAML files, or single values of it", received=value)
+        names = [f.name for f in dataclasses.fields(known)]
+        for name in value:
+            if name not in names:
+                raise ConfigError(f"unknown option {key}.{name}", remedy=nearest(name, names))
+
+
+def _type_error(plain: Mapping[str, Any], path: str) -> ConfigError:
+    hints = {name: hint for name, hint, _ in rules()}
+    try:
+        received = get(plain, path)
+    except KeyError:
+        received = None
+    return ConfigError(path, expected=type_words(hints.get(path, str)), received=received)
+
+
+def _check_rules(config: Mapping[str, Any]) -> None:
+    for path, hint, rule in rules():
+        value = get(config, path)
+        if value is None or rule is None or value in rule:
+            continue
+        expected = str(rule).replace("a number", "a whole number") if hint is int else str(rule)
+        remedy = nearest(str(value), rule.names) if isinstance(rule, Choice) else None
+        raise ConfigError(path, expected=expected, received=value, remedy=remedy)
+    workers = config["launcher"]["workers"]
+    if workers != "auto" and (not isinstance(workers, int) or workers < 1):
+        raise ConfigError("launcher.workers", expected="auto or a whole number of at least 1", received=workers)
+    if not NAME.match(config["study"]["name"]):
+        raise ConfigError(
+            "study.name",
+            expected="a letter or digit, then at most 99 of A-Za-z0-9._-",
+            received=config["study"]["name"],
+        )
+    url = config["storage"]["url"]
+    if url is not None and not re.match(r"^(sqlite:///|postgresql(\+\w+)?://)", url):
+        scheme = url.split(":", 1)[0]
+        raise ConfigError("storage.url", expected="sqlite:///FILE or postgresql://...", received=f"{scheme}:...")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

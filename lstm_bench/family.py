@@ -1,0 +1,144 @@
+"""An architecture family as configured: find the function, check its arguments, build the model."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lstm_bench import kernel
+from lstm_bench.config import Choice, Range, type_words
+from lstm_bench.errors import ConfigError, nearest
+
+OWN = "lstm_bench.model."
+_GIVEN = ("input_shape", "n_classes")
+
+
+def is_own(target: str) -> bool:
+    """Whether the family is one of ours, whose module can be imported without a framework."""
+    return target.startswith(OWN)
+
+
+def find(target: str) -> Callable[..., Any]:
+    """The function that `_target_` names.
+
+    Raises:
+      ConfigError: if it cannot be imported or is no function.
+    """
+    module_name, _, name = target.rpartition(".")
+    if not module_name:
+        raise ConfigError("model._target_", expected="package.module.function", received=target)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # a user's module may fail in any way while it is imported
+        raise ConfigError(
+            f"model._target_={target}: cannot be imported ({type(error).__name__}: {error})",
+            remedy="A module is looked for in the working directory and on PYTHONPATH.",
+        ) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        names = [n for n, f in vars(module).items() if inspect.isfunction(f) and not n.startswith("_")]
+        raise ConfigError(f"model._target_={target}: {module_name} has no function {name}", remedy=nearest(name, names))
+    return typing.cast(Callable[..., Any], function)
+
+
+def recurrent_layers(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of the recurrent layers that the family asks for: keys of `kernel.LAYERS`."""
+    return tuple(name for name in inspect.signature(function).parameters if name in kernel.LAYERS)
+
+
+def rules(function: Callable[..., Any]) -> dict[str, tuple[Any, Range | Choice | None]]:
+    """Argument name -> (type, rule) of the family's own arguments, from its annotations."""
+    found: dict[str, tuple[Any, Range | Choice | None]] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in _GIVEN or name in kernel.LAYERS:
+            continue
+        hint = _hint(function, parameter.annotation)
+        extras = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
+        kind = typing.get_args(hint)[0] if extras else hint
+        found[name] = kind, next((extra for extra in extras if isinstance(extra, Range | Choice)), None)
+    return found
+
+
+def _hint(function: Callable[..., Any], annotation: Any) -> Any:
+    """An annotation evaluated alone: another one may name a framework that is not imported here."""
+    if annotation is inspect.Parameter.empty:
+        return Any
+    holder = types.SimpleNamespace(__annotations__={"it": annotation})
+    try:
+        return typing.get_type_hints(holder, getattr(function, "__globals__", {}), include_extras=True)["it"]
+    except NameError:
+        return Any
+
+
+def check(model: Mapping[str, Any]) -> Callable[..., Any]:
+    """Checks the group `model` against the signature of its family.
+
+    Returns:
+      The family's function.
+
+    Raises:
+      ConfigError: for an unknown, missing or unfit argument.
+    """
+    function = find(str(model.get("_target_", "")))
+    known = rules(function)
+    parameters = inspect.signature(function).parameters
+    for name, value in model.items():
+        if name == "_target_":
+            continue
+        if name not in known:
+            raise ConfigError(f"unknown option model.{name}", remedy=nearest(name, known))
+        check_value(f"model.{name}", value, *known[name])
+    for name in known:
+        if parameters[name].default is inspect.Parameter.empty and name not in model:
+            raise ConfigError(f"model.{name}: {model['_target_']} needs it", remedy=f"Give model.{name}=VALUE.")
+    for name in parameters:
+        if name not in known and name not in _GIVEN and name not in kernel.LAYERS:
+            raise ConfigError(f"model._target_: argument {name} cannot be given", remedy=nearest(name, kernel.LAYERS))
+    return function
+
+
+def check_value(path: str, value: Any, kind: Any, rule: Range | Choice | None) -> None:
+    """Raises ConfigError when `value` has not the type `kind` or breaks `rule`."""
+    wrong = {
+        int: not isinstance(value, int) or isinstance(value, bool),
+        float: not isinstance(value, int | float) or isinstance(value, bool),
+        bool: not isinstance(value, bool),
+        str: not isinstance(value, str),
+    }.get(kind, False)
+    if wrong:
+        raise ConfigError(path, expected=type_words(kind), received=value)
+    if rule is not None and value not in rule:
+        remedy = nearest(str(value), rule.names) if isinstance(rule, Choice) else None
+        raise ConfigError(path, expected=str(rule), received=value, remedy=remedy)
+
+
+def build(model: Mapping[str, Any], input_shape: tuple[int, int], n_classes: int, kernel_name: str) -> tuple[Any, int]:
+    """The uncompiled Keras model and its number of recurrent layers.
+
+    Args:
+      model: Group `model` of a resolved configuration.
+      input_shape: `(timesteps, features)`.
+      n_classes: Number of classes.
+      kernel_name: A kernel, or "plain": layers with Keras's own defaults, as winners are saved.
+    """
+    import keras
+
+    function = check(model)
+    makers = kernel.makers(kernel_name)
+    built = function(
+        input_shape,
+        n_classes,
+        **{name: makers[name] for name in recurrent_layers(function)},
+        **{name: value for name, value in model.items() if name != "_target_"},
+    )
+    shape = tuple(built.output_shape)
+    if shape != (None, n_classes):
+        raise ConfigError(
+            f"model._target_={model['_target_']}", expected=f"logits of shape (None, {n_classes})", received=str(shape)
+        )
+    layers = built._flatten_layers(include_self=False, recursive=True)
+    return built, sum(isinstance(layer, keras.layers.RNN) for layer in layers)

@@ -1,0 +1,402 @@
+"""Figures of the reports: pure functions of the records' tables, the same bytes from the same rows.
+
+Colours are those of Okabe and Ito (2008), which the colour-blind can tell apart; marker, line or hatching differ too,
+for print. Text is drawn as outlines of matplotlib's own DejaVu Sans, so a picture looks the same where that font is not
+installed. No `pyplot`: nothing is shared between figures.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ParamSpec, cast
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.transforms import Bbox
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#666666",
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#666666",
+    "ytick.color": "#666666",
+    "xtick.labelcolor": "#222222",
+    "ytick.labelcolor": "#222222",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.6,
+    "figure.dpi": 100,
+    "savefig.dpi": 160,
+    "savefig.facecolor": "white",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "lstm_bench",
+    "text.parse_math": False,
+    "path.simplify": False,
+}
+_MANY = 200  # lines or dots beyond which an SVG holds them as pixels
+_P = ParamSpec("_P")
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a user's matplotlibrc would change the bytes
+        matplotlib.rcParams.update(cast("Any", _STYLE))
+        yield
+
+
+def _styled(make: Callable[_P, Figure]) -> Callable[_P, Figure]:
+    @functools.wraps(make)
+    def styled(*args: _P.args, **kwargs: _P.kwargs) -> Figure:
+        with _style():
+            return make(*args, **kwargs)
+
+    return styled
+
+
+def renderer() -> dict[str, str]:
+    """What the bytes of a figure depend on besides its rows."""
+    import platform
+    from importlib.metadata import version
+
+    packages = {name: version(name) for name in ("matplotlib", "numpy", "pillow")}
+    return packages | {"machine": platform.machine()}
+
+
+def render(figure: Figure, kind: str) -> bytes:
+    """The figure as `svg` or `png`, without dates and versions in it."""
+    out = io.BytesIO()
+    with _style():
+        metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
+        figure.savefig(out, format=kind, metadata=metadata)
+    return out.getvalue()
+
+
+@_styled
+def optimisation_history(trials: pd.DataFrame, objective: str = "val_accuracy", maximize: bool = True) -> Figure:
+    """Every trial in the order of its number, by how it ended, and the best so far."""
+    figure, axes = _figure(6.4, 3.6)
+    scale, label = _scale(objective)
+    values = pd.to_numeric(trials[objective], errors="coerce").to_numpy(dtype=float) * scale
+    number = trials["number"].to_numpy(dtype=float)
+    state, known = trials["state"].to_numpy(), np.isfinite(values)
+    many = len(trials) > _MANY
+    done = known & (state == "COMPLETE")
+    looks: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("COMPLETE", "complete", {"marker": "o", "color": BLUE, "s": 26, "zorder": 3}),
+        ("PRUNED", "pruned", {"marker": "v", "facecolor": "white", "edgecolor": ORANGE, "s": 26, "zorder": 2}),
+    )
+    for name, text, look in looks:
+        rows = known & (state == name)
+        if rows.any():
+            axes.scatter(number[rows], values[rows], label=f"{text} ({rows.sum()})", rasterized=many, **look)
+    lost = ~known | ~np.isin(state, ("COMPLETE", "PRUNED"))
+    if lost.any():
+        axes.scatter(
+            number[lost], np.full(lost.sum(), 0.02), marker="x", color=VERMILLION, s=26, zorder=4, clip_on=False,
+            transform=axes.get_xaxis_transform(), label=f"failed or no value ({lost.sum()})",
+        )  # fmt: skip
+    if done.any():
+        best = np.maximum.accumulate(values[done]) if maximize else np.minimum.accumulate(values[done])
+        steps = np.append(number[done], max(number.max(), number[done][-1]))
+        axes.step(steps, np.append(best, best[-1]), where="post", color=BLACK, lw=1.2, label="best so far", zorder=1)
+        _focus(axes, values[known], best[-1], maximize)
+        low, high = axes.get_ylim()
+        beyond = known & ((values < low) if maximize else (values > high))
+        if beyond.any():
+            axes.scatter(
+                number[beyond], np.full(beyond.sum(), 0.02 if maximize else 0.98), marker="v" if maximize else "^",
+                color="#777777", s=12, zorder=3, transform=axes.get_xaxis_transform(),
+                label=f"{'below' if maximize else 'above'} the picture ({beyond.sum()})",
+            )  # fmt: skip
+    axes.set(xlabel="trial", ylabel=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(x=0.03)
+    _legend_above(axes)
+    return figure
+
+
+@_styled
+def learning_curves(history: pd.DataFrame, winner: int | None = None) -> Figure:
+    """Validation accuracy by epoch: left every trial faint and the winner strong, right the winner's replicates."""
+    curves: dict[str, dict[int, np.ndarray]] = {}
+    for kind in ("trial", "replicate"):
+        rows = history[history["kind"] == kind]
+        curves[kind] = {
+            int(number): np.column_stack([g["epoch"], 100 * g["val_accuracy"], 100 * g["train_accuracy"]])
+            for number in sorted(rows["number"].dropna().unique())
+            for g in [rows[(rows["number"] == number) & rows["epoch"].notna()]]
+        }
+    trials, seeds = curves["trial"], curves["replicate"]
+    both = bool(trials and seeds)
+    figure = Figure(figsize=(7.4 if both else 4.6, 3.5), layout="constrained")
+    panels = figure.subplots(1, 1 + both, sharey=True, squeeze=False)[0]
+    left, right = panels[0], panels[-1]  # one panel where there is only one of the two
+    others = [c[:, :2] for number, c in trials.items() if number != winner]
+    many = len(others) > _MANY
+    faint = LineCollection(others, colors="#777777", alpha=0.35, linewidths=0.9, rasterized=many)
+    left.add_collection(faint)
+    dots = [c for c in others if len(c) == 1]
+    if dots:
+        left.plot(*np.concatenate(dots).T, "o", color="#777777", alpha=0.35, ms=3, rasterized=many)
+    if others:
+        left.plot([], [], color="#999999", lw=0.9, label=f"other trials ({len(others)})")
+    if winner in trials:
+        won = trials[winner]
+        left.plot(won[:, 0], won[:, 1], "o-", color=BLUE, ms=4, label=f"winner, trial {winner}")
+        left.plot(won[:, 0], won[:, 2], "--", color=BLUE, lw=1, label="winner, training")
+    for index, (seed, curve) in enumerate(seeds.items()):
+        look = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index // len(COLOURS) % len(MARKERS)]}
+        right.plot(curve[:, 0], curve[:, 1], ms=4, lw=1.3, label=f"seed {seed}" if len(seeds) <= 8 else None, **look)
+    if len(seeds) > 8:
+        right.plot([], [], color=BLUE, label=f"{len(seeds)} seeds")
+    strong = [curve[:, 1] for curve in (*seeds.values(), *([trials[winner]] if winner in trials else []))]
+    everything = np.concatenate([*strong, *(c[:, 1] for c in others)]) if strong or others else np.empty(0)
+    if np.isfinite(everything).any():
+        target = np.nanmin([np.nanmin(s) for s in strong if np.isfinite(s).any()] or [np.nanmedian(everything)])
+        _focus(left, everything, float(target), True)
+    left.set_ylabel("validation accuracy, %")
+    for axes, title in zip(
+        panels, [*(["search"] if trials else []), *(["confirmation"] if seeds else [])], strict=True
+    ):
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.margins(x=0.06)
+        axes.autoscale(axis="x")
+        axes.legend(loc="lower right")
+    return figure
+
+
+@_styled
+def confusion_matrix(predictions: pd.DataFrame) -> Figure:
+    """Counts of test samples by label (rows) and prediction (columns), shaded by the square root of the row's share."""
+    rows = predictions.dropna(subset=["label", "prediction"]).astype({"label": int, "prediction": int})
+    classes = sorted({*rows["label"], *rows["prediction"]})
+    counts = pd.crosstab(rows["label"], rows["prediction"]).reindex(index=classes, columns=classes, fill_value=0)
+    cells = counts.to_numpy()
+    share = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
+    size = min(max(2.6, 0.42 * len(classes) + 1.2), 8.0)
+    figure, axes = _figure(size + 0.4, size)
+    axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
+    if len(classes) <= 20:
+        for (row, column), n in np.ndenumerate(cells):
+            if n:
+                colour = "white" if share[row, column] > 0.35 else "#222222"
+                axes.text(column, row, f"{n:,}", ha="center", va="center", color=colour, fontsize=7)
+    step = 1 if len(classes) <= 20 else math.ceil(len(classes) / 20)
+    ticks = list(range(0, len(classes), step))
+    axes.set_xticks(ticks, [str(classes[t]) for t in ticks])
+    axes.set_yticks(ticks, [str(classes[t]) for t in ticks])
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.grid(False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(len(classes) + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(classes) + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="#EEEEEE", linewidth=0.6)
+    axes.tick_params(which="minor", length=0)
+    return figure
+
+
+@_styled
+def worst_samples(worst: pd.DataFrame, limit: int = 12) -> Figure:
+    """The most confidently wrong test samples: images of timesteps by features, lines where there is one feature."""
+    rows = worst.sort_values(["probability", "sample"], ascending=[False, True]).head(limit)
+    across = min(6, len(rows))
+    down = math.ceil(len(rows) / across)
+    figure = Figure(figsize=(1.35 * across, 1.65 * down), layout="constrained")
+    for axes, (_, row) in zip(figure.subplots(down, across, squeeze=False).flat, rows.iterrows(), strict=False):
+        x = np.array(str(row["values"]).split(), dtype=float).reshape(int(row["timesteps"]), int(row["features"]))
+        if x.shape[1] == 1:
+            axes.plot(x[:, 0], color=BLUE, lw=1)
+        else:
+            axes.imshow(x, cmap="gray_r", aspect="equal" if max(x.shape) <= 3 * min(x.shape) else "auto")
+        said = f"true {row['label']:.0f}, said {row['prediction']:.0f}\nat {row['probability']:.3f}"
+        axes.set_title(said, fontsize=8)
+    for index, axes in enumerate(figure.axes):
+        axes.set(xticks=[], yticks=[])
+        axes.grid(False)
+        axes.spines[:].set_visible(True)
+        axes.set_visible(index < len(rows))
+    return figure
+
+
+@_styled
+def accuracy_against_weights(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Test accuracy over the number of weights, one labelled point per study.
+
+    Args:
+      rows: Mappings with `label`, `n_weights`, and `mean` and `half_width` as fractions; NaN half-width for n = 1.
+    """
+    figure, axes = _figure(6.8, 4.2)
+    points = [(float(r["n_weights"]), 100 * float(r["mean"]), 100 * float(r["half_width"])) for r in rows]
+    for index, (x, y, half) in enumerate(points):
+        axes.errorbar(
+            x, y, yerr=None if math.isnan(half) else half, color=COLOURS[index % len(COLOURS)], ms=5, capsize=4,
+            fmt=MARKERS[index % len(MARKERS)], elinewidth=1.2,
+        )  # fmt: skip
+    axes.set(xscale="log", xlabel="weights", ylabel="test accuracy, %")
+    xs = [x for x, _, _ in points]
+    axes.set_xlim(min(xs) / 1.7, max(xs) * 2.6)
+    _log_ticks(axes)
+    axes.margins(y=0.12)
+    figure.draw_without_rendering()  # the layout is settled: labels can look for free places
+    _place_labels(figure, axes, points, [_drawable(r["label"]) for r in rows])
+    return figure
+
+
+@_styled
+def throughput(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Training speed, one bar per study, devices apart.
+
+    Args:
+      rows: Mappings with `label`, `device`, `kernel`, and `median`, `low`, `high` in samples/s.
+    """
+    devices = sorted({str(r["device"]) for r in rows})
+    kernels = sorted({str(r["kernel"]) for r in rows})
+    hatches = ("", "///", "...", "xx", "\\\\\\", "++")
+    figure = Figure(figsize=(6.8, 0.55 + 0.38 * len(devices) + 0.32 * len(rows)), layout="constrained")
+    heights = [sum(str(r["device"]) == d for r in rows) + 0.6 for d in devices]
+    panels = figure.subplots(len(devices), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    top = max(float(r["high"]) for r in rows)
+    for axes, device in zip(panels, devices, strict=True):
+        mine = [r for r in rows if str(r["device"]) == device]
+        for place, row in enumerate(mine):
+            kind = kernels.index(str(row["kernel"]))
+            middle = float(row["median"])
+            axes.barh(
+                place, middle, height=0.66, color=COLOURS[kind % len(COLOURS)], alpha=0.85, edgecolor="white",
+                hatch=hatches[kind % len(hatches)],
+            )  # fmt: skip
+            axes.errorbar(
+                middle, place, xerr=[[middle - float(row["low"])], [float(row["high"]) - middle]], color=BLACK,
+                elinewidth=1, capsize=2.5, fmt="none",
+            )  # fmt: skip
+            text = f"{middle:,.0f} ({_drawable(row['kernel'])})"
+            axes.annotate(
+                text, (float(row["high"]), place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8
+            )
+        axes.set_yticks(range(len(mine)), [_drawable(r["label"]) for r in mine])
+        axes.set_ylim(len(mine) - 0.4, -0.6)
+        axes.set_xlim(0, 1.28 * top)
+        axes.set_title(_drawable(device), fontsize=8.5, color="#444444")
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    panels[-1].set_xlabel("training speed, samples/s")
+    return figure
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+def _scale(objective: str) -> tuple[float, str]:
+    words = {"val": "validation", "train": "training"}
+    text = " ".join(words.get(word, word) for word in objective.split("_"))
+    return (100.0, text + ", %") if objective.endswith("accuracy") else (1.0, text)
+
+
+def _focus(axes: Axes, values: np.ndarray, target: float, maximize: bool) -> None:
+    """Cuts the far bad end off the y axis, where a few hopeless trials would press the good ones into a line."""
+    known = values[np.isfinite(values)]
+    best, worst = (known.max(), known.min()) if maximize else (known.min(), known.max())
+    usual = np.quantile(known, 0.25 if maximize else 0.75)
+    far = max(abs(best - usual), abs(best - target), 1e-3 * abs(best), 1e-6) * 1.6
+    sign = 1 if maximize else -1
+    edge = best - sign * far
+    end = best + sign * 0.08 * far
+    if (worst - edge) * sign >= 0:
+        edge = worst - sign * 0.08 * abs(end - worst)
+    axes.set_ylim(min(edge, end), max(edge, end))
+
+
+def _legend_above(axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(
+            handles,
+            labels,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=5,
+            borderaxespad=0.2,
+            columnspacing=1.2,
+            handletextpad=0.4,
+        )
+
+
+def _log_ticks(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1e6:g} M" if x >= 1e6 else f"{x / 1e3:g} k"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _drawable(text: object) -> str:
+    """Text with only letters that the bundled font certainly has."""
+    return str(text).encode("latin-1", "replace").decode("latin-1")
+
+
+def _place_labels(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, float]], labels: list[str]) -> None:
+    """Puts each label at the nearest free place around its point, with a thin line where that is not beside it."""
+    dot = 7 * figure.dpi / 72  # pixels around a marker
+    taken = []
+    for x, y, half in points:
+        px, py = axes.transData.transform((x, y))
+        bar = 0 if math.isnan(half) else axes.transData.transform((x, y + half))[1] - py
+        taken.append(Bbox([[px - dot, py - max(bar, dot)], [px + dot, py + max(bar, dot)]]))
+    inside = axes.get_window_extent()
+    canvas = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    offsets = [(side, up) for up in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5) for side in (1, -1)]
+    for (x, y, _), label in zip(points, labels, strict=True):
+        best = None
+        for side, up in offsets:
+            text = axes.annotate(
+                label, (x, y), xytext=(9 * side + 4 * side * abs(up), 11 * up), textcoords="offset points", va="center",
+                ha="left" if side > 0 else "right", fontsize=8,
+                arrowprops={"arrowstyle": "-", "lw": 0.6, "color": "#888888"} if abs(up) > 1 else None,
+            )  # fmt: skip
+            box = text.get_window_extent(canvas) if not text.arrow_patch else _text_box(text, canvas)
+            free = not any(box.overlaps(other) for other in taken)
+            if free and inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1:
+                best = text
+                taken.append(box)
+                break
+            text.remove()
+        if best is None:
+            axes.annotate(label, (x, y), xytext=(9, 0), textcoords="offset points", va="center", fontsize=8)
+
+
+def _text_box(text: Any, canvas: Any) -> Bbox:
+    from matplotlib.text import Text
+
+    text.update_positions(canvas)
+    return Text.get_window_extent(text, canvas)

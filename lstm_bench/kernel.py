@@ -1,0 +1,148 @@
+"""Kernels: name -> recurrent layer makers, and the proof of what ran.
+
+A kernel is an implementation of the recurrent step. It is named and either runs or refuses:
+
+| kernel         | tensorflow                       | jax                        | torch                   |
+|----------------|----------------------------------|----------------------------|-------------------------|
+| `cudnn`        | one CudnnRNN op per layer        | one cudnn_rnn call         | one _cudnn_rnn op       |
+| `generic`      | graph `While`, no XLA            | jitted `scan`              | Python loop             |
+| `xla`          | the `While` compiled by XLA      | - (generic is XLA)         | -                       |
+| `unrolled`     | no loop: every timestep in the graph | every timestep, jitted | - (generic is unrolled) |
+| `unrolled_xla` | the same, compiled by XLA        | -                          | -                       |
+
+What ran is read from evidence, never from the flag: op names in the traced graph of the very function that trains, the
+compiled HLO, or the profiler's op names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lstm_bench.errors import KernelError
+
+NAMES = ("auto", "cudnn", "generic", "xla", "unrolled", "unrolled_xla")
+OF_BACKEND = {
+    "tensorflow": ("cudnn", "generic", "xla", "unrolled", "unrolled_xla"),
+    "jax": ("cudnn", "generic", "unrolled"),
+    "torch": ("cudnn", "generic"),
+}
+# The layers that a family can ask for by an argument of this name, and whether Keras has a cuDNN path for them.
+LAYERS = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN"}
+CUDNN_LAYERS = {"tensorflow": {"lstm", "gru"}, "jax": {"lstm"}, "torch": {"lstm", "gru"}}
+
+
+def unavailable(kernel: str, backend: str, layers: Iterable[str], gpu: str | None) -> str | None:
+    """Why `kernel` cannot run, or None when it can.
+
+    Args:
+      kernel: A kernel other than "auto".
+      backend: Keras backend.
+      layers: Recurrent layers of the family, keys of `LAYERS`.
+      gpu: Name of the NVIDIA GPU, None where there is none.
+    """
+    layers = set(layers)
+    if kernel not in OF_BACKEND[backend]:
+        return f"backend={backend} has no kernel of that name (it has {', '.join(OF_BACKEND[backend])})"
+    if kernel == "cudnn":
+        without = sorted(layers - CUDNN_LAYERS[backend])
+        if without:
+            return f"{LAYERS[without[0]]} has no cuDNN kernel on backend={backend}"
+        if not layers:
+            return "the family has no recurrent layer"
+        if gpu is None:
+            return "no GPU"
+    return None
+
+
+def require(kernel: str, backend: str, layers: Iterable[str], gpu: str | None) -> None:
+    """Raises KernelError when the named kernel cannot run here; "auto" always can."""
+    if kernel == "auto":
+        return
+    reason = unavailable(kernel, backend, layers, gpu)
+    if reason:
+        raise KernelError(
+            f"kernel={kernel} cannot run: {reason}",
+            remedy="Name another, or kernel=auto to take the fastest by measurement.",
+        )
+
+
+def makers(kernel: str) -> dict[str, Any]:
+    """Layer makers `name -> maker(units, **options)` of Keras layers bound to `kernel`; "plain" binds to none."""
+    import keras
+
+    if kernel == "plain":
+        return {name: getattr(keras.layers, layer) for name, layer in LAYERS.items()}
+
+    unroll = kernel in ("unrolled", "unrolled_xla")
+
+    def maker(name: str) -> Any:
+        layer = getattr(keras.layers, LAYERS[name])
+        options: dict[str, Any] = {"unroll": unroll}
+        if name != "simple_rnn":
+            options["use_cudnn"] = kernel == "cudnn"
+        return lambda units, **more: layer(units, **{**options, **more})
+
+    return {name: maker(name) for name in LAYERS}
+
+
+def is_xla(kernel: str) -> bool:
+    """Whether TensorFlow is to compile the training step by XLA."""
+    return kernel in ("xla", "unrolled_xla")
+
+
+def _reachable(graph: Any) -> Iterable[Any]:
+    """Nodes of a GraphDef and of its function library."""
+    yield from graph.node
+    for function in graph.library.function:
+        yield from function.node_def
+
+
+def ran_in_graph(graph: Any, *, recurrent: int, timesteps: int) -> tuple[str, str]:
+    """Kernel that a TensorFlow graph runs, and the evidence.
+
+    Args:
+      graph: GraphDef of the traced training step, with its function library.
+      recurrent: Number of recurrent layers in the model.
+      timesteps: Length of the sequence; an unrolled step has at least that many products per layer.
+    """
+    ops = Counter(node.op for node in _reachable(graph))
+    xla = any(function.attr["_XlaMustCompile"].b for function in graph.library.function)
+    cudnn = sum(n for op, n in ops.items() if op.startswith("CudnnRNN") and "Backprop" not in op)
+    loops = ops["While"] + ops["StatelessWhile"]
+    evidence = f"CudnnRNN {cudnn}, While {loops}, MatMul {ops['MatMul']}, XlaMustCompile {str(xla).lower()}"
+    if not recurrent:
+        return "none", evidence
+    if cudnn:
+        return ("cudnn" if not loops else "mixed"), evidence
+    if loops:
+        return ("xla" if xla else "generic"), evidence
+    if ops["MatMul"] < timesteps:
+        return "unknown", evidence
+    return ("unrolled_xla" if xla else "unrolled"), evidence
+
+
+def ran_in_hlo(hlo: str, *, recurrent: int) -> tuple[str, str]:
+    """Kernel that a compiled XLA program (JAX) runs, and the evidence, from the HLO's text."""
+    cudnn = len(re.findall(r'custom_call_target="[^"]*cudnn_rnn[^"]*"', hlo))
+    loops = len(re.findall(r" while\(", hlo))
+    evidence = f"cudnn_rnn custom calls {cudnn}, while {loops}"
+    if not recurrent:
+        return "none", evidence
+    if cudnn:
+        return ("cudnn" if not loops else "mixed"), evidence
+    return ("generic" if loops else "unrolled"), evidence
+
+
+def ran_in_profile(ops: Mapping[str, int], *, recurrent: int, timesteps: int) -> tuple[str, str]:
+    """Kernel that a profiled torch step ran, and the evidence, from op name -> number of calls."""
+    cudnn = sum(n for name, n in ops.items() if name == "aten::_cudnn_rnn")
+    products = sum(n for name, n in ops.items() if name in ("aten::mm", "aten::addmm"))
+    evidence = f"aten::_cudnn_rnn {cudnn}, aten::mm + aten::addmm {products}"
+    if not recurrent:
+        return "none", evidence
+    if cudnn:
+        return ("cudnn" if cudnn >= recurrent and products < timesteps else "mixed"), evidence
+    return ("generic" if products >= timesteps else "unknown"), evidence

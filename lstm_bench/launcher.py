@@ -1,0 +1,201 @@
+"""Where tasks run: submit -> events -> result, with a capacity, a stop and a kill.
+
+`LocalLauncher` keeps spawned worker processes, each on its own device or share of the cores, across many tasks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from lstm_bench.device import Slot
+from lstm_bench.errors import StorageError
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a task, or to a worker without one (`key` None).
+
+    Kinds: "ready" (a worker has loaded its backend: `body` {"seen"}), "epoch" (`body`: metrics), "result" (`body`: see
+    `trial.py`), "died" (`body`: {"exit": code or -signal, "log": file}).
+    """
+
+    kind: str
+    key: str | None
+    body: dict[str, Any] = field(default_factory=dict)
+
+
+class Launcher(Protocol):
+    """What `study.py` sees of any launcher."""
+
+    def capacity(self) -> int:
+        """Tasks that could be submitted now."""
+
+    def submit(self, key: str, task: Mapping[str, Any]) -> None:
+        """Starts a task. Keys are the caller's, unique among the tasks that run."""
+
+    def events(self, timeout_s: float) -> list[Event]:
+        """What happened since, waiting at most `timeout_s` for the first event."""
+
+    def stop(self, key: str) -> None:
+        """Asks a task to stop: its result is PRUNED unless it ends first."""
+
+    def kill(self, key: str) -> None:
+        """Ends a task's process; no further event of this key follows."""
+
+    def close(self) -> None:
+        """Ends every worker."""
+
+
+@dataclass
+class _Worker:
+    slot: Slot
+    process: subprocess.Popen[bytes]
+    socket: socket.socket
+    log: Path
+    key: str | None = None
+    tasks: int = 0
+    buffer: bytes = b""
+
+
+class LocalLauncher:
+    """Worker processes of this machine.
+
+    Args:
+      slots: What each worker may use.
+      backend: Keras backend that the workers load.
+      log_dir: Folder of the workers' output.
+      recycle_after: Tasks after which a worker is replaced: TensorFlow's memory grows with each model.
+      recycle_mib: Resident MiB above which it is.
+    """
+
+    def __init__(self, slots: Sequence[Slot], backend: str, log_dir: Path, recycle_after: int, recycle_mib: int):
+        self._backend, self._log_dir = backend, log_dir
+        self._recycle_after, self._recycle_mib = recycle_after, recycle_mib
+        self._selector = selectors.DefaultSelector()
+        self._workers = [self._start(slot) for slot in slots]
+
+    def _start(self, slot: Slot) -> _Worker:
+        ours, theirs = socket.socketpair()
+        log = self._log_dir / f"worker-{slot.index}.log"
+        environment = {
+            **os.environ,
+            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1"),
+            "XLA_PYTHON_CLIENT_PREALLOCATE": os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "false"),
+            "KERAS_BACKEND": self._backend,
+            "PYTHONPATH": os.pathsep.join(str(Path(p).absolute()) for p in sys.path if p or p == ""),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            **slot.environment,
+        }
+        try:
+            self._log_dir.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as output:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "lstm_bench.worker", str(theirs.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=environment,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # a Ctrl-C in the terminal reaches the driver alone
+                )
+        except OSError as error:
+            raise StorageError(f"{log}: a worker cannot be started ({error.strerror})") from error
+        theirs.close()
+        worker = _Worker(slot, process, ours, log)
+        self._selector.register(ours, selectors.EVENT_READ, worker)
+        self._send(
+            worker,
+            {"do": "setup", "backend": self._backend, "device": slot.device, "share": slot.share}
+            | {"gpu": slot.gpu, "cores": list(slot.cores)},
+        )
+        return worker
+
+    @staticmethod
+    def _send(worker: _Worker, message: Mapping[str, Any]) -> None:
+        # A worker that is gone is noticed where its socket is read.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            worker.socket.sendall((json.dumps(message) + "\n").encode())
+
+    def capacity(self) -> int:
+        return sum(worker.key is None for worker in self._workers)
+
+    def submit(self, key: str, task: Mapping[str, Any]) -> None:
+        worker = next(worker for worker in self._workers if worker.key is None)
+        worker.key, worker.tasks = key, worker.tasks + 1
+        self._send(worker, {"do": "run", "key": key, "task": task})
+
+    def events(self, timeout_s: float) -> list[Event]:
+        happened: list[Event] = []
+        for ready, _ in self._selector.select(timeout_s):
+            worker: _Worker = ready.data
+            try:
+                chunk = worker.socket.recv(1 << 20)
+            except ConnectionResetError:
+                chunk = b""
+            if not chunk:
+                happened.append(self._bury(worker))
+                continue
+            *lines, worker.buffer = (worker.buffer + chunk).split(b"\n")
+            happened += [event for line in lines if (event := self._event(worker, json.loads(line)))]
+        return happened
+
+    def _event(self, worker: _Worker, message: dict[str, Any]) -> Event | None:
+        if message["event"] == "ready":
+            return Event("ready", None, message)
+        if message["key"] != worker.key:
+            return None
+        if message["event"] == "epoch":
+            return Event("epoch", worker.key, message["metrics"])
+        event = Event("result", worker.key, message["result"])
+        worker.key = None
+        out_of_memory = message["result"].get("reason") == "oom"
+        if out_of_memory or worker.tasks >= self._recycle_after or message["rss_mib"] > self._recycle_mib:
+            self._replace(worker)
+        return event
+
+    def _bury(self, worker: _Worker) -> Event:
+        code = self._end(worker)
+        event = Event("died", worker.key, {"exit": code, "log": str(worker.log)})
+        self._workers[self._workers.index(worker)] = self._start(worker.slot)
+        return event
+
+    def _replace(self, worker: _Worker) -> None:
+        self._send(worker, {"do": "exit"})
+        self._end(worker)
+        self._workers[self._workers.index(worker)] = self._start(worker.slot)
+
+    def _end(self, worker: _Worker) -> int:
+        """Takes the worker out of service; its process is dead on return."""
+        self._selector.unregister(worker.socket)
+        worker.socket.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(worker.process.pid, signal.SIGKILL)
+        return worker.process.wait()
+
+    def stop(self, key: str) -> None:
+        for worker in self._workers:
+            if worker.key == key:
+                self._send(worker, {"do": "stop", "key": key})
+
+    def kill(self, key: str) -> None:
+        for worker in list(self._workers):
+            if worker.key == key:
+                self._end(worker)
+                self._workers[self._workers.index(worker)] = self._start(worker.slot)
+
+    def close(self) -> None:
+        for worker in self._workers:
+            self._end(worker)
+        self._workers = []
+        self._selector.close()

@@ -1,0 +1,410 @@
+"""`python -m lstm_bench.report`: tables and figures in `reports/` from the records below `sweeps/`, nothing else.
+
+Which study goes where. A study is known by its name and its source: published, in `sweeps/published/<device>/<study>/`,
+or working, in `sweeps/<study>/`. The two never share a file:
+
+| folder             | is made of                                                | in git  |
+|--------------------|-----------------------------------------------------------|---------|
+| `reports/`         | the published studies, pages in `reports/<device>/`       | yes     |
+| `reports/working/` | the working studies, compared with the published ones     | ignored |
+
+So the committed reports are the same bytes in a fresh clone and beside anyone's own sweeps. Where nothing is published
+(a project of your own) the working studies go straight into `reports/`. `sweeps=sweeps/published` leaves
+`reports/working/` alone: what a check of the committed reports wants.
+
+Each of the two folders has a `MANIFEST.json` with the SHA-256 of all its files and the versions that drew the figures:
+it says which files may be removed when they are no longer made (only those, and only unedited), and lets `check=true`
+compare figures byte for byte where they would be drawn by the same versions, by checksum elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lstm_bench.errors import DONE, INTERRUPTED, CheckFailedError, ConfigError, LstmBenchError, StorageError, nearest
+
+if TYPE_CHECKING:  # pandas and matplotlib take a second: --help and the sweep's driver do without
+    from lstm_bench.page import Pages
+    from lstm_bench.result import Result
+
+HELP = """\
+Tables and figures in reports/ from the records below sweeps/.
+
+  python -m lstm_bench.report [key=value ...]
+
+  sweeps=DIR     where the records lie                        (sweeps)
+  reports=DIR    where the tables and figures go              (reports)
+  check=true     write nothing; exit 6 when something is stale (false)
+  studies=a,b    only the pages of these studies; comparison and index always cover all
+  --help         this text
+
+Published studies (DIR/published/<device>/<study>/) are reported in reports/, your own (DIR/<study>/) in
+reports/working/, or in reports/ where nothing is published. Starts no framework and needs no network."""
+MANIFEST = "MANIFEST.json"
+WORKING = "working"
+
+
+@dataclass
+class Options:
+    """The command line over `conf/report.yaml`."""
+
+    sweeps: Path
+    reports: Path
+    check: bool
+    studies: list[str] | None
+    sweeps_given: bool = False
+
+
+@dataclass
+class Change:
+    """What writing or checking one folder of reports came to.
+
+    Attributes:
+      made: Files that belong there.
+      written: Files that were new or different; in a check, nothing.
+      stale: Check only: `missing: path`, `stale: path` or `left over: path`.
+      remarks: Sentences for the user.
+    """
+
+    made: int = 0
+    written: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without the letter ± is no reason to fail
+    try:
+        if any(arg in ("-h", "--help", "help") for arg in args):
+            print(HELP)
+        else:
+            report(parse(args))
+    except LstmBenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # `| head`
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
+
+
+def parse(args: Sequence[str]) -> Options:
+    """Reads `key=value` options.
+
+    Raises:
+      ConfigError: for an unknown key or a value of the wrong type.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    defaults = _conf("report.yaml")
+    for arg in args:
+        key, equals, _ = arg.partition("=")
+        if not equals or key not in defaults:
+            expected = "a known option" if equals else "key=value"
+            remedy = nearest(key.lstrip("-+"), defaults)
+            raise ConfigError("report options", expected=expected, received=arg, remedy=remedy)
+    try:
+        given = OmegaConf.to_container(OmegaConf.from_dotlist(list(args)))
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise ConfigError("report options", expected="key=value", received=" ".join(args)) from error
+    assert isinstance(given, dict)
+    values = {**defaults, **{str(k): v for k, v in given.items()}}
+    if not isinstance(values["check"], bool):
+        raise ConfigError("check", expected="true or false", received=str(values["check"]))
+    for key in ("sweeps", "reports"):
+        if values[key] in (None, "") or isinstance(values[key], dict | list):
+            raise ConfigError(key, expected="a folder", received=str(values[key]))
+    studies = values["studies"]
+    if studies is not None and not isinstance(studies, list):
+        studies = [part.strip() for part in str(studies).split(",") if part.strip()]
+    return Options(
+        Path(str(values["sweeps"])).expanduser(),
+        Path(str(values["reports"])).expanduser(),
+        values["check"],
+        None if studies is None else [str(s) for s in studies],
+        "sweeps" in given,
+    )
+
+
+def report(options: Options) -> None:
+    """Makes or checks the reports and prints what was done, and the comparison.
+
+    Raises:
+      ConfigError: for a folder or study that is not there.
+      CheckFailedError: with `check=true`, when a file is missing, stale or left over.
+      StorageError: when a file cannot be written.
+    """
+    results = _load(options)
+    if not results and not (options.check and (options.reports / MANIFEST).exists()):
+        print(f"No studies below {options.sweeps}: run `python -m lstm_bench.sweep +study=stacked` first.")
+        return
+    changes = {}
+    for folder, pages in _folders(results, options).items():
+        changes[folder] = _settle(folder, pages, options)
+    for change in changes.values():
+        for remark in change.remarks:
+            print(remark)
+    stale = [line for change in changes.values() for line in change.stale]
+    made = sum(change.made for change in changes.values())
+    if stale:
+        more = [f"... and {len(stale) - 8} more"] if len(stale) > 8 else []
+        print("\n".join([*stale[:8], *more]), file=sys.stderr)
+        raise CheckFailedError(
+            f"{len(stale)} of {made} files of {options.reports} are not what {options.sweeps} gives",
+            remedy="Run `python -m lstm_bench.report` with the same options and without check=true.",
+        )
+    if options.check:
+        print(f"{made} files of {options.reports} are current.")
+        return
+    _print_summary(results, changes, options)
+
+
+def comparison_row(folder: Path) -> dict[str, Any]:
+    """One study's row of `comparison.csv`, as a mapping of numbers and text."""
+    from lstm_bench import page, result
+
+    return page.comparison_row(result.load(Path(folder)))
+
+
+def study_figures(folder: Path, out: Path) -> list[Path]:
+    """Draws a study's figures as PNG files, for the driver to hand to MLflow. Those without rows are left out.
+
+    Args:
+      folder: The study's records.
+      out: Folder for `history.png`, `curves.png`, `confusion.png` and `worst.png`; made if need be.
+    """
+    from lstm_bench import figure, page, result
+
+    paths = []
+    for name, made in page.study_figure_makers(result.load(Path(folder))).items():
+        if not isinstance(made, str):
+            path = Path(out) / f"{name}.png"
+            _write(path, figure.render(made[0](), "png"))
+            paths.append(path)
+    return paths
+
+
+def _conf_dir() -> Path:
+    """`conf/` inside the installed package, else beside it in a checkout."""
+    package = Path(__file__).parent
+    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
+
+
+def _conf(name: str) -> dict[str, Any]:
+    import yaml
+
+    path = _conf_dir() / name
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        what = f"{path}: cannot be read ({type(error).__name__})"
+        raise ConfigError(what, remedy="Install lstm_bench again.") from error
+    if not isinstance(value, dict):
+        raise ConfigError(str(path), expected="a mapping", received=type(value).__name__)
+    return value
+
+
+def _load(options: Options) -> list[Result]:
+    if not options.sweeps.is_dir():
+        if options.sweeps_given or options.sweeps.exists():
+            raise ConfigError("sweeps", expected="a folder of studies", received=str(options.sweeps))
+        return []
+    from lstm_bench import result
+
+    # resolved: `sweeps=.` has the name that tells a folder of published studies
+    found = result.find(options.sweeps.resolve())
+    for folder, device in found:
+        for name in filter(None, (folder.name, device)):
+            if not result.NAME.fullmatch(name):
+                print(f"warning: {folder}: left out, {name!r} is not a study's or device's name", file=sys.stderr)
+    good = [p for p in found if all(result.NAME.fullmatch(name) for name in filter(None, (p[0].name, p[1])))]
+    for wanted in options.studies or []:
+        names = {folder.name for folder, _ in good}
+        if wanted not in names:
+            raise ConfigError("studies", expected="names of studies", received=wanted, remedy=nearest(wanted, names))
+    return [result.load(folder, device) for folder, device in good]
+
+
+def _folders(results: Sequence[Result], options: Options) -> dict[Path, Pages]:
+    """The folders of reports that are to be made, each with what belongs into it."""
+    from lstm_bench.page import Pages
+
+    claims = _conf("claims.yaml")
+    published = [r for r in results if r.published]
+    working = [r for r in results if not r.published]
+    if not published:
+        title, remark = "Reports", "Studies of this working folder."
+        folders = {options.reports: _pages(working, [], claims, options, title, remark) if working else Pages()}
+        working = []
+    else:
+        title, remark = "Reports", "Published studies: the records are in `sweeps/published/<device>/<study>/`."
+        folders = {options.reports: _pages(published, [], claims, options, title, remark)}
+    own = options.reports / WORKING
+    if working:
+        title, remark = "Reports of working studies", "Studies of this working folder, beside the published ones."
+        folders[own] = _pages(working, published, claims, options, title, remark)
+    elif options.sweeps.resolve().name != "published" and (own / MANIFEST).exists():
+        folders[own] = Pages()  # all that was made there is out of date
+    return folders
+
+
+def _pages(
+    results: Sequence[Result],
+    beside: Sequence[Result],
+    claims: dict[str, Any],
+    options: Options,
+    title: str,
+    remark: str,
+) -> Pages:
+    """Pages of `results`, compared with each other and with those `beside`, whose pages are one folder up."""
+    from lstm_bench import page
+
+    links = {id(r): page.stem(r) + ".md" for r in results} | {id(r): f"../{page.stem(r)}.md" for r in beside}
+    everything = [*results, *beside]
+    pages = page.comparison(everything, claims, links)
+    pages.texts["claims.md"] = page.claims_page(everything, claims)
+    pages.texts["README.md"] = page.index(results, links, title, remark)
+    for result in results:
+        if options.studies is None or result.name in options.studies:
+            one = page.study_page(result)
+            pages.texts |= one.texts
+            pages.figures |= one.figures
+    return pages
+
+
+def _settle(folder: Path, pages: Pages, options: Options) -> Change:
+    """Makes `folder` hold `pages`, or says what a check finds."""
+    from lstm_bench import figure
+
+    change = Change()
+    before = _manifest(folder / MANIFEST)
+    known: dict[str, str] = before["files"]
+    files = {path: text.encode() for path, text in pages.texts.items()}
+    sums = {path: _sha256(data) for path, data in files.items()}
+    drawn = [f"{path}.{kind}" for path in pages.figures for kind in ("svg", "png")]
+    same = before["drawn_by"] in (None, figure.renderer())
+    if options.check and not same:
+        ours = ", ".join(f"{k} {v}" for k, v in figure.renderer().items())
+        change.remarks.append(f"{folder}: figures were drawn by other versions than {ours}: compared by checksum only.")
+        sums |= {path: known.get(path, "") for path in drawn}
+    else:
+        for path, make in pages.figures.items():
+            image = make()
+            for kind in ("svg", "png"):
+                files[f"{path}.{kind}"] = figure.render(image, kind)
+        sums |= {path: _sha256(files[path]) for path in drawn}
+    other = {path: digest for path, digest in known.items() if path not in sums and (folder / path).is_file()}
+    kept = {} if options.studies is None else other
+    gone = [path for path in known if path not in sums and path not in kept]
+    drawn_by = before["drawn_by"] if options.check and not same else figure.renderer()
+    if sums:
+        listed = dict(sorted((kept | sums).items()))
+        manifest = {"made_by": "python -m lstm_bench.report", "drawn_by": drawn_by, "files": listed}
+        files[MANIFEST] = (json.dumps(manifest, indent=1) + "\n").encode()
+        sums[MANIFEST] = _sha256(files[MANIFEST])
+    else:
+        gone.append(MANIFEST)
+    change.made = len(sums)
+    for path, digest in sorted(sums.items()):
+        have = _sha256_of(folder / path)
+        if have == digest:
+            continue
+        if options.check:
+            change.stale.append(f"{'missing' if have is None else 'stale'}: {folder / path}")
+        else:
+            _write(folder / path, files[path])
+            change.written.append(path)
+    for path in sorted(gone):
+        if not (folder / path).is_file():
+            continue
+        if options.check:
+            change.stale.append(f"left over: {folder / path}")
+        elif path != MANIFEST and _sha256_of(folder / path) != known[path]:
+            change.remarks.append(f"{folder / path} is no longer made, but was edited: left alone.")
+        else:
+            _remove(folder, path)
+            change.removed.append(path)
+    return change
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """Files that an earlier run made, and what drew them. A damaged manifest owns nothing."""
+    empty: dict[str, Any] = {"drawn_by": None, "files": {}}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        files = {str(name): str(digest) for name, digest in value["files"].items()}
+        drawn_by = {str(k): str(v) for k, v in value["drawn_by"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return empty
+    return {"drawn_by": drawn_by, "files": {name: s for name, s in files.items() if _inside(path.parent, name)}}
+
+
+def _inside(folder: Path, name: str) -> bool:
+    return (folder / name).resolve().is_relative_to(folder.resolve()) and ".." not in Path(name).parts
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _sha256_of(path: Path) -> str | None:
+    try:
+        return _sha256(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _remove(folder: Path, name: str) -> None:
+    """Removes a file, and the folders that are empty then."""
+    path = folder / name
+    with contextlib.suppress(OSError):
+        path.unlink()
+        for parent in path.parents:
+            if parent == folder:
+                break
+            parent.rmdir()
+
+
+def _print_summary(results: Iterable[Result], changes: dict[Path, Change], options: Options) -> None:
+    from lstm_bench import page, table
+
+    for folder, change in changes.items():
+        removed = f", {len(change.removed)} removed" if change.removed else ""
+        where = f": {folder / 'comparison.md'}" if change.made else ""
+        print(f"{change.made} files in {folder}, {len(change.written)} written{removed}{where}")
+    print()
+    columns, rows, right = page.short_table(list(results))
+    print(table.plain(columns, rows, right))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

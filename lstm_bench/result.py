@@ -1,0 +1,296 @@
+"""A study's records, read back as sorted tables; whatever is missing or torn is said in `notes`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from lstm_bench import record
+from lstm_bench.statistic import Interval, median, t_interval
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# Ends that are not the trial's own doing: its parameters ran, or will run, again under another number.
+REQUEUED = ("worker_died", "driver_died", "interrupted")
+
+_TEXT = {
+    "state", "reason", "kernel_ran", "backend", "device", "device_share", "kernel", "evidence", "kind", "values",
+}  # fmt: skip
+_KEYS = {
+    "trials.csv": ["number"],
+    "replicates.csv": ["seed"],
+    "history.csv": ["kind", "number", "epoch"],
+    "kernels.csv": ["backend", "kernel"],
+    "predictions.csv": ["sample"],
+    "worst.csv": ["probability", "sample"],
+}
+
+
+@dataclass
+class Result:
+    """The records of one study.
+
+    Attributes:
+      folder: Where they lie.
+      name: Name of the study, which is that of the folder.
+      published: Name of the device's folder below `published/`, None for a working folder.
+      notes: One sentence for each thing that is missing, torn or contradictory.
+    """
+
+    folder: Path
+    name: str
+    published: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """Value at a dotted path of the configuration."""
+        return at(self.config, path, default)
+
+    def env(self, path: str, default: Any = None) -> Any:
+        """Value at a dotted path of the environment."""
+        return at(self.environment, path, default)
+
+    def winning(self, path: str) -> Any:
+        """Value of the best configuration: what the best trial was given, else the configuration's."""
+        best, column = self.best, "config_" + path
+        return best[column] if best is not None and best.get(column) else self.get(path)
+
+    @property
+    def source(self) -> str:
+        """Which of several studies of one name: `published/<device>` or `working`."""
+        return f"published/{self.published}" if self.published else "working"
+
+    @property
+    def records(self) -> str:
+        """The records' place in a checkout: the same text wherever it lies on this machine."""
+        return f"sweeps/published/{self.published}/{self.name}/" if self.published else f"sweeps/{self.name}/"
+
+    @property
+    def family(self) -> str:
+        """Name of the model function; a user's own with its module."""
+        return str(self.get("model._target_", "?")).removeprefix("lstm_bench.model.")
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data that was really used."""
+        return str(self.env("dataset.name") or self.get("dataset.name", "?"))
+
+    @property
+    def objective(self) -> str:
+        """Column of the trials that was searched for."""
+        return str(self.get("study.objective", "val_accuracy"))
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more of the objective is better."""
+        return str(self.get("study.direction", "maximize")) != "minimize"
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """The search."""
+        return self.tables["trials.csv"]
+
+    @property
+    def replicates(self) -> pd.DataFrame:
+        """The confirmation."""
+        return self.tables["replicates.csv"]
+
+    @cached_property
+    def ranked(self) -> pd.DataFrame:
+        """Complete trials with a finite objective, best first; of equals the earlier one."""
+        if self.objective not in self.trials:
+            return self.trials.iloc[:0]
+        values = pd.to_numeric(self.trials[self.objective], errors="coerce")
+        good = self.trials[(self.trials["state"] == "COMPLETE") & values.map(math.isfinite)]
+        order = -values[good.index] if self.maximize else values[good.index]
+        return good.loc[order.sort_values(kind="stable").index]
+
+    @property
+    def best(self) -> pd.Series | None:
+        """The best trial, None where none is complete."""
+        return None if self.ranked.empty else self.ranked.iloc[0]
+
+    @property
+    def confirmed(self) -> pd.DataFrame:
+        """Replicates that finished with a finite test accuracy."""
+        ok = (self.replicates["state"] == "COMPLETE") & self.replicates["test_accuracy"].map(math.isfinite)
+        return self.replicates[ok]
+
+    @property
+    def accuracy(self) -> Interval:
+        """Test accuracy of the best configuration over its seeds."""
+        return t_interval(self.confirmed["test_accuracy"])
+
+    @property
+    def measured(self) -> pd.DataFrame:
+        """The rows that describe the best configuration: its replicates, else the best trial."""
+        return self.confirmed if len(self.confirmed) else self.ranked.iloc[:1]
+
+    def one(self, column: str) -> str:
+        """The value of `column` in the measured rows; several, where they differ, joined."""
+        values = [v for v in self.measured[column].tolist() if v not in ("", None) and v == v]
+        return ", ".join(sorted({f"{v:.0f}" if isinstance(v, float) else str(v) for v in values}))
+
+    @property
+    def n_weights(self) -> float:
+        """Weights of the best configuration."""
+        return median(self.measured["n_weights"])
+
+    @property
+    def shared(self) -> bool:
+        """Whether its speed was measured while others used the same device, and compares with nothing."""
+        return bool(self.measured["device_share"].str.startswith("shared").any())
+
+    @property
+    def samples_per_s(self) -> float:
+        """Median training speed over the replicates; NaN on a shared device."""
+        return math.nan if self.shared else median(self.measured["train_samples_per_s"])
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Trials by end: complete, pruned, failed by their own fault, and queued again."""
+        state, reason = self.trials["state"], self.trials["reason"]
+        again = (state == "FAIL") & reason.isin(REQUEUED)
+        return {
+            "complete": int((state == "COMPLETE").sum()),
+            "pruned": int((state == "PRUNED").sum()),
+            "failed": int(((state == "FAIL") & ~again).sum()),
+            "requeued": int(again.sum()),
+        }
+
+    @property
+    def search_s(self) -> float:
+        """Seconds of all trials together."""
+        return math.fsum(v for v in self.trials["total_s"] if math.isfinite(v))
+
+    def space(self) -> dict[str, dict[str, Any]]:
+        """Searched paths with their domains, whether the configuration nests or dots them."""
+        space = self.get("study.space")
+        return dict(sorted(_domains(space, ()))) if isinstance(space, Mapping) else {}
+
+
+def at(tree: Any, path: str, default: Any = None) -> Any:
+    """Value at a dotted path of nested mappings, `default` where there is none."""
+    for key in path.split("."):
+        if not isinstance(tree, Mapping) or key not in tree:
+            return default
+        tree = tree[key]
+    return default if tree is None else tree
+
+
+def find(root: Path) -> list[tuple[Path, str | None]]:
+    """Study folders below `root`, sorted, each with the device it is published under.
+
+    A study folder holds `config.yaml`, `trials.csv` or `replicates.csv`. It is a working folder when it lies in
+    `root` (or is `root`), published when it lies in `published/<device>/`; `root` may be that `published`.
+    """
+    public = root if root.name == "published" else root / "published"
+    places: list[tuple[Path, str | None]] = [(folder, folder.parent.name) for folder in public.glob("*/*")]
+    if root != public:
+        places += [(folder, None) for folder in (root, *root.glob("*")) if folder != public]
+    files = ("config.yaml", "trials.csv", "replicates.csv")
+    return sorted(
+        ((folder, device) for folder, device in places if any((folder / file).is_file() for file in files)),
+        key=lambda place: (place[1] or "", place[0].name),
+    )
+
+
+def load(folder: Path, published: str | None = None) -> Result:
+    """Reads one study. Missing or damaged files leave empty tables and a note, never an exception."""
+    result = Result(folder, folder.name, published)
+    result.config = _mapping(result, "config.yaml", yaml.safe_load)
+    result.environment = _mapping(result, "environment.json", json.loads)
+    for file in record.FILES:
+        result.tables[file] = _table(result, file)
+    named = result.get("study.name")
+    if named and str(named) != result.name:
+        result.notes.append(f"config.yaml says study.name={named}, the folder {result.name}.")
+    if result.objective not in result.trials:
+        result.notes.append(f"trials.csv has no column {result.objective}, the objective.")
+    _progress(result)
+    return result
+
+
+def _mapping(result: Result, file: str, parse: Any) -> dict[str, Any]:
+    try:
+        value = parse((result.folder / file).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        result.notes.append(f"{file} is missing.")
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        result.notes.append(f"{file} cannot be read: {type(error).__name__}.")
+    else:
+        if isinstance(value, dict):
+            return value
+        result.notes.append(f"{file} does not hold a mapping.")
+    return {}
+
+
+def _table(result: Result, file: str) -> pd.DataFrame:
+    path, columns = result.folder / file, list(record.FILES[file])
+    rows: list[dict[str, str]] = []
+    try:
+        rows = record.read_rows(path)
+        torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
+    except (OSError, ValueError, csv.Error) as error:
+        result.notes.append(f"{file} cannot be read: {type(error).__name__}.")
+        torn = False
+    if torn:
+        result.notes.append(f"{file} ends in a torn line, which is left out.")
+    whole = [row for row in rows if None not in row and None not in row.values()]
+    if len(whole) < len(rows):
+        result.notes.append(f"{file}: {len(rows) - len(whole)} of {len(rows)} lines are torn and left out.")
+    extra = sorted({key for row in whole for key in row if key.startswith("config_")}) if file == "trials.csv" else []
+    table = pd.DataFrame(
+        {c: pd.Series([row.get(c, "") for row in whole], dtype=object) for c in [*columns, *extra]},
+    )
+    for column in columns:
+        if column not in _TEXT:
+            table[column] = pd.to_numeric(table[column], errors="coerce").astype(float)
+    table = table.drop_duplicates()
+    keys = _KEYS[file]
+    table = table.sort_values([*keys, *(c for c in table.columns if c not in keys)], ignore_index=True)
+    if file in ("trials.csv", "replicates.csv"):
+        again = (table["state"] == "COMPLETE") & table[table["state"] == "COMPLETE"].duplicated(keys).reindex(
+            table.index, fill_value=False
+        )
+        if again.any():
+            result.notes.append(f"{file}: {int(again.sum())} rows repeat a {keys[0]} and are left out.")
+            table = table[~again].reset_index(drop=True)
+    return table
+
+
+def _progress(result: Result) -> None:
+    ends, budget = result.counts, result.get("study.n_trials")
+    done = ends["complete"] + ends["pruned"] + ends["failed"]
+    if isinstance(budget, int) and done < budget:
+        result.notes.append(f"{done} of {budget} trials are done: the search is unfinished or still running.")
+    if done and result.best is None:
+        result.notes.append("No trial is complete with a finite objective.")
+    wanted, have = result.get("study.replicates"), len(result.confirmed)
+    if wanted == 0:
+        result.notes.append("study.replicates=0: not confirmed on the test set.")
+    elif isinstance(wanted, int) and have < wanted:
+        result.notes.append(f"{have} of {wanted} replicates are done.")
+    elif not have:
+        result.notes.append("There are no replicates: not confirmed on the test set.")
+
+
+def _domains(tree: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for key, value in tree.items():
+        here = (*path, str(key))
+        if isinstance(value, Mapping) and isinstance(value.get("type"), str):
+            yield ".".join(here), dict(value)
+        elif isinstance(value, Mapping):
+            yield from _domains(value, here)

@@ -1,0 +1,184 @@
+"""`study.space`: config paths and their domains -> Optuna distributions -> one trial's configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from lstm_bench import config as schema
+from lstm_bench import family
+from lstm_bench.config import Choice, Range
+from lstm_bench.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Domain = dict[str, Any]
+SEARCHABLE = ("model", "train")
+_KEYS = {"int": ("low", "high", "step", "log"), "float": ("low", "high", "step", "log"), "categorical": ("choices",)}
+
+
+def flatten(space: Mapping[str, Any], prefix: str = "") -> dict[str, Domain]:
+    """Nested or dotted `study.space` -> dotted path -> domain, in sorted order. A mapping with `type` is a domain."""
+    flat: dict[str, Domain] = {}
+    for key, value in space.items():
+        path = f"{prefix}{key}"
+        if not isinstance(value, Mapping):
+            raise ConfigError(
+                f"study.space.{path}", expected="a domain such as {type: int, low: 1, high: 9}", received=value
+            )
+        if "type" in value:
+            flat[path] = {**flat.get(path, {}), **value}
+        elif set(value) & {"low", "high", "step", "log", "choices"} and path in flat:
+            # study.space.model.units.high=128 on the command line arrives nested beside the dotted key.
+            flat[path] = {**flat[path], **value}
+        elif value or not prefix:
+            for deeper, domain in _nested(value, path, flat).items():
+                flat[deeper] = {**flat.get(deeper, {}), **domain}
+    return dict(sorted(flat.items()))
+
+
+def _nested(value: Mapping[str, Any], path: str, flat: Mapping[str, Domain]) -> dict[str, Domain]:
+    found: dict[str, Domain] = {}
+    for key, deeper in value.items():
+        below = f"{path}.{key}"
+        if not isinstance(deeper, Mapping):
+            raise ConfigError(f"study.space.{path}: a domain needs a type", remedy="Valid: int, float, categorical.")
+        if "type" in deeper or below in flat:
+            found[below] = dict(deeper)
+        else:
+            found.update(_nested(deeper, below, flat))
+    return found
+
+
+def parse(config: Mapping[str, Any]) -> dict[str, Domain]:
+    """Checks `study.space` against the configuration that it varies.
+
+    Args:
+      config: Resolved configuration.
+
+    Returns:
+      Dotted path -> complete domain (`step` and `log` filled in).
+
+    Raises:
+      ConfigError: for a path that does not exist, an unknown type or key, bounds that are no bounds, or bounds beyond
+        what the path allows. The model's own arguments are checked when its family is ours; others in the first worker.
+    """
+    return {path: _domain(path, domain, config) for path, domain in flatten(config["study"]["space"]).items()}
+
+
+def _domain(path: str, domain: Domain, config: Mapping[str, Any]) -> Domain:
+    where = f"study.space.{path}"
+    valid = [p for group in SEARCHABLE for p in schema.flatten({group: config[group]}) if not p.endswith("._target_")]
+    if path not in valid:
+        remedy = nearest(path, valid)
+        if path in schema.paths():
+            remedy = f"only {' and '.join(f'{group}.*' for group in SEARCHABLE)} can be searched"
+        raise ConfigError(f"{where}: no such configuration path", remedy=remedy)
+    kind = domain.get("type")
+    if kind not in _KEYS:
+        raise ConfigError(f"{where}.type", expected="int, float or categorical", received=kind)
+    for key in domain:
+        if key != "type" and key not in _KEYS[kind]:
+            raise ConfigError(f"{where}: unknown key {key}", remedy=nearest(key, _KEYS[kind]))
+    if kind == "categorical":
+        choices = domain.get("choices")
+        if not isinstance(choices, list) or not choices:
+            raise ConfigError(f"{where}.choices", expected="a list of at least one value", received=choices)
+        if len(set(map(str, choices))) < len(choices):
+            raise ConfigError(f"{where}.choices", expected="different values", received=choices)
+        values, complete = choices, {"type": kind, "choices": list(choices)}
+    else:
+        complete = _numeric(where, kind, domain)
+        values = [complete["low"], complete["high"]]
+    hint, rule = _allowed(path, config)
+    for value in values:
+        family.check_value(where, value, hint, rule)
+    return complete
+
+
+def _numeric(where: str, kind: str, domain: Domain) -> Domain:
+    low, high, step, log = domain.get("low"), domain.get("high"), domain.get("step"), domain.get("log", False)
+    for key, value in (("low", low), ("high", high), ("step", step)):
+        if value is None and key == "step":
+            continue
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not (whole or (kind == "float" and value in Range())):
+            expected = "a whole number" if kind == "int" else "a finite number"
+            raise ConfigError(f"{where}.{key}", expected=expected, received=value)
+    assert isinstance(low, int | float) and isinstance(high, int | float)
+    if low > high:
+        raise ConfigError(f"{where}: low {low:g} is above high {high:g}", remedy="Exchange them.")
+    if not isinstance(log, bool):
+        raise ConfigError(f"{where}.log", expected="true or false", received=log)
+    if log and low <= 0:
+        raise ConfigError(f"{where}.low", expected="a number above 0 where log is true", received=low)
+    if step is not None and (step <= 0 or log):
+        raise ConfigError(f"{where}.step", expected="a number above 0, and no log", received=step)
+    if kind == "float":
+        low, high, step = float(low), float(high), None if step is None else float(step)
+    return {"type": kind, "low": low, "high": high, "step": step, "log": log}
+
+
+def _allowed(path: str, config: Mapping[str, Any]) -> tuple[Any, Range | Choice | None]:
+    for known, hint, rule in schema.rules():
+        if known == path:
+            return hint, rule
+    if not family.is_own(str(config["model"].get("_target_", ""))):
+        return Any, None
+    return family.rules(family.find(config["model"]["_target_"])).get(path.removeprefix("model."), (Any, None))
+
+
+def pinned(space: Mapping[str, Domain], overrides: Iterable[str]) -> dict[str, str]:
+    """Searched paths that a command-line override fixes: path -> the override."""
+    found: dict[str, str] = {}
+    for override in overrides:
+        path, _, _ = override.lstrip("+").partition("=")
+        if path in space:
+            found[path] = override
+    return found
+
+
+def distributions(space: Mapping[str, Domain]) -> dict[str, BaseDistribution]:
+    """Optuna distributions by config path."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    make: dict[str, Callable[[Domain], BaseDistribution]] = {
+        "int": lambda d: IntDistribution(d["low"], d["high"], log=d["log"], step=d["step"] or 1),
+        "float": lambda d: FloatDistribution(d["low"], d["high"], log=d["log"], step=d["step"]),
+        "categorical": lambda d: CategoricalDistribution(d["choices"]),
+    }
+    return {path: make[domain["type"]](domain) for path, domain in space.items()}
+
+
+def grid(space: Mapping[str, Domain]) -> dict[str, list[Any]]:
+    """Every value of every dimension, for grid search.
+
+    Raises:
+      ConfigError: for a float without a step, which has no finite grid.
+    """
+    points: dict[str, list[Any]] = {}
+    for path, domain in space.items():
+        if domain["type"] == "categorical":
+            points[path] = list(domain["choices"])
+            continue
+        step = domain["step"] or (1 if domain["type"] == "int" else None)
+        if step is None:
+            raise ConfigError(f"study.space.{path}: sampler=grid needs a step", remedy="Give one, or list choices.")
+        n = int((domain["high"] - domain["low"]) / step + 1e-9) + 1
+        points[path] = [domain["low"] + i * step for i in range(n)]
+    return points
+
+
+def corners(space: Mapping[str, Domain]) -> list[dict[str, Any]]:
+    """The cheapest and the dearest end of the space, as far as numbers tell; one empty corner for an empty space."""
+    numeric = {
+        path: (domain["low"], domain["high"]) if "low" in domain else (min(domain["choices"]), max(domain["choices"]))
+        for path, domain in space.items()
+        if path.startswith("model.") or path == "train.batch_size"
+        if "low" in domain or all(isinstance(c, int | float) for c in domain["choices"])
+    }
+    # A large batch of narrow layers is cheap per sample, a small batch of wide ones dear.
+    small = {path: ends[path == "train.batch_size"] for path, ends in numeric.items()}
+    large = {path: ends[path != "train.batch_size"] for path, ends in numeric.items()}
+    return [small] if small == large else [small, large]

@@ -1,0 +1,359 @@
+"""The study: what was suggested, what came of it, what is left to do. Optuna's database is its only truth.
+
+Trials move RUNNING -> COMPLETE, PRUNED or FAIL. A FAIL has a reason. Those of the trial's own fault count towards
+`n_trials`; the others (a dead worker, a dead driver, an interrupt) are run again with the same parameters, as a new trial
+whose `retry_of` names the old one. What is queued is never stored: it is the FAILs to be retried that no trial retries yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lstm_bench import config as schema
+from lstm_bench import search
+from lstm_bench import space as spaces
+from lstm_bench.errors import ConfigError, StorageError
+from lstm_bench.record import cell
+
+OWN_FAULT = ("nan", "oom", "exception", "timeout")
+RETRIED_FOR_EVER = ("driver_died", "interrupted")
+RETRIED = ("worker_died", "oom_shared")  # up to study.max_retry times
+# What may differ when a study is resumed: how much, how long, where; never what.
+MAY_CHANGE = (
+    *("study.n_trials", "study.replicates", "study.max_failed", "study.max_retry"),
+    *("study.timeout", "study.trial_timeout", "study.description", "dataset.dir", "dataset.path", "dataset.fallback"),
+    *("launcher.", "storage.", "tracking.", "kernel.probe"),
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial to run."""
+
+    number: int
+    params: dict[str, Any]
+    seed: int
+    retry_of: int | None
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Holds the study's folder for this process; the lock dies with its owner.
+
+    Raises:
+      StorageError: when another driver holds it, naming it.
+    """
+    path = folder / "lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: cannot be written ({error.strerror})",
+            remedy="Work in a folder of your own, or mend the permissions.",
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            raise StorageError(
+                f"study {folder.name} is running as {owner}",
+                remedy="Wait for it, end it, or choose another study.name.",
+            ) from error
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        file.flush()
+        yield
+
+
+@contextlib.contextmanager
+def guarded(where: str) -> Iterator[None]:
+    """Turns a database's own exceptions into StorageError, without passwords."""
+    import sqlalchemy.exc
+    from optuna.exceptions import StorageInternalError
+
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, sqlite3.Error) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+        text = str(getattr(cause, "orig", None) or cause).splitlines()[0]
+        raise StorageError(
+            f"{where}: {text}",
+            remedy="Finished trials are kept: mend the cause (space, permissions, server), then give the same command again.",
+        ) from error
+
+
+def check_file(path: Path) -> None:
+    """Raises StorageError when a study's sqlite file is there and is not sound; never touches it."""
+    if not path.exists():
+        return
+    remedy = f"Nothing was changed. Restore it from a copy, or move it away to start afresh: mv {path} {path}.bad"
+    if path.stat().st_size == 0:
+        raise StorageError(f"{path}: an empty file where a study is expected", remedy=remedy)
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            verdict = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+            tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+    except sqlite3.Error as error:
+        raise StorageError(f"{path}: {error}", remedy=remedy) from error
+    if verdict != "ok" or "studies" not in tables:
+        raise StorageError(f"{path}: corrupt, or not a study's database", remedy=remedy)
+
+
+class Study:
+    """One study in its database.
+
+    Args:
+      config: Resolved configuration, under the name that the study really has.
+      space: Parsed search space.
+      folder: `sweeps/<study>/`.
+      data_sha256: Digest of the data.
+
+    Raises:
+      StorageError: when the database is corrupt or unreachable.
+      ConfigError: when the study exists with another configuration.
+    """
+
+    def __init__(self, config: Mapping[str, Any], space: dict[str, spaces.Domain], folder: Path, data_sha256: str):
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.config, self.space, self._settings = config, space, config["study"]
+        self._distributions = spaces.distributions(space)
+        url = config["storage"]["url"]
+        self.where = str(folder / "study.db") if url is None else schema.redacted(url)
+        if url is None:
+            check_file(folder / "study.db")
+            url = f"sqlite:///{folder / 'study.db'}"
+        sqlite = url.startswith("sqlite")
+        options: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
+        with guarded(self.where):
+            self._storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
+            names = [summary.study_name for summary in optuna.get_all_study_summaries(self._storage)]
+            self.is_new = self._settings["name"] not in names
+            if self.is_new:
+                self._study = optuna.create_study(
+                    storage=self._storage, study_name=self._settings["name"], direction=self._settings["direction"]
+                )
+                # Runs of an earlier study of the same name, moved away since, are not this one's.
+                self.set("id", f"{self._settings['name']}-{secrets.token_hex(4)}")
+                self.set("data_sha256", data_sha256)
+                self.set("config", json.dumps(schema.redacted_config(config)))
+            else:
+                self._study = optuna.load_study(storage=self._storage, study_name=self._settings["name"])
+                self._refuse_changes(data_sha256)
+            self._study.pruner = search.pruner(config["pruner"], config["train"]["epochs"])
+            self._id = self._storage.get_study_id_from_name(self._settings["name"])
+
+    def _refuse_changes(self, data_sha256: str) -> None:
+        stored = self.get("config")
+        if stored is None:
+            raise StorageError(
+                f"{self.where}: a study of that name was not made by lstm_bench", remedy="Choose another study.name."
+            )
+        was, now = (schema.flatten(c) for c in (json.loads(stored), schema.redacted_config(self.config)))
+        changed = [p for p in sorted({*was, *now}) if was.get(p) != now.get(p) and not p.startswith(MAY_CHANGE)]
+        differences = [f"{p} was {cell(was.get(p)) or 'null'}, is {cell(now.get(p)) or 'null'}" for p in changed]
+        if now["study.n_trials"] < was["study.n_trials"]:
+            differences.append(f"study.n_trials was {was['study.n_trials']}, is {now['study.n_trials']} (only upward)")
+        if self.get("data_sha256") != data_sha256:
+            differences.append("the data has another SHA-256")
+        if differences:
+            more = f" and {len(differences) - 6} more" if len(differences) > 6 else ""
+            raise ConfigError(
+                f"study {self._settings['name']} was created with another configuration: {'; '.join(differences[:6])}{more}",
+                remedy="Give the old values, or a new study with study.name=NAME.",
+            )
+        if was != now:
+            self.set("config", json.dumps(schema.redacted_config(self.config)))
+
+    # Facts about the study itself: kernel decisions, replicates, probes.
+
+    def get(self, key: str) -> Any:
+        """A stored fact, None when there is none."""
+        return self._study.user_attrs.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        """Stores a fact (JSON)."""
+        with guarded(self.where):
+            self._study.set_user_attr(key, value)
+
+    def facts(self, prefix: str) -> dict[str, Any]:
+        """Stored facts whose key begins with `prefix`, without it."""
+        attrs = self._study.user_attrs
+        return {key.removeprefix(prefix): value for key, value in attrs.items() if key.startswith(prefix)}
+
+    # Trials.
+
+    def trials(self) -> list[Any]:
+        """All trials, as Optuna's FrozenTrial, by number."""
+        with guarded(self.where):
+            return self._study.get_trials(deepcopy=False)
+
+    def repair(self) -> int:
+        """Fails what a dead driver left RUNNING, which queues it again; returns how many. Only under the lock."""
+        left = [trial for trial in self.trials() if not trial.state.is_finished()]
+        for trial in left:
+            self._fail(trial.number, "driver_died", {})
+        return len(left)
+
+    def _deaths(self, trial: Any, trials: list[Any]) -> int:
+        deaths = 0
+        while trial is not None:
+            deaths += trial.user_attrs.get("reason") in RETRIED
+            before = trial.user_attrs.get("retry_of")
+            trial = None if before is None else trials[before]
+        return deaths
+
+    def _is_final(self, trial: Any, trials: list[Any]) -> bool:
+        """Whether a FAIL counts: the trial's own fault, or a worker that died once too often."""
+        reason = trial.user_attrs.get("reason")
+        if reason in RETRIED_FOR_EVER:
+            return False
+        return reason not in RETRIED or self._deaths(trial, trials) > self._settings["max_retry"]
+
+    def counts(self) -> dict[str, int]:
+        """`complete pruned failed` (what counts towards `n_trials`), `running`, `queued`, and `left` to ask for."""
+        trials = self.trials()
+        by_state = {"COMPLETE": 0, "PRUNED": 0, "RUNNING": 0, "WAITING": 0}
+        failed = 0
+        for trial in trials:
+            if trial.state.name == "FAIL":
+                failed += self._is_final(trial, trials)
+            else:
+                by_state[trial.state.name] += 1
+        done = by_state["COMPLETE"] + by_state["PRUNED"] + failed
+        running, queued = by_state["RUNNING"], len(self._queue(trials))
+        return {
+            "complete": by_state["COMPLETE"],
+            "pruned": by_state["PRUNED"],
+            "failed": failed,
+            "running": running,
+            "queued": queued,
+            "left": max(0, self._settings["n_trials"] - done - running - queued),
+        }
+
+    def _queue(self, trials: list[Any]) -> list[Any]:
+        retried = {trial.user_attrs.get("retry_of") for trial in trials}
+        return [
+            trial
+            for trial in trials
+            if trial.state.name == "FAIL" and trial.number not in retried and not self._is_final(trial, trials)
+        ]
+
+    def ask(self) -> Asked | None:
+        """The next trial to run: a queued one first, else a fresh suggestion; None when `n_trials` is reached."""
+        trials = self.trials()
+        with guarded(self.where):
+            queue = self._queue(trials)
+            if queue:
+                return self._again(queue[0])
+            if not self.counts()["left"]:
+                return None
+            # Retries repeat a suggestion; only distinct ones move the sampler on.
+            suggestion = sum(trial.user_attrs.get("retry_of") is None for trial in trials)
+            seed = self._settings["seed"]
+            self._study.sampler = search.sampler(self.config["sampler"], self.space, seed=seed, suggestion=suggestion)
+            trial = self._study.ask(fixed_distributions=self._distributions)
+            train_seed = search.derived_seed(seed, suggestion, "train")
+            trial.set_user_attr("seed", train_seed)
+            return Asked(trial.number, dict(trial.params), train_seed, None)
+
+    def _again(self, failed: Any) -> Asked:
+        """A new RUNNING trial with the parameters of a failed one, without moving the sampler."""
+        import optuna
+
+        attrs = {"retry_of": failed.number, "seed": failed.user_attrs.get("seed", 0)}
+        template = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.RUNNING,
+            params=failed.params,
+            distributions=failed.distributions,
+            user_attrs=attrs,
+            system_attrs={k: v for k, v in failed.system_attrs.items() if k in ("grid_id", "search_space")},
+        )
+        trial_id = self._storage.create_new_trial(self._id, template_trial=template)
+        number = self._storage.get_trial_number_from_id(trial_id)
+        return Asked(number, dict(failed.params), attrs["seed"], failed.number)
+
+    def _trial_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+
+    def report(self, number: int, epoch: int, value: float) -> bool:
+        """Stores the objective after an epoch; returns whether the pruner would stop the trial."""
+        with guarded(self.where):
+            trial_id = self._trial_id(number)
+            self._storage.set_trial_intermediate_value(trial_id, epoch, value)
+            return bool(self._study.pruner.prune(self._study, self._storage.get_trial(trial_id)))
+
+    def tell(self, number: int, result: Mapping[str, Any]) -> None:
+        """Ends a trial by its result: state COMPLETE, PRUNED or FAIL (with its reason)."""
+        from optuna.trial import TrialState
+
+        if result["state"] == "FAIL":
+            self._fail(number, result["reason"], result)
+            return
+        with guarded(self.where):
+            self._storage.set_trial_user_attr(self._trial_id(number), "result", dict(result))
+            if result["state"] == "PRUNED":
+                self._study.tell(number, state=TrialState.PRUNED)
+            else:
+                self._study.tell(number, result[self._settings["objective"]])
+
+    def _fail(self, number: int, reason: str, result: Mapping[str, Any]) -> None:
+        from optuna.trial import TrialState
+
+        with guarded(self.where):
+            trial_id = self._trial_id(number)
+            self._storage.set_trial_user_attr(trial_id, "reason", reason)
+            if result:
+                self._storage.set_trial_user_attr(trial_id, "result", dict(result))
+            self._study.tell(number, state=TrialState.FAIL)
+
+    def best(self) -> Any | None:
+        """The best COMPLETE trial, None when there is none."""
+        done = [trial for trial in self.trials() if trial.state.name == "COMPLETE"]
+        sign = -1 if self._settings["direction"] == "maximize" else 1
+        return min(done, key=lambda trial: (sign * trial.value, trial.number), default=None)
+
+    def row(self, number: int) -> dict[str, Any]:
+        """A finished trial as a row of `trials.csv`, with its `history` and `detail`."""
+        return row(self.trials()[number])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All finished trials as rows, by number."""
+        return [row(trial) for trial in self.trials() if trial.state.is_finished()]
+
+    def close(self) -> None:
+        """Lets go of the database's connections."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+
+def row(trial: Any) -> dict[str, Any]:
+    """A finished FrozenTrial as a row of `record.TRIAL_COLUMNS` and `config_<path>`, with `history` and times."""
+    result = trial.user_attrs.get("result", {})
+    return {
+        **result,
+        "number": trial.number,
+        "state": trial.state.name,
+        "reason": trial.user_attrs.get("reason"),
+        "retry_of": trial.user_attrs.get("retry_of"),
+        "seed": trial.user_attrs.get("seed"),
+        "history": result.get("history", []),
+        "started_ms": int(trial.datetime_start.timestamp() * 1000),
+        "ended_ms": int(trial.datetime_complete.timestamp() * 1000),
+        **{f"config_{path}": value for path, value in trial.params.items()},
+    }

@@ -1,0 +1,107 @@
+"""Numbers and rows as Markdown, CSV and plain text; the same text on every machine."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lstm_bench import record
+from lstm_bench.statistic import Interval
+
+NONE = "–"  # noqa: RUF001
+
+
+class Raw(str):
+    """Text that is Markdown already."""
+
+    __slots__ = ()
+
+
+def escape(text: object) -> str:
+    """Text for a Markdown paragraph or table cell: nothing in it starts markup or ends the cell."""
+    if isinstance(text, Raw):
+        return str(text)
+    line = " ".join(str(text).split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*|\[\]])", r"\\\1", line)
+
+
+def link(text: object, target: str) -> Raw:
+    """A Markdown link."""
+    return Raw(f"[{escape(text)}]({target})")
+
+
+def code(text: object) -> Raw:
+    """Inline code. Backticks become quotes, bars are escaped as tables want it."""
+    return Raw("`" + " ".join(str(text).split()).replace("`", "'").replace("|", "\\|") + "`")
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[str] = ()) -> str:
+    """A Markdown table; the columns named in `right` are aligned to the right."""
+    numbers = set(right)
+    lines = [
+        "| " + " | ".join(map(escape, columns)) + " |",
+        "|" + "|".join(" ---: " if c in numbers else " --- " for c in columns) + "|",
+    ]
+    lines += ["| " + " | ".join(escape(cell) or NONE for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def plain(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[str] = ()) -> str:
+    """A table for a terminal, columns padded with spaces."""
+    numbers = set(right)
+    lines = [[str(c) for c in columns], *([" ".join(str(cell).split()) for cell in row] for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+
+    def text(line: list[str]) -> str:
+        cells = zip(columns, line, widths, strict=True)
+        return "  ".join(c.rjust(w) if name in numbers else c.ljust(w) for name, c, w in cells).rstrip()
+
+    return "\n".join(map(text, lines))
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """A CSV file; numbers as in the records, NaN as an empty field."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        cells = [row.get(column) for column in columns]
+        writer.writerow(["" if isinstance(c, float) and math.isnan(c) else record.cell(c) for c in cells])
+    return out.getvalue()
+
+
+def percent(value: float, digits: int = 2) -> str:
+    """A fraction in percent, without the sign."""
+    return f"{100 * value:.{digits}f}" if math.isfinite(value) else NONE
+
+
+def plus_minus(interval: Interval) -> str:
+    """`98.83 ± 0.08` in percent; without an interval for a single run."""
+    if math.isnan(interval.mean):
+        return NONE
+    return f"{percent(interval.mean)} ± {percent(interval.half_width)}"
+
+
+def count(value: float) -> str:
+    """A whole number with thousands separated: `220,874`."""
+    return f"{value:,.0f}" if math.isfinite(value) else NONE
+
+
+def short(value: object, digits: int = 4) -> str:
+    """A value of a configuration: floats with `digits` significant digits, all else as it is."""
+    text = str(value)
+    if re.fullmatch(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?", text) and not text.lstrip("+-").isdigit():
+        return format(float(text), f".{digits}g")
+    return text
+
+
+def seconds(value: float) -> str:
+    """Seconds, with as many digits as can matter: `0.42`, `12.3`, `1,234`."""
+    if not math.isfinite(value):
+        return NONE
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"

@@ -1,0 +1,50 @@
+"""The clock: monotonic, and every second of a trial belongs to exactly one phase, so that the parts add up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+clock = time.perf_counter
+
+PHASES = ("setup_s", "compile_s", "train_s", "eval_s")
+
+
+class Phases:
+    """A stopwatch with one hand: time not claimed by another phase is `setup_s`.
+
+    The caller synchronises the device before it enters and leaves a phase; the engines return host numbers, which does.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = dict.fromkeys(PHASES, 0.0)
+        self._current = "setup_s"
+        self._since = clock()
+
+    def _switch(self, phase: str) -> str:
+        now = clock()
+        self._seconds[self._current] += now - self._since
+        before, self._current, self._since = self._current, phase, now
+        return before
+
+    @contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        """Charges the block to `phase`, one of `PHASES`; blocks may nest."""
+        if phase not in self._seconds:
+            raise ValueError(f"phase {phase!r} is none of {PHASES}")
+        before = self._switch(phase)
+        try:
+            yield
+        finally:
+            self._switch(before)
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds of each phase so far, and `total_s`, their sum."""
+        self._switch(self._current)
+        return {**self._seconds, "total_s": sum(self._seconds.values())}
+
+
+def samples_per_s(samples: int, seconds: float) -> float | None:
+    """Throughput, or None when nothing was timed."""
+    return samples / seconds if samples and seconds > 0 else None

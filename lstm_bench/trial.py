@@ -1,0 +1,159 @@
+"""What a worker does with a task: one configuration in, a result out, every exception a state.
+
+A task is a plain dict: `kind` (check, trial, replicate, probe), `config` (resolved), and what the kind needs. A result is a
+plain dict as well, with `state` COMPLETE, PRUNED, FAIL (with `reason`), or FAULT: a configuration, data or kernel fault that
+stops the sweep.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lstm_bench import data as datasets
+from lstm_bench import family, probe, train
+from lstm_bench.errors import LstmBenchError
+from lstm_bench.timing import Phases
+
+Send = Callable[[dict[str, Any]], None]
+N_WORST = 12
+
+
+class Bench:
+    """A worker's workbench: datasets stay loaded from task to task."""
+
+    def __init__(self, device: str, share: str):
+        self.device, self.share = device, share
+        self._data: dict[str, datasets.Dataset] = {}
+
+    def data(self, config: Mapping[str, Any]) -> datasets.Dataset:
+        """The dataset of group `dataset`, loaded once."""
+        key = json.dumps(config, sort_keys=True)
+        if key not in self._data:
+            self._data.clear()
+            self._data[key] = datasets.load(config)
+        return self._data[key]
+
+    def run(self, task: Mapping[str, Any], report: Send, stopped: Callable[[], bool]) -> dict[str, Any]:
+        """Result of a task. Never raises for a fault of the task itself."""
+        phases = Phases()
+        try:
+            work = {"check": self._check, "trial": self._trial, "replicate": self._trial, "probe": self._probe}
+            result = work[task["kind"]](task, phases, report, stopped)
+        except train.StoppedError:
+            result = {"state": "PRUNED"}
+        except train.NotFiniteError as error:
+            result = {"state": "FAIL", "reason": "nan", "detail": str(error)}
+        except LstmBenchError as error:
+            result = {"state": "FAULT", "error": type(error).__name__, "detail": str(error)}
+        except Exception as error:  # any other exception is the trial's own, and the sweep goes on
+            traceback.print_exc()
+            reason = "oom" if out_of_memory(error) else "exception"
+            result = {"state": "FAIL", "reason": reason, "detail": f"{type(error).__name__}: {error}"[:500]}
+        return {**phases.seconds(), **result, "device": self.device, "device_share": self.share}
+
+    def _check(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
+        data = self.data(task["config"]["dataset"])
+        for config in (task["config"], *task["corners"]):
+            model, recurrent = family.build(config["model"], data.input_shape, data.n_classes, "plain")
+        return {
+            "state": "COMPLETE",
+            "n_weights": int(model.count_params()),
+            "recurrent": recurrent,
+            "layers": list(family.recurrent_layers(family.find(task["config"]["model"]["_target_"]))),
+        }
+
+    def _probe(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
+        data = self.data(task["config"]["dataset"])
+        return {"state": "COMPLETE", **probe.measure(task["config"], data, task["kernel"], task["seconds"])}
+
+    def _trial(
+        self, task: Mapping[str, Any], phases: Phases, report: Send, stopped: Callable[[], bool]
+    ) -> dict[str, Any]:
+        config = task["config"]
+        data = self.data(config["dataset"])
+        trained = train.train(
+            config,
+            data,
+            kernel=task["kernel"],
+            seed=task["seed"],
+            phases=phases,
+            report=report,
+            stopped=stopped,
+        )
+        result: dict[str, Any] = {"state": "COMPLETE", **trained.measured, "history": trained.epochs}
+        if task["kind"] == "replicate":
+            with phases("eval_s"):
+                loss, accuracy, probability = train.score(trained.engine, data.x_test, data.y_test)
+            result |= {"test_loss": loss, "test_accuracy": accuracy}
+            if task.get("keep"):
+                # The winner's artefacts are not part of what a training costs.
+                result |= predictions(data.x_test, data.y_test, probability) | phases.seconds()
+                save(trained, config, data, Path(task["keep"]), for_mlflow=task.get("mlflow", False))
+        return result
+
+
+def predictions(x: np.ndarray, y: np.ndarray, probability: np.ndarray) -> dict[str, Any]:
+    """Rows of `record.PREDICTION_COLUMNS` for every test sample and of `record.WORST_COLUMNS` for the worst.
+
+    Args:
+      x: `(samples, timesteps, features)`.
+      y: Labels `(samples,)`.
+      probability: `(samples, n_classes)`.
+    """
+    predicted = probability.argmax(axis=1)
+    rows = [
+        {"sample": i, "label": int(y[i]), "prediction": int(predicted[i]), "probability": float(probability[i].max())}
+        for i in range(len(y))
+    ]
+    wrong = np.flatnonzero(predicted != y)
+    worst = wrong[np.argsort(probability[wrong, y[wrong]], kind="stable")][:N_WORST]
+    shape = {"timesteps": x.shape[1], "features": x.shape[2]}
+    shown = [{**rows[i], **shape, "values": " ".join(f"{v:.3g}" for v in x[i].ravel())} for i in worst]
+    return {"predictions": rows, "worst": shown}
+
+
+def save(
+    trained: train.Trained, config: Mapping[str, Any], data: datasets.Dataset, folder: Path, *, for_mlflow: bool
+) -> None:
+    """Saves the trained model as plain Keras layers: no kernel, no optimizer, no pickle.
+
+    Args:
+      trained: The model and its engine.
+      config: Resolved configuration.
+      data: Its dataset.
+      folder: Receives `model.keras` and, with `for_mlflow`, `mlflow/`, an MLflow model with its signature.
+      for_mlflow: Whether an MLflow model is wanted; no tracking store is touched.
+    """
+    settle = getattr(trained.engine, "settle", None)
+    if settle:
+        settle()
+    plain, _ = family.build(config["model"], data.input_shape, data.n_classes, "plain")
+    plain.set_weights(trained.model.get_weights())
+    folder.mkdir(parents=True, exist_ok=True)
+    plain.save(folder / "model.keras")
+    if for_mlflow:
+        import mlflow.keras
+        from mlflow.models import infer_signature
+
+        shutil.rmtree(folder / "mlflow", ignore_errors=True)
+        example = data.x_test[:2]
+        mlflow.keras.save_model(
+            plain, str(folder / "mlflow"), signature=infer_signature(example, plain.predict(example, verbose=0))
+        )
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, in the words of any backend."""
+    name, text = type(error).__name__, str(error)
+    return (
+        isinstance(error, MemoryError)
+        or name in ("ResourceExhaustedError", "OutOfMemoryError")
+        or ("RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower())
+    )

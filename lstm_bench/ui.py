@@ -1,0 +1,194 @@
+"""Command: the MLflow UI on the right store, for this machine only.
+
+Ctrl-C is how it is meant to end, so that exits 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Sequence
+from typing import IO, Any
+
+from lstm_bench import tracking
+from lstm_bench.errors import DONE, ConfigError, LstmBenchError, StorageError, nearest
+
+HELP = """\
+python -m lstm_bench.ui [key=value ...]    the MLflow UI in a browser; Ctrl-C ends it
+
+  tracking.uri=null     the store: null is mlflow.db in the working directory, else as for lstm_bench.sweep
+  ui.host=127.0.0.1     127.0.0.1 or localhost; there is no authentication, so nothing else
+  ui.port=5000          1 to 65535
+"""
+DEFAULTS: dict[str, Any] = {"tracking.uri": None, "ui.host": "127.0.0.1", "ui.port": 5000}
+HOSTS = ("127.0.0.1", "localhost")
+_START_S = 60.0  # longest wait for the server's first answer
+_SHOWN = 10  # experiments listed, newest first
+
+
+def options(arguments: Sequence[str]) -> dict[str, Any]:
+    """`DEFAULTS` with the `key=value` arguments laid over them, checked.
+
+    Raises:
+      ConfigError: for an unknown key, a value of the wrong type or range, or a host that is not this machine.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    found = dict(DEFAULTS)
+    for argument in arguments:
+        key, separator, _ = argument.partition("=")
+        if not separator or key not in DEFAULTS:
+            raise ConfigError("option", expected="key=value", received=argument, remedy=nearest(key, DEFAULTS))
+        try:
+            found[key] = OmegaConf.select(OmegaConf.from_dotlist([argument]), key)  # resolves ${oc.env:NAME} too
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+    if found["ui.host"] not in HOSTS:
+        raise ConfigError(
+            "ui.host",
+            expected=" or ".join(HOSTS),
+            received=found["ui.host"],
+            remedy="The UI asks nobody for a password: from elsewhere, use ssh -L 5000:127.0.0.1:5000 HOST.",
+        )
+    port = found["ui.port"]
+    if type(port) is not int or not 1 <= port <= 65535:
+        raise ConfigError("ui.port", expected="a number from 1 to 65535", received=port)
+    tracking.check({"name": "mlflow", "uri": found["tracking.uri"]})
+    return found
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _serve(uri: str, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Starts MLflow's server in a process group of its own. The URI travels by environment: `ps` shows arguments."""
+    allowed = [f"{host}:{port}" for host in HOSTS]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--artifacts-destination", tracking.artifact_dir(uri).as_uri()]
+    command += ["--allowed-hosts", ",".join(allowed)]
+    command += ["--cors-allowed-origins", ",".join(f"http://{name}" for name in allowed)]
+    command += ["--uvicorn-opts", "--log-level warning"]
+    environment = {
+        **os.environ,
+        **tracking.ENVIRONMENT,
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def _ask(address: str, path: str, body: dict[str, Any] | None = None) -> bytes | None:
+    """The server's answer, None while there is none. Proxies are for other machines."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(address + path, data, {"Content-Type": "application/json"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=10) as answer:
+            return bytes(answer.read())
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+def _await(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
+    deadline = time.monotonic() + _START_S
+    while _ask(address, "/health") is None:
+        if server.poll() is not None or time.monotonic() > deadline:
+            log.seek(0)
+            said = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+            ended = "did not answer" if server.poll() is None else f"ended with code {server.returncode}"
+            raise StorageError(f"mlflow server {ended}: {tracking.redact(' / '.join(said[-2:]))[:500]}")
+        time.sleep(0.2)
+
+
+def _pages(address: str) -> list[tuple[str, str]]:
+    """Name and address of the newest experiments, laid out as a table of the columns that matter."""
+    answer = _ask(address, "/api/2.0/mlflow/experiments/search", {"max_results": _SHOWN + 1}) or b"{}"
+    pages = []
+    for experiment in json.loads(answer).get("experiments", ()):
+        ours = any(tag["key"] == f"mlflow.sharedViewState.{tracking.VIEW}" for tag in experiment.get("tags", ()))
+        if ours:
+            place = f"{address}/#/experiments/{experiment['experiment_id']}/runs?{tracking.PAGE_QUERY}"
+            pages.append((re.sub(r"[^\x20-\x7e]", "?", experiment["name"]), place))
+    return pages[:_SHOWN]
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(10)
+    # The group is gone with its leader, unless the worker outlived it: the second signal was for that.
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Serves until Ctrl-C.
+
+    Raises:
+      ConfigError: as `options`; also when the port is taken or there is no store yet.
+      StorageError: when the store is corrupt, or the server does not start.
+    """
+    found = options(arguments)
+    uri, host, port = tracking.store_uri({"uri": found["tracking.uri"]}), found["ui.host"], found["ui.port"]
+    if uri.startswith(("http:", "https:")):
+        print(f"MLflow UI: {tracking.redact(uri)} (a server of its own: nothing to start)")
+        return DONE
+    path = tracking.sqlite_path(uri)
+    if path is not None and not path.exists():
+        raise ConfigError(f"{path}: no runs yet", remedy="First: python -m lstm_bench.sweep +study=stacked")
+    if path is not None:
+        tracking.check_sqlite(path)
+    if not _free(port):
+        other = next((number for number in range(port + 1, min(port + 100, 65536)) if _free(number)), None)
+        raise ConfigError(f"ui.port={port} is in use", remedy=f"Free: ui.port={other}" if other else "Choose another.")
+    address = f"http://{host}:{port}"
+    with tempfile.TemporaryFile() as log:
+        server = _serve(uri, port, log)
+        try:
+            _await(server, address, log)
+            print(f"MLflow UI: {address}")
+            for name, place in _pages(address):
+                print(f"  {name}: {place}")
+            print("Ctrl-C ends it.", flush=True)
+            code = server.wait()
+            raise StorageError(f"mlflow server ended with code {code}")
+        finally:
+            _stop(server)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if any(argument in ("--help", "-h") for argument in arguments):
+        print(HELP, end="")
+        return DONE
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return run(arguments)
+    except KeyboardInterrupt:
+        return DONE
+    except LstmBenchError as error:
+        print(tracking.redact(str(error)), file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

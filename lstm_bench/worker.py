@@ -1,0 +1,108 @@
+"""A worker process: `python -m lstm_bench.worker FD`, started by the launcher, never by a person.
+
+It gets tasks and sends events as lines of JSON over one socket. It holds no database handle and no password, may be killed
+at any time, and ends itself when its driver is gone. Its standard output and error go to a log file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+from typing import Any
+
+import psutil
+
+
+class _Link:
+    """The worker's end of the socket: a thread reads, so that "stop" and the driver's death are seen in mid-step."""
+
+    def __init__(self, fd: int):
+        self._socket = socket.socket(fileno=fd)
+        self._lock = threading.Lock()
+        self._stop: set[str] = set()
+        self.tasks: queue.Queue[dict[str, Any]] = queue.Queue()
+
+    def start(self) -> None:
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        try:
+            for line in self._socket.makefile("r", encoding="utf-8"):
+                message = json.loads(line)
+                if message["do"] == "stop":
+                    self._stop.add(message["key"])
+                else:
+                    self.tasks.put(message)
+        finally:
+            os._exit(0)  # the driver is gone: whatever runs here is nobody's
+
+    def send(self, message: dict[str, Any]) -> None:
+        with self._lock:
+            self._socket.sendall((json.dumps(message) + "\n").encode())
+
+    def stopped(self, key: str) -> bool:
+        return key in self._stop
+
+
+def _load_backend(backend: str, gpu: bool, cores: int) -> str:
+    """Imports the backend, takes the device gently, returns what it sees: "gpu" or "cpu"."""
+    os.environ["KERAS_BACKEND"] = backend
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(cores)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        devices = tf.config.list_physical_devices("GPU")
+        for device in devices:
+            tf.config.experimental.set_memory_growth(device, True)
+        seen = bool(devices)
+    elif backend == "jax":
+        import jax
+
+        seen = jax.default_backend() == "gpu"
+    else:
+        import torch
+
+        torch.set_num_threads(cores)
+        seen = torch.cuda.is_available()
+    import keras
+
+    keras.config.disable_traceback_filtering()
+    return "gpu" if seen and gpu else "cpu"
+
+
+def main(argv: list[str]) -> int:
+    """Serves tasks until the launcher says exit or goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the driver's to understand
+    link = _Link(int(argv[0]))
+    link.start()
+    setup = link.tasks.get()
+    if setup["cores"] and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, setup["cores"])
+    seen = _load_backend(setup["backend"], setup["gpu"] is not None, len(setup["cores"]))
+    from lstm_bench.trial import Bench
+
+    bench = Bench(setup["device"], setup["share"])
+    link.send({"event": "ready", "seen": seen})
+    while (task := link.tasks.get())["do"] != "exit":
+        key = task["key"]
+
+        def report(metrics: dict[str, Any], key: str = key) -> None:
+            link.send({"event": "epoch", "key": key, "metrics": metrics})
+
+        def stopped(key: str = key) -> bool:
+            return link.stopped(key)
+
+        result = bench.run(task["task"], report, stopped)
+        rss = psutil.Process().memory_info().rss // 2**20
+        link.send({"event": "result", "key": key, "result": result, "rss_mib": rss})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
