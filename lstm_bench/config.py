@@ -42,8 +42,8 @@ class Range:
         return not below and not above
 
     def __str__(self) -> str:
-        low = [] if self.low is None else [("above " if self.open_low else "at least ") + f"{self.low:g}"]
-        high = [] if self.high is None else [("below " if self.open_high else "at most ") + f"{self.high:g}"]
+        low = [] if self.low is None else [("above " if self.open_low else "of at least ") + f"{self.low:g}"]
+        high = [] if self.high is None else [("below " if self.open_high else "of at most ") + f"{self.high:g}"]
         return "a number " + " and ".join(low + high) if low or high else "a finite number"
 
 
@@ -277,8 +277,11 @@ def redacted(url: str) -> str:
 
 
 def redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy of a resolved configuration as it may be stored and shown: no password in its URLs."""
+    """Copy of a resolved configuration as it may be stored and shown: no password in its URLs, no home in its paths."""
     copy = replaced(config, {})
+    for key in ("dir", "path"):
+        if copy["dataset"][key]:
+            copy["dataset"][key] = re.sub(f"^{re.escape(str(Path.home()))}(?=/|$)", "~", copy["dataset"][key])
     for group, key in (("storage", "url"), ("tracking", "uri")):
         if copy[group][key]:
             copy[group][key] = redacted(copy[group][key])

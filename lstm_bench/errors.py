@@ -38,7 +38,7 @@ class LstmBenchError(Exception):
             parts.append(f"received {received!r}" if isinstance(received, str) else f"received {received}")
         line = parts[0] + (": " + ", ".join(parts[1:]) if parts[1:] else "")
         if remedy:
-            line += f". {remedy}"
+            line += f". {remedy[0].upper()}{remedy[1:]}"
         super().__init__(" ".join(line.split()))
 
 
@@ -74,6 +74,12 @@ class CheckFailedError(LstmBenchError):
     """A check found something: stale reports, for instance."""
 
     exit_code = 6
+
+
+class InterruptedByUser(LstmBenchError):  # noqa: N818 (an end, not a fault)
+    """Ctrl-C or SIGTERM: what was finished is kept, the rest is queued again."""
+
+    exit_code = INTERRUPTED
 
 
 def nearest(name: str, valid: Iterable[str], n: int = 3) -> str:

@@ -107,33 +107,34 @@ def optimisation_history(trials: pd.DataFrame, objective: str = "val_accuracy", 
     state, known = trials["state"].to_numpy(), np.isfinite(values)
     many = len(trials) > _MANY
     done = known & (state == "COMPLETE")
+    if done.any():
+        best = np.maximum.accumulate(values[done]) if maximize else np.minimum.accumulate(values[done])
+        steps = np.append(number[done], max(number.max(), number[done][-1]))
+        axes.step(steps, np.append(best, best[-1]), where="post", color=BLACK, lw=1.2, label="best so far", zorder=1)
+        _focus(axes, values[known], best[-1], maximize)
+    low, high = axes.get_ylim()
+    beyond = known & done.any() & ((values < low) if maximize else (values > high))
     looks: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("COMPLETE", "complete", {"marker": "o", "color": BLUE, "s": 26, "zorder": 3}),
         ("PRUNED", "pruned", {"marker": "v", "facecolor": "white", "edgecolor": ORANGE, "s": 26, "zorder": 2}),
     )
     for name, text, look in looks:
         rows = known & (state == name)
+        seen = rows & ~beyond
         if rows.any():
-            axes.scatter(number[rows], values[rows], label=f"{text} ({rows.sum()})", rasterized=many, **look)
+            axes.scatter(number[seen], values[seen], label=f"{text} ({rows.sum()})", rasterized=many, **look)
     lost = ~known | ~np.isin(state, ("COMPLETE", "PRUNED"))
     if lost.any():
         axes.scatter(
             number[lost], np.full(lost.sum(), 0.02), marker="x", color=VERMILLION, s=26, zorder=4, clip_on=False,
-            transform=axes.get_xaxis_transform(), label=f"failed or no value ({lost.sum()})",
+            transform=axes.get_xaxis_transform(), label=f"failed ({lost.sum()})",
         )  # fmt: skip
-    if done.any():
-        best = np.maximum.accumulate(values[done]) if maximize else np.minimum.accumulate(values[done])
-        steps = np.append(number[done], max(number.max(), number[done][-1]))
-        axes.step(steps, np.append(best, best[-1]), where="post", color=BLACK, lw=1.2, label="best so far", zorder=1)
-        _focus(axes, values[known], best[-1], maximize)
-        low, high = axes.get_ylim()
-        beyond = known & ((values < low) if maximize else (values > high))
-        if beyond.any():
-            axes.scatter(
-                number[beyond], np.full(beyond.sum(), 0.02 if maximize else 0.98), marker="v" if maximize else "^",
-                color="#777777", s=12, zorder=3, transform=axes.get_xaxis_transform(),
-                label=f"{'below' if maximize else 'above'} the picture ({beyond.sum()})",
-            )  # fmt: skip
+    if beyond.any():
+        axes.scatter(
+            number[beyond], np.full(beyond.sum(), 0.02 if maximize else 0.98), marker="v" if maximize else "^",
+            color="#777777", s=12, zorder=3, transform=axes.get_xaxis_transform(),
+            label=f"{'below' if maximize else 'above'} the picture ({beyond.sum()})",
+        )  # fmt: skip
     axes.set(xlabel="trial", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.03)
@@ -346,7 +347,7 @@ def _legend_above(axes: Axes) -> None:
             labels,
             loc="lower left",
             bbox_to_anchor=(0, 1),
-            ncols=5,
+            ncols=4 if len(labels) < 5 else 3,
             borderaxespad=0.2,
             columnspacing=1.2,
             handletextpad=0.4,

@@ -89,6 +89,7 @@ KERNEL_COLUMNS = (
     "compile_s",
     "batch_size",
     "device",
+    "device_share",  # the other workers are idle while a kernel is probed
     "evidence",  # op or kernel names
 )
 PREDICTION_COLUMNS = ("sample", "label", "prediction", "probability")

@@ -6,10 +6,9 @@ import contextlib
 import os
 import re
 import shutil
-import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,6 @@ from lstm_bench.errors import ConfigError, LstmBenchError, nearest
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-    from lstm_bench.driver import Driver
-    from lstm_bench.study import Study
 
 HELP = """\
 python -m lstm_bench.sweep +study=NAME [GROUP=CHOICE ...] [PATH=VALUE ...]
@@ -75,6 +71,8 @@ def _from_hydra(error: Exception, conf: Path, argv: Sequence[str]) -> int:
         line = f"{group}={name}: there is no such {group}. {nearest(name, choices)}"
         if choices and "did you mean" in line:
             line += f" (valid: {', '.join(choices)})"
+    elif unknown and unknown.group(1) == "study":
+        line = "study=NAME: write +study=NAME"
     elif unknown:
         name = unknown.group(1)
         where = {*GROUPS, *paths()}
@@ -118,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with _scratch() as folder:
         OmegaConf.register_new_resolver("scratch_dir", lambda: folder, replace=True)
-        before, sys.argv = sys.argv, [sys.argv[0], *argv]
+        before, sys.argv = sys.argv, [sys.argv[0], *map(_addable, argv)]
         try:
             job()
         except (HydraException, OmegaConfBaseException) as error:
@@ -126,6 +124,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             sys.argv = before
     return errors.INTERRUPTED if errors.INTERRUPTED in codes else max(codes, default=errors.DONE)
+
+
+def _addable(argument: str) -> str:
+    """`study.space.model.units.high=9` as Hydra can take it: the space's keys are dotted paths, the override's are nested."""
+    return "++" + argument if argument.startswith("study.space.") else argument
 
 
 @contextlib.contextmanager
@@ -145,13 +148,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> int:
     except LstmBenchError as error:
         return _say(error)
     except KeyboardInterrupt:
-        return _say(_interrupted())
-
-
-def _interrupted() -> LstmBenchError:
-    from lstm_bench.driver import InterruptedByUser
-
-    return InterruptedByUser("interrupted", remedy="The same command goes on from here.")
+        return _say(errors.InterruptedByUser("interrupted", remedy="The same command goes on from here."))
 
 
 def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
@@ -167,6 +164,8 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     from lstm_bench import data, family, tracking
     from lstm_bench import space as spaces
 
+    if not composed.study.name:
+        raise ConfigError("no study", expected=f"+study=NAME, one of {', '.join(_choices(schema.conf_dir(), 'study'))}")
     config = schema.load(composed)
     data.check(config["dataset"])
     tracking.check(config["tracking"])
@@ -192,36 +191,36 @@ def _run(composed: DictConfig, overrides: Sequence[str]) -> int:
     config, space, pinned = checked(composed, overrides)
     backend = config["backend"]["name"]
     gpus = device.gpus()
-    gpu = gpus[0].name if gpus else None
     if family.is_own(config["model"]["_target_"]):
         layers = family.recurrent_layers(family.find(config["model"]["_target_"]))
-        kernel.require(config["kernel"]["name"], backend, layers, gpu)
+        kernel.require(config["kernel"]["name"], backend, layers, gpus[0].name if gpus else None)
     _require_backend(backend)
     found = data.resolve(config["dataset"])
     config["dataset"] = found.config
+    notice = None
     if found.notice:
         config["study"]["name"] += f"-{found.name}"
-    name = config["study"]["name"]
-    folder = record.study_dir(name)
-    slots = device.slots(config["launcher"]["workers"], gpus)
+        notice = f"{found.notice} The study is named {config['study']['name']}."
     display = Display(config["study"]["objective"], config["train"]["epochs"])
-    if found.notice:
-        display.box(f"{found.notice} This study is named {name}.")
+    if notice:
+        display.box(notice)
     for path, override in pinned.items():
         display.line(f"{path} is fixed by {override}: it is not searched", "yellow")
+    folder = record.study_dir(config["study"]["name"])
     created = not folder.exists()
     try:
         with study.lock(folder), display:
-            try:
-                code = _Session(config, space, folder, slots, gpus, display, found.source).run()
-            except (ConfigError, errors.DataError):
-                if created and not (folder / "study.db").exists():
-                    shutil.rmtree(folder, ignore_errors=True)
-                raise
+            from lstm_bench.session import Session
+
+            Session(config, space, folder, gpus, display, found.source).run()
+    except (ConfigError, errors.DataError):
+        if created and not (folder / "study.db").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # nothing was run: no file is left behind
+        raise
     finally:
-        if found.notice:
-            display.box(f"{found.notice} This study is named {name}.")
-    return code
+        if notice:
+            display.box(notice)
+    return errors.DONE
 
 
 def _require_backend(backend: str) -> None:
@@ -231,277 +230,6 @@ def _require_backend(backend: str) -> None:
         raise ConfigError(
             f"backend={backend}: {backend} is not installed", remedy=f"pip install 'lstm-bench[{backend}]', or another backend."
         )
-
-
-class _Session:
-    """One invocation on one study: opens what is needed, runs what is left, closes everything."""
-
-    def __init__(
-        self,
-        config: dict[str, Any],
-        space: dict[str, Any],
-        folder: Path,
-        slots: Sequence[Any],
-        gpus: Sequence[Any],
-        display: Any,
-        source: str,
-    ):
-        self.config, self.space, self.folder = config, space, folder
-        self.slots, self.gpus, self.display, self.source = slots, gpus, display, source
-        self.gpu = gpus[0].name if gpus else None
-        self.launcher: Any = None
-
-    def run(self) -> int:
-        from lstm_bench import data, study
-
-        self._header()
-        url = self.config["storage"]["url"]
-        if url is None:
-            study.check_file(self.folder / "study.db")
-        fresh = url is None and not (self.folder / "study.db").exists()
-        try:
-            if fresh:
-                self._launch()  # workers import their framework while the driver reads the data
-            dataset = data.load(self.config["dataset"])
-            facts = self._facts(dataset)
-            del dataset
-            layers = self._check_in_worker() if fresh else None
-            opened = study.Study(self.config, self.space, self.folder, facts["sha256"])
-            try:
-                return self._drive(opened, facts, layers)
-            finally:
-                opened.close()
-        finally:
-            if self.launcher:
-                self.launcher.close()
-
-    def _header(self) -> None:
-        config, settings = self.config, self.config["study"]
-        slot = self.slots[0]
-        searched = f"{settings['n_trials']} trials over {len(self.space)} dimensions" if self.space else "nothing to search"
-        storage, tracking = config["storage"]["url"], config["tracking"]
-        from lstm_bench.config import redacted
-        from lstm_bench.tracking import store_uri
-
-        where = self.folder.relative_to(Path.cwd()) if self.folder.is_relative_to(Path.cwd()) else self.folder
-        self.display.facts(
-            f"{settings['name']}: {settings['description'] or config['model']['_target_']}",
-            {
-                "search": f"{searched}, sampler {config['sampler']['name']}, pruner {config['pruner']['name']},"
-                f" objective {settings['objective']} after {config['train']['epochs']} epochs",
-                "confirm": f"{settings['replicates']} seeds on the test set",
-                "data": f"{config['dataset']['name']} ({self.source})",
-                "device": slot.device + (f" x {len(self.gpus)}" if len(self.gpus) > 1 else ""),
-                "workers": f"{len(self.slots)} ({slot.share}), backend {config['backend']['name']}",
-                "kernel": config["kernel"]["name"],
-                "storage": redacted(storage) if storage else f"{where}/study.db",
-                "tracking": redacted(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",
-            },
-        )
-
-    def _facts(self, dataset: Any) -> dict[str, Any]:
-        timesteps, features = dataset.input_shape
-        return {
-            "name": dataset.name,
-            "sha256": dataset.sha256,
-            "source": self.source,
-            "n_train": len(dataset.x_train),
-            "n_validation": len(dataset.x_validation),
-            "n_test": len(dataset.x_test),
-            "timesteps": timesteps,
-            "features": features,
-            "n_classes": dataset.n_classes,
-        }
-
-    def _launch(self) -> None:
-        from lstm_bench.launcher import LocalLauncher
-
-        settings = self.config["launcher"]
-        self.launcher = LocalLauncher(
-            self.slots,
-            self.config["backend"]["name"],
-            self.folder / "logs",
-            settings["recycle_after"],
-            settings["recycle_mib"],
-        )
-
-    def _check_in_worker(self) -> list[str]:
-        """Builds the model once in a worker, before the study is created; returns the family's recurrent layers."""
-        from lstm_bench import config as schema
-        from lstm_bench import space as spaces
-
-        corners = [schema.replaced(self.config, corner) for corner in spaces.corners(self.space)]
-        self.launcher.submit("check", {"kind": "check", "config": self.config, "corners": corners})
-        while True:
-            for event in self.launcher.events(0.5):
-                if event.kind == "died":
-                    tail = Path(event.body["log"]).read_text(errors="replace").strip().splitlines()[-1:]
-                    raise errors.StorageError(
-                        f"the first worker died (exit {event.body['exit']}): {' '.join(tail)}",
-                        remedy=f"See {event.body['log']}.",
-                    )
-                if event.kind == "ready" and self.gpu and event.body["seen"] == "cpu":
-                    self.display.box(
-                        f"{self.gpu} is there, but backend={self.config['backend']['name']} does not see it: this runs on the CPU."
-                        " Install the backend's GPU build (extra cuda), or set CUDA_VISIBLE_DEVICES= to silence this."
-                    )
-                if event.kind == "result":
-                    if event.body["state"] == "FAULT":
-                        raise getattr(errors, event.body["error"], ConfigError)(event.body["detail"])
-                    if event.body["state"] != "COMPLETE":
-                        raise ConfigError(
-                            f"model._target_={self.config['model']['_target_']}: cannot be built ({event.body['detail']})"
-                        )
-                    return list(event.body["layers"])
-
-    def _drive(self, opened: Study, facts: dict[str, Any], layers: list[str] | None) -> int:
-        from lstm_bench import config as schema
-        from lstm_bench import environment, kernel, record
-        from lstm_bench import study as studies
-        from lstm_bench.driver import Driver, InterruptedByUser
-        from lstm_bench.tracking import open_tracking
-
-        repaired = opened.repair()
-        if repaired:
-            self.display.line(f"{repaired} trials of a driver that died are queued again", "yellow")
-        if layers is not None:
-            opened.set("layers", layers)
-        layers = opened.get("layers") or []
-        backend = self.config["backend"]["name"]
-        kernel.require(self.config["kernel"]["name"], backend, layers, self.gpu)
-        arms = {name: kernel.unavailable(name, backend, layers, self.gpu) for name in kernel.OF_BACKEND[backend]}
-        tracking = open_tracking(self.config["tracking"], experiment=self.config["study"]["name"])
-        driver = Driver(
-            self.config, self.space, opened, None, tracking, self.display, self.folder, arms, facts  # type: ignore[arg-type]
-        )
-        winner = driver.winner()
-        digest = driver.digest(winner) if winner is not None else None
-        counts = opened.counts()
-        work = counts["queued"] + counts["left"]
-        unconfirmed = digest is None or bool(driver.missing_replicates(digest))
-        unprobed = self._wants_probe() and digest is not None and opened.get(f"probe/{digest}") is None
-        unfinished = work or (unconfirmed and digest is not None) or unprobed
-        if not unfinished and not opened.get("untracked"):
-            self.display.line("nothing to do: the study is complete")
-            self._summary(driver, opened)
-            return errors.DONE
-        if self.launcher is None and unfinished:
-            self._launch()
-        driver.launcher = self.launcher
-        seen = environment.collect(self.slots, self.gpus, facts)
-        record.write_yaml(self.folder / "config.yaml", schema.redacted_config(self.config))
-        record.write_json(self.folder / "environment.json", seen)
-        driver.rewrite(digest)
-        with studies.guarded(opened.where):
-            tracking.start(
-                {
-                    "id": opened.get("id"),
-                    "name": self.config["study"]["name"],
-                    "description": self.config["study"]["description"],
-                    "params": schema.flatten(schema.redacted_config(self.config)),
-                    "tags": {"backend": backend, "device": self.slots[0].device},
-                    "dataset": facts,
-                    "environment": seen,
-                    "objective": self.config["study"]["objective"],
-                    "direction": self.config["study"]["direction"],
-                    "searched": list(self.space),
-                }
-            )
-        driver.track_all(winner, digest)
-        status = "FAILED"
-        try:
-            self._work(driver, opened)
-            status = "FINISHED"
-            return errors.DONE
-        except (InterruptedByUser, KeyboardInterrupt):
-            status = "KILLED"
-            raise
-        finally:
-            # What is known now is written down in order, whatever ended the session.
-            winner = driver.winner()
-            driver.rewrite(driver.digest(winner) if winner is not None else None)
-            tracking.finish(status)
-            if bool(opened.get("untracked")) != bool(tracking.warning):
-                opened.set("untracked", bool(tracking.warning))
-            if tracking.warning:
-                self.display.box(tracking.warning)
-
-    def _wants_probe(self) -> bool:
-        return bool(self.config["kernel"]["probe"] and self.config["study"]["replicates"])
-
-    def _work(self, driver: Driver, opened: Study) -> None:
-        counts = opened.counts()
-        if self.launcher and (counts["queued"] + counts["left"] or self.config["study"]["replicates"]):
-            driver.decide_kernels()
-        driver.search()
-        winner = driver.winner()
-        if winner is None:
-            self.display.line("no trial is complete: there is no winner to confirm", "yellow")
-            return
-        digest = driver.digest(winner)
-        driver.confirm(winner, digest)
-        if self._wants_probe():
-            driver.tracking.log_kernels(driver.probe(winner, digest))
-        driver.rewrite(digest)
-        figures = self._figures()
-        driver.tracking.log_figures(figures)
-        if (self.folder / "model" / "mlflow").is_dir():
-            driver.tracking.log_model(self.folder / "model" / "mlflow", self.config["study"]["name"])
-        driver.tracking.log_summary(*self._summary(driver, opened))
-
-    def _figures(self) -> list[Path]:
-        from lstm_bench.report import study_figures
-
-        return study_figures(self.folder, self.folder / "figures")
-
-    def _summary(self, driver: Driver, opened: Study) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Prints how the study stands and what to do next; returns it as metrics and tags."""
-        from lstm_bench.progress import values
-
-        counts, best, winner = opened.counts(), opened.best(), driver.winner()
-        objective = self.config["study"]["objective"]
-        metrics: dict[str, Any] = {f"trials_{key}": counts[key] for key in ("complete", "pruned", "failed")}
-        tags: dict[str, Any] = {}
-        facts = {"trials": f"{counts['complete']} complete, {counts['pruned']} pruned, {counts['failed']} failed"}
-        if best is not None:
-            facts["best trial"] = f"{best.number}: {objective} {best.value:.4f} with {values(best.params)}"
-            metrics[f"best_{objective}"], tags["best_trial"] = best.value, best.number
-            tags["winner"] = values(best.params)
-        rows = driver.replicates(driver.digest(winner)) if winner is not None else []
-        scores = [row["test_accuracy"] for row in rows if row["state"] == "COMPLETE"]
-        if scores:
-            facts["confirmed"], confirmed = confirmation(scores)
-            metrics.update(confirmed)
-            speeds = [row["train_samples_per_s"] for row in rows if row.get("train_samples_per_s")]
-            metrics["n_weights"] = rows[0]["n_weights"]
-            facts["weights"] = f"{rows[0]['n_weights']:,}"
-            if speeds:
-                metrics["train_samples_per_s"] = statistics.median(speeds)
-                facts["training"] = f"{statistics.median(speeds):,.0f} samples/s, kernel {rows[0]['kernel_ran']}"
-        where = self.folder.relative_to(Path.cwd()) if self.folder.is_relative_to(Path.cwd()) else self.folder
-        facts["records"] = f"{where}/"
-        facts["next"] = "python -m lstm_bench.ui      python -m lstm_bench.report"
-        self.display.facts(f"{self.config['study']['name']}: done", facts)
-        return metrics, tags
-
-
-def confirmation(scores: Sequence[float]) -> tuple[str, dict[str, float]]:
-    """The confirmed test accuracy in words and as metrics: mean, 95 % t interval, n.
-
-    Args:
-      scores: Test accuracies of the seeds, fractions.
-    """
-    from lstm_bench.statistic import t_interval
-
-    estimate = t_interval(scores)
-    metrics: dict[str, float] = {"test_accuracy": estimate.mean, "test_accuracy_n": estimate.n}
-    if estimate.n < 2:
-        return f"test accuracy {100 * estimate.mean:.2f} % (n = 1: no interval)", metrics
-    metrics |= {"test_accuracy_low": estimate.mean - estimate.half_width}
-    metrics |= {"test_accuracy_high": estimate.mean + estimate.half_width}
-    half = 100 * estimate.half_width
-    return f"test accuracy {100 * estimate.mean:.2f} % +- {half:.2f} (95 % interval, n = {estimate.n})", metrics
-
 
 
 if __name__ == "__main__":

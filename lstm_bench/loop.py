@@ -1,0 +1,179 @@
+"""The event loop of a driver: keeps the launcher busy, hears its events, heeds signals and time limits."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from lstm_bench import errors
+from lstm_bench.errors import InterruptedByUser, LstmBenchError, StorageError
+from lstm_bench.launcher import Event, Launcher
+from lstm_bench.progress import Display
+
+GRACE_S = 5.0  # what running tasks get to finish in after the first interrupt
+_TICK_S = 0.2
+_LOST = 3  # workers in a row that die before their first task: the installation is at fault
+
+
+@dataclass
+class Running:
+    """A task in flight.
+
+    Attributes:
+      name: What a person sees: "trial 7", "seed 0".
+      task: See `trial.py`.
+      number: Of the trial, None for anything else.
+      epochs: Metrics reported so far.
+      stopped: Whether the pruner has stopped it.
+      tries: How often this task was started, this time included.
+    """
+
+    name: str
+    task: dict[str, Any]
+    number: int | None = None
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    stopped: bool = False
+    tries: int = 1
+    since: float = field(default_factory=time.monotonic)
+    started_ms: int = field(default_factory=lambda: int(time.time() * 1000))
+
+
+Next = Callable[[], Running | None]
+Finished = Callable[[Running, dict[str, Any]], None]
+Report = Callable[[Running, dict[str, Any]], bool]
+
+
+class Loop:
+    """Runs tasks to their ends.
+
+    Args:
+      launcher: Where tasks run; may be set later, but before `run`.
+      display: What a person sees.
+      task_timeout_s: Seconds after which a task has failed, None for no limit.
+    """
+
+    def __init__(self, launcher: Launcher | None, display: Display, task_timeout_s: float | None):
+        self.launcher, self.display = launcher, display
+        self._limit = task_timeout_s or math.inf
+        self._running: dict[str, Running] = {}
+        self._later: list[Callable[[], None]] = []
+        self._signals = self._heeded = self._lost = 0
+        self._deadline = math.inf
+
+    def later(self, work: Callable[[], None]) -> None:
+        """Puts off work that no worker waits for (records, tracking, display) until the workers are busy again."""
+        self._later.append(work)
+
+    def busy(self) -> bool:
+        """Whether any task runs."""
+        return bool(self._running)
+
+    def run(self, next_task: Next, finished: Finished, report: Report | None = None) -> None:
+        """Submits what `next_task` gives until it gives None and nothing runs any more.
+
+        Args:
+          next_task: The next task; None for now. Asked again after each result, which may have made new work.
+          finished: Receives each task with its result: what the worker said, or FAIL with reason worker_died, timeout or
+            interrupted. A task that the pruner stopped is PRUNED.
+          report: Receives the metrics of each epoch; returns whether to stop the task.
+
+        Raises:
+          InterruptedByUser: after Ctrl-C or SIGTERM, when all tasks have finished or been ended.
+          LstmBenchError: a fault that a worker found in the configuration, the data or a kernel.
+        """
+        assert self.launcher is not None
+        handlers = {number: signal.signal(number, self._signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            exhausted = False
+            while True:
+                self._heed(finished)
+                while not (self._signals or exhausted) and self.launcher.capacity():
+                    running = next_task()
+                    if running is None:
+                        exhausted = True
+                        break
+                    key = f"{running.name}/{running.tries}"
+                    self._running[key] = running
+                    self.launcher.submit(key, running.task)
+                    self.display.started(running.name)
+                self._catch_up()
+                if not self._running:
+                    if self._signals:
+                        raise InterruptedByUser("interrupted", remedy="The same command goes on from here.")
+                    if exhausted:
+                        return
+                before = len(self._running)
+                for event in self.launcher.events(_TICK_S):
+                    self._handle(event, finished, report)
+                self._end_late(finished)
+                exhausted = exhausted and len(self._running) == before
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        while self._later:
+            self._later.pop(0)()
+
+    def _signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+
+    def _heed(self, finished: Finished) -> None:
+        if self._signals and not self._heeded:
+            self._heeded, self._deadline = 1, time.monotonic() + GRACE_S
+            self.display.line(
+                f"interrupted: what runs gets {GRACE_S:g} s to finish, then it is queued again; Ctrl-C again stops now",
+                "yellow",
+            )
+        if self._signals > 1 or time.monotonic() > self._deadline:
+            for key in list(self._running):
+                self._kill(key, finished, {"state": "FAIL", "reason": "interrupted"})
+
+    def _end_late(self, finished: Finished) -> None:
+        for key, running in list(self._running.items()):
+            elapsed = time.monotonic() - running.since
+            if elapsed > self._limit:
+                self._kill(key, finished, {"state": "FAIL", "reason": "timeout", "setup_s": elapsed, "total_s": elapsed})
+
+    def _kill(self, key: str, finished: Finished, result: dict[str, Any]) -> None:
+        assert self.launcher is not None
+        self.launcher.kill(key)
+        running = self._running.pop(key)
+        self.display.gone(running.name)
+        finished(running, result)
+
+    def _handle(self, event: Event, finished: Finished, report: Report | None) -> None:
+        if event.key is None:
+            self._lost = self._lost + 1 if event.kind == "died" else 0
+            if self._lost >= _LOST:
+                raise StorageError(f"{_LOST} workers died before their first task", remedy=f"See {event.body['log']}.")
+            return
+        running = self._running.get(event.key)
+        if running is None:
+            return
+        if event.kind == "epoch":
+            running.epochs.append(event.body)
+            self.display.epoch(running.name, event.body)
+            if report and not running.stopped and report(running, event.body):
+                running.stopped = True
+                assert self.launcher is not None
+                self.launcher.stop(event.key)
+            return
+        del self._running[event.key]
+        self.display.gone(running.name)
+        if event.kind == "died":
+            finished(running, {"state": "FAIL", "reason": "worker_died", "detail": f"exit {event.body['exit']}"})
+            return
+        result = dict(event.body)
+        if result["state"] == "FAULT":
+            raise getattr(errors, result["error"], LstmBenchError)(result["detail"])
+        if running.stopped:
+            # Decided when the epoch was reported, however far the worker came in the meantime.
+            result = {**result, **running.epochs[-1], "state": "PRUNED", "epochs": len(running.epochs)}
+        finished(running, result)

@@ -1,0 +1,287 @@
+"""One invocation on one study: opens what is needed, runs what is left, closes everything."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lstm_bench import config as schema
+from lstm_bench import data, device, environment, errors, kernel, record
+from lstm_bench import space as spaces
+from lstm_bench import study as studies
+from lstm_bench.arms import Arms
+from lstm_bench.driver import Driver
+from lstm_bench.errors import ConfigError, InterruptedByUser, StorageError
+from lstm_bench.launcher import LocalLauncher
+from lstm_bench.loop import Loop
+from lstm_bench.progress import Display, values
+from lstm_bench.statistic import t_interval
+from lstm_bench.tracking import open_tracking, store_uri
+
+
+class Session:
+    """A sweep on one study, from its header to its summary.
+
+    Args:
+      config: Resolved configuration, under the name that the study really has.
+      space: Parsed search space.
+      folder: `sweeps/<study>/`, locked by this process.
+      gpus: The visible GPUs.
+      display: What a person sees.
+      source: Where the data was found.
+    """
+
+    def __init__(
+        self,
+        config: dict[str, Any],
+        space: dict[str, spaces.Domain],
+        folder: Path,
+        gpus: list[device.Gpu],
+        display: Display,
+        source: str,
+    ):
+        self.config, self.space, self.folder = config, space, folder
+        self.gpus, self.display, self.source = gpus, display, source
+        self.slots = device.slots(config["launcher"]["workers"], gpus)
+        self.backend = config["backend"]["name"]
+        self.gpu = gpus[0].name if gpus else None
+        self.launcher: LocalLauncher | None = None
+        self._shown = str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
+
+    def run(self) -> None:
+        """Runs the study to its end.
+
+        Raises:
+          LstmBenchError: any expected fault; what was finished before is kept.
+        """
+        self._header()
+        own_file = self.config["storage"]["url"] is None
+        if own_file:
+            studies.check_file(self.folder / "study.db")
+        fresh = not (own_file and (self.folder / "study.db").exists())
+        try:
+            if fresh:
+                self._launch()  # the workers import their framework while the driver reads the data
+            loaded = data.load(self.config["dataset"])
+            facts = self._facts(loaded)
+            del loaded
+            layers = self._check_in_worker() if fresh else None
+            study = studies.Study(self.config, self.space, self.folder, facts["sha256"])
+            try:
+                self._drive(study, facts, layers)
+            finally:
+                study.close()
+        finally:
+            if self.launcher:
+                self.launcher.close()
+
+    def _header(self) -> None:
+        config, settings = self.config, self.config["study"]
+        slot, tracking, url = self.slots[0], config["tracking"], config["storage"]["url"]
+        searched = "nothing: one configuration"
+        if self.space:
+            searched = f"{settings['n_trials']} trials over {len(self.space)} dimensions, sampler {config['sampler']['name']}"
+            searched += f", pruner {config['pruner']['name']}, {settings['objective']} after {config['train']['epochs']} epochs"
+        self.display.facts(
+            f"{settings['name']}: {settings['description'] or config['model']['_target_']}",
+            {
+                "search": searched,
+                "confirm": f"{settings['replicates']} seeds on the test set" if settings["replicates"] else "no",
+                "data": f"{config['dataset']['name']} ({self.source})",
+                "device": slot.device + (f" x {len(self.gpus)}" if len(self.gpus) > 1 else ""),
+                "workers": f"{len(self.slots)} ({slot.share}), backend {self.backend}",
+                "kernel": config["kernel"]["name"],
+                "storage": schema.redacted(url) if url else f"{self._shown}/study.db",
+                "tracking": schema.redacted(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",
+            },
+        )
+
+    def _facts(self, dataset: data.Dataset) -> dict[str, Any]:
+        timesteps, features = dataset.input_shape
+        return {
+            "name": dataset.name,
+            "sha256": dataset.sha256,
+            "source": self.source,
+            "n_train": len(dataset.x_train),
+            "n_validation": len(dataset.x_validation),
+            "n_test": len(dataset.x_test),
+            "timesteps": timesteps,
+            "features": features,
+            "n_classes": dataset.n_classes,
+        }
+
+    def _launch(self) -> None:
+        settings = self.config["launcher"]
+        recycling = settings["recycle_after"], settings["recycle_mib"]
+        self.launcher = LocalLauncher(self.slots, self.backend, self.folder / "logs", *recycling)
+
+    def _check_in_worker(self) -> list[str]:
+        """Builds the model once in a worker, before the study is created; returns the family's recurrent layers."""
+        assert self.launcher is not None
+        target = self.config["model"]["_target_"]
+        corners = [schema.replaced(self.config, corner) for corner in spaces.corners(self.space)]
+        self.launcher.submit("check", {"kind": "check", "config": self.config, "corners": corners})
+        while True:
+            for event in self.launcher.events(0.5):
+                if event.kind == "died":
+                    said = Path(event.body["log"]).read_text(errors="replace").strip().splitlines()[-1:]
+                    raise StorageError(f"a worker died while it started (exit {event.body['exit']}): {' '.join(said)}")
+                if event.kind == "ready" and self.gpu and event.body["seen"] == "cpu":
+                    self.display.box(
+                        f"{self.gpu} is there, but backend={self.backend} does not see it: this runs on the CPU. Install the"
+                        " backend's GPU build, or set CUDA_VISIBLE_DEVICES= to run on the CPU knowingly."
+                    )
+                if event.kind == "result":
+                    if event.body["state"] == "FAULT":
+                        raise getattr(errors, event.body["error"], ConfigError)(event.body["detail"])
+                    if event.body["state"] != "COMPLETE":
+                        raise ConfigError(f"model._target_={target}: cannot be built ({event.body['detail']})")
+                    return list(event.body["layers"])
+
+    def _drive(self, study: studies.Study, facts: Mapping[str, Any], layers: list[str] | None) -> None:
+        repaired = study.repair()
+        if repaired:
+            self.display.line(f"{repaired} trials that a dead driver left running are queued again", "yellow")
+        if layers is not None and study.is_new:
+            study.set("layers", layers)
+        layers = study.get("layers")
+        kernel.require(self.config["kernel"]["name"], self.backend, layers, self.gpu)
+        unavailable = {
+            name: kernel.unavailable(name, self.backend, layers, self.gpu) for name in kernel.OF_BACKEND[self.backend]
+        }
+        tracking = open_tracking(self.config["tracking"], experiment=self.config["study"]["name"])
+        loop = Loop(self.launcher, self.display, self.config["study"]["trial_timeout"])
+        arms = Arms(self.config, self.space, study, loop, unavailable, facts["n_train"], facts["timesteps"])
+        driver = Driver(self.config, self.space, study, loop, arms, tracking, self.display, self.folder)
+        work = self._work_left(driver)
+        if not work and not study.get("untracked"):
+            self.display.line("nothing to do: the study is complete")
+            self._summary(driver)
+            return
+        if work and self.launcher is None:
+            self._launch()
+        loop.launcher = self.launcher
+        self._write_down(driver, facts)
+        status = "FAILED"
+        try:
+            if work:
+                self.display.line(f"  kernel    {arms.decide()}")
+                driver.search()
+            self._conclude(driver)
+            status = "FINISHED"
+        except (InterruptedByUser, KeyboardInterrupt):
+            status = "KILLED"
+            raise
+        finally:
+            # Whatever ended the session, what is known by now is written down in order.
+            driver.rewrite()
+            tracking.finish(status)
+            if bool(study.get("untracked")) != bool(tracking.warning):
+                study.set("untracked", bool(tracking.warning))
+            if tracking.warning:
+                self.display.box(tracking.warning)
+
+    def _work_left(self, driver: Driver) -> bool:
+        counts, winner = driver.study.counts(), driver.winner()
+        if counts["queued"] or counts["left"]:
+            return True
+        if winner is None:
+            return False
+        digest = driver.digest(winner)
+        return bool(driver.missing_replicates(digest)) or (self._probes() and driver.study.get(f"probe/{digest}") is None)
+
+    def _probes(self) -> bool:
+        return bool(self.config["kernel"]["probe"] and self.config["study"]["replicates"])
+
+    def _write_down(self, driver: Driver, facts: Mapping[str, Any]) -> None:
+        """Records and the parent run, as they are at the start of this session."""
+        config = schema.redacted_config(self.config)
+        seen = environment.collect(self.slots, self.gpus, dict(facts))
+        record.write_yaml(self.folder / "config.yaml", config)
+        record.write_json(self.folder / "environment.json", seen)
+        driver.rewrite()
+        settings = self.config["study"]
+        driver.tracking.start(
+            {
+                "id": driver.study.get("id"),
+                "name": settings["name"],
+                "description": settings["description"],
+                "params": schema.flatten(config),
+                "tags": {
+                    "backend": self.backend,
+                    "device": self.slots[0].device,
+                    "mlflow.source.git.commit": (seen["git"] or {}).get("commit") or "unknown",
+                },
+                "dataset": facts,
+                "environment": seen,
+                "objective": settings["objective"],
+                "direction": settings["direction"],
+                "searched": list(self.space),
+            }
+        )
+        driver.track_all()
+
+    def _conclude(self, driver: Driver) -> None:
+        """Confirms the winner, probes its kernels, hands figures and model to MLflow."""
+        winner = driver.winner()
+        if winner is None:
+            self.display.line("no trial is complete: there is no winner to confirm", "yellow")
+            return
+        digest = driver.digest(winner)
+        if driver.missing_replicates(digest):
+            driver.confirm(winner, digest)
+        if self._probes():
+            driver.tracking.log_kernels(driver.arms.probe(winner, digest))
+        driver.rewrite()
+        if driver.tracking.uri and not driver.tracking.warning:
+            from lstm_bench.report import study_figures  # pandas and matplotlib, for MLflow alone
+
+            driver.tracking.log_figures(study_figures(self.folder, self.folder / "figures"))
+            if (self.folder / "model" / "mlflow").is_dir():
+                driver.tracking.log_model(self.folder / "model" / "mlflow", self.config["study"]["name"])
+        driver.tracking.log_summary(*self._summary(driver))
+
+    def _summary(self, driver: Driver) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Prints how the study stands and what to do next; returns it as metrics and tags."""
+        counts, best, winner = driver.study.counts(), driver.study.best(), driver.winner()
+        settings = self.config["study"]
+        metrics: dict[str, Any] = {f"trials_{key}": counts[key] for key in ("complete", "pruned", "failed")}
+        tags: dict[str, Any] = {}
+        facts: dict[str, Any] = {}
+        if self.space:
+            facts["trials"] = ", ".join(f"{counts[key]} {key}" for key in ("complete", "pruned", "failed"))
+        if best is not None:
+            facts["best trial"] = f"{best.number}: {settings['objective']} {best.value:.4f} with {values(best.params)}"
+            metrics[settings["objective"]], tags["best_trial"] = best.value, best.number
+            tags["winner"] = values(best.params)
+        rows = driver.replicates(driver.digest(winner)) if winner is not None else []
+        complete = [row for row in rows if row["state"] == "COMPLETE"]
+        if complete:
+            facts["confirmed"], confirmed = confirmation([row["test_accuracy"] for row in complete])
+            metrics |= confirmed
+            speed = statistics.median(row["train_samples_per_s"] for row in complete)
+            metrics |= {"n_weights": complete[0]["n_weights"], "train_samples_per_s": speed}
+            facts["weights"] = f"{complete[0]['n_weights']:,}"
+            facts["training"] = f"{speed:,.0f} samples/s, kernel {complete[0]['kernel_ran']}, {complete[0]['device_share']}"
+        if len(complete) < len(rows):
+            facts["failed seeds"] = f"{len(rows) - len(complete)} of {len(rows)}"
+        facts["records"] = f"{self._shown}/"
+        facts["next"] = "python -m lstm_bench.ui      python -m lstm_bench.report"
+        self.display.facts(f"{settings['name']}: done", facts)
+        return metrics, tags
+
+
+def confirmation(scores: Sequence[float]) -> tuple[str, dict[str, float]]:
+    """The confirmed test accuracy in words and as metrics: mean, 95 % t interval, n.
+
+    Args:
+      scores: Test accuracies of the seeds, fractions.
+    """
+    mean, half_width, n = t_interval(scores)
+    metrics: dict[str, float] = {"test_accuracy": mean, "test_accuracy_n": n}
+    if n < 2:
+        return f"test accuracy {100 * mean:.2f} % (n = 1: no interval)", metrics
+    metrics |= {"test_accuracy_low": mean - half_width, "test_accuracy_high": mean + half_width}
+    return f"test accuracy {100 * mean:.2f} % +- {100 * half_width:.2f} (95 % interval, n = {n})", metrics
