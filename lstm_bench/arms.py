@@ -76,7 +76,7 @@ class Arms:
 
         def distance(decision: Mapping[str, Any]) -> float:
             shared = {path: value for path, value in decision["corner"].items() if path in params}
-            return sum((math.log1p(params[path]) - math.log1p(value)) ** 2 for path, value in shared.items())
+            return sum((_size(params[path]) - _size(value)) ** 2 for path, value in shared.items())
 
         return str(min(self._decided, key=distance)["kernel"])
 
@@ -96,17 +96,20 @@ class Arms:
 
         def finished(running: Running, result: dict[str, Any]) -> None:
             if result["state"] == "COMPLETE" and result["kernel_ran"] in (result["kernel"], "none"):
-                kept = {key: result[key] for key in ("train_samples_per_s", "compile_s")}
-                measured[running.task["corner"]][result["kernel"]] = kept
+                kept = {key: float(result[key]) for key in ("train_samples_per_s", "compile_s")}
+                measured[int(running.task["corner"])][str(result["kernel"])] = kept
 
         self.loop.run(next_task, finished)
         samples = self.config["train"]["epochs"] * self.n_train
-        decided = []
+        decided: list[dict[str, Any]] = []
         for corner, arms in zip(corners, measured, strict=True):
             seconds = {name: arm["compile_s"] + samples / arm["train_samples_per_s"] for name, arm in arms.items()}
             if not seconds:
-                raise KernelError("kernel=auto: none of the kernels ran", remedy="See the workers' logs; or name a kernel.")
-            decided.append({"corner": corner, "kernel": min(seconds, key=lambda name: seconds[name]), "measured": arms})
+                raise KernelError(
+                    "kernel=auto: none of the kernels ran", remedy="See the workers' logs; or name a kernel."
+                )
+            fastest, _ = min(seconds.items(), key=lambda item: item[1])
+            decided.append({"corner": corner, "kernel": fastest, "measured": arms})
         return decided
 
     def _task(self, name: str, values: Mapping[str, Any], kernel: str, seconds: float, corner: int = 0) -> Running:
@@ -151,3 +154,8 @@ class Arms:
         found = list(rows.values())
         self.study.set(f"probe/{digest}", found)
         return found
+
+
+def _size(value: float) -> float:
+    """Logarithm of a size; of a negative value, mirrored."""
+    return math.copysign(math.log1p(abs(value)), value)

@@ -1,7 +1,7 @@
 """The schema of `conf/`: types, ranges and choices of every value, checked before anything is created.
 
-`load` turns what Hydra composed into plain nested dicts, which is what everything else sees (and what travels to workers
-as JSON). Numbers live in `conf/`: the schema says what is allowed, not what is usual.
+`load` turns what Hydra composed into plain nested dicts, which is what everything else sees (and what travels to
+workers as JSON). Numbers live in `conf/`: the schema says what is allowed, not what is usual.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from lstm_bench.errors import ConfigError, nearest
+from lstm_bench.errors import ConfigError, nearest, redact
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
@@ -60,14 +60,14 @@ class Choice:
         return "one of " + ", ".join(self.names)
 
 
-def _in(rule: Range | Choice, default: Any = dataclasses.MISSING) -> Any:
-    return field(default=default, metadata={"rule": rule})
+def _in(rule: Range | Choice) -> Any:
+    return field(metadata={"rule": rule})
 
 
 _COUNT, _SIZE, _SECONDS = Range(0), Range(1), Range(0, open_low=True)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Dataset:
     """Group `dataset`; a value's further meaning is checked by `data.py`."""
 
@@ -82,7 +82,7 @@ class Dataset:
     fallback: str | None
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Kernel:
     """Group `kernel`."""
 
@@ -92,14 +92,14 @@ class Kernel:
     max_unroll: int = _in(_SIZE)  # timesteps up to which auto and the probe consider unrolling
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Backend:
     """Group `backend`."""
 
     name: str = _in(Choice("tensorflow", "jax", "torch"))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Train:
     """Group `train`."""
 
@@ -113,7 +113,7 @@ class Train:
     decay: float = _in(Range(0))  # of inverse_time: lr / (1 + decay * step)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Sampler:
     """Group `sampler`."""
 
@@ -121,7 +121,7 @@ class Sampler:
     n_startup_trials: int = _in(_COUNT)  # random trials before the model, of tpe and cmaes
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Pruner:
     """Group `pruner`."""
 
@@ -131,14 +131,14 @@ class Pruner:
     reduction_factor: int = _in(Range(2))  # of hyperband
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Storage:
     """Group `storage`: where Optuna's database is."""
 
     url: str | None  # null: sqlite in the study's folder
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Tracking:
     """Group `tracking`."""
 
@@ -146,7 +146,7 @@ class Tracking:
     uri: str | None  # null: sqlite:///<working directory>/mlflow.db
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Launcher:
     """Group `launcher`."""
 
@@ -156,7 +156,7 @@ class Launcher:
     recycle_mib: int = _in(_SIZE)  # resident memory above which a worker is replaced after its trial
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Study:
     """What is searched, how long, and how the winner is confirmed."""
 
@@ -174,7 +174,7 @@ class Study:
     space: dict[str, Any]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Sweep:
     """Root of `conf/sweep.yaml`."""
 
@@ -271,11 +271,6 @@ def type_words(hint: Any) -> str:
     return words.get(hint, "a mapping" if typing.get_origin(hint) is dict else str(hint))
 
 
-def redacted(url: str) -> str:
-    """A URL without the password of its user part."""
-    return re.sub(r"(://[^/@:]*):[^@/]*@", r"\1:***@", url)
-
-
 def redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Copy of a resolved configuration as it may be stored and shown: no password in its URLs, no home in its paths."""
     copy = replaced(config, {})
@@ -284,7 +279,7 @@ def redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
             copy["dataset"][key] = re.sub(f"^{re.escape(str(Path.home()))}(?=/|$)", "~", copy["dataset"][key])
     for group, key in (("storage", "url"), ("tracking", "uri")):
         if copy[group][key]:
-            copy[group][key] = redacted(copy[group][key])
+            copy[group][key] = redact(copy[group][key])
     return copy
 
 
@@ -352,14 +347,16 @@ def _check_rules(config: Mapping[str, Any]) -> None:
     workers = config["launcher"]["workers"]
     if workers != "auto" and (not isinstance(workers, int) or workers < 1):
         raise ConfigError("launcher.workers", expected="auto or a whole number of at least 1", received=workers)
-    if not NAME.match(config["study"]["name"]):
+    if config["study"]["name"] == "published":
+        raise ConfigError("study.name=published: that folder holds the committed records", remedy="Choose another.")
+    if not NAME.fullmatch(config["study"]["name"]):
         raise ConfigError(
             "study.name",
             expected="a letter or digit, then at most 99 of A-Za-z0-9._-",
             received=config["study"]["name"],
         )
     url = config["storage"]["url"]
-    if url is not None and not re.match(r"^(sqlite:///|postgresql(\+\w+)?://)", url):
+    if url is not None and not re.match(r"^(sqlite:///(?!:memory:)[^?]|postgresql(\+\w+)?://)", url):
         scheme = url.split(":", 1)[0]
         raise ConfigError("storage.url", expected="sqlite:///FILE or postgresql://...", received=f"{scheme}:...")
 

@@ -1,6 +1,6 @@
 """The driver of one study: the only process that talks to Optuna and MLflow.
 
-    ask -> launcher -> epochs (prune?) -> tell -> record -> track, until `n_trials`; then the winner is confirmed.
+ask -> launcher -> epochs (prune?) -> tell -> record -> track, until `n_trials`; then the winner is confirmed.
 """
 
 from __future__ import annotations
@@ -208,13 +208,9 @@ class Driver:
         self.display.total(f"{self.settings['name']}  confirming", 0, n)
         self.loop.run(next_task, finished)
 
-    def _after_replicate(
-        self, name: str, row: dict[str, Any], winner: Mapping[str, Any], digest: str, n: int
-    ) -> None:
+    def _after_replicate(self, name: str, row: dict[str, Any], winner: Mapping[str, Any], digest: str, n: int) -> None:
         record.append_rows(self.folder / "replicates.csv", record.REPLICATE_COLUMNS, [row])
-        record.append_rows(
-            self.folder / "history.csv", record.HISTORY_COLUMNS, _history("replicate", row["seed"], row)
-        )
+        record.append_rows(self.folder / "history.csv", record.HISTORY_COLUMNS, _history("replicate", row["seed"], row))
         self._track_replicate(row, winner, digest)
         self.display.finished(name, row, "")
         if row.get("reason") and row.get("detail"):

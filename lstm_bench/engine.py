@@ -6,6 +6,7 @@ there, and returns host numbers, so that whoever holds the clock reads it with t
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,11 +43,11 @@ def make(
     recurrent: int,
 ) -> Engine:
     """The engine of `backend` for `model` on training data `x` (samples, timesteps, features) and `y` (samples,)."""
-    engine = {"tensorflow": TensorflowEngine, "jax": JaxEngine, "torch": TorchEngine}[backend]
-    return engine(model, optimizer, x, y, batch_size, evaluation_batch_size, kernel, recurrent)
+    engines: dict[str, type[_Engine]] = {"tensorflow": TensorflowEngine, "jax": JaxEngine, "torch": TorchEngine}
+    return engines[backend](model, optimizer, x, y, batch_size, evaluation_batch_size, kernel, recurrent)
 
 
-class _Engine:
+class _Engine(ABC):
     kernel_ran = "unknown"
     evidence = ""
 
@@ -70,11 +71,17 @@ class _Engine:
         optimizer.build(model.trainable_variables)
         self._load(x, y)
 
-    def _load(self, x: np.ndarray, y: np.ndarray) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _load(self, x: np.ndarray, y: np.ndarray) -> None: ...
 
-    def _forward(self, batch: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+    @abstractmethod
+    def _forward(self, batch: np.ndarray) -> np.ndarray: ...
+
+    @abstractmethod
+    def compile(self) -> None: ...
+
+    @abstractmethod
+    def steps(self, indices: np.ndarray) -> tuple[float, int]: ...
 
     def _state(self) -> list[Any]:
         return [*self.model.variables, *self.optimizer.variables]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 DONE = 0
@@ -76,7 +77,7 @@ class CheckFailedError(LstmBenchError):
     exit_code = 6
 
 
-class InterruptedByUser(LstmBenchError):  # noqa: N818 (an end, not a fault)
+class InterruptedByUser(LstmBenchError):  # an end, not a fault
     """Ctrl-C or SIGTERM: what was finished is kept, the rest is queued again."""
 
     exit_code = INTERRUPTED
@@ -90,3 +91,9 @@ def nearest(name: str, valid: Iterable[str], n: int = 3) -> str:
         return "did you mean " + " or ".join(close) + "?"
     shown = names if len(names) <= 12 else [*names[:12], "..."]
     return "valid: " + ", ".join(shown) if shown else "there is none to choose from"
+
+
+def redact(text: str) -> str:
+    """`text` with the passwords of the URLs in it replaced by `***`: in the user part and in the query."""
+    text = re.sub(r"([A-Za-z][\w+.-]*://[^\s/:@\"']*):[^\s\"']*@", r"\1:***@", text)
+    return re.sub(r"(?i)([?&;](?:ssl)?(?:password|passwd|pwd|token|secret)=)[^&\s\"']*", r"\1***", text)

@@ -70,7 +70,7 @@ def _hint(function: Callable[..., Any], annotation: Any) -> Any:
     holder = types.SimpleNamespace(__annotations__={"it": annotation})
     try:
         return typing.get_type_hints(holder, getattr(function, "__globals__", {}), include_extras=True)["it"]
-    except NameError:
+    except (NameError, AttributeError, SyntaxError, TypeError):
         return Any
 
 

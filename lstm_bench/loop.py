@@ -139,7 +139,9 @@ class Loop:
         for key, running in list(self._running.items()):
             elapsed = time.monotonic() - running.since
             if elapsed > self._limit:
-                self._kill(key, finished, {"state": "FAIL", "reason": "timeout", "setup_s": elapsed, "total_s": elapsed})
+                self._kill(
+                    key, finished, {"state": "FAIL", "reason": "timeout", "setup_s": elapsed, "total_s": elapsed}
+                )
 
     def _kill(self, key: str, finished: Finished, result: dict[str, Any]) -> None:
         assert self.launcher is not None

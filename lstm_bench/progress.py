@@ -32,7 +32,8 @@ class Display:
     def __init__(self, objective: str, epochs: int):
         self.objective, self.epochs = objective, epochs
         self.live = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-        self.console = Console(file=sys.stdout, no_color=not self.live, highlight=False, soft_wrap=not self.live)
+        # With `no_color` alone rich still writes bold on a terminal.
+        self.console = Console(file=sys.stdout, force_terminal=self.live, highlight=False, soft_wrap=not self.live)
         self._bars: dict[str, TaskID] = {}
         self._total: TaskID | None = None
         self._progress = Progress(

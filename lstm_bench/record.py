@@ -7,7 +7,7 @@ accuracies and losses are means over samples, accuracies are fractions in 0..1, 
 |--------------------|-----------------------------------------|--------------------------------------------------|
 | `config.yaml`      | the resolved configuration, URLs without passwords | -                                     |
 | `environment.json` | the machine, versions, data and commit  | see `environment.py`                             |
-| `trials.csv`       | trial of the search                     | `TRIAL_COLUMNS`, then `config_<path>` per searched path |
+| `trials.csv`       | trial of the search                     | `TRIAL_COLUMNS`, `config_<path>` per searched path |
 | `replicates.csv`   | seed of the confirmation                | `REPLICATE_COLUMNS`                              |
 | `history.csv`      | epoch of a trial or replicate           | `HISTORY_COLUMNS`                                |
 | `kernels.csv`      | kernel of the winner's probe            | `KERNEL_COLUMNS`                                 |
@@ -103,6 +103,8 @@ FILES = {
     "predictions.csv": PREDICTION_COLUMNS,
     "worst.csv": WORST_COLUMNS,
 }
+# Characters of one field. `values` of a long sequence outgrows csv's own limit, 131,072; the limit holds process-wide.
+_FIELD_SIZE = 2**30
 # What `publish` copies and `report` reads: everything else in the folder is the sweep's own business.
 RECORDS = ("config.yaml", "environment.json", *FILES)
 
@@ -194,6 +196,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """Rows of a record file as text, [] when it does not exist. A torn last line is left out."""
     if not path.exists():
         return []
+    csv.field_size_limit(_FIELD_SIZE)
     text = path.read_text(encoding="utf-8")
     return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
 
@@ -211,5 +214,6 @@ def write_yaml(path: Path, value: Any) -> None:
 def _unwritable(path: Path, error: OSError) -> StorageError:
     return StorageError(
         f"{path}: cannot be written ({error.strerror or error})",
-        remedy="Nothing that was finished is lost: free space or mend the permissions, then give the same command again.",
+        remedy="Nothing that was finished is lost: free space or mend the permissions, "
+        "then give the same command again.",
     )

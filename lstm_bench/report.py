@@ -178,9 +178,9 @@ def report(options: Options) -> None:
 
 def comparison_row(folder: Path) -> dict[str, Any]:
     """One study's row of `comparison.csv`, as a mapping of numbers and text."""
-    from lstm_bench import page, result
+    from lstm_bench import comparison, result
 
-    return page.comparison_row(result.load(Path(folder)))
+    return comparison.comparison_row(result.load(Path(folder)))
 
 
 def study_figures(folder: Path, out: Path) -> list[Path]:
@@ -190,10 +190,10 @@ def study_figures(folder: Path, out: Path) -> list[Path]:
       folder: The study's records.
       out: Folder for `history.png`, `curves.png`, `confusion.png` and `worst.png`; made if need be.
     """
-    from lstm_bench import figure, page, result
+    from lstm_bench import figure, gallery, result
 
     paths = []
-    for name, made in page.study_figure_makers(result.load(Path(folder))).items():
+    for name, made in gallery.study_figure_makers(result.load(Path(folder))).items():
         if not isinstance(made, str):
             path = Path(out) / f"{name}.png"
             _write(path, figure.render(made[0](), "png"))
@@ -201,16 +201,12 @@ def study_figures(folder: Path, out: Path) -> list[Path]:
     return paths
 
 
-def _conf_dir() -> Path:
-    """`conf/` inside the installed package, else beside it in a checkout."""
-    package = Path(__file__).parent
-    return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
-
-
 def _conf(name: str) -> dict[str, Any]:
     import yaml
 
-    path = _conf_dir() / name
+    from lstm_bench.config import conf_dir  # lazily: OmegaConf is not for --help
+
+    path = conf_dir() / name
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
@@ -274,13 +270,14 @@ def _pages(
     remark: str,
 ) -> Pages:
     """Pages of `results`, compared with each other and with those `beside`, whose pages are one folder up."""
-    from lstm_bench import page
+    from lstm_bench import claims as tutorials
+    from lstm_bench import comparison, page
 
     links = {id(r): page.stem(r) + ".md" for r in results} | {id(r): f"../{page.stem(r)}.md" for r in beside}
     everything = [*results, *beside]
-    pages = page.comparison(everything, claims, links)
-    pages.texts["claims.md"] = page.claims_page(everything, claims)
-    pages.texts["README.md"] = page.index(results, links, title, remark)
+    pages = comparison.comparison(everything, claims, links)
+    pages.texts["claims.md"] = tutorials.claims_page(everything, claims)
+    pages.texts["README.md"] = comparison.index(results, links, title, remark)
     for result in results:
         if options.studies is None or result.name in options.studies:
             one = page.study_page(result)
@@ -395,14 +392,14 @@ def _remove(folder: Path, name: str) -> None:
 
 
 def _print_summary(results: Iterable[Result], changes: dict[Path, Change], options: Options) -> None:
-    from lstm_bench import page, table
+    from lstm_bench import comparison, table
 
     for folder, change in changes.items():
         removed = f", {len(change.removed)} removed" if change.removed else ""
         where = f": {folder / 'comparison.md'}" if change.made else ""
         print(f"{change.made} files in {folder}, {len(change.written)} written{removed}{where}")
     print()
-    columns, rows, right = page.short_table(list(results))
+    columns, rows, right = comparison.short_table(list(results))
     print(table.plain(columns, rows, right))
 
 

@@ -144,6 +144,12 @@ class Result:
         return ", ".join(sorted({f"{v:.0f}" if isinstance(v, float) else str(v) for v in values}))
 
     @property
+    def where(self) -> str:
+        """Device, with whom it was shared."""
+        device, share = self.one("device") or str(self.env("device.name") or "unknown device"), self.one("device_share")
+        return device if share in ("", "exclusive") else f"{device}, {share}"
+
+    @property
     def n_weights(self) -> float:
         """Weights of the best configuration."""
         return median(self.measured["n_weights"])

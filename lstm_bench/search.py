@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import itertools
+import random
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,19 +39,46 @@ def sampler(
       suggestion: Count of distinct suggestions made before.
     """
     from optuna import samplers
+    from optuna.exceptions import ExperimentalWarning
 
     now = derived_seed(seed, suggestion, "sampler")
+    # A grid's order and a quasi-random sequence must stay the same from ask to ask.
+    steady = derived_seed(seed, 0, "sequence")
     name, startup = config["name"], config["n_startup_trials"]
     if name == "tpe":
         return samplers.TPESampler(seed=now, n_startup_trials=startup, multivariate=True, constant_liar=True)
     if name == "cmaes":
-        return samplers.CmaEsSampler(seed=now, n_startup_trials=startup)
-    if name == "grid":
-        # The grid's order is its own; it must stay the same from ask to ask, as must the quasi-random sequence.
-        return samplers.GridSampler(spaces.grid(space), seed=seed)
-    if name == "qmc":
-        return samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
-    return samplers.RandomSampler(seed=now)
+        return _cmaes(now, startup, suggestion)
+    independent = samplers.RandomSampler(seed=now)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if name == "grid":
+            # Optuna's own goes by the trial's number, and ends a study that is asked and told by an exception.
+            axes = spaces.grid(space)
+            points = list(itertools.product(*axes.values()))
+            random.Random(steady).shuffle(points)
+            point = dict(zip(axes, points[suggestion % len(points)], strict=True))
+            return samplers.PartialFixedSampler(point, independent)
+        if name == "qmc":
+            # Until a trial has succeeded, Optuna takes independent points.
+            return samplers.QMCSampler(
+                seed=steady, scramble=True, independent_sampler=independent, warn_independent_sampling=False
+            )
+    return independent
+
+
+def _cmaes(seed: int, n_startup_trials: int, suggestion: int) -> BaseSampler:
+    from optuna.samplers import CmaEsSampler
+
+    class Steady(CmaEsSampler):
+        """Seeded by the count of suggestions where Optuna adds the trial's number, which shifts with queuing again."""
+
+        def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
+            trial = copy.copy(trial)
+            trial.number = suggestion
+            return super().sample_relative(study, trial, search_space)
+
+    return Steady(seed=seed, n_startup_trials=n_startup_trials)
 
 
 def pruner(config: Mapping[str, Any], epochs: int) -> BasePruner:

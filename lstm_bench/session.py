@@ -82,8 +82,12 @@ class Session:
         slot, tracking, url = self.slots[0], config["tracking"], config["storage"]["url"]
         searched = "nothing: one configuration"
         if self.space:
-            searched = f"{settings['n_trials']} trials over {len(self.space)} dimensions, sampler {config['sampler']['name']}"
-            searched += f", pruner {config['pruner']['name']}, {settings['objective']} after {config['train']['epochs']} epochs"
+            searched = (
+                f"{settings['n_trials']} trials over {len(self.space)} dimensions, sampler {config['sampler']['name']}"
+            )
+            searched += (
+                f", pruner {config['pruner']['name']}, {settings['objective']} after {config['train']['epochs']} epochs"
+            )
         self.display.facts(
             f"{settings['name']}: {settings['description'] or config['model']['_target_']}",
             {
@@ -93,8 +97,8 @@ class Session:
                 "device": slot.device + (f" x {len(self.gpus)}" if len(self.gpus) > 1 else ""),
                 "workers": f"{len(self.slots)} ({slot.share}), backend {self.backend}",
                 "kernel": config["kernel"]["name"],
-                "storage": schema.redacted(url) if url else f"{self._shown}/study.db",
-                "tracking": schema.redacted(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",
+                "storage": schema.redact(url) if url else f"{self._shown}/study.db",
+                "tracking": schema.redact(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",
             },
         )
 
@@ -190,7 +194,9 @@ class Session:
         if winner is None:
             return False
         digest = driver.digest(winner)
-        return bool(driver.missing_replicates(digest)) or (self._probes() and driver.study.get(f"probe/{digest}") is None)
+        return bool(driver.missing_replicates(digest)) or (
+            self._probes() and driver.study.get(f"probe/{digest}") is None
+        )
 
     def _probes(self) -> bool:
         return bool(self.config["kernel"]["probe"] and self.config["study"]["replicates"])
@@ -264,7 +270,9 @@ class Session:
             speed = statistics.median(row["train_samples_per_s"] for row in complete)
             metrics |= {"n_weights": complete[0]["n_weights"], "train_samples_per_s": speed}
             facts["weights"] = f"{complete[0]['n_weights']:,}"
-            facts["training"] = f"{speed:,.0f} samples/s, kernel {complete[0]['kernel_ran']}, {complete[0]['device_share']}"
+            facts["training"] = (
+                f"{speed:,.0f} samples/s, kernel {complete[0]['kernel_ran']}, {complete[0]['device_share']}"
+            )
         if len(complete) < len(rows):
             facts["failed seeds"] = f"{len(rows) - len(complete)} of {len(rows)}"
         facts["records"] = f"{self._shown}/"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench import config as schema
@@ -87,6 +88,8 @@ def _domain(path: str, domain: Domain, config: Mapping[str, Any]) -> Domain:
             raise ConfigError(f"{where}.choices", expected="a list of at least one value", received=choices)
         if len(set(map(str, choices))) < len(choices):
             raise ConfigError(f"{where}.choices", expected="different values", received=choices)
+        if not all(choice is None or isinstance(choice, str | int | float) for choice in choices):
+            raise ConfigError(f"{where}.choices", expected="numbers, texts, true, false or null", received=choices)
         values, complete = choices, {"type": kind, "choices": list(choices)}
     else:
         complete = _numeric(where, kind, domain)
@@ -115,6 +118,8 @@ def _numeric(where: str, kind: str, domain: Domain) -> Domain:
         raise ConfigError(f"{where}.low", expected="a number above 0 where log is true", received=low)
     if step is not None and (step <= 0 or log):
         raise ConfigError(f"{where}.step", expected="a number above 0, and no log", received=step)
+    if step is not None and (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)):
+        raise ConfigError(f"{where}.high", expected=f"low {low:g} plus whole steps of {step:g}", received=high)
     if kind == "float":
         low, high, step = float(low), float(high), None if step is None else float(step)
     return {"type": kind, "low": low, "high": high, "step": step, "log": log}
@@ -166,7 +171,7 @@ def grid(space: Mapping[str, Domain]) -> dict[str, list[Any]]:
         if step is None:
             raise ConfigError(f"study.space.{path}: sampler=grid needs a step", remedy="Give one, or list choices.")
         n = int((domain["high"] - domain["low"]) / step + 1e-9) + 1
-        points[path] = [domain["low"] + i * step for i in range(n)]
+        points[path] = [min(domain["low"] + i * step, domain["high"]) for i in range(n)]
     return points
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from lstm_bench import config as schema
 from lstm_bench import search
@@ -97,20 +98,33 @@ def guarded(where: str) -> Iterator[None]:
 
 
 def check_file(path: Path) -> None:
-    """Raises StorageError when a study's sqlite file is there and is not sound; never touches it."""
+    """Raises StorageError when a study's sqlite file is there and is not sound; never touches one that is not."""
     if not path.exists():
         return
     remedy = f"Nothing was changed. Restore it from a copy, or move it away to start afresh: mv {path} {path}.bad"
     if path.stat().st_size == 0:
         raise StorageError(f"{path}: an empty file where a study is expected", remedy=remedy)
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        # Not read-only: a driver killed in mid-transaction leaves a journal, which sqlite rolls back as it opens.
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
             verdict = database.execute("PRAGMA quick_check(1)").fetchone()[0]
             tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type='table'")}
     except sqlite3.Error as error:
         raise StorageError(f"{path}: {error}", remedy=remedy) from error
     if verdict != "ok" or "studies" not in tables:
         raise StorageError(f"{path}: corrupt, or not a study's database", remedy=remedy)
+
+
+def _connect(url: str, where: str, options: dict[str, Any]) -> Any:
+    import optuna
+
+    try:
+        # Optuna fills in a template: braces are its own.
+        return optuna.storages.RDBStorage(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=options)
+    except ImportError as error:
+        raise StorageError(
+            f"{where}: the database's driver is not installed", remedy="For PostgreSQL: pip install psycopg2-binary"
+        ) from error
 
 
 class Study:
@@ -134,26 +148,29 @@ class Study:
         self.config, self.space, self._settings = config, space, config["study"]
         self._distributions = spaces.distributions(space)
         url = config["storage"]["url"]
-        self.where = str(folder / "study.db") if url is None else schema.redacted(url)
+        self.where = str(folder / "study.db") if url is None else schema.redact(url)
         if url is None:
             check_file(folder / "study.db")
-            url = f"sqlite:///{folder / 'study.db'}"
+            url = f"sqlite:///file:{quote(str(folder.absolute() / 'study.db'))}?uri=true"
         sqlite = url.startswith("sqlite")
         options: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
         with guarded(self.where):
-            self._storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
+            self._storage = _connect(url, self.where, options)
             names = [summary.study_name for summary in optuna.get_all_study_summaries(self._storage)]
-            self.is_new = self._settings["name"] not in names
-            if self.is_new:
-                self._study = optuna.create_study(
+            if self._settings["name"] not in names:
+                optuna.create_study(
                     storage=self._storage, study_name=self._settings["name"], direction=self._settings["direction"]
                 )
+            self._study = optuna.load_study(storage=self._storage, study_name=self._settings["name"])
+            # One that a driver killed while it made it has neither configuration nor trials yet.
+            blank = self.get("config") is None and not self._study.get_trials(deepcopy=False)
+            self.is_new = blank and self._study.direction.name.lower() == self._settings["direction"]
+            if self.is_new:
                 # Runs of an earlier study of the same name, moved away since, are not this one's.
                 self.set("id", f"{self._settings['name']}-{secrets.token_hex(4)}")
                 self.set("data_sha256", data_sha256)
                 self.set("config", json.dumps(schema.redacted_config(config)))
             else:
-                self._study = optuna.load_study(storage=self._storage, study_name=self._settings["name"])
                 self._refuse_changes(data_sha256)
             self._study.pruner = search.pruner(config["pruner"], config["train"]["epochs"])
             self._id = self._storage.get_study_id_from_name(self._settings["name"])
@@ -282,7 +299,7 @@ class Study:
             params=failed.params,
             distributions=failed.distributions,
             user_attrs=attrs,
-            system_attrs={k: v for k, v in failed.system_attrs.items() if k in ("grid_id", "search_space")},
+            system_attrs={k: v for k, v in failed.system_attrs.items() if k.startswith("cma:")},
         )
         trial_id = self._storage.create_new_trial(self._id, template_trial=template)
         number = self._storage.get_trial_number_from_id(trial_id)

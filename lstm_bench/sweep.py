@@ -228,7 +228,8 @@ def _require_backend(backend: str) -> None:
 
     if importlib.util.find_spec(backend) is None:
         raise ConfigError(
-            f"backend={backend}: {backend} is not installed", remedy=f"pip install 'lstm-bench[{backend}]', or another backend."
+            f"backend={backend}: {backend} is not installed",
+            remedy=f"pip install 'lstm-bench[{backend}]', or another backend.",
         )
 
 

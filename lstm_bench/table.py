@@ -1,4 +1,4 @@
-"""Numbers and rows as Markdown, CSV and plain text; the same text on every machine."""
+"""Numbers, rows and paragraphs as Markdown, CSV and plain text; the same text on every machine."""
 
 from __future__ import annotations
 
@@ -105,3 +105,35 @@ def seconds(value: float) -> str:
     if not math.isfinite(value):
         return NONE
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def compact(value: Any) -> str:
+    """A part of the configuration on one line: its name first, then what else is set."""
+    if not isinstance(value, Mapping):
+        return ", ".join(map(compact, value)) if isinstance(value, list) else str(value)
+    rest = {k: v for k, v in value.items() if k not in ("name", "_target_") and v not in (None, {}, [])}
+    name = str(value.get("name") or value.get("_target_") or "")
+    nested = {k: f"{{{compact(v)}}}" if isinstance(v, Mapping) else compact(v) for k, v in rest.items()}
+    words = " ".join(f"{k}={v}" for k, v in nested.items())
+    return f"{name} ({words})" if name and words else name or words
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital first."""
+    return text[:1].upper() + text[1:]
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Lines as a Markdown list, as they are in meaning."""
+    return "\n".join(f"- {escape(line)}" for line in lines)
+
+
+def image(place: str, caption: str, up: str = "") -> str:
+    """The figure `place`.svg with its caption and a link to its PNG; `up` leads from the page to the reports."""
+    alt = escape(caption)
+    return f"![{alt}]({up}{place}.svg)\n\n*{alt}* ({link('PNG', f'{up}{place}.png')})"
+
+
+def document(parts: Iterable[str]) -> str:
+    """Paragraphs as a file; empty ones are left out."""
+    return "\n\n".join(part for part in parts if part) + "\n"

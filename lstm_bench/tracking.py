@@ -9,121 +9,24 @@ MLflow is imported at `Tracking.start`, not before: it costs more than a second.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import functools
 import hashlib
 import json
-import logging
-import math
-import os
 import re
-import socket
-import sqlite3
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-from lstm_bench.errors import ConfigError, LstmBenchError, StorageError, nearest
-from lstm_bench.record import REPLICATE_COLUMNS, TRIAL_COLUMNS, cell
+from lstm_bench import entity
+from lstm_bench.errors import ConfigError, LstmBenchError, redact
+from lstm_bench.record import cell
+from lstm_bench.store import artifact_dir, check, connect, said, store_uri
 
-NAMES = ("mlflow", "none")
-SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql")
-# Query of an experiment's page: MLflow's view for training, with the table layout stored under this key.
-VIEW = "trials"
-PAGE_QUERY = f"workflowType=machine_learning&viewStateShareKey={VIEW}"
-
-_CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
-_TAGS = ("state", "reason", "retry_of", "seed", "kernel_ran", "backend", "device", "device_share")
-_METRICS = tuple(
-    column
-    for column in dict.fromkeys((*REPLICATE_COLUMNS, *TRIAL_COLUMNS))
-    if column not in _TAGS and column != "number"
-)
-_COLUMNS = ("val_accuracy", "test_accuracy", "n_weights", "train_samples_per_s")  # the table's metrics
 _ENDED_BY_OTHERS = ("worker_died", "driver_died", "interrupted")
 _ENDED = ("FINISHED", "FAILED", "KILLED")
-_PARAM_LENGTH = 6000  # longest parameter value, characters; MLflow cuts there itself, not every store says so
-_TAG_LENGTH = 8000
-_DIGEST_LENGTH = 12  # of the dataset, as shown; MLflow takes 36 characters at most, the profile holds all
-_CHECKED_BYTES = 64 * 2**20  # sqlite files up to this size are read through before use
-
-# How long a server may keep a sweep waiting before it counts as down: two tries of 5 s. A user's own values win.
-_PATIENCE = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
-}
-# No telemetry, no pickle, no addresses printed at the end of every run.
-ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
-
-
-def redact(text: str) -> str:
-    """`text` with the passwords of the URLs in it replaced by `***`: in the user-info and in the query."""
-    text = re.sub(r"([A-Za-z][\w+.-]*://[^\s/:@\"']*):[^\s\"']*@", r"\1:***@", text)
-    return re.sub(r"(?i)([?&;](?:ssl)?(?:password|passwd|pwd|token|secret)=)[^&\s\"']*", r"\1***", text)
-
-
-def check(config: Mapping[str, Any]) -> None:
-    """Checks `tracking.name` and `tracking.uri` without importing MLflow or touching a file.
-
-    Raises:
-      ConfigError: for an unknown name, a URI of an unknown scheme, or one that names no file or host.
-    """
-    name, uri = config.get("name"), config.get("uri")
-    if name not in NAMES:
-        raise ConfigError("tracking", received=name, remedy=nearest(str(name), NAMES))
-    if uri is None:
-        return
-    if not isinstance(uri, str):
-        raise ConfigError("tracking.uri", expected="a URI or null", received=uri)
-    known = "a URI of " + ", ".join(SCHEMES)
-    scheme, separator, _ = uri.partition("://")
-    if not separator or scheme == "file":
-        raise ConfigError(
-            "tracking.uri",
-            expected=known,
-            received=redact(uri),
-            remedy="MLflow keeps runs in a database now, not in a folder: tracking.uri=sqlite:///mlflow.db",
-        )
-    base, _, driver = scheme.partition("+")
-    if base not in SCHEMES or (driver and base not in ("postgresql", "mysql")):
-        raise ConfigError("tracking.uri", expected=known, received=redact(uri), remedy=nearest(base, SCHEMES))
-    try:
-        parts = urlsplit(uri)
-        named = bool(parts.path.strip("/")) and not parts.netloc if base == "sqlite" else bool(parts.hostname)
-        named = named and parts.port != 0 and ":memory:" not in parts.path
-    except ValueError:  # a port that is no number
-        named = False
-    if not named:
-        form = "sqlite:///FILE (four slashes: absolute)" if base == "sqlite" else f"{scheme}://HOST[:PORT]/..."
-        raise ConfigError("tracking.uri", expected=form, received=redact(uri))
-
-
-def store_uri(config: Mapping[str, Any]) -> str:
-    """The absolute URI of the store: `tracking.uri`, or `mlflow.db` in the working directory."""
-    uri = config.get("uri") or "sqlite:///mlflow.db"
-    path = sqlite_path(uri)
-    return uri if path is None else f"sqlite:///{path}"
-
-
-def sqlite_path(uri: str) -> Path | None:
-    """The absolute path of a `sqlite:///` URI's file, None for any other URI."""
-    return Path.cwd() / urlsplit(uri).path[1:] if uri.startswith("sqlite:") else None
-
-
-def artifact_dir(uri: str) -> Path:
-    """`mlartifacts/` beside a sqlite store, else below the working directory. A server decides for itself."""
-    path = sqlite_path(uri)
-    return (path.parent if path else Path.cwd()) / "mlartifacts"
+_TAG_LENGTH = 8000  # characters
 
 
 def open_tracking(config: Mapping[str, Any], *, experiment: str) -> Tracking:
@@ -156,7 +59,7 @@ def _observed(method: Callable[Concatenate[Tracking, _P], None]) -> Callable[Con
             raise
         except Exception as error:
             self.warning = (
-                f"MLflow ({redact(self.uri)}) failed in {method.__name__}: {_said(error)}. "
+                f"MLflow ({redact(self.uri)}) failed in {method.__name__}: {said(error)}. "
                 "The sweep goes on and its records are complete; the same command later brings MLflow up to date."
             )
 
@@ -210,7 +113,7 @@ class Tracking:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}", self._study):
             raise ConfigError("study id for tracking", expected="letters, digits and ._:-", received=self._study)
         self._note = str(study.get("description") or "")
-        self._client = _connect(str(self.uri))
+        self._client = connect(str(self.uri))
         self.experiment_id = self._open_experiment(study)
         self._load_known()
         tags = {"lstm_bench.study_run": self._study, "mlflow.source.name": "lstm_bench.sweep", **study.get("tags", {})}
@@ -225,13 +128,13 @@ class Tracking:
             self._client.update_run(parent_id, status="RUNNING")
         self._parent = self._client.get_run(parent_id).data
         # Parameters cannot change in MLflow: what a resume may change (n_trials, workers) is kept as a tag.
-        params = _params(study.get("params", {}))
+        params = entity.texts(study.get("params", {}))
         old = self._parent.params
         tags |= {f"resumed.{key}": value for key, value in params.items() if old.get(key, value) != value}
         self.parent_id = parent_id
         self._log_parent({}, tags, {key: value for key, value in params.items() if key not in old})
         if study.get("dataset"):
-            self._client.log_inputs(parent_id, [_dataset_input(study["dataset"])])
+            self._client.log_inputs(parent_id, [entity.dataset_input(study["dataset"])])
         environment = json.dumps(study.get("environment", {}), indent=2, sort_keys=True, default=str)
         self._client.log_text(parent_id, redact(environment), "environment.json")
 
@@ -296,7 +199,7 @@ class Tracking:
         proven: dict[tuple[Any, str], float] = {}
         for row in rows:
             name = f"kernel_{row['backend']}_{row['kernel']}" if several else f"kernel_{row['kernel']}"
-            speed = _number(row.get("train_samples_per_s"))
+            speed = entity.number(row.get("train_samples_per_s"))
             if speed is None:
                 tags[f"{name}_unavailable"] = str(row.get("reason") or "no figure")
                 continue
@@ -365,21 +268,7 @@ class Tracking:
     def _open_experiment(self, study: Mapping[str, Any]) -> str:
         from mlflow.exceptions import MlflowException
 
-        objective = str(study.get("objective") or "val_accuracy")
-        columns = [f"metrics.`{name}`" for name in dict.fromkeys((objective, *_COLUMNS))]
-        columns += ["tags.`state`", "tags.`kernel_ran`", *(f"params.`{path}`" for path in study.get("searched", ()))]
-        view = {
-            "selectedColumns": columns,
-            "searchFilter": "tags.lstm_bench.kind != 'study'",  # else the page shows the parent, folded up
-            "orderByKey": f"metrics.`{objective}`",
-            "orderByAsc": study.get("direction") == "minimize",
-        }
-        tags = {
-            "mlflow.note.content": self._note,
-            "mlflow.experimentKind": "custom_model_development",  # else the page asks, or shows traces
-            "mlflow.experiment.primaryMetric.name": objective,
-            f"mlflow.sharedViewState.{VIEW}": json.dumps(view),
-        }
+        tags = entity.experiment_tags(study)
         found = self._client.get_experiment_by_name(self.experiment)
         if found is None:
             local = urlsplit(str(self.uri)).scheme not in ("http", "https")
@@ -435,9 +324,9 @@ class Tracking:
         run_id, status = self._known.get((f"lstm_bench.{kind}", identity), (None, None))
         if status in _ENDED:
             return
-        values = _params(params)
+        values = entity.texts(params)
         if run_id is None:
-            tags = {column: row.get(column) for column in _TAGS} | {
+            tags = {column: row.get(column) for column in entity.TAGS} | {
                 f"lstm_bench.{kind}": identity,
                 "mlflow.parentRunId": self.parent_id,
                 "mlflow.source.name": "lstm_bench.sweep",
@@ -447,7 +336,7 @@ class Tracking:
         else:  # made by a driver that died before it could end it
             stored = self._client.get_run(run_id).data.params
             values = {key: value for key, value in values.items() if key not in stored}
-        self._client.log_batch(run_id, _metrics(row, epochs, span), _entities("Param", values))
+        self._client.log_batch(run_id, entity.metrics(row, epochs, span), entity.params(values))
         status = "FINISHED"
         if row.get("state") == "FAIL":
             status = "KILLED" if row.get("reason") in _ENDED_BY_OTHERS else "FAILED"
@@ -458,7 +347,7 @@ class Tracking:
         self, metrics: Mapping[str, Any], tags: Mapping[str, Any], params: Mapping[str, str] | None = None
     ) -> None:
         """Logs on the parent run what it does not hold yet."""
-        found = ((_metric_name(key), _number(value)) for key, value in metrics.items())
+        found = ((entity.metric_name(key), entity.number(value)) for key, value in metrics.items())
         old = self._parent.metrics
         numbers = {key: value for key, value in found if value is not None and old.get(key) != value}
         words = self._tags("study", tags)
@@ -466,154 +355,9 @@ class Tracking:
         now = time.time_ns() // 1_000_000
         self._client.log_batch(
             self.parent_id,
-            [_metric(key, value, now, 0) for key, value in numbers.items()],
-            _entities("Param", params or {}),
-            _entities("RunTag", words),
+            [entity.metric(key, value, now, 0) for key, value in numbers.items()],
+            entity.params(params or {}),
+            entity.tags(words),
         )
         self._parent.metrics.update(numbers)
         self._parent.tags.update(words)
-
-
-def _connect(uri: str) -> Any:
-    """A client, and the store behind it ready for use; a new sqlite store is made by one process at a time."""
-    for key, value in _PATIENCE.items():
-        os.environ.setdefault(key, value)
-    os.environ.update(ENVIRONMENT)
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # says every retry
-    path = sqlite_path(uri)
-    parts = urlsplit(uri)
-    if path is None and parts.scheme not in ("http", "https"):
-        port = parts.port or (5432 if parts.scheme.startswith("postgresql") else 3306)
-        socket.create_connection((str(parts.hostname), port), timeout=5).close()
-    with _alone(path) if path else contextlib.nullcontext(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations between MLflow and its libraries
-        if path:
-            check_sqlite(path)
-        from mlflow import MlflowClient
-
-        if path or not uri.startswith("http"):
-            from mlflow.store.db import utils
-
-            utils.MAX_RETRY_COUNT = 3  # ten, with growing pauses, take two minutes to say that a password is wrong
-        try:
-            return MlflowClient(uri, registry_uri=uri)
-        except Exception as error:
-            if path is None:
-                raise
-            remedy = "Mend it, or choose another tracking.uri."
-            raise StorageError(f"{path}: MLflow cannot use it ({_said(error)})", remedy=remedy) from error
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Holds off other drivers by a lock on the folder of `path`: nothing to leave behind, freed when the owner dies."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-    except OSError as error:
-        raise StorageError(f"{path.parent}: cannot be used ({error.strerror})") from error
-    try:
-        with contextlib.suppress(OSError):  # a network file system without locks
-            fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)
-
-
-def check_sqlite(path: Path) -> None:
-    """Refuses a file that MLflow would break, or break on. A missing one is fine.
-
-    Raises:
-      StorageError: when it is empty, corrupt, another program's, or cannot be written. It is left as it is.
-    """
-    remedy = "It was left as it is: move it away to start anew, or choose another tracking.uri."
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise StorageError(f"{path}: cannot be written", remedy="Mend the permissions, or choose another tracking.uri.")
-    if not path.exists():
-        return
-    if path.stat().st_size == 0:
-        raise StorageError(f"{path}: an empty file, not MLflow's database", remedy=remedy)
-    try:
-        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=20)) as database:
-            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if path.stat().st_size <= _CHECKED_BYTES:
-                (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
-                if verdict != "ok":
-                    raise sqlite3.DatabaseError(verdict)
-    except sqlite3.DatabaseError as error:
-        if "locked" in str(error):
-            return  # busy, not broken: MLflow waits for it, or says so
-        raise StorageError(f"{path}: corrupt ({str(error).splitlines()[0]})", remedy=remedy) from error
-    if tables and "experiments" not in tables:
-        raise StorageError(f"{path}: a database, but not MLflow's", remedy=remedy)
-
-
-def _said(error: Exception) -> str:
-    first = (str(error).strip() or "no reason given").splitlines()[0]
-    return f"{type(error).__name__}: {redact(first)[:300]}"
-
-
-def _number(value: Any) -> float | None:
-    """A float, NaN included; None for what is no number and for infinities, which MLflow would store as 1.8e308."""
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return None if math.isinf(number) else number
-
-
-def _metric_name(name: str) -> str:
-    return re.sub(r"[^\w\-./: ]", "_", name)
-
-
-def _metric(name: str, value: float, timestamp_ms: int, step: int) -> Any:
-    from mlflow.entities import Metric
-
-    return Metric(_metric_name(name), value, timestamp_ms, step)
-
-
-def _metrics(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], span: tuple[int, int]) -> list[Any]:
-    """Curves with step = epoch, then everything measured once. Same input, same points: a replay adds none."""
-    found = []
-    last: dict[str, int] = {}
-    for position, epoch in enumerate(epochs, start=1):
-        at = span[0] + (span[1] - span[0]) * position // len(epochs)
-        for name in _CURVES:
-            if (number := _number(epoch.get(name))) is not None:
-                last[name] = int(epoch["epoch"])
-                found.append(_metric(name, number, at, last[name]))
-    for name in _METRICS:
-        if name not in last and (number := _number(row.get(name))) is not None:
-            found.append(_metric(name, number, span[1], 0))
-    return found
-
-
-def _params(params: Mapping[str, Any]) -> dict[str, str]:
-    values = {}
-    for key, value in params.items():
-        text = json.dumps(value, default=str) if isinstance(value, (list, tuple, dict)) else cell(value)
-        values[key] = redact(text if value is not None else "null")[:_PARAM_LENGTH]
-    return values
-
-
-def _entities(kind: str, values: Mapping[str, str]) -> list[Any]:
-    from mlflow import entities
-
-    return [getattr(entities, kind)(key, value) for key, value in values.items()]
-
-
-def _dataset_input(dataset: Mapping[str, Any]) -> Any:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    digest = str(dataset.get("sha256") or "")
-    facts = {key: value for key, value in dataset.items() if key not in ("name", "source")}
-    entity = Dataset(
-        name=str(dataset["name"]),
-        digest=digest[:_DIGEST_LENGTH] or "unknown",
-        source_type="local",
-        source=json.dumps({"uri": redact(str(dataset.get("source", "")))}),
-        profile=json.dumps(facts, default=str),  # the whole digest too
-    )
-    return DatasetInput(entity, [InputTag("mlflow.data.context", "training")])

@@ -23,10 +23,6 @@ class NotFiniteError(Exception):
     """The loss became NaN or infinite."""
 
 
-class StoppedError(Exception):
-    """The driver asked this trial to stop."""
-
-
 @dataclass
 class Trained:
     """A trained model with what was measured on the way."""
@@ -35,6 +31,7 @@ class Trained:
     model: Any
     epochs: list[dict[str, float]]
     measured: dict[str, Any]
+    stopped: bool
 
 
 def optimizer(train: Mapping[str, Any], steps: int) -> Any:
@@ -132,11 +129,10 @@ def train(
       seed: Of weights, dropout and order.
       phases: Stopwatch of the trial.
       report: Receives the metrics of each epoch.
-      stopped: Asked between calls of `STEPS_PER_CALL` steps.
+      stopped: Asked between calls of `STEPS_PER_CALL` steps; what was trained and measured until then is returned.
 
     Raises:
       NotFiniteError: when a loss is NaN or infinite.
-      StoppedError: when `stopped` says so.
       KernelError: when another kernel ran than was asked for.
     """
     engine, model = prepare(config, data, kernel, seed)
@@ -148,27 +144,28 @@ def train(
     order = np.random.default_rng(seed)
     history: list[dict[str, float]] = []
     samples, seconds = 0, 0.0
-    for epoch in range(1, config["train"]["epochs"] + 1):
+    while len(history) < config["train"]["epochs"]:
         rows = order.permutation(len(data.x_train))[: n_steps * batch_size].reshape(n_steps, batch_size)
-        losses, correct, epoch_s = 0.0, 0, 0.0
-        for start in range(0, n_steps, STEPS_PER_CALL):
-            if stopped():
-                raise StoppedError
+        losses, correct, epoch_s, done = 0.0, 0, 0.0, 0
+        while done < n_steps and not stopped():
+            part = rows[done : done + STEPS_PER_CALL]
             with phases("train_s"):
                 since = clock()
-                loss, right = engine.steps(rows[start : start + STEPS_PER_CALL])
+                loss, right = engine.steps(part)
                 epoch_s += clock() - since
             if not math.isfinite(loss):
-                raise NotFiniteError(f"loss {loss} in epoch {epoch}")
-            losses, correct = losses + loss, correct + right
-        samples, seconds = samples + rows.size, seconds + epoch_s
+                raise NotFiniteError(f"loss {loss} in epoch {len(history) + 1}")
+            losses, correct, done = losses + loss, correct + right, done + len(part)
+        samples, seconds = samples + done * batch_size, seconds + epoch_s
+        if done < n_steps:
+            break
         with phases("eval_s"):
             val_loss, val_accuracy, _ = score(engine, data.x_validation, data.y_validation)
         if not math.isfinite(val_loss):
-            raise NotFiniteError(f"validation loss {val_loss} in epoch {epoch}")
+            raise NotFiniteError(f"validation loss {val_loss} in epoch {len(history) + 1}")
         history.append(
             {
-                "epoch": epoch,
+                "epoch": len(history) + 1,
                 "train_loss": losses / n_steps,
                 "train_accuracy": correct / rows.size,
                 "val_loss": val_loss,
@@ -177,9 +174,9 @@ def train(
             }
         )
         report(history[-1])
-    last = history[-1]
+    last = history[-1] if history else {}
     measured = {
-        **{name: last[name] for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")},
+        **{name: last.get(name) for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")},
         "epochs": len(history),
         "n_weights": int(model.count_params()),
         "n_trainable": int(sum(math.prod(v.shape) for v in model.trainable_variables)),
@@ -187,4 +184,4 @@ def train(
         "kernel_ran": engine.kernel_ran,
         "backend": config["backend"]["name"],
     }
-    return Trained(engine, model, history, measured)
+    return Trained(engine, model, history, measured, len(history) < config["train"]["epochs"])

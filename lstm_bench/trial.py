@@ -46,8 +46,6 @@ class Bench:
         try:
             work = {"check": self._check, "trial": self._trial, "replicate": self._trial, "probe": self._probe}
             result = work[task["kind"]](task, phases, report, stopped)
-        except train.StoppedError:
-            result = {"state": "PRUNED"}
         except train.NotFiniteError as error:
             result = {"state": "FAIL", "reason": "nan", "detail": str(error)}
         except LstmBenchError as error:
@@ -87,7 +85,8 @@ class Bench:
             report=report,
             stopped=stopped,
         )
-        result: dict[str, Any] = {"state": "COMPLETE", **trained.measured, "history": trained.epochs}
+        state = "PRUNED" if trained.stopped else "COMPLETE"
+        result: dict[str, Any] = {"state": state, **trained.measured, "history": trained.epochs}
         if task["kind"] == "replicate":
             with phases("eval_s"):
                 loss, accuracy, probability = train.score(trained.engine, data.x_test, data.y_test)

@@ -20,8 +20,8 @@ import urllib.request
 from collections.abc import Sequence
 from typing import IO, Any
 
-from lstm_bench import tracking
-from lstm_bench.errors import DONE, ConfigError, LstmBenchError, StorageError, nearest
+from lstm_bench import entity, store
+from lstm_bench.errors import DONE, ConfigError, LstmBenchError, StorageError, nearest, redact
 
 HELP = """\
 python -m lstm_bench.ui [key=value ...]    the MLflow UI in a browser; Ctrl-C ends it
@@ -64,7 +64,7 @@ def options(arguments: Sequence[str]) -> dict[str, Any]:
     port = found["ui.port"]
     if type(port) is not int or not 1 <= port <= 65535:
         raise ConfigError("ui.port", expected="a number from 1 to 65535", received=port)
-    tracking.check({"name": "mlflow", "uri": found["tracking.uri"]})
+    store.check({"name": "mlflow", "uri": found["tracking.uri"]})
     return found
 
 
@@ -82,13 +82,13 @@ def _serve(uri: str, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
     """Starts MLflow's server in a process group of its own. The URI travels by environment: `ps` shows arguments."""
     allowed = [f"{host}:{port}" for host in HOSTS]
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--artifacts-destination", tracking.artifact_dir(uri).as_uri()]
+    command += ["--artifacts-destination", store.artifact_dir(uri).as_uri()]
     command += ["--allowed-hosts", ",".join(allowed)]
     command += ["--cors-allowed-origins", ",".join(f"http://{name}" for name in allowed)]
     command += ["--uvicorn-opts", "--log-level warning"]
     environment = {
         **os.environ,
-        **tracking.ENVIRONMENT,
+        **store.ENVIRONMENT,
         "MLFLOW_BACKEND_STORE_URI": uri,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
@@ -114,7 +114,7 @@ def _await(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> Non
             log.seek(0)
             said = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
             ended = "did not answer" if server.poll() is None else f"ended with code {server.returncode}"
-            raise StorageError(f"mlflow server {ended}: {tracking.redact(' / '.join(said[-2:]))[:500]}")
+            raise StorageError(f"mlflow server {ended}: {redact(' / '.join(said[-2:]))[:500]}")
         time.sleep(0.2)
 
 
@@ -123,9 +123,9 @@ def _pages(address: str) -> list[tuple[str, str]]:
     answer = _ask(address, "/api/2.0/mlflow/experiments/search", {"max_results": _SHOWN + 1}) or b"{}"
     pages = []
     for experiment in json.loads(answer).get("experiments", ()):
-        ours = any(tag["key"] == f"mlflow.sharedViewState.{tracking.VIEW}" for tag in experiment.get("tags", ()))
+        ours = any(tag["key"] == f"mlflow.sharedViewState.{entity.VIEW}" for tag in experiment.get("tags", ()))
         if ours:
-            place = f"{address}/#/experiments/{experiment['experiment_id']}/runs?{tracking.PAGE_QUERY}"
+            place = f"{address}/#/experiments/{experiment['experiment_id']}/runs?{entity.PAGE_QUERY}"
             pages.append((re.sub(r"[^\x20-\x7e]", "?", experiment["name"]), place))
     return pages[:_SHOWN]
 
@@ -147,15 +147,15 @@ def run(arguments: Sequence[str]) -> int:
       StorageError: when the store is corrupt, or the server does not start.
     """
     found = options(arguments)
-    uri, host, port = tracking.store_uri({"uri": found["tracking.uri"]}), found["ui.host"], found["ui.port"]
+    uri, host, port = store.store_uri({"uri": found["tracking.uri"]}), found["ui.host"], found["ui.port"]
     if uri.startswith(("http:", "https:")):
-        print(f"MLflow UI: {tracking.redact(uri)} (a server of its own: nothing to start)")
+        print(f"MLflow UI: {redact(uri)} (a server of its own: nothing to start)")
         return DONE
-    path = tracking.sqlite_path(uri)
+    path = store.sqlite_path(uri)
     if path is not None and not path.exists():
         raise ConfigError(f"{path}: no runs yet", remedy="First: python -m lstm_bench.sweep +study=stacked")
     if path is not None:
-        tracking.check_sqlite(path)
+        store.check_sqlite(path)
     if not _free(port):
         other = next((number for number in range(port + 1, min(port + 100, 65536)) if _free(number)), None)
         raise ConfigError(f"ui.port={port} is in use", remedy=f"Free: ui.port={other}" if other else "Choose another.")
@@ -186,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return DONE
     except LstmBenchError as error:
-        print(tracking.redact(str(error)), file=sys.stderr)
+        print(redact(str(error)), file=sys.stderr)
         return error.exit_code
 
 

@@ -1,0 +1,117 @@
+"""Arrays from outside: read from an .npz as far as its headers are true, checked for shapes and values, digested."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import zipfile
+from collections.abc import Collection
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from lstm_bench.errors import DataError, LstmBenchError
+
+SPLITS = ("train", "validation", "test")
+MAX_NPZ_BYTES = 16 * 2**30  # of all arrays in a file, unpacked
+
+Arrays = dict[str, np.ndarray]  # x_train, y_train, ... of SPLITS
+
+
+def read_npz(path: Path, keys: Collection[str]) -> Arrays:
+    """Those `keys` that the file has: x and y of training and test, those of validation both or neither.
+
+    Raises:
+      DataError: if the file is missing, damaged, too large or incomplete, or holds Python objects.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {key for key in keys if f"{key}.npy" in archive.namelist()}
+            sizes = {key: archive.getinfo(f"{key}.npy").file_size for key in names}
+            if sum(sizes.values()) > MAX_NPZ_BYTES:
+                limit = f"at most {MAX_NPZ_BYTES} bytes"
+                raise DataError(f"{path}: too large", expected=limit, received=sum(sizes.values()))
+            for key in keys:
+                other = ("y" if key[0] == "x" else "x") + key[1:]
+                if key not in names and ("validation" not in key or other in names):
+                    expected = "x_train y_train x_test y_test, and x_validation y_validation both or neither"
+                    raise DataError(f"{path}: {key} is missing", expected=expected, received=archive.namelist()[:12])
+            for key, size in sizes.items():
+                with archive.open(f"{key}.npy") as member:
+                    _check_npy(member, size, f"{path}: {key}")
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in keys if key in names}
+    except LstmBenchError:
+        raise
+    except Exception as error:  # a damaged zip raises any of a dozen types
+        raise DataError(f"{path}: cannot be read ({error or type(error).__name__})", expected="an .npz file") from error
+
+
+def _check_npy(member: IO[bytes], size: int, where: str) -> None:
+    """Refuses what NumPy would allocate, or unpickle, on the word of an array's header alone."""
+    version = np.lib.format.read_magic(member)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(member)
+    if dtype.hasobject:
+        raise DataError(f"{where}: Python objects are never unpickled", expected="numbers", received=dtype)
+    if member.tell() + math.prod(shape) * dtype.itemsize != size:
+        raise DataError(
+            f"{where}: corrupt", expected=f"{dtype} of shape {shape}, its header says", received=f"{size} B"
+        )
+
+
+def checked(arrays: Arrays, n_classes: int | None, where: Path) -> tuple[Arrays, int]:
+    """The arrays with labels as int32 and real inputs as float32, once their shapes and values were found fit.
+
+    Args:
+      arrays: `x_<split>` and `y_<split>`, training among them.
+      n_classes: Number of classes, None to count those of the training labels.
+      where: File or folder, for messages.
+
+    Returns:
+      The arrays and the number of classes.
+
+    Raises:
+      DataError: for the first array that is unfit.
+    """
+
+    def need(key: str, valid: object, expected: str, received: object = None, remedy: str | None = None) -> None:
+        if not valid:
+            raise DataError(f"{where}: {key}", expected=expected, received=received, remedy=remedy)
+
+    checked: Arrays = {}
+    for split in (split for split in SPLITS if f"x_{split}" in arrays):
+        x_key, y_key = f"x_{split}", f"y_{split}"
+        x, y = arrays[x_key], arrays[y_key]
+        need(x_key, x.ndim == 3, "shape (samples, timesteps, features)", x.shape, "One feature: x[..., None].")
+        need(x_key, x.size, "a shape with at least one sample, timestep and feature", x.shape)
+        need(x_key, x.dtype.kind in "biuf", "real numbers", x.dtype)
+        if x.dtype.kind == "f":
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, which is refused next
+                x = x.astype(np.float32, copy=False)
+            need(x_key, np.isfinite(x).all(), "finite float32 numbers, neither NaN nor inf")
+        need(y_key, y.ndim == 1, "shape (samples,)", y.shape, "One-hot labels: y.argmax(-1).")
+        need(y_key, y.dtype.kind in "iu", "integer labels", y.dtype)
+        need(y_key, len(y) == len(x), f"as many labels as {x_key} has samples, {len(x)}", len(y))
+        if n_classes is None:
+            n_classes = int(y.max()) + 1
+            need(y_key, 2 <= n_classes <= len(y), f"2 to {len(y)} classes, labelled from 0", n_classes)
+        need(y_key, y.min() >= 0, "labels from 0", int(y.min()), "Subtract the least label.")
+        need(y_key, y.max() < n_classes, f"labels 0 to {n_classes - 1}", int(y.max()))
+        checked[x_key], checked[y_key] = x, y.astype(np.int32)
+        form = checked["x_train"].shape[1:]
+        need(x_key, x.shape[1:] == form, f"(timesteps, features) {form} as in x_train", x.shape[1:])
+        unknown = np.setdiff1d(checked[y_key], checked["y_train"])
+        need(y_key, not unknown.size, "only labels that y_train has", unknown[:5].tolist())
+    assert n_classes is not None  # there is a training split
+    return checked, n_classes
+
+
+def digest(arrays: Arrays) -> str:
+    """SHA-256 of names, types, shapes and values."""
+    total = hashlib.sha256()
+    for key in sorted(arrays):
+        total.update(f"{key} {arrays[key].dtype.str} {arrays[key].shape}\n".encode())
+        total.update(np.ascontiguousarray(arrays[key]).reshape(-1).view(np.uint8).data)
+    return total.hexdigest()

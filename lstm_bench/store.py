@@ -1,0 +1,175 @@
+"""The MLflow store behind `tracking.uri`: which there are, where they lie, and whether one is fit for use.
+
+Importing this module imports no MLflow: that costs more than a second and is left to `connect`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import socket
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from lstm_bench.errors import ConfigError, StorageError, nearest, redact
+
+NAMES = ("mlflow", "none")
+SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql")
+# No telemetry, no pickle, no addresses printed at the end of every run.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+# How long a server may keep a sweep waiting before it counts as down: two tries of 5 s. A user's own values win.
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+}
+_CHECKED_BYTES = 64 * 2**20  # sqlite files up to this size are read through before use
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Checks `tracking.name` and `tracking.uri` without importing MLflow or touching a file.
+
+    Raises:
+      ConfigError: for an unknown name, a URI of an unknown scheme, or one that names no file or host.
+    """
+    name, uri = config.get("name"), config.get("uri")
+    if name not in NAMES:
+        raise ConfigError("tracking", received=name, remedy=nearest(str(name), NAMES))
+    if uri is None:
+        return
+    if not isinstance(uri, str):
+        raise ConfigError("tracking.uri", expected="a URI or null", received=uri)
+    known = "a URI of " + ", ".join(SCHEMES)
+    scheme, separator, _ = uri.partition("://")
+    if not separator or scheme == "file":
+        raise ConfigError(
+            "tracking.uri",
+            expected=known,
+            received=redact(uri),
+            remedy="MLflow keeps runs in a database now, not in a folder: tracking.uri=sqlite:///mlflow.db",
+        )
+    base, _, driver = scheme.partition("+")
+    if base not in SCHEMES or (driver and base not in ("postgresql", "mysql")):
+        raise ConfigError("tracking.uri", expected=known, received=redact(uri), remedy=nearest(base, SCHEMES))
+    try:
+        parts = urlsplit(uri)
+        named = bool(parts.path.strip("/")) and not parts.netloc if base == "sqlite" else bool(parts.hostname)
+        named = named and parts.port != 0 and ":memory:" not in parts.path
+    except ValueError:  # a port that is no number
+        named = False
+    if not named:
+        form = "sqlite:///FILE (four slashes: absolute)" if base == "sqlite" else f"{scheme}://HOST[:PORT]/..."
+        raise ConfigError("tracking.uri", expected=form, received=redact(uri))
+
+
+def store_uri(config: Mapping[str, Any]) -> str:
+    """The absolute URI of the store: `tracking.uri`, or `mlflow.db` in the working directory."""
+    uri = config.get("uri") or "sqlite:///mlflow.db"
+    path = sqlite_path(uri)
+    return uri if path is None else f"sqlite:///{path}"
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The absolute path of a `sqlite:///` URI's file, None for any other URI."""
+    return Path.cwd() / urlsplit(uri).path[1:] if uri.startswith("sqlite:") else None
+
+
+def artifact_dir(uri: str) -> Path:
+    """`mlartifacts/` beside a sqlite store, else below the working directory. A server decides for itself."""
+    path = sqlite_path(uri)
+    return (path.parent if path else Path.cwd()) / "mlartifacts"
+
+
+def check_sqlite(path: Path) -> None:
+    """Refuses a file that MLflow would break, or break on. A missing one is fine.
+
+    Raises:
+      StorageError: when it is empty, corrupt, another program's, or cannot be written. It is left as it is.
+    """
+    remedy = "It was left as it is: move it away to start anew, or choose another tracking.uri."
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise StorageError(f"{path}: cannot be written", remedy="Mend the permissions, or choose another tracking.uri.")
+    if not path.exists():
+        return
+    if path.stat().st_size == 0:
+        raise StorageError(f"{path}: an empty file, not MLflow's database", remedy=remedy)
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=20)) as database:
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if path.stat().st_size <= _CHECKED_BYTES:
+                (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
+                if verdict != "ok":
+                    raise sqlite3.DatabaseError(verdict)
+    except sqlite3.DatabaseError as error:
+        if "locked" in str(error):
+            return  # busy, not broken: MLflow waits for it, or says so
+        raise StorageError(f"{path}: corrupt ({str(error).splitlines()[0]})", remedy=remedy) from error
+    if tables and "experiments" not in tables:
+        raise StorageError(f"{path}: a database, but not MLflow's", remedy=remedy)
+
+
+def connect(uri: str) -> Any:
+    """An `MlflowClient`, and the store behind it ready for use; a new sqlite store is made by one process at a time.
+
+    Raises:
+      StorageError: for a sqlite store that cannot be used. Other stores raise whatever MLflow or the network does.
+    """
+    for key, value in PATIENCE.items():
+        os.environ.setdefault(key, value)
+    os.environ.update(ENVIRONMENT)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # says every retry
+    path = sqlite_path(uri)
+    parts = urlsplit(uri)
+    if path is None and parts.scheme not in ("http", "https"):
+        port = parts.port or (5432 if parts.scheme.startswith("postgresql") else 3306)
+        socket.create_connection((str(parts.hostname), port), timeout=5).close()
+    with _alone(path) if path else contextlib.nullcontext(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations between MLflow and its libraries
+        if path:
+            check_sqlite(path)
+        from mlflow import MlflowClient
+
+        if path or not uri.startswith("http"):
+            from mlflow.store.db import utils
+
+            utils.MAX_RETRY_COUNT = 3  # ten, with growing pauses, take two minutes to say that a password is wrong
+        try:
+            return MlflowClient(uri, registry_uri=uri)
+        except Exception as error:
+            if path is None:
+                raise
+            remedy = "Mend it, or choose another tracking.uri."
+            raise StorageError(f"{path}: MLflow cannot use it ({said(error)})", remedy=remedy) from error
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Holds off other drivers by a lock on the folder of `path`: nothing to leave behind, freed when the owner dies."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise StorageError(f"{path.parent}: cannot be used ({error.strerror})") from error
+    try:
+        with contextlib.suppress(OSError):  # a network file system without locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def said(error: Exception) -> str:
+    """A foreign error as part of one line, without passwords."""
+    first = (str(error).strip() or "no reason given").splitlines()[0]
+    return f"{type(error).__name__}: {redact(first)[:300]}"

@@ -1,0 +1,75 @@
+"""Run by test_engine.py in a process of its own per backend: an engine must train exactly as Keras itself does."""
+
+from __future__ import annotations
+
+import sys
+
+import keras
+import numpy as np
+
+from lstm_bench import engine, kernel, model, train
+
+SETTINGS = {
+    "optimizer": "adam",
+    "learning_rate": 0.01,
+    "momentum": 0.0,
+    "schedule": "cosine",
+    "decay": 0.0,
+}
+
+
+def build(kernel_name: str) -> keras.Model:
+    keras.utils.set_random_seed(1)
+    makers = kernel.makers(kernel_name)
+    return model.single((7, 3), 4, makers["lstm"], units=5)
+
+
+def main(backend: str, kernel_name: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((30, 7, 3)).astype(np.float32)
+    y = rng.integers(0, 4, 30).astype(np.int32)
+    rows = rng.integers(0, 30, (6, 5))
+
+    ours = build(kernel_name)
+    made = engine.make(
+        backend,
+        ours,
+        train.optimizer(SETTINGS, steps=6),
+        x,
+        y,
+        batch_size=5,
+        evaluation_batch_size=8,
+        kernel=kernel_name,
+        recurrent=1,
+    )
+    before = [w.copy() for w in ours.get_weights()]
+    made.compile()
+    if hasattr(made, "settle"):
+        made.settle()
+    for was, now in zip(before, ours.get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now, err_msg="compile() changed the weights")
+    assert int(made.optimizer.iterations) == 0, "compile() moved the optimizer"
+    assert made.kernel_ran == kernel_name, made.evidence
+
+    theirs = build("generic")
+    theirs.compile(
+        optimizer=train.optimizer(SETTINGS, steps=6),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    losses, correct = made.steps(rows[:4])
+    more_losses, more_correct = made.steps(rows[4:])
+    expected = [float(theirs.train_on_batch(x[row], y[row])) for row in rows]
+    if hasattr(made, "settle"):
+        made.settle()
+    np.testing.assert_allclose(losses + more_losses, sum(expected), rtol=1e-4)
+    assert 0 <= correct + more_correct <= rows.size
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5)
+    np.testing.assert_allclose(made.logits(x), theirs.predict(x, verbose=0), rtol=2e-3, atol=1e-4)
+    assert made.logits(x).shape == (30, 4)
+    print(backend, kernel_name, "equal:", made.evidence)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

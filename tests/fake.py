@@ -1,0 +1,244 @@
+"""A sweep without a framework: a launcher in this process, an objective that is a formula, a tracking that takes notes."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+
+from lstm_bench import config as schema
+from lstm_bench import space as spaces
+from lstm_bench.arms import Arms
+from lstm_bench.driver import Driver
+from lstm_bench.launcher import Event
+from lstm_bench.loop import Loop
+from lstm_bench.progress import Display
+from lstm_bench.study import Study
+
+SPACE = {
+    "model.units": {"type": "int", "low": 8, "high": 64, "log": True},
+    "train.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True},
+}
+GRID = {
+    "model.units": {"type": "int", "low": 10, "high": 40, "step": 10},
+    "train.batch_size": {"type": "categorical", "choices": [16, 32, 64, 128]},
+}
+SHA256 = "ab" * 32
+
+# Steps of a script beside an epoch's metrics and a result.
+HANG = "hang"
+
+
+@dataclass(frozen=True)
+class Died:
+    """The worker's process ends in the middle of its task."""
+
+    exit: int = -9
+
+
+Script = Callable[[Mapping[str, Any]], Iterator[Any]]
+
+
+@functools.cache
+def composed(*overrides: str) -> Any:
+    """What Hydra composes from `conf/`."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_dir())):
+        return compose("sweep", overrides=list(overrides))
+
+
+@functools.cache
+def _base() -> dict[str, Any]:
+    return schema.load(composed("+study=smoke", "tracking=none", "pruner=none", "sampler=random", "kernel=generic"))
+
+
+def config(values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A resolved configuration: six trials of three epochs over `SPACE`, no replicates; values by dotted path."""
+    usual = {"study.name": "fake", "study.n_trials": 6, "study.replicates": 0, "study.space": SPACE, "train.epochs": 3}
+    return copy.deepcopy(schema.replaced(_base(), {**usual, **(values or {})}))
+
+
+def accuracy(config: Mapping[str, Any], epoch: int) -> float:
+    """A smooth objective, best at 32 units and a learning rate of 0.003."""
+    rate = math.log10(config["train"]["learning_rate"] / 0.003) ** 2
+    return 0.9 - 0.05 * rate - abs(config["model"]["units"] - 32) / 1000 - 0.1 / epoch
+
+
+def metrics(config: Mapping[str, Any], epoch: int) -> dict[str, Any]:
+    """What a worker reports after an epoch."""
+    score = accuracy(config, epoch)
+    return {
+        "epoch": epoch,
+        "train_loss": 1 - score,
+        "train_accuracy": score,
+        "val_loss": 1 - score,
+        "val_accuracy": score,
+        "train_s": 0.5,
+    }
+
+
+SECONDS = {"setup_s": 0.25, "compile_s": 0.5, "train_s": 1.5, "eval_s": 0.25, "total_s": 2.5}
+WHERE = {"device": "a CPU", "device_share": "exclusive"}
+
+
+def complete(task: Mapping[str, Any], **values: Any) -> dict[str, Any]:
+    """The result of a task that went well."""
+    config = task["config"]
+    last = metrics(config, config["train"]["epochs"])
+    result = {
+        "state": "COMPLETE",
+        **{key: last[key] for key in last if key not in ("epoch", "train_s")},
+        "epochs": last["epoch"],
+        "n_weights": 1000 * config["model"]["units"],
+        "n_trainable": 1000 * config["model"]["units"],
+        "train_samples_per_s": 2000.0,
+        "kernel_ran": task["kernel"],
+        "backend": "tensorflow",
+    }
+    if task["kind"] == "replicate":
+        result |= {"test_accuracy": 0.9 + task["seed"] / 100, "test_loss": 0.5}
+    return {**SECONDS, **result, **WHERE, **values}
+
+
+def failed(reason: str, detail: str = "", **values: Any) -> dict[str, Any]:
+    """The result of a task that failed by its own fault."""
+    return {**SECONDS, "state": "FAIL", "reason": reason, "detail": detail or f"{reason} it is", **WHERE, **values}
+
+
+def fault(error: str, detail: str) -> dict[str, Any]:
+    """The result of a task that found a fault which stops the sweep."""
+    return {**SECONDS, "state": "FAULT", "error": error, "detail": detail, **WHERE}
+
+
+def train(task: Mapping[str, Any]) -> Iterator[Any]:
+    """The usual script: every epoch, then the result."""
+    for epoch in range(1, task["config"]["train"]["epochs"] + 1):
+        yield metrics(task["config"], epoch)
+    yield complete(task)
+
+
+class FakeLauncher:
+    """Workers in this process: at each look, every task makes the next step of its script.
+
+    A step is an epoch's metrics, a result (it has a `state`), `Died`, `HANG` (no step follows), or a function that is
+    called, to raise a signal for instance.
+
+    Args:
+      script: Gives the steps of a task.
+      workers: Tasks that run at once.
+    """
+
+    def __init__(self, script: Script = train, workers: int = 1):
+        self.script, self.workers = script, workers
+        self.submitted: list[dict[str, Any]] = []
+        self.stopped: list[str] = []
+        self.killed: list[str] = []
+        self.most = 0  # tasks that ran at once
+        self._tasks: dict[str, tuple[dict[str, Any], Iterator[Any]]] = {}
+
+    def capacity(self) -> int:
+        return self.workers - len(self._tasks)
+
+    def submit(self, key: str, task: Mapping[str, Any]) -> None:
+        assert self.capacity() > 0 and key not in self._tasks
+        self.submitted.append(dict(task))
+        self._tasks[key] = (dict(task), self.script(task))
+        self.most = max(self.most, len(self._tasks))
+
+    def events(self, timeout_s: float) -> list[Event]:
+        happened = [event for key in list(self._tasks) if (event := self._step(key))]
+        if not happened:
+            time.sleep(0.005)
+        return happened
+
+    def _step(self, key: str) -> Event | None:
+        task, steps = self._tasks[key]
+        step = next(steps, HANG)
+        if key in self.stopped and isinstance(step, dict) and "epoch" in step:
+            step = {**complete(task), "state": "PRUNED"}
+        if step == HANG:
+            return None
+        if callable(step):
+            step()
+            return None
+        if isinstance(step, dict) and "state" not in step:
+            return Event("epoch", key, step)
+        del self._tasks[key]
+        if isinstance(step, Died):
+            return Event("died", key, {"exit": step.exit, "log": "worker-0.log"})
+        return Event("result", key, step)
+
+    def stop(self, key: str) -> None:
+        self.stopped.append(key)
+
+    def kill(self, key: str) -> None:
+        self.killed.append(key)
+        del self._tasks[key]
+
+    def close(self) -> None:
+        self._tasks.clear()
+
+
+class FakeTracking:
+    """Takes notes of what MLflow would be told."""
+
+    def __init__(self) -> None:
+        self.trials: list[dict[str, Any]] = []
+        self.replicates: list[dict[str, Any]] = []
+
+    def log_trial(self, row: Mapping[str, Any], history: Any, **more: Any) -> None:
+        self.trials.append({**row, "history": history, **more})
+
+    def log_replicate(self, row: Mapping[str, Any], history: Any, **more: Any) -> None:
+        self.replicates.append({**row, "history": history, **more})
+
+
+@dataclass
+class Bench:
+    """The parts of an opened sweep."""
+
+    driver: Driver
+    study: Study
+    loop: Loop
+    arms: Arms
+    launcher: FakeLauncher
+    tracking: FakeTracking
+    folder: Path
+    unavailable: dict[str, str | None] = field(default_factory=dict)
+
+
+def study(folder: Path, config: Mapping[str, Any], sha256: str = SHA256) -> Study:
+    """The study of a configuration, created or resumed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Study(config, spaces.parse(config), folder, sha256)
+
+
+@contextlib.contextmanager
+def opened(
+    folder: Path,
+    config: Mapping[str, Any],
+    script: Script = train,
+    workers: int = 1,
+    unavailable: Mapping[str, str | None] | None = None,
+) -> Iterator[Bench]:
+    """A sweep on `folder` with fakes for whatever needs a framework or MLflow, repaired as a session repairs it."""
+    space = spaces.parse(config)
+    known = study(folder, config)
+    try:
+        known.repair()
+        launcher, tracking = FakeLauncher(script, workers), FakeTracking()
+        display = Display(config["study"]["objective"], config["train"]["epochs"])
+        loop = Loop(launcher, display, config["study"]["trial_timeout"])
+        reasons = dict(unavailable or {"generic": None})
+        arms = Arms(config, space, known, loop, reasons, n_train=1000, timesteps=8)
+        driver = Driver(config, space, known, loop, arms, tracking, display, folder)  # type: ignore[arg-type]
+        yield Bench(driver, known, loop, arms, launcher, tracking, folder, reasons)
+    finally:
+        known.close()

@@ -1,0 +1,209 @@
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lstm_bench import data
+from lstm_bench.errors import DataError
+
+NPZ = {
+    "name": "npz",
+    "dir": None,
+    "path": None,
+    "train_size": None,
+    "validation_size": 0.1,
+    "validation": "split",
+    "split_seed": 0,
+    "standardize": False,
+    "fallback": None,
+}
+
+
+def flip(packed: bytes, at: int) -> bytes:
+    return packed[:at] + bytes([packed[at] ^ 0xFF]) + packed[at + 1 :]
+
+
+def own(**changed: Any) -> dict[str, Any]:
+    rng = np.random.RandomState(0)
+    arrays: dict[str, Any] = {}
+    for split, n in (("train", 60), ("test", 9)):
+        arrays[f"x_{split}"] = rng.normal(5, 2, (n, 7, 3))
+        arrays[f"y_{split}"] = np.arange(n) % 3
+    return {key: value for key, value in {**arrays, **changed}.items() if value is not None}
+
+
+def save(path: Path, arrays: dict[str, Any]) -> dict[str, Any]:
+    np.savez(path, **arrays)
+    return {**NPZ, "path": str(path)}
+
+
+def test_own_arrays_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = own()
+    config = save(tmp_path / "walks.npz", arrays)
+    got = data.load(config)
+    assert (got.name, got.n_classes, got.input_shape) == ("walks", 3, (7, 3))
+    assert np.array_equal(got.x_test, arrays["x_test"].astype(np.float32))
+    assert (len(got.x_train), len(got.x_validation)) == (54, 6)
+    assert got.sha256 == data.load(config).sha256
+    monkeypatch.chdir(tmp_path)
+    assert data.resolve({**config, "path": "walks.npz"}).config == config
+
+
+def test_digest_of_own_arrays_knows_values_types_and_shapes(tmp_path: Path) -> None:
+    variants = [
+        own(),
+        own(y_test=np.arange(9)[::-1] % 3),
+        own(y_test=(np.arange(9) % 3).astype(np.int16)),
+        own(x_train=own()["x_train"].reshape(60, 3, 7), x_test=own()["x_test"].reshape(9, 3, 7)),
+        own(x_validation=own()["x_test"], y_validation=own()["y_test"]),
+    ]
+    assert len({data.load(save(tmp_path / "x.npz", arrays)).sha256 for arrays in variants}) == len(variants)
+    packed = tmp_path / "packed.npz"
+    np.savez_compressed(packed, **own(unused=np.zeros(3)))
+    assert data.load({**NPZ, "path": str(packed)}).sha256 == data.load(save(tmp_path / "x.npz", own())).sha256
+
+
+def test_own_validation_arrays_are_used(tmp_path: Path) -> None:
+    arrays = own(x_validation=np.ones((4, 7, 3)), y_validation=np.array([0, 1, 2, 0]))
+    got = data.load({**save(tmp_path / "x.npz", arrays), "train_size": 30})
+    assert (len(got.x_train), got.y_validation.tolist()) == (30, [0, 1, 2, 0])
+    got = data.load({**save(tmp_path / "x.npz", arrays), "validation": "test", "validation_size": 9})
+    assert np.array_equal(got.x_validation, got.x_test)
+
+
+def test_standardize_fits_on_the_training_split_only(tmp_path: Path) -> None:
+    arrays = own()
+    arrays["x_train"][:, :, 2] = arrays["x_test"][:, :, 2] = 0.1  # constant
+    got = data.load({**save(tmp_path / "x.npz", arrays), "standardize": True})
+    raw = data.load(save(tmp_path / "x.npz", arrays))
+    assert np.allclose(got.x_train.mean(axis=(0, 1)), 0, atol=1e-6)
+    assert np.allclose(got.x_train[..., :2].std(axis=(0, 1)), 1, atol=1e-6)
+    assert np.allclose(got.x_train[..., 2], 0, atol=1e-6)
+    mean, scale = raw.x_train.mean(axis=(0, 1)), raw.x_train.std(axis=(0, 1))
+    assert np.allclose(got.x_test[..., :2], ((raw.x_test - mean) / scale)[..., :2], atol=1e-5)
+    assert got.x_test.dtype == np.float32
+    assert got.sha256 == raw.sha256
+
+
+def with_value(array: np.ndarray, value: Any) -> np.ndarray:
+    array = array.copy()
+    array.reshape(-1)[4] = value
+    return array
+
+
+X, Y = own()["x_train"], own()["y_train"]
+UNFIT: dict[str, tuple[dict[str, Any], str]] = {
+    "no test": ({"x_test": None, "y_test": None}, "x_test is missing"),
+    "no training labels": ({"y_train": None}, "y_train is missing"),
+    "only x_validation": ({"x_validation": X}, "y_validation is missing"),
+    "only y_validation": ({"y_validation": Y}, "x_validation is missing"),
+    "two dimensions": ({"x_train": X[:, :, 0]}, r"x_train: expected shape \(samples, timesteps, features\), received"),
+    "four dimensions": ({"x_test": np.zeros((9, 7, 3, 1))}, r"x_test: expected shape"),
+    "one-hot labels": ({"y_train": np.eye(3, dtype=int)[Y]}, r"y_train: expected shape \(samples,\).*argmax"),
+    "no samples": ({"x_train": X[:0], "y_train": Y[:0]}, "x_train: expected a shape with at least one sample"),
+    "no timesteps": ({"x_test": np.zeros((9, 0, 3))}, "x_test: expected a shape with at least one sample, timestep"),
+    "text": ({"x_train": np.full((60, 7, 3), "a")}, "x_train: expected real numbers, received <U1"),
+    "complex": ({"x_train": X + 1j}, "x_train: expected real numbers"),
+    "dates": ({"x_train": np.zeros((60, 7, 3), "M8[s]")}, "x_train: expected real numbers"),
+    "NaN": ({"x_train": with_value(X, np.nan)}, "x_train: expected finite float32 numbers"),
+    "inf in test": ({"x_test": with_value(own()["x_test"], -np.inf)}, "x_test: expected finite float32 numbers"),
+    "beyond float32": ({"x_train": with_value(X, 1e300)}, "x_train: expected finite float32 numbers"),
+    "float labels": ({"y_train": Y.astype(float)}, "y_train: expected integer labels, received float64"),
+    "negative label": ({"y_train": with_value(Y, -1)}, "y_train: expected labels from 0, received -1"),
+    "negative test label": ({"y_test": with_value(own()["y_test"], -1)}, "y_test: expected labels from 0, received -1"),
+    "huge label": ({"y_train": with_value(Y, 2**40)}, "y_train: expected 2 to 60 classes, labelled from 0, received"),
+    "one class": ({"y_train": Y * 0}, "y_train: expected 2 to 60 classes, labelled from 0, received"),
+    "label only in test": ({"y_test": with_value(own()["y_test"], 3)}, "y_test: expected labels 0 to 2, received 3"),
+    "class only in test": ({"y_train": np.where(Y == 1, 2, Y)}, r"y_test: expected only labels .* received \[1\]"),
+    "counts differ": ({"y_train": Y[:-1]}, "y_train: expected as many labels as x_train has samples, 60, received 59"),
+    "other features": ({"x_test": np.zeros((9, 7, 4))}, r"x_test: expected \(timesteps, features\) \(7, 3\) as in"),
+    "other timesteps": ({"x_test": np.zeros((9, 8, 3))}, r"x_test: expected \(timesteps, features\) \(7, 3\) as in"),
+    "rare class": ({"y_train": np.where(np.arange(60) == 2, 2, Y % 2)}, "rarest class has 1"),
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_unfit_npz_is_one_line_with_file_and_key(kind: str, tmp_path: Path) -> None:
+    changed, message = UNFIT[kind]
+    config = save(tmp_path / "x.npz", own(**changed))
+    with pytest.raises(DataError, match=message) as caught:
+        data.load(config)
+    assert str(caught.value).startswith(f"{config['path']}: " if kind != "rare class" else "dataset.validation_size: ")
+    assert "\n" not in str(caught.value)
+
+
+class Payload:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_pickles_in_npz_are_never_loaded(tmp_path: Path) -> None:
+    touched = tmp_path / "touched"
+    payload = np.array([[[Payload(touched)]]], dtype=object)
+    config = save(tmp_path / "x.npz", own(x_train=payload))
+    with pytest.raises(DataError, match="x_train: Python objects are never unpickled"):
+        data.load(config)
+    assert not touched.exists()
+    pickle.loads(pickle.dumps(payload))  # noqa: S301 - the proof that the payload is live
+    assert touched.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"<!DOCTYPE html>", pickle.dumps([1])], ids=repr)
+def test_what_is_no_npz_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"x.npz: cannot be read .*: expected an .npz file"):
+        data.load({**NPZ, "path": str(path)})
+
+
+def test_missing_npz_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"x.npz: no such file"):
+        data.resolve({**NPZ, "path": str(tmp_path / "x.npz")})
+    with pytest.raises(DataError, match=r"~nobody-of-that-name/x.npz: no such file"):
+        data.resolve({**NPZ, "path": "~nobody-of-that-name/x.npz"})
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_truncated_or_flipped_npz_is_refused_or_unharmed(compressed: bool, tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    config = {**NPZ, "path": str(path)}
+    (np.savez_compressed if compressed else np.savez)(path, **own())
+    whole, sha256 = path.read_bytes(), data.load(config).sha256
+    refused = 0
+    for at in np.random.RandomState(0).randint(0, len(whole), 100).tolist():
+        path.write_bytes(whole[:at])
+        with pytest.raises(DataError, match=r"x.npz"):
+            data.load(config)
+        path.write_bytes(flip(whole, at))
+        try:
+            assert data.load(config).sha256 == sha256  # the byte meant nothing: a time stamp, say
+        except DataError as error:
+            assert "x.npz" in str(error)
+            refused += 1
+    assert refused > 80
+
+
+def test_npz_that_would_unpack_beyond_the_cap_is_refused_unread(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, **own(x_train=np.zeros((60, 700, 3))))
+    monkeypatch.setattr("lstm_bench.arrays.MAX_NPZ_BYTES", 100_000)
+    monkeypatch.setattr(np, "load", lambda *a, **k: pytest.fail("loaded"))
+    with pytest.raises(DataError, match="too large: expected at most 100000 bytes, received 101"):
+        data.load({**NPZ, "path": str(path)})
+
+
+def test_npy_header_is_not_believed(tmp_path: Path) -> None:
+    member = io.BytesIO()
+    np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (2**31, 28, 28)})
+    config = save(tmp_path / "x.npz", own(x_train=None))
+    with zipfile.ZipFile(config["path"], "a") as archive:
+        archive.writestr("x_train.npy", member.getvalue())
+    with pytest.raises(DataError, match=r"x.npz: x_train: corrupt: expected float64 of shape \(2147483648, 28, 28\)"):
+        data.load(config)

@@ -1,0 +1,51 @@
+"""Engines: each trains exactly as Keras's own `train_on_batch` does, on every backend that is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lstm_bench.kernel import OF_BACKEND
+
+ARMS = [(backend, name) for backend, names in OF_BACKEND.items() for name in names if name != "cudnn"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "name"), ARMS)
+def test_an_engine_trains_as_keras_does(backend: str, name: str) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "equivalence.py"), backend, name],
+        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"{backend} {name} equal" in done.stdout
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", sorted(OF_BACKEND))
+def test_cudnn_runs_and_trains_as_the_generic_kernel_does(backend: str) -> None:
+    from lstm_bench.device import gpus
+
+    if not gpus():
+        pytest.skip("no GPU: the cuDNN kernel was not tested")
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "equivalence.py"), backend, "cudnn"],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"{backend} cudnn equal" in done.stdout

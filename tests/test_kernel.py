@@ -1,0 +1,142 @@
+"""Kernels: availability, and detectors that tell the arms apart from evidence alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lstm_bench import engine, kernel, model
+from lstm_bench.errors import KernelError
+
+
+def ran(name: str, units: int = 4, layer: str = "lstm", timesteps: int = 6) -> engine.Engine:
+    import keras
+
+    makers = kernel.makers(name)
+    family = model.single if layer == "lstm" else model.simple_rnn
+    x = np.zeros((8, timesteps, 3), np.float32)
+    y = np.zeros(8, np.int32)
+    made = engine.make(
+        "tensorflow",
+        family((timesteps, 3), 2, makers[layer], units=units),
+        keras.optimizers.SGD(0.01),
+        x,
+        y,
+        batch_size=4,
+        evaluation_batch_size=4,
+        kernel=name,
+        recurrent=1,
+    )
+    made.compile()
+    return made
+
+
+@pytest.mark.parametrize("layer", ["lstm", "simple_rnn"])
+@pytest.mark.parametrize("name", ["generic", "unrolled", "xla", "unrolled_xla"])
+def test_the_traced_step_shows_which_arm_ran(name: str, layer: str) -> None:
+    made = ran(name, layer=layer)
+    assert made.kernel_ran == name, made.evidence
+
+
+def test_evidence_names_the_ops() -> None:
+    assert ran("generic").evidence == "CudnnRNN 0, While 2, MatMul 13, XlaMustCompile false"
+    assert ran("unrolled", timesteps=28).evidence == "CudnnRNN 0, While 0, MatMul 142, XlaMustCompile false"
+
+
+def cudnn_graph() -> tf.compat.v1.GraphDef:
+    """A graph recorded with TensorFlow's own cuDNN op, inside a function as Keras calls it. Recording needs no GPU."""
+
+    @tf.function
+    def layer(x: tf.Tensor, state: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        return tf.raw_ops.CudnnRNNV3(
+            input=x,
+            input_h=state,
+            input_c=state,
+            params=weights,
+            sequence_lengths=tf.fill([2], 5),
+            rnn_mode="lstm",
+            is_training=True,
+        ).output
+
+    spec = tf.TensorSpec
+    return layer.get_concrete_function(
+        spec((5, 2, 3), tf.float32), spec((1, 2, 4), tf.float32), spec((144,), tf.float32)
+    ).graph.as_graph_def()
+
+
+def test_cudnn_is_recognised_in_a_recorded_graph() -> None:
+    recorded = cudnn_graph()
+    assert kernel.ran_in_graph(recorded, recurrent=1, timesteps=5) == (
+        "cudnn",
+        "CudnnRNN 1, While 0, MatMul 0, XlaMustCompile false",
+    )
+
+
+def test_cudnn_beside_a_loop_is_mixed() -> None:
+    recorded = cudnn_graph()
+    recorded.node.add(op="While", name="other_layer")
+    assert kernel.ran_in_graph(recorded, recurrent=2, timesteps=5)[0] == "mixed"
+
+
+def test_no_recurrent_layer_is_none_and_no_evidence_is_unknown() -> None:
+    empty = tf.compat.v1.GraphDef()
+    assert kernel.ran_in_graph(empty, recurrent=0, timesteps=5)[0] == "none"
+    assert kernel.ran_in_graph(empty, recurrent=1, timesteps=5)[0] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("hlo", "expected"),
+    [
+        ('%c = (f32[2]) custom-call(f32[2] %x), custom_call_target="cudnn_rnn", api=1', "cudnn"),
+        ("%while.1 = (s32[], f32[4]{0}) while(%tuple), condition=%c, body=%b", "generic"),
+        ('%m = f32[4] dot(%a, %b), metadata={op_name="jit(step)/while/body"}', "unrolled"),
+        ('%a = () custom-call(), custom_call_target="cudnn_rnn"\n%b = (s32[]) while(%t), body=%b', "mixed"),
+        ('%c = () custom-call(), custom_call_target="__cudnn$convForward"\n%b = (s32[]) while(%t), body=%b', "generic"),
+    ],
+)
+def test_hlo_shows_which_kernel_ran(hlo: str, expected: str) -> None:
+    assert kernel.ran_in_hlo(hlo, recurrent=1)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("ops", "expected"),
+    [
+        ({"aten::_cudnn_rnn": 1, "aten::addmm": 3}, "cudnn"),
+        ({"aten::addmm": 28, "aten::mm": 28}, "generic"),
+        ({"aten::_cudnn_rnn": 1, "aten::addmm": 60}, "mixed"),
+        ({"aten::add": 9}, "unknown"),
+    ],
+)
+def test_a_profile_shows_which_kernel_ran(ops: dict[str, int], expected: str) -> None:
+    assert kernel.ran_in_profile(ops, recurrent=1, timesteps=28)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "backend", "layers", "gpu", "reason"),
+    [
+        ("cudnn", "tensorflow", ["lstm"], None, "no GPU"),
+        ("cudnn", "tensorflow", ["lstm"], "H200", None),
+        ("cudnn", "tensorflow", ["simple_rnn"], "H200", "SimpleRNN has no cuDNN kernel on backend=tensorflow"),
+        ("cudnn", "jax", ["gru"], "H200", "GRU has no cuDNN kernel on backend=jax"),
+        ("cudnn", "torch", [], "H200", "the family has no recurrent layer"),
+        ("xla", "jax", ["lstm"], None, "backend=jax has no kernel of that name (it has cudnn, generic, unrolled)"),
+        ("unrolled", "tensorflow", ["lstm"], None, None),
+    ],
+)
+def test_availability(name: str, backend: str, layers: list[str], gpu: str | None, reason: str | None) -> None:
+    assert kernel.unavailable(name, backend, layers, gpu) == reason
+
+
+def test_a_named_kernel_that_cannot_run_is_refused() -> None:
+    kernel.require("auto", "tensorflow", ["lstm"], None)
+    with pytest.raises(KernelError, match=r"kernel=cudnn cannot run: no GPU\. Name another"):
+        kernel.require("cudnn", "tensorflow", ["lstm"], None)
+
+
+def test_makers_bind_the_kernel_and_plain_ones_bind_nothing() -> None:
+    generic, unrolled, plain = (kernel.makers(name)["lstm"](4) for name in ("generic", "unrolled", "plain"))
+    assert (generic.use_cudnn, generic.unroll) == (False, False)
+    assert (unrolled.use_cudnn, unrolled.unroll) == (False, True)
+    assert (plain.use_cudnn, plain.unroll) == ("auto", False)
+    assert kernel.makers("cudnn")["gru"](4).use_cudnn is True

@@ -1,0 +1,539 @@
+"""`lstm_bench.study`: budget, queue, resume, guard and lock, by ask and tell with a formula for an objective."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fake
+import optuna
+import pytest
+
+from lstm_bench.errors import ConfigError, StorageError
+from lstm_bench.study import Study, check_file, lock
+
+NAN = {"state": "FAIL", "reason": "nan"}
+DIED = {"state": "FAIL", "reason": "worker_died"}
+INTERRUPTED = {"state": "FAIL", "reason": "interrupted"}
+
+
+@contextlib.contextmanager
+def opened(folder: Path, values=None, sha256: str = fake.SHA256):
+    study = fake.study(folder, fake.config(values), sha256)
+    try:
+        yield study
+    finally:
+        study.close()
+
+
+def score(study: Study, asked) -> dict:
+    task = {"kind": "trial", "kernel": "generic", "seed": asked.seed}
+    from lstm_bench.config import replaced
+
+    return fake.complete({**task, "config": replaced(study.config, asked.params)})
+
+
+def go_on(study: Study, n: int = 1000, results=()) -> list:
+    """Asks and tells at most `n` times; `results` by suggestion replace the formula's. Returns what was asked."""
+    done = []
+    while len(done) < n and (asked := study.ask()):
+        done.append(asked)
+        suggestion = sum(t.user_attrs.get("retry_of") is None for t in study.trials()) - 1
+        study.tell(asked.number, dict(results).get(suggestion) or score(study, asked))
+    return done
+
+
+def suggested(study: Study) -> list[dict]:
+    return [t.params for t in study.trials() if t.user_attrs.get("retry_of") is None]
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# The budget.
+
+
+def test_the_budget_counts_complete_pruned_and_failed_by_its_own_fault(tmp_path):
+    with opened(tmp_path) as study:
+        results = {1: {"state": "PRUNED"}, 2: NAN, 3: {"state": "FAIL", "reason": "oom"}}
+        assert len(go_on(study, results=results)) == 6
+        assert study.counts() == {"complete": 3, "pruned": 1, "failed": 2, "running": 0, "queued": 0, "left": 0}
+        assert study.ask() is None
+
+
+@pytest.mark.parametrize("reason", ["nan", "oom", "exception", "timeout"])
+def test_a_fault_of_the_trial_itself_is_not_run_again(tmp_path, reason):
+    with opened(tmp_path) as study:
+        go_on(study, 1, {0: {"state": "FAIL", "reason": reason}})
+        assert study.counts()["failed"] == 1
+        assert study.ask().retry_of is None
+
+
+def test_running_trials_are_within_the_budget(tmp_path):
+    with opened(tmp_path, {"study.n_trials": 2}) as study:
+        assert [study.ask().number, study.ask().number] == [0, 1]
+        assert study.ask() is None
+        assert study.counts()["running"] == 2
+
+
+def test_a_dead_worker_s_trial_is_queued_again_with_the_same_parameters_and_seed(tmp_path):
+    with opened(tmp_path) as study:
+        first = study.ask()
+        study.tell(first.number, DIED)
+        assert study.counts()["queued"] == 1
+        again = study.ask()
+        assert (again.number, again.retry_of) == (1, 0)
+        assert (again.params, again.seed) == (first.params, first.seed)
+        assert study.counts() == {"complete": 0, "pruned": 0, "failed": 0, "running": 1, "queued": 0, "left": 5}
+
+
+@pytest.mark.parametrize("reason", ["worker_died", "oom_shared"])
+def test_a_trial_whose_worker_died_once_too_often_counts_as_failed(tmp_path, reason):
+    with opened(tmp_path, {"study.max_retry": 2}) as study:
+        chain = []
+        for _ in range(3):
+            asked = study.ask()
+            chain.append((asked.number, asked.retry_of))
+            study.tell(asked.number, {"state": "FAIL", "reason": reason})
+        assert chain == [(0, None), (1, 0), (2, 1)]
+        assert study.counts() == {"complete": 0, "pruned": 0, "failed": 1, "running": 0, "queued": 0, "left": 5}
+        assert study.ask().retry_of is None
+
+
+def test_without_retries_the_first_death_counts(tmp_path):
+    with opened(tmp_path, {"study.max_retry": 0}) as study:
+        go_on(study, 1, {0: DIED})
+        assert study.counts()["failed"] == 1
+
+
+def test_interrupts_are_queued_without_limit_and_are_no_deaths(tmp_path):
+    with opened(tmp_path, {"study.max_retry": 1}) as study:
+        for _ in range(5):
+            study.tell(study.ask().number, INTERRUPTED)
+        study.tell(study.ask().number, DIED)
+        again = study.ask()
+        assert (again.number, again.retry_of) == (6, 5)
+        study.tell(again.number, DIED)
+        assert study.counts()["failed"] == 1
+        assert study.counts()["left"] == 5
+
+
+def test_what_is_queued_comes_before_anything_new(tmp_path):
+    with opened(tmp_path) as study:
+        first, second = study.ask(), study.ask()
+        study.tell(first.number, INTERRUPTED)
+        study.tell(second.number, INTERRUPTED)
+        assert [study.ask().retry_of, study.ask().retry_of, study.ask().retry_of] == [0, 1, None]
+
+
+# Resume.
+
+
+def test_what_a_dead_driver_left_running_is_queued_again(tmp_path):
+    with opened(tmp_path) as study:
+        go_on(study, 2)
+        left = study.ask()
+    with opened(tmp_path) as study:
+        assert study.repair() == 1
+        assert study.repair() == 0
+        assert study.row(2)["reason"] == "driver_died"
+        again = study.ask()
+        assert (again.retry_of, again.params, again.seed) == (2, left.params, left.seed)
+
+
+def test_resume_runs_only_the_missing_trials(tmp_path):
+    with opened(tmp_path) as study:
+        go_on(study, 4, {1: {"state": "PRUNED"}, 2: NAN})
+    with opened(tmp_path) as study:
+        assert not study.is_new
+        assert [asked.number for asked in go_on(study)] == [4, 5]
+    with opened(tmp_path, {"study.n_trials": 8}) as study:
+        assert [asked.number for asked in go_on(study)] == [6, 7]
+
+
+def test_driver_deaths_without_number_end_at_the_exact_total(tmp_path):
+    for _ in range(20):
+        with opened(tmp_path) as study:
+            study.repair()
+            go_on(study, 1)
+            study.ask()
+        if study.counts()["complete"] == 6:
+            break
+    counts = study.counts()
+    assert (counts["complete"], counts["failed"], counts["left"], counts["queued"]) == (6, 0, 0, 0)
+    assert len({tuple(params.values()) for params in suggested(study)}) == 6
+    study.close()
+
+
+def test_the_third_run_writes_nothing(tmp_path):
+    with opened(tmp_path) as study:
+        go_on(study, 3)
+    with opened(tmp_path) as study:
+        go_on(study)
+    before = sha256(tmp_path / "study.db")
+    with opened(tmp_path) as study:
+        assert study.repair() == 0
+        assert study.ask() is None
+        assert study.best().number == study.best().number
+        study.rows()
+    assert sha256(tmp_path / "study.db") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid", "cmaes"])
+def test_an_interrupted_study_is_suggested_what_an_uninterrupted_one_is(tmp_path, sampler):
+    startup = {"tpe": 3, "cmaes": 2}.get(sampler, 0)
+    space = fake.GRID if sampler == "grid" else fake.SPACE
+    values = {"sampler.name": sampler, "sampler.n_startup_trials": startup, "study.space": space, "study.n_trials": 12}
+    results = {4: NAN, 6: {**NAN, "reason": "exception"}}
+    with opened(tmp_path / "whole", values) as study:
+        go_on(study, results=results)
+        expected = suggested(study)
+    assert len({tuple(params.values()) for params in expected}) == 12
+    for at in (0, 1, 5, 9):
+        folder = tmp_path / f"interrupted-{at}"
+        with opened(folder, values) as study:
+            go_on(study, at, results)
+            study.ask()  # the driver dies with this one running
+        with opened(folder, values) as study:
+            study.repair()
+            again = study.ask()
+            study.tell(again.number, INTERRUPTED)
+            again = study.ask()
+            study.tell(again.number, DIED)
+        with opened(folder, values) as study:
+            go_on(study, results=results)
+            assert suggested(study) == expected, at
+            assert len(study.trials()) == 15
+
+
+def test_a_sampler_s_seed_is_the_study_s(tmp_path):
+    found = []
+    for seed in (0, 1, 0):
+        with opened(tmp_path / str(len(found)), {"study.seed": seed, "study.n_trials": 2}) as study:
+            go_on(study)
+            found.append(suggested(study))
+    assert found[0] == found[2] != found[1]
+
+
+def test_workers_that_start_together_never_get_the_same_point(tmp_path):
+    for sampler in ("tpe", "random", "qmc", "cmaes"):
+        with opened(tmp_path / sampler, {"sampler.name": sampler, "sampler.n_startup_trials": 4}) as study:
+            points = [tuple(study.ask().params.values()) for _ in range(4)]
+            assert len(set(points)) == 4, sampler
+
+
+def test_a_first_trial_that_fails_is_not_suggested_for_ever(tmp_path):
+    with opened(tmp_path, {"sampler.name": "qmc"}) as study:
+        go_on(study, 3, {0: NAN, 1: NAN, 2: NAN})
+        assert len({tuple(params.values()) for params in suggested(study)}) == 3
+
+
+def test_a_whole_grid_is_visited_once_each(tmp_path):
+    values = {"sampler.name": "grid", "study.space": fake.GRID, "study.n_trials": 16}
+    with opened(tmp_path, values) as study:
+        go_on(study, results={3: NAN})
+        points = {(p["model.units"], p["train.batch_size"]) for p in suggested(study)}
+        assert points == {(u, b) for u in (10, 20, 30, 40) for b in (16, 32, 64, 128)}
+
+
+# The best, and the pruner.
+
+
+def test_best_maximizes_and_minimizes_and_takes_the_first_of_equals(tmp_path):
+    for direction, expected in (("maximize", 1), ("minimize", 0)):
+        values = {"study.direction": direction, "study.n_trials": 4, "study.name": direction}
+        with opened(tmp_path / direction, values) as study:
+            assert study.best() is None
+            for value in (0.2, 0.7, 0.7, None):
+                asked = study.ask()
+                study.tell(asked.number, {**score(study, asked), "val_accuracy": value} if value else NAN)
+            assert study.best().number == expected
+
+
+def test_the_objective_may_be_the_loss(tmp_path):
+    values = {"study.objective": "val_loss", "study.direction": "minimize", "study.n_trials": 2}
+    with opened(tmp_path, values) as study:
+        asked = study.ask()
+        study.tell(asked.number, {**score(study, asked), "val_loss": 0.25})
+        assert study.best().value == 0.25
+
+
+def test_the_median_pruner_stops_a_trial_below_the_median_after_its_warm_up(tmp_path):
+    values = {"pruner.name": "median", "pruner.n_startup_trials": 3, "pruner.n_warmup_epochs": 1}
+    with opened(tmp_path, values) as study:
+        for value in (0.5, 0.6, 0.7):
+            asked = study.ask()
+            assert not any(study.report(asked.number, epoch, value) for epoch in (1, 2, 3))
+            study.tell(asked.number, score(study, asked))
+        bad = study.ask()
+        assert [study.report(bad.number, epoch, 0.1) for epoch in (1, 2)] == [False, True]
+        good = study.ask()
+        assert [study.report(good.number, epoch, 0.65) for epoch in (1, 2)] == [False, False]
+
+
+def test_a_row_holds_the_result_the_reason_and_the_searched_values(tmp_path):
+    with opened(tmp_path) as study:
+        asked = study.ask()
+        study.tell(asked.number, {**fake.failed("nan", "loss nan in epoch 1"), "history": [{"epoch": 1}]})
+        row = study.row(0)
+        assert (row["number"], row["state"], row["reason"], row["retry_of"]) == (0, "FAIL", "nan", None)
+        assert (row["detail"], row["history"], row["total_s"]) == ("loss nan in epoch 1", [{"epoch": 1}], 2.5)
+        assert row["config_model.units"] == asked.params["model.units"]
+        assert row["seed"] == asked.seed
+        assert row["ended_ms"] >= row["started_ms"] > 1_600_000_000_000
+
+
+def test_facts_about_the_study_are_kept(tmp_path):
+    with opened(tmp_path) as study:
+        study.set("probe/x", [{"kernel": "generic"}])
+        study.set("replicate/d/0", {"seed": 0})
+        identity = study.get("id")
+    with opened(tmp_path) as study:
+        assert study.get("probe/x") == [{"kernel": "generic"}]
+        assert study.facts("replicate/d/") == {"0": {"seed": 0}}
+        assert study.get("nothing") is None
+        assert study.get("id") == identity
+        assert identity.startswith("fake-")
+
+
+# The guard.
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"study.direction": "minimize"}, "study.direction was maximize, is minimize"),
+        ({"study.objective": "val_loss"}, "study.objective was val_accuracy, is val_loss"),
+        ({"train.epochs": 4}, "train.epochs was 3, is 4"),
+        ({"train.optimizer": "sgd"}, "train.optimizer was adam, is sgd"),
+        ({"model.units": 65}, "model.units was 64, is 65"),
+        ({"sampler.name": "tpe"}, "sampler.name was random, is tpe"),
+        ({"study.seed": 1}, "study.seed was 0, is 1"),
+        ({"backend.name": "jax"}, "backend.name was tensorflow, is jax"),
+        ({"kernel.name": "xla"}, "kernel.name was generic, is xla"),
+        ({"study.n_trials": 5}, "study.n_trials was 6, is 5 (only upward)"),
+        (
+            {"study.space": {**fake.SPACE, "model.units": {"type": "int", "low": 8, "high": 65, "log": True}}},
+            "study.space.model.units.high was 64, is 65",
+        ),
+        (
+            {"study.space": {"model.units": fake.SPACE["model.units"]}},
+            "study.space.train.learning_rate.high was 0.1, is null",
+        ),
+    ],
+)
+def test_a_resume_with_another_value_is_refused_naming_it(tmp_path, values, said):
+    with opened(tmp_path) as study:
+        go_on(study, 1)
+    before = sha256(tmp_path / "study.db")
+    with pytest.raises(ConfigError) as caught:
+        fake.study(tmp_path, fake.config(values))
+    text = str(caught.value)
+    assert text.startswith("study fake was created with another configuration: ")
+    assert said in text
+    assert text.endswith("Give the old values, or a new study with study.name=NAME.")
+    assert sha256(tmp_path / "study.db") == before
+
+
+def test_a_resume_on_other_data_is_refused(tmp_path):
+    with opened(tmp_path):
+        pass
+    with pytest.raises(ConfigError, match="another configuration: the data has another SHA-256"):
+        fake.study(tmp_path, fake.config(), "cd" * 32)
+
+
+def test_many_differences_are_cut_to_six(tmp_path):
+    with opened(tmp_path):
+        pass
+    changed = {f"train.{key}": 7 for key in ("epochs", "batch_size", "evaluation_batch_size", "learning_rate")}
+    changed |= {"train.decay": 0.5, "train.momentum": 0.5, "model.units": 7, "study.seed": 7}
+    with pytest.raises(ConfigError, match="and 2 more"):
+        fake.study(tmp_path, fake.config(changed))
+
+
+def test_how_much_how_long_and_where_may_change(tmp_path):
+    with opened(tmp_path) as study:
+        go_on(study, 1)
+    changes = {
+        "study.n_trials": 7,
+        "study.replicates": 3,
+        "study.max_failed": 9,
+        "study.max_retry": 9,
+        "study.timeout": 60.0,
+        "study.trial_timeout": 60.0,
+        "study.description": "other words",
+        "launcher.workers": 7,
+        "launcher.recycle_after": 3,
+        "tracking.name": "mlflow",
+        "tracking.uri": "http://127.0.0.1:5000",
+        "kernel.probe": False,
+        "dataset.dir": "elsewhere",
+    }
+    with opened(tmp_path, changes) as study:
+        assert study.counts()["left"] == 6
+    with pytest.raises(ConfigError, match=r"study\.n_trials was 7, is 6 \(only upward\)"):
+        fake.study(tmp_path, fake.config())
+
+
+def test_a_raised_limit_gives_a_dead_worker_s_trial_another_try(tmp_path):
+    with opened(tmp_path, {"study.max_retry": 0}) as study:
+        go_on(study, 1, {0: DIED})
+        assert study.counts()["queued"] == 0
+    with opened(tmp_path, {"study.max_retry": 1}) as study:
+        assert study.ask().retry_of == 0
+
+
+def test_no_password_is_stored(tmp_path):
+    uri = "postgresql://me:S3CRET@db/mlflow?password=S3CRET2"
+    with opened(tmp_path, {"tracking.name": "mlflow", "tracking.uri": uri}) as study:
+        assert "postgresql://me:***@db/mlflow" in study.get("config")
+    assert b"S3CRET" not in (tmp_path / "study.db").read_bytes()
+
+
+# Files that are no study.
+
+
+def damaged(kind: str, path: Path) -> None:
+    if kind == "empty":
+        path.write_bytes(b"")
+        return
+    if kind == "foreign":
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE cats (name)")
+        return
+    if kind == "text":
+        path.write_text("number,state\n" * 300)
+        return
+    with opened(path.parent) as study:
+        go_on(study, 2)
+    body = path.read_bytes()
+    path.write_bytes(body[: len(body) // 2] if kind == "cut" else body[:4096] + os.urandom(8192) + body[12288:])
+
+
+@pytest.mark.parametrize("kind", ["empty", "foreign", "text", "cut", "overwritten"])
+def test_a_file_that_is_no_sound_study_is_refused_and_left_alone(tmp_path, kind):
+    path = tmp_path / "study.db"
+    damaged(kind, path)
+    before = sha256(path)
+    with pytest.raises(StorageError) as caught:
+        fake.study(tmp_path, fake.config())
+    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).endswith(f"move it away to start afresh: mv {path} {path}.bad")
+    assert caught.value.exit_code == 4
+    assert sha256(path) == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["study.db"]
+
+
+def test_an_optuna_study_of_someone_else_is_refused(tmp_path):
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    optuna.create_study(storage=storage, study_name="fake", direction="maximize").add_trial(
+        optuna.trial.create_trial(value=1.0)
+    )
+    storage.remove_session()
+    storage.engine.dispose()
+    with pytest.raises(StorageError, match="a study of that name was not made by lstm_bench"):
+        fake.study(tmp_path, fake.config())
+
+
+def test_a_study_whose_driver_died_while_it_made_it_is_made_again(tmp_path):
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    optuna.create_study(storage=storage, study_name="fake", direction="maximize")
+    storage.remove_session()
+    storage.engine.dispose()
+    with opened(tmp_path) as study:
+        assert study.is_new
+        assert len(go_on(study)) == 6
+
+
+def test_a_driver_killed_in_mid_transaction_leaves_a_study_that_goes_on(tmp_path):
+    with opened(tmp_path) as study:
+        go_on(study, 3)
+    code = (
+        "import os, sqlite3, sys\n"
+        "database = sqlite3.connect(sys.argv[1])\n"
+        "database.execute('PRAGMA cache_size=1')\n"
+        "database.execute('BEGIN')\n"
+        "for i in range(3000):\n"
+        "    database.execute('INSERT INTO study_user_attributes VALUES (?, 1, ?, ?)', (1000 + i, str(i), 'x' * 500))\n"
+        "os._exit(9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "study.db")], check=False)
+    assert (tmp_path / "study.db-journal").stat().st_size > 0
+    with opened(tmp_path) as study:
+        assert [asked.number for asked in go_on(study)] == [3, 4, 5]
+        assert study.facts("1") == {}
+
+
+def test_any_folder_s_name_will_do(tmp_path):
+    folder = tmp_path / "50%25 of {it}, a#b? é"
+    with opened(folder) as study:
+        go_on(study, 1)
+    with opened(folder) as study:
+        assert study.counts()["complete"] == 1
+    assert [path.name for path in folder.iterdir()] == ["study.db"]
+
+
+def test_a_missing_file_is_fine(tmp_path):
+    check_file(tmp_path / "study.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_without_its_driver_is_one_line_without_the_password(tmp_path):
+    pytest.importorskip("sqlalchemy")
+    values = {"storage.url": "postgresql+nodriver://me:S3CRET@127.0.0.1:1/x"}
+    with pytest.raises((StorageError, Exception)) as caught:
+        fake.study(tmp_path, fake.config(values))
+    assert caught.type is StorageError
+    assert "S3CRET" not in str(caught.value)
+
+
+# The lock.
+
+
+HOLDER = (
+    "import pathlib, sys, time\n"
+    "from lstm_bench.study import lock\n"
+    "with lock(pathlib.Path(sys.argv[1])):\n"
+    "    print('held', flush=True)\n"
+    "    time.sleep(60)\n"
+)
+
+
+def test_a_second_driver_is_refused_naming_the_first_until_that_dies(tmp_path):
+    folder = tmp_path / "sweeps" / "fake"
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        since = time.monotonic()
+        with pytest.raises(StorageError) as caught, lock(folder):
+            pass
+        assert time.monotonic() - since < 1
+        assert str(caught.value).startswith(f"study fake is running as pid {holder.pid} on ")
+        assert str(caught.value).endswith("Wait for it, end it, or choose another study.name.")
+        assert caught.value.exit_code == 4
+    finally:
+        holder.kill()
+        holder.communicate()
+    with lock(folder):
+        assert (folder / "lock").read_text().startswith(f"pid {os.getpid()} on ")
+
+
+def test_a_lock_is_free_again_after_its_block(tmp_path):
+    for _ in range(2):
+        with lock(tmp_path):
+            pass
+
+
+def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path):
+    (tmp_path / "sweeps").write_text("a file")
+    with pytest.raises(StorageError) as caught, lock(tmp_path / "sweeps" / "fake"):
+        pass
+    assert str(caught.value).startswith(f"{tmp_path}/sweeps/fake: cannot be written (Not a directory)")

@@ -1,0 +1,541 @@
+"""The main command as a person meets it: what is refused, what runs, what a second run and a kill do."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from conftest import Command
+
+QUICK = ("+study=smoke", "train.epochs=1", "kernel=generic", "kernel.probe=false", "dataset.train_size=200")
+
+
+def rows(folder: Path, study: str = "smoke", file: str = "trials.csv") -> list[dict[str, str]]:
+    with (folder / "sweeps" / study / file).open() as text:
+        return list(csv.DictReader(text))
+
+
+# What cannot be meant is refused in a few lines, before anything is created.
+
+REFUSED = [
+    ((), 2, "no study: expected +study=NAME, one of cnn_lstm"),
+    (("+stdy=stacked",), 2, "unknown option stdy. Did you mean +study=stacked?"),
+    (("+study=stackd",), 1, "study=stackd: there is no such study. Did you mean stacked"),
+    (("study=stacked",), 1, "write +study=NAME"),
+    (("+study=stacked", "+study.zzz=3"), 2, "unknown option study.zzz"),
+    (("+study=stacked", "train.epoch=3"), 1, "Did you mean train.epochs"),
+    (("+study=stacked", "train.epochs=0"), 2, "train.epochs: expected a whole number of at least 1, received 0"),
+    (("+study=stacked", "train.epochs=many"), 2, "train.epochs: expected a whole number, received 'many'"),
+    (("+study=stacked", "study.n_trials=-1"), 2, "study.n_trials: expected a whole number of at least 0, received -1"),
+    (("+study=stacked", "study.n_trials=abc"), 2, "study.n_trials: expected a whole number, received 'abc'"),
+    (("+study=stacked", "kernel=cudn"), 1, "kernel=cudn: there is no such kernel. Did you mean cudnn?"),
+    (("+study=stacked", "kernel=cudnn"), 2, "kernel=cudnn cannot run: no GPU"),
+    (("+study=simple_rnn", "kernel=cudnn"), 2, "SimpleRNN has no cuDNN kernel"),
+    (("+study=stacked", "backend=jax", "kernel=xla"), 2, "backend=jax has no kernel of that name"),
+    (("+study=stacked", "tracking.uri=ftp://x"), 2, "tracking.uri: expected a URI of"),
+    (("+study=stacked", "storage.url=foo://x"), 2, "storage.url: expected sqlite:///FILE or postgresql://"),
+    (("+study=stacked", "study.name=../x"), 2, "study.name: expected a letter or digit"),
+    (("+study=stacked", "study.space.model.units.high=3"), 2, "low 64 is above high 3"),
+    (("+study=stacked", "study.space.model.unitz.high=3"), 2, "model.unitz"),
+    (("+study=stacked", "study.space.model.units.type=many"), 2, "expected int, float or categorical, received 'many'"),
+    (("+study=stacked", "study.space.train.learning_rate.low=0"), 2, "expected a number above 0 where log is true"),
+    (("+study=stacked", "model.units=0"), 2, "model.units: expected a number of at least 1, received 0"),
+    (("+study=stacked", "model.unit=3"), 1, "model.unit: there is no such option"),
+    (("+study=stacked", "sampler=grid"), 2, "sampler=grid needs a step"),
+    (("+study=stacked", "launcher.workers=none"), 2, "launcher.workers: expected auto or a whole number"),
+    (("+study=stacked", "dataset=npz"), 2, "Give one: dataset.path=VALUE"),
+    (("+study=stacked", "dataset=npz", "dataset.path=nowhere.npz"), 3, "nowhere.npz"),
+    (("+study=tutorial_single", "study.n_trials=5"), 2, "expected 0 or 1 where study.space is empty, received 5"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"), REFUSED, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(
+    command: Command, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = command("sweep", *arguments, CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) <= 8
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_command_is_refused_in_under_three_seconds_without_a_framework(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from lstm_bench.sweep import main; since = time.monotonic();"
+        "code = main(['+study=stacked', 'kernel=cudnn']);"
+        "frameworks = {'keras', 'tensorflow', 'jax', 'torch', 'mlflow'} & {m.partition('.')[0] for m in sys.modules};"
+        "print(code, frameworks or None, time.monotonic() - since < 3)"
+    )
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "2 None True"
+
+
+def test_help_is_ours_and_names_every_study(command: Command, tmp_path: Path) -> None:
+    since = time.monotonic()
+    done = command("sweep", "--help")
+    assert time.monotonic() - since < 2  # under one second on an idle machine
+    assert done.returncode == 0
+    assert done.stdout.startswith("python -m lstm_bench.sweep +study=NAME")
+    for name in ("stacked", "tutorial_cnn_lstm", "kernel (auto, cudnn", "--config-dir"):
+        assert name in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cfg_job_prints_the_configuration_and_no_password(command: Command, tmp_path: Path) -> None:
+    done = command(
+        "sweep", "+study=stacked", "--cfg", "job", "storage.url=${oc.env:STORAGE}", STORAGE="postgresql://u:S3CRET@h/d"
+    )
+    assert done.returncode == 0
+    assert "units: 128" in done.stdout
+    assert "S3CRET" not in done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# A whole sweep.
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """A finished smoke study: its folder, what it printed, what it complained of."""
+    folder = tmp_path_factory.mktemp("smoke")
+    done = subprocess.run(
+        [sys.executable, "-m", "lstm_bench.sweep", "+study=smoke"],
+        cwd=folder,
+        env={**os.environ, "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_a_sweep_searches_confirms_and_probes(smoke: tuple[Path, str, str]) -> None:
+    folder, printed, complained = smoke
+    assert complained == ""
+    trials, replicates = rows(folder), rows(folder, file="replicates.csv")
+    assert [row["state"] for row in trials] == ["COMPLETE"] * 3
+    assert [row["seed"] for row in replicates] == ["0", "1", "2"]
+    for row in trials + replicates:
+        parts = [float(row[part]) for part in ("setup_s", "compile_s", "train_s", "eval_s")]
+        assert float(row["total_s"]) == pytest.approx(sum(parts), rel=1e-6)
+        assert row["kernel_ran"] in ("generic", "unrolled", "xla")
+        assert float(row["train_samples_per_s"]) > 0
+    kernels = {row["kernel"]: row for row in rows(folder, file="kernels.csv")}
+    assert kernels["cudnn"]["reason"] == "no GPU" or float(kernels["cudnn"]["train_samples_per_s"]) > 0
+    assert {name for name, row in kernels.items() if row["kernel_ran"] == name} >= {"generic", "unrolled", "xla"}
+    history = rows(folder, file="history.csv")
+    assert len(history) == (3 + 3) * 5
+    assert len(rows(folder, file="predictions.csv")) == 360
+    mean = np.mean([float(row["test_accuracy"]) for row in replicates])
+    assert f"test accuracy {100 * mean:.2f} % +-" in printed
+    assert "python -m lstm_bench.ui" in printed
+
+
+@pytest.mark.slow
+def test_what_a_person_sees_is_plain_and_without_noise(smoke: tuple[Path, str, str]) -> None:
+    _, printed, _ = smoke
+    assert "\x1b" not in printed
+    assert not re.search(r"oneDNN|cuda|absl|tensorflow/|WARNING|I0000", printed, re.IGNORECASE)
+    lines = printed.splitlines()
+    assert lines[0].startswith("smoke: ")
+    assert len([line for line in lines if line.startswith("trial ")]) == 3
+    assert all("samples/s" in line and "weights" in line for line in lines if line.startswith(("trial ", "seed ")))
+
+
+@pytest.mark.slow
+def test_outputs_stay_below_the_working_directory(smoke: tuple[Path, str, str]) -> None:
+    folder, _, _ = smoke
+    assert {path.name for path in folder.iterdir()} == {"sweeps", "mlflow.db", "mlartifacts"}
+    assert {path.name for path in (folder / "sweeps").iterdir()} == {"smoke"}
+
+
+@pytest.mark.slow
+def test_mlflow_has_one_parent_and_a_nested_run_per_trial_and_replicate(smoke: tuple[Path, str, str]) -> None:
+    import warnings
+
+    folder, _, _ = smoke
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # SQLAlchemy's, met while MLflow opens its store
+        from mlflow import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+        experiment = client.get_experiment_by_name("smoke")
+    runs = client.search_runs([experiment.experiment_id])
+    assert client.search_runs([client.get_experiment_by_name("Default").experiment_id]) == []
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert len(parents) == 1
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
+    names = sorted(run.info.run_name for run in children)
+    assert names == [f"replicate seed {i}" for i in range(3)] + [f"trial {i}" for i in range(3)]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    trial = next(run for run in children if run.info.run_name == "trial 0")
+    row = rows(folder)[0]
+    assert trial.data.metrics["val_accuracy"] == pytest.approx(float(row["val_accuracy"]))
+    assert float(trial.data.params["train.learning_rate"]) == pytest.approx(float(row["config_train.learning_rate"]))
+    assert [m.step for m in client.get_metric_history(trial.info.run_id, "val_accuracy")][:5] == [1, 2, 3, 4, 5]
+    assert parents[0].data.metrics["kernel_generic_samples_per_s"] > 0
+    assert parents[0].data.metrics["test_accuracy_n"] == 3
+    artifacts = {item.path for item in client.list_artifacts(parents[0].info.run_id)}
+    assert {"figures", "environment.json"} <= artifacts
+    assert len(client.search_logged_models([experiment.experiment_id])) == 1
+
+
+@pytest.mark.slow
+def test_a_second_run_does_nothing_and_changes_nothing(smoke: tuple[Path, str, str]) -> None:
+    folder, _, _ = smoke
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+    done = subprocess.run(
+        [sys.executable, "-m", "lstm_bench.sweep", "+study=smoke"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert "nothing to do: the study is complete" in done.stdout
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
+    assert after == before
+
+
+@pytest.mark.slow
+def test_a_changed_value_is_refused_with_the_difference(smoke: tuple[Path, str, str]) -> None:
+    folder, _, _ = smoke
+    for override, said in [
+        ("train.batch_size=16", "train.batch_size was 32, is 16"),
+        ("study.direction=minimize", "study.direction was maximize, is minimize"),
+        ("study.n_trials=2", "study.n_trials was 3, is 2 (only upward)"),
+        ("study.space.train.learning_rate.high=0.1", "study.space.train.learning_rate.high was 0.01, is 0.1"),
+    ]:
+        done = subprocess.run(
+            [sys.executable, "-m", "lstm_bench.sweep", "+study=smoke", override],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+# Resuming.
+
+
+def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "lstm_bench.sweep", *arguments],
+        cwd=folder,
+        env={**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stdout
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"{text!r} was never printed: {process.stderr.read() if process.stderr else ''}")
+
+
+def states(folder: Path, study: str = "smoke") -> list[tuple[int, str]]:
+    with sqlite3.connect(folder / "sweeps" / study / "study.db") as database:
+        return list(database.execute("SELECT number, state FROM trials ORDER BY number"))
+
+
+@pytest.mark.slow
+def test_a_killed_driver_loses_nothing_and_the_same_command_ends_at_the_exact_total(tmp_path: Path) -> None:
+    arguments = (*QUICK, "study.n_trials=4", "study.replicates=1", "launcher.workers=1", "train.epochs=40")
+    undisturbed = tmp_path / "undisturbed"
+    disturbed = tmp_path / "disturbed"
+    for folder in (undisturbed, disturbed):
+        folder.mkdir()
+    process = start(disturbed, *arguments)
+    read_until(process, "trial 1 ")
+    time.sleep(0.4)
+    process.kill()
+    process.communicate()
+    left = states(disturbed)
+    assert ("RUNNING" in [state for _, state in left]) or len(left) >= 2
+    again = start(disturbed, *arguments)
+    out, err = again.communicate(timeout=200)
+    assert again.returncode == 0, err
+    finished = [row for row in rows(disturbed) if row["state"] in ("COMPLETE", "PRUNED")]
+    assert len(finished) == 4
+    whole = start(undisturbed, *arguments)
+    out, err = whole.communicate(timeout=200)
+    assert whole.returncode == 0, err
+    column = "config_train.learning_rate"
+    assert [row[column] for row in finished] == [row[column] for row in rows(undisturbed)]
+    assert [row["val_accuracy"] for row in finished] == [row["val_accuracy"] for row in rows(undisturbed)]
+    third = start(disturbed, *arguments)
+    out, _ = third.communicate(timeout=60)
+    assert third.returncode == 0
+    assert "nothing to do" in out
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_one_retry_with_the_same_parameters(tmp_path: Path) -> None:
+    arguments = (*QUICK, "study.n_trials=2", "study.replicates=0", "launcher.workers=1", "train.epochs=400")
+    process = start(tmp_path, *arguments)
+    read_until(process, "kernel    generic")
+    time.sleep(6)
+    victims = [p for p in psutil.Process(process.pid).children() if "lstm_bench.worker" in " ".join(p.cmdline())]
+    victims[0].kill()
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    trials = rows(tmp_path)
+    assert [row["state"] for row in trials if not row["reason"]] == ["COMPLETE"] * 2
+    failed = [row for row in trials if row["reason"] == "worker_died"]
+    retry = next(row for row in trials if row["retry_of"] == failed[0]["number"])
+    assert len(failed) == 1
+    assert retry["config_train.learning_rate"] == failed[0]["config_train.learning_rate"]
+
+
+@pytest.mark.slow
+def test_one_interrupt_queues_what_runs_and_two_stop_at_once(tmp_path: Path) -> None:
+    arguments = (*QUICK, "study.n_trials=2", "study.replicates=0", "launcher.workers=1", "train.epochs=100000")
+    for presses, limit in ((1, 10), (2, 5)):
+        process = start(tmp_path, *arguments)
+        read_until(process, "kernel    generic")
+        time.sleep(6)
+        since = time.monotonic()
+        for _ in range(presses):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        out, err = process.communicate(timeout=30)
+        assert time.monotonic() - since < limit
+        assert process.returncode == 130
+        assert "interrupted" in out
+        assert "The same command goes on from here" in err
+        assert [row["reason"] for row in rows(tmp_path)][-1] == "interrupted"
+    assert {row["state"] for row in rows(tmp_path)} == {"FAIL"}  # never PRUNED
+    assert [
+        p for p in psutil.process_iter() if "lstm_bench.worker" in " ".join(_words(p)) and _cwd(p) == str(tmp_path)
+    ] == []
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def _cwd(process: psutil.Process) -> str:
+    try:
+        return process.cwd()
+    except psutil.Error:
+        return ""
+
+
+@pytest.mark.slow
+def test_a_second_driver_is_refused_naming_the_first(tmp_path: Path) -> None:
+    arguments = (*QUICK, "study.replicates=0", "train.epochs=100000", "launcher.workers=1")
+    first = start(tmp_path, *arguments)
+    try:
+        read_until(first, "kernel    generic")
+        since = time.monotonic()
+        second = start(tmp_path, *arguments)
+        _, err = second.communicate(timeout=30)
+        assert time.monotonic() - since < 5
+        assert second.returncode == 4
+        assert f"study smoke is running as pid {first.pid} on " in err
+        assert len(err.splitlines()) == 1
+    finally:
+        first.kill()
+        first.communicate()
+
+
+# Data, families and folders of one's own.
+
+
+@pytest.mark.slow
+def test_mnist_falls_back_to_digits_with_a_notice_and_another_name(command: Command, tmp_path: Path) -> None:
+    # No network, no data, no cache: the proxy answers nothing, so every download fails at once.
+    nowhere = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "HTTPS_PROXY": "http://127.0.0.1:9"}
+    environment = {"LSTM_BENCH_DATA": str(tmp_path / "nothing"), "https_proxy": "http://127.0.0.1:9", **nowhere}
+    done = command(
+        "sweep", "+study=single", "study.n_trials=1", "study.replicates=1", "train.epochs=1", "kernel=generic",
+        "kernel.probe=false", **environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("The study is named single-digits.") == 2
+    assert (tmp_path / "sweeps" / "single-digits" / "trials.csv").exists()
+    refused = command("sweep", "+study=single", "dataset.fallback=null", **environment)
+    assert refused.returncode == 3
+    assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_own_sequences_own_family_and_own_study(command: Command, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {}
+    for split, n in (("train", 120), ("test", 40)):
+        y = np.arange(n) % 3
+        arrays |= {f"x_{split}": rng.standard_normal((n, 6, 2)).astype("f4") + y[:, None, None], f"y_{split}": y}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    (tmp_path / "mine.py").write_text(
+        "def gru(input_shape, n_classes, gru, *, units: int = 4):\n"
+        "    import keras\n"
+        "    return keras.Sequential([keras.Input(input_shape), gru(units), keras.layers.Dense(n_classes)])\n"
+    )
+    (tmp_path / "conf" / "study").mkdir(parents=True)
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "mine.yaml").write_text("_target_: mine.gru\nunits: 4\n")
+    (tmp_path / "conf" / "study" / "mine.yaml").write_text(
+        "# @package _global_\n"
+        "defaults:\n  - override /model: mine\n  - override /dataset: npz\n"
+        "study:\n  name: mine\n  n_trials: 2\n  replicates: 1\n"
+        "  space:\n    model.units: {type: int, low: 3, high: 5}\n"
+        "dataset: {path: mine.npz}\ntrain: {epochs: 1, batch_size: 8}\nkernel: {name: generic, probe: false}\n"
+    )
+    done = command("sweep", "--config-dir", str(tmp_path / "conf"), "+study=mine")
+    assert done.returncode == 0, done.stderr
+    assert [row["state"] for row in rows(tmp_path, "mine")] == ["COMPLETE"] * 2
+    assert {row["config_model.units"] for row in rows(tmp_path, "mine")} <= {"3", "4", "5"}
+    bad = command("sweep", "--config-dir", str(tmp_path / "conf"), "+study=mine", "study.name=bad", "+model.depth=2")
+    assert bad.returncode == 2
+    assert "unknown option model.depth" in bad.stderr
+    assert not (tmp_path / "sweeps" / "bad").exists()
+
+
+@pytest.mark.slow
+def test_several_studies_run_in_turn_and_the_worst_exit_code_wins(command: Command, tmp_path: Path) -> None:
+    done = command(
+        "sweep", "-m", "+study=smoke", "model=single,cnn_lstm", "study.name=${hydra:runtime.choices.model}",
+        "train.epochs=1", "study.n_trials=1", "study.replicates=0", "kernel=generic", "kernel.probe=false",
+        "study.space.train.learning_rate.high=0.002", "+model.window=3,4",
+    )  # fmt: skip
+    # single has no window: those two are refused; cnn_lstm takes 4 of 8 timesteps and refuses 3.
+    assert done.returncode == 2
+    assert done.stderr.count("error: ") == 3
+    assert [row["state"] for row in rows(tmp_path, "cnn_lstm")] == ["COMPLETE"]
+    assert not list(tmp_path.rglob("multirun.yaml"))
+
+
+@pytest.mark.slow
+def test_an_override_of_a_searched_path_pins_it_and_says_so(command: Command, tmp_path: Path) -> None:
+    done = command("sweep", *QUICK, "train.learning_rate=0.005", "study.n_trials=1", "study.replicates=0")
+    assert done.returncode == 0, done.stderr
+    assert "train.learning_rate is fixed by train.learning_rate=0.005: it is not searched" in done.stdout
+    assert "config_train.learning_rate" not in rows(tmp_path)[0]
+
+
+@pytest.mark.slow
+def test_nan_fails_the_trial_and_too_many_end_the_sweep(command: Command, tmp_path: Path) -> None:
+    arguments = (
+        *QUICK, "study.n_trials=4", "study.max_failed=1", "train.optimizer=sgd", "launcher.workers=1",
+        "study.space.train.learning_rate.low=1e30", "study.space.train.learning_rate.high=1e32", "train.epochs=3",
+    )  # fmt: skip
+    done = command("sweep", *arguments)
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert [(row["state"], row["reason"]) for row in rows(tmp_path)] == [("FAIL", "nan")] * 2
+    assert "study.max_failed is 1" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_trial_that_lasts_too_long_fails(command: Command, tmp_path: Path) -> None:
+    arguments = (*QUICK, "train.epochs=100000", "study.trial_timeout=8", "study.n_trials=1", "launcher.workers=1")
+    done = command("sweep", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert [(row["state"], row["reason"]) for row in rows(tmp_path)] == [("FAIL", "timeout")]
+    assert "there is no winner to confirm" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_run_the_same_sweep(command: Command, tmp_path: Path, backend: str) -> None:
+    import importlib.util
+
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
+    done = command(
+        "sweep", "+study=smoke", f"backend={backend}", "train.epochs=1", "study.n_trials=1", "study.replicates=1"
+    )
+    assert done.returncode == 0, done.stderr
+    assert rows(tmp_path)[0]["backend"] == backend
+    kernels = {row["kernel"]: row for row in rows(tmp_path, file="kernels.csv")}
+    assert kernels["generic"]["kernel_ran"] == "generic"
+
+
+@pytest.mark.slow
+def test_a_password_is_written_nowhere(command: Command, tmp_path: Path) -> None:
+    url = "postgresql+psycopg://user:S3CRET@127.0.0.1:9/none"
+    done = command("sweep", *QUICK, "tracking.uri=${oc.env:TRACK}", TRACK="http://user:S3CRET@127.0.0.1:9")
+    assert done.returncode == 0, done.stderr
+    refused = command("sweep", *QUICK, f"storage.url={url}", "study.name=other")
+    assert refused.returncode in (2, 4)
+    assert "S3CRET" not in done.stdout + done.stderr + refused.stdout + refused.stderr
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert b"S3CRET" not in path.read_bytes(), path
+
+
+@pytest.mark.slow
+def test_an_mlflow_outage_is_a_warning_and_the_next_run_catches_up(command: Command, tmp_path: Path) -> None:
+    down = command("sweep", *QUICK, "study.n_trials=1", "study.replicates=0", "tracking.uri=http://127.0.0.1:9")
+    assert down.returncode == 0, down.stderr
+    assert "MLflow" in down.stdout
+    up = command("sweep", *QUICK, "study.n_trials=1", "study.replicates=0")
+    assert up.returncode == 0, up.stderr
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        names = [row[0] for row in database.execute("SELECT name FROM runs ORDER BY name")]
+    assert names == ["smoke", "trial 0"]
+
+
+def test_a_corrupt_database_is_left_alone(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "sweeps" / "smoke"
+    folder.mkdir(parents=True)
+    for content, said in (
+        (b"", "an empty file where a study is expected"),
+        (b"no database at all" * 99, "not a database"),
+    ):
+        (folder / "study.db").write_bytes(content)
+        done = command("sweep", *QUICK)
+        assert done.returncode == 4
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert (folder / "study.db").read_bytes() == content
+
+
+def test_an_unwritable_folder_is_said_before_anything_starts(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "sweeps").write_text("a file where a folder is needed")
+    done = command("sweep", *QUICK)
+    assert done.returncode == 4
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_the_environment_is_recorded(smoke: tuple[Path, str, str]) -> None:
+    folder, _, _ = smoke
+    seen = json.loads((folder / "sweeps" / "smoke" / "environment.json").read_text())
+    assert seen["dataset"]["name"] == "digits"
+    assert len(seen["dataset"]["sha256"]) == 64
+    assert seen["packages"]["keras"] >= "3.15"
+    assert seen["device"]["kind"] in ("cpu", "gpu")

@@ -1,0 +1,443 @@
+"""`lstm_bench.tracking` against real sqlite stores, a closed port, and damaged files."""
+
+import hashlib
+import math
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import lstm_bench
+from lstm_bench import store
+from lstm_bench.errors import ConfigError, StorageError
+from lstm_bench.store import store_uri
+from lstm_bench.tracking import Tracking, open_tracking
+
+ROOT = Path(lstm_bench.__file__).parents[1]
+CONFIG = {"name": "mlflow", "uri": None}
+STARTED = 1_700_000_000_000
+SHA256 = "ba891046" * 8
+STUDY = {
+    "id": "stacked-7f3a",
+    "name": "stacked",
+    "description": "Width and depth of **stacked** LSTMs.",
+    "params": {"study.n_trials": 3, "model.units": 128, "storage.url": "postgresql://me:S3CRET@db/optuna"},
+    "tags": {"mlflow.source.git.commit": "0123456", "where": "http://me:S3CRET@host/x"},
+    "dataset": {"name": "mnist", "sha256": SHA256, "source": "https://me:S3CRET@host/mnist", "shape": [55000, 28, 28]},
+    "environment": {"python": "3.11", "storage": "postgresql://me:S3CRET@db/optuna?password=S3CRET"},
+    "searched": ["model.units"],
+}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """A working directory of its own, and MLflow's settings given back afterwards."""
+    for name in (*store.PATIENCE, *store.ENVIRONMENT):
+        monkeypatch.setenv(name, store.ENVIRONMENT.get(name, store.PATIENCE.get(name, "")))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def trial(number, state="COMPLETE", reason="", **values):
+    return {
+        "number": number,
+        "state": state,
+        "reason": reason,
+        "val_accuracy": 0.97,
+        "val_loss": 0.1,
+        "n_weights": 220_874,
+        "n_trainable": 220_874,
+        "train_samples_per_s": 3400.5,
+        "kernel_ran": "generic",
+        "backend": "tensorflow",
+        "device": "cpu",
+        "device_share": "exclusive",
+        "setup_s": 0.1,
+        "compile_s": 0.4,
+        "train_s": 30.0,
+        "eval_s": 1.0,
+        "total_s": 31.5,
+        "config_model.units": 32 + number,
+        **values,
+    }
+
+
+def epochs(n):
+    return [
+        {"epoch": e, "train_loss": 1 / e, "train_accuracy": 0.8, "val_loss": 0.5 / e, "val_accuracy": 0.9 + e / 100}
+        for e in range(1, n + 1)
+    ]
+
+
+def started(study=STUDY):
+    observer = open_tracking(CONFIG, experiment="stacked")
+    observer.start(study)
+    assert observer.warning is None
+    return observer
+
+
+def log_three(observer):
+    observer.log_trial(trial(0), epochs(3), STARTED, STARTED + 30_000, {"train.batch_size": 32})
+    observer.log_trial(trial(1, "PRUNED"), epochs(1), STARTED, STARTED + 10_000)
+    observer.log_trial(trial(2, "FAIL", "nan", val_loss=math.nan, train_loss=math.inf), [], STARTED, STARTED + 9)
+
+
+def client():
+    from mlflow import MlflowClient
+
+    return MlflowClient(store_uri(CONFIG))
+
+
+def runs(experiment="stacked"):
+    """Name -> run, of every run of the experiment."""
+    reader = client()
+    found = reader.search_runs([reader.get_experiment_by_name(experiment).experiment_id])
+    assert len({run.info.run_name for run in found}) == len(found)
+    return {run.info.run_name: run for run in found}
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_no_tracking_touches_nothing(place):
+    observer = open_tracking({"name": "none", "uri": None}, experiment="stacked")
+    observer.start(STUDY)
+    log_three(observer)
+    observer.log_model(Path("nowhere"), "winner")
+    observer.finish("FINISHED")
+    assert (observer.warning, observer.address, list(place.iterdir())) == (None, "none", [])
+
+
+def test_every_trial_is_a_nested_run_with_its_state_curves_and_parameters(place):
+    observer = started()
+    log_three(observer)
+    observer.log_trial(trial(3, "FAIL", "worker_died"), [], STARTED, STARTED + 9)
+    observer.finish("FINISHED")
+    assert observer.warning is None
+    found = runs()
+    parent = found.pop("stacked")
+    assert {name: run.info.status for name, run in found.items()} == {
+        "trial 0": "FINISHED",
+        "trial 1": "FINISHED",
+        "trial 2": "FAILED",
+        "trial 3": "KILLED",
+    }
+    assert {run.data.tags["mlflow.parentRunId"] for run in found.values()} == {parent.info.run_id}
+    assert [found[f"trial {n}"].data.tags["state"] for n in range(3)] == ["COMPLETE", "PRUNED", "FAIL"]
+    first = found["trial 0"]
+    assert (first.info.start_time, first.info.end_time) == (STARTED, STARTED + 30_000)
+    assert first.data.params == {"model.units": "32", "train.batch_size": "32"}
+    assert (
+        first.data.tags.items()
+        >= {"kernel_ran": "generic", "device": "cpu", "lstm_bench.trial": "stacked-7f3a/0"}.items()
+    )
+    assert (
+        first.data.metrics.items() >= {"n_weights": 220_874.0, "total_s": 31.5, "train_samples_per_s": 3400.5}.items()
+    )
+    curve = client().get_metric_history(first.info.run_id, "val_accuracy")
+    assert [(point.step, point.value) for point in curve] == [(1, 0.91), (2, 0.92), (3, 0.93)]
+    failed = found["trial 2"].data
+    assert failed.tags["reason"] == "nan"
+    assert math.isnan(failed.metrics["val_loss"])
+    assert "train_loss" not in failed.metrics  # infinite
+    default = client().search_runs(["0"])
+    assert (len(default), parent.info.status) == (0, "FINISHED")
+    assert sorted(path.name for path in place.iterdir()) == ["mlartifacts", "mlflow.db"]
+
+
+def test_the_parent_holds_parameters_data_and_environment():
+    observer = started()
+    parent = runs()["stacked"]
+    assert parent.info.status == "RUNNING"
+    assert parent.data.params["study.n_trials"] == "3"
+    assert parent.data.params["storage.url"] == "postgresql://me:***@db/optuna"
+    (used,) = parent.inputs.dataset_inputs
+    assert (used.dataset.name, used.dataset.digest) == ("mnist", SHA256[:12])
+    assert SHA256 in used.dataset.profile
+    assert [item.path for item in client().list_artifacts(observer.parent_id)] == ["environment.json"]
+
+
+def test_a_resume_reuses_the_runs_and_adds_the_missing_ones():
+    observer = started()
+    log_three(observer)
+    observer.finish("KILLED")
+    before = {name: run.info.run_id for name, run in runs().items()}
+    again = started({**STUDY, "params": {**STUDY["params"], "study.n_trials": 4, "study.new": None}})
+    assert runs()["stacked"].info.status == "RUNNING"
+    log_three(again)
+    again.log_trial(trial(3), epochs(3), STARTED, STARTED + 9)
+    again.finish("FINISHED")
+    assert again.warning is None
+    after = runs()
+    assert {name: after[name].info.run_id for name in before} == before
+    assert sorted(after.keys() - before.keys()) == ["trial 3"]
+    parent = after["stacked"].data
+    assert (parent.params["study.n_trials"], parent.tags["resumed.study.n_trials"]) == ("3", "4")
+    assert parent.params["study.new"] == "null"
+    assert len(after["stacked"].inputs.dataset_inputs) == 1
+
+
+def test_a_fresh_study_of_the_same_name_gets_a_parent_of_its_own():
+    started().finish("FINISHED")
+    other = started({**STUDY, "id": "stacked-0000"})
+    log_three(other)
+    reader = client()
+    experiment = reader.get_experiment_by_name("stacked").experiment_id
+    assert len(reader.search_runs([experiment])) == 5
+
+
+def test_a_run_that_its_driver_could_not_end_is_completed():
+    observer = started()
+    log_batch, observer._client.log_batch = observer._client.log_batch, None
+    log_three(observer)
+    observer.finish("FINISHED")
+    observer._client.log_batch = log_batch
+    assert "failed in log_trial" in observer.warning
+    assert {name: run.info.status for name, run in runs().items()} == {"stacked": "RUNNING", "trial 0": "RUNNING"}
+    again = started()
+    log_three(again)
+    again.finish("FINISHED")
+    found = runs()
+    assert {run.info.status for run in found.values()} == {"FINISHED", "FAILED"}
+    assert len(found) == 4
+    assert found["trial 0"].data.metrics["val_accuracy"] == 0.93
+
+
+def test_a_run_made_twice_by_a_lost_answer_is_deleted():
+    observer = started()
+    log_three(observer)
+    tags = {key: runs()["trial 0"].data.tags[key] for key in ("lstm_bench.study", "lstm_bench.trial")}
+    client().create_run(observer.experiment_id, tags=tags, run_name="twin")
+    log_three(started())
+    assert "twin" not in runs()
+    assert runs()["trial 0"].info.status == "FINISHED"
+
+
+def test_more_runs_than_a_page_of_mlflow_are_all_known(monkeypatch):
+    observer = started()
+    search = observer._client.search_runs
+    log_three(observer)
+    monkeypatch.setattr(type(observer._client), "search_runs", lambda self, *a, **k: search(*a, **k, max_results=2))
+    again = started()
+    assert len(again._known) == 4
+
+
+def test_replicates_kernels_and_summary(place):
+    observer = started()
+    row = trial(0) | {"seed": 3, "test_accuracy": 0.988, "test_loss": 0.04}
+    for _ in range(2):
+        observer.log_replicate(row, epochs(2), STARTED, STARTED + 9, {"model.units": 64}, key="c0ffee")
+    kernels = [
+        {"backend": "tensorflow", "kernel": "cudnn", "kernel_ran": "cudnn", "train_samples_per_s": 300.0},
+        {"backend": "tensorflow", "kernel": "generic", "kernel_ran": "generic", "train_samples_per_s": "100"},
+        {"backend": "tensorflow", "kernel": "xla", "reason": "no compiler", "train_samples_per_s": ""},
+    ]
+    for _ in range(2):
+        observer.log_kernels(kernels)
+    observer.log_summary(
+        {"val_accuracy": 0.97, "test_accuracy": 0.988, "low+high": 1, "none": None}, {"winner": "trial 0"}
+    )
+    (place / "curve.svg").write_text("<svg/>")
+    observer.log_figures([place / "curve.svg"])
+    observer.finish("FINISHED")
+    assert observer.warning is None
+    found = runs()
+    replicate = found["replicate seed 3"].data
+    assert replicate.metrics.items() >= {"test_accuracy": 0.988, "test_loss": 0.04}.items()
+    assert replicate.tags["lstm_bench.replicate"] == "stacked-7f3a/c0ffee/3"
+    parent = found["stacked"].data
+    assert parent.metrics == {
+        "kernel_cudnn_samples_per_s": 300.0,
+        "kernel_generic_samples_per_s": 100.0,
+        "kernel_speedup": 3.0,
+        "val_accuracy": 0.97,
+        "test_accuracy": 0.988,
+        "low_high": 1.0,
+    }
+    assert len(client().get_metric_history(observer.parent_id, "kernel_speedup")) == 1
+    assert parent.tags["kernel_xla_unavailable"] == "no compiler"
+    assert "| test_accuracy | 0.988 |" in parent.tags["mlflow.note.content"]
+    assert [item.path for item in client().list_artifacts(observer.parent_id, "figures")] == ["figures/curve.svg"]
+
+
+def test_no_speedup_without_proof_of_the_kernel():
+    observer = started()
+    observer.log_kernels(
+        [
+            {"backend": "torch", "kernel": "cudnn", "kernel_ran": "generic", "train_samples_per_s": 300.0},
+            {"backend": "torch", "kernel": "generic", "kernel_ran": "generic", "train_samples_per_s": 100.0},
+        ]
+    )
+    assert "kernel_speedup" not in runs()["stacked"].data.metrics
+
+
+def test_values_too_long_for_mlflow_are_cut():
+    started({**STUDY, "params": {"long": "x" * 9000}, "tags": {"tag": "y" * 9000}})
+    parent = runs()["stacked"].data
+    assert (len(parent.params["long"]), len(parent.tags["tag"])) == (6000, 8000)
+
+
+def test_a_deleted_experiment_is_restored():
+    observer = started()
+    client().delete_experiment(observer.experiment_id)
+    started()
+    assert "stacked" in runs()
+
+
+def test_no_password_reaches_the_store(place):
+    observer = started()
+    observer.log_trial(trial(0), [], STARTED, STARTED + 9, STUDY["params"])
+    observer.log_summary({}, {"storage": STUDY["params"]["storage.url"]})
+    observer.finish("FINISHED")
+    assert observer.warning is None
+    files = [path for path in place.rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {"mlflow.db", "environment.json"}
+    assert [path for path in files if b"S3CRET" in path.read_bytes()] == []
+
+
+def _truncate(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _overwrite(path):
+    with path.open("rb+") as file:
+        file.seek(4096)
+        file.write(os.urandom(64 * 1024))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_truncate, "corrupt"),
+        (_overwrite, "corrupt"),
+        (lambda path: path.write_bytes(b"\0" * 8192), "corrupt"),
+        (lambda path: path.write_text("hello, this is no database" * 100), "corrupt"),
+        (lambda path: path.write_bytes(b""), "an empty file"),
+    ],
+    ids=["truncated", "overwritten", "zeroed", "text", "empty"],
+)
+def test_a_corrupt_store_is_refused_and_left_as_it_is(place, damage, said):
+    started()
+    path = place / "mlflow.db"
+    damage(path)
+    before = sha256(path)
+    with pytest.raises(StorageError, match=said) as caught:
+        open_tracking(CONFIG, experiment="stacked").start(STUDY)
+    assert caught.value.exit_code == 4
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert sha256(path) == before
+
+
+def test_another_program_s_database_is_refused(place):
+    with sqlite3.connect(place / "mlflow.db") as database:
+        database.execute("CREATE TABLE studies (name TEXT)")
+    database.close()
+    before = sha256(place / "mlflow.db")
+    with pytest.raises(StorageError, match="not MLflow's"):
+        open_tracking(CONFIG, experiment="stacked").start(STUDY)
+    assert sha256(place / "mlflow.db") == before
+
+
+def test_an_unusable_study_id_is_refused():
+    with pytest.raises(ConfigError, match="study id"):
+        open_tracking(CONFIG, experiment="stacked").start({**STUDY, "id": "x' OR 1=1"})
+
+
+@pytest.mark.parametrize("scheme", ["http", "postgresql"])
+def test_an_outage_is_one_warning_and_costs_seconds(scheme, place, capfd):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    began = time.monotonic()
+    observer = Tracking(f"{scheme}://me:S3CRET@127.0.0.1:{port}", "stacked")
+    observer.start(STUDY)
+    log_three(observer)
+    observer.finish("FINISHED")
+    assert time.monotonic() - began < 20
+    assert observer.warning.startswith(f"MLflow ({scheme}://me:***@127.0.0.1:{port}) failed in start: ")
+    assert "\n" not in observer.warning
+    assert "S3CRET" not in observer.warning
+    assert capfd.readouterr() == ("", "")
+    assert list(place.iterdir()) == []
+
+
+DRIVER = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from lstm_bench.tracking import open_tracking
+name = sys.argv[1]
+observer = open_tracking({"name": "mlflow", "uri": None}, experiment=name)
+observer.start({"name": name, "id": name + "-" + sys.argv[3], "params": {"a": 1}})
+for number in range(3):
+    observer.log_trial({"number": number, "state": "COMPLETE", "val_accuracy": 0.9}, [], 1000, 2000)
+observer.finish("FINISHED")
+sys.exit(observer.warning)
+"""
+
+
+@pytest.mark.slow
+def test_four_drivers_at_once_on_an_empty_directory(place):
+    """Two pairs: each pair shares a new experiment, all share the new database."""
+    command = [sys.executable, "-c", DRIVER]
+    drivers = [
+        subprocess.Popen([*command, f"s{n % 2}", str(ROOT), str(n)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for n in range(4)
+    ]
+    said = [driver.communicate(timeout=120)[0] for driver in drivers]
+    assert ([driver.returncode for driver in drivers], said) == ([0] * 4, [b""] * 4)
+    with sqlite3.connect(place / "mlflow.db") as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert database.execute("SELECT name FROM experiments ORDER BY name").fetchall() == [
+            ("Default",),
+            ("s0",),
+            ("s1",),
+        ]
+        counts = database.execute(
+            "SELECT experiment_id, COUNT(*), MIN(status) FROM runs GROUP BY experiment_id"
+        ).fetchall()
+    database.close()
+    assert sorted(count[1:] for count in counts) == [(8, "FINISHED"), (8, "FINISHED")]
+    assert sorted(path.name for path in place.iterdir()) == ["mlartifacts", "mlflow.db"]
+
+
+SAVE = """
+import sys, keras, mlflow.keras, numpy
+from mlflow.models import infer_signature
+keras.utils.set_random_seed(0)
+model = keras.Sequential([keras.Input((4, 3)), keras.layers.LSTM(5), keras.layers.Dense(2)])
+x = numpy.ones((1, 4, 3), "float32")
+mlflow.keras.save_model(model, sys.argv[1], signature=infer_signature(x, model.predict(x, verbose=0)))
+print("output", model.predict(x, verbose=0).tolist())
+"""
+LOAD = """
+import sys, mlflow, mlflow.keras, numpy
+mlflow.set_tracking_uri(sys.argv[1])
+print("output", mlflow.keras.load_model(sys.argv[2]).predict(numpy.ones((1, 4, 3), "float32"), verbose=0).tolist())
+"""
+
+
+def _output(code, *arguments):
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, *arguments], capture_output=True, text=True)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("output")]
+    assert lines, done.stderr[-3000:]
+    return lines[-1]
+
+
+@pytest.mark.slow
+def test_the_winner_s_model_is_stored_once_and_loads_back_to_the_same_outputs(place):
+    expected = _output(SAVE, str(place / "model"))
+    observer = started()
+    observer.log_model(place / "model", "stacked/winner")
+    started().log_model(place / "model", "stacked/winner")
+    assert observer.warning is None
+    (model,) = client().search_logged_models([observer.experiment_id])
+    assert (model.name, str(model.status), model.source_run_id) == ("stacked-winner", "READY", observer.parent_id)
+    assert [output.model_id for output in runs()["stacked"].outputs.model_outputs] == [model.model_id]
+    assert _output(LOAD, store_uri(CONFIG), f"models:/{model.model_id}") == expected

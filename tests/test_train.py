@@ -1,0 +1,139 @@
+"""Training: schedules, epochs, what is counted, and loss that is no number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lstm_bench import train
+from lstm_bench.data import Dataset
+from lstm_bench.errors import KernelError
+from lstm_bench.timing import Phases
+
+
+def data(n: int = 50, scale: float = 1.0) -> Dataset:
+    """Two classes that differ in their mean: learnt in a few steps."""
+    rng = np.random.default_rng(0)
+    y = np.arange(n) % 2
+    x = (rng.standard_normal((n, 5, 3)) * 0.3 + y[:, None, None]).astype(np.float32) * scale
+    split = (x, y.astype(np.int32))
+    return Dataset("toy", *split, *split, *split, n_classes=2, sha256="0" * 64, source="here", notice=None)
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    settings = {
+        "epochs": 2,
+        "batch_size": 8,
+        "evaluation_batch_size": 20,
+        "optimizer": "adam",
+        "learning_rate": 0.02,
+        "momentum": 0.0,
+        "schedule": "constant",
+        "decay": 0.0,
+    }
+    return {
+        "model": {"_target_": "lstm_bench.model.single", "units": 4},
+        "backend": {"name": "tensorflow"},
+        "train": {**settings, **changes},
+    }
+
+
+def run(data: Dataset, kernel: str = "generic", stopped: Any = lambda: False, **changes: Any) -> Any:
+    reported: list[dict[str, float]] = []
+    phases = Phases()
+    trained = train.train(
+        config(**changes), data, kernel=kernel, seed=3, phases=phases, report=reported.append, stopped=stopped
+    )
+    return trained, reported, phases.seconds()
+
+
+def test_every_epoch_is_reported_and_the_phases_add_up() -> None:
+    trained, reported, seconds = run(data())
+    assert [epoch["epoch"] for epoch in reported] == [1, 2]
+    assert trained.epochs == reported
+    assert trained.measured["val_accuracy"] == reported[-1]["val_accuracy"]
+    parts = seconds["setup_s"] + seconds["compile_s"] + seconds["train_s"] + seconds["eval_s"]
+    assert seconds["total_s"] == pytest.approx(parts)
+    assert min(seconds.values()) > 0
+
+
+def test_throughput_counts_the_steps_that_were_run_and_only_their_time() -> None:
+    trained, reported, seconds = run(data(n=50))
+    # 50 samples are 6 whole batches of 8: 48 samples an epoch.
+    timed = sum(epoch["train_s"] for epoch in reported)
+    assert trained.measured["train_samples_per_s"] == pytest.approx(2 * 48 / timed)
+    assert timed <= seconds["train_s"]
+
+
+def test_a_batch_larger_than_the_data_is_the_data() -> None:
+    trained, _, _ = run(data(n=6), batch_size=64)
+    assert int(trained.engine.optimizer.iterations) == 2
+
+
+def test_it_learns() -> None:
+    _, reported, _ = run(data(n=200), epochs=5)
+    assert reported[-1]["train_loss"] < 0.7 * reported[0]["train_loss"]
+
+
+def test_the_same_seed_gives_the_same_numbers() -> None:
+    first, second = (run(data())[1] for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        assert {k: v for k, v in a.items() if k != "train_s"} == {k: v for k, v in b.items() if k != "train_s"}
+
+
+def test_a_loss_that_is_no_number_ends_the_trial() -> None:
+    with pytest.raises(train.NotFiniteError, match="in epoch 1"):
+        run(data(scale=np.nan))
+
+
+def test_a_stop_is_heeded_between_calls_and_what_was_measured_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "STEPS_PER_CALL", 2)
+    asked = iter([False, False, True])
+    trained, reported, _ = run(data(n=48), stopped=lambda: next(asked))
+    assert trained.stopped and reported == []
+    assert int(trained.engine.optimizer.iterations) == 4
+    assert trained.measured["train_samples_per_s"] > 0
+    assert trained.measured["epochs"] == 0
+
+
+def test_another_kernel_than_asked_for_stops_the_sweep() -> None:
+    class Engine:
+        kernel_ran, evidence = "generic", "While 2"
+
+    with pytest.raises(KernelError, match=r"kernel=cudnn was asked for and generic ran \(While 2\)"):
+        train.require_ran("cudnn", Engine())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "step", "expected"),
+    [
+        ({"schedule": "constant"}, 50, 0.01),
+        ({"schedule": "cosine"}, 0, 0.01),
+        ({"schedule": "cosine"}, 50, 0.005),
+        ({"schedule": "cosine"}, 100, 0.0),
+        # Keras 2's decay: lr / (1 + decay * step), no weight decay.
+        ({"schedule": "inverse_time", "decay": 0.1}, 10, 0.005),
+    ],
+)
+def test_learning_rate_schedules(settings: dict[str, Any], step: int, expected: float) -> None:
+    made = train.optimizer({**config()["train"], "learning_rate": 0.01, **settings}, steps=100)
+    made.iterations.assign(step)
+    assert float(made.learning_rate) == pytest.approx(expected, abs=1e-7)
+
+
+def test_momentum_reaches_sgd_alone() -> None:
+    assert train.optimizer({**config()["train"], "optimizer": "sgd", "momentum": 0.9}, 10).momentum == 0.9
+    assert not hasattr(train.optimizer({**config()["train"], "momentum": 0.9}, 10), "momentum")
+
+
+def test_score_is_cross_entropy_and_accuracy() -> None:
+    class Engine:
+        def logits(self, x: np.ndarray) -> np.ndarray:
+            return np.array([[2.0, 0.0], [0.0, 0.0], [-1000.0, 1000.0]], np.float32)
+
+    loss, accuracy, probability = train.score(Engine(), np.zeros((3, 1, 1)), np.array([0, 1, 1]))  # type: ignore[arg-type]
+    assert loss == pytest.approx((np.log1p(np.exp(-2)) + np.log(2) + 0) / 3)
+    assert accuracy == pytest.approx(2 / 3)
+    np.testing.assert_allclose(probability.sum(axis=1), 1)

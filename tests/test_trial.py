@@ -1,0 +1,114 @@
+"""A worker's workbench: every way a task can end is a result, and winners are saved as plain Keras layers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from test_train import config, data
+
+from lstm_bench import train, trial
+from lstm_bench.errors import DataError
+
+
+def bench(monkeypatch: pytest.MonkeyPatch, scale: float = 1.0) -> trial.Bench:
+    monkeypatch.setattr(trial.datasets, "load", lambda settings: data(scale=scale))
+    return trial.Bench("a device", "exclusive")
+
+
+def task(kind: str = "trial", **more: Any) -> dict[str, Any]:
+    return {"kind": kind, "config": {**config(), "dataset": {}}, "kernel": "generic", "seed": 1, **more}
+
+
+def run(made: trial.Bench, work: dict[str, Any], stopped: bool = False) -> dict[str, Any]:
+    result = made.run(work, lambda metrics: None, lambda: stopped)
+    json.dumps(result)  # it travels as JSON
+    return result
+
+
+def test_a_trial_is_complete_with_everything_that_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(bench(monkeypatch), task())
+    assert (result["state"], result["kernel_ran"], result["device"]) == ("COMPLETE", "generic", "a device")
+    assert (result["n_weights"], result["n_trainable"]) == (154, 146)  # LSTM 128, BatchNormalization 16, Dense 10
+    parts = [result[part] for part in ("setup_s", "compile_s", "train_s", "eval_s")]
+    assert result["total_s"] == pytest.approx(sum(parts))
+    assert "test_accuracy" not in result
+
+
+def test_nan_is_a_fail_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(bench(monkeypatch, scale=np.nan), task())
+    assert (result["state"], result["reason"]) == ("FAIL", "nan")
+
+
+def test_a_stopped_trial_is_pruned(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(bench(monkeypatch), task(), stopped=True)
+    assert (result["state"], result["n_weights"], result["kernel_ran"]) == ("PRUNED", 154, "generic")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("a bug"), "exception"),
+        (MemoryError(), "oom"),
+        (RuntimeError("RESOURCE_EXHAUSTED: 9 GiB"), "oom"),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "oom"),
+    ],
+)
+def test_an_exception_is_a_fail_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*args: Any, **more: Any) -> None:
+        raise error
+
+    made = bench(monkeypatch)
+    monkeypatch.setattr(train, "train", fails)
+    result = run(made, task())
+    assert (result["state"], result["reason"]) == ("FAIL", reason)
+    assert type(error).__name__ in result["detail"]
+    assert "Traceback" in capsys.readouterr().err  # kept in the worker's log
+
+
+def test_bad_data_is_a_fault_that_stops_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(settings: Any) -> None:
+        raise DataError("mnist: torn")
+
+    monkeypatch.setattr(trial.datasets, "load", fails)
+    result = run(trial.Bench("a device", "exclusive"), task())
+    assert (result["state"], result["error"], result["detail"]) == ("FAULT", "DataError", "mnist: torn")
+
+
+def test_a_replicate_reads_the_test_set_and_keeps_a_plain_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    work = task("replicate", kernel="unrolled", keep=str(tmp_path / "model"))
+    work["config"]["kernel"] = {"name": "unrolled"}
+    result = run(bench(monkeypatch), work)
+    assert 0 <= result["test_accuracy"] <= 1
+    toy = data()
+    assert [row["label"] for row in result["predictions"]] == toy.y_test.tolist()
+    wrong = [row for row in result["predictions"] if row["label"] != row["prediction"]]
+    assert len(result["worst"]) == min(len(wrong), trial.N_WORST)
+    saved = keras.saving.load_model(tmp_path / "model" / "model.keras")
+    assert saved.layers[0].unroll is False
+    predicted = saved.predict(toy.x_test, verbose=0).argmax(axis=1)
+    assert predicted.tolist() == [row["prediction"] for row in result["predictions"]]
+
+
+def test_the_worst_predictions_come_first() -> None:
+    probability = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.99, 0.01]])
+    kept = trial.predictions(np.zeros((4, 2, 3), np.float32), np.array([0, 0, 1, 1]), probability)
+    assert [row["sample"] for row in kept["worst"]] == [3, 1, 2]
+    assert kept["worst"][0]["values"] == "0 0 0 0 0 0"
+    assert kept["predictions"][1] == {"sample": 1, "label": 0, "prediction": 1, "probability": 0.8}
+
+
+def test_a_check_builds_the_corners_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = {**config(), "dataset": {}, "model": {"_target_": "lstm_bench.model.cnn_lstm", "window": 4}}
+    result = run(bench(monkeypatch), task("check", corners=[bad]))
+    assert (result["state"], result["error"]) == ("FAULT", "ConfigError")
+    assert "model.window: expected a divisor of the 5 timesteps" in result["detail"]
+    assert run(bench(monkeypatch), task("check", corners=[]))["layers"] == ["lstm"]

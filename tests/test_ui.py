@@ -1,0 +1,292 @@
+"""`lstm_bench.ui`: the real server, seen by a real Chromium, and everything it refuses."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+import lstm_bench
+from lstm_bench import ui
+from lstm_bench.errors import ConfigError
+from lstm_bench.tracking import open_tracking
+
+ROOT = Path(lstm_bench.__file__).parents[1]
+CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+STARTED = 1_700_000_000_000
+# The smallest picture that a browser takes: one red pixel.
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
+    "0000000c49444154789c63f8cfc0000003010100c9fe92ef0000000049454e44ae426082"
+)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run_ui(*arguments, cwd):
+    command = [sys.executable, "-m", "lstm_bench.ui", *arguments]
+    return subprocess.run(
+        command, cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A directory with a finished study of two trials."""
+    place = tmp_path_factory.mktemp("ui")
+    kept = dict(os.environ)
+    observer = open_tracking({"name": "mlflow", "uri": f"sqlite:///{place}/mlflow.db"}, experiment="two-trials")
+    observer.start(
+        {
+            "id": "two-trials-1",
+            "name": "two-trials",
+            "description": "Two trials of a **stacked** LSTM.",
+            "params": {"model.units": 64},
+            "searched": ["model.units"],
+        }
+    )
+    for number in range(2):
+        row = {
+            "number": number,
+            "state": "COMPLETE",
+            "val_accuracy": 0.9125 + number / 100,
+            "n_weights": 24_714,
+            "train_samples_per_s": 17_250.5,
+            "kernel_ran": "generic",
+            "config_model.units": 64 + number,
+        }
+        observer.log_trial(row, [], STARTED, STARTED + 30_000)
+    (place / "curve.png").write_bytes(PNG)
+    observer.log_figures([place / "curve.png"])
+    observer.finish("FINISHED")
+    assert observer.warning is None
+    os.environ.clear()
+    os.environ.update(kept)
+    return place, observer
+
+
+@pytest.fixture(scope="module")
+def served(store):
+    """Address of the running UI, its process, its printed lines; ended by Ctrl-C afterwards."""
+    place, _ = store
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "lstm_bench.ui", f"ui.port={port}"],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    began = time.monotonic()
+    lines = []
+    for line in server.stdout:
+        lines.append(line.rstrip())
+        if "Ctrl-C" in line:
+            break
+    assert server.poll() is None, lines
+    yield f"http://127.0.0.1:{port}", server, lines, time.monotonic() - began
+    family = psutil.Process(server.pid).children(recursive=True)
+    server.send_signal(signal.SIGINT)
+    rest = server.communicate(timeout=30)[0]
+    gone, alive = psutil.wait_procs(family, timeout=5)
+    assert (server.returncode, rest, alive, len(gone) >= 2) == (0, "", [], True)
+
+
+@pytest.fixture
+def browser(tmp_path):
+    for program in (CHROMIUM, CHROMEDRIVER):
+        if not program.exists():
+            pytest.fail(f"{program} is missing: apt-get install chromium chromium-driver")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for argument in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--window-size=2200,1100",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options=options, service=Service(str(CHROMEDRIVER)))
+    yield driver
+    driver.quit()
+
+
+def wait_for(driver, *texts):
+    """The page's text, once all of `texts` are in it: the UI loads piece by piece."""
+    from selenium.webdriver.common.by import By
+
+    deadline = time.monotonic() + 60
+    while True:
+        page = driver.find_element(By.TAG_NAME, "body").text
+        missing = [text for text in texts if text not in page]
+        if not missing:
+            return page
+        assert time.monotonic() < deadline, f"not on the page: {missing}; there was: {page}"
+        time.sleep(0.3)
+
+
+def status(address, host, origin=None):
+    request = urllib.request.Request(address, headers={"Host": host} | ({"Origin": origin} if origin else {}))
+    if origin:
+        request.data, request.method = b'{"name": "forged"}', "POST"
+        request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+@pytest.mark.slow
+def test_a_browser_sees_the_experiment_its_runs_and_their_metrics(served, browser):
+    address, _, lines, _ = served
+    browser.get(address)
+    wait_for(browser, "two-trials")
+    (page,) = [line.split(": ", 1)[1] for line in lines if line.startswith("  two-trials: ")]
+    browser.get(page)
+    seen = wait_for(browser, "two-trials", "trial 0", "trial 1", "0.9225", "24714", "17250.5", "generic", "model.units")
+    assert seen.index("trial 1") < seen.index("trial 0")  # the best one first
+
+
+@pytest.mark.slow
+def test_a_browser_sees_a_figure(served, store, browser):
+    from selenium.webdriver.common.by import By
+
+    _, observer = store
+    place = f"/#/experiments/{observer.experiment_id}/runs/{observer.parent_id}/artifacts/figures/curve.png"
+    browser.get(served[0] + place)
+    wait_for(browser, "curve.png", "environment.json")
+    deadline = time.monotonic() + 30
+    widths = []
+    while 1 not in widths and time.monotonic() < deadline:
+        time.sleep(0.3)
+        widths = [int(image.get_property("naturalWidth")) for image in browser.find_elements(By.TAG_NAME, "img")]
+    assert 1 in widths
+
+
+@pytest.mark.slow
+def test_it_is_up_soon_small_and_on_the_loopback_only(served, store):
+    address, server, lines, seconds = served
+    port = int(address.rpartition(":")[2])
+    family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+    listening = {
+        connection.laddr
+        for process in family
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {("127.0.0.1", port)}
+    assert seconds < 30  # 5 on an idle machine
+    assert sum(process.memory_info().rss for process in family) < 700 * 2**20
+    assert lines[0] == f"MLflow UI: {address}"
+    assert lines[-1] == "Ctrl-C ends it."
+    assert sorted(path.name for path in store[0].iterdir()) == ["curve.png", "mlartifacts", "mlflow.db"]
+
+
+@pytest.mark.slow
+def test_foreign_hosts_and_origins_are_forbidden(served):
+    address = served[0]
+    port = address.rpartition(":")[2]
+    assert status(address, f"127.0.0.1:{port}") == 200
+    assert [status(address, host) for host in ("evil.example", f"192.168.1.5:{port}", "127.0.0.1.evil.example")] == [
+        403
+    ] * 3
+    create = f"{address}/api/2.0/mlflow/experiments/create"
+    assert status(create, f"127.0.0.1:{port}", "http://evil.example") == 403
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "example.org", "::"])
+def test_another_host_is_refused(host):
+    with pytest.raises(ConfigError, match=r"ui\.host: expected 127\.0\.0\.1 or localhost"):
+        ui.options([f"ui.host='{host}'"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("ui.prot=3", "Did you mean ui.port"),
+        ("--port", "expected key=value"),
+        ("5000", "expected key=value"),
+        ("ui.port=abc", "a number from 1 to 65535"),
+        ("ui.port=0", "a number from 1 to 65535"),
+        ("ui.port=", "a number from 1 to 65535"),
+        ("ui.port=${oc.env:LSTM_BENCH_NOWHERE}", "LSTM_BENCH_NOWHERE"),
+        ("tracking.uri=./mlruns", "sqlite:///mlflow.db"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(argument, said):
+    with pytest.raises(ConfigError) as caught:
+        ui.options([argument])
+    assert said in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_a_password_may_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("LSTM_BENCH_STORE", "postgresql://me:a=b@db/mlflow")
+    assert ui.options(["tracking.uri=${oc.env:LSTM_BENCH_STORE}"])["tracking.uri"] == "postgresql://me:a=b@db/mlflow"
+
+
+def test_no_store_yet_is_said_and_nothing_is_created(tmp_path):
+    done = run_ui(cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{tmp_path}/mlflow.db: no runs yet. First: python -m lstm_bench.sweep +study=stacked\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_in_use_is_said_with_a_free_one(store):
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = busy.getsockname()[1]
+        done = run_ui(f"ui.port={port}", cwd=store[0])
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"ui.port={port} is in use. Free: ui.port=")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_server_s_own_address_is_printed_without_its_password(tmp_path):
+    done = run_ui("tracking.uri=https://me:S3CRET@host/mlflow", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("MLflow UI: https://me:***@host/mlflow")
+
+
+def test_a_corrupt_store_is_one_line(tmp_path):
+    (tmp_path / "mlflow.db").write_text("no database" * 1000)
+    done = run_ui(f"ui.port={free_port()}", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
+    assert "mlflow.db: corrupt" in done.stderr
+
+
+def test_a_store_that_does_not_answer_is_one_line(tmp_path):
+    done = run_ui(f"ui.port={free_port()}", "tracking.uri=sqlite:////proc/version", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
+
+
+def test_help_is_instant_and_imports_nothing_heavy(tmp_path):
+    code = (
+        "import sys; from lstm_bench import ui; ui.main(['--help']); print({'mlflow', 'omegaconf'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == ui.HELP + "set()\n"
