@@ -61,8 +61,8 @@ class Arms:
             self.study.set("kernels", stored)
         self._decided = stored
         if len({decision["kernel"] for decision in stored}) == 1:
-            return f"auto -> {stored[0]['kernel']}"
-        return "auto -> " + ", ".join(f"{found['kernel']} near {values(found['corner'])}" for found in stored)
+            return str(stored[0]["kernel"])
+        return ", ".join(f"{found['kernel']} near {values(found['corner'])}" for found in stored)
 
     def of(self, config: Mapping[str, Any], params: Mapping[str, Any]) -> str:
         """The kernel of one configuration: the named one, or what was decided at the nearest measured shape.

@@ -349,6 +349,9 @@ def _check_rules(config: Mapping[str, Any]) -> None:
         raise ConfigError("launcher.workers", expected="auto or a whole number of at least 1", received=workers)
     if config["study"]["name"] == "published":
         raise ConfigError("study.name=published: that folder holds the committed records", remedy="Choose another.")
+    if not config["study"]["name"]:
+        studies = sorted(path.stem for path in (conf_dir() / "study").glob("*.yaml"))
+        raise ConfigError("no study", expected=f"+study=NAME, one of {', '.join(studies)}")
     if not NAME.fullmatch(config["study"]["name"]):
         raise ConfigError(
             "study.name",

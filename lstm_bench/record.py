@@ -17,6 +17,7 @@ accuracies and losses are means over samples, accuracies are fractions in 0..1, 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -153,7 +154,8 @@ def write_text(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         raise _unwritable(path, error) from error
 
 
@@ -165,9 +167,9 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
 def append_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Appends rows and fsyncs. A torn last line left by a crash is first moved to `<name>.bad-tail`."""
     try:
-        new = not path.exists() or path.stat().st_size == 0
-        if not new:
+        if path.exists() and path.stat().st_size:
             _cut_torn_tail(path)
+        new = not path.exists() or path.stat().st_size == 0  # or nothing but a torn header
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", newline="") as file:
             file.write(_lines(columns, rows, header=new))

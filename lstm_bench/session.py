@@ -171,7 +171,9 @@ class Session:
         status = "FAILED"
         try:
             if work:
-                self.display.line(f"  kernel    {arms.decide()}")
+                decided = arms.decide()
+                if self.config["kernel"]["name"] == "auto":
+                    self.display.line(f"  kernel    auto -> {decided}")
                 driver.search()
             self._conclude(driver)
             status = "FINISHED"

@@ -20,22 +20,27 @@ _KEYS = {"int": ("low", "high", "step", "log"), "float": ("low", "high", "step",
 
 
 def flatten(space: Mapping[str, Any], prefix: str = "") -> dict[str, Domain]:
-    """Nested or dotted `study.space` -> dotted path -> domain, in sorted order. A mapping with `type` is a domain."""
+    """Nested or dotted `study.space` -> dotted path -> domain, in sorted order. A mapping with `type` is a domain.
+
+    A command-line override (`study.space.model.units.high=9`) arrives nested beside the study file's dotted key: it changes
+    that domain, or replaces it when it has another type.
+    """
     flat: dict[str, Domain] = {}
+
+    def add(path: str, domain: Mapping[str, Any]) -> None:
+        old = flat.get(path, {})
+        flat[path] = {**(old if domain.get("type") in (None, old.get("type")) else {}), **domain}
+
     for key, value in space.items():
         path = f"{prefix}{key}"
         if not isinstance(value, Mapping):
-            raise ConfigError(
-                f"study.space.{path}", expected="a domain such as {type: int, low: 1, high: 9}", received=value
-            )
-        if "type" in value:
-            flat[path] = {**flat.get(path, {}), **value}
-        elif set(value) & {"low", "high", "step", "log", "choices"} and path in flat:
-            # study.space.model.units.high=128 on the command line arrives nested beside the dotted key.
-            flat[path] = {**flat[path], **value}
-        elif value or not prefix:
-            for deeper, domain in _nested(value, path, flat).items():
-                flat[deeper] = {**flat.get(deeper, {}), **domain}
+            expected = "a domain such as {type: int, low: 1, high: 9}"
+            raise ConfigError(f"study.space.{path}", expected=expected, received=value)
+        if "type" in value or path in flat:
+            add(path, value)
+        else:
+            for below, domain in _nested(value, path, flat).items():
+                add(below, domain)
     return dict(sorted(flat.items()))
 
 

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import secrets
 import socket
 import sqlite3
@@ -151,7 +152,8 @@ class Study:
         self.where = str(folder / "study.db") if url is None else schema.redact(url)
         if url is None:
             check_file(folder / "study.db")
-            url = f"sqlite:///file:{quote(str(folder.absolute() / 'study.db'))}?uri=true"
+            # The only characters of a path that mean something in SQLAlchemy's URL.
+            url = "sqlite:///" + re.sub("[%?]", lambda found: quote(found[0]), str(folder / "study.db"))
         sqlite = url.startswith("sqlite")
         options: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
         with guarded(self.where):

@@ -55,30 +55,29 @@ def _say(error: LstmBenchError) -> int:
     return error.exit_code
 
 
-def _from_hydra(error: Exception, conf: Path, argv: Sequence[str]) -> int:
-    """Says Hydra's composition error in one line, with the nearest valid names."""
+def _from_hydra(error: Exception, conf: Path, argv: Sequence[str]) -> LstmBenchError:
+    """Hydra's composition error in one line, with the nearest valid names."""
     from lstm_bench.config import GROUPS, paths
 
     text = str(error)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    line = lines[0] if lines else type(error).__name__
     missing = re.search(r"Could not find '(?:\w+/)?([^'/]+)/([^'/]+)'", text)
     unknown = re.search(r"Could not override '([^']+)'", text)
     if missing:
         group, name = missing.groups()
-        folders = [conf, *(Path(d) for d in _config_dirs(argv))]
+        folders = [conf, *(Path(folder) for folder in _config_dirs(argv))]
         choices = sorted({choice for folder in folders for choice in _choices(folder, group)})
-        line = f"{group}={name}: there is no such {group}. {nearest(name, choices)}"
-        if choices and "did you mean" in line:
-            line += f" (valid: {', '.join(choices)})"
-    elif unknown and unknown.group(1) == "study":
-        line = "study=NAME: write +study=NAME"
-    elif unknown:
-        name = unknown.group(1)
-        where = {*GROUPS, *paths()}
-        line = f"{name}: there is no such option. {nearest(name, where)}"
-    print(f"error: {line}", file=sys.stderr)
-    return errors.BUG
+        valid = f" Valid: {', '.join(choices)}" if len(choices) <= 20 else ""
+        remedy = nearest(name, choices)
+        return LstmBenchError(
+            f"{group}={name}: there is no such {group}", remedy=remedy + (valid if "?" in remedy else "")
+        )
+    if unknown and unknown.group(1) == "study":
+        return LstmBenchError("study=NAME is not how a study is chosen", remedy="Write +study=NAME.")
+    if unknown:
+        return LstmBenchError(
+            f"{unknown.group(1)}: there is no such option", remedy=nearest(unknown.group(1), {*GROUPS, *paths()})
+        )
+    return LstmBenchError((text.strip() or type(error).__name__).splitlines()[0])
 
 
 def _config_dirs(argv: Sequence[str]) -> Iterator[str]:
@@ -116,19 +115,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with _scratch() as folder:
         OmegaConf.register_new_resolver("scratch_dir", lambda: folder, replace=True)
-        before, sys.argv = sys.argv, [sys.argv[0], *map(_addable, argv)]
+        before, sys.argv = sys.argv, [sys.argv[0], *_arguments(argv)]
         try:
             job()
         except (HydraException, OmegaConfBaseException) as error:
-            return _from_hydra(error, conf_dir(), argv)
+            return _say(_from_hydra(error, conf_dir(), argv))
         finally:
             sys.argv = before
     return errors.INTERRUPTED if errors.INTERRUPTED in codes else max(codes, default=errors.DONE)
 
 
-def _addable(argument: str) -> str:
-    """`study.space.model.units.high=9` as Hydra can take it: the space's keys are dotted paths, the override's are nested."""
-    return "++" + argument if argument.startswith("study.space.") else argument
+def _arguments(argv: Sequence[str]) -> list[str]:
+    """The command line as Hydra can take it: options first, overrides together and last.
+
+    `study.space.model.units.high=9` becomes an addition: the space's keys are dotted paths, the override's are nested.
+    """
+    overrides = [argument for argument in argv if "=" in argument and not argument.startswith("-")]
+    options = [argument for argument in argv if argument not in overrides]
+    return options + ["++" + o if o.startswith("study.space.") else o for o in overrides]
 
 
 @contextlib.contextmanager
@@ -164,8 +168,6 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     from lstm_bench import data, family, tracking
     from lstm_bench import space as spaces
 
-    if not composed.study.name:
-        raise ConfigError("no study", expected=f"+study=NAME, one of {', '.join(_choices(schema.conf_dir(), 'study'))}")
     config = schema.load(composed)
     data.check(config["dataset"])
     tracking.check(config["tracking"])

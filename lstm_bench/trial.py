@@ -94,7 +94,7 @@ class Bench:
             if task.get("keep"):
                 # The winner's artefacts are not part of what a training costs.
                 result |= predictions(data.x_test, data.y_test, probability) | phases.seconds()
-                save(trained, config, data, Path(task["keep"]), for_mlflow=task.get("mlflow", False))
+                save(trained, config, data, Path(task["keep"]), for_mlflow=task.get("for_mlflow", False))
         return result
 
 

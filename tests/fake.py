@@ -104,6 +104,8 @@ def complete(task: Mapping[str, Any], **values: Any) -> dict[str, Any]:
     }
     if task["kind"] == "replicate":
         result |= {"test_accuracy": 0.9 + task["seed"] / 100, "test_loss": 0.5}
+    if task["kind"] == "probe":
+        result["kernel"] = task["kernel"]
     return {**SECONDS, **result, **WHERE, **values}
 
 
@@ -164,6 +166,7 @@ class FakeLauncher:
         if key in self.stopped and isinstance(step, dict) and "epoch" in step:
             step = {**complete(task), "state": "PRUNED"}
         if step == HANG:
+            self._tasks[key] = (task, iter(()))
             return None
         if callable(step):
             step()

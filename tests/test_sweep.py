@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -33,7 +34,7 @@ REFUSED = [
     ((), 2, "no study: expected +study=NAME, one of cnn_lstm"),
     (("+stdy=stacked",), 2, "unknown option stdy. Did you mean +study=stacked?"),
     (("+study=stackd",), 1, "study=stackd: there is no such study. Did you mean stacked"),
-    (("study=stacked",), 1, "write +study=NAME"),
+    (("study=stacked",), 1, "Write +study=NAME"),
     (("+study=stacked", "+study.zzz=3"), 2, "unknown option study.zzz"),
     (("+study=stacked", "train.epoch=3"), 1, "Did you mean train.epochs"),
     (("+study=stacked", "train.epochs=0"), 2, "train.epochs: expected a whole number of at least 1, received 0"),
@@ -263,6 +264,20 @@ def read_until(process: subprocess.Popen[str], text: str) -> None:
     raise AssertionError(f"{text!r} was never printed: {process.stderr.read() if process.stderr else ''}")
 
 
+def wait_for_a_running_trial(process: subprocess.Popen[str], folder: Path, seconds: float = 60) -> None:
+    """Returns when a trial of `smoke` has reported its first epoch."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends and process.poll() is None:
+        path = folder / "sweeps" / "smoke" / "study.db"
+        if path.exists() and path.stat().st_size:
+            with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(path)) as database:
+                query = "SELECT count(*) FROM trial_intermediate_values JOIN trials USING (trial_id) WHERE state = 'RUNNING'"
+                if database.execute(query).fetchone()[0]:
+                    return
+        time.sleep(0.1)
+    raise AssertionError("no trial ran")
+
+
 def states(folder: Path, study: str = "smoke") -> list[tuple[int, str]]:
     with sqlite3.connect(folder / "sweeps" / study / "study.db") as database:
         return list(database.execute("SELECT number, state FROM trials ORDER BY number"))
@@ -303,8 +318,7 @@ def test_a_killed_driver_loses_nothing_and_the_same_command_ends_at_the_exact_to
 def test_a_killed_worker_costs_one_retry_with_the_same_parameters(tmp_path: Path) -> None:
     arguments = (*QUICK, "study.n_trials=2", "study.replicates=0", "launcher.workers=1", "train.epochs=400")
     process = start(tmp_path, *arguments)
-    read_until(process, "kernel    generic")
-    time.sleep(6)
+    wait_for_a_running_trial(process, tmp_path)
     victims = [p for p in psutil.Process(process.pid).children() if "lstm_bench.worker" in " ".join(p.cmdline())]
     victims[0].kill()
     _, err = process.communicate(timeout=200)
@@ -322,8 +336,7 @@ def test_one_interrupt_queues_what_runs_and_two_stop_at_once(tmp_path: Path) -> 
     arguments = (*QUICK, "study.n_trials=2", "study.replicates=0", "launcher.workers=1", "train.epochs=100000")
     for presses, limit in ((1, 10), (2, 5)):
         process = start(tmp_path, *arguments)
-        read_until(process, "kernel    generic")
-        time.sleep(6)
+        wait_for_a_running_trial(process, tmp_path)
         since = time.monotonic()
         for _ in range(presses):
             process.send_signal(signal.SIGINT)
@@ -430,7 +443,7 @@ def test_several_studies_run_in_turn_and_the_worst_exit_code_wins(command: Comma
     done = command(
         "sweep", "-m", "+study=smoke", "model=single,cnn_lstm", "study.name=${hydra:runtime.choices.model}",
         "train.epochs=1", "study.n_trials=1", "study.replicates=0", "kernel=generic", "kernel.probe=false",
-        "study.space.train.learning_rate.high=0.002", "+model.window=3,4",
+        "study.space.train.learning_rate.high=0.002", "++model.window=3,4",
     )  # fmt: skip
     # single has no window: those two are refused; cnn_lstm takes 4 of 8 timesteps and refuses 3.
     assert done.returncode == 2

@@ -1,0 +1,174 @@
+"""`lstm_bench.arms`: which kernel a study runs, decided by measurement and kept."""
+
+from __future__ import annotations
+
+import fake
+import pytest
+
+from lstm_bench.errors import KernelError
+
+ARMS = {"cudnn": "no GPU", "generic": None, "xla": None, "unrolled": None, "unrolled_xla": None}
+AUTO = {"kernel.name": "auto", "train.epochs": 2}
+UNITS = {"study.space": {"model.units": fake.SPACE["model.units"]}}
+
+
+def speeds(table, **failing):
+    """A script of probes: `(kernel, units)` or `kernel` -> (samples per second, seconds of compiling)."""
+
+    def script(task):
+        name = task["kernel"]
+        if name in failing:
+            yield failing[name]
+            return
+        rate, compile_s = table.get((name, task["config"]["model"]["units"])) or table[name]
+        yield fake.complete(task, train_samples_per_s=rate, compile_s=compile_s, evidence="While 1", n=5)
+
+    return script
+
+
+def test_a_named_kernel_is_not_measured(tmp_path):
+    config = fake.config({"kernel.name": "xla"})
+    with fake.opened(tmp_path, config, unavailable=ARMS) as bench:
+        assert bench.arms.decide() == "xla"
+        assert bench.arms.of(config, {}) == "xla"
+        assert bench.launcher.submitted == []
+        assert bench.study.get("kernels") is None
+
+
+def test_auto_takes_the_arm_that_finishes_a_trial_first_compiling_included(tmp_path):
+    # 2 epochs of 1,000 samples: generic 2 + 0.1, xla 0.5 + 3, unrolled 0.4 + 1.6 seconds.
+    table = {"generic": (1000.0, 0.1), "xla": (4000.0, 3.0), "unrolled": (5000.0, 1.6)}
+    with fake.opened(tmp_path, fake.config({**AUTO, **UNITS}), speeds(table), unavailable=ARMS) as bench:
+        assert bench.arms.decide() == "unrolled"
+        tried = [(task["kernel"], task["config"]["model"]["units"]) for task in bench.launcher.submitted]
+        assert sorted(tried) == sorted((name, units) for name in table for units in (8, 64))
+        assert {task["kind"] for task in bench.launcher.submitted} == {"probe"}
+        stored = bench.study.get("kernels")
+        assert [decision["corner"] for decision in stored] == [{"model.units": 8}, {"model.units": 64}]
+        assert stored[0]["measured"]["xla"] == {"train_samples_per_s": 4000.0, "compile_s": 3.0}
+
+
+def test_more_epochs_pay_for_more_compiling(tmp_path):
+    table = {"generic": (1000.0, 0.1), "xla": (4000.0, 3.0), "unrolled": (5000.0, 9.0)}
+    for epochs, kernel in ((1, "generic"), (5, "xla"), (500, "unrolled")):
+        config = fake.config({**AUTO, **UNITS, "train.epochs": epochs})
+        with fake.opened(tmp_path / str(epochs), config, speeds(table), unavailable=ARMS) as bench:
+            assert bench.arms.decide() == f"{kernel}"
+
+
+def test_each_shape_takes_the_arm_of_the_nearest_end(tmp_path):
+    table = {("generic", 8): (9000.0, 0.0), ("generic", 64): (1000.0, 0.0), "xla": (3000.0, 0.0), "unrolled": (2000.0, 0.0)}
+    config = fake.config({**AUTO, **UNITS})
+    with fake.opened(tmp_path, config, speeds(table), unavailable=ARMS) as bench:
+        assert bench.arms.decide() == "generic near units=8, xla near units=64"
+        assert [bench.arms.of(config, {"model.units": units}) for units in (8, 22, 24, 64)] == [
+            "generic",
+            "generic",
+            "xla",
+            "xla",
+        ]
+
+
+def test_a_decision_is_kept_with_the_study(tmp_path):
+    table = {"generic": (1000.0, 0.0), "xla": (3000.0, 0.0), "unrolled": (2000.0, 0.0)}
+    config = fake.config({**AUTO, **UNITS})
+    with fake.opened(tmp_path, config, speeds(table), unavailable=ARMS) as bench:
+        assert bench.arms.decide() == "xla"
+    with fake.opened(tmp_path, config, speeds({}), unavailable=ARMS) as bench:
+        assert bench.arms.decide() == "xla"
+        assert bench.launcher.submitted == []
+        assert bench.arms.of(config, {"model.units": 30}) == "xla"
+
+
+def test_an_only_candidate_is_not_measured(tmp_path):
+    with fake.opened(tmp_path, fake.config(AUTO), unavailable={"cudnn": "no GPU", "generic": None}) as bench:
+        assert bench.arms.decide() == "generic"
+        assert bench.launcher.submitted == []
+
+
+@pytest.mark.parametrize(
+    ("max_unroll", "candidates"), [(8, ["generic", "xla", "unrolled"]), (7, ["generic", "xla"])]
+)
+def test_long_sequences_are_not_unrolled(tmp_path, max_unroll, candidates):
+    config = fake.config({**AUTO, "kernel.max_unroll": max_unroll})
+    with fake.opened(tmp_path, config, unavailable=ARMS) as bench:
+        assert bench.arms.candidates == candidates
+
+
+def test_arms_that_fail_or_run_as_another_do_not_win(tmp_path):
+    table = {"generic": (10.0, 0.0), "unrolled": (9000.0, 0.0)}
+
+    def script(task):
+        if task["kernel"] == "xla":
+            yield fake.Died()
+        elif task["kernel"] == "unrolled":
+            yield fake.complete(task, train_samples_per_s=9000.0, compile_s=0.0, kernel="unrolled", kernel_ran="generic")
+        else:
+            yield from speeds(table)(task)
+
+    with fake.opened(tmp_path, fake.config({**AUTO, **UNITS}), script, unavailable=ARMS) as bench:
+        assert bench.arms.decide() == "generic"
+
+
+def test_no_arm_at_all_is_a_fault(tmp_path):
+    script = speeds({}, generic=fake.failed("oom"), xla=fake.failed("oom"), unrolled=fake.failed("oom"))
+    with (
+        fake.opened(tmp_path, fake.config({**AUTO, **UNITS}), script, unavailable=ARMS) as bench,
+        pytest.raises(KernelError) as caught,
+    ):
+        bench.arms.decide()
+    assert str(caught.value) == "kernel=auto: none of the kernels ran. See the workers' logs; or name a kernel."
+
+
+def test_sizes_of_a_user_s_family_may_be_negative(tmp_path):
+    config = fake.config(AUTO)
+    with fake.opened(tmp_path, config, unavailable=ARMS) as bench:
+        bench.study.set(
+            "kernels",
+            [
+                {"corner": {"model.units": -50}, "kernel": "xla", "measured": {}},
+                {"corner": {"model.units": 5}, "kernel": "generic", "measured": {}},
+            ],
+        )
+        bench.arms.decide()
+        assert [bench.arms.of(config, {"model.units": units}) for units in (-60, -1, 9)] == ["xla", "generic", "generic"]
+
+
+def test_the_winner_s_probe_has_a_row_for_every_arm_or_its_reason(tmp_path):
+    table = {"generic": (1000.0, 0.1), "unrolled": (3000.0, 1.0)}
+    script = speeds(table, xla=fake.failed("exception", "XlaError: no"))
+    with fake.opened(tmp_path, fake.config(UNITS), script, workers=2, unavailable=ARMS) as bench:
+        rows = {row["kernel"]: row for row in bench.arms.probe({"model.units": 40}, "d1")}
+        assert list(rows) == ["cudnn", "generic", "xla", "unrolled", "unrolled_xla"]
+        assert {name: row["reason"] for name, row in rows.items()} == {
+            "cudnn": "no GPU",
+            "generic": None,
+            "xla": "XlaError: no",
+            "unrolled": None,
+            "unrolled_xla": "not measured: compiles for too long",
+        }
+        assert (rows["generic"]["train_samples_per_s"], rows["generic"]["compile_s"]) == (1000.0, 0.1)
+        assert rows["unrolled"]["kernel_ran"] == "unrolled"
+        assert "train_samples_per_s" not in rows["cudnn"]
+        assert bench.launcher.most == 1  # the other worker is idle meanwhile
+        assert {task["config"]["model"]["units"] for task in bench.launcher.submitted} == {40}
+        assert {task["seconds"] for task in bench.launcher.submitted} == {0.3}
+
+
+def test_a_probe_is_kept_with_its_winner(tmp_path):
+    table = {"generic": (1000.0, 0.1), "xla": (1.0, 1.0), "unrolled": (1.0, 1.0)}
+    with fake.opened(tmp_path, fake.config(UNITS), speeds(table), unavailable=ARMS) as bench:
+        first = bench.arms.probe({"model.units": 40}, "d1")
+        assert bench.arms.probe({"model.units": 40}, "d1") == first
+        assert len(bench.launcher.submitted) == 3
+        bench.arms.probe({"model.units": 41}, "d2")
+        assert len(bench.launcher.submitted) == 6
+
+
+def test_a_probe_s_worker_has_idle_neighbours(tmp_path):
+    def script(task):
+        yield fake.complete(task, device_share="1 core of 2, other busy")
+
+    with fake.opened(tmp_path, fake.config(UNITS), script, unavailable={"generic": None}) as bench:
+        (row,) = bench.arms.probe({}, "d1")
+        assert row["device_share"] == "1 core of 2, other idle"

@@ -1,0 +1,231 @@
+"""`lstm_bench.config`: what `conf/` may say, checked before anything is created."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fake
+import pytest
+from omegaconf import OmegaConf
+
+from lstm_bench import config as schema
+from lstm_bench.config import Choice, Range, conf_dir, flatten, get, load, redacted_config, replaced
+from lstm_bench.errors import ConfigError
+
+STUDIES = sorted(path.stem for path in (conf_dir() / "study").glob("*.yaml"))
+
+
+def loaded(values):
+    composed = fake.composed("+study=smoke").copy()
+    OmegaConf.set_struct(composed, False)
+    for path, value in values.items():
+        OmegaConf.update(composed, path, value)
+    return load(composed)
+
+
+def refused(values) -> str:
+    with pytest.raises(ConfigError) as caught:
+        loaded(values)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_study_of_ours_is_valid(study):
+    config = load(fake.composed(f"+study={study}"))
+    assert config["study"]["name"] == study
+    assert set(config) == set(schema.GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        ("study.n_trials", -1, "study.n_trials: expected a whole number of at least 0, received -1"),
+        ("study.replicates", -1, "study.replicates: expected a whole number of at least 0, received -1"),
+        ("study.seed", -1, "study.seed: expected a whole number of at least 0, received -1"),
+        ("study.max_failed", -1, "study.max_failed: expected a whole number of at least 0, received -1"),
+        ("study.max_retry", -1, "study.max_retry: expected a whole number of at least 0, received -1"),
+        ("study.timeout", 0, "study.timeout: expected a number above 0, received 0.0"),
+        ("study.trial_timeout", -3, "study.trial_timeout: expected a number above 0, received -3.0"),
+        (
+            "study.objective",
+            "accuracy",
+            "study.objective: expected one of val_accuracy, val_loss, received 'accuracy'. Did you mean val_accuracy?",
+        ),
+        (
+            "study.direction",
+            "max",
+            "study.direction: expected one of maximize, minimize, received 'max'. Did you mean maximize?",
+        ),
+        ("train.epochs", 0, "train.epochs: expected a whole number of at least 1, received 0"),
+        ("train.batch_size", 0, "train.batch_size: expected a whole number of at least 1, received 0"),
+        ("train.learning_rate", 0, "train.learning_rate: expected a number above 0, received 0.0"),
+        ("train.learning_rate", float("nan"), "train.learning_rate: expected a number above 0, received nan"),
+        ("train.learning_rate", float("inf"), "train.learning_rate: expected a number above 0, received inf"),
+        ("train.momentum", 1, "train.momentum: expected a number of at least 0 and below 1, received 1.0"),
+        ("train.decay", -1, "train.decay: expected a number of at least 0, received -1.0"),
+        (
+            "train.optimizer",
+            "sdg",
+            "train.optimizer: expected one of adam, adamw, nadam, rmsprop, sgd, received 'sdg'. Did you mean sgd?",
+        ),
+        ("dataset.train_size", 0, "dataset.train_size: expected a number above 0, received 0"),
+        ("dataset.validation_size", -0.5, "dataset.validation_size: expected a number above 0, received -0.5"),
+        (
+            "kernel.name",
+            "cudn",
+            "kernel.name: expected one of auto, cudnn, generic, xla, unrolled, unrolled_xla, received 'cudn'. Did you"
+            " mean cudnn?",
+        ),
+        ("kernel.probe_s", 0, "kernel.probe_s: expected a number above 0, received 0.0"),
+        (
+            "backend.name",
+            "numpy",
+            "backend.name: expected one of tensorflow, jax, torch, received 'numpy'. Valid: jax, tensorflow, torch",
+        ),
+        ("pruner.reduction_factor", 1, "pruner.reduction_factor: expected a whole number of at least 2, received 1"),
+        (
+            "tracking.name",
+            "mlfow",
+            "tracking.name: expected one of mlflow, none, received 'mlfow'. Did you mean mlflow?",
+        ),
+        ("launcher.recycle_after", 0, "launcher.recycle_after: expected a whole number of at least 1, received 0"),
+        *(
+            ("launcher.workers", value, f"launcher.workers: expected auto or a whole number of at least 1, received {value!r}")
+            for value in (0, -1, "2", "many")
+        ),
+    ],
+)
+def test_a_value_out_of_its_range_is_refused(path, value, line):
+    assert refused({path: value}) == line
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        ("study.n_trials", "abc", "study.n_trials: expected a whole number, received 'abc'"),
+        ("study.n_trials", 1.5, "study.n_trials: expected a whole number, received 1.5"),
+        ("study.n_trials", True, "study.n_trials: expected a whole number, received True"),
+        ("study.n_trials", None, "study.n_trials: expected a whole number"),
+        ("study.timeout", "soon", "study.timeout: expected a number or null, received 'soon'"),
+        ("kernel.probe", "maybe", "kernel.probe: expected true or false, received 'maybe'"),
+        ("dataset.train_size", "all", "dataset.train_size: expected a number or null, received 'all'"),
+        ("launcher.workers", True, "launcher.workers: expected a whole number or text, received True"),
+        ("study.space", "x", "study.space: expected a mapping, received 'x'"),
+        ("study.description", None, "study.description: expected text"),
+        ("study.seed", "???", "study.seed: expected a value. Give one: study.seed=VALUE."),
+        ("sampler", 3, "sampler: expected one of its YAML files, or single values of it, received 3"),
+        ("train.epochs", "${nothing}", "Interpolation key 'nothing' not found"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(path, value, line):
+    assert refused({path: value}) == line
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"stdy": "stacked"}, "unknown option stdy. Did you mean +study=stacked?"),
+        ({"studi": {"name": "x"}}, "unknown option studi. Did you mean +study=NAME?"),
+        ({"trian": 3}, "unknown option trian. Did you mean train or tracking or storage?"),
+        ({"train.epoch": 3}, "unknown option train.epoch. Did you mean epochs?"),
+        (
+            {"sampler.zzz": 3},
+            "unknown option sampler.zzz. Valid: n_startup_trials, name",
+        ),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest(values, line):
+    assert refused(values) == line
+
+
+@pytest.mark.parametrize("name", ["../x", "", "it's", "<script>", "a" * 101, "a" * 600, "naïve", "a/b", ".a", "-a", "a\n", "a b"])
+def test_a_name_that_is_no_folder_of_its_own_is_refused(name):
+    assert refused({"study.name": name}).startswith(
+        "study.name: expected a letter or digit, then at most 99 of A-Za-z0-9._-, received "
+    )
+
+
+def test_the_folder_of_the_committed_records_is_no_study_s():
+    assert refused({"study.name": "published"}).startswith("study.name=published: that folder holds")
+
+
+@pytest.mark.parametrize("name", ["a", "stacked-digits", "2024.1_b", "a" * 100])
+def test_other_names_are_taken(name):
+    assert loaded({"study.name": name})["study"]["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("url", "received"),
+    [
+        ("mysql://me:S3CRET@db/x", "'mysql:...'"),
+        ("postgres://me:S3CRET@db/x", "'postgres:...'"),
+        ("./study.db", "'./study.db:...'"),
+        ("sqlite://x.db", "'sqlite:...'"),
+        ("sqlite:///", "'sqlite:...'"),
+        ("sqlite:///:memory:", "'sqlite:...'"),
+    ],
+)
+def test_a_storage_that_would_not_keep_the_study_is_refused(url, received):
+    line = refused({"storage.url": url})
+    assert line == f"storage.url: expected sqlite:///FILE or postgresql://..., received {received}"
+
+
+@pytest.mark.parametrize(
+    "url", [None, "sqlite:///x.db", "sqlite:////var/x.db", "postgresql://me@db/x", "postgresql+psycopg://me@db/x"]
+)
+def test_storages_that_are_taken(url):
+    assert loaded({"storage.url": url})["storage"]["url"] == url
+
+
+def test_numbers_become_what_the_schema_says():
+    config = loaded({"study.timeout": 60, "train.learning_rate": 1, "dataset.validation_size": 5})
+    assert repr(config["study"]["timeout"]) == "60.0"
+    assert repr(config["train"]["learning_rate"]) == "1.0"
+    assert repr(config["dataset"]["validation_size"]) == "5"
+
+
+def test_no_password_and_no_home_is_shown():
+    home = str(Path.home())
+    config = fake.config(
+        {
+            "storage.url": "postgresql://me:S3CRET@db/x",
+            "tracking.uri": "https://me:S3CRET@host/x",
+            "dataset.dir": f"{home}/data",
+            "dataset.path": f"{home}work/x.npz",
+        }
+    )
+    shown = redacted_config(config)
+    assert shown["storage"]["url"] == "postgresql://me:***@db/x"
+    assert shown["tracking"]["uri"] == "https://me:***@host/x"
+    assert shown["dataset"]["dir"] == "~/data"
+    assert shown["dataset"]["path"] == f"{home}work/x.npz"
+    assert config["storage"]["url"] == "postgresql://me:S3CRET@db/x"
+
+
+def test_paths_lead_through_nested_dicts():
+    config = {"a": {"b": 1, "c": {}}, "d": [2]}
+    assert flatten(config) == {"a.b": 1, "a.c": {}, "d": [2]}
+    assert get(config, "a.b") == 1
+    assert replaced(config, {"a.b": 3}) == {"a": {"b": 3, "c": {}}, "d": [2]}
+    assert config["a"]["b"] == 1
+    for path in ("a.x", "a.b.x", "x"):
+        with pytest.raises(KeyError, match=path):
+            get(config, path)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words", "inside", "outside"),
+    [
+        (Range(), "a finite number", [0, -1.5], [float("nan"), float("inf"), True, "1", None]),
+        (Range(1), "a number of at least 1", [1, 7], [0.99]),
+        (Range(0, open_low=True), "a number above 0", [1e-9], [0]),
+        (Range(0, 1, open_high=True), "a number of at least 0 and below 1", [0, 0.99], [1]),
+        (Range(high=2), "a number of at most 2", [2], [2.01]),
+        (Choice("a", "b"), "one of a, b", ["a"], ["c", 1, None]),
+    ],
+)
+def test_rules_say_and_do_the_same(rule, words, inside, outside):
+    assert str(rule) == words
+    assert [value for value in inside if value not in rule] == []
+    assert [value for value in outside if value in rule] == []

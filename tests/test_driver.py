@@ -1,0 +1,465 @@
+"""`lstm_bench.driver` on a launcher that trains a formula: search, failures, interrupts, confirmation, records."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import fake
+import pytest
+
+from lstm_bench import loop, record
+from lstm_bench.errors import ConfigError, DataError, InterruptedByUser, KernelError, TooManyFailedError
+
+FILES = ("trials.csv", "replicates.csv", "history.csv")
+
+
+def nth(*special):
+    """A script whose n-th task does the n-th thing, the others train; None trains as well."""
+    things = list(special)
+
+    def script(task):
+        thing = things.pop(0) if things else None
+        if thing is None:
+            yield from fake.train(task)
+        else:
+            yield fake.metrics(task["config"], 1)
+            yield thing
+
+    return script
+
+
+def states(bench) -> list[tuple]:
+    return [(row["number"], row["state"], row["reason"], row["retry_of"]) for row in bench.study.rows()]
+
+
+def records(folder) -> dict[str, str]:
+    return {name: (folder / name).read_text() for name in FILES if (folder / name).exists()}
+
+
+# Search.
+
+
+def test_a_search_runs_every_trial_and_tells_what_came_of_it(tmp_path):
+    config = fake.config()
+    with fake.opened(tmp_path, config) as bench:
+        bench.driver.search()
+        assert [row["state"] for row in bench.study.rows()] == ["COMPLETE"] * 6
+        first = bench.launcher.submitted[0]
+        assert (first["kind"], first["kernel"]) == ("trial", "generic")
+        row = bench.study.row(0)
+        assert row["val_accuracy"] == fake.accuracy(first["config"], 3)
+        assert row["seed"] == first["seed"]
+        assert first["config"]["model"]["units"] == row["config_model.units"]
+        assert [epoch["epoch"] for epoch in row["history"]] == [1, 2, 3]
+
+
+def test_parallel_workers_do_not_overshoot_the_budget(tmp_path):
+    with fake.opened(tmp_path, fake.config({"study.n_trials": 7}), workers=4) as bench:
+        bench.driver.search()
+        assert len(bench.launcher.submitted) == 7
+        assert bench.launcher.most == 4
+
+
+def test_a_search_goes_on_where_it_was_left(tmp_path):
+    with fake.opened(tmp_path, fake.config({"study.n_trials": 4})) as bench:
+        bench.driver.search()
+    with fake.opened(tmp_path, fake.config({"study.n_trials": 6})) as bench:
+        bench.driver.search()
+        assert len(bench.launcher.submitted) == 2
+    with fake.opened(tmp_path, fake.config({"study.n_trials": 6})) as bench:
+        bench.driver.search()
+        assert bench.launcher.submitted == []
+
+
+def test_the_pruner_stops_a_trial_whose_row_holds_the_last_reported_epoch(tmp_path):
+    def script(task):
+        bad = len(bench.launcher.submitted) == 4
+        for epoch in (1, 2, 3, 4):
+            score = {"val_accuracy": 0.1 * epoch} if bad else {}
+            yield {**fake.metrics(task["config"], epoch), **score}
+        yield fake.complete(task)
+
+    values = {"pruner.name": "median", "pruner.n_startup_trials": 3, "pruner.n_warmup_epochs": 1, "train.epochs": 4}
+    config = fake.config({**values, "study.n_trials": 4, "study.space": {"train.decay": {"type": "float", "low": 0, "high": 1}}})
+    with fake.opened(tmp_path, config, script) as bench:
+        bench.driver.search()
+        assert bench.launcher.stopped == ["trial 3/1"]
+        row = bench.study.row(3)
+        assert (row["state"], row["reason"], row["epochs"], row["val_accuracy"]) == ("PRUNED", None, 2, 0.2)
+        assert bench.study.counts()["pruned"] == 1
+        assert "3,PRUNED,," in (tmp_path / "trials.csv").read_text()
+
+
+def test_the_last_epoch_prunes_nothing(tmp_path):
+    values = {"pruner.name": "median", "pruner.n_startup_trials": 0, "pruner.n_warmup_epochs": 0, "train.epochs": 1}
+    with fake.opened(tmp_path, fake.config(values)) as bench:
+        bench.driver.search()
+        assert bench.launcher.stopped == []
+        assert bench.study.counts()["complete"] == 6
+
+
+def test_a_trial_that_fails_has_its_reason_and_the_sweep_goes_on(tmp_path, capsys):
+    config = fake.config({"study.trial_timeout": 0.2})
+    things = (fake.failed("nan", "loss nan in epoch 2"), fake.failed("exception", "ValueError: x"), fake.failed("oom"), fake.HANG)
+    with fake.opened(tmp_path, config, nth(*things)) as bench:
+        bench.driver.search()
+        assert states(bench) == [
+            (0, "FAIL", "nan", None),
+            (1, "FAIL", "exception", None),
+            (2, "FAIL", "oom", None),
+            (3, "FAIL", "timeout", None),
+            (4, "COMPLETE", None, None),
+            (5, "COMPLETE", None, None),
+        ]
+    out = capsys.readouterr().out
+    assert "trial 0      FAIL (nan)" in out
+    assert "\n             loss nan in epoch 2\n" in out
+    text = (tmp_path / "trials.csv").read_text().splitlines()
+    assert text[1].startswith("0,FAIL,nan,,")
+
+
+def test_memory_that_ran_out_beside_a_neighbour_is_tried_again(tmp_path):
+    with fake.opened(tmp_path, fake.config(), nth(fake.failed("oom", device_share="shared"))) as bench:
+        bench.driver.search()
+        assert states(bench)[:2] == [(0, "FAIL", "oom_shared", None), (1, "COMPLETE", None, 0)]
+        assert bench.study.counts()["complete"] == 6
+        assert bench.study.row(1)["config_model.units"] == bench.study.row(0)["config_model.units"]
+
+
+def test_more_failures_than_allowed_end_the_sweep(tmp_path):
+    config = fake.config({"study.max_failed": 2})
+    with fake.opened(tmp_path, config, nth(*[fake.failed("nan")] * 9)) as bench:
+        with pytest.raises(TooManyFailedError) as caught:
+            bench.driver.search()
+        assert len(bench.launcher.submitted) == 3
+    assert str(caught.value) == (
+        "3 trials failed by their own fault, study.max_failed is 2. The reasons are in"
+        f" {tmp_path}/trials.csv; a larger study.max_failed goes on."
+    )
+    assert caught.value.exit_code == 5
+    assert len((tmp_path / "trials.csv").read_text().splitlines()) == 4
+    with fake.opened(tmp_path, fake.config({"study.max_failed": 3})) as bench:
+        bench.driver.search()
+        assert bench.study.counts()["complete"] == 3
+
+
+def test_too_many_failures_at_the_very_end_are_said_too(tmp_path):
+    things = [None] * 5 + [fake.failed("nan")]
+    with fake.opened(tmp_path, fake.config({"study.max_failed": 0}), nth(*things)) as bench, pytest.raises(TooManyFailedError):
+        bench.driver.search()
+
+
+def test_a_dead_worker_s_trial_runs_again_up_to_max_retry(tmp_path):
+    config = fake.config({"study.max_retry": 1, "study.n_trials": 2})
+    with fake.opened(tmp_path, config, nth(fake.Died(), None, fake.Died(), fake.Died(-11))) as bench:
+        bench.driver.search()
+        assert states(bench) == [
+            (0, "FAIL", "worker_died", None),
+            (1, "COMPLETE", None, 0),
+            (2, "FAIL", "worker_died", None),
+            (3, "FAIL", "worker_died", 2),
+        ]
+        assert bench.study.counts()["failed"] == 1
+        configs = [task["config"]["model"]["units"] for task in bench.launcher.submitted]
+        assert configs[0] == configs[1] and configs[2] == configs[3]
+        seeds = [task["seed"] for task in bench.launcher.submitted]
+        assert seeds[0] == seeds[1] != seeds[2]
+        assert bench.study.row(3)["detail"] == "exit -11"
+
+
+def test_no_trial_starts_after_study_timeout(tmp_path, capsys, monkeypatch):
+    clock, real = [0.0], time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: real() + clock[0])
+    steps = []
+
+    def script(task):
+        yield fake.metrics(task["config"], 1)
+        steps.append(task)
+        if len(steps) == 2:
+            yield lambda: clock.__setitem__(0, 3600.0)
+        yield fake.complete(task)
+
+    with fake.opened(tmp_path, fake.config({"study.timeout": 600.0}), script) as bench:
+        bench.driver.search()
+        assert bench.study.counts()["complete"] == 2
+        assert bench.study.counts()["left"] == 4
+    assert capsys.readouterr().out.count("study.timeout: no new trial after 600 s") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "code"), [("ConfigError", ConfigError, 2), ("KernelError", KernelError, 2), ("DataError", DataError, 3)]
+)
+def test_a_fault_stops_the_sweep_and_its_trial_is_queued_again(tmp_path, name, kind, code):
+    with fake.opened(tmp_path, fake.config(), nth(None, fake.fault(name, "what the worker said"))) as bench:
+        with pytest.raises(kind) as caught:
+            bench.driver.search()
+        assert (str(caught.value), caught.value.exit_code) == ("what the worker said", code)
+        assert len(bench.launcher.submitted) == 2
+    with fake.opened(tmp_path, fake.config()) as bench:
+        assert bench.study.counts()["queued"] == 1
+        bench.driver.search()
+        assert bench.study.counts()["complete"] == 6
+
+
+# Interrupts.
+
+
+def test_an_interrupted_trial_that_finishes_in_time_is_kept(tmp_path):
+    def script(task):
+        yield fake.metrics(task["config"], 1)
+        if len(bench.launcher.submitted) == 2:
+            yield lambda: os.kill(os.getpid(), signal.SIGINT)
+        yield fake.complete(task)
+
+    with fake.opened(tmp_path, fake.config(), script) as bench:
+        with pytest.raises(InterruptedByUser) as caught:
+            bench.driver.search()
+        assert caught.value.exit_code == 130
+        assert states(bench) == [(0, "COMPLETE", None, None), (1, "COMPLETE", None, None)]
+        assert len((tmp_path / "trials.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupted_trial_that_does_not_is_queued_again_never_pruned(tmp_path, monkeypatch, times):
+    monkeypatch.setattr(loop, "GRACE_S", 0.2 if times == 1 else 60)
+
+    def script(task):
+        yield fake.metrics(task["config"], 1)
+        if len(bench.launcher.submitted) == 3:
+            for _ in range(times):
+                yield lambda: os.kill(os.getpid(), signal.SIGINT)
+            yield fake.HANG
+        yield fake.complete(task)
+
+    with fake.opened(tmp_path, fake.config(), script) as bench:
+        since = time.monotonic()
+        with pytest.raises(InterruptedByUser):
+            bench.driver.search()
+        assert time.monotonic() - since < 5
+        assert states(bench)[2:] == [(2, "FAIL", "interrupted", None)]
+        assert bench.study.counts() == {"complete": 2, "pruned": 0, "failed": 0, "running": 0, "queued": 1, "left": 3}
+        wanted = bench.study.row(2)["config_model.units"]
+    with fake.opened(tmp_path, fake.config()) as bench:
+        bench.driver.search()
+        assert states(bench)[3] == (3, "COMPLETE", None, 2)
+        assert bench.study.row(3)["config_model.units"] == wanted
+        assert bench.study.counts()["complete"] == 6
+
+
+# Confirmation.
+
+CONFIRMED = {"study.replicates": 3, "study.n_trials": 2}
+
+
+def test_the_winner_is_trained_once_with_every_seed(tmp_path):
+    with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
+        bench.driver.search()
+        winner = bench.driver.winner()
+        assert winner == bench.study.best().params
+        digest = bench.driver.digest(winner)
+        assert bench.driver.missing_replicates(digest) == [0, 1, 2]
+        bench.driver.confirm(winner, digest)
+        tasks = bench.launcher.submitted[2:]
+        assert [(task["kind"], task["seed"]) for task in tasks] == [("replicate", 0), ("replicate", 1), ("replicate", 2)]
+        assert {task["config"]["model"]["units"] for task in tasks} == {winner["model.units"]}
+        assert [task.get("keep") for task in tasks] == [str(tmp_path / "model"), None, None]
+        assert [row["test_accuracy"] for row in bench.driver.replicates(digest)] == [0.9, 0.91, 0.92]
+        assert bench.driver.missing_replicates(digest) == []
+        bench.driver.confirm(winner, digest)
+        assert len(bench.launcher.submitted) == 5
+
+
+def test_an_mlflow_model_is_saved_only_where_mlflow_will_take_it(tmp_path):
+    for tracking, wanted in (("mlflow", True), ("none", False)):
+        config = fake.config({**CONFIRMED, "study.replicates": 1, "tracking.name": tracking})
+        with fake.opened(tmp_path / tracking, config) as bench:
+            bench.driver.confirm({}, "d")
+            assert bench.launcher.submitted[0]["for_mlflow"] is wanted
+
+
+def test_only_missing_seeds_are_trained_on_resume(tmp_path):
+    with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
+        bench.driver.search()
+        digest = bench.driver.digest(bench.driver.winner())
+        bench.driver.confirm(bench.driver.winner(), digest)
+    with fake.opened(tmp_path, fake.config({**CONFIRMED, "study.replicates": 5})) as bench:
+        assert bench.driver.digest(bench.driver.winner()) == digest
+        assert bench.driver.missing_replicates(digest) == [3, 4]
+        bench.driver.confirm(bench.driver.winner(), digest)
+        assert [task["seed"] for task in bench.launcher.submitted] == [3, 4]
+
+
+def test_an_empty_space_has_its_one_configuration_for_a_winner(tmp_path):
+    with fake.opened(tmp_path, fake.config({**CONFIRMED, "study.space": {}, "study.n_trials": 0})) as bench:
+        bench.driver.search()
+        assert bench.driver.winner() == {}
+        bench.driver.confirm({}, bench.driver.digest({}))
+        assert len(bench.driver.replicates(bench.driver.digest({}))) == 3
+
+
+def test_without_a_complete_trial_there_is_no_winner(tmp_path):
+    with fake.opened(tmp_path, fake.config(CONFIRMED), nth(fake.failed("nan"), fake.failed("nan"))) as bench:
+        bench.driver.search()
+        assert bench.driver.winner() is None
+        bench.driver.rewrite()
+
+
+@pytest.mark.parametrize(
+    ("things", "ends"),
+    [
+        ((fake.Died(), None), [(0, "COMPLETE", None), (1, "COMPLETE", None)]),
+        ((fake.Died(), None, fake.Died()), [(0, "FAIL", "worker_died"), (1, "COMPLETE", None)]),
+    ],
+)
+def test_a_seed_whose_worker_died_runs_again_up_to_max_retry(tmp_path, things, ends):
+    with fake.opened(tmp_path, fake.config({"study.replicates": 2, "study.max_retry": 1}), nth(*things)) as bench:
+        bench.driver.confirm({}, "d")
+        assert [task["seed"] for task in bench.launcher.submitted] == [0, 1, 0]
+        assert [(row["seed"], row["state"], row.get("reason")) for row in bench.driver.replicates("d")] == ends
+
+
+def test_replicates_of_another_winner_are_not_reused(tmp_path):
+    with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
+        one = bench.driver.digest({"model.units": 10})
+        other = bench.driver.digest({"model.units": 11})
+        assert one != other
+        bench.driver.confirm({"model.units": 10}, one)
+        assert bench.driver.missing_replicates(one) == []
+        assert bench.driver.missing_replicates(other) == [0, 1, 2]
+        assert bench.driver.replicates(other) == []
+
+
+def test_a_seed_that_fails_is_a_row_with_its_reason(tmp_path):
+    with fake.opened(tmp_path, fake.config({"study.replicates": 2}), nth(None, fake.failed("nan"))) as bench:
+        bench.driver.confirm({}, "d")
+        assert [(row["seed"], row["state"], row.get("reason")) for row in bench.driver.replicates("d")] == [
+            (0, "COMPLETE", None),
+            (1, "FAIL", "nan"),
+        ]
+        assert bench.driver.missing_replicates("d") == []
+
+
+def test_interrupted_seeds_are_trained_on_resume(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "GRACE_S", 0.1)
+
+    def script(task):
+        yield fake.metrics(task["config"], 1)
+        if task["seed"] == 1:
+            yield lambda: os.kill(os.getpid(), signal.SIGINT)
+            yield fake.HANG
+        yield fake.complete(task)
+
+    with fake.opened(tmp_path, fake.config(CONFIRMED), script) as bench, pytest.raises(InterruptedByUser):
+        bench.driver.confirm({}, "d")
+    with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
+        assert bench.driver.missing_replicates("d") == [1, 2]
+
+
+def test_predictions_are_files_and_not_rows(tmp_path):
+    extra = {
+        "predictions": [{"sample": 0, "label": 7, "prediction": 7, "probability": 0.75}],
+        "worst": [{"sample": 3, "label": 1, "prediction": 2, "probability": 0.5, "timesteps": 1, "features": 2, "values": "0 1"}],
+    }
+
+    def script(task):
+        yield fake.complete(task, **(extra if task["seed"] == 0 else {}))
+
+    with fake.opened(tmp_path, fake.config(CONFIRMED), script) as bench:
+        bench.driver.confirm({}, "d")
+        assert not {"predictions", "worst"} & set(bench.driver.replicates("d")[0])
+    assert (tmp_path / "predictions.csv").read_text() == "sample,label,prediction,probability\n0,7,7,0.75\n"
+    assert (tmp_path / "worst.csv").read_text() == (
+        "sample,label,prediction,probability,timesteps,features,values\n3,1,2,0.5,1,2,0 1\n"
+    )
+
+
+# Records and tracking.
+
+
+def test_records_rewritten_from_the_database_equal_those_that_grew(tmp_path):
+    things = (fake.failed("nan"), None, fake.Died(), None, None, None, None)
+    with fake.opened(tmp_path, fake.config({"study.replicates": 2}), nth(*things)) as bench:
+        bench.driver.search()
+        winner = bench.driver.winner()
+        bench.driver.confirm(winner, bench.driver.digest(winner))
+        grown = records(tmp_path)
+        assert set(grown) == set(FILES)
+        bench.driver.rewrite()
+        assert records(tmp_path) == grown
+    rows = record.read_rows(tmp_path / "trials.csv")
+    assert list(rows[0]) == [*record.TRIAL_COLUMNS, "config_model.units", "config_train.learning_rate"]
+    assert [(row["number"], row["state"], row["reason"], row["retry_of"]) for row in rows[:4]] == [
+        ("0", "FAIL", "nan", ""),
+        ("1", "COMPLETE", "", ""),
+        ("2", "FAIL", "worker_died", ""),
+        ("3", "COMPLETE", "", "2"),
+    ]
+    history = record.read_rows(tmp_path / "history.csv")
+    assert [(line["kind"], line["number"], line["epoch"]) for line in history[:5]] == [
+        ("trial", "0", "1"),
+        ("trial", "1", "1"),
+        ("trial", "1", "2"),
+        ("trial", "1", "3"),
+        ("trial", "2", "1"),
+    ]
+    assert [(row["seed"], row["test_accuracy"]) for row in record.read_rows(tmp_path / "replicates.csv")] == [
+        ("0", "0.9"),
+        ("1", "0.91"),
+    ]
+
+
+def test_lost_records_come_back_from_the_database(tmp_path):
+    with fake.opened(tmp_path, fake.config()) as bench:
+        bench.driver.search()
+        bench.driver.rewrite()
+        whole = records(tmp_path)
+        for name in FILES:
+            (tmp_path / name).unlink()
+        bench.driver.rewrite()
+        assert records(tmp_path) == whole
+
+
+def test_a_probe_is_recorded(tmp_path):
+    config = fake.config({"study.n_trials": 1})
+    with fake.opened(tmp_path, config, unavailable={"cudnn": "no GPU", "generic": None}) as bench:
+        bench.driver.search()
+        winner = bench.driver.winner()
+        bench.arms.probe(winner, bench.driver.digest(winner))
+        bench.driver.rewrite()
+    assert [(row["kernel"], row["reason"]) for row in record.read_rows(tmp_path / "kernels.csv")] == [
+        ("cudnn", "no GPU"),
+        ("generic", ""),
+    ]
+
+
+def test_tracking_hears_of_every_trial_and_replicate_once(tmp_path):
+    things = (fake.failed("nan"), fake.Died())
+    with fake.opened(tmp_path, fake.config(CONFIRMED), nth(*things), workers=2) as bench:
+        bench.driver.search()
+        winner = {"model.units": 12}
+        bench.driver.confirm(winner, "d")
+        seen = sorted(bench.tracking.trials, key=lambda row: row["number"])
+        assert [(row["number"], row["state"], row["reason"]) for row in seen] == [
+            (0, "FAIL", "nan"),
+            (1, "FAIL", "worker_died"),
+            (2, "COMPLETE", None),
+        ]
+        assert seen[2]["params"]["model.units"] == bench.study.row(2)["config_model.units"]
+        assert seen[2]["params"]["train.epochs"] == 3
+        assert len(seen[2]["history"]) == 3
+        assert seen[2]["ended_ms"] >= seen[2]["started_ms"]
+        assert sorted((row["seed"], row["key"]) for row in bench.tracking.replicates) == [(0, "d"), (1, "d"), (2, "d")]
+        assert bench.tracking.replicates[0]["params"]["model.units"] == 12
+
+
+def test_tracking_can_be_brought_up_to_date(tmp_path):
+    with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
+        bench.driver.search()
+        winner = bench.driver.winner()
+        bench.driver.confirm(winner, bench.driver.digest(winner))
+        live = (bench.tracking.trials, bench.tracking.replicates)
+    with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
+        bench.driver.track_all()
+        assert (bench.tracking.trials, bench.tracking.replicates) == live

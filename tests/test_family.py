@@ -1,0 +1,119 @@
+"""`lstm_bench.family`: a family's signature against its configuration, without building anything."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from lstm_bench import family
+from lstm_bench.config import Choice, Range
+from lstm_bench.errors import ConfigError
+
+TOY = '''
+from __future__ import annotations
+from typing import TYPE_CHECKING, Annotated
+from lstm_bench.config import Choice, Range
+if TYPE_CHECKING:
+    import keras
+
+number = 3
+
+def toy(input_shape, n_classes, lstm, gru, *, units: Annotated[int, Range(1)], rate: float = 0.1, deep: bool = False,
+        cell: Annotated[str, Choice("a", "b")] = "a", free=None, odd: keras.Layer = None, worse: "not a type" = None):
+    return None
+
+def plain(input_shape, n_classes):
+    return None
+
+def _private():
+    return None
+'''
+
+
+@pytest.fixture
+def toys(tmp_path, monkeypatch):
+    """The name of a user's module that is there for this test alone."""
+    (tmp_path / "toys.py").write_text(TOY)
+    (tmp_path / "broken_toys.py").write_text("raise RuntimeError('no toys today')")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "toys"
+    sys.modules.pop("toys", None)
+
+
+def refused(model) -> str:
+    with pytest.raises(ConfigError) as caught:
+        family.check(model)
+    return str(caught.value)
+
+
+def test_rules_come_from_the_annotations(toys):
+    found = family.rules(family.find("toys.toy"))
+    assert list(found) == ["units", "rate", "deep", "cell", "free", "odd", "worse"]
+    assert found["units"][0] is int and str(found["units"][1]) == str(Range(1))
+    assert found["rate"] == (float, None)
+    assert found["deep"] == (bool, None)
+    assert found["cell"][0] is str and str(found["cell"][1]) == str(Choice("a", "b"))
+    assert {found[name][1] for name in ("free", "odd", "worse")} == {None}
+    assert "keras" not in vars(sys.modules["toys"])
+
+
+def test_recurrent_layers_are_the_arguments_of_their_names(toys):
+    assert family.recurrent_layers(family.find("toys.toy")) == ("lstm", "gru")
+    assert family.recurrent_layers(family.find("toys.plain")) == ()
+
+
+def test_what_fits_is_taken(toys):
+    assert family.check({"_target_": "toys.toy", "units": 8, "rate": 1, "deep": True, "free": [1]}).__name__ == "toy"
+    assert family.check({"_target_": "toys.plain"}).__name__ == "plain"
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"unit": 3}, "unknown option model.unit. Did you mean units?"),
+        ({"input_shape": 3}, "unknown option model.input_shape. Valid: cell, deep, free, odd, rate, units, worse"),
+        ({"lstm": 3}, "unknown option model.lstm. Valid: cell, deep, free, odd, rate, units, worse"),
+        ({"units": 0}, "model.units: expected a number of at least 1, received 0"),
+        ({"units": 1.5}, "model.units: expected a whole number, received 1.5"),
+        ({"units": True}, "model.units: expected a whole number, received True"),
+        ({"rate": "high"}, "model.rate: expected a number, received 'high'"),
+        ({"rate": False}, "model.rate: expected a number, received False"),
+        ({"deep": 1}, "model.deep: expected true or false, received 1"),
+        ({"cell": 3}, "model.cell: expected text, received 3"),
+        ({"cell": "c"}, "model.cell: expected one of a, b, received 'c'. Valid: a, b"),
+        ({}, "model.units: toys.toy needs it. Give model.units=VALUE."),
+    ],
+)
+def test_what_does_not_fit_is_refused(toys, values, line):
+    model = {"_target_": "toys.toy", **({"units": 8} if values else {}), **values}
+    assert refused(model) == line
+
+
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [
+        ("", "model._target_: expected package.module.function, received ''"),
+        ("toy", "model._target_: expected package.module.function, received 'toy'"),
+        ("toys.tyo", "model._target_=toys.tyo: toys has no function tyo. Did you mean toy?"),
+        ("toys.number", "model._target_=toys.number: toys has no function number. Valid: plain, toy"),
+        (
+            "no_toys.toy",
+            "model._target_=no_toys.toy: cannot be imported (ModuleNotFoundError: No module named 'no_toys')."
+            " A module is looked for in the working directory and on PYTHONPATH.",
+        ),
+        (
+            "broken_toys.toy",
+            "model._target_=broken_toys.toy: cannot be imported (RuntimeError: no toys today)."
+            " A module is looked for in the working directory and on PYTHONPATH.",
+        ),
+    ],
+)
+def test_a_target_that_is_no_function_is_refused(toys, target, line):
+    assert refused({"_target_": target}) == line
+
+
+def test_only_families_of_ours_are_ours():
+    assert family.is_own("lstm_bench.model.stacked")
+    assert not family.is_own("lstm_bench_more.model.stacked")
+    assert not family.is_own("toys.toy")

@@ -1,0 +1,104 @@
+"""`lstm_bench.search`: samplers and pruners by name, and seeds that do not shift."""
+
+from __future__ import annotations
+
+import fake
+import optuna
+import pytest
+
+from lstm_bench.search import derived_seed, pruner, sampler
+from lstm_bench.space import distributions, parse
+
+
+def suggest(name, space, n, *, seed=0, failing=(), numbers_ahead=0):
+    """Points that a study of `n` suggestions gets, its trials' numbers shifted."""
+    study = optuna.create_study(direction="maximize")
+    for _ in range(numbers_ahead):
+        study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
+    config = fake.config({"study.space": space, "sampler.name": name, "sampler.n_startup_trials": 2})
+    space = parse(config)
+    points = []
+    for suggestion in range(n):
+        study.sampler = sampler(config["sampler"], space, seed=seed, suggestion=suggestion)
+        trial = study.ask(fixed_distributions=distributions(space))
+        points.append(tuple(trial.params.values()))
+        if suggestion in failing:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial.number, -abs(trial.params["model.units"] - 32))
+    return points
+
+
+SPACES = {"grid": fake.GRID, "tpe": fake.SPACE, "random": fake.SPACE, "qmc": fake.SPACE, "cmaes": fake.SPACE}
+
+
+def test_derived_seeds_are_pinned():
+    # Another derivation would suggest other trials to a study that is resumed.
+    assert derived_seed(0, 0, "sampler") == 1933340843
+    assert derived_seed(0, 1, "sampler") == 1866343712
+    assert derived_seed(0, 0, "train") == 1824836794
+    assert derived_seed(2**40, 7, "x") < 2**31
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("tpe", "TPESampler"),
+        ("random", "RandomSampler"),
+        ("qmc", "QMCSampler"),
+        ("cmaes", "CmaEsSampler"),
+        ("grid", "PartialFixedSampler"),
+    ],
+)
+def test_each_name_is_its_sampler(name, kind):
+    config = {"name": name, "n_startup_trials": 3}
+    made = sampler(config, parse(fake.config({"study.space": fake.GRID})), seed=0, suggestion=0)
+    assert kind in [base.__name__ for base in type(made).__mro__]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_suggestions_do_not_depend_on_the_numbers_of_the_trials(name):
+    expected = suggest(name, SPACES[name], 10)
+    assert suggest(name, SPACES[name], 10, numbers_ahead=3) == expected
+    assert suggest(name, SPACES[name], 10, seed=1) != expected
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_any_seed_of_the_schema_is_taken(name):
+    assert len(suggest(name, SPACES[name], 2, seed=2**40)) == 2
+
+
+def test_a_grid_is_visited_whole_then_again():
+    points = suggest("grid", fake.GRID, 20, failing=(2, 15))
+    assert len(set(points[:16])) == 16
+    assert points[16:] == points[:4]
+
+
+def test_a_quasi_random_sequence_covers_and_does_not_stick_to_failed_points():
+    space = {"train.momentum": {"type": "float", "low": 0, "high": 0.99}, "model.units": {"type": "int", "low": 1, "high": 80}}
+    points = suggest("qmc", space, 9, failing=(0,))
+    assert len(set(points)) == 9
+    # Of a scrambled Sobol sequence the first four points lie in the four quarters of each axis.
+    assert sorted(int(4 * units / 80.5) for units, _ in points[2:6]) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("none", [False, False, False]), ("median", [False, True, True]), ("hyperband", None)],
+)
+def test_each_name_is_its_pruner(name, expected):
+    config = {"name": name, "n_startup_trials": 2, "n_warmup_epochs": 1, "reduction_factor": 3}
+    made = pruner(config, 3)
+    assert type(made).__name__ == {"none": "NopPruner", "median": "MedianPruner", "hyperband": "HyperbandPruner"}[name]
+    study = optuna.create_study(direction="maximize", pruner=made)
+    for value in (0.8, 0.9):
+        trial = study.ask()
+        for epoch in (1, 2, 3):
+            trial.report(value, epoch)
+        study.tell(trial, value)
+    trial, decisions = study.ask(), []
+    for epoch in (1, 2, 3):
+        trial.report(0.1, epoch)
+        decisions.append(trial.should_prune())
+    if expected is not None:
+        assert decisions == expected
