@@ -213,7 +213,7 @@ class Driver:
         record.append_rows(self.folder / "history.csv", record.HISTORY_COLUMNS, _history("replicate", row["seed"], row))
         self._track_replicate(row, winner, digest)
         self.display.finished(name, row, "")
-        if row.get("reason") and row.get("detail"):
+        if row.get("detail"):
             self.display.line(f"             {row['detail']}", "red")
         self.display.total(f"{self.settings['name']}  confirming", n - len(self.missing_replicates(digest)), n)
 

@@ -7,6 +7,7 @@ there, and returns host numbers, so that whoever holds the clock reads it with t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,6 +46,17 @@ def make(
     """The engine of `backend` for `model` on training data `x` (samples, timesteps, features) and `y` (samples,)."""
     engines: dict[str, type[_Engine]] = {"tensorflow": TensorflowEngine, "jax": JaxEngine, "torch": TorchEngine}
     return engines[backend](model, optimizer, x, y, batch_size, evaluation_batch_size, kernel, recurrent)
+
+
+_resident: dict[str, Any] = {}
+
+
+def _keep(x: np.ndarray, y: np.ndarray, place: Callable[[np.ndarray], Any]) -> tuple[Any, Any]:
+    """Training data on the device, placed there once for all trials of a worker: only the last dataset is kept."""
+    if _resident.get("x") is not x:
+        _resident.clear()
+        _resident.update(x=x, placed=(place(x), place(y)))
+    return _resident["placed"]
 
 
 class _Engine(ABC):
@@ -103,7 +115,7 @@ class TensorflowEngine(_Engine):
     def _load(self, x: np.ndarray, y: np.ndarray) -> None:
         import tensorflow as tf
 
-        self.x, self.y = tf.constant(x), tf.constant(y)
+        self.x, self.y = _keep(x, y, tf.constant)
         model, optimizer, loss_of = self.model, self.optimizer, self.loss
         variables = model.trainable_variables
         index = tf.TensorSpec((self.batch_size,), tf.int32)
@@ -167,7 +179,7 @@ class JaxEngine(_Engine):
         import jax
         import jax.numpy as jnp
 
-        self.x, self.y = jnp.asarray(x), jnp.asarray(y)
+        self.x, self.y = _keep(x, y, jnp.asarray)
         model, optimizer, loss_of = self.model, self.optimizer, self.loss
 
         def forward_loss(trainable: Any, non_trainable: Any, inputs: Any, labels: Any) -> Any:
@@ -238,8 +250,7 @@ class TorchEngine(_Engine):
         from keras.src.backend.torch.core import get_device
 
         self.device = get_device()
-        self.x = torch.as_tensor(x, device=self.device)
-        self.y = torch.as_tensor(y, device=self.device).long()
+        self.x, self.y = _keep(x, y.astype(np.int64), lambda array: torch.as_tensor(array, device=self.device))
 
     def _train_step(self, batch: Any) -> tuple[Any, Any]:
         import torch

@@ -133,8 +133,9 @@ class Session:
                     said = Path(event.body["log"]).read_text(errors="replace").strip().splitlines()[-1:]
                     raise StorageError(f"a worker died while it started (exit {event.body['exit']}): {' '.join(said)}")
                 if event.kind == "ready" and self.gpu and event.body["seen"] == "cpu":
+                    unseen, self.gpu = self.gpu, None
                     self.display.box(
-                        f"{self.gpu} is there, but backend={self.backend} does not see it: this runs on the CPU. Install the"
+                        f"{unseen} is there, but backend={self.backend} does not see it: this runs on the CPU. Install the"
                         " backend's GPU build, or set CUDA_VISIBLE_DEVICES= to run on the CPU knowingly."
                     )
                 if event.kind == "result":

@@ -94,7 +94,11 @@ class Bench:
             if task.get("keep"):
                 # The winner's artefacts are not part of what a training costs.
                 result |= predictions(data.x_test, data.y_test, probability) | phases.seconds()
-                save(trained, config, data, Path(task["keep"]), for_mlflow=task.get("for_mlflow", False))
+                try:
+                    save(trained, config, data, Path(task["keep"]), for_mlflow=task.get("for_mlflow", False))
+                except Exception as error:  # what was measured stands, whatever the disk or MLflow says to the model
+                    traceback.print_exc()
+                    result["detail"] = f"the model was not saved: {type(error).__name__}: {error}"[:500]
         return result
 
 
@@ -143,9 +147,8 @@ def save(
 
         shutil.rmtree(folder / "mlflow", ignore_errors=True)
         example = data.x_test[:2]
-        mlflow.keras.save_model(
-            plain, str(folder / "mlflow"), signature=infer_signature(example, plain.predict(example, verbose=0))
-        )
+        signature = infer_signature(example, trained.engine.logits(example))
+        mlflow.keras.save_model(plain, str(folder / "mlflow"), signature=signature)
 
 
 def out_of_memory(error: BaseException) -> bool:

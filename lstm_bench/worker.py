@@ -6,6 +6,7 @@ at any time, and ends itself when its driver is gone. Its standard output and er
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import queue
@@ -85,9 +86,14 @@ def main(argv: list[str]) -> int:
     if setup["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, setup["cores"])
     seen = _load_backend(setup["backend"], setup["gpu"] is not None, len(setup["cores"]))
+    from lstm_bench.device import cpu_name
     from lstm_bench.trial import Bench
 
-    bench = Bench(setup["device"], setup["share"])
+    blind = setup["gpu"] is not None and seen == "cpu"  # a GPU that this backend's build cannot use
+    bench = Bench(cpu_name() if blind else setup["device"], setup["share"])
+    # What was imported is never garbage: leaving it out makes the collection after each task a matter of milliseconds.
+    gc.collect()
+    gc.freeze()
     link.send({"event": "ready", "seen": seen})
     while (task := link.tasks.get())["do"] != "exit":
         key = task["key"]
@@ -99,6 +105,7 @@ def main(argv: list[str]) -> int:
             return link.stopped(key)
 
         result = bench.run(task["task"], report, stopped)
+        gc.collect()  # a traced model is one large circle of references
         rss = psutil.Process().memory_info().rss // 2**20
         link.send({"event": "result", "key": key, "result": result, "rss_mib": rss})
     return 0

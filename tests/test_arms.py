@@ -57,7 +57,12 @@ def test_more_epochs_pay_for_more_compiling(tmp_path):
 
 
 def test_each_shape_takes_the_arm_of_the_nearest_end(tmp_path):
-    table = {("generic", 8): (9000.0, 0.0), ("generic", 64): (1000.0, 0.0), "xla": (3000.0, 0.0), "unrolled": (2000.0, 0.0)}
+    table = {
+        ("generic", 8): (9000.0, 0.0),
+        ("generic", 64): (1000.0, 0.0),
+        "xla": (3000.0, 0.0),
+        "unrolled": (2000.0, 0.0),
+    }
     config = fake.config({**AUTO, **UNITS})
     with fake.opened(tmp_path, config, speeds(table), unavailable=ARMS) as bench:
         assert bench.arms.decide() == "generic near units=8, xla near units=64"
@@ -86,9 +91,7 @@ def test_an_only_candidate_is_not_measured(tmp_path):
         assert bench.launcher.submitted == []
 
 
-@pytest.mark.parametrize(
-    ("max_unroll", "candidates"), [(8, ["generic", "xla", "unrolled"]), (7, ["generic", "xla"])]
-)
+@pytest.mark.parametrize(("max_unroll", "candidates"), [(8, ["generic", "xla", "unrolled"]), (7, ["generic", "xla"])])
 def test_long_sequences_are_not_unrolled(tmp_path, max_unroll, candidates):
     config = fake.config({**AUTO, "kernel.max_unroll": max_unroll})
     with fake.opened(tmp_path, config, unavailable=ARMS) as bench:
@@ -102,7 +105,9 @@ def test_arms_that_fail_or_run_as_another_do_not_win(tmp_path):
         if task["kernel"] == "xla":
             yield fake.Died()
         elif task["kernel"] == "unrolled":
-            yield fake.complete(task, train_samples_per_s=9000.0, compile_s=0.0, kernel="unrolled", kernel_ran="generic")
+            yield fake.complete(
+                task, train_samples_per_s=9000.0, compile_s=0.0, kernel="unrolled", kernel_ran="generic"
+            )
         else:
             yield from speeds(table)(task)
 
@@ -131,7 +136,11 @@ def test_sizes_of_a_user_s_family_may_be_negative(tmp_path):
             ],
         )
         bench.arms.decide()
-        assert [bench.arms.of(config, {"model.units": units}) for units in (-60, -1, 9)] == ["xla", "generic", "generic"]
+        assert [bench.arms.of(config, {"model.units": units}) for units in (-60, -1, 9)] == [
+            "xla",
+            "generic",
+            "generic",
+        ]
 
 
 def test_the_winner_s_probe_has_a_row_for_every_arm_or_its_reason(tmp_path):

@@ -91,7 +91,11 @@ def test_every_study_of_ours_is_valid(study):
         ),
         ("launcher.recycle_after", 0, "launcher.recycle_after: expected a whole number of at least 1, received 0"),
         *(
-            ("launcher.workers", value, f"launcher.workers: expected auto or a whole number of at least 1, received {value!r}")
+            (
+                "launcher.workers",
+                value,
+                f"launcher.workers: expected auto or a whole number of at least 1, received {value!r}",
+            )
             for value in (0, -1, "2", "many")
         ),
     ],
@@ -139,7 +143,9 @@ def test_an_unknown_key_is_refused_with_the_nearest(values, line):
     assert refused(values) == line
 
 
-@pytest.mark.parametrize("name", ["../x", "", "it's", "<script>", "a" * 101, "a" * 600, "naïve", "a/b", ".a", "-a", "a\n", "a b"])
+@pytest.mark.parametrize(
+    "name", ["../x", "", "it's", "<script>", "a" * 101, "a" * 600, "naïve", "a/b", ".a", "-a", "a\n", "a b"]
+)
 def test_a_name_that_is_no_folder_of_its_own_is_refused(name):
     assert refused({"study.name": name}).startswith(
         "study.name: expected a letter or digit, then at most 99 of A-Za-z0-9._-, received "

@@ -82,7 +82,9 @@ def test_the_pruner_stops_a_trial_whose_row_holds_the_last_reported_epoch(tmp_pa
         yield fake.complete(task)
 
     values = {"pruner.name": "median", "pruner.n_startup_trials": 3, "pruner.n_warmup_epochs": 1, "train.epochs": 4}
-    config = fake.config({**values, "study.n_trials": 4, "study.space": {"train.decay": {"type": "float", "low": 0, "high": 1}}})
+    config = fake.config(
+        {**values, "study.n_trials": 4, "study.space": {"train.decay": {"type": "float", "low": 0, "high": 1}}}
+    )
     with fake.opened(tmp_path, config, script) as bench:
         bench.driver.search()
         assert bench.launcher.stopped == ["trial 3/1"]
@@ -102,7 +104,12 @@ def test_the_last_epoch_prunes_nothing(tmp_path):
 
 def test_a_trial_that_fails_has_its_reason_and_the_sweep_goes_on(tmp_path, capsys):
     config = fake.config({"study.trial_timeout": 0.2})
-    things = (fake.failed("nan", "loss nan in epoch 2"), fake.failed("exception", "ValueError: x"), fake.failed("oom"), fake.HANG)
+    things = (
+        fake.failed("nan", "loss nan in epoch 2"),
+        fake.failed("exception", "ValueError: x"),
+        fake.failed("oom"),
+        fake.HANG,
+    )
     with fake.opened(tmp_path, config, nth(*things)) as bench:
         bench.driver.search()
         assert states(bench) == [
@@ -147,7 +154,10 @@ def test_more_failures_than_allowed_end_the_sweep(tmp_path):
 
 def test_too_many_failures_at_the_very_end_are_said_too(tmp_path):
     things = [None] * 5 + [fake.failed("nan")]
-    with fake.opened(tmp_path, fake.config({"study.max_failed": 0}), nth(*things)) as bench, pytest.raises(TooManyFailedError):
+    with (
+        fake.opened(tmp_path, fake.config({"study.max_failed": 0}), nth(*things)) as bench,
+        pytest.raises(TooManyFailedError),
+    ):
         bench.driver.search()
 
 
@@ -189,7 +199,8 @@ def test_no_trial_starts_after_study_timeout(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "code"), [("ConfigError", ConfigError, 2), ("KernelError", KernelError, 2), ("DataError", DataError, 3)]
+    ("name", "kind", "code"),
+    [("ConfigError", ConfigError, 2), ("KernelError", KernelError, 2), ("DataError", DataError, 3)],
 )
 def test_a_fault_stops_the_sweep_and_its_trial_is_queued_again(tmp_path, name, kind, code):
     with fake.opened(tmp_path, fake.config(), nth(None, fake.fault(name, "what the worker said"))) as bench:
@@ -262,7 +273,11 @@ def test_the_winner_is_trained_once_with_every_seed(tmp_path):
         assert bench.driver.missing_replicates(digest) == [0, 1, 2]
         bench.driver.confirm(winner, digest)
         tasks = bench.launcher.submitted[2:]
-        assert [(task["kind"], task["seed"]) for task in tasks] == [("replicate", 0), ("replicate", 1), ("replicate", 2)]
+        assert [(task["kind"], task["seed"]) for task in tasks] == [
+            ("replicate", 0),
+            ("replicate", 1),
+            ("replicate", 2),
+        ]
         assert {task["config"]["model"]["units"] for task in tasks} == {winner["model.units"]}
         assert [task.get("keep") for task in tasks] == [str(tmp_path / "model"), None, None]
         assert [row["test_accuracy"] for row in bench.driver.replicates(digest)] == [0.9, 0.91, 0.92]
@@ -360,7 +375,17 @@ def test_interrupted_seeds_are_trained_on_resume(tmp_path, monkeypatch):
 def test_predictions_are_files_and_not_rows(tmp_path):
     extra = {
         "predictions": [{"sample": 0, "label": 7, "prediction": 7, "probability": 0.75}],
-        "worst": [{"sample": 3, "label": 1, "prediction": 2, "probability": 0.5, "timesteps": 1, "features": 2, "values": "0 1"}],
+        "worst": [
+            {
+                "sample": 3,
+                "label": 1,
+                "prediction": 2,
+                "probability": 0.5,
+                "timesteps": 1,
+                "features": 2,
+                "values": "0 1",
+            }
+        ],
     }
 
     def script(task):

@@ -61,5 +61,9 @@ def test_the_environment_of_a_cpu(monkeypatch):
 def test_the_environment_of_a_gpu(monkeypatch):
     monkeypatch.setattr(environment, "git", lambda folder: None)
     seen = environment.collect(SLOTS, [Gpu("0", "NVIDIA H200", 143771, "570.86")], {})
-    assert (seen["device"]["name"], seen["device"]["kind"], seen["device"]["driver"]) == ("NVIDIA H200", "gpu", "570.86")
+    assert (seen["device"]["name"], seen["device"]["kind"], seen["device"]["driver"]) == (
+        "NVIDIA H200",
+        "gpu",
+        "570.86",
+    )
     assert seen["device"]["gpus"] == [{"name": "NVIDIA H200", "memory_mib": 143771}]

@@ -10,7 +10,7 @@ from lstm_bench import family
 from lstm_bench.config import Choice, Range
 from lstm_bench.errors import ConfigError
 
-TOY = '''
+TOY = """
 from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 from lstm_bench.config import Choice, Range
@@ -28,7 +28,7 @@ def plain(input_shape, n_classes):
 
 def _private():
     return None
-'''
+"""
 
 
 @pytest.fixture

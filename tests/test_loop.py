@@ -17,7 +17,9 @@ from lstm_bench.progress import Display
 
 
 def task(name: str, **values) -> Running:
-    return Running(name, {"kind": "trial", "config": fake.config(), "kernel": "generic", "seed": 0, "name": name, **values})
+    return Running(
+        name, {"kind": "trial", "config": fake.config(), "kernel": "generic", "seed": 0, "name": name, **values}
+    )
 
 
 def runs(script, names="abc", *, workers=1, timeout=None, report=None):
@@ -76,7 +78,9 @@ def test_a_stopped_task_is_pruned_with_its_last_reported_epoch():
     ((running, result),) = ended
     assert launcher.stopped == ["a/1"]
     assert (result["state"], result["epochs"]) == ("PRUNED", 2)
-    assert result["val_accuracy"] == running.epochs[-1]["val_accuracy"] == fake.metrics(fake.config(), 2)["val_accuracy"]
+    assert (
+        result["val_accuracy"] == running.epochs[-1]["val_accuracy"] == fake.metrics(fake.config(), 2)["val_accuracy"]
+    )
 
 
 def test_a_stop_that_comes_too_late_still_prunes():
@@ -88,17 +92,15 @@ def test_a_stop_that_comes_too_late_still_prunes():
     assert ended == [("a", "PRUNED", None)]
 
 
-def test_a_task_is_stopped_once():
-    def deaf(given):
-        for epoch in (1, 2, 3):
-            yield fake.metrics(given["config"], epoch)
-            yield lambda: None
-        yield fake.complete(given)
-
-    asked = []
-    launcher, _ = runs(deaf, "a", report=lambda running, metrics: asked.append(metrics["epoch"]) or True)
-    assert asked == [1]
-    assert launcher.stopped == ["a/1"]
+def test_a_task_that_does_not_heed_is_stopped_once_and_keeps_its_epochs():
+    launcher, waiting, asked, stops, ended = fake.FakeLauncher(), [task("a")], [], [], []
+    launcher.stop = stops.append
+    Loop(launcher, Display("val_accuracy", 3), None).run(
+        lambda: waiting.pop(0) if waiting else None,
+        lambda running, result: ended.append((result["state"], result["epochs"])),
+        lambda running, metrics: asked.append(metrics["epoch"]) or True,
+    )
+    assert (asked, stops, ended) == ([1], ["a/1"], [("PRUNED", 3)])
 
 
 def test_a_worker_s_death_is_a_result():

@@ -114,7 +114,7 @@ def test_text_is_written_as_it_is(tmp_path):
 def test_the_records_of_a_study_are_below_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert record.study_dir("stacked") == tmp_path / "sweeps" / "stacked"
-    assert record.RECORDS == (
+    assert list(record.RECORDS) == [
         *("config.yaml", "environment.json", "trials.csv", "replicates.csv", "history.csv"),
         *("kernels.csv", "predictions.csv", "worst.csv"),
-    )
+    ]

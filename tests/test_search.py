@@ -75,7 +75,10 @@ def test_a_grid_is_visited_whole_then_again():
 
 
 def test_a_quasi_random_sequence_covers_and_does_not_stick_to_failed_points():
-    space = {"train.momentum": {"type": "float", "low": 0, "high": 0.99}, "model.units": {"type": "int", "low": 1, "high": 80}}
+    space = {
+        "train.momentum": {"type": "float", "low": 0, "high": 0.99},
+        "model.units": {"type": "int", "low": 1, "high": 80},
+    }
     points = suggest("qmc", space, 9, failing=(0,))
     assert len(set(points)) == 9
     # Of a scrambled Sobol sequence the first four points lie in the four quarters of each axis.

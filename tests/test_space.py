@@ -59,7 +59,10 @@ def test_an_empty_space_is_one_configuration():
         ({"model._target_": INT}, "study.space.model._target_: no such configuration path. Did you mean model.units?"),
         ({"model.units": 64}, "study.space.model.units: expected a domain such as {type: int, low: 1, high: 9}, received 64"),
         ({"model": {"units": {"low": 1}}}, "study.space.model.units: a domain needs a type. Valid: int, float, categorical."),
-        ({"model.units": {**INT, "type": "integer"}}, "study.space.model.units.type: expected int, float or categorical, received 'integer'"),
+        (
+            {"model.units": {**INT, "type": "integer"}},
+            "study.space.model.units.type: expected int, float or categorical, received 'integer'",
+        ),
         ({"model.units": {**INT, "hihg": 3}}, "study.space.model.units: unknown key hihg. Did you mean high?"),
         ({"model.units": {**INT, "choices": [1]}}, "study.space.model.units: unknown key choices. Valid: high, log, low, step"),
         ({"model.units": {**INT, "low": 65}}, "study.space.model.units: low 65 is above high 64. Exchange them."),
@@ -139,7 +142,10 @@ def test_the_arguments_of_a_user_s_own_family_are_left_to_the_worker():
 def test_an_override_pins_its_dimension():
     space = parsed({"model.units": INT, "train.learning_rate": RATE})
     overrides = ["+study=fake", "train.learning_rate=0.01", "++model.units=3", "train.epochs=1", "study.n_trials=2"]
-    assert pinned(space, overrides) == {"train.learning_rate": "train.learning_rate=0.01", "model.units": "++model.units=3"}
+    assert pinned(space, overrides) == {
+        "train.learning_rate": "train.learning_rate=0.01",
+        "model.units": "++model.units=3",
+    }
     assert pinned(space, ["++study.space.model.units.high=9"]) == {}
 
 
@@ -170,7 +176,11 @@ def test_a_grid_has_every_value_and_none_beyond_its_end():
             "train.optimizer": {"type": "categorical", "choices": ["adam", "sgd"]},
         }
     )
-    assert grid(space) == {"model.units": [8, 9, 10], "train.momentum": [0.1, 0.2, 0.3], "train.optimizer": ["adam", "sgd"]}
+    assert grid(space) == {
+        "model.units": [8, 9, 10],
+        "train.momentum": [0.1, 0.2, 0.3],
+        "train.optimizer": ["adam", "sgd"],
+    }
 
 
 def test_a_float_without_a_step_has_no_grid():

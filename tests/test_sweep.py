@@ -20,7 +20,15 @@ import psutil
 import pytest
 from conftest import Command
 
-QUICK = ("+study=smoke", "train.epochs=1", "kernel=generic", "kernel.probe=false", "dataset.train_size=200")
+SMALL = (
+    "+study=smoke",
+    "train.epochs=1",
+    "kernel=generic",
+    "kernel.probe=false",
+    "dataset.train_size=200",
+    "launcher.workers=1",
+)
+QUICK = (*SMALL, "tracking=none")  # making MLflow's database takes longer than the whole sweep
 
 
 def rows(folder: Path, study: str = "smoke", file: str = "trials.csv") -> list[dict[str, str]]:
@@ -285,7 +293,7 @@ def states(folder: Path, study: str = "smoke") -> list[tuple[int, str]]:
 
 @pytest.mark.slow
 def test_a_killed_driver_loses_nothing_and_the_same_command_ends_at_the_exact_total(tmp_path: Path) -> None:
-    arguments = (*QUICK, "study.n_trials=4", "study.replicates=1", "launcher.workers=1", "train.epochs=40")
+    arguments = (*QUICK, "study.n_trials=4", "study.replicates=1", "train.epochs=40")
     undisturbed = tmp_path / "undisturbed"
     disturbed = tmp_path / "disturbed"
     for folder in (undisturbed, disturbed):
@@ -316,7 +324,7 @@ def test_a_killed_driver_loses_nothing_and_the_same_command_ends_at_the_exact_to
 
 @pytest.mark.slow
 def test_a_killed_worker_costs_one_retry_with_the_same_parameters(tmp_path: Path) -> None:
-    arguments = (*QUICK, "study.n_trials=2", "study.replicates=0", "launcher.workers=1", "train.epochs=400")
+    arguments = (*QUICK, "study.n_trials=2", "study.replicates=0", "train.epochs=400")
     process = start(tmp_path, *arguments)
     wait_for_a_running_trial(process, tmp_path)
     victims = [p for p in psutil.Process(process.pid).children() if "lstm_bench.worker" in " ".join(p.cmdline())]
@@ -333,7 +341,7 @@ def test_a_killed_worker_costs_one_retry_with_the_same_parameters(tmp_path: Path
 
 @pytest.mark.slow
 def test_one_interrupt_queues_what_runs_and_two_stop_at_once(tmp_path: Path) -> None:
-    arguments = (*QUICK, "study.n_trials=2", "study.replicates=0", "launcher.workers=1", "train.epochs=100000")
+    arguments = (*QUICK, "study.n_trials=2", "study.replicates=0", "train.epochs=100000")
     for presses, limit in ((1, 10), (2, 5)):
         process = start(tmp_path, *arguments)
         wait_for_a_running_trial(process, tmp_path)
@@ -369,7 +377,7 @@ def _cwd(process: psutil.Process) -> str:
 
 @pytest.mark.slow
 def test_a_second_driver_is_refused_naming_the_first(tmp_path: Path) -> None:
-    arguments = (*QUICK, "study.replicates=0", "train.epochs=100000", "launcher.workers=1")
+    arguments = (*QUICK, "study.replicates=0", "train.epochs=100000")
     first = start(tmp_path, *arguments)
     try:
         read_until(first, "kernel    generic")
@@ -395,7 +403,7 @@ def test_mnist_falls_back_to_digits_with_a_notice_and_another_name(command: Comm
     environment = {"LSTM_BENCH_DATA": str(tmp_path / "nothing"), "https_proxy": "http://127.0.0.1:9", **nowhere}
     done = command(
         "sweep", "+study=single", "study.n_trials=1", "study.replicates=1", "train.epochs=1", "kernel=generic",
-        "kernel.probe=false", **environment,
+        "kernel.probe=false", "tracking=none", "launcher.workers=1", **environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("The study is named single-digits.") == 2
@@ -428,7 +436,7 @@ def test_own_sequences_own_family_and_own_study(command: Command, tmp_path: Path
         "  space:\n    model.units: {type: int, low: 3, high: 5}\n"
         "dataset: {path: mine.npz}\ntrain: {epochs: 1, batch_size: 8}\nkernel: {name: generic, probe: false}\n"
     )
-    done = command("sweep", "--config-dir", str(tmp_path / "conf"), "+study=mine")
+    done = command("sweep", "--config-dir", str(tmp_path / "conf"), "+study=mine", "tracking=none")
     assert done.returncode == 0, done.stderr
     assert [row["state"] for row in rows(tmp_path, "mine")] == ["COMPLETE"] * 2
     assert {row["config_model.units"] for row in rows(tmp_path, "mine")} <= {"3", "4", "5"}
@@ -443,7 +451,7 @@ def test_several_studies_run_in_turn_and_the_worst_exit_code_wins(command: Comma
     done = command(
         "sweep", "-m", "+study=smoke", "model=single,cnn_lstm", "study.name=${hydra:runtime.choices.model}",
         "train.epochs=1", "study.n_trials=1", "study.replicates=0", "kernel=generic", "kernel.probe=false",
-        "study.space.train.learning_rate.high=0.002", "++model.window=3,4",
+        "study.space.train.learning_rate.high=0.002", "tracking=none", "launcher.workers=1", "++model.window=3,4",
     )  # fmt: skip
     # single has no window: those two are refused; cnn_lstm takes 4 of 8 timesteps and refuses 3.
     assert done.returncode == 2
@@ -463,7 +471,7 @@ def test_an_override_of_a_searched_path_pins_it_and_says_so(command: Command, tm
 @pytest.mark.slow
 def test_nan_fails_the_trial_and_too_many_end_the_sweep(command: Command, tmp_path: Path) -> None:
     arguments = (
-        *QUICK, "study.n_trials=4", "study.max_failed=1", "train.optimizer=sgd", "launcher.workers=1",
+        *QUICK, "study.n_trials=4", "study.max_failed=1", "train.optimizer=sgd",
         "study.space.train.learning_rate.low=1e30", "study.space.train.learning_rate.high=1e32", "train.epochs=3",
     )  # fmt: skip
     done = command("sweep", *arguments)
@@ -474,7 +482,7 @@ def test_nan_fails_the_trial_and_too_many_end_the_sweep(command: Command, tmp_pa
 
 @pytest.mark.slow
 def test_a_trial_that_lasts_too_long_fails(command: Command, tmp_path: Path) -> None:
-    arguments = (*QUICK, "train.epochs=100000", "study.trial_timeout=8", "study.n_trials=1", "launcher.workers=1")
+    arguments = (*QUICK, "train.epochs=100000", "study.trial_timeout=8", "study.n_trials=1")
     done = command("sweep", *arguments)
     assert done.returncode == 0, done.stderr
     assert [(row["state"], row["reason"]) for row in rows(tmp_path)] == [("FAIL", "timeout")]
@@ -500,7 +508,7 @@ def test_other_backends_run_the_same_sweep(command: Command, tmp_path: Path, bac
 @pytest.mark.slow
 def test_a_password_is_written_nowhere(command: Command, tmp_path: Path) -> None:
     url = "postgresql+psycopg://user:S3CRET@127.0.0.1:9/none"
-    done = command("sweep", *QUICK, "tracking.uri=${oc.env:TRACK}", TRACK="http://user:S3CRET@127.0.0.1:9")
+    done = command("sweep", *SMALL, "tracking.uri=${oc.env:TRACK}", TRACK="http://user:S3CRET@127.0.0.1:9")
     assert done.returncode == 0, done.stderr
     refused = command("sweep", *QUICK, f"storage.url={url}", "study.name=other")
     assert refused.returncode in (2, 4)
@@ -512,10 +520,10 @@ def test_a_password_is_written_nowhere(command: Command, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_an_mlflow_outage_is_a_warning_and_the_next_run_catches_up(command: Command, tmp_path: Path) -> None:
-    down = command("sweep", *QUICK, "study.n_trials=1", "study.replicates=0", "tracking.uri=http://127.0.0.1:9")
+    down = command("sweep", *SMALL, "study.n_trials=1", "study.replicates=0", "tracking.uri=http://127.0.0.1:9")
     assert down.returncode == 0, down.stderr
     assert "MLflow" in down.stdout
-    up = command("sweep", *QUICK, "study.n_trials=1", "study.replicates=0")
+    up = command("sweep", *SMALL, "study.n_trials=1", "study.replicates=0")
     assert up.returncode == 0, up.stderr
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         names = [row[0] for row in database.execute("SELECT name FROM runs ORDER BY name")]
