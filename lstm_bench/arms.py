@@ -148,7 +148,7 @@ class Arms:
                 row |= {key: result[key] for key in record.KERNEL_COLUMNS if key in result}
                 row["device_share"] = str(row["device_share"]).replace("other busy", "other idle")
             else:
-                row["reason"] = result.get("detail") or result.get("reason")
+                row["reason"] = ": ".join(filter(None, (result.get("reason"), result.get("detail"))))
 
         self.loop.run(next_task, finished)
         found = list(rows.values())

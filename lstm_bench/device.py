@@ -131,7 +131,16 @@ def slots(workers: int | str, found: list[Gpu]) -> list[Slot]:
         if found:
             gpu = found[index % len(found)]
             share = "exclusive" if n <= len(found) else "shared"
-            made.append(Slot(index, gpu.name, share, mine, gpu.name, {"CUDA_VISIBLE_DEVICES": gpu.index, **threads}))
+            made.append(
+                Slot(
+                    index,
+                    gpu.name,
+                    share,
+                    mine,
+                    gpu.name,
+                    {"CUDA_VISIBLE_DEVICES": gpu.index, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **threads},
+                )
+            )
         else:
             made.append(Slot(index, cpu_name(), _share(n, len(mine), len(available)), mine, None, threads))
     return made

@@ -104,7 +104,7 @@ class Driver:
     def _end_trial(self, running: Running, result: dict[str, Any]) -> None:
         assert running.number is not None
         number = running.number
-        if result.get("reason") == "oom" and result.get("device_share") == "shared":
+        if result.get("reason") == "oom" and result.get("device_share") != "exclusive":
             result["reason"] = "oom_shared"  # the neighbour's memory may have been the cause: it may try again
         self.study.tell(number, {**result, "history": running.epochs})
         self.loop.later(lambda: self._after_trial(running.name, number, result.get("detail")))
@@ -194,7 +194,7 @@ class Driver:
             seed = running.task["seed"]
             if result.get("reason") == "interrupted":
                 return
-            if result.get("reason") == "worker_died" and running.tries <= self.settings["max_retry"]:
+            if result.get("reason") in ("worker_died", "oom") and running.tries <= self.settings["max_retry"]:
                 waiting.append((seed, running.tries + 1))
                 return
             for name, columns in (("predictions", record.PREDICTION_COLUMNS), ("worst", record.WORST_COLUMNS)):

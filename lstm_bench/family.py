@@ -15,6 +15,7 @@ from lstm_bench.errors import ConfigError, nearest
 
 OWN = "lstm_bench.model."
 _GIVEN = ("input_shape", "n_classes")
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def is_own(target: str) -> bool:
@@ -54,7 +55,7 @@ def rules(function: Callable[..., Any]) -> dict[str, tuple[Any, Range | Choice |
     """Argument name -> (type, rule) of the family's own arguments, from its annotations."""
     found: dict[str, tuple[Any, Range | Choice | None]] = {}
     for name, parameter in inspect.signature(function).parameters.items():
-        if name in _GIVEN or name in kernel.LAYERS:
+        if name in _GIVEN or name in kernel.LAYERS or parameter.kind in _VARIADIC:
             continue
         hint = _hint(function, parameter.annotation)
         extras = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
@@ -86,8 +87,9 @@ def check(model: Mapping[str, Any]) -> Callable[..., Any]:
     function = find(str(model.get("_target_", "")))
     known = rules(function)
     parameters = inspect.signature(function).parameters
+    anything = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     for name, value in model.items():
-        if name == "_target_":
+        if name == "_target_" or (name not in known and anything):
             continue
         if name not in known:
             raise ConfigError(f"unknown option model.{name}", remedy=nearest(name, known))
@@ -95,9 +97,6 @@ def check(model: Mapping[str, Any]) -> Callable[..., Any]:
     for name in known:
         if parameters[name].default is inspect.Parameter.empty and name not in model:
             raise ConfigError(f"model.{name}: {model['_target_']} needs it", remedy=f"Give model.{name}=VALUE.")
-    for name in parameters:
-        if name not in known and name not in _GIVEN and name not in kernel.LAYERS:
-            raise ConfigError(f"model._target_: argument {name} cannot be given", remedy=nearest(name, kernel.LAYERS))
     return function
 
 

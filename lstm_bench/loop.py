@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import time
@@ -112,6 +113,12 @@ class Loop:
                     self._handle(event, finished, report)
                 self._end_late(finished)
                 exhausted = exhausted and len(self._running) == before
+        except LstmBenchError:
+            # The sweep ends here: what still runs is queued again, unless it is the database that failed.
+            with contextlib.suppress(StorageError):
+                for key in list(self._running):
+                    self._kill(key, finished, {"state": "FAIL", "reason": "interrupted"})
+            raise
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)

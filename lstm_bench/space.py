@@ -85,7 +85,8 @@ def _domain(path: str, domain: Domain, config: Mapping[str, Any]) -> Domain:
     if kind not in _KEYS:
         raise ConfigError(f"{where}.type", expected="int, float or categorical", received=kind)
     for key in domain:
-        if key != "type" and key not in _KEYS[kind]:
+        # A key of another type is left over from the study file's domain, which Hydra merges an override into.
+        if key != "type" and not any(key in keys for keys in _KEYS.values()):
             raise ConfigError(f"{where}: unknown key {key}", remedy=nearest(key, _KEYS[kind]))
     if kind == "categorical":
         choices = domain.get("choices")

@@ -174,7 +174,8 @@ class Study:
                 self.set("config", json.dumps(schema.redacted_config(config)))
             else:
                 self._refuse_changes(data_sha256)
-            self._study.pruner = search.pruner(config["pruner"], config["train"]["epochs"])
+            # Not the study's own: Optuna would show the sampler only one bracket of hyperband, chosen by trial number.
+            self._pruner = search.pruner(config["pruner"], config["train"]["epochs"])
             self._id = self._storage.get_study_id_from_name(self._settings["name"])
 
     def _refuse_changes(self, data_sha256: str) -> None:
@@ -315,7 +316,7 @@ class Study:
         with guarded(self.where):
             trial_id = self._trial_id(number)
             self._storage.set_trial_intermediate_value(trial_id, epoch, value)
-            return bool(self._study.pruner.prune(self._study, self._storage.get_trial(trial_id)))
+            return bool(self._pruner.prune(self._study, self._storage.get_trial(trial_id)))
 
     def tell(self, number: int, result: Mapping[str, Any]) -> None:
         """Ends a trial by its result: state COMPLETE, PRUNED or FAIL (with its reason)."""

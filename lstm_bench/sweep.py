@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -104,11 +105,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Hydra hands its exceptions on instead of printing them; what a user sees of them is one line of ours.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     codes: list[int] = []
+    composed_any = False
 
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="sweep")
     def job(composed: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
 
+        nonlocal composed_any
+        composed_any = True
         if codes and codes[-1] == errors.INTERRUPTED:
             return  # a Ctrl-C in one study of several ends them all
         codes.append(run(composed, list(HydraConfig.get().overrides.task)))
@@ -118,7 +122,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         before, sys.argv = sys.argv, [sys.argv[0], *_arguments(argv)]
         try:
             job()
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            if isinstance(error, ValueError) and composed_any:
+                raise  # not Hydra's way of saying that a group cannot be null
             return _say(_from_hydra(error, conf_dir(), argv))
         finally:
             sys.argv = before
@@ -128,11 +134,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _arguments(argv: Sequence[str]) -> list[str]:
     """The command line as Hydra can take it: options first, overrides together and last.
 
-    `study.space.model.units.high=9` becomes an addition: the space's keys are dotted paths, the override's are nested.
+    `study.space.model.units.high=9` becomes an addition: the space's keys are dotted paths, the override's are nested; and
+    `study.space={...}` may name domains and keys that the study's file has not.
     """
     overrides = [argument for argument in argv if "=" in argument and not argument.startswith("-")]
     options = [argument for argument in argv if argument not in overrides]
-    return options + ["++" + o if o.startswith("study.space.") else o for o in overrides]
+    return options + ["++" + o if o.startswith(("study.space.", "study.space=")) else o for o in overrides]
 
 
 @contextlib.contextmanager
@@ -178,7 +185,13 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     space = {path: domain for path, domain in space.items() if path not in pinned}
     config["study"]["space"] = space
     if config["sampler"]["name"] == "grid":
-        spaces.grid(space)
+        points = math.prod(len(values) for values in spaces.grid(space).values())
+        if config["study"]["n_trials"] > points:
+            raise ConfigError(
+                "study.n_trials",
+                expected=f"at most {points}, the points of the grid",
+                received=config["study"]["n_trials"],
+            )
     if not space and config["study"]["n_trials"] > 1:
         raise ConfigError(
             "study.n_trials", expected="0 or 1 where study.space is empty", received=config["study"]["n_trials"]

@@ -152,7 +152,7 @@ def test_the_winner_s_probe_has_a_row_for_every_arm_or_its_reason(tmp_path):
         assert {name: row["reason"] for name, row in rows.items()} == {
             "cudnn": "no GPU",
             "generic": None,
-            "xla": "XlaError: no",
+            "xla": "exception: XlaError: no",
             "unrolled": None,
             "unrolled_xla": "not measured: compiles for too long",
         }

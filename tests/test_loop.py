@@ -160,6 +160,7 @@ def test_workers_that_die_before_their_first_task_are_an_installation_s_fault():
     launcher.capacity = lambda: 1
     launcher.submit = lambda key, given: setattr(launcher, "capacity", lambda: 0)
     launcher.events = lambda timeout_s: [Event("died", None, {"exit": 1, "log": "logs/worker-0.log"})]
+    launcher.kill = lambda key: None
     with pytest.raises(StorageError) as caught:
         Loop(launcher, Display("val_accuracy", 3), None).run(lambda: task("a"), lambda running, result: None)
     assert str(caught.value) == "3 workers died before their first task. See logs/worker-0.log."

@@ -64,7 +64,6 @@ def test_an_empty_space_is_one_configuration():
             "study.space.model.units.type: expected int, float or categorical, received 'integer'",
         ),
         ({"model.units": {**INT, "hihg": 3}}, "study.space.model.units: unknown key hihg. Did you mean high?"),
-        ({"model.units": {**INT, "choices": [1]}}, "study.space.model.units: unknown key choices. Valid: high, log, low, step"),
         ({"model.units": {**INT, "low": 65}}, "study.space.model.units: low 65 is above high 64. Exchange them."),
         ({"model.units": {"type": "int", "low": 8}}, "study.space.model.units.high: expected a whole number"),
         ({"model.units": {**INT, "low": 8.5}}, "study.space.model.units.low: expected a whole number, received 8.5"),
