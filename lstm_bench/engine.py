@@ -7,7 +7,7 @@ there, and returns host numbers, so that whoever holds the clock reads it with t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,11 +41,14 @@ def make(
     batch_size: int,
     evaluation_batch_size: int,
     kernel: str,
-    recurrent: int,
+    lengths: Sequence[int],
 ) -> Engine:
-    """The engine of `backend` for `model` on training data `x` (samples, timesteps, features) and `y` (samples,)."""
+    """The engine of `backend` for `model` on training data `x` (samples, timesteps, features) and `y` (samples,).
+
+    `lengths` are those of the sequences that the model's recurrent layers run over, one per layer: what evidence is held to.
+    """
     engines: dict[str, type[_Engine]] = {"tensorflow": TensorflowEngine, "jax": JaxEngine, "torch": TorchEngine}
-    return engines[backend](model, optimizer, x, y, batch_size, evaluation_batch_size, kernel, recurrent)
+    return engines[backend](model, optimizer, x, y, batch_size, evaluation_batch_size, kernel, lengths)
 
 
 _resident: dict[str, Any] = {}
@@ -72,13 +75,13 @@ class _Engine(ABC):
         batch_size: int,
         evaluation_batch_size: int,
         kernel: str,
-        recurrent: int,
+        lengths: Sequence[int],
     ):
         import keras
 
         self.model, self.optimizer = model, optimizer
         self.batch_size, self.evaluation_batch_size = batch_size, evaluation_batch_size
-        self.kernel, self.recurrent, self.timesteps = kernel, recurrent, x.shape[1]
+        self.kernel, self.recurrent, self.timesteps = kernel, len(lengths), min(lengths, default=0)
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         optimizer.build(model.trainable_variables)
         self._load(x, y)

@@ -115,8 +115,10 @@ def check_value(path: str, value: Any, kind: Any, rule: Range | Choice | None) -
         raise ConfigError(path, expected=str(rule), received=value, remedy=remedy)
 
 
-def build(model: Mapping[str, Any], input_shape: tuple[int, int], n_classes: int, kernel_name: str) -> tuple[Any, int]:
-    """The uncompiled Keras model and its number of recurrent layers.
+def build(
+    model: Mapping[str, Any], input_shape: tuple[int, int], n_classes: int, kernel_name: str
+) -> tuple[Any, list[int]]:
+    """The uncompiled Keras model, and the length of the sequence that each of its recurrent layers runs over.
 
     Args:
       model: Group `model` of a resolved configuration.
@@ -139,5 +141,10 @@ def build(model: Mapping[str, Any], input_shape: tuple[int, int], n_classes: int
         raise ConfigError(
             f"model._target_={model['_target_']}", expected=f"logits of shape (None, {n_classes})", received=str(shape)
         )
-    layers = built._flatten_layers(include_self=False, recursive=True)
-    return built, sum(isinstance(layer, keras.layers.RNN) for layer in layers)
+    lengths = []
+    for layer in built.layers:
+        inside = layer._flatten_layers(include_self=True, recursive=True)
+        recurrent = sum(isinstance(found, keras.layers.RNN) for found in inside)
+        # A CNN before it may have shortened the sequence; where the length is open, the data's stands in.
+        lengths += [layer.input.shape[1] or input_shape[0]] * recurrent
+    return built, lengths

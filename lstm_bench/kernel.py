@@ -106,7 +106,7 @@ def ran_in_graph(graph: Any, *, recurrent: int, timesteps: int) -> tuple[str, st
     Args:
       graph: GraphDef of the traced training step, with its function library.
       recurrent: Number of recurrent layers in the model.
-      timesteps: Length of the sequence; an unrolled step has at least that many products per layer.
+      timesteps: Length of the shortest sequence that one runs over; an unrolled step has at least that many products.
     """
     ops = Counter(node.op for node in _reachable(graph))
     xla = any(function.attr["_XlaMustCompile"].b for function in graph.library.function)

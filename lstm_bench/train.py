@@ -72,7 +72,7 @@ def prepare(config: Mapping[str, Any], data: Dataset, kernel: str, seed: int) ->
 
     keras.utils.set_random_seed(seed)
     settings = config["train"]
-    model, recurrent = family.build(config["model"], data.input_shape, data.n_classes, kernel)
+    model, lengths = family.build(config["model"], data.input_shape, data.n_classes, kernel)
     batch_size = min(settings["batch_size"], len(data.x_train))
     steps = settings["epochs"] * (len(data.x_train) // batch_size)
     engine = engines.make(
@@ -84,7 +84,7 @@ def prepare(config: Mapping[str, Any], data: Dataset, kernel: str, seed: int) ->
         batch_size=batch_size,
         evaluation_batch_size=min(settings["evaluation_batch_size"], len(data.x_validation)),
         kernel=kernel,
-        recurrent=recurrent,
+        lengths=lengths,
     )
     return engine, model
 

@@ -59,11 +59,11 @@ class Bench:
     def _check(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
         data = self.data(task["config"]["dataset"])
         for config in (task["config"], *task["corners"]):
-            model, recurrent = family.build(config["model"], data.input_shape, data.n_classes, "plain")
+            model, lengths = family.build(config["model"], data.input_shape, data.n_classes, "plain")
         return {
             "state": "COMPLETE",
             "n_weights": int(model.count_params()),
-            "recurrent": recurrent,
+            "recurrent": len(lengths),
             "layers": list(family.recurrent_layers(family.find(task["config"]["model"]["_target_"]))),
         }
 

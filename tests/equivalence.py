@@ -40,7 +40,7 @@ def main(backend: str, kernel_name: str) -> None:
         batch_size=5,
         evaluation_batch_size=8,
         kernel=kernel_name,
-        recurrent=1,
+        lengths=[7],
     )
     before = [w.copy() for w in ours.get_weights()]
     made.compile()

@@ -26,7 +26,7 @@ def ran(name: str, units: int = 4, layer: str = "lstm", timesteps: int = 6) -> e
         batch_size=4,
         evaluation_batch_size=4,
         kernel=name,
-        recurrent=1,
+        lengths=[timesteps],
     )
     made.compile()
     return made

@@ -106,3 +106,9 @@ def test_depth_one_has_no_dropout_between_layers() -> None:
 def test_cudnnlstm_had_a_second_bias_per_gate() -> None:
     # The tutorial's 221,898 weights: 4 gates x 128 units x 2 layers of biases more than today's LSTM.
     assert WEIGHTS["stacked"] + 4 * 128 * 2 == 221_898
+
+
+def test_evidence_is_held_to_the_length_that_the_recurrence_runs_over() -> None:
+    lengths = {name: family.build(settings(name), MNIST, 10, "generic")[1] for name in families()}
+    assert lengths == {"single": [28], "simple_rnn": [28], "stacked": [28, 28], "cnn_lstm": [7]}
+    assert family.build({**settings("cnn_lstm"), "window": 14}, MNIST, 10, "unrolled")[1] == [2]

@@ -137,3 +137,17 @@ def test_score_is_cross_entropy_and_accuracy() -> None:
     assert loss == pytest.approx((np.log1p(np.exp(-2)) + np.log(2) + 0) / 3)
     assert accuracy == pytest.approx(2 / 3)
     np.testing.assert_allclose(probability.sum(axis=1), 1)
+
+
+def test_a_short_recurrence_behind_a_cnn_is_proved_unrolled() -> None:
+    settings = config(epochs=1)
+    settings["model"] = {
+        "_target_": "lstm_bench.model.cnn_lstm",
+        "window": 5,
+        "filters": 2,
+        "kernel_size": 3,
+        "units": 3,
+    }
+    made, _ = train.prepare(settings, data(), "unrolled", seed=0)
+    made.compile()
+    assert made.kernel_ran == "unrolled", made.evidence
