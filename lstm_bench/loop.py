@@ -101,7 +101,7 @@ class Loop:
                     key = f"{running.name}/{running.tries}"
                     self._running[key] = running
                     self.launcher.submit(key, running.task)
-                    self.display.started(running.name)
+                    self.display.started(running.name, trains=running.task.get("kind") != "probe")
                 self._catch_up()
                 if not self._running:
                     if self._signals:

@@ -81,9 +81,10 @@ class Display:
             self._total = self._progress.add_task("", total=of, shown="")
         self._progress.update(self._total, completed=done, total=of, description=label, shown=f"{done}/{of}")
 
-    def started(self, name: str) -> None:
-        """A trial or replicate has begun."""
-        self._bars[name] = self._progress.add_task(name, total=self.epochs, shown=f"epoch 0/{self.epochs}")
+    def started(self, name: str, *, trains: bool = True) -> None:
+        """A task has begun: a training of so many epochs, or something of which no end is known."""
+        total, shown = (self.epochs, f"epoch 0/{self.epochs}") if trains else (None, "measuring")
+        self._bars[name] = self._progress.add_task(name, total=total, shown=shown)
 
     def epoch(self, name: str, metrics: Mapping[str, Any]) -> None:
         """An epoch has ended."""

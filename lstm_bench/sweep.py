@@ -72,6 +72,9 @@ def _from_hydra(error: Exception, conf: Path, argv: Sequence[str]) -> LstmBenchE
         return LstmBenchError(
             f"{group}={name}: there is no such {group}", remedy=remedy + (valid if "?" in remedy else "")
         )
+    if "Config group override must be" in text:
+        nulls = [argument for argument in argv if argument.endswith("=null")]
+        return LstmBenchError(f"{' '.join(nulls)}: a group cannot be null", expected="one of its choices")
     if unknown and unknown.group(1) == "study":
         return LstmBenchError("study=NAME is not how a study is chosen", remedy="Write +study=NAME.")
     if unknown:

@@ -144,12 +144,16 @@ def test_an_unknown_key_is_refused_with_the_nearest(values, line):
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "", "it's", "<script>", "a" * 101, "a" * 600, "naïve", "a/b", ".a", "-a", "a\n", "a b"]
+    "name", ["../x", "it's", "<script>", "a" * 101, "a" * 600, "naïve", "a/b", ".a", "-a", "a\n", "a b"]
 )
 def test_a_name_that_is_no_folder_of_its_own_is_refused(name):
     assert refused({"study.name": name}).startswith(
         "study.name: expected a letter or digit, then at most 99 of A-Za-z0-9._-, received "
     )
+
+
+def test_no_name_is_no_study():
+    assert refused({"study.name": ""}).startswith("no study: expected +study=NAME, one of cnn_lstm, ")
 
 
 def test_the_folder_of_the_committed_records_is_no_study_s():

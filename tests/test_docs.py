@@ -34,11 +34,12 @@ def commands(text: str) -> list[str]:
 
 @pytest.mark.parametrize("line", [c for c in commands(README) if "lstm_bench.sweep" in c])
 def test_sweep_commands_of_the_readme_compose(command: Command, tmp_path: Path, line: str) -> None:
-    arguments = shlex.split(line)[3:]
-    if "-m" in arguments:
-        pytest.skip("--cfg prints no multirun; the studies are composed one by one elsewhere")
-    done = command("sweep", *arguments, "--cfg", "job")
-    assert done.returncode == 0, done.stderr
+    arguments = [argument for argument in shlex.split(line)[3:] if argument != "-m"]
+    choices = arguments[0].removeprefix("+study=").split(",") if arguments[0].startswith("+study=") else []
+    for study in choices or [None]:
+        first = [f"+study={study}", *arguments[1:]] if study else arguments
+        done = command("sweep", *first, "--cfg", "job")
+        assert done.returncode == 0, done.stderr
 
 
 def test_the_readme_shows_each_command_of_the_house() -> None:

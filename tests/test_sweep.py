@@ -63,7 +63,7 @@ REFUSED = [
     (("+study=stacked", "model.units=0"), 2, "model.units: expected a number of at least 1, received 0"),
     (("+study=stacked", "model.unit=3"), 1, "model.unit: there is no such option"),
     (("+study=stacked", "sampler=grid"), 2, "sampler=grid needs a step"),
-    (("+study=stacked", "sampler=null"), 1, "sampler"),
+    (("+study=stacked", "sampler=null"), 1, "sampler=null: a group cannot be null"),
     (("+study=stacked", "launcher.workers=none"), 2, "launcher.workers: expected auto or a whole number"),
     (("+study=stacked", "dataset=npz"), 2, "Give one: dataset.path=VALUE"),
     (("+study=stacked", "dataset=npz", "dataset.path=nowhere.npz"), 3, "nowhere.npz"),
