@@ -149,7 +149,10 @@ class Session:
         repaired = study.repair()
         if repaired:
             self.display.line(f"{repaired} trials that a dead driver left running are queued again", "yellow")
-        if layers is not None and study.is_new:
+        if study.get("layers") is None:
+            if layers is None:  # the driver that made this study died before it had written them down
+                self._launch()
+                layers = self._check_in_worker()
             study.set("layers", layers)
         layers = study.get("layers")
         kernel.require(self.config["kernel"]["name"], self.backend, layers, self.gpu)
@@ -161,13 +164,17 @@ class Session:
         arms = Arms(self.config, self.space, study, loop, unavailable, facts["n_train"], facts["timesteps"])
         driver = Driver(self.config, self.space, study, loop, arms, tracking, self.display, self.folder)
         work = self._work_left(driver)
-        if not work and not study.get("untracked"):
+        if not work and not study.get("unsettled"):
             self.display.line("nothing to do: the study is complete")
             self._summary(driver)
             return
         if work and self.launcher is None:
             self._launch()
         loop.launcher = self.launcher
+        if not study.get("unsettled"):
+            study.set(
+                "unsettled", True
+            )  # until records and MLflow agree with the database: a killed driver leaves it so
         self._write_down(driver, facts)
         status = "FAILED"
         try:
@@ -185,8 +192,8 @@ class Session:
             # Whatever ended the session, what is known by now is written down in order.
             driver.rewrite()
             tracking.finish(status)
-            if bool(study.get("untracked")) != bool(tracking.warning):
-                study.set("untracked", bool(tracking.warning))
+            if status == "FINISHED" and not tracking.warning:
+                study.set("unsettled", False)
             if tracking.warning:
                 self.display.box(tracking.warning)
 

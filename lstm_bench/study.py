@@ -28,7 +28,6 @@ from lstm_bench import space as spaces
 from lstm_bench.errors import ConfigError, StorageError
 from lstm_bench.record import cell
 
-OWN_FAULT = ("nan", "oom", "exception", "timeout")
 RETRIED_FOR_EVER = ("driver_died", "interrupted")
 RETRIED = ("worker_died", "oom_shared")  # up to study.max_retry times
 # What may differ when a study is resumed: how much, how long, where; never what.

@@ -323,6 +323,36 @@ def test_a_killed_driver_loses_nothing_and_the_same_command_ends_at_the_exact_to
     assert "nothing to do" in out
 
 
+def set_attribute(folder: Path, key: str, value: str | None) -> None:
+    """Puts a fact of the study back to what a driver that died at that point had left."""
+    with contextlib.closing(sqlite3.connect(folder / "sweeps" / "smoke" / "study.db")) as database:
+        if value is None:
+            database.execute("DELETE FROM study_user_attributes WHERE key = ?", (key,))
+        else:
+            database.execute("UPDATE study_user_attributes SET value_json = ? WHERE key = ?", (value, key))
+        assert database.total_changes == 1
+        database.commit()
+
+
+@pytest.mark.slow
+def test_a_driver_that_died_before_or_after_its_trials_is_made_good(command: Command, tmp_path: Path) -> None:
+    arguments = (*QUICK, "study.n_trials=1", "study.replicates=0")
+    assert command("sweep", *arguments).returncode == 0
+    before = rows(tmp_path)
+    # Killed after the last trial was told, before the records were in order.
+    set_attribute(tmp_path, "unsettled", "true")
+    (tmp_path / "sweeps" / "smoke" / "trials.csv").unlink()
+    settled = command("sweep", *arguments)
+    assert settled.returncode == 0, settled.stderr
+    assert rows(tmp_path) == before
+    assert "nothing to do" not in settled.stdout
+    # Killed after the study was created, before the family's layers were written down.
+    set_attribute(tmp_path, "layers", None)
+    again = command("sweep", *arguments)
+    assert again.returncode == 0, again.stderr
+    assert "nothing to do" in again.stdout
+
+
 @pytest.mark.slow
 def test_a_killed_worker_costs_one_retry_with_the_same_parameters(tmp_path: Path) -> None:
     arguments = (*QUICK, "study.n_trials=2", "study.replicates=0", "train.epochs=400")
