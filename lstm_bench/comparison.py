@@ -1,4 +1,4 @@
-"""The pages across studies: the comparison of families, its figures and data, and the index."""
+"""What compares: families across studies with figures and data, arms of a kernel benchmark in words, and the index."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench import figure
+from lstm_bench.kernel_figure import OPERATIONS, Row
 from lstm_bench.page import Pages
 from lstm_bench.result import Result, at
 from lstm_bench.statistic import quantile
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COMMAND = "python -m lstm_bench.report"
+_KERAS = ("cudnn", "generic", "xla", "unrolled", "unrolled_xla")
+_NAMED = 4  # cells named in a list before the rest is counted
 
 
 def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapping[int, str]) -> Pages:
@@ -95,7 +98,7 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
     for dataset in sorted({r.dataset for r in results}):
         mine = [r for r in results if r.dataset == dataset]
         for kind, make, caption in (_accuracy_figure(mine), _speed_figure(mine)):
-            place = f"figures/{kind}-{_slug(dataset)}"
+            place = f"figures/{kind}-{slug(dataset)}"
             if make is None:
                 parts.append(f"*{escape(dataset)}: {caption}*")
             else:
@@ -108,8 +111,18 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
     return pages
 
 
-def index(results: Sequence[Result], links: Mapping[int, str], title: str, remark: str) -> str:
-    """`README.md` of a folder of reports."""
+def index(
+    results: Sequence[Result], links: Mapping[int, str], title: str, remark: str, benchmarks: Sequence[Result] = ()
+) -> str:
+    """`README.md` of a folder of reports.
+
+    Args:
+      results: Studies.
+      links: `id(result)` -> address of its page, of studies and benchmarks.
+      title: Of the page.
+      remark: What the folder holds.
+      benchmarks: Kernel benchmarks; those of one grid share a page.
+    """
     rows = [
         [
             link(r.name, links[id(r)]), r.source, r.family, r.dataset,
@@ -117,15 +130,30 @@ def index(results: Sequence[Result], links: Mapping[int, str], title: str, remar
         ]
         for r in sorted(results, key=lambda r: (r.published or "", r.name))
     ]  # fmt: skip
+    measured = [
+        [
+            link(r.name, links[id(r)]),
+            r.source,
+            ", ".join(sorted({*r.tables["cells.csv"]["device"]} - {""})) or str(r.env("device.name") or "unknown"),
+            r.tables["cells.csv"]["cell"].nunique(),
+            Raw("; ".join(map(escape, r.notes)) or "complete"),
+        ]
+        for r in sorted(benchmarks, key=lambda r: (r.name, r.source))
+    ]
     parts = [
         f"# {title}",
         f"{remark} Made from the records alone by `{COMMAND}`; do not edit, the next run replaces it. "
         f"`{COMMAND} check=true` tells whether it is current.",
-        f"- {link('Comparison of families', 'comparison.md')} ({link('CSV', 'comparison.csv')})\n"
-        f"- {link('Tutorial claims beside measurements', 'claims.md')}",
-        "## Studies",
-        markdown(["study", "source", "family", "data", "state"], rows),
     ]
+    if results:
+        parts += [
+            f"- {link('Comparison of families', 'comparison.md')} ({link('CSV', 'comparison.csv')})\n"
+            f"- {link('Tutorial claims beside measurements', 'claims.md')}",
+            "## Studies",
+            markdown(["study", "source", "family", "data", "state"], rows),
+        ]
+    if measured:
+        parts += ["## Kernels", markdown(["benchmark", "source", "device", "cells", "state"], measured, {"cells"})]
     return document(parts)
 
 
@@ -181,6 +209,111 @@ def ordered(results: Sequence[Result]) -> list[Result]:
     return sorted(results, key=key)
 
 
+def arm_findings(rows: Sequence[Row]) -> list[str]:
+    """Sentences on the arms of one device that follow from the numbers: the training step, or what there is instead."""
+    good = [r for r in rows if r["state"] == "measured" and r["samples_per_s"] > 0]
+    operation = next((o for o in OPERATIONS if any(r["operation"] == o for r in good)), "")
+    cells: dict[str, list[Row]] = {}
+    for row in good:
+        if row["operation"] == operation:
+            cells.setdefault(row["cell"], []).append(row)
+    winners: dict[str, list[str]] = {}
+    close, says = [], []
+    for cell, arms in cells.items():
+        first, *rest = sorted(arms, key=lambda r: (-r["samples_per_s"], arm_name(r)))
+        winners.setdefault(arm_name(first), []).append(cell)
+        if rest and not first["p10_samples_per_s"] > rest[0]["p90_samples_per_s"]:
+            close.append(cell)
+    if cells:
+        lead = "; ".join(
+            f"{a} in {len(c)} ({listed(c)})" for a, c in sorted(winners.items(), key=lambda w: (-len(w[1]), w[0]))
+        )
+        says.append(f"Highest median of a {OPERATIONS[operation]}, of {len(cells)} cells: {lead}.")
+    if close:
+        says.append(f"The first two arms overlap (p10 to p90), no difference shown between them: {listed(close)}.")
+    pairs: dict[str, list[tuple[float, float, float]]] = {}
+    for arms in cells.values():
+        for backend in sorted({r["backend"] for r in arms}):
+            by = {r["kernel"]: r for r in arms if r["backend"] == backend}
+            keras = max((by[k] for k in _KERAS if k in by), key=lambda r: r["samples_per_s"], default=None)
+            for name, over, text in (
+                *((k, by.get("generic"), f"{k} over generic on {backend}") for k in _KERAS if k != "generic"),
+                ("bare", keras, f"The bare layer over Keras's fastest kernel on {backend}"),
+                ("native", by.get("bare"), f"One native call for the stack over layer by layer on {backend}"),
+            ):
+                if name in by and over is not None:
+                    pairs.setdefault(text, []).append(_ratio(by[name], over))
+    order = sorted(pairs, key=lambda text: (not text.startswith("cudnn"), not text.startswith("The bare"), text))
+    says += [f"{text.replace('cudnn', 'cuDNN', 1)}: {_verdict(pairs[text])}." for text in order]
+    for state, text in (
+        ("wrong", "disagree with the float64 reference"),
+        ("other_kernel", "ran another kernel than asked"),
+    ):
+        if odd := [r for r in rows if r["state"] == state]:
+            says.append(
+                f"{len(odd)} rows {text}, and are in no comparison: {listed(list(dict.fromkeys(map(arm_name, odd))))}."
+            )
+    if marked := sum(bool(r["marks"]) for r in good):
+        says.append(
+            f"{marked} of {len(good)} measured rows are marked (other load, throttling, sharing): see the tables."
+        )
+    return says
+
+
+def _ratio(row: Row, over: Row) -> tuple[float, float, float]:
+    """Ratio of two arms of one backend and cell, with a cautious interval.
+
+    Over the baseline it is the recorded one; else the recorded intervals of both over the same baseline are divided.
+    """
+    ratio, low, high = (float(row[c]) for c in ("speedup", "speedup_low", "speedup_high"))
+    if over["kernel"] == "generic" and math.isfinite(ratio):
+        return ratio, low, high
+    ratio = row["samples_per_s"] / over["samples_per_s"]
+    if over["speedup_low"] > 0 and over["speedup_high"] > 0:
+        return ratio, low / over["speedup_high"], high / over["speedup_low"]
+    return ratio, math.nan, math.nan
+
+
+def _verdict(ratios: Sequence[tuple[float, float, float]]) -> str:
+    """In words: of how many cells the interval lies above, below or around 1, with the ratios."""
+    kinds: dict[str, list[tuple[float, float, float]]] = {}
+    for ratio, low, high in ratios:
+        kind = "no difference shown"
+        if not low <= high:
+            kind = "no interval"
+        elif low > 1 or high < 1:
+            kind = "faster" if low > 1 else "slower"
+        kinds.setdefault(kind, []).append((ratio, low, high))
+    if len(ratios) == 1:
+        return f"{next(iter(kinds))}, {ratio_text(*ratios[0]).replace(': no difference shown', '')}"
+    parts = []
+    for kind in ("faster", "slower", "no difference shown", "no interval"):
+        if found := sorted(r for r, _, _ in kinds.get(kind, [])):
+            span = " to ".join(dict.fromkeys(f"{r:.2f}x" for r in (found[0], found[-1])))
+            parts.append(f"{kind} in {len(found)} ({span})")
+    return f"of {len(ratios)} cells, {', '.join(parts)}"
+
+
+def ratio_text(ratio: float, low: float, high: float) -> str:
+    """`2.31x (2.20 to 2.41)`, and whether the interval shows a difference."""
+    if not math.isfinite(ratio):
+        return NONE
+    if not low <= high:
+        return f"{ratio:.2f}x"
+    return f"{ratio:.2f}x ({low:.2f} to {high:.2f}{': no difference shown' if low <= 1 <= high else ''})"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def arm_name(row: Row) -> str:
+    """An arm of a kernel benchmark, `jax cudnn`."""
+    return f"{row['backend']} {row['kernel']}"
+
+
 def _accuracy_figure(results: Sequence[Result]) -> tuple[str, Callable[[], Figure] | None, str]:
     rows = [
         {"label": _label(r, results), "n_weights": r.n_weights, **r.accuracy._asdict()}
@@ -224,5 +357,6 @@ def _span(numbers: Sequence[int]) -> str:
     return str(min(numbers)) if min(numbers) == max(numbers) else f"{min(numbers)} to {max(numbers)}"
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """`name` as a part of a file name."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in name).strip(".") or "data"

@@ -22,6 +22,8 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationE
 
 from lstm_bench.errors import ConfigError, nearest, redact
 
+# float32: IEEE products. tf32: float32 storage, TF32 products, on NVIDIA. bfloat16: Keras's mixed precision.
+DTYPES = ("float32", "tf32", "bfloat16")
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
@@ -191,6 +193,47 @@ class Sweep:
     study: Study
 
 
+@dataclass(kw_only=True)
+class Grid:
+    """Group `grid` of the kernel benchmark; its cells are checked by `grid.py`."""
+
+    name: str
+    description: str
+    dtypes: list[str]
+    skip: list[str]  # arms left out, as backend/kernel
+    cells: list[Any]
+
+
+@dataclass(kw_only=True)
+class Method:
+    """How the kernel benchmark measures: see METHOD.md."""
+
+    rounds: int = _in(_SIZE)  # fresh processes of every arm
+    samples: int = _in(Range(2))  # timed windows per round and operation
+    window_s: float = _in(_SECONDS)  # a sample lasts at least as long
+    steady: float = _in(
+        Range(0, 1, open_low=True)
+    )  # warm-up ends when two windows in a row differ by at most this fraction
+    compile_limit_s: float = _in(_SECONDS)  # compile and first call; beyond it the arm is ended
+    seed: int = _in(_COUNT)  # of weights, inputs and the order of the arms
+    max_other_load: float = _in(Range(0, 1))  # share of the cores taken by other processes above which a row is marked
+    tolerance: dict[str, float]  # dtype -> largest relative error against the float64 reference
+
+
+@dataclass(kw_only=True)
+class Kernels:
+    """Root of `conf/kernels.yaml`."""
+
+    name: str | None  # of the folder, the experiment and the page; null: kernels-<grid>
+    backend: Any  # all, one, or a list
+    kernel: Any
+    dtype: Any  # null: those of the grid
+    operation: Any
+    grid: Grid
+    method: Method
+    tracking: Tracking
+
+
 GROUPS = tuple(f.name for f in dataclasses.fields(Sweep))
 
 
@@ -201,29 +244,30 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
-def _schema(path: str) -> type | None:
+def _schema(path: str, root: type = Sweep) -> type | None:
     """Dataclass at a dotted path, None where there is none."""
-    node: Any = Sweep
+    node: Any = root
     for key in path.split(".") if path else ():
         hints = typing.get_type_hints(node) if dataclasses.is_dataclass(node) else {}
         node = hints.get(key)
     return node if isinstance(node, type) and dataclasses.is_dataclass(node) else None
 
 
-def rules() -> Iterator[tuple[str, Any, Range | Choice | None]]:
+def rules(root: Any = Sweep) -> Iterator[tuple[str, Any, Range | Choice | None]]:
     """`(dotted path, type, rule)` of every value of the schema."""
-    for group in dataclasses.fields(Sweep):
-        node = _schema(group.name)
+    for group in dataclasses.fields(root):
+        node: Any = _schema(group.name, root)
         if node is None:
+            yield group.name, typing.get_type_hints(root)[group.name], None
             continue
         hints = typing.get_type_hints(node)
         for leaf in dataclasses.fields(node):
             yield f"{group.name}.{leaf.name}", hints[leaf.name], leaf.metadata.get("rule")
 
 
-def paths() -> list[str]:
-    """Dotted paths of the schema's values."""
-    return [path for path, _, _ in rules()]
+def paths(root: Any = Sweep) -> list[str]:
+    """Dotted paths of the schema's values, and its groups."""
+    return list(dict.fromkeys([*(f.name for f in dataclasses.fields(root)), *(path for path, _, _ in rules(root))]))
 
 
 def get(config: Mapping[str, Any], path: str) -> Any:
@@ -268,7 +312,7 @@ def type_words(hint: Any) -> str:
         if "a number" in names and "a whole number" in names:
             names.remove("a whole number")
         return " or ".join(names)
-    return words.get(hint, "a mapping" if typing.get_origin(hint) is dict else str(hint))
+    return words.get(hint, {dict: "a mapping", list: "a list"}.get(typing.get_origin(hint), str(hint)))
 
 
 def redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,8 +327,8 @@ def redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return copy
 
 
-def load(composed: DictConfig) -> dict[str, Any]:
-    """Checks what Hydra composed against the schema.
+def load(composed: DictConfig, root: type = Sweep) -> dict[str, Any]:
+    """Checks what Hydra composed against the schema whose root is `root`.
 
     Returns:
       Nested plain dicts, interpolations resolved.
@@ -296,27 +340,32 @@ def load(composed: DictConfig) -> dict[str, Any]:
         plain = typing.cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from error
-    _refuse_unknown(plain)
+    _refuse_unknown(plain, root)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Sweep), plain)
+        merged = OmegaConf.merge(OmegaConf.structured(root), plain)
         config = typing.cast(dict[str, Any], OmegaConf.to_container(merged, throw_on_missing=True))
     except (ValidationError, ConfigKeyError) as error:
-        raise _type_error(plain, error.full_key or "") from error
+        raise _type_error(plain, error.full_key or "", root) from error
     except OmegaConfBaseException as error:
         path = getattr(error, "full_key", "") or ""
         raise ConfigError(f"{path}: expected a value", remedy=f"Give one: {path}=VALUE.") from error
-    _check_rules(config)
+    _check_rules(config, root)
+    if root is Sweep:
+        _check_study(config)
+    else:
+        _check_tolerances(config["method"]["tolerance"])
     return config
 
 
-def _refuse_unknown(plain: Mapping[str, Any]) -> None:
+def _refuse_unknown(plain: Mapping[str, Any], root: Any) -> None:
+    groups = [f.name for f in dataclasses.fields(root)]
     for key, value in plain.items():
-        if key not in GROUPS:
-            hint = nearest(key, GROUPS)
-            if difflib.get_close_matches(key, ["study"], cutoff=0.5):
+        if key not in groups:
+            hint = nearest(key, groups)
+            if "study" in groups and difflib.get_close_matches(key, ["study"], cutoff=0.5):
                 hint = f"did you mean +study={value if isinstance(value, str) else 'NAME'}?"
             raise ConfigError(f"unknown option {key}", remedy=hint)
-        known = _schema(key)
+        known = _schema(key, root)
         if known is None:
             continue
         if not isinstance(value, Mapping):
@@ -327,28 +376,46 @@ def _refuse_unknown(plain: Mapping[str, Any]) -> None:
                 raise ConfigError(f"unknown option {key}.{name}", remedy=nearest(name, names))
 
 
-def _type_error(plain: Mapping[str, Any], path: str) -> ConfigError:
-    hints = {name: hint for name, hint, _ in rules()}
+def _type_error(plain: Mapping[str, Any], path: str, root: type) -> ConfigError:
+    hints = {name: hint for name, hint, _ in rules(root)}
     try:
         received = get(plain, path)
     except KeyError:
         received = None
-    return ConfigError(path, expected=type_words(hints.get(path, str)), received=received)
+    hint = hints.get(path)
+    inside = hints.get(path.rpartition(".")[0])
+    if hint is None and typing.get_origin(inside) is dict:
+        hint = typing.get_args(inside)[1]
+    return ConfigError(path, expected=type_words(hint or str), received=received)
 
 
-def _check_rules(config: Mapping[str, Any]) -> None:
-    for path, hint, rule in rules():
+def _check_rules(config: Mapping[str, Any], root: type) -> None:
+    for path, hint, rule in rules(root):
         value = get(config, path)
         if value is None or rule is None or value in rule:
             continue
         expected = str(rule).replace("a number", "a whole number") if hint is int else str(rule)
         remedy = nearest(str(value), rule.names) if isinstance(rule, Choice) else None
         raise ConfigError(path, expected=expected, received=value, remedy=remedy)
+
+
+def _check_tolerances(tolerance: Mapping[str, float]) -> None:
+    rule = Range(0, open_low=True)
+    for dtype in dict.fromkeys((*tolerance, *DTYPES)):
+        if dtype not in DTYPES:
+            raise ConfigError(f"unknown option method.tolerance.{dtype}", remedy=nearest(dtype, DTYPES))
+        if tolerance.get(dtype) not in rule:
+            raise ConfigError(f"method.tolerance.{dtype}", expected=str(rule), received=tolerance.get(dtype))
+
+
+def _check_study(config: Mapping[str, Any]) -> None:
     workers = config["launcher"]["workers"]
     if workers != "auto" and (not isinstance(workers, int) or workers < 1):
         raise ConfigError("launcher.workers", expected="auto or a whole number of at least 1", received=workers)
     if config["study"]["name"] == "published":
         raise ConfigError("study.name=published: that folder holds the committed records", remedy="Choose another.")
+    if config["study"]["name"].startswith("kernels-"):
+        raise ConfigError("study.name: kernels-... are the folders of kernel benchmarks", remedy="Choose another.")
     if not config["study"]["name"]:
         studies = sorted(path.stem for path in (conf_dir() / "study").glob("*.yaml"))
         raise ConfigError("no study", expected=f"+study=NAME, one of {', '.join(studies)}")

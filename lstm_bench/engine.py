@@ -1,7 +1,8 @@
-"""Engines: one compiled training loop per backend behind one interface, with nothing in Python per step where it can be.
+"""Engines: one compiled loop per backend and operation behind one interface, with nothing in Python per step where it can be.
 
-`train.py` sees `compile`, `steps` and `logits`. An engine keeps the data resident on its device, gathers batches by index
-there, and returns host numbers, so that whoever holds the clock reads it with the device idle.
+`train.py` sees `warm_up`, `steps` and `logits`; the kernel benchmark times the same compiled programs through `compile`, `run`,
+`values` and `proof`. An engine keeps the data resident on its device, gathers batches by index there, and returns host
+numbers, so that whoever holds the clock reads it with the device idle.
 """
 
 from __future__ import annotations
@@ -13,22 +14,40 @@ from typing import Any, Protocol
 import numpy as np
 
 from lstm_bench import kernel as kernels
+from lstm_bench.probe import Arm
+
+Criterion = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
-class Engine(Protocol):
-    """A model, its optimizer and its data on one device."""
+class Engine(Arm, Protocol):
+    """A Keras model, its optimizer and its data on one device."""
 
-    kernel_ran: str
-    evidence: str
+    @property
+    def kernel_ran(self) -> str:
+        """Kernel that trains."""
 
-    def compile(self) -> None:
-        """Traces, compiles and warms up the training step and the forward pass; weights and optimizer stay untouched."""
+    @property
+    def evidence(self) -> str:
+        """What says so."""
+
+    def warm_up(self) -> None:
+        """Compiles training and evaluation and runs each once; weights and optimizer stay untouched."""
 
     def steps(self, indices: np.ndarray) -> tuple[float, int]:
         """Trains one step per row of `indices` (steps, batch); returns the summed step losses and the correct samples."""
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """Inference: `(samples, timesteps, features)` -> logits `(samples, n_classes)`, float32."""
+
+
+def classification(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
+    """Mean cross-entropy (nats) of `logits` (batch, n_classes) for labels `y[batch]`, and how many of them are right."""
+    from keras import losses, ops
+
+    labels = ops.take(y, batch, axis=0)
+    loss = losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
+    right = ops.equal(ops.argmax(logits, -1), ops.cast(labels, "int32"))
+    return loss, ops.sum(ops.cast(right, "int32"))
 
 
 def make(
@@ -42,13 +61,15 @@ def make(
     evaluation_batch_size: int,
     kernel: str,
     lengths: Sequence[int],
+    criterion: Criterion = classification,
 ) -> Engine:
     """The engine of `backend` for `model` on training data `x` (samples, timesteps, features) and `y` (samples,).
 
     `lengths` are those of the sequences that the model's recurrent layers run over, one per layer: what evidence is held to.
+    `criterion` maps all of `y`, a batch of indices and the model's outputs for it to a loss and a count.
     """
     engines: dict[str, type[_Engine]] = {"tensorflow": TensorflowEngine, "jax": JaxEngine, "torch": TorchEngine}
-    return engines[backend](model, optimizer, x, y, batch_size, evaluation_batch_size, kernel, lengths)
+    return engines[backend](model, optimizer, x, y, batch_size, evaluation_batch_size, kernel, lengths, criterion)
 
 
 _resident: dict[str, Any] = {}
@@ -63,8 +84,8 @@ def _keep(x: np.ndarray, y: np.ndarray, place: Callable[[np.ndarray], Any]) -> t
 
 
 class _Engine(ABC):
-    kernel_ran = "unknown"
-    evidence = ""
+    x: Any
+    y: Any
 
     def __init__(
         self,
@@ -76,13 +97,12 @@ class _Engine(ABC):
         evaluation_batch_size: int,
         kernel: str,
         lengths: Sequence[int],
+        criterion: Criterion,
     ):
-        import keras
-
-        self.model, self.optimizer = model, optimizer
+        self.model, self.optimizer, self.criterion = model, optimizer, criterion
         self.batch_size, self.evaluation_batch_size = batch_size, evaluation_batch_size
         self.kernel, self.recurrent, self.timesteps = kernel, len(lengths), min(lengths, default=0)
-        self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self._proofs: dict[str, tuple[str, str]] = {}
         optimizer.build(model.trainable_variables)
         self._load(x, y)
 
@@ -93,13 +113,48 @@ class _Engine(ABC):
     def _forward(self, batch: np.ndarray) -> np.ndarray: ...
 
     @abstractmethod
-    def compile(self) -> None: ...
+    def compile(self, operation: str) -> None: ...
 
     @abstractmethod
-    def steps(self, indices: np.ndarray) -> tuple[float, int]: ...
+    def _run(self, operation: str, rows: np.ndarray) -> tuple[float, int, int]: ...
+
+    @abstractmethod
+    def values(self, operation: str) -> list[np.ndarray]: ...
+
+    @abstractmethod
+    def _proof(self, operation: str) -> tuple[str, str]: ...
+
+    def run(self, operation: str, rows: np.ndarray) -> int:
+        return self._run(operation, rows)[2]
+
+    def steps(self, indices: np.ndarray) -> tuple[float, int]:
+        return self._run("train_step", indices)[:2]
+
+    def proof(self, operation: str) -> tuple[str, str]:
+        if operation not in self._proofs:
+            self._proofs[operation] = self._proof(operation)
+        return self._proofs[operation]
+
+    def warm_up(self) -> None:
+        self.compile("train_step")
+        self.values("train_step")
+        self._forward(np.zeros((self.evaluation_batch_size, *self.x.shape[1:]), np.float32))
+
+    @property
+    def kernel_ran(self) -> str:
+        """Kernel that trains."""
+        return self.proof("train_step")[0]
+
+    @property
+    def evidence(self) -> str:
+        """What says so."""
+        return self.proof("train_step")[1]
 
     def _state(self) -> list[Any]:
         return [*self.model.variables, *self.optimizer.variables]
+
+    def _first(self) -> np.ndarray:
+        return np.arange(self.batch_size, dtype=np.int32)
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """See `Engine`. The last batch is padded: one shape, one compiled program; inference is per sample."""
@@ -119,28 +174,28 @@ class TensorflowEngine(_Engine):
         import tensorflow as tf
 
         self.x, self.y = _keep(x, y, tf.constant)
-        model, optimizer, loss_of = self.model, self.optimizer, self.loss
+        self._programs: dict[str, tuple[Any, Any]] = {}
+        model, optimizer, criterion = self.model, self.optimizer, self.criterion
         variables = model.trainable_variables
-        index = tf.TensorSpec((self.batch_size,), tf.int32)
 
-        @tf.function(input_signature=[index], jit_compile=kernels.is_xla(self.kernel))
-        def step(batch: Any) -> Any:
-            inputs, labels = tf.gather(self.x, batch), tf.gather(self.y, batch)
+        def inference(batch: Any) -> Any:
+            return 0.0, 0, [model(tf.gather(self.x, batch), training=False)]
+
+        def forward_backward(batch: Any) -> Any:
+            inputs = tf.gather(self.x, batch)
             with tf.GradientTape() as tape:
-                logits = model(inputs, training=True)
-                loss = loss_of(labels, logits)
-            optimizer.apply(tape.gradient(loss, variables), variables)
-            correct = tf.math.equal(tf.argmax(logits, -1, output_type=tf.int32), labels)
-            return loss, tf.reduce_sum(tf.cast(correct, tf.int32))
+                tape.watch(inputs)
+                loss, correct = criterion(self.y, batch, model(inputs, training=True))
+            return loss, correct, tape.gradient(loss, [*variables, inputs])
 
-        @tf.function(input_signature=[tf.TensorSpec((None, self.batch_size), tf.int32)])
-        def steps(batches: Any) -> Any:
-            losses, correct = 0.0, 0
-            for row in tf.range(tf.shape(batches)[0]):
-                step_loss, step_correct = step(batches[row])
-                losses += step_loss
-                correct += step_correct
-            return losses, correct
+        def train_step(batch: Any) -> Any:
+            inputs = tf.gather(self.x, batch)
+            with tf.GradientTape() as tape:
+                loss, correct = criterion(self.y, batch, model(inputs, training=True))
+            optimizer.apply(tape.gradient(loss, variables), variables)
+            return loss, correct, []
+
+        self._steps = {"inference": inference, "forward_backward": forward_backward, "train_step": train_step}
 
         @tf.function(
             input_signature=[tf.TensorSpec((self.evaluation_batch_size, *x.shape[1:]), tf.float32)],
@@ -149,27 +204,60 @@ class TensorflowEngine(_Engine):
         def forward(inputs: Any) -> Any:
             return model(inputs, training=False)
 
-        self._step, self._steps, self._forward_function = step, steps, forward
+        self._forward_function = forward
 
-    def compile(self) -> None:
+    def compile(self, operation: str) -> None:
+        """See `Arm`. Traces only: TensorFlow optimises a graph, and XLA compiles it, at its first execution."""
         import tensorflow as tf
 
+        step = tf.function(
+            self._steps[operation],
+            input_signature=[tf.TensorSpec((self.batch_size,), tf.int32)],
+            jit_compile=kernels.is_xla(self.kernel),
+        )
+        specs = step.get_concrete_function().structured_outputs[2]
+
+        @tf.function(input_signature=[tf.TensorSpec((None, self.batch_size), tf.int32)])
+        def many(batches: Any) -> Any:
+            losses, correct, done = 0.0, 0, 0
+            kept = [
+                tf.zeros(spec.shape, spec.dtype) for spec in specs
+            ]  # of the last step: what is returned is computed
+            for row in tf.range(tf.shape(batches)[0]):
+                step_loss, step_correct, kept = step(batches[row])
+                losses += step_loss
+                correct += step_correct
+                done += 1
+            return losses, correct, done, kept
+
+        self._programs[operation] = step.get_concrete_function(), many.get_concrete_function()
+
+    def _proof(self, operation: str) -> tuple[str, str]:
+        step, many = (program.graph.as_graph_def() for program in self._programs[operation])
+        # XLA is asked for on the function itself: that attribute is seen from the graph that calls it.
+        for function in many.library.function:
+            if function.attr["_XlaMustCompile"].b:
+                step.library.function.add().attr["_XlaMustCompile"].b = True
+        return kernels.ran_in_graph(step, recurrent=self.recurrent, timesteps=self.timesteps)
+
+    def _run(self, operation: str, rows: np.ndarray) -> tuple[float, int, int]:
+        import tensorflow as tf
+
+        losses, correct, done, self._kept = self._programs[operation][1](tf.constant(rows, tf.int32))
+        return float(losses), int(correct), int(done)
+
+    def values(self, operation: str) -> list[np.ndarray]:
+        import tensorflow as tf
+
+        if operation != "train_step":
+            self._run(operation, self._first()[None])
+            return [tf.cast(kept, tf.float32).numpy() for kept in self._kept]
         before = [tf.identity(variable.value) for variable in self._state()]
-        self.steps(np.zeros((1, self.batch_size), np.int32))
+        self._run(operation, self._first()[None])
+        after = [variable.numpy() for variable in self.model.trainable_variables]
         for variable, value in zip(self._state(), before, strict=True):
             variable.assign(value)
-        self._forward(np.zeros((self.evaluation_batch_size, *self.x.shape[1:]), np.float32))
-        graph = self._step.get_concrete_function().graph.as_graph_def()
-        # XLA is asked for on the function itself: that attribute is seen from the graph that calls it.
-        caller = self._steps.get_concrete_function().graph.as_graph_def()
-        for function in caller.library.function:
-            if function.attr["_XlaMustCompile"].b:
-                graph.library.function.add().attr["_XlaMustCompile"].b = True
-        self.kernel_ran, self.evidence = kernels.ran_in_graph(graph, recurrent=self.recurrent, timesteps=self.timesteps)
-
-    def steps(self, indices: np.ndarray) -> tuple[float, int]:
-        losses, correct = self._steps(indices.astype(np.int32))
-        return float(losses), int(correct)
+        return after
 
     def _forward(self, batch: np.ndarray) -> np.ndarray:
         return self._forward_function(batch).numpy()
@@ -183,56 +271,83 @@ class JaxEngine(_Engine):
         import jax.numpy as jnp
 
         self.x, self.y = _keep(x, y, jnp.asarray)
-        model, optimizer, loss_of = self.model, self.optimizer, self.loss
+        self._programs: dict[str, Any] = {}
+        model, optimizer, criterion = self.model, self.optimizer, self.criterion
 
-        def forward_loss(trainable: Any, non_trainable: Any, inputs: Any, labels: Any) -> Any:
-            logits, non_trainable = model.stateless_call(trainable, non_trainable, inputs, training=True)
-            return loss_of(labels, logits), (logits, non_trainable)
+        def loss_of(trainable: Any, inputs: Any, non_trainable: Any, y: Any, batch: Any) -> Any:
+            outputs, non_trainable = model.stateless_call(trainable, non_trainable, inputs, training=True)
+            loss, correct = criterion(y, batch, outputs)
+            return loss, (correct, non_trainable)
 
-        def step(state: Any, totals: Any, x: Any, y: Any, batch: Any) -> Any:
+        def inference(state: Any, totals: Any, x: Any, y: Any, batch: Any) -> Any:
+            outputs, _ = model.stateless_call(state[0], state[1], x[batch], training=False)
+            return None, (totals[0], totals[1], totals[2] + 1), [outputs]
+
+        def forward_backward(state: Any, totals: Any, x: Any, y: Any, batch: Any) -> Any:
+            trainable, non_trainable, _ = state
+            (loss, (correct, _)), (gradients, of_inputs) = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)(
+                trainable, x[batch], non_trainable, y, batch
+            )
+            return None, (totals[0] + loss, totals[1] + correct, totals[2] + 1), [*gradients, of_inputs]
+
+        def train_step(state: Any, totals: Any, x: Any, y: Any, batch: Any) -> Any:
             trainable, non_trainable, slots = state
-            inputs, labels = x[batch], y[batch]
-            (loss, (logits, non_trainable)), gradients = jax.value_and_grad(forward_loss, has_aux=True)(
-                trainable, non_trainable, inputs, labels
+            (loss, (correct, non_trainable)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+                trainable, x[batch], non_trainable, y, batch
             )
             trainable, slots = optimizer.stateless_apply(slots, gradients, trainable)
-            correct = jnp.sum(jnp.argmax(logits, -1).astype(labels.dtype) == labels)
-            return (trainable, non_trainable, slots), (totals[0] + loss, totals[1] + correct)
+            return (trainable, non_trainable, slots), (totals[0] + loss, totals[1] + correct, totals[2] + 1), []
 
         def forward(trainable: Any, non_trainable: Any, inputs: Any) -> Any:
             return model.stateless_call(trainable, non_trainable, inputs, training=False)[0]
 
-        self._step, self._forward_function = jax.jit(step, donate_argnums=(0, 1)), jax.jit(forward)
+        # Totals go from step to step, so that no two steps can run at once.
+        self._steps = {
+            "inference": jax.jit(inference, donate_argnums=(1,)),
+            "forward_backward": jax.jit(forward_backward, donate_argnums=(1,)),
+            "train_step": jax.jit(train_step, donate_argnums=(0, 1)),
+        }
+        self._forward_function = jax.jit(forward)
         # Copies: the step donates its state, and the model's own variables must outlive it.
         self._values = tuple(
             [jnp.array(variable.value) for variable in variables]
             for variables in (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
         )
 
-    def _zeros(self) -> tuple[Any, Any]:
+    def _zeros(self) -> tuple[Any, Any, Any]:
         import jax.numpy as jnp
 
-        return jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)
+        return jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
 
-    def compile(self) -> None:
-        import jax
+    def compile(self, operation: str) -> None:
         import jax.numpy as jnp
 
         batch = jnp.zeros((self.batch_size,), jnp.int32)
-        self._compiled = self._step.lower(self._values, self._zeros(), self.x, self.y, batch).compile()
-        copy = jax.tree.map(jnp.array, self._values)
-        jax.block_until_ready(self._compiled(copy, self._zeros(), self.x, self.y, batch))
-        self._forward(np.zeros((self.evaluation_batch_size, *self.x.shape[1:]), np.float32))
-        self.kernel_ran, self.evidence = kernels.ran_in_hlo(self._compiled.as_text(), recurrent=self.recurrent)
+        traced = self._steps[operation].lower(self._values, self._zeros(), self.x, self.y, batch)
+        self._programs[operation] = traced.compile()
 
-    def steps(self, indices: np.ndarray) -> tuple[float, int]:
+    def _proof(self, operation: str) -> tuple[str, str]:
+        return kernels.ran_in_hlo(self._programs[operation].as_text(), recurrent=self.recurrent)
+
+    def _run(self, operation: str, rows: np.ndarray) -> tuple[float, int, int]:
+        import jax
+
+        program, totals, kept = self._programs[operation], self._zeros(), []
+        for batch in jax.device_put(list(rows.astype(np.int32))):
+            state, totals, kept = program(self._values, totals, self.x, self.y, batch)
+            self._values = state or self._values
+        jax.block_until_ready(kept)
+        loss, correct, done = (number.item() for number in totals)
+        return loss, correct, done
+
+    def values(self, operation: str) -> list[np.ndarray]:
+        import jax
         import jax.numpy as jnp
 
-        totals = self._zeros()
-        for batch in jnp.asarray(indices, jnp.int32):
-            self._values, totals = self._compiled(self._values, totals, self.x, self.y, batch)
-        loss, correct = float(totals[0]), int(totals[1])
-        return loss, correct
+        state = jax.tree.map(jnp.array, self._values)
+        batch = jnp.asarray(self._first())
+        after, _, kept = self._programs[operation](state, self._zeros(), self.x, self.y, batch)
+        return [np.asarray(value, np.float32) for value in (after[0] if operation == "train_step" else kept)]
 
     def _forward(self, batch: np.ndarray) -> np.ndarray:
         return np.asarray(self._forward_function(self._values[0], self._values[1], batch))
@@ -253,45 +368,69 @@ class TorchEngine(_Engine):
         from keras.src.backend.torch.core import get_device
 
         self.device = get_device()
-        self.x, self.y = _keep(x, y.astype(np.int64), lambda array: torch.as_tensor(array, device=self.device))
+        labels = y.astype(np.int64) if y.dtype.kind == "i" else y  # what torch indexes with
+        self.x, self.y = _keep(x, labels, lambda array: torch.as_tensor(array, device=self.device))
 
-    def _train_step(self, batch: Any) -> tuple[Any, Any]:
+    def _step(self, operation: str, batch: Any) -> tuple[Any, Any, list[Any]]:
         import torch
 
-        inputs, labels = self.x[batch], self.y[batch]
-        self.model.zero_grad()
-        logits = self.model(inputs, training=True)
-        loss = self.loss(labels, logits)
-        loss.backward()
+        inputs = self.x[batch]
+        if operation == "inference":
+            with torch.no_grad():
+                return 0.0, 0, [self.model(inputs, training=False)]
         variables = self.model.trainable_variables
+        values = [variable.value for variable in variables]
+        if operation == "forward_backward":
+            inputs.requires_grad_()
+            loss, correct = self.criterion(self.y, batch, self.model(inputs, training=True))
+            return loss.detach(), correct, list(torch.autograd.grad(loss, [*values, inputs]))
+        self.model.zero_grad()
+        loss, correct = self.criterion(self.y, batch, self.model(inputs, training=True))
+        loss.backward()
         with torch.no_grad():
-            self.optimizer.apply([variable.value.grad for variable in variables], variables)
-        return loss.detach(), (logits.argmax(-1) == labels).sum()
+            self.optimizer.apply([value.grad for value in values], variables)
+        return loss.detach(), correct, []
 
-    def compile(self) -> None:
+    def compile(self, operation: str) -> None:
+        """See `Arm`. There is nothing to compile."""
+
+    def _proof(self, operation: str) -> tuple[str, str]:
+        """One more step runs under the profiler."""
+        import torch
+
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        with torch.profiler.profile(activities=activities, acc_events=True) as profile:
+            self._unchanged(operation)
+        ops = {event.key: event.count for event in profile.key_averages()}
+        return kernels.ran_in_profile(ops, recurrent=self.recurrent, timesteps=self.timesteps)
+
+    def _unchanged(self, operation: str) -> list[Any]:
+        """One step on the first samples, its results copied, weights and optimizer then put back."""
         import torch
 
         before = [variable.value.detach().clone() for variable in self._state()]
-        batch = torch.zeros(self.batch_size, dtype=torch.long, device=self.device)
-        activities = [torch.profiler.ProfilerActivity.CPU]
-        with torch.profiler.profile(activities=activities, acc_events=True) as profile:
-            self._train_step(batch)
-        ops = {event.key: event.count for event in profile.key_averages()}
-        for variable, value in zip(self._state(), before, strict=True):
-            variable.assign(value)
-        self._forward(np.zeros((self.evaluation_batch_size, *self.x.shape[1:]), np.float32))
-        self.kernel_ran, self.evidence = kernels.ran_in_profile(ops, recurrent=self.recurrent, timesteps=self.timesteps)
+        *_, kept = self._step(operation, torch.as_tensor(self._first(), dtype=torch.long, device=self.device))
+        if operation == "train_step":
+            kept = [variable.value.detach().clone() for variable in self.model.trainable_variables]
+            for variable, value in zip(self._state(), before, strict=True):
+                variable.assign(value)
+        return kept
 
-    def steps(self, indices: np.ndarray) -> tuple[float, int]:
+    def _run(self, operation: str, rows: np.ndarray) -> tuple[float, int, int]:
         import torch
 
-        losses = torch.zeros((), device=self.device)
-        correct = torch.zeros((), dtype=torch.long, device=self.device)
-        for batch in torch.as_tensor(indices.astype(np.int64), device=self.device):
-            loss, right = self._train_step(batch)
+        losses, correct, done = torch.zeros((), device=self.device), torch.zeros((), device=self.device), 0
+        for batch in torch.as_tensor(rows.astype(np.int64), device=self.device):
+            loss, right, _ = self._step(operation, batch)
             losses += loss
             correct += right
-        return float(losses), int(correct)
+            done += 1
+        if torch.device(self.device).type == "cuda":
+            torch.cuda.synchronize()
+        return float(losses), int(correct), done
+
+    def values(self, operation: str) -> list[np.ndarray]:
+        return [value.float().cpu().numpy() for value in self._unchanged(operation)]
 
     def _forward(self, batch: np.ndarray) -> np.ndarray:
         import torch

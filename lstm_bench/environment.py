@@ -49,13 +49,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-def collect(slots: Sequence[device.Slot], gpus: Sequence[device.Gpu], dataset: dict[str, Any]) -> dict[str, Any]:
-    """The environment of a study.
+def collect(slots: Sequence[device.Slot], gpus: Sequence[device.Gpu], dataset: dict[str, Any] | None) -> dict[str, Any]:
+    """The environment of a study or kernel benchmark.
 
     Args:
       slots: What each worker may use.
       gpus: The visible GPUs.
-      dataset: Name, digest, source and sizes of the data.
+      dataset: Name, digest, source and sizes of the data, None where there is none.
     """
     name = gpus[0].name if gpus else device.cpu_name()
     return {
@@ -74,5 +74,5 @@ def collect(slots: Sequence[device.Slot], gpus: Sequence[device.Gpu], dataset: d
             "driver": gpus[0].driver if gpus else None,
         },
         "workers": [{"device": s.device, "share": s.share, "cores": list(s.cores)} for s in slots],
-        "dataset": dataset,
+        **({"dataset": dataset} if dataset else {}),
     }

@@ -71,6 +71,12 @@ class TooManyFailedError(LstmBenchError):
     exit_code = 5
 
 
+class DeviceError(LstmBenchError):
+    """The device was lost in the middle: what was finished is kept, the rest could not be done."""
+
+    exit_code = 5
+
+
 class CheckFailedError(LstmBenchError):
     """A check found something: stale reports, for instance."""
 

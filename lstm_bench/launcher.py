@@ -77,10 +77,19 @@ class LocalLauncher:
       log_dir: Folder of the workers' output.
       recycle_after: Tasks after which a worker is replaced: TensorFlow's memory grows with each model.
       recycle_mib: Resident MiB above which it is.
+      keras: Whether workers import Keras too; a yardstick is measured without it.
     """
 
-    def __init__(self, slots: Sequence[Slot], backend: str, log_dir: Path, recycle_after: int, recycle_mib: int):
-        self._backend, self._log_dir = backend, log_dir
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        backend: str,
+        log_dir: Path,
+        recycle_after: int,
+        recycle_mib: int,
+        keras: bool = True,
+    ):
+        self._backend, self._log_dir, self._keras = backend, log_dir, keras
         self._recycle_after, self._recycle_mib = recycle_after, recycle_mib
         self._selector = selectors.DefaultSelector()
         self._workers = [self._start(slot) for slot in slots]
@@ -117,7 +126,7 @@ class LocalLauncher:
         self._send(
             worker,
             {"do": "setup", "backend": self._backend, "device": slot.device, "share": slot.share}
-            | {"gpu": slot.gpu, "cores": list(slot.cores)},
+            | {"gpu": slot.gpu, "cores": list(slot.cores), "keras": self._keras},
         )
         return worker
 

@@ -1,70 +1,166 @@
-"""Throughput of one kernel on one configuration: compiled, warmed up until steady, timed in synchronised windows."""
+"""The probe: steps of one operation in synchronised windows, calibrated, warmed up until steady, counted.
+
+The one place where throughput is measured: `trial.py` probes a study's kernels with it, `measurement.py` the cells of the
+kernel benchmark. METHOD.md says why it is done so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
-from lstm_bench import train
-from lstm_bench.data import Dataset
 from lstm_bench.timing import clock
 
+# inference: outputs. forward_backward: gradients of weights and inputs. train_step: gradients of weights, and the update.
+OPERATIONS = ("inference", "forward_backward", "train_step")
 WINDOW_S = 0.05  # the shortest timed window: the clock and the call are then below a thousandth of it
 STEADY = 0.1  # two windows in a row within this fraction of each other end the warm-up
-_LONGEST_WARM_UP = 20  # windows
+LONGEST_WARM_UP = 20  # windows
+_MOST_STEPS = 2**16  # of a window
+
+Rows = Callable[[int], np.ndarray]
 
 
-def measure(config: Mapping[str, Any], data: Dataset, kernel: str, seconds: float) -> dict[str, Any]:
-    """Training throughput of `kernel`: a row of `record.KERNEL_COLUMNS`.
+class Timed(Protocol):
+    """What can be timed."""
 
-    The device is idle at each reading of the clock, since a window ends with a number on the host. Windows of equal
-    numbers of steps, at least 5 of them and at least `seconds` in all.
+    def run(self, operation: str, rows: np.ndarray) -> int:
+        """One step per row of `rows` (steps, batch), indices into the resident data; the device is idle on return.
+
+        Returns:
+          The steps that the program itself counted: what was asked for, or the timing is void.
+        """
+
+
+class Arm(Timed, Protocol):
+    """One implementation of one network, whose operations can be timed, checked and proved."""
+
+    def compile(self, operation: str) -> None:
+        """Traces and compiles an operation of `OPERATIONS` as far as the backend does so without running it."""
+
+    def values(self, operation: str) -> list[np.ndarray]:
+        """What an operation computes on the first `batch` samples in order, by the program that `run` runs, float32.
+
+        Returns:
+          inference: the outputs. forward_backward: the gradient of each weight, then that of the inputs. train_step: the
+          weights after one step from where they are, and where they are left.
+        """
+
+    def proof(self, operation: str) -> tuple[str, str]:
+        """`(kernel_ran, evidence)` of a compiled operation, read from its program. Weights stay as they are."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What was timed of one operation.
+
+    Attributes:
+      steps: Of every window, as counted by the program.
+      seconds: Of each timed window.
+      warm_up: Windows run before.
+      all_steps: Of calibration, warm-up and windows together.
+      steady: Whether the last two of those agreed.
+    """
+
+    steps: int
+    seconds: list[float]
+    warm_up: int
+    all_steps: int
+    steady: bool
+
+    def rates(self, batch_size: int) -> np.ndarray:
+        """Samples per second of each window."""
+        return self.steps * batch_size / np.array(self.seconds)
+
+
+def sample(
+    arm: Timed,
+    operation: str,
+    rows_of: Rows,
+    *,
+    samples: int,
+    seconds: float = 0.0,
+    window_s: float = WINDOW_S,
+    steady: float = STEADY,
+) -> Timing:
+    """Times windows of equal numbers of steps, each of which ends with the device idle.
 
     Args:
-      config: Resolved configuration.
-      data: Dataset.
-      kernel: A kernel other than "auto" that is available here.
-      seconds: Timed seconds, at least.
+      arm: Compiled for `operation`.
+      operation: One of `OPERATIONS`.
+      rows_of: Number of steps -> indices (steps, batch).
+      samples: Timed windows, at least.
+      seconds: Timed seconds in all, at least.
+      window_s: Shortest window; a window is one step where that lasts longer.
+      steady: Largest relative difference of two windows in a row that ends the warm-up.
     """
-    engine, _ = train.prepare(config, data, kernel, seed=0)
-    since = clock()
-    engine.compile()
-    compile_s = clock() - since
-    batch_size = min(config["train"]["batch_size"], len(data.x_train))
-    rng = np.random.default_rng(0)
-    steps = 1
+    steps, calibrating = 1, 0
     while True:
-        rows = rng.integers(0, len(data.x_train), size=(steps, batch_size))
-        if (elapsed := _timed(engine, rows)) >= WINDOW_S or steps >= 2**16:
+        rows = rows_of(steps)
+        first, calibrating = calibrating == 0, calibrating + steps
+        elapsed = _timed(arm, operation, rows)
+        if steps >= _MOST_STEPS or (elapsed >= window_s and not first):
             break
-        steps = min(max(2 * steps, int(1.2 * steps * WINDOW_S / max(elapsed, 1e-6))), 2**16)
-    for _ in range(_LONGEST_WARM_UP):
-        before, elapsed = elapsed, _timed(engine, rows)
-        if abs(elapsed - before) <= STEADY * before:
-            break
-    windows: list[float] = []
-    while len(windows) < 5 or sum(windows) < seconds:
-        windows.append(_timed(engine, rows))
-    rates = rows.size / np.array(windows)
-    p10, median, p90 = np.percentile(rates, (10, 50, 90))
+        if elapsed >= window_s:
+            continue  # what a first call does once is not taken for a long step
+        steps = min(max(2 * steps, int(1.2 * steps * window_s / max(elapsed, 1e-6))), _MOST_STEPS)
+    warm_up, agreed = 0, False
+    while warm_up < LONGEST_WARM_UP and not agreed:
+        before, elapsed = elapsed, _timed(arm, operation, rows)
+        warm_up, agreed = warm_up + 1, abs(elapsed - before) <= steady * before
+    timed: list[float] = []
+    while len(timed) < samples or sum(timed) < seconds:
+        timed.append(_timed(arm, operation, rows))
+    return Timing(steps, timed, warm_up, calibrating + steps * (warm_up + len(timed)), agreed)
+
+
+def _timed(arm: Timed, operation: str, rows: np.ndarray) -> float:
+    since = clock()
+    done = arm.run(operation, rows)
+    elapsed = clock() - since
+    if done != len(rows):
+        raise RuntimeError(f"{len(rows)} steps of {operation} were timed, the program counted {done}")
+    return elapsed
+
+
+def training_throughput(arm: Arm, batch_size: int, n_samples: int, seconds: float) -> dict[str, Any]:
+    """Training throughput of a study's kernel: the figures of a row of `record.KERNEL_COLUMNS`.
+
+    Args:
+      arm: Not compiled yet.
+      batch_size: Sequences per step.
+      n_samples: Resident sequences that batches are drawn from.
+      seconds: Timed seconds, at least; and at least five windows.
+    """
+    rng = np.random.default_rng(0)
+
+    def rows_of(steps: int) -> np.ndarray:
+        return rng.integers(0, n_samples, size=(steps, batch_size))
+
+    since = clock()
+    arm.compile("train_step")
+    arm.run("train_step", rows_of(1))
+    compile_s = clock() - since
+    kernel_ran, evidence = arm.proof("train_step")
+    timing = sample(arm, "train_step", rows_of, samples=5, seconds=seconds)
+    p10, median, p90 = quantiles(timing.rates(batch_size))
     return {
-        "backend": config["backend"]["name"],
-        "kernel": kernel,
-        "kernel_ran": engine.kernel_ran,
-        "train_samples_per_s": float(median),
-        "p10_samples_per_s": float(p10),
-        "p90_samples_per_s": float(p90),
-        "n": len(windows),
-        "step_ms": float(1000 * batch_size / median),
+        "kernel_ran": kernel_ran,
+        "train_samples_per_s": median,
+        "p10_samples_per_s": p10,
+        "p90_samples_per_s": p90,
+        "n": len(timing.seconds),
+        "step_ms": 1000 * batch_size / median,
         "compile_s": compile_s,
         "batch_size": batch_size,
-        "evidence": engine.evidence,
+        "evidence": evidence,
     }
 
 
-def _timed(engine: Any, rows: np.ndarray) -> float:
-    since = clock()
-    engine.steps(rows)
-    return clock() - since
+def quantiles(rates: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
+    """10th percentile, median and 90th percentile."""
+    p10, median, p90 = np.percentile(rates, (10, 50, 90))
+    return float(p10), float(median), float(p90)

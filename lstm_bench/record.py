@@ -1,4 +1,4 @@
-"""`sweeps/<study>/`: the files of a study, their columns and units, and how rows get into them safely.
+"""`sweeps/<name>/`: the files of a study or kernel benchmark, their columns and units, and how rows get into them safely.
 
 A record is small text, read without Optuna, MLflow or Keras. All times are seconds on a monotonic clock, all
 accuracies and losses are means over samples, accuracies are fractions in 0..1, samples are sequences.
@@ -13,6 +13,15 @@ accuracies and losses are means over samples, accuracies are fractions in 0..1, 
 | `kernels.csv`      | kernel of the winner's probe            | `KERNEL_COLUMNS`                                 |
 | `predictions.csv`  | test sample, first replicate            | `PREDICTION_COLUMNS`                             |
 | `worst.csv`        | most confidently wrong test sample of the first replicate | `WORST_COLUMNS`                |
+
+A kernel benchmark, `sweeps/kernels-<grid>/`, has the first two and
+
+| file               | one row per                                             | columns           |
+|--------------------|---------------------------------------------------------|-------------------|
+| `runs.csv`         | cell, arm, operation and round: one process's figures   | `RUN_COLUMNS`     |
+| `samples.csv`      | timed window of a run                                   | `SAMPLE_COLUMNS`  |
+| `ceilings.csv`     | backend and dtype: the machine's own limits             | `CEILING_COLUMNS` |
+| `cells.csv`        | cell, arm and operation: computed from the other three  | `CELL_COLUMNS`    |
 """
 
 from __future__ import annotations
@@ -96,6 +105,72 @@ KERNEL_COLUMNS = (
 PREDICTION_COLUMNS = ("sample", "label", "prediction", "probability")
 WORST_COLUMNS = (*PREDICTION_COLUMNS, "timesteps", "features", "values")  # values: x.ravel(), space-joined
 
+_CELL = (
+    "cell",  # identity: the next seven in one word
+    "layer",  # lstm, gru, simple_rnn, bidirectional_lstm
+    "units",
+    "layers",
+    "timesteps",
+    "features",
+    "batch",  # sequences per step
+    "dtype",  # float32, tf32, bfloat16
+    "backend",
+    "kernel",  # asked for; bare and native are yardsticks without Keras
+    "operation",  # inference, forward_backward, train_step
+)
+RUN_COLUMNS = (
+    *_CELL,
+    "round",  # from 0; a fresh process each
+    "state",  # measured, wrong, other_kernel, compile_limit, failed
+    "reason",
+    "kernel_ran",  # from evidence
+    "compile_s",  # traced and compiled
+    "first_call_s",  # what the backend leaves to it, one step, results copied to the host
+    "error",  # largest relative difference from the float64 reference
+    "tolerance",
+    "steps",  # of one sample, as the program counted them
+    "warm_up",  # windows run before the first sample
+    "n",  # samples
+    "peak_memory_mib",  # of the device's allocator; of the process, on a CPU
+    "energy_j_per_million",  # joules per million samples, where the GPU counts them
+    "marks",  # what else happened: other load, throttling, a shared GPU
+    "evidence",
+)
+SAMPLE_COLUMNS = ("cell", "backend", "kernel", "operation", "round", "sample", "steps", "seconds")
+CEILING_COLUMNS = ("backend", "dtype", "device", "matmul_flop_per_s", "copy_byte_per_s", "n")
+CELL_COLUMNS = (
+    *_CELL,
+    "kernel_ran",
+    "state",  # as of a run, and unavailable
+    "reason",
+    "samples_per_s",  # median over the samples of all rounds
+    "p10_samples_per_s",
+    "p90_samples_per_s",
+    "step_ms",
+    "n",  # samples
+    "rounds",
+    "steps",  # timed in all
+    "compile_s",  # median over the rounds
+    "first_call_s",
+    "baseline",  # kernel of the same backend that speedup is over
+    "speedup",
+    "speedup_low",  # 95 % interval, rounds resampled
+    "speedup_high",
+    "error",  # largest of the rounds
+    "tolerance",
+    "flop_per_sample",  # by formula, see cell.py
+    "bytes_per_sample",
+    "flop_per_s",  # the two above at the measured speed
+    "roofline_flop_per_s",  # what the machine's ceilings allow at that many bytes per operation
+    "roofline_fraction",
+    "peak_memory_mib",  # largest of the rounds
+    "energy_j_per_million",
+    "marks",
+    "device",
+    "device_share",
+    "evidence",
+)
+
 FILES = {
     "trials.csv": TRIAL_COLUMNS,
     "replicates.csv": REPLICATE_COLUMNS,
@@ -106,6 +181,12 @@ FILES = {
 }
 # Characters of one field. `values` of a long sequence outgrows csv's own limit, 131,072; the limit holds process-wide.
 _FIELD_SIZE = 2**30
+BENCHMARK_FILES = {
+    "runs.csv": RUN_COLUMNS,
+    "samples.csv": SAMPLE_COLUMNS,
+    "ceilings.csv": CEILING_COLUMNS,
+    "cells.csv": CELL_COLUMNS,
+}
 # What `publish` copies and `report` reads: everything else in the folder is the sweep's own business.
 RECORDS = ("config.yaml", "environment.json", *FILES)
 

@@ -8,6 +8,9 @@ or working, in `sweeps/<study>/`. The two never share a file:
 | `reports/`         | the published studies, pages in `reports/<device>/`       | yes     |
 | `reports/working/` | the working studies, compared with the published ones     | ignored |
 
+A kernel benchmark (`sweeps/kernels-<grid>/`, known by its `cells.csv`) goes the same way, on a page per grid with a
+section per published device.
+
 So the committed reports are the same bytes in a fresh clone and beside anyone's own sweeps. Where nothing is published
 (a project of your own) the working studies go straight into `reports/`. `sweeps=sweeps/published` leaves
 `reports/working/` alone: what a check of the committed reports wants.
@@ -43,7 +46,8 @@ Tables and figures in reports/ from the records below sweeps/.
   sweeps=DIR     where the records lie                        (sweeps)
   reports=DIR    where the tables and figures go              (reports)
   check=true     write nothing; exit 6 when something is stale (false)
-  studies=a,b    only the pages of these studies; comparison and index always cover all
+  studies=a,b    only the pages of these studies; comparison and index always cover all,
+                 pages of kernel benchmarks stay as they are
   --help         this text
 
 Published studies (DIR/published/<device>/<study>/) are reported in reports/, your own (DIR/<study>/) in
@@ -151,12 +155,12 @@ def report(options: Options) -> None:
       CheckFailedError: with `check=true`, when a file is missing, stale or left over.
       StorageError: when a file cannot be written.
     """
-    results = _load(options)
-    if not results and not (options.check and (options.reports / MANIFEST).exists()):
+    results, benchmarks = _load(options)
+    if not results and not benchmarks and not (options.check and (options.reports / MANIFEST).exists()):
         print(f"No studies below {options.sweeps}: run `python -m lstm_bench.sweep +study=stacked` first.")
         return
     changes = {}
-    for folder, pages in _folders(results, options).items():
+    for folder, pages in _folders(results, benchmarks, options).items():
         changes[folder] = _settle(folder, pages, options)
     for change in changes.values():
         for remark in change.remarks:
@@ -217,72 +221,92 @@ def _conf(name: str) -> dict[str, Any]:
     return value
 
 
-def _load(options: Options) -> list[Result]:
+def _load(options: Options) -> tuple[list[Result], list[Result]]:
+    """Studies and kernel benchmarks."""
     if not options.sweeps.is_dir():
         if options.sweeps_given or options.sweeps.exists():
             raise ConfigError("sweeps", expected="a folder of studies", received=str(options.sweeps))
-        return []
+        return [], []
     from lstm_bench import result
 
-    # resolved: `sweeps=.` has the name that tells a folder of published studies
-    found = result.find(options.sweeps.resolve())
-    for folder, device in found:
-        for name in filter(None, (folder.name, device)):
-            if not result.NAME.fullmatch(name):
-                print(f"warning: {folder}: left out, {name!r} is not a study's or device's name", file=sys.stderr)
-    good = [p for p in found if all(result.NAME.fullmatch(name) for name in filter(None, (p[0].name, p[1])))]
+    root = options.sweeps.resolve()  # `sweeps=.` has the name that tells a folder of published studies
+    studies, benchmarks = (_named(found) for found in (result.find(root), result.find_benchmarks(root)))
     for wanted in options.studies or []:
-        names = {folder.name for folder, _ in good}
+        names = {folder.name for folder, _ in studies}
         if wanted not in names:
             raise ConfigError("studies", expected="names of studies", received=wanted, remedy=nearest(wanted, names))
-    return [result.load(folder, device) for folder, device in good]
+    return [result.load(*place) for place in studies], [result.load_benchmark(*place) for place in benchmarks]
 
 
-def _folders(results: Sequence[Result], options: Options) -> dict[Path, Pages]:
+def _named(found: Iterable[tuple[Path, str | None]]) -> list[tuple[Path, str | None]]:
+    """Those with names that pages can have; the others are warned about."""
+    from lstm_bench import result
+
+    good = []
+    for folder, device in found:
+        odd = [name for name in filter(None, (folder.name, device)) if not result.NAME.fullmatch(name)]
+        for name in odd:
+            print(f"warning: {folder}: left out, {name!r} is not a study's or device's name", file=sys.stderr)
+        if not odd:
+            good.append((folder, device))
+    return good
+
+
+def _folders(results: Sequence[Result], benchmarks: Sequence[Result], options: Options) -> dict[Path, Pages]:
     """The folders of reports that are to be made, each with what belongs into it."""
     from lstm_bench.page import Pages
 
-    claims = _conf("claims.yaml")
-    published = [r for r in results if r.published]
-    working = [r for r in results if not r.published]
-    if not published:
+    published, working = ([r for r in results if bool(r.published) == public] for public in (True, False))
+    public, own = ([b for b in benchmarks if bool(b.published) == shown] for shown in (True, False))
+    folder = options.reports / WORKING
+    if not (published or public):
         title, remark = "Reports", "Studies of this working folder."
-        folders = {options.reports: _pages(working, [], claims, options, title, remark) if working else Pages()}
-        working = []
+        some = working or own
+        folders = {options.reports: _pages(working, [], own, [], options, title, remark) if some else Pages()}
+        working, own = [], []
     else:
         title, remark = "Reports", "Published studies: the records are in `sweeps/published/<device>/<study>/`."
-        folders = {options.reports: _pages(published, [], claims, options, title, remark)}
-    own = options.reports / WORKING
-    if working:
+        folders = {options.reports: _pages(published, [], public, [], options, title, remark)}
+    if working or own:
         title, remark = "Reports of working studies", "Studies of this working folder, beside the published ones."
-        folders[own] = _pages(working, published, claims, options, title, remark)
-    elif options.sweeps.resolve().name != "published" and (own / MANIFEST).exists():
-        folders[own] = Pages()  # all that was made there is out of date
+        folders[folder] = _pages(working, published, own, public, options, title, remark)
+    elif options.sweeps.resolve().name != "published" and (folder / MANIFEST).exists():
+        folders[folder] = Pages()  # all that was made there is out of date
     return folders
 
 
 def _pages(
     results: Sequence[Result],
     beside: Sequence[Result],
-    claims: dict[str, Any],
+    benchmarks: Sequence[Result],
+    benchmarks_beside: Sequence[Result],
     options: Options,
     title: str,
     remark: str,
 ) -> Pages:
-    """Pages of `results`, compared with each other and with those `beside`, whose pages are one folder up."""
-    from lstm_bench import claims as tutorials
-    from lstm_bench import comparison, page
+    """Pages of `results`, compared with each other and with those `beside`, whose pages are one folder up.
 
+    Likewise of `benchmarks`; those beside are linked, not compared. Without studies there is no comparison.
+    """
+    from lstm_bench import claims as tutorials
+    from lstm_bench import comparison, kernel_page, page
+
+    claims = _conf("claims.yaml")
     links = {id(r): page.stem(r) + ".md" for r in results} | {id(r): f"../{page.stem(r)}.md" for r in beside}
+    links |= {id(b): kernel_page.stem(b) + ".md" for b in benchmarks}
     everything = [*results, *beside]
-    pages = comparison.comparison(everything, claims, links)
-    pages.texts["claims.md"] = tutorials.claims_page(everything, claims)
-    pages.texts["README.md"] = comparison.index(results, links, title, remark)
-    for result in results:
-        if options.studies is None or result.name in options.studies:
-            one = page.study_page(result)
-            pages.texts |= one.texts
-            pages.figures |= one.figures
+    pages = comparison.comparison(everything, claims, links) if results else page.Pages()
+    if results:
+        pages.texts["claims.md"] = tutorials.claims_page(everything, claims)
+    pages.texts["README.md"] = comparison.index(results, links, title, remark, benchmarks)
+    made = [page.study_page(r) for r in results if options.studies is None or r.name in options.studies]
+    if options.studies is None and benchmarks:
+        up = "../../" if beside or benchmarks_beside else "../"
+        above = {kernel_page.stem(b) for b in benchmarks_beside}
+        made.append(kernel_page.kernel_pages(benchmarks, _conf("literature.yaml"), up, above))
+    for one in made:
+        pages.texts |= one.texts
+        pages.figures |= one.figures
     return pages
 
 
@@ -391,16 +415,18 @@ def _remove(folder: Path, name: str) -> None:
             parent.rmdir()
 
 
-def _print_summary(results: Iterable[Result], changes: dict[Path, Change], options: Options) -> None:
+def _print_summary(results: Sequence[Result], changes: dict[Path, Change], options: Options) -> None:
     from lstm_bench import comparison, table
 
     for folder, change in changes.items():
         removed = f", {len(change.removed)} removed" if change.removed else ""
-        where = f": {folder / 'comparison.md'}" if change.made else ""
+        first = next((name for name in ("comparison.md", "README.md") if (folder / name).is_file()), "")
+        where = f": {folder / first}" if change.made else ""
         print(f"{change.made} files in {folder}, {len(change.written)} written{removed}{where}")
-    print()
-    columns, rows, right = comparison.short_table(list(results))
-    print(table.plain(columns, rows, right))
+    if results:
+        print()
+        columns, rows, right = comparison.short_table(results)
+        print(table.plain(columns, rows, right))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A study's records, read back as sorted tables; whatever is missing or torn is said in `notes`."""
+"""Records of a study or a kernel benchmark as sorted tables; whatever is missing or torn is said in `notes`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ REQUEUED = ("worker_died", "oom_shared", "driver_died", "interrupted")
 
 _TEXT = {
     "state", "reason", "kernel_ran", "backend", "device", "device_share", "kernel", "evidence", "kind", "values",
+    "cell", "layer", "dtype", "operation", "baseline", "marks",
 }  # fmt: skip
+_SHAPE = ["layer", "units", "layers", "timesteps", "features", "batch", "dtype"]
+# What the page of a kernel benchmark is made of. Columns of cells.csv that are not ours are kept, as text.
+_BENCHMARK = {file: record.BENCHMARK_FILES[file] for file in ("cells.csv", "ceilings.csv")}
 _KEYS = {
     "trials.csv": ["number"],
     "replicates.csv": ["seed"],
@@ -32,16 +36,18 @@ _KEYS = {
     "kernels.csv": ["backend", "kernel"],
     "predictions.csv": ["sample"],
     "worst.csv": ["probability", "sample"],
+    "cells.csv": [*_SHAPE, "cell", "operation", "backend", "kernel"],
+    "ceilings.csv": ["dtype", "backend", "device"],
 }
 
 
 @dataclass
 class Result:
-    """The records of one study.
+    """The records of one study, or of one kernel benchmark: the properties below are a study's.
 
     Attributes:
       folder: Where they lie.
-      name: Name of the study, which is that of the folder.
+      name: Name of the study or benchmark, which is that of the folder.
       published: Name of the device's folder below `published/`, None for a working folder.
       notes: One sentence for each thing that is missing, torn or contradictory.
     """
@@ -199,18 +205,33 @@ def at(tree: Any, path: str, default: Any = None) -> Any:
 def find(root: Path) -> list[tuple[Path, str | None]]:
     """Study folders below `root`, sorted, each with the device it is published under.
 
-    A study folder holds `config.yaml`, `trials.csv` or `replicates.csv`. It is a working folder when it lies in
-    `root` (or is `root`), published when it lies in `published/<device>/`; `root` may be that `published`.
+    A study folder holds `config.yaml`, `trials.csv` or `replicates.csv` and is no benchmark's. It is a working folder
+    when it lies in `root` (or is `root`), published when it lies in `published/<device>/`; `root` may be that
+    `published`.
     """
+    files = ("config.yaml", "trials.csv", "replicates.csv")
+    return [p for p in _places(root) if any((p[0] / file).is_file() for file in files) and not _is_benchmark(p[0])]
+
+
+def find_benchmarks(root: Path) -> list[tuple[Path, str | None]]:
+    """Folders of kernel benchmarks, as `find`: those with a `cells.csv`, or named `kernels-<grid>` but no study."""
+    return [place for place in _places(root) if _is_benchmark(place[0])]
+
+
+def _places(root: Path) -> list[tuple[Path, str | None]]:
     public = root if root.name == "published" else root / "published"
     places: list[tuple[Path, str | None]] = [(folder, folder.parent.name) for folder in public.glob("*/*")]
     if root != public:
         places += [(folder, None) for folder in (root, *root.glob("*")) if folder != public]
-    files = ("config.yaml", "trials.csv", "replicates.csv")
-    return sorted(
-        ((folder, device) for folder, device in places if any((folder / file).is_file() for file in files)),
-        key=lambda place: (place[1] or "", place[0].name),
-    )
+    return sorted(places, key=lambda place: (place[1] or "", place[0].name))
+
+
+def _is_benchmark(folder: Path) -> bool:
+    if (folder / "cells.csv").is_file():
+        return True
+    begun = any((folder / file).is_file() for file in ("config.yaml", "ceilings.csv", "runs.csv", "samples.csv"))
+    study = any((folder / file).is_file() for file in ("study.db", "trials.csv", "replicates.csv"))
+    return folder.name.startswith("kernels-") and begun and not study
 
 
 def load(folder: Path, published: str | None = None) -> Result:
@@ -229,6 +250,36 @@ def load(folder: Path, published: str | None = None) -> Result:
     return result
 
 
+def load_benchmark(folder: Path, published: str | None = None) -> Result:
+    """Reads one kernel benchmark: tables `cells.csv` and `ceilings.csv`; damage is a note, never an exception."""
+    result = Result(folder, folder.name, published)
+    result.config = _mapping(result, "config.yaml", yaml.safe_load)
+    result.environment = _mapping(result, "environment.json", json.loads)
+    for file in _BENCHMARK:
+        result.tables[file] = _table(result, file)
+        if not (folder / file).is_file():
+            result.notes.append(f"{file} is missing.")
+    table = result.tables["cells.csv"]
+    cells = table[(table[["cell", "operation", "backend", "kernel", "state"]] != "").all(axis=1)]
+    if len(cells) < len(table):
+        result.notes.append(f"cells.csv: {len(table) - len(cells)} rows name no cell, arm or state and are left out.")
+    keys = _KEYS["cells.csv"]
+    most = cells.sort_values("rounds", ascending=False, kind="stable").drop_duplicates(keys).sort_index()
+    if len(most) < len(cells):
+        result.notes.append(f"cells.csv: {len(cells) - len(most)} rows repeat an arm with fewer rounds: left out.")
+    result.tables["cells.csv"] = most.reset_index(drop=True)
+    if most.empty:
+        result.notes.append("cells.csv holds no row: nothing is measured yet.")
+    wanted, timed = result.get("method.rounds"), most[most["state"].isin(("measured", "other_kernel"))]
+    short = timed[timed["rounds"] < wanted] if isinstance(wanted, int) else timed.iloc[:0]
+    if len(short):  # wrong, failed and too slow to compile end an arm after one round
+        result.notes.append(
+            f"Partially measured: {len(short)} of {len(timed)} rows have fewer than {wanted} rounds, "
+            "the benchmark is unfinished or still running."
+        )
+    return result
+
+
 def _mapping(result: Result, file: str, parse: Any) -> dict[str, Any]:
     try:
         value = parse((result.folder / file).read_text(encoding="utf-8"))
@@ -244,7 +295,7 @@ def _mapping(result: Result, file: str, parse: Any) -> dict[str, Any]:
 
 
 def _table(result: Result, file: str) -> pd.DataFrame:
-    path, columns = result.folder / file, list(record.FILES[file])
+    path, columns = result.folder / file, list((record.FILES | _BENCHMARK)[file])
     rows: list[dict[str, str]] = []
     try:
         rows = record.read_rows(path)
@@ -257,7 +308,8 @@ def _table(result: Result, file: str) -> pd.DataFrame:
     whole = [row for row in rows if None not in row and None not in row.values()]
     if len(whole) < len(rows):
         result.notes.append(f"{file}: {len(rows) - len(whole)} of {len(rows)} lines are torn and left out.")
-    extra = sorted({key for row in whole for key in row if key.startswith("config_")}) if file == "trials.csv" else []
+    prefix = {"trials.csv": "config_", "cells.csv": ""}.get(file)
+    extra = sorted({key for row in whole for key in row if prefix is not None and key.startswith(prefix)} - {*columns})
     table = pd.DataFrame(
         {c: pd.Series([row.get(c, "") for row in whole], dtype=object) for c in [*columns, *extra]},
     )

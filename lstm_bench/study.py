@@ -8,14 +8,10 @@ whose `retry_of` names the old one. What is queued is never stored: it is the FA
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import re
 import secrets
-import socket
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,38 +42,6 @@ class Asked:
     params: dict[str, Any]
     seed: int
     retry_of: int | None
-
-
-@contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Holds the study's folder for this process; the lock dies with its owner.
-
-    Raises:
-      StorageError: when another driver holds it, naming it.
-    """
-    path = folder / "lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
-    except OSError as error:
-        raise StorageError(
-            f"{folder}: cannot be written ({error.strerror})",
-            remedy="Work in a folder of your own, or mend the permissions.",
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            owner = file.read().strip() or "another process"
-            raise StorageError(
-                f"study {folder.name} is running as {owner}",
-                remedy="Wait for it, end it, or choose another study.name.",
-            ) from error
-        file.truncate(0)
-        file.write(f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-        file.flush()
-        yield
 
 
 @contextlib.contextmanager

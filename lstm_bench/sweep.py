@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import re
 import shutil
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import errors
-from lstm_bench.errors import ConfigError, LstmBenchError, nearest
+from lstm_bench import command, errors
+from lstm_bench.errors import ConfigError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -43,126 +38,17 @@ def _help() -> str:
 
     conf = conf_dir()
     names = [path.name for path in sorted(conf.iterdir()) if path.is_dir() and path.name != "study"]
-    groups = [f"{name} ({', '.join(_choices(conf, name))})" for name in names if name != "grid"]
-    return HELP.format(studies=", ".join(_choices(conf, "study")), groups="\n          ".join(groups))
-
-
-def _choices(conf: Path, group: str) -> list[str]:
-    return sorted(path.stem for path in (conf / group).glob("*.yaml"))
-
-
-def _say(error: LstmBenchError) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return error.exit_code
-
-
-def _from_hydra(error: Exception, conf: Path, argv: Sequence[str]) -> LstmBenchError:
-    """Hydra's composition error in one line, with the nearest valid names."""
-    from lstm_bench.config import GROUPS, paths
-
-    text = str(error)
-    missing = re.search(r"Could not find '(?:\w+/)?([^'/]+)/([^'/]+)'", text)
-    unknown = re.search(r"Could not override '([^']+)'", text)
-    if missing:
-        group, name = missing.groups()
-        folders = [conf, *(Path(folder) for folder in _config_dirs(argv))]
-        choices = sorted({choice for folder in folders for choice in _choices(folder, group)})
-        valid = f" Valid: {', '.join(choices)}" if len(choices) <= 20 else ""
-        remedy = nearest(name, choices)
-        return LstmBenchError(
-            f"{group}={name}: there is no such {group}", remedy=remedy + (valid if "?" in remedy else "")
-        )
-    if "Config group override must be" in text:
-        nulls = [argument for argument in argv if argument.endswith("=null")]
-        return LstmBenchError(f"{' '.join(nulls)}: a group cannot be null", expected="one of its choices")
-    if unknown and unknown.group(1) == "study":
-        return LstmBenchError("study=NAME is not how a study is chosen", remedy="Write +study=NAME.")
-    if unknown:
-        return LstmBenchError(
-            f"{unknown.group(1)}: there is no such option", remedy=nearest(unknown.group(1), {*GROUPS, *paths()})
-        )
-    return LstmBenchError((text.strip() or type(error).__name__).splitlines()[0])
-
-
-def _config_dirs(argv: Sequence[str]) -> Iterator[str]:
-    for i, argument in enumerate(argv):
-        if argument in ("--config-dir", "-cd") and i + 1 < len(argv):
-            yield argv[i + 1]
-        elif argument.startswith(("--config-dir=", "-cd=")):
-            yield argument.partition("=")[2]
+    groups = [f"{name} ({', '.join(command.choices(conf, name))})" for name in names if name != "grid"]
+    return HELP.format(studies=", ".join(command.choices(conf, "study")), groups="\n          ".join(groups))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code of `design`: the worst one when several studies run."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if "--help" in argv or "-h" in argv:
-        print(_help(), end="")
-        return errors.DONE
-    import hydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
+    """Runs the command line; returns its exit code: the worst one when several studies run."""
+    from lstm_bench.config import Sweep
 
-    from lstm_bench.config import conf_dir
-
-    # Hydra hands its exceptions on instead of printing them; what a user sees of them is one line of ours.
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    codes: list[int] = []
-    composed_any = False
-
-    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="sweep")
-    def job(composed: DictConfig) -> None:
-        from hydra.core.hydra_config import HydraConfig
-
-        nonlocal composed_any
-        composed_any = True
-        if codes and codes[-1] == errors.INTERRUPTED:
-            return  # a Ctrl-C in one study of several ends them all
-        codes.append(run(composed, list(HydraConfig.get().overrides.task)))
-
-    with _scratch() as folder:
-        OmegaConf.register_new_resolver("scratch_dir", lambda: folder, replace=True)
-        before, sys.argv = sys.argv, [sys.argv[0], *_arguments(argv)]
-        try:
-            job()
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            if isinstance(error, ValueError) and composed_any:
-                raise  # not Hydra's way of saying that a group cannot be null
-            return _say(_from_hydra(error, conf_dir(), argv))
-        finally:
-            sys.argv = before
-    return errors.INTERRUPTED if errors.INTERRUPTED in codes else max(codes, default=errors.DONE)
-
-
-def _arguments(argv: Sequence[str]) -> list[str]:
-    """The command line as Hydra can take it: options first, overrides together and last.
-
-    `study.space.model.units.high=9` becomes an addition: the space's keys are dotted paths, the override's are nested; and
-    `study.space={...}` may name domains and keys that the study's file has not.
-    """
-    overrides = [argument for argument in argv if "=" in argument and not argument.startswith("-")]
-    options = [argument for argument in argv if argument not in overrides]
-    return options + ["++" + o if o.startswith(("study.space.", "study.space=")) else o for o in overrides]
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[str]:
-    """A folder for what Hydra insists on writing with -m."""
-    folder = tempfile.mkdtemp(prefix="lstm_bench-")
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def run(composed: DictConfig, overrides: Sequence[str]) -> int:
-    """Runs one study to its end; returns its exit code, expected faults already said."""
-    try:
-        return _run(composed, overrides)
-    except LstmBenchError as error:
-        return _say(error)
-    except KeyboardInterrupt:
-        return _say(errors.InterruptedByUser("interrupted", remedy="The same command goes on from here."))
+    return command.main(
+        list(sys.argv[1:] if argv is None else argv), config_name="sweep", root=Sweep, help_text=_help, run=run
+    )
 
 
 def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
@@ -202,8 +88,13 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     return config, space, pinned
 
 
-def _run(composed: DictConfig, overrides: Sequence[str]) -> int:
-    from lstm_bench import data, device, family, kernel, record, study
+def run(composed: DictConfig, overrides: Sequence[str]) -> None:
+    """Runs one study to its end.
+
+    Raises:
+      LstmBenchError: any expected fault.
+    """
+    from lstm_bench import data, device, family, kernel, lock, record
     from lstm_bench.progress import Display
 
     config, space, pinned = checked(composed, overrides)
@@ -212,7 +103,7 @@ def _run(composed: DictConfig, overrides: Sequence[str]) -> int:
     if family.is_own(config["model"]["_target_"]):
         layers = family.recurrent_layers(family.find(config["model"]["_target_"]))
         kernel.require(config["kernel"]["name"], backend, layers, gpus[0].name if gpus else None)
-    _require_backend(backend)
+    command.require_backend(backend)
     found = data.resolve(config["dataset"])
     config["dataset"] = found.config
     notice = None
@@ -227,7 +118,7 @@ def _run(composed: DictConfig, overrides: Sequence[str]) -> int:
     folder = record.study_dir(config["study"]["name"])
     created = not folder.exists()
     try:
-        with study.lock(folder), display:
+        with lock.hold(folder, "study.name"), display:
             from lstm_bench.session import Session
 
             Session(config, space, folder, gpus, display, found.source).run()
@@ -238,17 +129,6 @@ def _run(composed: DictConfig, overrides: Sequence[str]) -> int:
     finally:
         if notice:
             display.box(notice)
-    return errors.DONE
-
-
-def _require_backend(backend: str) -> None:
-    import importlib.util
-
-    if importlib.util.find_spec(backend) is None:
-        raise ConfigError(
-            f"backend={backend}: {backend} is not installed",
-            remedy=f"pip install 'lstm-bench[{backend}]', or another backend.",
-        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """MLflow's picture of a study, or nothing. One experiment per study, one parent run, one nested run per trial and seed.
 
+A kernel benchmark is told like a study; its nested runs are its cells.
+
 MLflow observes: the truth is in Optuna and in the records. Only the driver calls this, from one thread. Whatever MLflow
-does, the sweep goes on: the first failure is kept as one line in `Tracking.warning` and ends tracking for this process.
+does, the command goes on: the first failure is kept as one line in `Tracking.warning` and ends tracking for this process.
 Every run carries an id of ours as a tag, so giving the same command again adds what is missing and nothing twice.
 
 MLflow is imported at `Tracking.start`, not before: it costs more than a second.
@@ -12,6 +14,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -60,14 +63,14 @@ def _observed(method: Callable[Concatenate[Tracking, _P], None]) -> Callable[Con
         except Exception as error:
             self.warning = (
                 f"MLflow ({redact(self.uri)}) failed in {method.__name__}: {said(error)}. "
-                "The sweep goes on and its records are complete; the same command later brings MLflow up to date."
+                "The command goes on and its records are complete; the same command later brings MLflow up to date."
             )
 
     return call
 
 
 class Tracking:
-    """What MLflow is told about one study. Methods never raise for MLflow's faults: see `warning`.
+    """What MLflow is told about one study or benchmark. Methods never raise for MLflow's faults: see `warning`.
 
     Args:
       uri: Absolute URI of the store, None for no tracking: every method then does nothing.
@@ -87,6 +90,8 @@ class Tracking:
         self.experiment_id: str | None = None
         self._client: Any = None
         self._study = experiment
+        self._source = entity.SWEEP
+        self._backends: set[str] = set()  # of a benchmark
         self._known: dict[tuple[str, str], tuple[str, str]] = {}  # (tag, identity) -> (run id, status)
         self._parent: Any = None
         self._note = ""
@@ -103,8 +108,9 @@ class Tracking:
         Args:
           study: `id` (letters, digits and `._:-`; default: `name`), `name`, `description`, `params` (dotted config path
             -> resolved value), `tags`, `dataset` (`name`, `sha256`, `source`, any further facts such as `shape`),
-            `environment` (stored as environment.json) and, for the page's table, `objective`, `direction` and
-            `searched` (dotted paths).
+            `environment` (stored as environment.json), `source` (the command; default: the sweep) and, for the page's
+            table, `objective`, `direction` and `searched` (dotted paths). A benchmark has no dataset and none of
+            these three, but may name its `backends`: else they are those of the cells logged so far.
 
         Raises:
           StorageError: when a sqlite store is corrupt, foreign, out of date or cannot be written. It is left as it is.
@@ -112,11 +118,13 @@ class Tracking:
         self._study = str(study.get("id") or study["name"])
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}", self._study):
             raise ConfigError("study id for tracking", expected="letters, digits and ._:-", received=self._study)
+        self._source = str(study.get("source") or entity.SWEEP)
+        self._backends = set(study.get("backends", ()))
         self._note = str(study.get("description") or "")
         self._client = connect(str(self.uri))
         self.experiment_id = self._open_experiment(study)
         self._load_known()
-        tags = {"lstm_bench.study_run": self._study, "mlflow.source.name": "lstm_bench.sweep", **study.get("tags", {})}
+        tags = {"lstm_bench.study_run": self._study, "mlflow.source.name": self._source, **study.get("tags", {})}
         known = self._known.get(("lstm_bench.study_run", self._study))
         if known is None:
             run = self._client.create_run(
@@ -192,25 +200,42 @@ class Tracking:
         Args:
           rows: `KERNEL_COLUMNS`. Of several backends, each metric is named after its backend too.
         """
-        rows = list(rows)
-        several = len({row.get("backend") for row in rows}) > 1
-        metrics: dict[str, Any] = {}
-        tags: dict[str, str] = {}
-        proven: dict[tuple[Any, str], float] = {}
-        for row in rows:
-            name = f"kernel_{row['backend']}_{row['kernel']}" if several else f"kernel_{row['kernel']}"
-            speed = entity.number(row.get("train_samples_per_s"))
-            if speed is None:
-                tags[f"{name}_unavailable"] = str(row.get("reason") or "no figure")
-                continue
-            metrics[f"{name}_samples_per_s"] = speed
-            if row.get("kernel_ran") == row["kernel"]:
-                proven[row.get("backend"), str(row["kernel"])] = speed
-        for (backend, kernel), speed in proven.items():
-            generic = proven.get((backend, "generic"))
-            if kernel == "cudnn" and generic:
-                metrics[f"kernel_{backend}_speedup" if several else "kernel_speedup"] = speed / generic
-        self._log_parent(metrics, tags)
+        arms = [{**row, "state": "measured", "samples_per_s": row.get("train_samples_per_s")} for row in rows]
+        self._log_parent(*entity.kernel_figures(arms, several=len({arm.get("backend") for arm in arms}) > 1))
+
+    @_observed
+    def log_cell(
+        self, cell_params: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], started_ms: int, ended_ms: int
+    ) -> None:
+        """One cell of a benchmark as a nested run: FINISHED, or FAILED when none of its arms has a figure.
+
+        Logged again, it is brought up to date: what has no figure any more becomes NaN, for MLflow forgets none.
+
+        Args:
+          cell_params: Its shape: `layer`, `units`, `layers`, `timesteps`, `features`, `batch`, `dtype`.
+          rows: All rows of `cells.csv` of this cell, at least one; text or numbers. Where the benchmark has several
+            backends, each name holds its backend too.
+          started_ms: Start, milliseconds since 1970.
+          ended_ms: End, likewise.
+        """
+        name = str(rows[0]["cell"])
+        self._backends |= {str(row["backend"]) for row in rows}
+        metrics, tags = entity.cell_figures(rows, several=len(self._backends) > 1)
+        identity = ("lstm_bench.cell", f"{self._study}/{name}")
+        if identity in self._known:
+            run_id, _ = self._known[identity]
+            stored = self._client.get_run(run_id).data
+        else:
+            place = {key: next((row[key] for row in rows if row.get(key)), "") for key in ("device", "device_share")}
+            run_id, stored = self._new_run("cell", identity[1], name, started_ms, place)
+        for key in [key for key in stored.tags if key.startswith("kernel_") and key not in tags]:
+            self._client.delete_tag(run_id, key)
+        gone = {key: math.nan for key, old in stored.metrics.items() if key not in metrics and not math.isnan(old)}
+        params = {key: value for key, value in entity.texts(cell_params).items() if key not in stored.params}
+        self._log_new(run_id, stored, gone | metrics, self._tags("cell", tags), params)
+        status = "FINISHED" if any(row["state"] == "measured" for row in rows) else "FAILED"
+        self._client.set_terminated(run_id, status, ended_ms)
+        self._known[identity] = (run_id, status)
 
     @_observed
     def log_summary(self, metrics: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
@@ -294,7 +319,7 @@ class Tracking:
                 [self.experiment_id], f"tags.`lstm_bench.study` = '{self._study}'", page_token=token
             )
             for run in page:
-                for tag in ("lstm_bench.study_run", "lstm_bench.trial", "lstm_bench.replicate"):
+                for tag in ("lstm_bench.study_run", "lstm_bench.trial", "lstm_bench.replicate", "lstm_bench.cell"):
                     if tag not in run.data.tags:
                         continue
                     found, other = (run.info.run_id, run.info.status), self._known.get((tag, run.data.tags[tag]))
@@ -326,13 +351,7 @@ class Tracking:
             return
         values = entity.texts(params)
         if run_id is None:
-            tags = {column: row.get(column) for column in entity.TAGS} | {
-                f"lstm_bench.{kind}": identity,
-                "mlflow.parentRunId": self.parent_id,
-                "mlflow.source.name": "lstm_bench.sweep",
-            }
-            run = self._client.create_run(self.experiment_id, span[0], self._tags(kind, tags), name)
-            run_id = run.info.run_id
+            run_id, _ = self._new_run(kind, identity, name, span[0], {key: row.get(key) for key in entity.TAGS})
         else:  # made by a driver that died before it could end it
             stored = self._client.get_run(run_id).data.params
             values = {key: value for key, value in values.items() if key not in stored}
@@ -343,21 +362,43 @@ class Tracking:
         self._client.set_terminated(run_id, status, span[1])
         self._known[f"lstm_bench.{kind}", identity] = (run_id, status)
 
+    def _new_run(
+        self, kind: str, identity: str, name: str, started_ms: int, tags: Mapping[str, Any]
+    ) -> tuple[str, Any]:
+        """Makes a nested run. Returns its id and what it holds."""
+        ours = {
+            f"lstm_bench.{kind}": identity,
+            "mlflow.parentRunId": self.parent_id,
+            "mlflow.source.name": self._source,
+        }
+        run = self._client.create_run(self.experiment_id, started_ms, self._tags(kind, {**tags, **ours}), name)
+        return run.info.run_id, run.data
+
     def _log_parent(
         self, metrics: Mapping[str, Any], tags: Mapping[str, Any], params: Mapping[str, str] | None = None
     ) -> None:
         """Logs on the parent run what it does not hold yet."""
+        self._log_new(str(self.parent_id), self._parent, metrics, self._tags("study", tags), params or {})
+
+    def _log_new(
+        self,
+        run_id: str,
+        stored: Any,
+        metrics: Mapping[str, Any],
+        tags: Mapping[str, str],
+        params: Mapping[str, str],
+    ) -> None:
+        """Logs what is not in `stored`, the data of the run, and adds it there."""
         found = ((entity.metric_name(key), entity.number(value)) for key, value in metrics.items())
-        old = self._parent.metrics
+        old = stored.metrics
         numbers = {key: value for key, value in found if value is not None and old.get(key) != value}
-        words = self._tags("study", tags)
-        words = {key: value for key, value in words.items() if self._parent.tags.get(key) != value}
+        words = {key: value for key, value in tags.items() if stored.tags.get(key) != value}
         now = time.time_ns() // 1_000_000
         self._client.log_batch(
-            self.parent_id,
+            run_id,
             [entity.metric(key, value, now, 0) for key, value in numbers.items()],
-            entity.params(params or {}),
+            entity.params(params),
             entity.tags(words),
         )
-        self._parent.metrics.update(numbers)
-        self._parent.tags.update(words)
+        stored.metrics.update(numbers)
+        stored.tags.update(words)

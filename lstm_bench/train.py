@@ -137,7 +137,7 @@ def train(
     """
     engine, model = prepare(config, data, kernel, seed)
     with phases("compile_s"):
-        engine.compile()
+        engine.warm_up()
     require_ran(kernel, engine)
     batch_size = min(config["train"]["batch_size"], len(data.x_train))
     n_steps = len(data.x_train) // batch_size

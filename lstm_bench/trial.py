@@ -1,8 +1,8 @@
 """What a worker does with a task: one configuration in, a result out, every exception a state.
 
-A task is a plain dict: `kind` (check, trial, replicate, probe), `config` (resolved), and what the kind needs. A result is a
-plain dict as well, with `state` COMPLETE, PRUNED, FAIL (with `reason`), or FAULT: a configuration, data or kernel fault that
-stops the sweep.
+A task is a plain dict: `kind` (check, trial, replicate, probe; in a kernel benchmark cell, ceiling), `config` (resolved), and
+what the kind needs. A result is a plain dict as well, with `state` COMPLETE, PRUNED, FAIL (with `reason`), or FAULT: a
+configuration, data or kernel fault that stops the sweep.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench import data as datasets
-from lstm_bench import family, probe, train
+from lstm_bench import family, measurement, probe, train
 from lstm_bench.errors import LstmBenchError
 from lstm_bench.timing import Phases
 
@@ -28,8 +28,8 @@ N_WORST = 12
 class Bench:
     """A worker's workbench: datasets stay loaded from task to task."""
 
-    def __init__(self, device: str, share: str):
-        self.device, self.share = device, share
+    def __init__(self, device: str, share: str, gpu: str | None = None):
+        self.device, self.share, self.gpu = device, share, gpu
         self._data: dict[str, datasets.Dataset] = {}
 
     def data(self, config: Mapping[str, Any]) -> datasets.Dataset:
@@ -44,7 +44,14 @@ class Bench:
         """Result of a task. Never raises for a fault of the task itself."""
         phases = Phases()
         try:
-            work = {"check": self._check, "trial": self._trial, "replicate": self._trial, "probe": self._probe}
+            work = {
+                "check": self._check,
+                "trial": self._trial,
+                "replicate": self._trial,
+                "probe": self._probe,
+                "cell": self._cell,
+                "ceiling": self._ceiling,
+            }
             result = work[task["kind"]](task, phases, report, stopped)
         except train.NotFiniteError as error:
             result = {"state": "FAIL", "reason": "nan", "detail": str(error)}
@@ -68,8 +75,18 @@ class Bench:
         }
 
     def _probe(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
-        data = self.data(task["config"]["dataset"])
-        return {"state": "COMPLETE", **probe.measure(task["config"], data, task["kernel"], task["seconds"])}
+        config, data = task["config"], self.data(task["config"]["dataset"])
+        engine, _ = train.prepare(config, data, task["kernel"], seed=0)
+        batch_size = min(config["train"]["batch_size"], len(data.x_train))
+        figures = probe.training_throughput(engine, batch_size, len(data.x_train), task["seconds"])
+        return {"state": "COMPLETE", "backend": config["backend"]["name"], "kernel": task["kernel"], **figures}
+
+    def _cell(self, task: Mapping[str, Any], phases: Phases, report: Send, *_: Any) -> dict[str, Any]:
+        measurement.measure(task, self.gpu, report)
+        return {"state": "COMPLETE"}
+
+    def _ceiling(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
+        return {"state": "COMPLETE", **measurement.ceilings(task, self.gpu)}
 
     def _trial(
         self, task: Mapping[str, Any], phases: Phases, report: Send, stopped: Callable[[], bool]

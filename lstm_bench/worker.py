@@ -50,8 +50,8 @@ class _Link:
         return key in self._stop
 
 
-def _load_backend(backend: str, gpu: bool, cores: int) -> str:
-    """Imports the backend, takes the device gently, returns what it sees: "gpu" or "cpu"."""
+def _load_backend(backend: str, gpu: bool, cores: int, keras: bool) -> str:
+    """Imports the backend, and Keras if asked to; takes the device gently, returns what it sees: "gpu" or "cpu"."""
     os.environ["KERAS_BACKEND"] = backend
     if backend == "tensorflow":
         import tensorflow as tf
@@ -71,9 +71,10 @@ def _load_backend(backend: str, gpu: bool, cores: int) -> str:
 
         torch.set_num_threads(cores)
         seen = torch.cuda.is_available()
-    import keras
+    if keras:
+        from keras import config
 
-    keras.config.disable_traceback_filtering()
+        config.disable_traceback_filtering()
     return "gpu" if seen and gpu else "cpu"
 
 
@@ -85,12 +86,12 @@ def main(argv: list[str]) -> int:
     setup = link.tasks.get()
     if setup["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, setup["cores"])
-    seen = _load_backend(setup["backend"], setup["gpu"] is not None, len(setup["cores"]))
+    seen = _load_backend(setup["backend"], setup["gpu"] is not None, len(setup["cores"]), setup["keras"])
     from lstm_bench.device import cpu_name
     from lstm_bench.trial import Bench
 
     blind = setup["gpu"] is not None and seen == "cpu"  # a GPU that this backend's build cannot use
-    bench = Bench(cpu_name() if blind else setup["device"], setup["share"])
+    bench = Bench(cpu_name() if blind else setup["device"], setup["share"], setup["gpu"] if seen == "gpu" else None)
     # What was imported is never garbage: leaving it out makes the collection after each task a matter of milliseconds.
     gc.collect()
     gc.freeze()

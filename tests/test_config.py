@@ -6,6 +6,7 @@ from pathlib import Path
 
 import fake
 import pytest
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from lstm_bench import config as schema
@@ -13,6 +14,7 @@ from lstm_bench.config import Choice, Range, conf_dir, flatten, get, load, redac
 from lstm_bench.errors import ConfigError
 
 STUDIES = sorted(path.stem for path in (conf_dir() / "study").glob("*.yaml"))
+GRIDS = sorted(path.stem for path in (conf_dir() / "grid").glob("*.yaml"))
 
 
 def loaded(values):
@@ -239,3 +241,121 @@ def test_rules_say_and_do_the_same(rule, words, inside, outside):
     assert str(rule) == words
     assert [value for value in inside if value not in rule] == []
     assert [value for value in outside if value in rule] == []
+
+
+def benchmark(values, *overrides):
+    """`conf/kernels.yaml` with values at dotted paths, checked."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        composed = compose("kernels", overrides=list(overrides))
+    OmegaConf.set_struct(composed, False)
+    for path, value in values.items():
+        OmegaConf.update(composed, path, value)
+    return load(composed, schema.Kernels)
+
+
+def refused_benchmark(values) -> str:
+    with pytest.raises(ConfigError) as caught:
+        benchmark(values)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_every_grid_of_ours_is_valid(grid):
+    config = benchmark({}, f"grid={grid}")
+    assert config["grid"]["name"] == grid
+    assert config["name"] is None
+    assert set(config) == {"name", "backend", "kernel", "dtype", "operation", "grid", "method", "tracking"}
+
+
+def test_the_benchmark_takes_twenty_samples_over_three_rounds_or_more_by_default():
+    method = benchmark({})["method"]
+    assert method["rounds"] >= 3
+    assert method["rounds"] * method["samples"] >= 20
+    assert method["window_s"] >= 0.05
+    assert method["compile_limit_s"] == 60
+    assert set(method["tolerance"]) == {"float32", "tf32", "bfloat16"}
+    assert method["tolerance"]["float32"] < method["tolerance"]["tf32"] < method["tolerance"]["bfloat16"]
+
+
+@pytest.mark.parametrize("value", ["jax", ["jax", "torch"]])
+def test_an_option_of_the_benchmark_is_one_or_a_list(value):
+    config = benchmark(dict.fromkeys(("backend", "kernel", "dtype", "operation"), value))
+    assert [config[name] for name in ("backend", "kernel", "dtype", "operation")] == [value] * 4
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        ("method.rounds", 0, "method.rounds: expected a whole number of at least 1, received 0"),
+        ("method.rounds", "x", "method.rounds: expected a whole number, received 'x'"),
+        ("method.samples", 1, "method.samples: expected a whole number of at least 2, received 1"),
+        ("method.window_s", 0, "method.window_s: expected a number above 0, received 0.0"),
+        ("method.window_s", float("inf"), "method.window_s: expected a number above 0, received inf"),
+        ("method.steady", 0, "method.steady: expected a number above 0 and of at most 1, received 0.0"),
+        ("method.steady", 1.5, "method.steady: expected a number above 0 and of at most 1, received 1.5"),
+        ("method.compile_limit_s", -1, "method.compile_limit_s: expected a number above 0, received -1.0"),
+        ("method.seed", -1, "method.seed: expected a whole number of at least 0, received -1"),
+        (
+            "method.max_other_load",
+            1.01,
+            "method.max_other_load: expected a number of at least 0 and of at most 1, received 1.01",
+        ),
+        ("method.tolerance", 3, "method.tolerance: expected a mapping, received 3"),
+        ("grid", 3, "grid: expected one of its YAML files, or single values of it, received 3"),
+        (
+            "tracking.name",
+            "mlfow",
+            "tracking.name: expected one of mlflow, none, received 'mlfow'. Did you mean mlflow?",
+        ),
+    ],
+)
+def test_a_value_of_the_benchmark_out_of_its_range_is_refused(path, value, line):
+    assert refused_benchmark({path: value}) == line
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"grids": "x"}, "unknown option grids. Did you mean grid?"),
+        ({"kernels": "cudnn"}, "unknown option kernels. Did you mean kernel?"),
+        # A study is no group of the benchmark: the remedy does not speak of one.
+        (
+            {"study": "stacked"},
+            "unknown option study. Valid: backend, dtype, grid, kernel, method, name, operation, tracking",
+        ),
+        ({"method.round": 3}, "unknown option method.round. Did you mean rounds?"),
+        ({"grid.cell": []}, "unknown option grid.cell. Did you mean cells?"),
+    ],
+)
+def test_an_unknown_key_of_the_benchmark_is_refused_with_the_nearest(values, line):
+    assert refused_benchmark(values) == line
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        ("grid.dtypes", "float32", "grid.dtypes: expected a list, received 'float32'"),
+        ("grid.cells", 3, "grid.cells: expected a list, received 3"),
+        ("method.tolerance.float32", "x", "method.tolerance.float32: expected a number, received 'x'"),
+        ("method.tolerance.float32", -1, "method.tolerance.float32: expected a number above 0, received -1.0"),
+        (
+            "method.tolerance.float32",
+            float("nan"),
+            "method.tolerance.float32: expected a number above 0, received nan",
+        ),
+        ("method.tolerance.flaot32", 1e-4, "unknown option method.tolerance.flaot32"),
+    ],
+)
+def test_a_list_or_a_tolerance_that_cannot_be_meant_is_refused_in_plain_words(path, value, line):
+    assert refused_benchmark({path: value}).startswith(line)
+
+
+@pytest.mark.parametrize("name", ["kernels-quick", "kernels-", "kernels-of-mine"])
+def test_the_folder_of_a_benchmark_is_no_study_s(name):
+    assert refused({"study.name": name}).startswith("study.name: kernels-... are the folders of kernel benchmarks")
+
+
+@pytest.mark.parametrize("name", ["kernels", "my-kernels-quick"])
+def test_a_study_may_speak_of_kernels(name):
+    assert loaded({"study.name": name})["study"]["name"] == name

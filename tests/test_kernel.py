@@ -28,7 +28,7 @@ def ran(name: str, units: int = 4, layer: str = "lstm", timesteps: int = 6) -> e
         kernel=name,
         lengths=[timesteps],
     )
-    made.compile()
+    made.warm_up()
     return made
 
 

@@ -1,4 +1,4 @@
-"""`lstm_bench.study`: budget, queue, resume, guard and lock, by ask and tell with a formula for an objective."""
+"""`lstm_bench.study`: budget, queue, resume and guard, by ask and tell with a formula for an objective."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import fake
@@ -17,7 +16,7 @@ import pytest
 
 from lstm_bench.config import replaced
 from lstm_bench.errors import ConfigError, StorageError
-from lstm_bench.study import Study, check_file, lock
+from lstm_bench.study import Study, check_file
 
 NAN = {"state": "FAIL", "reason": "nan"}
 DIED = {"state": "FAIL", "reason": "worker_died"}
@@ -491,47 +490,3 @@ def test_a_server_that_cannot_be_reached_is_one_line_without_the_password(tmp_pa
         fake.study(tmp_path, fake.config({"storage.url": f"{scheme}://me:S3CRET@127.0.0.1:1/x"}))
     assert str(caught.value).startswith(f"{scheme}://me:***@127.0.0.1:1/x: ")
     assert "S3CRET" not in str(caught.value)
-
-
-# The lock.
-
-
-HOLDER = (
-    "import pathlib, sys, time\n"
-    "from lstm_bench.study import lock\n"
-    "with lock(pathlib.Path(sys.argv[1])):\n"
-    "    print('held', flush=True)\n"
-    "    time.sleep(60)\n"
-)
-
-
-def test_a_second_driver_is_refused_naming_the_first_until_that_dies(tmp_path):
-    folder = tmp_path / "sweeps" / "fake"
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout.readline() == "held\n"
-        since = time.monotonic()
-        with pytest.raises(StorageError) as caught, lock(folder):
-            pass
-        assert time.monotonic() - since < 1
-        assert str(caught.value).startswith(f"study fake is running as pid {holder.pid} on ")
-        assert str(caught.value).endswith("Wait for it, end it, or choose another study.name.")
-        assert caught.value.exit_code == 4
-    finally:
-        holder.kill()
-        holder.communicate()
-    with lock(folder):
-        assert (folder / "lock").read_text().startswith(f"pid {os.getpid()} on ")
-
-
-def test_a_lock_is_free_again_after_its_block(tmp_path):
-    for _ in range(2):
-        with lock(tmp_path):
-            pass
-
-
-def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path):
-    (tmp_path / "sweeps").write_text("a file")
-    with pytest.raises(StorageError) as caught, lock(tmp_path / "sweeps" / "fake"):
-        pass
-    assert str(caught.value).startswith(f"{tmp_path}/sweeps/fake: cannot be written (Not a directory)")

@@ -417,7 +417,7 @@ def test_a_second_driver_is_refused_naming_the_first(tmp_path: Path) -> None:
         _, err = second.communicate(timeout=30)
         assert time.monotonic() - since < 5
         assert second.returncode == 4
-        assert f"study smoke is running as pid {first.pid} on " in err
+        assert f"smoke is running as pid {first.pid} on " in err
         assert len(err.splitlines()) == 1
     finally:
         first.kill()

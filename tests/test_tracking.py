@@ -1,6 +1,7 @@
 """`lstm_bench.tracking` against real sqlite stores, a closed port, and damaged files."""
 
 import hashlib
+import json
 import math
 import os
 import socket
@@ -85,6 +86,42 @@ def log_three(observer):
     observer.log_trial(trial(0), epochs(3), STARTED, STARTED + 30_000, {"train.batch_size": 32})
     observer.log_trial(trial(1, "PRUNED"), epochs(1), STARTED, STARTED + 10_000)
     observer.log_trial(trial(2, "FAIL", "nan", val_loss=math.nan, train_loss=math.inf), [], STARTED, STARTED + 9)
+
+
+def arm(kernel, speed, operation="train_step", backend="tensorflow", **values):
+    """A row of a benchmark's cells.csv, as read from the file: text."""
+    return {
+        "cell": "lstm-1x64-t28-f28-b64-float32",
+        "backend": backend,
+        "kernel": kernel,
+        "kernel_ran": kernel,
+        "operation": operation,
+        "state": "measured",
+        "reason": "",
+        "samples_per_s": str(speed),
+        "speedup": "",
+        "compile_s": "1.5",
+        "peak_memory_mib": "",
+        "marks": "",
+        "device": "cpu",
+        **values,
+    }
+
+
+def absent(kernel, reason, state="unavailable", **values):
+    return arm(kernel, "", **{"state": state, "reason": reason, "kernel_ran": "", "compile_s": "", **values})
+
+
+CELL = {"layer": "lstm", "units": 64, "layers": 1, "timesteps": 28, "features": 28, "batch": 64, "dtype": "float32"}
+NAME = "lstm-1x64-t28-f28-b64-float32"
+BENCHMARK = {"id": "kernels-quick-1", "name": "kernels-quick", "params": {"rounds": 3}, "source": "lstm_bench.kernels"}
+
+
+def benchmark(**values):
+    observer = open_tracking(CONFIG, experiment="kernels-quick")
+    observer.start({**BENCHMARK, **values})
+    assert observer.warning is None
+    return observer
 
 
 def client():
@@ -275,6 +312,135 @@ def test_no_speedup_without_proof_of_the_kernel():
         ]
     )
     assert "kernel_speedup" not in runs()["stacked"].data.metrics
+
+
+def test_a_cell_is_a_nested_run_with_a_figure_or_a_reason_per_arm():
+    observer = benchmark()
+    rows = [
+        arm("generic", 100.0, marks="other load 23 %", peak_memory_mib="512"),
+        arm("generic", 400.0, "inference", kernel_ran="xla"),
+        arm("cudnn", 310.0, speedup="3.05"),
+        arm("xla", 90.0, state="wrong", reason="error 0.3"),
+        absent("unrolled", "compile exceeded 60 s", "compile_limit", operation="forward_backward"),
+        absent("unrolled_xla", "", "failed"),
+    ]
+    observer.log_cell(CELL, rows, STARTED, STARTED + 60_000)
+    observer.finish("FINISHED")
+    assert observer.warning is None
+    found = runs("kernels-quick")
+    assert sorted(found) == ["kernels-quick", NAME]
+    parent, run = found["kernels-quick"], found[NAME]
+    assert (parent.info.status, parent.inputs.dataset_inputs) == ("FINISHED", [])
+    assert (run.info.status, run.info.start_time, run.info.end_time) == ("FINISHED", STARTED, STARTED + 60_000)
+    assert run.data.params == {key: str(value) for key, value in CELL.items()}
+    assert run.data.metrics == {
+        "kernel_generic_samples_per_s": 100.0,
+        "kernel_generic_compile_s": 1.5,
+        "kernel_generic_peak_memory_mib": 512.0,
+        "kernel_generic_inference_samples_per_s": 400.0,
+        "kernel_generic_inference_compile_s": 1.5,
+        "kernel_cudnn_samples_per_s": 310.0,
+        "kernel_cudnn_compile_s": 1.5,
+        "kernel_speedup": 3.05,  # the record's own
+    }
+    assert {key: value for key, value in run.data.tags.items() if not key.startswith("mlflow.user")} == {
+        "device": "cpu",
+        "kernel_generic_ran": "generic",
+        "kernel_generic_marks": "other load 23 %",
+        "kernel_generic_inference_ran": "xla",
+        "kernel_cudnn_ran": "cudnn",
+        "kernel_xla_ran": "xla",
+        "kernel_xla_unavailable": "error 0.3",
+        "kernel_unrolled_forward_backward_unavailable": "compile exceeded 60 s",
+        "kernel_unrolled_xla_unavailable": "failed",
+        "lstm_bench.cell": f"kernels-quick-1/{NAME}",
+        "lstm_bench.kind": "cell",
+        "lstm_bench.study": "kernels-quick-1",
+        "mlflow.parentRunId": parent.info.run_id,
+        "mlflow.runName": NAME,
+        "mlflow.source.name": "lstm_bench.kernels",
+    }
+    assert parent.data.tags["mlflow.source.name"] == "lstm_bench.kernels"
+
+
+def test_the_table_of_a_benchmark_shows_shapes_and_training_throughputs():
+    observer = benchmark()
+    tags = client().get_experiment(observer.experiment_id).tags
+    columns = json.loads(tags["mlflow.sharedViewState.trials"])["selectedColumns"]
+    assert columns[:7] == [f"params.`{key}`" for key in CELL]
+    throughputs = {"kernel_cudnn_samples_per_s", "kernel_bare_samples_per_s", "kernel_jax_generic_samples_per_s"}
+    assert {f"metrics.`{name}`" for name in (*throughputs, "kernel_speedup", "kernel_torch_speedup")} <= set(columns)
+    assert len(set(columns)) == len(columns)
+    assert [column for column in columns if "accuracy" in column or "inference" in column] == []
+
+
+def test_a_cell_logged_again_shows_its_newest_figures_in_the_same_run():
+    first = [arm("generic", 100.0), arm("xla", 50.0, marks="power cap"), absent("unrolled", "no", "failed")]
+    observer = benchmark()
+    observer.log_cell(CELL, first, STARTED, STARTED + 60_000)
+    observer.finish("KILLED")
+    run_id = runs("kernels-quick")[NAME].info.run_id
+    newer = [arm("generic", 90.0), absent("xla", "compile exceeded 60 s", "compile_limit"), arm("unrolled", 200.0)]
+    again = benchmark()
+    for _ in range(2):
+        again.log_cell(CELL, newer, STARTED, STARTED + 120_000)
+    again.finish("FINISHED")
+    assert (observer.warning, again.warning) == (None, None)
+    found = runs("kernels-quick")
+    run = found.pop(NAME)
+    assert (run.info.run_id, run.info.status, run.info.end_time) == (run_id, "FINISHED", STARTED + 120_000)
+    assert sorted(found) == ["kernels-quick"]
+    figures = {key: value for key, value in run.data.metrics.items() if not math.isnan(value)}
+    assert figures == {
+        "kernel_generic_samples_per_s": 90.0,
+        "kernel_generic_compile_s": 1.5,
+        "kernel_unrolled_samples_per_s": 200.0,
+        "kernel_unrolled_compile_s": 1.5,
+    }
+    assert run.data.metrics.keys() - figures.keys() == {"kernel_xla_samples_per_s", "kernel_xla_compile_s"}
+    assert {key: value for key, value in run.data.tags.items() if key.startswith("kernel_")} == {
+        "kernel_generic_ran": "generic",
+        "kernel_unrolled_ran": "unrolled",
+        "kernel_xla_unavailable": "compile exceeded 60 s",
+    }
+    history = {
+        name: len(client().get_metric_history(run_id, f"kernel_{name}_samples_per_s"))
+        for name in ("generic", "xla", "unrolled")
+    }
+    assert history == {"generic": 2, "xla": 2, "unrolled": 1}
+
+
+@pytest.mark.parametrize("known", [(), ("torch", "tensorflow")], ids=["by the rows", "by the benchmark"])
+def test_of_several_backends_each_name_holds_its_backend(known):
+    rows = [
+        arm(kernel, speed, backend=backend)
+        for backend in (known[:1] or ("tensorflow", "torch"))
+        for kernel, speed in (("cudnn", 300.0), ("generic", 100.0))
+    ]
+    observer = benchmark(backends=known)
+    observer.log_cell(CELL, rows, STARTED, STARTED + 9)
+    assert observer.warning is None
+    metrics = runs("kernels-quick")[NAME].data.metrics
+    assert metrics.items() >= {"kernel_torch_generic_samples_per_s": 100.0, "kernel_torch_speedup": 3.0}.items()
+    assert "kernel_generic_samples_per_s" not in metrics
+
+
+def test_no_speedup_of_a_cell_without_proof_or_of_another_operation():
+    observer = benchmark()
+    rows = [arm(kernel, 100.0, "inference") for kernel in ("cudnn", "generic")]
+    rows += [arm("cudnn", 300.0, kernel_ran="generic", state="other_kernel", reason="ran generic", speedup="3")]
+    observer.log_cell(CELL, [*rows, arm("generic", 100.0)], STARTED, STARTED + 9)
+    data = runs("kernels-quick")[NAME].data
+    assert [key for key in data.metrics if "speedup" in key] == []
+    assert data.tags.items() >= {"kernel_cudnn_unavailable": "ran generic", "kernel_cudnn_ran": "generic"}.items()
+
+
+def test_a_cell_without_any_figure_is_failed():
+    observer = benchmark()
+    observer.log_cell(CELL, [absent("cudnn", "no GPU")], STARTED, STARTED + 9)
+    run = runs("kernels-quick")[NAME]
+    assert (run.info.status, run.data.metrics) == ("FAILED", {})
+    assert run.data.tags["kernel_cudnn_unavailable"] == "no GPU"
 
 
 def test_values_too_long_for_mlflow_are_cut():

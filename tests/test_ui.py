@@ -71,6 +71,15 @@ def store(tmp_path_factory):
     observer.log_figures([place / "curve.png"])
     observer.finish("FINISHED")
     assert observer.warning is None
+    bench = open_tracking({"name": "mlflow", "uri": f"sqlite:///{place}/mlflow.db"}, experiment="kernels-quick")
+    bench.start({"id": "kernels-quick-1", "name": "kernels-quick", "source": "lstm_bench.kernels"})
+    for units in (32, 64):
+        cell = {"layer": "gru", "units": units, "layers": 1, "timesteps": 28, "features": 27, "batch": 16}
+        row = {"cell": f"gru-1x{units}", "backend": "jax", "kernel_ran": "generic", "state": "measured"}
+        figure = {"kernel": "generic", "operation": "train_step", "samples_per_s": 1234.5 + units}
+        bench.log_cell({**cell, "dtype": "bfloat16"}, [row | figure], STARTED, STARTED + 30_000)
+    bench.finish("FINISHED")
+    assert bench.warning is None
     os.environ.clear()
     os.environ.update(kept)
     return place, observer
@@ -168,6 +177,25 @@ def test_a_browser_sees_the_experiment_its_runs_and_their_metrics(served, browse
     browser.get(page)
     seen = wait_for(browser, "two-trials", "trial 0", "trial 1", "0.9225", "24714", "17250.5", "generic", "model.units")
     assert seen.index("trial 1") < seen.index("trial 0")  # the best one first
+
+
+@pytest.mark.slow
+def test_a_browser_sees_a_benchmark_as_a_table_of_its_cells(served, browser):
+    from selenium.webdriver.common.by import By
+
+    _, _, lines, _ = served
+    browser.set_window_size(2800, 1100)  # columns out of sight are not on the page
+    (page,) = [line.split(": ", 1)[1] for line in lines if line.startswith("  kernels-quick: ")]
+    browser.get(page)
+    shape = ["layer", "units", "layers", "timesteps", "features", "batch", "dtype"]
+    seen = wait_for(browser, "gru-1x32", "gru-1x64", "1298.5", "bfloat16", *shape, "kernel_generic_samples_per_s")
+    assert seen.index("gru-1x32") < seen.index("gru-1x64")
+    assert "2 matching runs" in seen  # the parent is not among them
+    places = {
+        header.text: header.location["x"] for header in browser.find_elements(By.CSS_SELECTOR, "[role=columnheader]")
+    }
+    names = [*shape, "kernel_generic_samples_per_s"]
+    assert sorted(names, key=places.__getitem__) == names
 
 
 @pytest.mark.slow

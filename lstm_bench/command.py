@@ -1,0 +1,162 @@
+"""The command line of the commands that Hydra composes: overrides in, one-line errors and an exit code out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lstm_bench import errors
+from lstm_bench.errors import LstmBenchError, nearest
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def choices(conf: Path, group: str) -> list[str]:
+    """Names of the YAML files of a configuration group."""
+    return sorted(path.stem for path in (conf / group).glob("*.yaml"))
+
+
+def say(error: LstmBenchError) -> int:
+    """Prints an expected fault as one line; returns its exit code."""
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def main(
+    argv: Sequence[str], *, config_name: str, root: Any, help_text: Callable[[], str], run: Callable[..., None]
+) -> int:
+    """Composes `conf/<config_name>.yaml` with the overrides of a command line, as often as -m asks, and runs each.
+
+    Args:
+      argv: The command line, without the program.
+      config_name: Root YAML in `conf/`.
+      root: Schema of it, a dataclass of `config.py`.
+      help_text: What --help prints.
+      run: Called with what was composed and the list of overrides; raises LstmBenchError for expected faults.
+
+    Returns:
+      The exit code of `errors.py`: the worst one when several jobs run.
+    """
+    if "--help" in argv or "-h" in argv:
+        print(help_text(), end="")
+        return errors.DONE
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from lstm_bench.config import conf_dir
+
+    # Hydra hands its exceptions on instead of printing them; what a user sees of them is one line of ours.
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    codes: list[int] = []
+    composed_any = False
+
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
+    def job(composed: DictConfig) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        nonlocal composed_any
+        composed_any = True
+        if codes and codes[-1] == errors.INTERRUPTED:
+            return  # a Ctrl-C in one of several jobs ends them all
+        codes.append(_guarded(run, composed, list(HydraConfig.get().overrides.task)))
+
+    with _scratch() as folder:
+        OmegaConf.register_new_resolver("scratch_dir", lambda: folder, replace=True)
+        before, sys.argv = sys.argv, [sys.argv[0], *_arguments(argv)]
+        try:
+            job()
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            if isinstance(error, ValueError) and composed_any:
+                raise  # not Hydra's way of saying that a group cannot be null
+            return say(_from_hydra(error, conf_dir(), argv, root))
+        finally:
+            sys.argv = before
+    return errors.INTERRUPTED if errors.INTERRUPTED in codes else max(codes, default=errors.DONE)
+
+
+def _guarded(run: Callable[..., None], composed: DictConfig, overrides: list[str]) -> int:
+    try:
+        run(composed, overrides)
+        return errors.DONE
+    except LstmBenchError as error:
+        return say(error)
+    except KeyboardInterrupt:
+        return say(errors.InterruptedByUser("interrupted", remedy="The same command goes on from here."))
+
+
+def _from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) -> LstmBenchError:
+    """Hydra's composition error in one line, with the nearest valid names."""
+    from lstm_bench.config import paths
+
+    text = str(error)
+    missing = re.search(r"Could not find '(?:\w+/)?([^'/]+)/([^'/]+)'", text)
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if missing:
+        group, name = missing.groups()
+        folders = [conf, *(Path(folder) for folder in _config_dirs(argv))]
+        valid = sorted({choice for folder in folders for choice in choices(folder, group)})
+        listed = f" Valid: {', '.join(valid)}" if len(valid) <= 20 else ""
+        remedy = nearest(name, valid)
+        return LstmBenchError(
+            f"{group}={name}: there is no such {group}", remedy=remedy + (listed if "?" in remedy else "")
+        )
+    if "Config group override must be" in text:
+        nulls = [argument for argument in argv if argument.endswith("=null")]
+        return LstmBenchError(f"{' '.join(nulls)}: a group cannot be null", expected="one of its choices")
+    if unknown and unknown.group(1) == "study" and "study" in paths(root):
+        return LstmBenchError("study=NAME is not how a study is chosen", remedy="Write +study=NAME.")
+    if unknown:
+        return LstmBenchError(
+            f"{unknown.group(1)}: there is no such option", remedy=nearest(unknown.group(1), paths(root))
+        )
+    return LstmBenchError((text.strip() or type(error).__name__).splitlines()[0])
+
+
+def _config_dirs(argv: Sequence[str]) -> Iterator[str]:
+    for i, argument in enumerate(argv):
+        if argument in ("--config-dir", "-cd") and i + 1 < len(argv):
+            yield argv[i + 1]
+        elif argument.startswith(("--config-dir=", "-cd=")):
+            yield argument.partition("=")[2]
+
+
+def _arguments(argv: Sequence[str]) -> list[str]:
+    """The command line as Hydra can take it: options first, overrides together and last.
+
+    `study.space.model.units.high=9` becomes an addition: the space's keys are dotted paths, the override's are nested; and
+    `study.space={...}` may name domains and keys that the study's file has not.
+    """
+    overrides = [argument for argument in argv if "=" in argument and not argument.startswith("-")]
+    options = [argument for argument in argv if argument not in overrides]
+    return options + ["++" + o if o.startswith(("study.space.", "study.space=")) else o for o in overrides]
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    """A folder for what Hydra insists on writing with -m."""
+    folder = tempfile.mkdtemp(prefix="lstm_bench-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_backend(backend: str) -> None:
+    """Raises ConfigError when a backend is not installed."""
+    import importlib.util
+
+    if importlib.util.find_spec(backend) is None:
+        raise errors.ConfigError(
+            f"backend={backend}: {backend} is not installed",
+            remedy=f"pip install 'lstm-bench[{backend}]', or another backend.",
+        )

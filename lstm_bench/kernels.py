@@ -1,0 +1,256 @@
+"""The kernel benchmark: `python -m lstm_bench.kernels` times every kernel on the same shapes and proves which one ran."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lstm_bench import command
+from lstm_bench.errors import ConfigError, LstmBenchError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from lstm_bench.benchmark import Benchmark
+
+HELP = """\
+python -m lstm_bench.kernels [grid=NAME] [backend=NAME] [PATH=VALUE ...]
+
+Throughput of every kernel (cuDNN, generic loop, XLA, unrolled) and of the bare framework, on the same shapes, weights and
+inputs: inference, forward and backward, and whole training steps. Every arm is first held to a float64 reference, then
+proved, then timed in fresh processes. Writes sweeps/kernels-<grid>/. The same command again measures what is missing.
+
+grids     {grids}
+options   backend=all|tensorflow|jax|torch|[...]   kernel=all|[cudnn,generic,xla,unrolled,unrolled_xla,bare,native]
+          dtype=float32|tf32|bfloat16|[...]   operation=all|[inference,forward_backward,train_step]   name=FOLDER
+          method.rounds=3 method.samples=7 ...   tracking=none   --config-dir DIR (your own grids)   --cfg job   --help
+examples  python -m lstm_bench.kernels
+          python -m lstm_bench.kernels grid=tutorial backend=tensorflow
+          python -m lstm_bench.kernels grid=braun backend=[jax,torch] kernel=[cudnn,generic,native]
+next      python -m lstm_bench.report (the tables)   python -m lstm_bench.ui (the runs)
+exit      0 done, 1 composition error, 2 bad configuration, 4 storage, 5 the device was lost, 130 interrupted
+"""
+
+
+def _help() -> str:
+    from lstm_bench.config import conf_dir
+
+    return HELP.format(grids=", ".join(command.choices(conf_dir(), "grid")))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns its exit code."""
+    from lstm_bench.config import Kernels
+
+    return command.main(
+        list(sys.argv[1:] if argv is None else argv), config_name="kernels", root=Kernels, help_text=_help, run=run
+    )
+
+
+def run(composed: DictConfig, overrides: Sequence[str]) -> None:
+    """Runs one benchmark to its end.
+
+    Raises:
+      LstmBenchError: any expected fault; what was measured is kept.
+    """
+    from lstm_bench import bare, device, grid, kernel, lock, probe, record, store
+    from lstm_bench import cell as cells
+    from lstm_bench import config as schema
+
+    config = schema.load(composed, schema.Kernels)
+    store.check(config["tracking"])
+    name = config["name"] or f"kernels-{config['grid']['name']}"
+    if not schema.NAME.fullmatch(name) or not name.startswith("kernels-"):
+        raise ConfigError("name", expected="kernels-, then letters, digits and ._-", received=name)
+    backends = _backends(config["backend"])
+    kernels = grid.chosen("kernel", config["kernel"], [*(k for k in kernel.NAMES if k != "auto"), *bare.NAMES])
+    operations = grid.chosen("operation", config["operation"], probe.OPERATIONS)
+    if config["dtype"] is None:
+        dtypes = grid.chosen("grid.dtypes", config["grid"]["dtypes"], cells.DTYPES)
+    else:
+        dtypes = grid.chosen("dtype", config["dtype"], cells.DTYPES)
+    plan = grid.cells_of(config["grid"], dtypes)
+    arms = grid.arms_of(backends, kernels, config["grid"]["skip"])
+    gpus = device.gpus()
+    grid.require_memory(plan, device.memory_mib(), gpus[0].memory_mib if gpus else None)
+    if not arms:
+        raise ConfigError("kernel", expected=f"a kernel of {' or '.join(backends)}", received=", ".join(kernels))
+    _write_nothing_for_nothing(plan, arms, gpus[0].name if gpus else None)
+    config |= {"name": name, "backend": backends, "kernel": kernels, "dtype": dtypes, "operation": operations}
+    with lock.hold(record.study_dir(name), "name"):
+        _run(config, plan, arms, operations, gpus)
+
+
+def _backends(value: Any) -> list[str]:
+    from lstm_bench import grid, kernel
+
+    names = grid.chosen("backend", value, list(kernel.OF_BACKEND))
+    if value != "all":
+        for name in names:
+            command.require_backend(name)
+    return [name for name in names if importlib.util.find_spec(name) is not None]
+
+
+def _write_nothing_for_nothing(plan: Sequence[Mapping[str, Any]], arms: Sequence[Any], gpu: str | None) -> None:
+    """Raises ConfigError when no arm can run anywhere: a benchmark of nothing."""
+    from lstm_bench import grid
+
+    reasons = [grid.unavailable(arm, cell, gpu) for arm in arms for cell in plan]
+    if all(reasons):
+        said = ", ".join(dict.fromkeys(str(reason) for reason in reasons))
+        raise ConfigError(f"none of the chosen kernels can run here: {said}", remedy="Choose others, or kernel=all.")
+
+
+def _run(
+    config: dict[str, Any],
+    plan: Sequence[Mapping[str, Any]],
+    arms: Sequence[Any],
+    operations: Sequence[str],
+    gpus: Sequence[Any],
+) -> None:
+    import time
+
+    from lstm_bench import environment, record
+    from lstm_bench.benchmark import Benchmark
+    from lstm_bench.tracking import open_tracking
+
+    folder = record.study_dir(config["name"])
+    benchmark = Benchmark(config, folder, plan, arms, operations, gpus, lambda line: print(line, flush=True))
+    seen = environment.collect([benchmark.slot], benchmark.gpus, None)
+    _guard(folder, config, seen)
+    total = benchmark.work_left()
+    print(
+        f"{config['name']}: {config['grid']['description']}\n"
+        f"  cells     {len(plan)} x {len(arms)} arms, {total} processes to run in {config['method']['rounds']} rounds\n"
+        f"  backends  {', '.join(config['backend'])}\n"
+        f"  device    {benchmark.slot.device}, {len(benchmark.slot.cores)} cores",
+        flush=True,
+    )
+    record.write_yaml(folder / "config.yaml", _stored(config))
+    record.write_json(folder / "environment.json", seen)
+    started_ms, status = int(time.time() * 1000), "FAILED"
+    tracking = open_tracking(config["tracking"], experiment=config["name"])
+    try:
+        if total:
+            benchmark.run()
+        else:
+            print("nothing to measure: the benchmark is complete")
+            benchmark.settle()
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        _track(tracking, config, seen, benchmark.rows, (started_ms, int(time.time() * 1000)), status)
+    _summary(benchmark, folder)
+
+
+def _stored(config: Mapping[str, Any]) -> dict[str, Any]:
+    from lstm_bench.config import replaced
+    from lstm_bench.errors import redact
+
+    uri = config["tracking"]["uri"]
+    return replaced(config, {"tracking.uri": redact(uri)} if uri else {})
+
+
+# What may differ between the sessions of one benchmark.
+_FREE = ("backend", "kernel", "dtype", "operation", "tracking", "grid", "method.rounds")
+# What must not: numbers of two machines or versions are not one table.
+_MACHINE = ("lstm_bench", "python", "packages", "device")
+
+
+def _guard(folder: Path, config: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
+    """Raises ConfigError when the folder's figures were measured otherwise or elsewhere."""
+    import json
+
+    import yaml
+
+    from lstm_bench import config as schema
+
+    if not (folder / "runs.csv").exists():
+        return
+    remedy = "Choose another name=kernels-..., or remove that folder."
+    was = yaml.safe_load((folder / "config.yaml").read_text())
+    before, now = (schema.flatten(part) for part in (was, _stored(config)))
+    for path in sorted(before.keys() | now.keys()):
+        if path.startswith(tuple(f"{free}." for free in _FREE)) or path in _FREE or path == "name":
+            continue
+        if before.get(path) != now.get(path):
+            what = f"{folder.name} was measured with {path}={before.get(path)}"
+            raise ConfigError(what, received=now.get(path), remedy=remedy)
+    stored = json.loads((folder / "environment.json").read_text())
+    for key in _MACHINE:
+        a, b = (schema.flatten({key: tree.get(key)}) for tree in (stored, seen))
+        for path in sorted(a.keys() | b.keys()):
+            if a.get(path) != b.get(path):
+                what = f"{folder.name} was measured with {path} = {a.get(path)}"
+                raise ConfigError(what, received=b.get(path), remedy=remedy)
+
+
+def _track(
+    tracking: Any,
+    config: Mapping[str, Any],
+    seen: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    span: tuple[int, int],
+    status: str,
+) -> None:
+    """MLflow's picture: one parent run, one nested run per cell. It observes; its failure is a warning."""
+    from lstm_bench import cell as cells
+    from lstm_bench import config as schema
+
+    try:
+        tracking.start(
+            {
+                "name": config["name"],
+                "description": config["grid"]["description"],
+                "params": schema.flatten({key: value for key, value in _stored(config).items() if key != "grid"}),
+                "tags": {"device": seen["device"]["name"]},
+                "environment": seen,
+                "source": "lstm_bench.kernels",
+                "backends": config["backend"],
+            }
+        )
+        for cell in dict.fromkeys(row["cell"] for row in rows):
+            mine = [row for row in rows if row["cell"] == cell]
+            tracking.log_cell({axis: mine[0][axis] for axis in cells.AXES}, mine, *span)
+        tracking.finish(status)
+    except LstmBenchError as error:
+        command.say(error)
+        return
+    if tracking.warning:
+        print(f"warning: {tracking.warning}", file=sys.stderr)
+
+
+def _summary(benchmark: Benchmark, folder: Path) -> None:
+    """Prints training steps, fastest first, and what to do next."""
+    from lstm_bench import table
+
+    rows = benchmark.rows
+    steps = [row for row in rows if row["operation"] == benchmark.operations[-1]]
+    columns = ["cell", "backend", "kernel", "ran", "samples/s", "over generic", "of roofline", "remark"]
+    lines = []
+    for row in sorted(steps, key=lambda row: (row["cell"], -(row.get("samples_per_s") or 0))):
+        if row["state"] == "unavailable":
+            continue
+        ratio = "" if row.get("speedup") is None else f"{row['speedup']:.2f}"
+        if row.get("speedup_low") is not None:
+            ratio += f" [{row['speedup_low']:.2f}, {row['speedup_high']:.2f}]"
+        speed = f"{row['samples_per_s']:,.0f}" if row.get("samples_per_s") else ""
+        roof = f"{100 * row['roofline_fraction']:.0f} %" if row.get("roofline_fraction") else ""
+        remark = "; ".join(filter(None, (row["reason"], row.get("marks"))))
+        lines.append([row["cell"], row["backend"], row["kernel"], row["kernel_ran"] or "", speed, ratio, roof, remark])
+    print(f"\n{benchmark.operations[-1]}:")
+    print(table.plain(columns, lines, {"samples/s", "over generic", "of roofline"}))
+    missing = {(row["backend"], row["kernel"], row["reason"]) for row in rows if row["state"] == "unavailable"}
+    for backend, kernel, reason in sorted(missing):
+        print(f"{backend} {kernel}: unavailable: {reason}")
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    print(f"records  {shown}/\nnext     python -m lstm_bench.report      python -m lstm_bench.ui")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

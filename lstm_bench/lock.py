@@ -1,0 +1,49 @@
+"""One driver per folder below `sweeps/`: a file lock that names its owner and dies with it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from lstm_bench.errors import StorageError
+
+
+@contextlib.contextmanager
+def hold(folder: Path, option: str) -> Iterator[None]:
+    """Holds a folder below `sweeps/` for this process; the lock dies with its owner.
+
+    Args:
+      folder: Of a study or a kernel benchmark.
+      option: What another name is given by: `study.name`.
+
+    Raises:
+      StorageError: when another driver holds it, naming it.
+    """
+    path = folder / "lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: cannot be written ({error.strerror})",
+            remedy="Work in a folder of your own, or mend the permissions.",
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            raise StorageError(
+                f"{folder.name} is running as {owner}",
+                remedy=f"Wait for it, end it, or choose another {option}.",
+            ) from error
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        file.flush()
+        yield

@@ -1,0 +1,218 @@
+"""One arm of one cell, in the process it was started in: numerics first, then proof, then time. Runs in a worker.
+
+What was measured is reported operation by operation, so that a compile that never ends takes nothing with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lstm_bench import bare, ceiling, engine, grid, kernel, probe, reference
+from lstm_bench import cell as cells
+from lstm_bench.timing import clock
+from lstm_bench.watch import Watch
+
+Send = Callable[[dict[str, Any]], None]
+
+
+def measure(task: Mapping[str, Any], gpu: str | None, report: Send) -> None:
+    """Measures an arm's operations on a cell.
+
+    Reports `{"phase": "compile", "operation"}` before an operation is compiled, `{"phase": "time", "operation"}` when its
+    first call has returned, and `{"phase": "done", "operation", "run", "seconds"}` with its row of `record.RUN_COLUMNS`
+    and the seconds of its samples.
+
+    Args:
+      task: `cell`, `backend`, `kernel`, `operations`, `round`, `method` (group of the configuration) and `reference`, a
+        file of `reference.write`.
+      gpu: Name of the NVIDIA GPU, None on a CPU.
+      report: Receives what happens.
+    """
+    cell, method = task["cell"], task["method"]
+    set_precision(task["backend"], cell["dtype"])
+    weights, (x, cotangent) = reference.weights(cell, method["seed"]), reference.inputs(cell, method["seed"])
+    arm = make(task["backend"], task["kernel"], cell, weights, x, cotangent)
+    watch = Watch(os.environ.get("CUDA_VISIBLE_DEVICES", "0") if gpu else None, method["max_other_load"])
+    rng = np.random.default_rng(task["round"])
+
+    def rows_of(steps: int) -> np.ndarray:
+        order = np.tile(np.arange(cell["batch"], dtype=np.int32), (steps, 1))
+        return rng.permuted(order, axis=1)
+
+    for operation in task["operations"]:
+        report({"phase": "compile", "operation": operation})
+        since = clock()
+        arm.compile(operation)
+        compiled = clock()
+        found = arm.values(operation)
+        first_call_s = clock() - compiled
+        report({"phase": "time", "operation": operation})
+        run: dict[str, Any] = {
+            "compile_s": compiled - since,
+            "first_call_s": first_call_s,
+            "error": reference.disagreement(operation, found, weights, Path(task["reference"])),
+            "tolerance": method["tolerance"][cell["dtype"]],
+        }
+        del found
+        run["kernel_ran"], run["evidence"] = arm.proof(operation)
+        seconds: list[float] = []
+        if not run["error"] <= run["tolerance"]:
+            run |= {"state": "wrong", "reason": f"wrong against the float64 reference (error {run['error']:.2g})"}
+        else:
+            _reset_peak(task["backend"], gpu)
+            watch.start()
+            timing = probe.sample(
+                arm,
+                operation,
+                rows_of,
+                samples=method["samples"],
+                window_s=method["window_s"],
+                steady=method["steady"],
+            )
+            marks, energy_j = watch.stop()
+            seconds = timing.seconds
+            asked = grid.expected((task["backend"], task["kernel"]), cell, gpu)
+            proved = run["kernel_ran"] == asked
+            run |= {
+                "state": "measured" if proved else "other_kernel",
+                "reason": None if proved else f"asked for {asked}, {run['kernel_ran']} ran",
+                "steps": timing.steps,
+                "warm_up": timing.warm_up,
+                "n": len(seconds),
+                "marks": "; ".join(filter(None, (marks, "" if timing.steady else "never steady"))),
+                "peak_memory_mib": _peak_mib(task["backend"], gpu),
+                # The joules of calibration and warm-up are counted, and so are their samples.
+                "energy_j_per_million": energy_j and 1e6 * energy_j / (timing.all_steps * cell["batch"]),
+            }
+        report({"phase": "done", "operation": operation, "run": run, "seconds": seconds})
+
+
+def set_precision(backend: str, dtype: str) -> None:
+    """Makes products of float32 IEEE or, where `dtype` says so, TF32."""
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(dtype == "tf32")
+    elif backend == "jax":
+        import jax
+
+        precision = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}[dtype]
+        jax.config.update("jax_default_matmul_precision", precision)
+    else:
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = dtype == "tf32"
+
+
+def make(
+    backend: str,
+    kernel_name: str,
+    cell: Mapping[str, Any],
+    weights: list[np.ndarray],
+    x: np.ndarray,
+    cotangent: np.ndarray,
+) -> probe.Arm:
+    """The arm of a kernel on a cell: a yardstick, or the engine that trains with Keras's layers.
+
+    Args:
+      backend: Of Keras.
+      kernel_name: Of Keras's layers, or one of `bare.NAMES`.
+      cell: See `cell.py`.
+      weights: As `reference.weights`.
+      x: Inputs (batch, timesteps, features).
+      cotangent: Gradient of batch times the loss with respect to the outputs, of their shape.
+    """
+    if kernel_name in bare.NAMES:
+        return bare.make(kernel_name, backend, cell, weights, x, cotangent)
+    import keras
+
+    keras.config.set_dtype_policy("mixed_bfloat16" if cell["dtype"] == "bfloat16" else "float32")
+    maker = kernel.makers(kernel_name)[cells.maker(cell)]
+    model = keras.Sequential([keras.Input(x.shape[1:])])
+    for _ in range(cell["layers"]):
+        layer = maker(cell["units"], return_sequences=True)
+        model.add(keras.layers.Bidirectional(layer) if cells.directions(cell) == 2 else layer)
+    model.set_weights(weights)
+    optimizer = keras.optimizers.Adam(
+        reference.RATE,
+        beta_1=reference.BETA_1,
+        beta_2=reference.BETA_2,
+        # Keras adds epsilon before the bias correction, the textbook after it.
+        epsilon=reference.EPSILON * math.sqrt(1 - reference.BETA_2),
+    )
+
+    def linear(y: Any, batch: Any, outputs: Any) -> tuple[Any, Any]:
+        return keras.ops.sum(keras.ops.cast(outputs, "float32") * y) / cell["batch"], 0
+
+    lengths = [cell["timesteps"]] * (cell["layers"] * cells.directions(cell))
+    return engine.make(
+        backend,
+        model,
+        optimizer,
+        x,
+        cotangent,
+        batch_size=cell["batch"],
+        evaluation_batch_size=cell["batch"],
+        kernel=kernel_name,
+        lengths=lengths,
+        criterion=linear,
+    )
+
+
+def ceilings(task: Mapping[str, Any], gpu: str | None) -> dict[str, Any]:
+    """The machine's ceilings as `task["backend"]` reaches them in `task["dtype"]`: a row of `record.CEILING_COLUMNS`."""
+    method = task["method"]
+    set_precision(task["backend"], task["dtype"])
+    arm = ceiling.Ceiling(task["backend"], task["dtype"], "gpu" if gpu else "cpu")
+    best = {}
+    for operation in ("matmul", "copy"):
+        timing = probe.sample(
+            arm, operation, np.arange, samples=method["samples"], window_s=method["window_s"], steady=method["steady"]
+        )
+        _, best[operation], _ = probe.quantiles(arm.units(operation) * timing.steps / np.array(timing.seconds))
+    return {"matmul_flop_per_s": best["matmul"], "copy_byte_per_s": best["copy"], "n": len(timing.seconds)}
+
+
+def _reset_peak(backend: str, gpu: str | None) -> None:
+    """Forgets the peak so far, where that can be done: what the arm is checked with is not its own memory."""
+    if gpu is None:
+        with contextlib.suppress(OSError):  # Linux: the process's own high-water mark
+            Path("/proc/self/clear_refs").write_text("5")
+    elif backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.reset_memory_stats("GPU:0")
+    elif backend == "torch":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak_mib(backend: str, gpu: str | None) -> float:
+    """Peak MiB of the device's allocator, or of the process's resident memory on a CPU."""
+    if gpu is None:
+        try:
+            status = Path("/proc/self/status").read_text()
+            return int(status.split("VmHWM:")[1].split()[0]) / 1024
+        except (OSError, IndexError, ValueError):
+            import resource
+
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return float(tf.config.experimental.get_memory_info("GPU:0")["peak"]) / 2**20
+    if backend == "jax":
+        import jax
+
+        return float(jax.local_devices()[0].memory_stats()["peak_bytes_in_use"]) / 2**20
+    import torch
+
+    return float(torch.cuda.max_memory_allocated()) / 2**20

@@ -1,0 +1,118 @@
+"""Runs and samples of a kernel benchmark -> rows of `cells.csv`: medians, speedups with intervals, fractions of the roof."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lstm_bench import cell as cells
+from lstm_bench import probe, record
+from lstm_bench.statistic import finite, median, ratio_interval
+
+BASELINE = "generic"  # what `kernel_speedup` is over, in the benchmark as in a study's probe
+Key = tuple[str, str, str, str]  # cell, backend, kernel, operation
+Row = Mapping[str, Any]
+# One bad round makes the arm bad; of several kinds the first says most.
+_BAD = ("wrong", "other_kernel", "failed", "compile_limit")
+
+
+def key(row: Row) -> Key:
+    """What a row is about."""
+    return row["cell"], row["backend"], row["kernel"], row["operation"]
+
+
+def rows(runs: Iterable[Row], samples: Iterable[Row], ceilings: Sequence[Row], device: str, share: str) -> list[dict]:
+    """Rows of `record.CELL_COLUMNS` for everything that ran, sorted.
+
+    Args:
+      runs: Rows of `runs.csv`, text or numbers.
+      samples: Rows of `samples.csv`; those of rounds without a run are left out.
+      ceilings: Rows of `ceilings.csv`.
+      device: What it ran on.
+      share: With whom.
+    """
+    of: dict[Key, dict[int, Row]] = {}
+    for run in runs:
+        of.setdefault(key(run), {})[int(run["round"])] = run
+    rates: dict[Key, dict[int, list[float]]] = {}
+    for sample in samples:
+        about, round_ = key(sample), int(sample["round"])
+        if round_ in of.get(about, {}):
+            rate = int(sample["steps"]) * int(of[about][round_]["batch"]) / float(sample["seconds"])
+            rates.setdefault(about, {}).setdefault(round_, []).append(rate)
+    made = {about: _row(by_round, rates.get(about, {})) for about, by_round in of.items()}
+    for about, row in made.items():
+        base = (*about[:2], BASELINE, about[3])
+        if row["kernel"] != BASELINE and row["state"] == "measured" and made.get(base, {}).get("state") == "measured":
+            ratio = ratio_interval(rates.get(about, {}), rates.get(base, {}))
+            row |= {"baseline": BASELINE, "speedup": _known(ratio.ratio)}
+            row |= {"speedup_low": _known(ratio.low), "speedup_high": _known(ratio.high)}
+        row |= _limits(row, ceilings) | {"device": device, "device_share": share}
+    return [made[about] for about in sorted(made, key=lambda about: order(made[about]))]
+
+
+def order(row: Row) -> tuple:
+    """Sort key: cells by their axes, operations as `probe.OPERATIONS`, then backend and kernel."""
+    axes = [str(row["layer"]), *(int(row[axis]) for axis in cells.SIZES), str(row["dtype"])]
+    return (*axes, probe.OPERATIONS.index(row["operation"]), row["backend"], row["kernel"])
+
+
+def _row(by_round: Mapping[int, Row], rates: Mapping[int, Sequence[float]]) -> dict[str, Any]:
+    runs = [by_round[round_] for round_ in sorted(by_round)]
+    worst = next((run for state in _BAD for run in runs if run["state"] == state), runs[0])
+
+    def numbers(column: str) -> list[float]:
+        return finite(run[column] for run in runs if run[column] not in ("", None))
+
+    row: dict[str, Any] = {
+        column: runs[0][column] for column in ("cell", *cells.AXES, "backend", "kernel", "operation")
+    }
+    row |= {column: worst[column] for column in ("state", "reason", "kernel_ran", "tolerance", "evidence")}
+    row |= {"compile_s": _median(numbers("compile_s")), "first_call_s": _median(numbers("first_call_s"))}
+    row |= {
+        "error": max((float(run["error"]) for run in runs if run["error"] not in ("", None)), default=None),
+        "peak_memory_mib": max(numbers("peak_memory_mib"), default=None),
+    }
+    row |= {"energy_j_per_million": _median(numbers("energy_j_per_million"))}
+    marks = dict.fromkeys(mark for run in runs if run["marks"] for mark in str(run["marks"]).split("; "))
+    row["marks"] = "; ".join(marks)
+    pooled = [rate for round_ in sorted(rates) for rate in rates[round_]]
+    if pooled and row["state"] in ("measured", "other_kernel"):
+        p10, middle, p90 = probe.quantiles(pooled)
+        row |= {"samples_per_s": middle, "p10_samples_per_s": p10, "p90_samples_per_s": p90}
+        row |= {"step_ms": 1000 * int(row["batch"]) / middle, "n": len(pooled), "rounds": len(rates)}
+        row["steps"] = sum(int(run["steps"]) * int(run["n"]) for run in runs if run["steps"] not in ("", None))
+    return row
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return median(values) if values else None
+
+
+def _limits(row: Row, ceilings: Sequence[Row]) -> dict[str, Any]:
+    """Counted work of a row, and the roofline of Williams et al. 2009: min(peak, operations per byte * bandwidth)."""
+    cell = {axis: row[axis] if axis in ("layer", "dtype") else int(row[axis]) for axis in cells.AXES}
+    flop = cells.flop_per_sample(cell, row["operation"])
+    bytes_ = cells.bytes_per_step(cell, row["operation"]) / cell["batch"]
+    found: dict[str, Any] = {"flop_per_sample": flop, "bytes_per_sample": bytes_}
+    peaks = [float(c["matmul_flop_per_s"]) for c in ceilings if c["dtype"] == cell["dtype"]]
+    if peaks:
+        found["roofline_flop_per_s"] = min(
+            max(peaks), flop / bytes_ * max(float(c["copy_byte_per_s"]) for c in ceilings)
+        )
+    if row.get("samples_per_s"):
+        found["flop_per_s"] = flop * row["samples_per_s"]
+        if peaks:
+            found["roofline_fraction"] = found["flop_per_s"] / found["roofline_flop_per_s"]
+    return found
+
+
+def unavailable(cell: Mapping[str, Any], backend: str, kernel: str, operation: str, reason: str) -> dict[str, Any]:
+    """A row of `record.CELL_COLUMNS` for an arm that cannot run here."""
+    about = {"cell": cells.name(cell), **cell, "backend": backend, "kernel": kernel, "operation": operation}
+    return dict.fromkeys(record.CELL_COLUMNS) | about | {"state": "unavailable", "reason": reason}

@@ -1,0 +1,297 @@
+"""What else happened on the machine: other load counted exactly on made-up cores, found on a real one; a fake GPU's words."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from collections.abc import Iterator
+from typing import Any
+
+import pynvml
+import pytest
+
+from lstm_bench import watch
+from lstm_bench.watch import Watch
+
+Times = namedtuple("Times", "user nice system idle iowait irq softirq steal guest guest_nice")
+Own = namedtuple("Own", "user system children_user children_system")
+
+
+class Machine:
+    """Four cores, of which this process may use cores 1 and 3, and ten seconds between two looks."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.cores = [dict.fromkeys(Times._fields, 1000.0) for _ in range(4)]
+        self.own = dict.fromkeys(Own._fields, 50.0)
+        self.throttled = 7
+
+    def passes(self, core: int = 1, **seconds: float) -> None:
+        """Adds seconds to one core's times."""
+        for kind, value in seconds.items():
+            self.cores[core][kind] += value
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine()
+    monkeypatch.setattr(watch, "clock", lambda: made.now)
+    monkeypatch.setattr(watch.psutil, "cpu_times", lambda percpu: [Times(**core) for core in made.cores])
+    monkeypatch.setattr(watch.psutil.Process, "cpu_times", lambda process: Own(**made.own))
+    monkeypatch.setattr(watch, "_cores", lambda: [1, 3])
+    monkeypatch.setattr(watch, "_throttle_count", lambda: made.throttled)
+    return made
+
+
+def watched(machine: Machine, limit: float = 0.1, own: float = 0.0, **seconds: float) -> str:
+    """What is said of ten seconds in which core 1 spent `seconds`, `own` of them on this process."""
+    it = Watch(None, limit)
+    it.start()
+    machine.now += 10
+    machine.own["user"] += own
+    machine.passes(1, **seconds)
+    marks, energy = it.stop()
+    assert energy is None
+    return marks
+
+
+def test_another_process_s_share_of_the_cores_is_said(machine: Machine) -> None:
+    assert watched(machine, user=5.0) == "other load 25 %"  # 5 s of two cores' 20 s
+
+
+def test_a_share_up_to_the_limit_is_not_said(machine: Machine) -> None:
+    assert watched(machine, limit=0.25, user=5.0) == ""
+    assert watched(machine, limit=0.24, user=5.0) == "other load 25 %"
+
+
+def test_an_idle_machine_is_quiet(machine: Machine) -> None:
+    assert watched(machine, limit=0.0, idle=9.0, iowait=1.0) == ""
+
+
+def test_own_load_is_not_other_load(machine: Machine) -> None:
+    assert watched(machine, limit=0.01, own=9.0, user=9.0) == ""
+    assert watched(machine, own=4.0, user=9.0) == "other load 25 %"
+
+
+@pytest.mark.parametrize("kind", ["user", "nice", "system", "irq", "softirq", "steal"])
+def test_whatever_takes_a_core_is_load(machine: Machine, kind: str) -> None:
+    assert watched(machine, **{kind: 10.0}) == "other load 50 %"
+
+
+def test_a_guest_s_seconds_are_counted_once(machine: Machine) -> None:
+    assert watched(machine, user=5.0, guest=5.0) == "other load 25 %"  # Linux counts them among the user's
+
+
+def test_a_nice_guest_s_seconds_are_counted_once(machine: Machine) -> None:
+    assert watched(machine, nice=5.0, guest_nice=5.0) == "other load 25 %"
+
+
+def test_cores_of_others_are_none_of_ours(machine: Machine) -> None:
+    it = Watch(None, 0.0)
+    it.start()
+    machine.now += 10
+    machine.passes(0, user=10.0)
+    machine.passes(2, user=10.0)
+    assert it.stop()[0] == ""
+
+
+def test_every_start_begins_anew(machine: Machine) -> None:
+    it = Watch(None, 0.1)
+    it.start()
+    machine.now += 10
+    machine.passes(1, user=20.0)
+    it.start()
+    machine.now += 10
+    machine.passes(1, user=10.0)
+    assert it.stop()[0] == "other load 50 %"
+
+
+def test_no_time_is_no_load(machine: Machine) -> None:
+    it = Watch(None, 0.0)
+    it.start()
+    machine.passes(1, user=1.0)
+    assert it.stop() == ("", None)
+
+
+def test_a_processor_that_was_throttled_is_said(machine: Machine) -> None:
+    it = Watch(None, 0.1)
+    it.start()
+    machine.now += 10
+    machine.passes(3, user=10.0)
+    machine.throttled += 1
+    assert it.stop() == ("other load 50 %; CPU thermal throttling", None)
+    it.start()
+    machine.now += 10
+    assert it.stop() == ("", None)  # what was throttled before does not count
+
+
+BURN = "import time\nend = time.monotonic() + 20\nprint('burning', flush=True)\nwhile time.monotonic() < end: pass"
+
+
+@pytest.fixture
+def one_core() -> Iterator[None]:
+    """This thread, and what it starts, on one core: what another process takes of that is the larger share."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("no affinity on this system: other load was tested on made-up cores alone")
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_a_process_that_burns_a_core_is_found(one_core: None) -> None:
+    burner = subprocess.Popen([sys.executable, "-c", BURN], stdout=subprocess.PIPE, text=True)
+    try:
+        assert burner.stdout is not None and burner.stdout.readline() == "burning\n"
+        it = Watch(None, 0.5)
+        it.start()
+        time.sleep(0.5)
+        marks, energy = it.stop()
+    finally:
+        burner.kill()
+        burner.communicate()
+    assert marks.startswith("other load ") and energy is None
+    assert 50 < int(marks.split()[2]) <= 110  # the kernel counts in hundredths of a second
+
+
+def test_a_core_burnt_by_this_process_is_its_own(one_core: None) -> None:
+    it = Watch(None, 0.8)  # far more than what others leave of half a second of our own
+    end = time.monotonic() + 0.5
+    it.start()
+    while time.monotonic() < end:
+        pass
+    marks, _ = it.stop()
+    assert "other load" not in marks
+
+
+class Nvml:
+    """NVIDIA's library with one GPU in it; a method in `broken` raises what the library raises."""
+
+    def __init__(self) -> None:
+        self.energy_mj, self.reasons, self.processes = 5000, 0, 1
+        self.broken: set[str] = set()
+        self.asked: list[Any] = []
+
+    def value(self, name: str, value: Any) -> Any:
+        if name in self.broken:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return value
+
+    def handle(self, by: str, name: Any) -> str:
+        self.asked.append((by, name))
+        return self.value("handle", "the GPU")
+
+
+@pytest.fixture
+def nvml(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> Nvml:
+    made = Nvml()
+
+    def of(name: str, value: Any) -> Any:
+        def call(handle: str) -> Any:
+            assert handle == "the GPU"
+            return made.value(name, value())
+
+        return call
+
+    fakes = {
+        "nvmlInit": lambda: made.value("init", None),
+        "nvmlDeviceGetHandleByIndex": lambda index: made.handle("index", index),
+        "nvmlDeviceGetHandleByUUID": lambda uuid: made.handle("uuid", uuid),
+        "nvmlDeviceGetTotalEnergyConsumption": of("energy", lambda: made.energy_mj),
+        "nvmlDeviceGetCurrentClocksThrottleReasons": of("reasons", lambda: made.reasons),
+        "nvmlDeviceGetComputeRunningProcesses": of("processes", lambda: [object()] * made.processes),
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(pynvml, name, fake)
+    return made
+
+
+def seen(nvml: Nvml, used_mj: int = 2500) -> tuple[str, float | None]:
+    it = Watch("0", 0.1)
+    it.start()
+    nvml.energy_mj += used_mj
+    return it.stop()
+
+
+def test_energy_is_what_the_counter_gained_in_joules(nvml: Nvml) -> None:
+    assert seen(nvml) == ("", 2.5)
+    assert seen(nvml, used_mj=0) == ("", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [("0", ("index", 0)), ("3", ("index", 3)), ("GPU-aa", ("uuid", "GPU-aa")), ("MIG-b", ("uuid", "MIG-b"))],
+)
+def test_the_gpu_is_found_as_cuda_names_it(nvml: Nvml, name: str, asked: tuple[str, Any]) -> None:
+    Watch(name, 0.1)
+    assert nvml.asked == [asked]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "words"),
+    [
+        (pynvml.nvmlClocksEventReasonNone, ""),
+        (pynvml.nvmlClocksEventReasonGpuIdle, ""),
+        (pynvml.nvmlClocksEventReasonApplicationsClocksSetting, ""),
+        (pynvml.nvmlClocksEventReasonSwPowerCap, "power cap"),
+        (pynvml.nvmlClocksThrottleReasonHwSlowdown, "slowdown"),
+        (pynvml.nvmlClocksEventReasonSwThermalSlowdown, "thermal slowdown"),
+        (pynvml.nvmlClocksThrottleReasonHwThermalSlowdown, "thermal slowdown"),
+        (pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown, "power brake"),
+        (0x20 | 0x40, "thermal slowdown"),
+        (0x01 | 0x04 | 0x40, "power cap; thermal slowdown"),
+    ],
+)
+def test_what_slows_the_gpu_is_said_in_words(nvml: Nvml, reasons: int, words: str) -> None:
+    nvml.reasons = reasons
+    assert seen(nvml) == (words, 2.5)
+
+
+@pytest.mark.parametrize(("processes", "words"), [(0, ""), (1, ""), (2, "GPU shared with another process")])
+def test_a_gpu_with_more_than_one_process_is_shared(nvml: Nvml, processes: int, words: str) -> None:
+    nvml.processes = processes
+    assert seen(nvml) == (words, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        ({"init"}, ("", None)),
+        ({"handle"}, ("", None)),
+        ({"energy"}, ("power cap; GPU shared with another process", None)),
+        ({"reasons"}, ("GPU shared with another process", 2.5)),
+        ({"processes"}, ("power cap", 2.5)),
+        ({"energy", "reasons", "processes"}, ("", None)),
+    ],
+)
+def test_what_nvml_does_not_tell_is_left_out(nvml: Nvml, broken: set[str], expected: tuple[str, float | None]) -> None:
+    nvml.reasons, nvml.processes, nvml.broken = 0x04, 2, broken
+    assert seen(nvml) == expected
+
+
+def test_an_energy_counter_that_fails_in_between_gives_nothing(nvml: Nvml) -> None:
+    it = Watch("0", 0.1)
+    it.start()
+    nvml.broken = {"energy"}
+    assert it.stop() == ("", None)
+
+
+def test_load_comes_before_what_the_gpu_says(nvml: Nvml, machine: Machine) -> None:
+    nvml.reasons = 0x04
+    it = Watch("0", 0.1)
+    it.start()
+    machine.now += 10
+    machine.passes(1, user=10.0)
+    assert it.stop()[0] == "other load 50 %; power cap"
+
+
+def test_without_a_gpu_nvml_is_not_asked(nvml: Nvml) -> None:
+    it = Watch(None, 0.1)
+    it.start()
+    assert it.stop() == ("", None)
+    assert nvml.asked == []
