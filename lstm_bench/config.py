@@ -221,14 +221,21 @@ class Method:
 
 
 @dataclass(kw_only=True)
+class Arms:
+    """What the kernel benchmark measures on each cell of its grid: all, one, or a list of each."""
+
+    backend: Any
+    kernel: Any
+    dtype: Any  # null: those of the grid
+    operation: Any
+
+
+@dataclass(kw_only=True)
 class Kernels:
     """Root of `conf/kernels.yaml`."""
 
     name: str | None  # of the folder, the experiment and the page; null: kernels-<grid>
-    backend: Any  # all, one, or a list
-    kernel: Any
-    dtype: Any  # null: those of the grid
-    operation: Any
+    arms: Arms
     grid: Grid
     method: Method
     tracking: Tracking

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ examples  python -m lstm_bench.kernels
 next      python -m lstm_bench.report (the tables)   python -m lstm_bench.ui (the runs)
 exit      0 done, 1 composition error, 2 bad configuration, 4 storage, 5 the device was lost, 130 interrupted
 """
+_SHORT = re.compile(r"^(backend|kernel|dtype|operation)=")
 
 
 def _help() -> str:
@@ -45,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
     from lstm_bench.config import Kernels
 
-    return command.main(
-        list(sys.argv[1:] if argv is None else argv), config_name="kernels", root=Kernels, help_text=_help, run=run
-    )
+    # `backend` and `kernel` are groups of the sweep's: Hydra would look for one choice where a list may be meant.
+    given = [_SHORT.sub(r"arms.\1=", argument) for argument in (sys.argv[1:] if argv is None else argv)]
+    return command.main(given, config_name="kernels", root=Kernels, help_text=_help, run=run)
 
 
 def run(composed: DictConfig, overrides: Sequence[str]) -> None:
@@ -65,21 +67,24 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     name = config["name"] or f"kernels-{config['grid']['name']}"
     if not schema.NAME.fullmatch(name) or not name.startswith("kernels-"):
         raise ConfigError("name", expected="kernels-, then letters, digits and ._-", received=name)
-    backends = _backends(config["backend"])
-    kernels = grid.chosen("kernel", config["kernel"], [*(k for k in kernel.NAMES if k != "auto"), *bare.NAMES])
-    operations = grid.chosen("operation", config["operation"], probe.OPERATIONS)
-    if config["dtype"] is None:
+    asked = config["arms"]
+    backends = _backends(asked["backend"])
+    kernels = grid.chosen("kernel", asked["kernel"], [*(k for k in kernel.NAMES if k != "auto"), *bare.NAMES])
+    operations = grid.chosen("operation", asked["operation"], probe.OPERATIONS)
+    if asked["dtype"] is None:
         dtypes = grid.chosen("grid.dtypes", config["grid"]["dtypes"], cells.DTYPES)
     else:
-        dtypes = grid.chosen("dtype", config["dtype"], cells.DTYPES)
+        dtypes = grid.chosen("dtype", asked["dtype"], cells.DTYPES)
     plan = grid.cells_of(config["grid"], dtypes)
-    arms = grid.arms_of(backends, kernels, config["grid"]["skip"])
+    # What is asked for by name is not skipped.
+    arms = grid.arms_of(backends, kernels, config["grid"]["skip"] if asked["kernel"] == "all" else [])
     gpus = device.gpus()
     grid.require_memory(plan, device.memory_mib(), gpus[0].memory_mib if gpus else None)
     if not arms:
         raise ConfigError("kernel", expected=f"a kernel of {' or '.join(backends)}", received=", ".join(kernels))
     _write_nothing_for_nothing(plan, arms, gpus[0].name if gpus else None)
-    config |= {"name": name, "backend": backends, "kernel": kernels, "dtype": dtypes, "operation": operations}
+    config["name"] = name
+    config["arms"] = {"backend": backends, "kernel": kernels, "dtype": dtypes, "operation": operations}
     with lock.hold(record.study_dir(name), "name"):
         _run(config, plan, arms, operations, gpus)
 
@@ -125,7 +130,7 @@ def _run(
     print(
         f"{config['name']}: {config['grid']['description']}\n"
         f"  cells     {len(plan)} x {len(arms)} arms, {total} processes to run in {config['method']['rounds']} rounds\n"
-        f"  backends  {', '.join(config['backend'])}\n"
+        f"  backends  {', '.join(config['arms']['backend'])}\n"
         f"  device    {benchmark.slot.device}, {len(benchmark.slot.cores)} cores",
         flush=True,
     )
@@ -157,7 +162,7 @@ def _stored(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # What may differ between the sessions of one benchmark.
-_FREE = ("backend", "kernel", "dtype", "operation", "tracking", "grid", "method.rounds")
+_FREE = ("arms", "tracking", "grid", "method.rounds")
 # What must not: numbers of two machines or versions are not one table.
 _MACHINE = ("lstm_bench", "python", "packages", "device")
 
@@ -211,7 +216,7 @@ def _track(
                 "tags": {"device": seen["device"]["name"]},
                 "environment": seen,
                 "source": "lstm_bench.kernels",
-                "backends": config["backend"],
+                "backends": config["arms"]["backend"],
             }
         )
         for cell in dict.fromkeys(row["cell"] for row in rows):

@@ -72,4 +72,5 @@ def main(backend: str, kernel_name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    for arm in sys.argv[2:]:
+        main(sys.argv[1], arm)

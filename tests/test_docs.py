@@ -42,6 +42,12 @@ def test_sweep_commands_of_the_readme_compose(command: Command, tmp_path: Path, 
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("line", [c for c in commands(README) if "lstm_bench.kernels" in c])
+def test_kernel_commands_of_the_readme_compose(command: Command, line: str) -> None:
+    done = command("kernels", *shlex.split(line)[3:], "--cfg", "job")
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_readme_shows_each_command_of_the_house() -> None:
     shown = " ".join(commands(README))
     for path in sorted((ROOT / "lstm_bench").glob("*.py")):

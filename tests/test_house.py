@@ -74,6 +74,10 @@ def test_leaves_import_nothing_of_ours(leaf: str) -> None:
         ("engine", "kernel"),
         ("family", "kernel"),
         ("report", "record"),
+        ("kernels", "benchmark"),
+        ("benchmark", "throughput"),
+        ("trial", "measurement"),
+        ("measurement", "probe"),
     ],
 )
 def test_the_flow_of_the_design(above: str, below: str) -> None:
@@ -96,7 +100,7 @@ def test_reports_need_neither_optuna_nor_keras_nor_mlflow() -> None:
     assert "import optuna" not in text and "import keras" not in text and "import mlflow" not in text
 
 
-@pytest.mark.parametrize("module", ["sweep", "session", "report", "ui"])
+@pytest.mark.parametrize("module", ["sweep", "session", "kernels", "benchmark", "report", "ui"])
 def test_commands_import_no_framework(module: str) -> None:
     code = (
         f"import sys, lstm_bench.{module}; "

@@ -187,7 +187,7 @@ def coverage(n_rounds, between, within, pairs=300, true=1.3):
 def test_an_interval_covers_the_true_ratio_as_often_as_it_says_unless_processes_alone_scatter(
     n_rounds, within, least, most
 ):
-    """Processes differ by 2 %. Where samples scatter by 1 %, three rounds cover 95 %; where they hardly do, 77 %, and five 94 %."""
+    """Processes differ by 2 %. Where samples scatter by 1 %, three rounds cover 95 %; where they do not, 77 %, and five 94 %."""
     assert least <= coverage(n_rounds, between=0.02, within=within) <= most
 
 
