@@ -48,7 +48,7 @@ def unavailable(kernel: str, backend: str, cell: Cell, gpu: str | None) -> str |
             return f"JAX has no cuDNN call for {layer}"
         if dtype == "bfloat16":
             return "JAX's cuDNN call has no bfloat16"
-    if gpu is None and (dtype == "tf32" or (kernel, backend) == ("native", "jax")):
+    if gpu is None and (kernel, backend) == ("native", "jax"):
         return "no GPU"
     return None
 
@@ -67,7 +67,7 @@ def expected(kernel: str, backend: str, cell: Cell, gpu: str | None) -> str:
 
 
 def make(kernel: str, backend: str, cell: Cell, weights: Arrays, x: np.ndarray, cotangent: np.ndarray) -> Arm:
-    """The arm on `weights`, inputs x (B, T, F) and cotangent (B, T, D*U) of the loss. Sets the precision of the process."""
+    """The arm on `weights`, inputs x (B, T, F) and cotangent (B, T, D*U) of the loss, in the precision that the process has."""
     if backend == "torch":
         return TorchArm(kernel, cell, weights, x, cotangent)
     if backend == "tensorflow":

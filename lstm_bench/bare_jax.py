@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_bench import cell as cells
 from lstm_bench import kernel as kernels
 from lstm_bench import reference
 
@@ -22,11 +23,8 @@ class JaxArm:
     """
 
     def __init__(self, cell: Cell, weights: Arrays, x: np.ndarray, cotangent: np.ndarray):
-        import jax
         import jax.numpy as jnp
 
-        precision = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": None}[cell["dtype"]]
-        jax.config.update("jax_default_matmul_precision", precision)
         self.cell, self.compute = cell, jnp.bfloat16 if cell["dtype"] == "bfloat16" else jnp.float32
         self.initial = self._from_keras(weights)
         self.x, self.cotangent = jnp.asarray(x), jnp.asarray(cotangent)
@@ -43,7 +41,7 @@ class JaxArm:
         """(B, T, F) -> (B, T, D*U) in the dtype of computation; `hoist` as in `_scanned`."""
         import jax.numpy as jnp
 
-        ways = reference.directions(self.cell)
+        ways = cells.directions(self.cell)
         sequence = batch.astype(self.compute).swapaxes(0, 1)
         weights = [weight.astype(self.compute) for weight in weights]
         for n in range(0, len(weights), 3 * ways):
@@ -110,10 +108,14 @@ class JaxArm:
 
         program, x, cotangent = self.programs[operation], self.x, self.cotangent
         state: Any = (*self.states[operation][:4], jnp.zeros((), jnp.int32))
-        for row in jax.device_put(list(rows)):  # slicing one array would compile a program for every number of rows
+        for row in rows.astype(np.int32):  # slicing one device array would compile a program for every number of rows
             state = program(state, x, cotangent, row)
         self.states[operation] = jax.block_until_ready(state)
         return int(state[4])
+
+    def memory_bytes(self, operation: str) -> int:
+        """What the compiled program holds at once: arguments, results and temporaries."""
+        return kernels.program_bytes(self.programs[operation])
 
     def values(self, operation: str) -> Arrays:
         row = np.arange(len(self.x), dtype=np.int32)
@@ -153,7 +155,7 @@ class CudnnJaxArm(JaxArm):
         from jax.experimental import rnn
 
         size, timesteps, features = batch.shape
-        units, layers, ways = self.cell["units"], self.cell["layers"], reference.directions(self.cell)
+        units, layers, ways = self.cell["units"], self.cell["layers"], cells.directions(self.cell)
         zero, lengths = jnp.zeros((layers * ways, size, units)), jnp.full((size,), timesteps, jnp.int32)
         return rnn.lstm(batch, zero, zero, weights[0], lengths, features, units, layers, 0.0, ways == 2)[0]
 

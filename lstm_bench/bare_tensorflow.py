@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_bench import cell as cells
 from lstm_bench import reference
 
 Cell = Mapping[str, Any]
@@ -24,7 +25,6 @@ class TensorflowArm:
     def __init__(self, cell: Cell, weights: Arrays, x: np.ndarray, cotangent: np.ndarray):
         import tensorflow as tf
 
-        tf.config.experimental.enable_tensor_float_32_execution(cell["dtype"] == "tf32")
         self.cell = cell
         self.x, self.cotangent = tf.constant(x), tf.constant(cotangent.swapaxes(0, 1))
         self.initial = []
@@ -45,7 +45,7 @@ class TensorflowArm:
         """(B, T, F) -> (T, B, D*U)."""
         import tensorflow as tf
 
-        ways = reference.directions(self.cell)
+        ways = cells.directions(self.cell)
         sequence = tf.transpose(batch, (1, 0, 2))
         for n in range(0, len(weights), 2 * ways):
             outputs = [self._layer(sequence, *weights[n : n + 2])]
@@ -161,7 +161,7 @@ class TensorflowArm:
         graph = self.programs[operation].graph.as_graph_def()
         ops = Counter(node.op for part in (graph.node, *[f.node_def for f in graph.library.function]) for node in part)
         forward, backward = ops["BlockLSTMV2"], ops["BlockLSTMGradV2"]
-        calls = self.cell["layers"] * reference.directions(self.cell)
+        calls = self.cell["layers"] * cells.directions(self.cell)
         complete = forward == calls and backward == (0 if operation == "inference" else calls)
         evidence = f"BlockLSTMV2 {forward}, BlockLSTMGradV2 {backward}, MatMul {ops['MatMul']}"
         return ("block" if complete else "unknown"), evidence

@@ -25,12 +25,9 @@ class TorchArm:
 
         self.cell = cell
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        tf32 = cell["dtype"] == "tf32"
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
         self.x, self.cotangent = (torch.as_tensor(array, device=self.device) for array in (x, cotangent))
         layer = getattr(torch.nn, kernels.LAYERS[cells.maker(cell)].removeprefix("Simple"))
-        units, ways = cell["units"], reference.directions(cell)
-        widths = [cell["features"], *[ways * units] * (cell["layers"] - 1)]
+        units, ways, widths = cell["units"], cells.directions(cell), cells.widths(cell)
         depth = cell["layers"] if kernel == "native" else 1
         self.layers = [
             layer(width, units, num_layers=depth, batch_first=True, bidirectional=ways == 2, device=self.device)
@@ -72,16 +69,27 @@ class TorchArm:
         return found
 
     def _outputs(self, batch: Any) -> Any:
+        for layer in self.layers:
+            batch = self._half(layer, batch) if self.cell["dtype"] == "bfloat16" else layer(batch)[0]
+        return batch
+
+    def _half(self, layer: Any, batch: Any) -> Any:
+        """What `layer` does, in bfloat16. Under autocast cuDNN's recurrent layers compute in float16 whatever is asked."""
         import torch
 
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.cell["dtype"] == "bfloat16"):
-            for layer in self.layers:
-                batch = layer(batch)[0]
-        return batch
+        run = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN": torch.rnn_tanh}[type(layer).__name__]
+        weights = [weight.bfloat16() for one in layer.all_weights for weight in one]
+        ways = 2 if layer.bidirectional else 1
+        zero = batch.new_zeros((layer.num_layers * ways, len(batch), layer.hidden_size), dtype=torch.bfloat16)
+        start = (zero, zero) if run is torch.lstm else zero
+        options = (True, layer.num_layers, 0.0, layer.training, layer.bidirectional, layer.batch_first)
+        return run(batch.bfloat16(), start, weights, *options)[0]
 
     def _step(self, operation: str, row: Any) -> list[Any]:
         import torch
 
+        for layer in self.layers:
+            layer.train(operation != "inference")  # cuDNN keeps what a backward pass needs where it is to train
         batch = self.x.index_select(0, row)
         if operation == "inference":
             with torch.inference_mode():

@@ -17,10 +17,11 @@ from typing import Any
 from lstm_bench import bare, device, errors, grid, record, reference, throughput
 from lstm_bench import cell as cells
 from lstm_bench.device import Gpu
-from lstm_bench.errors import ConfigError, DeviceError, LstmBenchError
+from lstm_bench.errors import ConfigError, DeviceError, LstmBenchError, StorageError
 from lstm_bench.process import Kind, Process, Send
 
 Job = tuple[Mapping[str, Any], grid.Arm, int]  # cell, arm, round
+_KEPT = "What was measured is kept: mend it, then give the same command again."
 _STOPS = ("wrong", "failed", "compile_limit")  # further rounds would say the same
 
 
@@ -38,9 +39,11 @@ class Benchmark:
 
     Attributes:
       rows: Of `cells.csv`, after `settle`.
+      commit: Of the code, written down with every run.
     """
 
     rows: list[dict[str, Any]]
+    commit: str | None = None
 
     def __init__(
         self,
@@ -60,11 +63,17 @@ class Benchmark:
         self.blind: set[str] = set()  # backends whose build cannot use the GPU
         self.logs = folder / "logs"
         self._standby: Process | None = None
+        self._failed: set[tuple[str, str, str, str, int]] = set()
         self.rows = []
         self._load()
 
     def _load(self) -> None:
-        self.runs = record.read_rows(self.folder / "runs.csv")
+        # A failure of this session is not tried again in it; one of an earlier session is.
+        self.runs = [
+            run
+            for run in record.read_rows(self.folder / "runs.csv")
+            if run["state"] != "failed" or (*throughput.key(run), int(run["round"])) in self._failed
+        ]
         self.ceilings = record.read_rows(self.folder / "ceilings.csv")
         self._done: dict[throughput.Key, dict[int, str]] = {}
         for run in self.runs:
@@ -99,8 +108,8 @@ class Benchmark:
           DeviceError: when the GPU has gone.
           KeyboardInterrupt: as it comes; what was measured is in the files.
         """
-        if (self.folder / "samples.csv").exists():
-            self.settle()  # samples whose run was never written down are taken out
+        if any((self.folder / file).exists() for file in ("runs.csv", "samples.csv")):
+            self.settle()  # samples whose run was never written down are taken out, and failures of earlier sessions
         with _terminable():
             try:
                 jobs = self._jobs()
@@ -179,6 +188,7 @@ class Benchmark:
         cell, arm, round_ = job
         operations = self.missing(cell, arm, round_)
         about = {"cell": cells.name(cell), **cell, "backend": arm[0], "kernel": arm[1], "round": round_}
+        about["commit"] = self.commit
         task: dict[str, Any] = {
             "kind": "cell",
             "cell": dict(cell),
@@ -197,6 +207,8 @@ class Benchmark:
             self._keep(runs[-1], event["seconds"])
 
         result = self._process(_kind(arm), task, done, following)
+        if arm[0] in self.blind:
+            return
         left = operations[len(runs) :]
         for i, operation in enumerate(left if result["state"] != "COMPLETE" else ()):
             state = "compile_limit" if result["reason"] == "compile_limit" else "failed"
@@ -216,13 +228,21 @@ class Benchmark:
             run["samples_per_s"] = rates[len(rates) // 2]
         record.append_rows(self.folder / "runs.csv", record.RUN_COLUMNS, [run])
         self._done.setdefault(throughput.key(run), {})[run["round"]] = run["state"]
+        if run["state"] == "failed":
+            self._failed.add((*throughput.key(run), run["round"]))
 
     def _reference(self, cell: Mapping[str, Any]) -> Path:
         """What every arm must compute on a cell, worked out once."""
         path = self.folder / "reference" / f"{cells.name({**cell, 'dtype': 'float64'})}.npz"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            reference.write(cell, self.method["seed"], path)
+        try:
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                reference.write(cell, self.method["seed"], path)
+        except OSError as error:
+            raise StorageError(
+                f"{path}: cannot be written ({error.strerror or error})",
+                remedy="What was measured is kept: free space, then give the same command again.",
+            ) from error
         return path
 
     def _process(self, kind: Kind, task: Mapping[str, Any], report: Send, following: Kind | None) -> dict[str, Any]:
@@ -248,6 +268,8 @@ class Benchmark:
             if not process.wait():
                 return {"state": "FAIL", "reason": "died", "detail": f"{kind[0]} could not be loaded"}
             if self.gpu and process.seen == "cpu":
+                if any(row["backend"] == kind[0] for row in (*self.ceilings, *self.runs)):  # it did see it before
+                    raise DeviceError(f"{self.gpu} has gone: {kind[0]} does not see it any more", remedy=_KEPT)
                 self.blind.add(kind[0])
                 return {"state": "FAIL", "reason": "blind", "detail": f"{kind[0]} does not see the GPU"}
             return self._checked(process.run({**task, "method": self.method}, report, self.method["compile_limit_s"]))
@@ -269,7 +291,7 @@ class Benchmark:
         if result["state"] != "COMPLETE" and self.gpu and self.gpu not in {gpu.name for gpu in device.gpus()}:
             raise DeviceError(
                 f"{self.gpu} has gone ({result['detail']})",
-                remedy="What was measured is kept: mend it, then give the same command again.",
+                remedy=_KEPT,
             )
         return result
 

@@ -260,6 +260,24 @@ def arm_findings(rows: Sequence[Row]) -> list[str]:
     return says
 
 
+def arm_table(rows: Sequence[Row], cell: str) -> tuple[list[str], list[list[str]], set[str]]:
+    """The arms of one cell's training step in few columns, as `short_table`; by backend, the fastest first."""
+    columns = ["backend", "kernel", "ran", "training samples/s", "over generic (95 %)", "of roofline"]
+    mine = [r for r in rows if (r["cell"], r["operation"], r["state"]) == (cell, "train_step", "measured")]
+    made = [
+        [
+            r["backend"],
+            r["kernel"],
+            r["kernel_ran"],
+            count(r["samples_per_s"]),
+            ratio_text(*(r[c] for c in ("speedup", "speedup_low", "speedup_high"))) if r["baseline"] else "1",
+            f"{100 * r['roofline_fraction']:.0f} %",
+        ]
+        for r in sorted(mine, key=lambda r: (r["backend"], -r["samples_per_s"]))
+    ]
+    return columns, made, set(columns[3:])
+
+
 def _ratio(row: Row, over: Row) -> tuple[float, float, float]:
     """Ratio of two arms of one backend and cell, with a cautious interval.
 

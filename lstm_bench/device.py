@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from dataclasses import dataclass, field
@@ -42,14 +43,17 @@ def gpus() -> list[Gpu]:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return []
+    found: dict[str, Gpu] = {}
     try:
         driver = _text(pynvml.nvmlSystemGetDriverVersion())
-        found: dict[str, Gpu] = {}
         for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total // 2**20
-            gpu = Gpu(str(index), _text(pynvml.nvmlDeviceGetName(handle)), int(memory), driver)
-            found[gpu.index] = found[_text(pynvml.nvmlDeviceGetUUID(handle))] = gpu
+            with contextlib.suppress(pynvml.NVMLError):  # one that fell off the bus is not there
+                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+                memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total // 2**20
+                gpu = Gpu(str(index), _text(pynvml.nvmlDeviceGetName(handle)), int(memory), driver)
+                found[gpu.index] = found[_text(pynvml.nvmlDeviceGetUUID(handle))] = gpu
+    except pynvml.NVMLError:
+        return []
     finally:
         pynvml.nvmlShutdown()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -142,7 +146,9 @@ def slots(workers: int | str, found: list[Gpu]) -> list[Slot]:
                 )
             )
         else:
-            made.append(Slot(index, cpu_name(), _share(n, len(mine), len(available)), mine, None, threads))
+            # A GPU that was not found here must not be used by a framework that finds it: what ran is said to be a CPU.
+            hidden = {"CUDA_VISIBLE_DEVICES": "-1", **threads}
+            made.append(Slot(index, cpu_name(), _share(n, len(mine), len(available)), mine, None, hidden))
     return made
 
 

@@ -224,6 +224,7 @@ class TensorflowEngine(_Engine):
                 tf.zeros(spec.shape, spec.dtype) for spec in specs
             ]  # of the last step: what is returned is computed
             for row in tf.range(tf.shape(batches)[0]):
+                tf.autograph.experimental.set_loop_options(parallel_iterations=1)
                 step_loss, step_correct, kept = step(batches[row])
                 losses += step_loss
                 correct += step_correct
@@ -333,12 +334,16 @@ class JaxEngine(_Engine):
         import jax
 
         program, totals, kept = self._programs[operation], self._zeros(), []
-        for batch in jax.device_put(list(rows.astype(np.int32))):
+        for batch in rows.astype(np.int32):  # a small host array costs a call less than one placed before
             state, totals, kept = program(self._values, totals, self.x, self.y, batch)
             self._values = state or self._values
         jax.block_until_ready(kept)
         loss, correct, done = (number.item() for number in totals)
         return loss, correct, done
+
+    def memory_bytes(self, operation: str) -> int:
+        """What the compiled program holds at once: arguments, results and temporaries."""
+        return kernels.program_bytes(self._programs[operation])
 
     def values(self, operation: str) -> list[np.ndarray]:
         import jax
@@ -372,18 +377,19 @@ class TorchEngine(_Engine):
         self.x, self.y = _keep(x, labels, lambda array: torch.as_tensor(array, device=self.device))
 
     def _step(self, operation: str, batch: Any) -> tuple[Any, Any, list[Any]]:
+        """Loss and count of a training step, None of the other operations, and what is kept of those."""
         import torch
 
         inputs = self.x[batch]
         if operation == "inference":
             with torch.no_grad():
-                return 0.0, 0, [self.model(inputs, training=False)]
+                return None, None, [self.model(inputs, training=False)]
         variables = self.model.trainable_variables
         values = [variable.value for variable in variables]
         if operation == "forward_backward":
             inputs.requires_grad_()
-            loss, correct = self.criterion(self.y, batch, self.model(inputs, training=True))
-            return loss.detach(), correct, list(torch.autograd.grad(loss, [*values, inputs]))
+            loss, _ = self.criterion(self.y, batch, self.model(inputs, training=True))
+            return None, None, list(torch.autograd.grad(loss, [*values, inputs]))
         self.model.zero_grad()
         loss, correct = self.criterion(self.y, batch, self.model(inputs, training=True))
         loss.backward()
@@ -422,8 +428,9 @@ class TorchEngine(_Engine):
         losses, correct, done = torch.zeros((), device=self.device), torch.zeros((), device=self.device), 0
         for batch in torch.as_tensor(rows.astype(np.int64), device=self.device):
             loss, right, _ = self._step(operation, batch)
-            losses += loss
-            correct += right
+            if operation == "train_step":
+                losses += loss
+                correct += right
             done += 1
         if torch.device(self.device).type == "cuda":
             torch.cuda.synchronize()

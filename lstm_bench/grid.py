@@ -99,6 +99,8 @@ def unavailable(arm: Arm, cell: Mapping[str, Any], gpu: str | None) -> str | Non
         return "no GPU"
     if name in bare.NAMES:
         return bare.unavailable(name, backend, cell, gpu)
+    if (backend, name, cell["dtype"]) == ("jax", "cudnn", "bfloat16"):
+        return "JAX's cuDNN call has no bfloat16"
     return kernel.unavailable(name, backend, {cells.maker(cell)}, gpu)
 
 

@@ -100,7 +100,8 @@ def _sections(result: Result, place: str, literature: Mapping[str, Any], pages: 
         own = [c for c in ceilings.to_dict("records") if c["device"] in ("", device)]
         roofs: dict[str, tuple[float, float]] = {}
         for dtype in sorted({c["dtype"] for c in own}):
-            best = [max([0.0, *(c[k] for c in own if c["dtype"] == dtype and c[k] > 0)]) for k in _CEILINGS]
+            peaks = [c[_CEILINGS[0]] for c in own if c["dtype"] == dtype]  # a copy knows no dtype
+            best = [max([0.0, *(n for n in found if n > 0)]) for found in (peaks, [c[_CEILINGS[1]] for c in own])]
             if min(best) > 0:
                 roofs[dtype] = (best[0], best[1])
         parts += [f"## {escape(device)} ({escape(result.source)})", _what(result, device, mine), *_ceilings(own)]

@@ -30,7 +30,7 @@ options   backend=all|tensorflow|jax|torch|[...]   kernel=all|[cudnn,generic,xla
           method.rounds=3 method.samples=7 ...   tracking=none   --config-dir DIR (your own grids)   --cfg job   --help
 examples  python -m lstm_bench.kernels
           python -m lstm_bench.kernels grid=tutorial backend=tensorflow
-          python -m lstm_bench.kernels grid=braun backend=[jax,torch] kernel=[cudnn,generic,native]
+          python -m lstm_bench.kernels grid=braun 'backend=[jax,torch]' 'kernel=[cudnn,generic,native]'
 next      python -m lstm_bench.report (the tables)   python -m lstm_bench.ui (the runs)
 exit      0 done, 1 composition error, 2 bad configuration, 4 storage, 5 the device was lost, 130 interrupted
 """
@@ -82,7 +82,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     grid.require_memory(plan, device.memory_mib(), gpus[0].memory_mib if gpus else None)
     if not arms:
         raise ConfigError("kernel", expected=f"a kernel of {' or '.join(backends)}", received=", ".join(kernels))
-    _write_nothing_for_nothing(plan, arms, gpus[0].name if gpus else None)
+    _require_some(plan, arms, gpus[0].name if gpus else None)
     config["name"] = name
     config["arms"] = {"backend": backends, "kernel": kernels, "dtype": dtypes, "operation": operations}
     with lock.hold(record.study_dir(name), "name"):
@@ -99,7 +99,7 @@ def _backends(value: Any) -> list[str]:
     return [name for name in names if importlib.util.find_spec(name) is not None]
 
 
-def _write_nothing_for_nothing(plan: Sequence[Mapping[str, Any]], arms: Sequence[Any], gpu: str | None) -> None:
+def _require_some(plan: Sequence[Mapping[str, Any]], arms: Sequence[Any], gpu: str | None) -> None:
     """Raises ConfigError when no arm can run anywhere: a benchmark of nothing."""
     from lstm_bench import grid
 
@@ -125,6 +125,8 @@ def _run(
     folder = record.study_dir(config["name"])
     benchmark = Benchmark(config, folder, plan, arms, operations, gpus, lambda line: print(line, flush=True))
     seen = environment.collect([benchmark.slot], benchmark.gpus, None)
+    if seen["git"]:
+        benchmark.commit = seen["git"]["commit"] + ("-dirty" if seen["git"]["dirty"] else "")
     _guard(folder, config, seen)
     total = benchmark.work_left()
     print(
@@ -164,11 +166,15 @@ def _stored(config: Mapping[str, Any]) -> dict[str, Any]:
 # What may differ between the sessions of one benchmark.
 _FREE = ("arms", "tracking", "grid", "method.rounds")
 # What must not: numbers of two machines or versions are not one table.
-_MACHINE = ("lstm_bench", "python", "packages", "device")
+_MACHINE = (
+    *("lstm_bench", "python", "device.name", "device.kind", "device.cpu", "device.cores", "device.driver"),
+    *(f"packages.{name}" for name in ("tensorflow", "keras", "jax", "jaxlib", "torch", "numpy")),
+    *(f"packages.nvidia-cudnn-{cuda}" for cuda in ("cu12", "cu13")),
+)
 
 
-def _guard(folder: Path, config: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
-    """Raises ConfigError when the folder's figures were measured otherwise or elsewhere."""
+def _guard(folder: Path, config: dict[str, Any], seen: Mapping[str, Any]) -> None:
+    """Raises ConfigError when the folder's figures were measured otherwise or elsewhere; joins the arms of both."""
     import json
 
     import yaml
@@ -178,7 +184,12 @@ def _guard(folder: Path, config: Mapping[str, Any], seen: Mapping[str, Any]) -> 
     if not (folder / "runs.csv").exists():
         return
     remedy = "Choose another name=kernels-..., or remove that folder."
-    was = yaml.safe_load((folder / "config.yaml").read_text())
+    try:
+        was = yaml.safe_load((folder / "config.yaml").read_text())
+        stored = json.loads((folder / "environment.json").read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        what = f"{folder.name} has figures, but what they were measured with cannot be read ({type(error).__name__})"
+        raise ConfigError(what, remedy=remedy) from error
     before, now = (schema.flatten(part) for part in (was, _stored(config)))
     for path in sorted(before.keys() | now.keys()):
         if path.startswith(tuple(f"{free}." for free in _FREE)) or path in _FREE or path == "name":
@@ -186,13 +197,15 @@ def _guard(folder: Path, config: Mapping[str, Any], seen: Mapping[str, Any]) -> 
         if before.get(path) != now.get(path):
             what = f"{folder.name} was measured with {path}={before.get(path)}"
             raise ConfigError(what, received=now.get(path), remedy=remedy)
-    stored = json.loads((folder / "environment.json").read_text())
-    for key in _MACHINE:
-        a, b = (schema.flatten({key: tree.get(key)}) for tree in (stored, seen))
-        for path in sorted(a.keys() | b.keys()):
-            if a.get(path) != b.get(path):
-                what = f"{folder.name} was measured with {path} = {a.get(path)}"
-                raise ConfigError(what, received=b.get(path), remedy=remedy)
+    # The figures of other arms stay in the folder: its configuration names them all.
+    for axis, names in config["arms"].items():
+        earlier = was["arms"].get(axis) or []
+        config["arms"][axis] = list(dict.fromkeys([*earlier, *names]))
+    a, b = schema.flatten(stored), schema.flatten(seen)
+    for path in _MACHINE:
+        if a.get(path) != b.get(path):
+            what = f"{folder.name} was measured with {path} = {a.get(path)}"
+            raise ConfigError(what, received=b.get(path), remedy=remedy)
 
 
 def _track(

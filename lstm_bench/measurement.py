@@ -20,6 +20,7 @@ from lstm_bench.timing import clock
 from lstm_bench.watch import Watch
 
 Send = Callable[[dict[str, Any]], None]
+_ENERGY_S = 2.0  # timed at least where energy is counted: NVML refreshes its counter some ten times a second
 
 
 def measure(task: Mapping[str, Any], gpu: str | None, report: Send) -> None:
@@ -73,6 +74,7 @@ def measure(task: Mapping[str, Any], gpu: str | None, report: Send) -> None:
                 operation,
                 rows_of,
                 samples=method["samples"],
+                seconds=_ENERGY_S if watch.counts_energy else 0.0,
                 window_s=method["window_s"],
                 steady=method["steady"],
             )
@@ -87,7 +89,7 @@ def measure(task: Mapping[str, Any], gpu: str | None, report: Send) -> None:
                 "warm_up": timing.warm_up,
                 "n": len(seconds),
                 "marks": "; ".join(filter(None, (marks, "" if timing.steady else "never steady"))),
-                "peak_memory_mib": _peak_mib(task["backend"], gpu),
+                "peak_memory_mib": _peak_mib(task["backend"], gpu, arm, operation),
                 # The joules of calibration and warm-up are counted, and so are their samples.
                 "energy_j_per_million": energy_j and 1e6 * energy_j / (timing.all_steps * cell["batch"]),
             }
@@ -195,8 +197,12 @@ def _reset_peak(backend: str, gpu: str | None) -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def _peak_mib(backend: str, gpu: str | None) -> float:
-    """Peak MiB of the device's allocator, or of the process's resident memory on a CPU."""
+def _peak_mib(backend: str, gpu: str | None, arm: Any, operation: str) -> float:
+    """Peak MiB of the device's allocator, or of the process's resident memory on a CPU.
+
+    JAX's allocator has one peak for the process's life, in which the check's copies and the compiler's trials are: what the
+    compiled program holds stands for it.
+    """
     if gpu is None:
         try:
             status = Path("/proc/self/status").read_text()
@@ -210,9 +216,7 @@ def _peak_mib(backend: str, gpu: str | None) -> float:
 
         return float(tf.config.experimental.get_memory_info("GPU:0")["peak"]) / 2**20
     if backend == "jax":
-        import jax
-
-        return float(jax.local_devices()[0].memory_stats()["peak_bytes_in_use"]) / 2**20
+        return float(arm.memory_bytes(operation)) / 2**20
     import torch
 
     return float(torch.cuda.max_memory_allocated()) / 2**20

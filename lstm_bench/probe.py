@@ -60,7 +60,7 @@ class Timing:
     Attributes:
       steps: Of every window, as counted by the program.
       seconds: Of each timed window.
-      warm_up: Windows run before.
+      warm_up: Windows of as many steps run before, the first left out.
       all_steps: Of calibration, warm-up and windows together.
       steady: Whether the last two of those agreed.
     """
@@ -97,24 +97,24 @@ def sample(
       window_s: Shortest window; a window is one step where that lasts longer.
       steady: Largest relative difference of two windows in a row that ends the warm-up.
     """
-    steps, calibrating = 1, 0
+    steps, all_steps = 1, 0
     while True:
-        rows = rows_of(steps)
-        first, calibrating = calibrating == 0, calibrating + steps
+        rows, warm_up, agreed = rows_of(steps), 0, False
         elapsed = _timed(arm, operation, rows)
-        if steps >= _MOST_STEPS or (elapsed >= window_s and not first):
+        while warm_up < LONGEST_WARM_UP and not agreed:
+            before, elapsed = elapsed, _timed(arm, operation, rows)
+            warm_up, agreed = warm_up + 1, abs(elapsed - before) <= steady * before
+            if elapsed < window_s / 2 and steps < _MOST_STEPS:
+                break  # far too short to be timed, however steady
+        all_steps += steps * (warm_up + 1)
+        # Only a steady window says how many steps last long enough: the first ones are slower than what follows.
+        if steps >= _MOST_STEPS or elapsed >= window_s:
             break
-        if elapsed >= window_s:
-            continue  # what a first call does once is not taken for a long step
-        steps = min(max(2 * steps, int(1.2 * steps * window_s / max(elapsed, 1e-6))), _MOST_STEPS)
-    warm_up, agreed = 0, False
-    while warm_up < LONGEST_WARM_UP and not agreed:
-        before, elapsed = elapsed, _timed(arm, operation, rows)
-        warm_up, agreed = warm_up + 1, abs(elapsed - before) <= steady * before
+        steps = min(max(steps + 1, int(1.2 * steps * window_s / max(elapsed, 1e-6))), _MOST_STEPS)
     timed: list[float] = []
     while len(timed) < samples or sum(timed) < seconds:
         timed.append(_timed(arm, operation, rows))
-    return Timing(steps, timed, warm_up, calibrating + steps * (warm_up + len(timed)), agreed)
+    return Timing(steps, timed, warm_up, all_steps + steps * len(timed), agreed)
 
 
 def _timed(arm: Timed, operation: str, rows: np.ndarray) -> float:

@@ -11,6 +11,9 @@ from lstm_bench.device import Slot
 from lstm_bench.launcher import LocalLauncher
 
 Send = Callable[[Mapping[str, Any]], None]
+SILENCE_S = (
+    1800.0  # from one sign of life to the next: the longest cell on the slowest machine, not a driver that hangs
+)
 Kind = tuple[str, bool]  # backend, and whether with Keras
 
 
@@ -34,8 +37,11 @@ class Process:
         self._launcher = LocalLauncher([slot], backend, log_dir, recycle_after=2, recycle_mib=2**40, keras=keras)
 
     def wait(self) -> bool:
-        """Waits until the framework is imported; False when the process died of that."""
+        """Waits until the framework is imported; False when the process died of that, or hangs."""
+        deadline = time.monotonic() + SILENCE_S
         while self.seen is None:
+            if time.monotonic() > deadline:
+                return False
             for event in self._launcher.events(0.2):
                 if event.kind == "died":
                     return False
@@ -56,8 +62,10 @@ class Process:
         """
         self._launcher.submit("it", task)
         compiling: float | None = None
+        heard = time.monotonic()
         while True:
             for event in self._launcher.events(0.2):
+                heard = time.monotonic()
                 if event.kind == "epoch":
                     compiling = time.monotonic() if event.body["phase"] == "compile" else None
                     report(event.body)
@@ -69,6 +77,8 @@ class Process:
             if compiling and time.monotonic() - compiling > compile_limit_s:
                 detail = f"compile exceeded {compile_limit_s:g} s"
                 return {"state": "FAIL", "reason": "compile_limit", "detail": detail}
+            if time.monotonic() - heard > SILENCE_S:
+                return {"state": "FAIL", "reason": "hung", "detail": f"nothing was heard for {SILENCE_S:g} s"}
 
     def end(self) -> None:
         """Ends the process, whatever it does."""

@@ -134,6 +134,7 @@ RUN_COLUMNS = (
     "peak_memory_mib",  # of the device's allocator; of the process, on a CPU
     "energy_j_per_million",  # joules per million samples, where the GPU counts them
     "marks",  # what else happened: other load, throttling, a shared GPU
+    "commit",  # of the code that measured
     "evidence",
 )
 SAMPLE_COLUMNS = ("cell", "backend", "kernel", "operation", "round", "sample", "steps", "seconds")

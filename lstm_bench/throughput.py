@@ -13,8 +13,8 @@ from lstm_bench.statistic import finite, median, ratio_interval
 BASELINE = "generic"  # what `kernel_speedup` is over, in the benchmark as in a study's probe
 Key = tuple[str, str, str, str]  # cell, backend, kernel, operation
 Row = Mapping[str, Any]
-# One bad round makes the arm bad; of several kinds the first says most.
-_BAD = ("wrong", "other_kernel", "failed", "compile_limit")
+# One round of these makes the arm so; of several kinds the first says most.
+_BAD = ("wrong", "other_kernel", "compile_limit")
 
 
 def key(row: Row) -> Key:
@@ -61,6 +61,9 @@ def order(row: Row) -> tuple:
 def _row(by_round: Mapping[int, Row], rates: Mapping[int, Sequence[float]]) -> dict[str, Any]:
     runs = [by_round[round_] for round_ in sorted(by_round)]
     worst = next((run for state in _BAD for run in runs if run["state"] == state), runs[0])
+    failed = [run for run in runs if run["state"] == "failed"]
+    if worst["state"] == "failed" and len(failed) < len(runs):  # other rounds have its figures
+        worst = next(run for run in runs if run["state"] != "failed")
 
     def numbers(column: str) -> list[float]:
         return finite(run[column] for run in runs if run[column] not in ("", None))
@@ -76,6 +79,8 @@ def _row(by_round: Mapping[int, Row], rates: Mapping[int, Sequence[float]]) -> d
     }
     row |= {"energy_j_per_million": _median(numbers("energy_j_per_million"))}
     marks = dict.fromkeys(mark for run in runs if run["marks"] for mark in str(run["marks"]).split("; "))
+    if worst["state"] != "failed":
+        marks |= {f"round {int(run['round']) + 1} failed": None for run in failed}
     row["marks"] = "; ".join(marks)
     pooled = [rate for round_ in sorted(rates) for rate in rates[round_]]
     if pooled and row["state"] in ("measured", "other_kernel"):

@@ -60,7 +60,8 @@ class Bench:
         except Exception as error:  # any other exception is the trial's own, and the sweep goes on
             traceback.print_exc()
             reason = "oom" if out_of_memory(error) else "exception"
-            result = {"state": "FAIL", "reason": reason, "detail": f"{type(error).__name__}: {error}"[:500]}
+            detail = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            result = {"state": "FAIL", "reason": reason, "detail": detail}
         return {**phases.seconds(), **result, "device": self.device, "device_share": self.share}
 
     def _check(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:

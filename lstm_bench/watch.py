@@ -11,14 +11,9 @@ import psutil
 
 from lstm_bench.timing import clock
 
-# Bits of nvmlDeviceGetCurrentClocksEventReasons that take speed away, as nvml.h names them.
-_THROTTLES = {
-    0x04: "power cap",
-    0x08: "slowdown",
-    0x20: "thermal slowdown",
-    0x40: "thermal slowdown",
-    0x80: "power brake",
-}
+# NVML's counters of the nanoseconds for which a GPU was held back, by policy; names as in nvml.h.
+_HELD_BACK = {"NVML_PERF_POLICY_POWER": "power cap", "NVML_PERF_POLICY_THERMAL": "thermal slowdown"}
+_HELD_BACK_SHARE = 0.01  # of the time, from which it is said
 
 
 class Watch:
@@ -41,20 +36,28 @@ class Watch:
                 find = pynvml.nvmlDeviceGetHandleByUUID if by_uuid else pynvml.nvmlDeviceGetHandleByIndex
                 self._handle = find(gpu if by_uuid else int(gpu))
 
+    @property
+    def counts_energy(self) -> bool:
+        """Whether `stop` will know the energy."""
+        return self._energy_mj() is not None
+
     def start(self) -> None:
         """Begins to watch."""
-        self._before = clock(), _busy_s(), _own_s(), self._energy_mj(), _throttle_count()
-        self._gpu_before = self._gpu_marks()
+        self._before = clock(), _busy_s(), _own_s(), self._energy_mj(), _throttle_count(), self._held_back_ns()
 
     def stop(self) -> tuple[str, float | None]:
         """What to know about the time since `start`, "" when nothing, and the GPU's energy in joules where it counts it."""
-        since, busy, own, energy, throttled = self._before
+        since, busy, own, energy, throttled, held_back = self._before
         elapsed, other = clock() - since, (_busy_s() - busy) - (_own_s() - own)
         share = other / (elapsed * len(_cores())) if elapsed > 0 else 0.0
         marks = [f"other load {100 * share:.0f} %"] if share > self.max_other_load else []
         if _throttle_count() > throttled:
             marks.append("CPU thermal throttling")
-        marks += dict.fromkeys([*self._gpu_before, *self._gpu_marks()])
+        for word, now_ns in self._held_back_ns().items():
+            part = (now_ns - held_back.get(word, now_ns)) / (1e9 * elapsed)
+            if part > _HELD_BACK_SHARE:
+                marks.append(f"{word} {100 * part:.0f} % of the time")
+        marks += ["GPU shared with another process"] if self._shared() else []
         now = self._energy_mj()
         return "; ".join(marks), (now - energy) / 1000 if now is not None and energy is not None else None
 
@@ -66,20 +69,24 @@ class Watch:
                 return int(pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
         return None
 
-    def _gpu_marks(self) -> list[str]:
+    def _held_back_ns(self) -> dict[str, int]:
         import pynvml
 
-        if self._handle is None:
-            return []
-        found = []
-        with contextlib.suppress(pynvml.NVMLError):
-            reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle)
-            found += list(dict.fromkeys(word for bit, word in _THROTTLES.items() if reasons & bit))
-        with contextlib.suppress(pynvml.NVMLError):
-            # In a container the ids are the host's: that there is more than one says all that can be known.
-            if len(pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle)) > 1:
-                found.append("GPU shared with another process")
+        found = {}
+        for policy, word in _HELD_BACK.items() if self._handle is not None else ():
+            with contextlib.suppress(pynvml.NVMLError, AttributeError):
+                status = pynvml.nvmlDeviceGetViolationStatus(self._handle, getattr(pynvml, policy))
+                found[word] = int(status.violationTime)
         return found
+
+    def _shared(self) -> bool:
+        import pynvml
+
+        if self._handle is not None:
+            with contextlib.suppress(pynvml.NVMLError):
+                # In a container the ids are the host's: that there is more than one says all that can be known.
+                return len(pynvml.nvmlDeviceGetComputeRunningProcesses(self._handle)) > 1
+        return False
 
 
 def _cores() -> list[int]:

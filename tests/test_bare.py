@@ -190,7 +190,6 @@ def test_jax_native_gives_cudnn_its_weights_in_the_published_layout(monkeypatch:
         ("bare", "torch", {}, None),
         ("native", "torch", {}, None),
         ("native", "torch", {"layers": 1}, "one layer: the same as bare"),
-        ("bare", "torch", {"dtype": "tf32"}, "no GPU"),
         ("bare", "jax", {"layer": "gru", "dtype": "bfloat16"}, None),
         ("native", "jax", {}, "no GPU"),
         ("native", "jax", {"layer": "gru"}, "JAX has no cuDNN call for GRU"),

@@ -137,7 +137,17 @@ def test_a_speedup_of_one_round_has_no_interval() -> None:
     assert (row["speedup_low"], row["speedup_high"]) == (None, None)
 
 
-@pytest.mark.parametrize("state", ["other_kernel", "wrong", "failed", "compile_limit"])
+def test_a_round_that_failed_is_marked_beside_those_that_did_not() -> None:
+    runs, samples = two_arms(FAST, SLOW)
+    last = [each for each in runs if each["kernel"] == "unrolled"][-1]
+    last |= {"state": "failed", "reason": "the process died (exit -9)"}
+    samples = [each for each in samples if (each["kernel"], each["round"]) != ("unrolled", last["round"])]
+    row = row_of(rows(runs, samples), "unrolled")
+    assert (row["state"], row["rounds"]) == ("measured", len(FAST) - 1)
+    assert row["marks"] == f"round {int(last['round']) + 1} failed" and row["speedup"] > 1
+
+
+@pytest.mark.parametrize("state", ["other_kernel", "wrong", "compile_limit"])
 @pytest.mark.parametrize("kernel", ["unrolled", "generic"])
 def test_no_speedup_where_either_arm_is_not_what_it_should_be(kernel: str, state: str) -> None:
     runs, samples = two_arms(FAST, SLOW)
