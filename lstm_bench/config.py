@@ -20,10 +20,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
+from lstm_bench.cell import DTYPES
 from lstm_bench.errors import ConfigError, nearest, redact
 
-# float32: IEEE products. tf32: float32 storage, TF32 products, on NVIDIA. bfloat16: Keras's mixed precision.
-DTYPES = ("float32", "tf32", "bfloat16")
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 

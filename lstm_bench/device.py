@@ -51,7 +51,8 @@ def gpus() -> list[Gpu]:
                 handle = pynvml.nvmlDeviceGetHandleByIndex(index)
                 memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total // 2**20
                 gpu = Gpu(str(index), _text(pynvml.nvmlDeviceGetName(handle)), int(memory), driver)
-                found[gpu.index] = found[_text(pynvml.nvmlDeviceGetUUID(handle))] = gpu
+                uuid = _text(pynvml.nvmlDeviceGetUUID(handle))
+                found[gpu.index] = found[uuid] = gpu
     except pynvml.NVMLError:
         return []
     finally:

@@ -54,7 +54,7 @@ class Watch:
         if _throttle_count() > throttled:
             marks.append("CPU thermal throttling")
         for word, now_ns in self._held_back_ns().items():
-            part = (now_ns - held_back.get(word, now_ns)) / (1e9 * elapsed)
+            part = (now_ns - held_back.get(word, now_ns)) / (1e9 * elapsed) if elapsed > 0 else 0.0
             if part > _HELD_BACK_SHARE:
                 marks.append(f"{word} {100 * part:.0f} % of the time")
         marks += ["GPU shared with another process"] if self._shared() else []

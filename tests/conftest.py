@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
@@ -49,3 +51,58 @@ def command(tmp_path: Path) -> Command:
         )
 
     return run
+
+
+# Imports once what a command imports while it checks; every command line then has a process and a folder of its own.
+_SERIES = """
+import importlib, json, os, sys
+import hydra
+from lstm_bench import config, data, device, family, kernel, lock, record, space, tracking
+
+main = importlib.import_module("lstm_bench." + sys.argv[1]).main
+codes = []
+for i, arguments in enumerate(json.loads(sys.argv[2])):
+    child = os.fork()
+    if not child:
+        os.chdir(str(i))
+        for stream, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"../{i}.{name}", os.O_CREAT | os.O_WRONLY), stream)
+        sys.exit(main(arguments))
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(json.dumps(codes))
+"""
+
+
+def series(
+    folder: Path, name: str, lines: Sequence[Sequence[str]], **environment: str
+) -> list[subprocess.CompletedProcess[str]]:
+    """What `python -m lstm_bench.NAME` says to each of many lines of arguments, run in `folder/0`, `folder/1`, ...
+
+    For command lines that are refused or composed: that takes a tenth of the second in which the command is imported.
+    """
+    for i in range(len(lines)):
+        (folder / str(i)).mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", _SERIES, name, json.dumps(lines)],
+        cwd=folder,
+        env={**os.environ, "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return [
+        subprocess.CompletedProcess(line, code, (folder / f"{i}.out").read_text(), (folder / f"{i}.err").read_text())
+        for i, (line, code) in enumerate(zip(lines, json.loads(done.stdout), strict=True))
+    ]
+
+
+@pytest.fixture(scope="session")
+def unused_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An `mlflow.db` as MLflow makes it, nothing logged to it: making one takes a second, copying it nothing."""
+    from lstm_bench import store
+
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    with mock.patch.dict(os.environ):  # `connect` sets MLflow's
+        store.connect(f"sqlite:///{path}")
+    return path

@@ -11,7 +11,7 @@ import pytest
 
 from lstm_bench import benchmark, record
 from lstm_bench.device import Gpu
-from lstm_bench.errors import ConfigError, DeviceError
+from lstm_bench.errors import ConfigError, DeviceError, StorageError
 
 CELL = {"layer": "lstm", "units": 3, "layers": 1, "timesteps": 2, "features": 2, "batch": 4, "dtype": "float32"}
 OTHER = CELL | {"units": 5}
@@ -204,6 +204,70 @@ def test_a_process_that_dies_fails_its_arm_alone(tmp_path: Path) -> None:
     assert any("failed (the process died (exit -11))" in line for line in made.said)  # type: ignore[attr-defined]
 
 
+def test_a_failure_is_tried_again_by_the_next_session_and_its_rows_are_gone(tmp_path: Path) -> None:
+    def dies(task: Mapping[str, Any], report: Any) -> dict[str, Any]:
+        if task.get("kernel") == "bare" and task["round"] == 1:
+            report(measured(task["operations"][0]))
+            return {"state": "FAIL", "reason": "died", "detail": "the process died (exit -11)"}
+        return well(task, report)
+
+    folder = tmp_path / "kernels-x"
+    Pretender.behaviour = staticmethod(dies)
+    make(folder, plan=[CELL]).run()
+    bare = [run for run in rows(folder, "runs.csv") if run["kernel"] == "bare"]
+    assert [(run["operation"], run["round"], run["state"]) for run in bare] == [
+        *(("inference", "0", "measured"), ("inference", "1", "measured"), ("inference", "2", "measured")),
+        *(("train_step", "0", "measured"), ("train_step", "1", "failed")),  # the third round would have said the same
+    ]
+    before = [run for run in rows(folder, "runs.csv") if run["state"] != "failed"]
+    Pretender.behaviour, Pretender.tasks = staticmethod(well), []
+    again = make(folder, plan=[CELL])
+    assert again.work_left() == 2
+    again.run()
+    assert [(t["kernel"], t["round"], t["operations"]) for t in cell_tasks()] == [
+        *(("bare", 1, ["train_step"]), ("bare", 2, ["train_step"]))
+    ]
+    after = rows(folder, "runs.csv")
+    assert {run["state"] for run in after} == {"measured"} and len(after) == 3 * 3 * 2
+    assert all(run in after for run in before)
+    assert {(row["state"], row["marks"], row["n"]) for row in rows(folder)} == {("measured", "", "6")}
+
+
+def test_a_failure_that_comes_again_is_one_row(tmp_path: Path) -> None:
+    def dies(task: Mapping[str, Any], report: Any) -> dict[str, Any]:
+        if task.get("kernel") == "bare":
+            return {"state": "FAIL", "reason": "died", "detail": "the process died (exit -11)"}
+        return well(task, report)
+
+    folder = tmp_path / "kernels-x"
+    Pretender.behaviour = staticmethod(dies)
+    for _ in range(2):
+        Pretender.tasks = []
+        make(folder, plan=[CELL]).run()
+        assert sum(t["kernel"] == "bare" for t in cell_tasks()) == 1
+        failed = [run for run in rows(folder, "runs.csv") if run["kernel"] == "bare"]
+        assert [(run["operation"], run["round"], run["state"]) for run in failed] == [
+            *(("inference", "0", "failed"), ("train_step", "0", "failed"))
+        ]
+
+
+def test_a_reference_that_cannot_be_written_is_a_storage_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(cell: Mapping[str, Any], seed: int, path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    folder = tmp_path / "kernels-x"
+    make(folder, plan=[CELL], method={"rounds": 1}).run()
+    before = rows(folder, "runs.csv")
+    monkeypatch.setattr(benchmark.reference, "write", full)
+    with pytest.raises(
+        StorageError, match=r"reference/.*\.npz: cannot be written \(No space left on device\)"
+    ) as caught:
+        make(folder, plan=[CELL], method={"rounds": 2}).run()
+    assert caught.value.exit_code == 4 and "\n" not in str(caught.value)
+    assert rows(folder, "runs.csv") == before and Pretender.alive == 0
+    assert not (folder / "reference").exists()
+
+
 def test_a_wrong_arm_has_no_time_and_no_ratio(tmp_path: Path) -> None:
     def wrong(task: Mapping[str, Any], report: Any) -> dict[str, Any]:
         if task.get("kernel") != "unrolled":
@@ -239,6 +303,60 @@ def test_a_backend_that_does_not_see_the_gpu_is_left_out_and_all_of_them_are_an_
     assert {row["reason"] for row in rows(tmp_path / "kernels-x") if row["backend"] == "torch"} == {
         "torch does not see the GPU"
     }
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_backend_blind_from_the_start_leaves_rows_that_say_so_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    class Torch(Pretender):
+        """On which PyTorch sees no GPU; the first of two processes gets as far as its ceiling, and dies of it."""
+
+        def __init__(self, slot: Any, backend: str, log_dir: Path, keras: bool):
+            super().__init__(slot, backend, log_dir, keras)
+            blind = Pretender.started.count((backend, keras)) == processes
+            self.seen = "cpu" if backend == "torch" and blind else "gpu"
+
+    def dies(task: Mapping[str, Any], report: Any) -> dict[str, Any]:
+        if task["backend"] == "torch":
+            return {"state": "FAIL", "reason": "died", "detail": "the process died (exit -11)"}
+        return well(task, report)
+
+    Pretender.behaviour = staticmethod(dies)
+    monkeypatch.setattr(benchmark, "Process", Torch)
+    monkeypatch.setattr(benchmark.device, "gpus", lambda: [GPU])
+    folder = tmp_path / "kernels-x"
+    make(folder, plan=[CELL], gpus=[GPU]).run()
+    assert {t["backend"] for t in cell_tasks()} == {"tensorflow"}
+    assert Pretender.started.count(("torch", False)) == processes and Pretender.alive == 0
+    for file in ("runs.csv", "samples.csv", "ceilings.csv"):
+        assert {row["backend"] for row in rows(folder, file)} == {"tensorflow"}
+    found = {(row["backend"], row["state"], row["reason"]) for row in rows(folder)}
+    assert found == {("tensorflow", "measured", ""), ("torch", "unavailable", "torch does not see the GPU")}
+
+
+@pytest.mark.parametrize("seen", ["ceilings.csv", "runs.csv"])
+def test_a_backend_that_sees_the_gpu_no_more_ends_the_benchmark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: str
+) -> None:
+    monkeypatch.setattr(benchmark.device, "gpus", lambda: [GPU])
+    folder = tmp_path / "kernels-x"
+    Pretender.sees = "gpu"
+    make(folder, plan=[CELL], gpus=[GPU], method={"rounds": 1}).run()
+    kept = {"ceilings.csv": rows(folder, "ceilings.csv"), "runs.csv": rows(folder, "runs.csv")}
+    for file in {*kept} - {seen}:
+        (folder / file).unlink()
+        kept[file] = []
+    Pretender.sees, Pretender.tasks = "cpu", []
+    with pytest.raises(
+        DeviceError, match=r"^NVIDIA Test has gone: (tensorflow|torch) does not see it any more"
+    ) as caught:
+        make(folder, plan=[CELL], gpus=[GPU]).run()
+    assert caught.value.exit_code == 5
+    assert Pretender.tasks == [] and Pretender.alive == 0
+    for file, before in kept.items():
+        assert not (folder / file).exists() or rows(folder, file) == before
+    assert {row["state"] for row in rows(folder)} <= {"measured"}
 
 
 def test_on_a_gpu_no_process_waits_beside_the_one_that_is_measured(

@@ -265,7 +265,8 @@ def test_every_grid_of_ours_is_valid(grid):
     config = benchmark({}, f"grid={grid}")
     assert config["grid"]["name"] == grid
     assert config["name"] is None
-    assert set(config) == {"name", "backend", "kernel", "dtype", "operation", "grid", "method", "tracking"}
+    assert set(config) == {"name", "arms", "grid", "method", "tracking"}
+    assert config["arms"] == {"backend": "all", "kernel": "all", "dtype": None, "operation": "all"}
 
 
 def test_the_benchmark_takes_twenty_samples_over_three_rounds_or_more_by_default():
@@ -280,8 +281,9 @@ def test_the_benchmark_takes_twenty_samples_over_three_rounds_or_more_by_default
 
 @pytest.mark.parametrize("value", ["jax", ["jax", "torch"]])
 def test_an_option_of_the_benchmark_is_one_or_a_list(value):
-    config = benchmark(dict.fromkeys(("backend", "kernel", "dtype", "operation"), value))
-    assert [config[name] for name in ("backend", "kernel", "dtype", "operation")] == [value] * 4
+    names = ("backend", "kernel", "dtype", "operation")
+    config = benchmark({f"arms.{name}": value for name in names})
+    assert config["arms"] == dict.fromkeys(names, value)
 
 
 @pytest.mark.parametrize(
@@ -318,12 +320,9 @@ def test_a_value_of_the_benchmark_out_of_its_range_is_refused(path, value, line)
     ("values", "line"),
     [
         ({"grids": "x"}, "unknown option grids. Did you mean grid?"),
-        ({"kernels": "cudnn"}, "unknown option kernels. Did you mean kernel?"),
+        ({"arms.kernels": "cudnn"}, "unknown option arms.kernels. Did you mean kernel?"),
         # A study is no group of the benchmark: the remedy does not speak of one.
-        (
-            {"study": "stacked"},
-            "unknown option study. Valid: backend, dtype, grid, kernel, method, name, operation, tracking",
-        ),
+        ({"study": "stacked"}, "unknown option study. Valid: arms, grid, method, name, tracking"),
         ({"method.round": 3}, "unknown option method.round. Did you mean rounds?"),
         ({"grid.cell": []}, "unknown option grid.cell. Did you mean cells?"),
     ],

@@ -58,7 +58,15 @@ def test_cores_are_divided_without_overlap(cpu):
 
 def test_one_worker_has_the_machine_to_itself(cpu):
     (slot,) = slots(1, [])
-    assert (slot.cores, slot.share, slot.environment) == ((0, 1, 2, 3), "exclusive", {"OMP_NUM_THREADS": "4"})
+    assert (slot.cores, slot.share) == ((0, 1, 2, 3), "exclusive")
+
+
+@pytest.mark.parametrize("workers", [1, 3, "auto"])
+def test_a_gpu_that_was_not_found_is_hidden_from_the_workers(cpu, workers):
+    found = slots(workers, [])
+    assert {slot.environment["CUDA_VISIBLE_DEVICES"] for slot in found} == {"-1"}
+    assert [slot.environment["OMP_NUM_THREADS"] for slot in found] == [str(len(slot.cores)) for slot in found]
+    assert all(set(slot.environment) == {"CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS"} for slot in found)
 
 
 def test_more_workers_than_cores_share(cpu):
@@ -108,6 +116,33 @@ def test_without_a_driver_there_is_no_gpu(monkeypatch):
 
     monkeypatch.setattr(pynvml, "nvmlInit", missing)
     assert device.gpus() == []
+
+
+@pytest.mark.parametrize("call", ["HandleByIndex", "MemoryInfo", "Name"])
+@pytest.mark.parametrize(("broken", "left"), [({0}, [OTHER]), ({1}, [H200]), ({0, 1}, [])])
+def test_a_gpu_that_fell_off_the_bus_is_left_out(nvidia, monkeypatch, call, broken, left):
+    works = getattr(pynvml, f"nvmlDeviceGet{call}")
+
+    def lost(index):
+        if index in broken:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
+        return works(index)
+
+    monkeypatch.setattr(pynvml, f"nvmlDeviceGet{call}", lost)
+    assert device.gpus() == left
+
+
+@pytest.mark.parametrize("call", ["SystemGetDriverVersion", "DeviceGetCount"])
+def test_a_driver_that_does_not_answer_has_no_gpu_and_is_shut_down(nvidia, monkeypatch, call):
+    ended = []
+
+    def silent():
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)
+
+    monkeypatch.setattr(pynvml, f"nvml{call}", silent)
+    monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: ended.append(True))
+    assert device.gpus() == []
+    assert ended == [True]
 
 
 @pytest.mark.parametrize(("quota", "n"), [(None, 8), (2.0, 2), (2.5, 2), (0.5, 1), (64.0, 8)])

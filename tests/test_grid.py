@@ -248,6 +248,11 @@ BIDIRECTIONAL = {"layer": "bidirectional_lstm"}
         (("torch", "cudnn"), {"layer": "gru", "dtype": "tf32"}, GPU, None),
         (("tensorflow", "cudnn"), {"layer": "simple_rnn"}, GPU, "SimpleRNN has no cuDNN kernel on backend=tensorflow"),
         (("jax", "cudnn"), {"layer": "gru"}, GPU, "GRU has no cuDNN kernel on backend=jax"),
+        (("jax", "cudnn"), {"dtype": "bfloat16"}, GPU, "JAX's cuDNN call has no bfloat16"),
+        (("jax", "cudnn"), {"dtype": "tf32"}, GPU, None),
+        (("tensorflow", "cudnn"), {"dtype": "bfloat16"}, GPU, None),
+        (("torch", "cudnn"), {"dtype": "bfloat16"}, GPU, None),
+        (("jax", "generic"), {"dtype": "bfloat16"}, GPU, None),
         # Loops of any kind run everywhere, in TF32 where the hardware has it.
         (("tensorflow", "generic"), {}, None, None),
         (("tensorflow", "unrolled_xla"), {"layer": "simple_rnn", "dtype": "bfloat16"}, None, None),

@@ -108,8 +108,13 @@ def test_hlo_shows_which_kernel_ran(hlo: str, expected: str) -> None:
         ({"aten::add": 9}, "unknown"),
     ],
 )
-def test_a_profile_shows_which_kernel_ran(ops: dict[str, int], expected: str) -> None:
-    assert kernel.ran_in_profile(ops, recurrent=1, timesteps=28)[0] == expected
+@pytest.mark.parametrize("recurrent", [1, 2])  # Keras runs both directions of a layer in one call
+def test_a_profile_shows_which_kernel_ran(ops: dict[str, int], expected: str, recurrent: int) -> None:
+    assert kernel.ran_in_profile(ops, recurrent=recurrent, timesteps=28)[0] == expected
+
+
+def test_a_profile_of_no_recurrent_layer_is_none() -> None:
+    assert kernel.ran_in_profile({"aten::addmm": 60}, recurrent=0, timesteps=28)[0] == "none"
 
 
 @pytest.mark.parametrize(
@@ -140,3 +145,28 @@ def test_makers_bind_the_kernel_and_plain_ones_bind_nothing() -> None:
     assert (unrolled.use_cudnn, unrolled.unroll) == (False, True)
     assert (plain.use_cudnn, plain.unroll) == ("auto", False)
     assert kernel.makers("cudnn")["gru"](4).use_cudnn is True
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_generic_on_torch_is_the_loop_that_auto_falls_back_to(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    import keras
+
+    assert kernel.makers("generic")[name](4).activation is keras.activations.tanh
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    made = kernel.makers("generic")[name](4)
+    assert (made.use_cudnn, made.unroll) == ("auto", False)
+    # What Keras compares an activation with before it calls cuDNN.
+    assert made.activation not in (keras.activations.tanh, keras.ops.tanh)
+    x = np.linspace(-3, 3, 7, dtype=np.float32)
+    np.testing.assert_allclose(made.activation(x), np.tanh(x), rtol=1e-6)
+    # A saved model finds it again.
+    assert keras.layers.deserialize(keras.layers.serialize(made)).activation is made.activation
+    assert kernel.makers("cudnn")[name](4).use_cudnn is True
+    assert kernel.makers("cudnn")[name](4).activation is keras.activations.tanh
+
+
+def test_a_layer_without_cudnn_is_the_same_on_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    assert kernel.makers("generic")["simple_rnn"](4).activation is keras.activations.tanh

@@ -16,6 +16,8 @@ import psutil
 import pytest
 from conftest import Command
 
+from lstm_bench import kernels
+
 TINY = (
     "grid.cells=[{layer: lstm, units: 4, layers: 1, timesteps: 5, features: 3, batch: 8}]",
     "grid.name=tiny",
@@ -157,6 +159,29 @@ def test_what_cannot_be_meant_is_one_line_and_makes_nothing(
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(line) and done.stderr.count("\n") == 1, done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_figures_whose_configuration_is_lost_are_not_added_to(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "sweeps" / "kernels-tiny"
+    folder.mkdir(parents=True)
+    (folder / "runs.csv").write_text("cell,backend\n")
+    done = command("kernels", *TINY, "backend=torch", "kernel=bare", "tracking=none", CUDA_VISIBLE_DEVICES="")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: kernels-tiny has figures, but what they were measured with cannot be read (FileNotFoundError)."
+        " Choose another name=kernels-..., or remove that folder.\n"
+    )
+    assert (folder / "runs.csv").read_text() == "cell,backend\n"
+    assert not {"config.yaml", "environment.json", "cells.csv"} & {path.name for path in folder.iterdir()}
+
+
+def test_options_of_the_arms_are_given_without_their_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(kernels.command, "main", lambda argv, **more: seen.append(list(argv)) or 0)
+    given = ["backend=jax", "kernel=[cudnn,generic]", "dtype=tf32", "operation=all"]
+    others = ["arms.backend=jax", "grid=quick", "name=kernels-x", "method.rounds=1", "grid.dtypes=[tf32]", "--help"]
+    assert kernels.main([*given, *others]) == 0
+    assert seen == [[*(f"arms.{each}" for each in given), *others]]
 
 
 def test_a_backend_that_is_not_installed_is_refused_by_name(command: Command, tmp_path: Path) -> None:

@@ -46,17 +46,39 @@ def sampled(monkeypatch: pytest.MonkeyPatch, arm: Arm, samples: int = 5, **more:
     timing = probe.sample(arm, "inference", np.arange, samples=samples, **more)
     assert set(arm.operations) == {"inference"}
     assert timing.all_steps == sum(arm.calls)
-    # After calibration every window has the same number of steps, and the timed ones are the last.
-    assert set(arm.calls[-len(timing.seconds) - timing.warm_up :]) == {timing.steps}
+    # After calibration every window has the same number of steps: the first, the warm-up, and last the timed ones.
+    same = len(timing.seconds) + timing.warm_up + 1
+    assert set(arm.calls[-same:]) == {timing.steps}
+    assert timing.steps == 1 or timing.steps not in arm.calls[:-same]
     return timing
 
 
 def test_calibration_finds_the_steps_of_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     arm = Arm(lambda call, steps: 0.001 * steps)
     timing = sampled(monkeypatch, arm)
-    # One step of 1 ms says that 50 last 50 ms: a fifth more, to be safe.
-    assert arm.calls == [1, 60, 60, *[60] * 5]
-    assert timing == probe.Timing(60, pytest.approx([0.06] * 5), 1, 1 + 60 * 7, True)
+    # The second step of 1 ms says that 50 last 50 ms: a fifth more, to be safe.
+    assert arm.calls == [1, 1, 60, 60, *[60] * 5]
+    assert timing == probe.Timing(60, pytest.approx([0.06] * 5), 1, 2 + 60 * 7, True)
+
+
+@pytest.mark.parametrize("faster", [1.2, 2, 3, 100])
+@pytest.mark.parametrize("slow", [1, 2, 3])
+def test_an_arm_that_gets_faster_after_its_first_windows_is_calibrated_again(
+    monkeypatch: pytest.MonkeyPatch, slow: int, faster: float
+) -> None:
+    # The third call is the first window of 30 steps.
+    arm = Arm(lambda call, steps: 0.002 * steps / (1 if call < slow else faster))
+    timing = sampled(monkeypatch, arm)
+    assert min(timing.seconds) >= probe.WINDOW_S * (1 - 1e-9)
+    assert max(timing.seconds) <= 2.4 * probe.WINDOW_S
+    assert timing.steady
+
+
+def test_windows_far_too_short_are_not_warmed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    # One step takes 1 ms or 2 ms in turn, and would never be steady.
+    arm = Arm(lambda call, steps: 0.001 * steps * (1 + (call % 2 if steps == 1 else 0)))
+    sampled(monkeypatch, arm)
+    assert arm.calls[:7] == [1, 1, 30, 30, 60, 60, 60]
 
 
 @pytest.mark.parametrize("window_s", [0.01, 0.05, 0.4])
@@ -83,17 +105,18 @@ def test_steps_too_short_for_the_clock_are_bounded(monkeypatch: pytest.MonkeyPat
 
 
 def test_warm_up_ends_when_two_windows_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The second call ends the calibration; the fifth window after it is the first that is like the one before.
-    pace = [1, 32, 16, 8, 4, 2, 1.9]
-    timing = sampled(monkeypatch, Arm(lambda call, steps: 0.001 * steps * pace[min(call, 6)]))
+    # Two calls calibrate; the fifth window after the first is the first that is like the one before.
+    pace = [1, 1, 32, 16, 8, 4, 2, 1.9]
+    timing = sampled(monkeypatch, Arm(lambda call, steps: 0.001 * steps * pace[min(call, 7)]))
     assert (timing.steps, timing.warm_up, timing.steady) == (60, 5, True)
+    assert timing.all_steps == 2 + 60 * (1 + 5 + 5)
     assert timing.seconds == pytest.approx([0.06 * 1.9] * 5)
 
 
 @pytest.mark.parametrize(("steady", "warm_up"), [(0.05, 3), (0.2, 2), (0.6, 1)])
 def test_how_well_they_agree_is_an_option(monkeypatch: pytest.MonkeyPatch, steady: float, warm_up: int) -> None:
-    pace = [2, 2, 1, 0.85]
-    arm = Arm(lambda call, steps: 0.001 * steps * pace[min(call, 3)])
+    pace = [1, 1, 2, 1, 0.85]
+    arm = Arm(lambda call, steps: 0.001 * steps * pace[min(call, 4)])
     assert sampled(monkeypatch, arm, steady=steady).warm_up == warm_up
 
 
@@ -148,7 +171,7 @@ def test_quantiles_are_linear_between_neighbours() -> None:
 
 
 def test_a_study_s_figures_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Steps of 1 ms, in windows of 60; every other window takes a twentieth longer.
+    # Steps of 1 ms, in windows of 60; every other window takes a twentieth longer, four of the seven.
     arm = Arm(lambda call, steps: 0.001 * steps * (1 + 0.05 * (call % 2)))
     monkeypatch.setattr(probe, "clock", lambda: arm.now)
     row = probe.training_throughput(arm, batch_size=32, n_samples=100, seconds=0.4)  # type: ignore[arg-type]
@@ -160,10 +183,10 @@ def test_a_study_s_figures_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         "batch_size": 32,
         "compile_s": pytest.approx(7.001),  # with the first step
         "n": 7,
-        "train_samples_per_s": pytest.approx(32_000),
+        "train_samples_per_s": pytest.approx(32_000 / 1.05),
         "p10_samples_per_s": pytest.approx(32_000 / 1.05),
         "p90_samples_per_s": pytest.approx(32_000),
-        "step_ms": pytest.approx(1.0),
+        "step_ms": pytest.approx(1.05),
     }
     assert set(row) <= set(record.KERNEL_COLUMNS)
 

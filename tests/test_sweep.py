@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
-from conftest import Command
+from conftest import Command, series
 
 SMALL = (
     "+study=smoke",
@@ -29,6 +32,7 @@ SMALL = (
     "launcher.workers=1",
 )
 QUICK = (*SMALL, "tracking=none")  # making MLflow's database takes longer than the whole sweep
+Completed = subprocess.CompletedProcess[str]
 
 
 def rows(folder: Path, study: str = "smoke", file: str = "trials.csv") -> list[dict[str, str]]:
@@ -71,19 +75,28 @@ REFUSED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], tuple[Path, Completed]]:
+    """The folder of each command line of `REFUSED`, and what was said to it."""
+    folder = tmp_path_factory.mktemp("refused")
+    lines = [arguments for arguments, _, _ in REFUSED]
+    said = series(folder, "sweep", lines, CUDA_VISIBLE_DEVICES="")
+    return {line: (folder / str(i), done) for i, (line, done) in enumerate(zip(lines, said, strict=True))}
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"), REFUSED, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(
-    command: Command, tmp_path: Path, arguments: tuple[str, ...], code: int, said: str
+    refused: dict[tuple[str, ...], tuple[Path, Completed]], arguments: tuple[str, ...], code: int, said: str
 ) -> None:
-    done = command("sweep", *arguments, CUDA_VISIBLE_DEVICES="")
+    folder, done = refused[arguments]
     assert done.returncode == code, done.stderr
     assert said in done.stderr
     assert len(done.stderr.splitlines()) <= 8
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ")
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_a_wrong_command_is_refused_in_under_three_seconds_without_a_framework(tmp_path: Path) -> None:
@@ -299,6 +312,7 @@ def test_a_killed_driver_loses_nothing_and_the_same_command_ends_at_the_exact_to
     disturbed = tmp_path / "disturbed"
     for folder in (undisturbed, disturbed):
         folder.mkdir()
+    whole = start(undisturbed, *arguments)  # at the same time: there are two cores
     process = start(disturbed, *arguments)
     read_until(process, "trial 1 ")
     time.sleep(0.4)
@@ -311,7 +325,6 @@ def test_a_killed_driver_loses_nothing_and_the_same_command_ends_at_the_exact_to
     assert again.returncode == 0, err
     finished = [row for row in rows(disturbed) if row["state"] in ("COMPLETE", "PRUNED")]
     assert len(finished) == 4
-    whole = start(undisturbed, *arguments)
     out, err = whole.communicate(timeout=200)
     assert whole.returncode == 0, err
     column = "config_train.learning_rate"
@@ -334,10 +347,25 @@ def set_attribute(folder: Path, key: str, value: str | None) -> None:
         database.commit()
 
 
+PINNED = (*QUICK, "train.learning_rate=0.005", "study.n_trials=1", "study.replicates=0")
+
+
+@pytest.fixture(scope="module")
+def pinned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished study of one trial, its learning rate given: its folder, what it printed."""
+    folder = tmp_path_factory.mktemp("pinned")
+    process = start(folder, *PINNED)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    return folder, out
+
+
 @pytest.mark.slow
-def test_a_driver_that_died_before_or_after_its_trials_is_made_good(command: Command, tmp_path: Path) -> None:
-    arguments = (*QUICK, "study.n_trials=1", "study.replicates=0")
-    assert command("sweep", *arguments).returncode == 0
+def test_a_driver_that_died_before_or_after_its_trials_is_made_good(
+    command: Command, tmp_path: Path, pinned: tuple[Path, str]
+) -> None:
+    shutil.copytree(pinned[0], tmp_path, dirs_exist_ok=True)
+    arguments = PINNED
     before = rows(tmp_path)
     # Killed after the last trial was told, before the records were in order.
     set_attribute(tmp_path, "unsettled", "true")
@@ -355,7 +383,7 @@ def test_a_driver_that_died_before_or_after_its_trials_is_made_good(command: Com
 
 @pytest.mark.slow
 def test_a_killed_worker_costs_one_retry_with_the_same_parameters(tmp_path: Path) -> None:
-    arguments = (*QUICK, "study.n_trials=2", "study.replicates=0", "train.epochs=400")
+    arguments = (*QUICK, "study.n_trials=2", "study.replicates=0", "train.epochs=150")
     process = start(tmp_path, *arguments)
     wait_for_a_running_trial(process, tmp_path)
     victims = [p for p in psutil.Process(process.pid).children() if "lstm_bench.worker" in " ".join(p.cmdline())]
@@ -467,7 +495,9 @@ def test_own_sequences_own_family_and_own_study(command: Command, tmp_path: Path
         "  space:\n    model.units: {type: int, low: 3, high: 5}\n"
         "dataset: {path: mine.npz}\ntrain: {epochs: 1, batch_size: 8}\nkernel: {name: generic, probe: false}\n"
     )
-    done = command("sweep", "--config-dir", str(tmp_path / "conf"), "+study=mine", "tracking=none")
+    done = command(
+        "sweep", "--config-dir", str(tmp_path / "conf"), "+study=mine", "tracking=none", "launcher.workers=1"
+    )
     assert done.returncode == 0, done.stderr
     assert [row["state"] for row in rows(tmp_path, "mine")] == ["COMPLETE"] * 2
     assert {row["config_model.units"] for row in rows(tmp_path, "mine")} <= {"3", "4", "5"}
@@ -492,11 +522,10 @@ def test_several_studies_run_in_turn_and_the_worst_exit_code_wins(command: Comma
 
 
 @pytest.mark.slow
-def test_an_override_of_a_searched_path_pins_it_and_says_so(command: Command, tmp_path: Path) -> None:
-    done = command("sweep", *QUICK, "train.learning_rate=0.005", "study.n_trials=1", "study.replicates=0")
-    assert done.returncode == 0, done.stderr
-    assert "train.learning_rate is fixed by train.learning_rate=0.005: it is not searched" in done.stdout
-    assert "config_train.learning_rate" not in rows(tmp_path)[0]
+def test_an_override_of_a_searched_path_pins_it_and_says_so(pinned: tuple[Path, str]) -> None:
+    folder, printed = pinned
+    assert "train.learning_rate is fixed by train.learning_rate=0.005: it is not searched" in printed
+    assert "config_train.learning_rate" not in rows(folder)[0]
 
 
 @pytest.mark.slow
@@ -513,52 +542,83 @@ def test_nan_fails_the_trial_and_too_many_end_the_sweep(command: Command, tmp_pa
 
 @pytest.mark.slow
 def test_a_trial_that_lasts_too_long_fails(command: Command, tmp_path: Path) -> None:
-    arguments = (*QUICK, "train.epochs=100000", "study.trial_timeout=8", "study.n_trials=1")
+    arguments = (*QUICK, "train.epochs=100000", "study.trial_timeout=3", "study.n_trials=1")
     done = command("sweep", *arguments)
     assert done.returncode == 0, done.stderr
     assert [(row["state"], row["reason"]) for row in rows(tmp_path)] == [("FAIL", "timeout")]
     assert "there is no winner to confirm" in done.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_other_backends_run_the_same_sweep(command: Command, tmp_path: Path, backend: str) -> None:
-    import importlib.util
+BACKENDS = ("jax", "torch")
 
-    if importlib.util.find_spec(backend) is None:
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Path, subprocess.Popen[str]]]]:
+    """A sweep on each of `BACKENDS` that is installed, started at the same time: its folder and its process."""
+    arguments = ("train.epochs=1", "study.n_trials=1", "study.replicates=1", "dataset.train_size=200")
+    arguments += ("tracking=none", "launcher.workers=1")
+    started = {}
+    for backend in filter(importlib.util.find_spec, BACKENDS):
+        folder = tmp_path_factory.mktemp(backend)
+        started[backend] = folder, start(folder, "+study=smoke", f"backend={backend}", *arguments)
+    yield started
+    for _, process in started.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_other_backends_run_the_same_sweep(others: dict[str, tuple[Path, subprocess.Popen[str]]], backend: str) -> None:
+    if backend not in others:
         pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
-    done = command(
-        "sweep", "+study=smoke", f"backend={backend}", "train.epochs=1", "study.n_trials=1", "study.replicates=1"
-    )
-    assert done.returncode == 0, done.stderr
-    assert rows(tmp_path)[0]["backend"] == backend
-    kernels = {row["kernel"]: row for row in rows(tmp_path, file="kernels.csv")}
+    folder, process = others[backend]
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert rows(folder)[0]["backend"] == backend
+    kernels = {row["kernel"]: row for row in rows(folder, file="kernels.csv")}
     assert kernels["generic"]["kernel_ran"] == "generic"
 
 
+OUTAGE = (*SMALL, "study.n_trials=1", "study.replicates=1")
+
+
+@pytest.fixture(scope="module")
+def outage(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """A sweep whose MLflow, asked for with a password, does not answer: its folder, what it printed and complained of."""
+    folder = tmp_path_factory.mktemp("outage")
+    process = start(folder, *OUTAGE, "tracking.uri=${oc.env:TRACK}", TRACK="http://user:S3CRET@127.0.0.1:9")
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    return folder, out, err
+
+
 @pytest.mark.slow
-def test_a_password_is_written_nowhere(command: Command, tmp_path: Path) -> None:
+def test_a_password_is_written_nowhere(command: Command, tmp_path: Path, outage: tuple[Path, str, str]) -> None:
+    folder, printed, complained = outage
     url = "postgresql+psycopg://user:S3CRET@127.0.0.1:9/none"
-    done = command("sweep", *SMALL, "tracking.uri=${oc.env:TRACK}", TRACK="http://user:S3CRET@127.0.0.1:9")
-    assert done.returncode == 0, done.stderr
     refused = command("sweep", *QUICK, f"storage.url={url}", "study.name=other")
     assert refused.returncode in (2, 4)
-    assert "S3CRET" not in done.stdout + done.stderr + refused.stdout + refused.stderr
-    for path in tmp_path.rglob("*"):
+    assert "S3CRET" not in printed + complained + refused.stdout + refused.stderr
+    assert (folder / "sweeps" / "smoke" / "replicates.csv").exists()
+    for path in (*folder.rglob("*"), *tmp_path.rglob("*")):
         if path.is_file():
             assert b"S3CRET" not in path.read_bytes(), path
 
 
 @pytest.mark.slow
-def test_an_mlflow_outage_is_a_warning_and_the_next_run_catches_up(command: Command, tmp_path: Path) -> None:
-    down = command("sweep", *SMALL, "study.n_trials=1", "study.replicates=0", "tracking.uri=http://127.0.0.1:9")
-    assert down.returncode == 0, down.stderr
-    assert "MLflow" in down.stdout
-    up = command("sweep", *SMALL, "study.n_trials=1", "study.replicates=0")
+def test_an_mlflow_outage_is_a_warning_and_the_next_run_catches_up(
+    command: Command, tmp_path: Path, outage: tuple[Path, str, str], unused_store: Path
+) -> None:
+    folder, printed, _ = outage
+    assert "MLflow" in printed
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    shutil.copy(unused_store, tmp_path)
+    up = command("sweep", *OUTAGE)
     assert up.returncode == 0, up.stderr
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         names = [row[0] for row in database.execute("SELECT name FROM runs ORDER BY name")]
-    assert names == ["smoke", "trial 0"]
+    assert names == ["replicate seed 0", "smoke", "trial 0"]
 
 
 def test_a_corrupt_database_is_left_alone(command: Command, tmp_path: Path) -> None:

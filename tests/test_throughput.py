@@ -164,7 +164,7 @@ def test_no_speedup_without_a_baseline() -> None:
     assert "speedup" not in row and "baseline" not in row
 
 
-@pytest.mark.parametrize("state", ["wrong", "failed", "compile_limit"])
+@pytest.mark.parametrize("state", ["wrong", "compile_limit"])
 def test_an_arm_that_is_not_right_in_one_round_shows_no_time(state: str) -> None:
     runs = [run(), run(round_=1, state=state, reason="it is", kernel_ran="x")]
     (row,) = rows(runs, [*timed([0.1, 0.1]), *timed([0.1, 0.1], round_=1)])
@@ -178,7 +178,7 @@ def test_another_kernel_s_time_is_shown_with_the_reason() -> None:
     assert row["reason"] == "asked for cudnn, generic ran"
 
 
-WORST = ("wrong", "other_kernel", "failed", "compile_limit", "measured")
+WORST = ("wrong", "other_kernel", "compile_limit", "measured")
 
 
 @pytest.mark.parametrize(("worse", "better"), list(itertools.combinations(WORST, 2)))
@@ -187,6 +187,32 @@ def test_the_worst_state_of_several_rounds_wins(worse: str, better: str) -> None
         runs = [run(round_=i, state=state, reason=f"{state} it is") for i, state in enumerate(states)]
         (row,) = rows(runs, [])
         assert (row["state"], row["reason"]) == (worse, f"{worse} it is")
+
+
+@pytest.mark.parametrize("other", WORST)
+@pytest.mark.parametrize("round_", [0, 1, 2])
+def test_a_failed_round_makes_a_mark_and_leaves_the_state_to_the_others(other: str, round_: int) -> None:
+    runs = [run(round_=i, state=other, reason=f"{other} it is") for i in range(3)]
+    runs[round_] |= {"state": "failed", "reason": "died", "kernel_ran": None, "error": None, "marks": "power cap"}
+    (row,) = rows(runs, [])
+    assert (row["state"], row["reason"], row["kernel_ran"]) == (other, f"{other} it is", "generic")
+    assert row["marks"] == f"power cap; round {round_ + 1} failed"
+
+
+@pytest.mark.parametrize("worse", WORST[:-1])
+def test_a_failed_round_hides_no_worse_one(worse: str) -> None:
+    for states in itertools.permutations(("failed", worse, "measured")):
+        runs = [run(round_=i, state=state, reason=f"{state} it is") for i, state in enumerate(states)]
+        (row,) = rows(runs, [])
+        assert (row["state"], row["reason"]) == (worse, f"{worse} it is")
+        assert row["marks"] == f"round {states.index('failed') + 1} failed"
+
+
+def test_an_arm_all_of_whose_rounds_failed_is_failed_without_a_time() -> None:
+    runs = [run(round_=i, state="failed", reason=f"died of {i}", kernel_ran="x") for i in range(2)]
+    (row,) = rows(runs, [*timed([0.1, 0.1]), *timed([0.1, 0.1], round_=1)])
+    assert (row["state"], row["reason"], row["kernel_ran"], row["marks"]) == ("failed", "died of 0", "x", "")
+    assert not {"samples_per_s", "p10_samples_per_s", "step_ms", "flop_per_s"} & set(row)
 
 
 def test_samples_of_a_round_without_a_run_are_left_out() -> None:

@@ -149,5 +149,5 @@ def test_a_short_recurrence_behind_a_cnn_is_proved_unrolled() -> None:
         "units": 3,
     }
     made, _ = train.prepare(settings, data(), "unrolled", seed=0)
-    made.compile()
+    made.warm_up()
     assert made.kernel_ran == "unrolled", made.evidence

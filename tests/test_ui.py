@@ -1,6 +1,7 @@
 """`lstm_bench.ui`: the real server, seen by a real Chromium, and everything it refuses."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -42,9 +43,10 @@ def run_ui(*arguments, cwd):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def store(tmp_path_factory, unused_store):
     """A directory with a finished study of two trials."""
     place = tmp_path_factory.mktemp("ui")
+    shutil.copy(unused_store, place)
     kept = dict(os.environ)
     observer = open_tracking({"name": "mlflow", "uri": f"sqlite:///{place}/mlflow.db"}, experiment="two-trials")
     observer.start(

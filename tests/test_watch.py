@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pynvml
@@ -169,11 +169,16 @@ def test_a_core_burnt_by_this_process_is_its_own(one_core: None) -> None:
     assert "other load" not in marks
 
 
+Violation = namedtuple("Violation", "referenceTime violationTime")
+
+
 class Nvml:
     """NVIDIA's library with one GPU in it; a method in `broken` raises what the library raises."""
 
     def __init__(self) -> None:
-        self.energy_mj, self.reasons, self.processes = 5000, 0, 1
+        self.energy_mj, self.processes = 5000, 1
+        # Nanoseconds by policy, since the driver was loaded.
+        self.held_back = dict.fromkeys(range(pynvml.NVML_PERF_POLICY_COUNT), 7 * 10**9)
         self.broken: set[str] = set()
         self.asked: list[Any] = []
 
@@ -198,12 +203,16 @@ def nvml(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> Nvml:
 
         return call
 
+    def violation(handle: str, policy: int) -> Any:
+        assert handle == "the GPU"
+        return made.value("held back", Violation(referenceTime=1, violationTime=made.held_back[policy]))
+
     fakes = {
         "nvmlInit": lambda: made.value("init", None),
         "nvmlDeviceGetHandleByIndex": lambda index: made.handle("index", index),
         "nvmlDeviceGetHandleByUUID": lambda uuid: made.handle("uuid", uuid),
         "nvmlDeviceGetTotalEnergyConsumption": of("energy", lambda: made.energy_mj),
-        "nvmlDeviceGetCurrentClocksThrottleReasons": of("reasons", lambda: made.reasons),
+        "nvmlDeviceGetViolationStatus": violation,
         "nvmlDeviceGetComputeRunningProcesses": of("processes", lambda: [object()] * made.processes),
     }
     for name, fake in fakes.items():
@@ -211,16 +220,32 @@ def nvml(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> Nvml:
     return made
 
 
-def seen(nvml: Nvml, used_mj: int = 2500) -> tuple[str, float | None]:
+def seen(
+    nvml: Nvml, machine: Machine, gained_ns: Mapping[int, int] | None = None, used_mj: int = 2500
+) -> tuple[str, float | None]:
+    """What is said of ten seconds in which the GPU was held back for `gained_ns` by each policy."""
     it = Watch("0", 0.1)
     it.start()
+    machine.now += 10
     nvml.energy_mj += used_mj
+    for policy, nanoseconds in (gained_ns or {}).items():
+        nvml.held_back[policy] += nanoseconds
     return it.stop()
 
 
-def test_energy_is_what_the_counter_gained_in_joules(nvml: Nvml) -> None:
-    assert seen(nvml) == ("", 2.5)
-    assert seen(nvml, used_mj=0) == ("", 0.0)
+def test_energy_is_what_the_counter_gained_in_joules(nvml: Nvml, machine: Machine) -> None:
+    assert seen(nvml, machine) == ("", 2.5)
+    assert seen(nvml, machine, used_mj=0) == ("", 0.0)
+
+
+def test_whether_energy_is_counted_is_known_beforehand(nvml: Nvml) -> None:
+    assert Watch("0", 0.1).counts_energy is True
+    assert Watch(None, 0.1).counts_energy is False
+    nvml.energy_mj = 0  # a counter at its beginning counts
+    assert Watch("0", 0.1).counts_energy is True
+    for broken in ("init", "handle", "energy"):
+        nvml.broken = {broken}
+        assert Watch("0", 0.1).counts_energy is False
 
 
 @pytest.mark.parametrize(
@@ -232,30 +257,57 @@ def test_the_gpu_is_found_as_cuda_names_it(nvml: Nvml, name: str, asked: tuple[s
     assert nvml.asked == [asked]
 
 
+POWER, THERMAL = pynvml.NVML_PERF_POLICY_POWER, pynvml.NVML_PERF_POLICY_THERMAL
+SECOND = 10**9  # in NVML's nanoseconds
+
+
 @pytest.mark.parametrize(
-    ("reasons", "words"),
+    ("gained", "words"),
     [
-        (pynvml.nvmlClocksEventReasonNone, ""),
-        (pynvml.nvmlClocksEventReasonGpuIdle, ""),
-        (pynvml.nvmlClocksEventReasonApplicationsClocksSetting, ""),
-        (pynvml.nvmlClocksEventReasonSwPowerCap, "power cap"),
-        (pynvml.nvmlClocksThrottleReasonHwSlowdown, "slowdown"),
-        (pynvml.nvmlClocksEventReasonSwThermalSlowdown, "thermal slowdown"),
-        (pynvml.nvmlClocksThrottleReasonHwThermalSlowdown, "thermal slowdown"),
-        (pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown, "power brake"),
-        (0x20 | 0x40, "thermal slowdown"),
-        (0x01 | 0x04 | 0x40, "power cap; thermal slowdown"),
+        ({}, ""),
+        ({POWER: SECOND // 10}, ""),  # one hundredth of the ten seconds is not above it
+        ({POWER: SECOND * 3 // 20}, "power cap 2 % of the time"),
+        ({POWER: 10 * SECOND}, "power cap 100 % of the time"),
+        ({THERMAL: 4 * SECOND}, "thermal slowdown 40 % of the time"),
+        ({THERMAL: 4 * SECOND, POWER: SECOND}, "power cap 10 % of the time; thermal slowdown 40 % of the time"),
+        ({pynvml.NVML_PERF_POLICY_SYNC_BOOST: 9 * SECOND, pynvml.NVML_PERF_POLICY_LOW_UTILIZATION: 9 * SECOND}, ""),
     ],
 )
-def test_what_slows_the_gpu_is_said_in_words(nvml: Nvml, reasons: int, words: str) -> None:
-    nvml.reasons = reasons
-    assert seen(nvml) == (words, 2.5)
+def test_what_holds_the_gpu_back_is_said_with_its_share_of_the_time(
+    nvml: Nvml, machine: Machine, gained: dict[int, int], words: str
+) -> None:
+    assert seen(nvml, machine, gained) == (words, 2.5)
+
+
+def test_what_held_the_gpu_back_before_does_not_count(nvml: Nvml, machine: Machine) -> None:
+    it = Watch("0", 0.1)
+    it.start()
+    machine.now += 10
+    nvml.held_back[POWER] += 5 * SECOND
+    it.start()
+    machine.now += 10
+    nvml.held_back[POWER] += 3 * SECOND
+    assert it.stop()[0] == "power cap 30 % of the time"
+
+
+def test_a_counter_that_fails_at_either_end_says_nothing(nvml: Nvml, machine: Machine) -> None:
+    for first, then in (({"held back"}, set()), (set(), {"held back"})):
+        it = Watch("0", 0.1)
+        nvml.broken = first
+        it.start()
+        machine.now += 10
+        nvml.held_back[POWER] += 5 * SECOND
+        nvml.broken = then
+        assert it.stop()[0] == ""
 
 
 @pytest.mark.parametrize(("processes", "words"), [(0, ""), (1, ""), (2, "GPU shared with another process")])
-def test_a_gpu_with_more_than_one_process_is_shared(nvml: Nvml, processes: int, words: str) -> None:
+def test_a_gpu_with_more_than_one_process_is_shared(nvml: Nvml, machine: Machine, processes: int, words: str) -> None:
     nvml.processes = processes
-    assert seen(nvml) == (words, 2.5)
+    assert seen(nvml, machine) == (words, 2.5)
+
+
+CAP = "power cap 50 % of the time"
 
 
 @pytest.mark.parametrize(
@@ -263,31 +315,34 @@ def test_a_gpu_with_more_than_one_process_is_shared(nvml: Nvml, processes: int, 
     [
         ({"init"}, ("", None)),
         ({"handle"}, ("", None)),
-        ({"energy"}, ("power cap; GPU shared with another process", None)),
-        ({"reasons"}, ("GPU shared with another process", 2.5)),
-        ({"processes"}, ("power cap", 2.5)),
-        ({"energy", "reasons", "processes"}, ("", None)),
+        ({"energy"}, (f"{CAP}; GPU shared with another process", None)),
+        ({"held back"}, ("GPU shared with another process", 2.5)),
+        ({"processes"}, (CAP, 2.5)),
+        ({"energy", "held back", "processes"}, ("", None)),
     ],
 )
-def test_what_nvml_does_not_tell_is_left_out(nvml: Nvml, broken: set[str], expected: tuple[str, float | None]) -> None:
-    nvml.reasons, nvml.processes, nvml.broken = 0x04, 2, broken
-    assert seen(nvml) == expected
+def test_what_nvml_does_not_tell_is_left_out(
+    nvml: Nvml, machine: Machine, broken: set[str], expected: tuple[str, float | None]
+) -> None:
+    nvml.processes, nvml.broken = 2, broken
+    assert seen(nvml, machine, {POWER: 5 * SECOND}) == expected
 
 
-def test_an_energy_counter_that_fails_in_between_gives_nothing(nvml: Nvml) -> None:
+def test_an_energy_counter_that_fails_in_between_gives_nothing(nvml: Nvml, machine: Machine) -> None:
     it = Watch("0", 0.1)
     it.start()
+    machine.now += 10
     nvml.broken = {"energy"}
     assert it.stop() == ("", None)
 
 
 def test_load_comes_before_what_the_gpu_says(nvml: Nvml, machine: Machine) -> None:
-    nvml.reasons = 0x04
     it = Watch("0", 0.1)
     it.start()
     machine.now += 10
+    nvml.held_back[POWER] += 5 * SECOND
     machine.passes(1, user=10.0)
-    assert it.stop()[0] == "other load 50 %; power cap"
+    assert it.stop()[0] == f"other load 50 %; {CAP}"
 
 
 def test_without_a_gpu_nvml_is_not_asked(nvml: Nvml) -> None:
