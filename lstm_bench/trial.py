@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench import data as datasets
-from lstm_bench import family, measurement, probe, train
+from lstm_bench import environment, family, measurement, probe, train
 from lstm_bench.errors import LstmBenchError
 from lstm_bench.timing import Phases
 
@@ -166,7 +166,10 @@ def save(
         shutil.rmtree(folder / "mlflow", ignore_errors=True)
         example = data.x_test[:2]
         signature = infer_signature(example, trained.engine.logits(example))
-        mlflow.keras.save_model(plain, str(folder / "mlflow"), signature=signature)
+        # Named here: MLflow would find them by loading the model once more in a process of its own, for seven seconds.
+        known = environment.versions()
+        needed = [f"{name}=={known[name]}" for name in ("keras", config["backend"]["name"], "numpy") if name in known]
+        mlflow.keras.save_model(plain, str(folder / "mlflow"), signature=signature, pip_requirements=needed)
 
 
 def out_of_memory(error: BaseException) -> bool:

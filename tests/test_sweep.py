@@ -14,7 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +278,25 @@ def start(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen
     )
 
 
+Running = dict[str, tuple[Path, subprocess.Popen[str]]]
+
+
+@contextlib.contextmanager
+def at_once(parent: Path, commands: Mapping[str, Sequence[str]], **environment: str) -> Iterator[Running]:
+    """Commands that need not wait for each other, two or so for two cores: folder and process of each, by its name."""
+    running: Running = {}
+    try:
+        for name, arguments in commands.items():
+            folder = parent / name
+            folder.mkdir()
+            running[name] = folder, start(folder, *arguments, **environment)
+        yield running
+    finally:
+        for _, process in running.values():
+            process.kill()
+            process.communicate()
+
+
 def read_until(process: subprocess.Popen[str], text: str) -> None:
     assert process.stdout
     for line in process.stdout:
@@ -347,12 +366,15 @@ def set_attribute(folder: Path, key: str, value: str | None) -> None:
         database.commit()
 
 
-PINNED = (*QUICK, "train.learning_rate=0.005", "study.n_trials=1", "study.replicates=0")
+PINNED = (
+    *QUICK, "train.learning_rate=0.005", "study.space.model.units={type: int, low: 8, high: 16}",
+    "study.n_trials=1", "study.replicates=0",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def pinned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A finished study of one trial, its learning rate given: its folder, what it printed."""
+    """A finished study of one trial, its learning rate given, its width searched: its folder, what it printed."""
     folder = tmp_path_factory.mktemp("pinned")
     process = start(folder, *PINNED)
     out, err = process.communicate(timeout=200)
@@ -525,51 +547,59 @@ def test_several_studies_run_in_turn_and_the_worst_exit_code_wins(command: Comma
 def test_an_override_of_a_searched_path_pins_it_and_says_so(pinned: tuple[Path, str]) -> None:
     folder, printed = pinned
     assert "train.learning_rate is fixed by train.learning_rate=0.005: it is not searched" in printed
-    assert "config_train.learning_rate" not in rows(folder)[0]
+    assert [column for column in rows(folder)[0] if column.startswith("config_")] == ["config_model.units"]
 
 
-@pytest.mark.slow
-def test_nan_fails_the_trial_and_too_many_end_the_sweep(command: Command, tmp_path: Path) -> None:
-    arguments = (
+FAILING = {
+    "nan": (
         *QUICK, "study.n_trials=4", "study.max_failed=1", "train.optimizer=sgd",
         "study.space.train.learning_rate.low=1e30", "study.space.train.learning_rate.high=1e32", "train.epochs=3",
-    )  # fmt: skip
-    done = command("sweep", *arguments)
-    assert done.returncode == 5, done.stdout + done.stderr
-    assert [(row["state"], row["reason"]) for row in rows(tmp_path)] == [("FAIL", "nan")] * 2
-    assert "study.max_failed is 1" in done.stderr
+    ),
+    "timeout": (*QUICK, "train.epochs=100000", "study.trial_timeout=3", "study.n_trials=1"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with at_once(tmp_path_factory.mktemp("failing"), FAILING) as running:
+        yield running
 
 
 @pytest.mark.slow
-def test_a_trial_that_lasts_too_long_fails(command: Command, tmp_path: Path) -> None:
-    arguments = (*QUICK, "train.epochs=100000", "study.trial_timeout=3", "study.n_trials=1")
-    done = command("sweep", *arguments)
-    assert done.returncode == 0, done.stderr
-    assert [(row["state"], row["reason"]) for row in rows(tmp_path)] == [("FAIL", "timeout")]
-    assert "there is no winner to confirm" in done.stdout
+def test_nan_fails_the_trial_and_too_many_end_the_sweep(failing: Running) -> None:
+    folder, process = failing["nan"]
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 5, out + err
+    assert [(row["state"], row["reason"]) for row in rows(folder)] == [("FAIL", "nan")] * 2
+    assert "study.max_failed is 1" in err
+
+
+@pytest.mark.slow
+def test_a_trial_that_lasts_too_long_fails(failing: Running) -> None:
+    folder, process = failing["timeout"]
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert [(row["state"], row["reason"]) for row in rows(folder)] == [("FAIL", "timeout")]
+    assert "there is no winner to confirm" in out
 
 
 BACKENDS = ("jax", "torch")
 
 
 @pytest.fixture(scope="module")
-def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Path, subprocess.Popen[str]]]]:
-    """A sweep on each of `BACKENDS` that is installed, started at the same time: its folder and its process."""
-    arguments = ("train.epochs=1", "study.n_trials=1", "study.replicates=1", "dataset.train_size=200")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A sweep on each of `BACKENDS` that is installed."""
+    arguments = ("+study=smoke", "train.epochs=1", "study.n_trials=1", "study.replicates=1", "dataset.train_size=200")
     arguments += ("tracking=none", "launcher.workers=1")
-    started = {}
-    for backend in filter(importlib.util.find_spec, BACKENDS):
-        folder = tmp_path_factory.mktemp(backend)
-        started[backend] = folder, start(folder, "+study=smoke", f"backend={backend}", *arguments)
-    yield started
-    for _, process in started.values():
-        process.kill()
-        process.communicate()
+    installed = filter(importlib.util.find_spec, BACKENDS)
+    commands = {backend: (*arguments, f"backend={backend}") for backend in installed}
+    with at_once(tmp_path_factory.mktemp("others"), commands) as running:
+        yield running
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_other_backends_run_the_same_sweep(others: dict[str, tuple[Path, subprocess.Popen[str]]], backend: str) -> None:
+def test_other_backends_run_the_same_sweep(others: Running, backend: str) -> None:
     if backend not in others:
         pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
     folder, process = others[backend]
@@ -581,37 +611,44 @@ def test_other_backends_run_the_same_sweep(others: dict[str, tuple[Path, subproc
 
 
 OUTAGE = (*SMALL, "study.n_trials=1", "study.replicates=1")
+SECRETS = {"TRACK": "http://user:S3CRET@127.0.0.1:9", "STORE": "postgresql+psycopg://user:S3CRET@127.0.0.1:9/none"}
 
 
 @pytest.fixture(scope="module")
-def outage(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """A sweep whose MLflow, asked for with a password, does not answer: its folder, what it printed and complained of."""
-    folder = tmp_path_factory.mktemp("outage")
-    process = start(folder, *OUTAGE, "tracking.uri=${oc.env:TRACK}", TRACK="http://user:S3CRET@127.0.0.1:9")
-    out, err = process.communicate(timeout=200)
-    assert process.returncode == 0, err
-    return folder, out, err
+def outage(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Completed]]:
+    """What passwords open does not answer, MLflow in one sweep and the study's storage in another: folders, what was said."""
+    commands = {
+        "mlflow": (*OUTAGE, "tracking.uri=${oc.env:TRACK}"),
+        "storage": (*QUICK, f"storage.url={SECRETS['STORE']}", "study.name=other"),
+    }
+    with at_once(tmp_path_factory.mktemp("outage"), commands, **SECRETS) as running:
+        said = {name: process.communicate(timeout=240) for name, (_, process) in running.items()}
+        return {
+            name: (folder, Completed(commands[name], process.returncode, *said[name]))
+            for name, (folder, process) in running.items()
+        }
 
 
 @pytest.mark.slow
-def test_a_password_is_written_nowhere(command: Command, tmp_path: Path, outage: tuple[Path, str, str]) -> None:
-    folder, printed, complained = outage
-    url = "postgresql+psycopg://user:S3CRET@127.0.0.1:9/none"
-    refused = command("sweep", *QUICK, f"storage.url={url}", "study.name=other")
+def test_a_password_is_written_nowhere(outage: dict[str, tuple[Path, Completed]]) -> None:
+    (folder, done), (_, refused) = outage["mlflow"], outage["storage"]
+    assert done.returncode == 0, done.stderr
     assert refused.returncode in (2, 4)
-    assert "S3CRET" not in printed + complained + refused.stdout + refused.stderr
-    assert (folder / "sweeps" / "smoke" / "replicates.csv").exists()
-    for path in (*folder.rglob("*"), *tmp_path.rglob("*")):
-        if path.is_file():
-            assert b"S3CRET" not in path.read_bytes(), path
+    assert "S3CRET" not in done.stdout + done.stderr + refused.stdout + refused.stderr
+    assert (folder / "sweeps" / "smoke" / "model" / "mlflow").is_dir()
+    for place, _ in outage.values():
+        for path in place.rglob("*"):
+            if path.is_file():
+                assert b"S3CRET" not in path.read_bytes(), path
 
 
 @pytest.mark.slow
 def test_an_mlflow_outage_is_a_warning_and_the_next_run_catches_up(
-    command: Command, tmp_path: Path, outage: tuple[Path, str, str], unused_store: Path
+    command: Command, tmp_path: Path, outage: dict[str, tuple[Path, Completed]], unused_store: Path
 ) -> None:
-    folder, printed, _ = outage
-    assert "MLflow" in printed
+    folder, down = outage["mlflow"]
+    assert down.returncode == 0, down.stderr
+    assert "MLflow" in down.stdout
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     shutil.copy(unused_store, tmp_path)
     up = command("sweep", *OUTAGE)
