@@ -46,10 +46,11 @@ def by_hand(backend: str, model: Any, optimizer: Any, x: np.ndarray, cotangent: 
         import jax
 
         inputs, slope = jax.device_put(x), jax.device_put(cotangent)
+        fixed = [variable.value for variable in model.non_trainable_variables]
 
         def step(state: Any) -> Any:
             def loss_of(trainable: Any) -> Any:
-                return (model.stateless_call(trainable, [], inputs, training=True)[0] * slope).sum() / batch
+                return (model.stateless_call(trainable, fixed, inputs, training=True)[0] * slope).sum() / batch
 
             trainable, slots = optimizer.stateless_apply(state[1], jax.grad(loss_of)(state[0]), state[0])
             return trainable, slots
