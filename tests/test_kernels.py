@@ -34,17 +34,15 @@ def rows(folder: Path, file: str = "cells.csv") -> list[dict[str, str]]:
 
 @pytest.mark.slow
 def test_a_benchmark_is_measured_recorded_tracked_reported_and_then_complete(command: Command, tmp_path: Path) -> None:
-    arguments = (*TINY, "backend=[jax,torch]", "kernel=[cudnn,generic,bare]", "method.rounds=2")
+    arguments = (*TINY, "backend=torch", "kernel=[cudnn,generic,bare]", "method.rounds=2")
     done = command("kernels", *arguments, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 0, done.stderr
-    assert "8/8 round 2/2 lstm-1x4-t5-f3-b8-float32" in done.stdout
-    assert "jax cudnn: unavailable: no GPU" in done.stdout
+    assert "4/4 round 2/2 lstm-1x4-t5-f3-b8-float32" in done.stdout
+    assert "torch cudnn: unavailable: no GPU" in done.stdout
     found = rows(tmp_path)
-    assert len(found) == 6 * 3
+    assert len(found) == 3 * 3
     measured = [row for row in found if row["state"] == "measured"]
     assert {(row["backend"], row["kernel"], row["kernel_ran"]) for row in measured} == {
-        ("jax", "generic", "generic"),
-        ("jax", "bare", "generic"),
         ("torch", "generic", "generic"),
         ("torch", "bare", "onednn"),
     }
@@ -55,17 +53,15 @@ def test_a_benchmark_is_measured_recorded_tracked_reported_and_then_complete(com
         assert (row["speedup"] == "") == (row["kernel"] == "generic")
     for sample in rows(tmp_path, "samples.csv"):
         assert int(sample["steps"]) >= 1 and float(sample["seconds"]) > 0
-    assert {row["backend"] for row in rows(tmp_path, "ceilings.csv")} == {"jax", "torch"}
+    assert {row["backend"] for row in rows(tmp_path, "ceilings.csv")} == {"torch"}
     environment = json.loads((tmp_path / "sweeps" / "kernels-tiny" / "environment.json").read_text())
     assert environment["packages"]["torch"] and "dataset" not in environment
 
     speed = next(
-        row for row in found if (row["backend"], row["kernel"], row["operation"]) == ("jax", "bare", "train_step")
+        row for row in found if (row["backend"], row["kernel"], row["operation"]) == ("torch", "bare", "train_step")
     )
     tracked = sqlite3.connect(tmp_path / "mlflow.db")
-    (value,) = tracked.execute(
-        "select value from latest_metrics where key = 'kernel_jax_bare_samples_per_s'"
-    ).fetchone()
+    (value,) = tracked.execute("select value from latest_metrics where key = 'kernel_bare_samples_per_s'").fetchone()
     assert value == pytest.approx(float(speed["samples_per_s"]))
     count = "select count(*) from runs"
     assert tracked.execute(count).fetchone() == (2,)  # the benchmark and its cell

@@ -52,7 +52,7 @@ def check(backend: str, name: str, of: dict[str, Any]) -> None:
 
 def arms(backend: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every kernel that a CPU has, the generic one with every layer, and one cell in bfloat16."""
-    yield from (("generic", cell(layer=layer)) for layer in cells.LAYERS)
+    yield from (("generic", cell(layer=layer, layers=1 + (layer == "lstm"))) for layer in cells.LAYERS)
     names = [name for name in kernel.OF_BACKEND[backend] if name not in ("cudnn", "generic", "unrolled_xla")]
     yield from ((name, cell(layer="bidirectional_lstm", layers=1)) for name in names)
     yield "generic", cell(dtype="bfloat16", layers=1)
