@@ -16,9 +16,7 @@ from lstm_bench.kernel import OF_BACKEND
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", sorted(OF_BACKEND))
 def test_an_engine_trains_as_keras_does(backend: str) -> None:
-    # Both halves of unrolled_xla are there; jax's unrolled is held to the float64 reference in test_measurement.py.
-    names = [name for name in OF_BACKEND[backend] if name not in ("cudnn", "unrolled_xla")]
-    names = names[:1] if backend == "jax" else names
+    names = [name for name in OF_BACKEND[backend] if name != "cudnn"]
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
     done = subprocess.run(
