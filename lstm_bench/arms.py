@@ -1,24 +1,37 @@
-"""Which kernel a study runs: the one named, or for kernel=auto the one that measured best; and the winner's probe."""
+"""Which arm a study trains with: kernel and steps per execution, packed or not, by name or measurement; the winner's probe."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from lstm_bench import record
+from lstm_bench import engine, record
 from lstm_bench import space as spaces
 from lstm_bench.config import replaced
 from lstm_bench.errors import KernelError
 from lstm_bench.loop import Loop, Running
+from lstm_bench.memory import Memory, bucket
 from lstm_bench.progress import values
 from lstm_bench.study import Study
 
 _DECISION_S = 0.5  # timed seconds per arm and shape: the choice needs the order, not the third digit
+_INPUTS = ("train.learning_rate", "train.schedule", "train.decay")  # of a program, not part of it: see engine.py
+
+
+class Arm(NamedTuple):
+    """What runs the steps of a training."""
+
+    kernel: str
+    steps_per_execution: int
+
+    def task(self) -> dict[str, Any]:
+        """Its part of a task."""
+        return self._asdict()
 
 
 class Arms:
-    """The kernels of one study.
+    """The arms of one study.
 
     Args:
       config: Resolved configuration.
@@ -28,6 +41,10 @@ class Arms:
       unavailable: Kernel -> None, or the reason why it cannot run here.
       n_train: Training samples.
       timesteps: Length of the sequences.
+      memory: What other studies measured, None to measure anew.
+      about: Versions, device and data that a remembered figure depends on.
+      workers: Trainings at a time.
+      gpu: Whether they run on a GPU.
     """
 
     def __init__(
@@ -39,9 +56,15 @@ class Arms:
         unavailable: Mapping[str, str | None],
         n_train: int,
         timesteps: int,
+        memory: Memory | None = None,
+        about: Mapping[str, Any] | None = None,
+        workers: int = 1,
+        gpu: bool = False,
     ):
         self.config, self.space, self.study, self.loop = config, space, study, loop
         self.unavailable, self.n_train = unavailable, n_train
+        self.memory, self.about, self.workers, self.gpu = memory, dict(about or {}), workers, gpu
+        self.backend, self.named = config["backend"]["name"], config["kernel"]["name"]
         unroll = timesteps <= config["kernel"]["max_unroll"]
         # unrolled_xla compiles for longer than a trial saves by it.
         self.candidates = [
@@ -51,71 +74,155 @@ class Arms:
         ]
         self._decided: list[dict[str, Any]] = []
 
-    def decide(self) -> str:
-        """`kernel=auto`: decides once per study, at the ends of its space, and keeps the answer. Returns it in words."""
-        if self.config["kernel"]["name"] != "auto":
-            return str(self.config["kernel"]["name"])
-        stored = self.study.get("kernels")
-        if stored is None:
-            stored = self._measure()
-            self.study.set("kernels", stored)
-        self._decided = stored
-        if len({decision["kernel"] for decision in stored}) == 1:
-            return str(stored[0]["kernel"])
-        return ", ".join(f"{found['kernel']} near {values(found['corner'])}" for found in stored)
+    def _choices(self) -> list[Arm]:
+        names = self.candidates if self.named == "auto" else [self.named]
+        return [Arm(name, n) for name in names for n in engine.steps_per_execution(self.backend, name)]
 
-    def of(self, config: Mapping[str, Any], params: Mapping[str, Any]) -> str:
-        """The kernel of one configuration: the named one, or what was decided at the nearest measured shape.
+    def decide(self) -> str:
+        """Where there is a choice, decides once per study, at the ends of its space, and keeps the answer; in words."""
+        choices = self._choices()
+        stored = self.study.get("kernels")
+        if stored is None and len(choices) > 1:
+            stored = self._measure(choices)
+            self.study.set("kernels", stored)
+        self._decided = stored or []
+        decided = {self._words(arm) for arm in map(self._arm, self._decided)} or {self._words(choices[0])}
+        if len(decided) == 1:
+            return decided.pop()
+        return ", ".join(f"{self._words(self._arm(found))} near {values(found['corner'])}" for found in self._decided)
+
+    def _arm(self, decision: Mapping[str, Any]) -> Arm:
+        usual = engine.steps_per_execution(self.backend, decision["kernel"])[0]
+        return Arm(decision["kernel"], decision.get("steps_per_execution", usual))
+
+    def _words(self, arm: Arm) -> str:
+        several = len(engine.steps_per_execution(self.backend, arm.kernel)) > 1
+        return arm.kernel + (f" x{arm.steps_per_execution}" if several else "")
+
+    def of(self, config: Mapping[str, Any], params: Mapping[str, Any]) -> Arm:
+        """The arm of one configuration: the only one, or what was decided at the nearest measured shape.
 
         Args:
           config: Resolved configuration of the trial.
           params: Its searched values. Nearest is by the logarithm of the sizes.
         """
-        if config["kernel"]["name"] != "auto":
-            return str(config["kernel"]["name"])
+        if not self._decided:
+            return self._choices()[0]
 
         def distance(decision: Mapping[str, Any]) -> float:
             shared = {path: value for path, value in decision["corner"].items() if path in params}
             return sum((_size(params[path]) - _size(value)) ** 2 for path, value in shared.items())
 
-        return str(min(self._decided, key=distance)["kernel"])
+        return self._arm(min(self._decided, key=distance))
 
-    def _measure(self) -> list[dict[str, Any]]:
-        """Every candidate at every corner; the arm wins that finishes a trial first, compiling included."""
+    def _compiles_per_trial(self) -> float:
+        """Share of the trials that need a program of their own: workers keep the programs of shapes that come again."""
+        programs, trials = self.workers, max(1, self.config["study"]["n_trials"])
+        for path, domain in self.space.items():
+            if path not in _INPUTS:
+                programs *= len(domain["choices"]) if domain["type"] == "categorical" else trials
+        return min(1.0, programs / trials)
+
+    def _measure(self, choices: list[Arm]) -> list[dict[str, Any]]:
+        """Every arm at every corner; the one wins that finishes a trial first, its share of compiling included."""
         corners = spaces.corners(self.space)
-        if len(self.candidates) == 1:
-            return [{"corner": corner, "kernel": self.candidates[0], "measured": {}} for corner in corners]
-        waiting = [(corner, name) for corner in reversed(range(len(corners))) for name in self.candidates]
-        measured: list[dict[str, dict[str, float]]] = [{} for _ in corners]
+        measured: list[dict[Arm, dict[str, float]]] = [{} for _ in corners]
+        waiting = []
+        for number in reversed(range(len(corners))):
+            for arm in choices:
+                known = self.memory.get(self._about(corners[number], arm)) if self.memory else None
+                if known is None:
+                    waiting.append((number, arm))
+                else:
+                    measured[number][arm] = known
 
         def next_task() -> Running | None:
             if not waiting:
                 return None
-            corner, name = waiting.pop(0)
-            return self._task(f"kernel {name}, shape {corner}", corners[corner], name, _DECISION_S, corner)
+            number, arm = waiting.pop(0)
+            return self._task(f"kernel {self._words(arm)}, shape {number}", corners[number], arm, _DECISION_S, number)
 
         def finished(running: Running, result: dict[str, Any]) -> None:
             if result["state"] == "COMPLETE" and result["kernel_ran"] in (result["kernel"], "none"):
                 kept = {key: float(result[key]) for key in ("train_samples_per_s", "compile_s")}
-                measured[int(running.task["corner"])][str(result["kernel"])] = kept
+                number, arm = running.task["corner"], Arm(running.task["kernel"], running.task["steps_per_execution"])
+                measured[number][arm] = kept
+                if self.memory:
+                    self.memory.put(self._about(corners[number], arm), kept)
 
         self.loop.run(next_task, finished)
-        samples = self.config["train"]["epochs"] * self.n_train
+        samples, share = self.config["train"]["epochs"] * self.n_train, self._compiles_per_trial()
         decided: list[dict[str, Any]] = []
         for corner, arms in zip(corners, measured, strict=True):
-            seconds = {name: arm["compile_s"] + samples / arm["train_samples_per_s"] for name, arm in arms.items()}
+            seconds = {arm: share * a["compile_s"] + samples / a["train_samples_per_s"] for arm, a in arms.items()}
             if not seconds:
                 raise KernelError(
-                    "kernel=auto: none of the kernels ran", remedy="See the workers' logs; or name a kernel."
+                    f"kernel={self.named}: none of the kernels ran", remedy="See the workers' logs; or name a kernel."
                 )
-            fastest, _ = min(seconds.items(), key=lambda item: item[1])
-            decided.append({"corner": corner, "kernel": fastest, "measured": arms})
+            fastest = min(seconds, key=lambda arm: seconds[arm])
+            found = {self._words(arm): figures for arm, figures in arms.items()}
+            decided.append({"corner": corner, **fastest.task(), "measured": found})
         return decided
 
-    def _task(self, name: str, values: Mapping[str, Any], kernel: str, seconds: float, corner: int = 0) -> Running:
+    def _about(self, corner: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
+        """What a remembered figure stands under."""
+        config = replaced(self.config, corner)
+        shape = {**config["model"], "batch_size": config["train"]["batch_size"]}
+        trained = {"backend": self.backend, "shape": bucket(shape), "optimizer": config["train"]["optimizer"]}
+        return {**self.about, **trained, **arm.task()}
+
+    def _task(self, name: str, values: Mapping[str, Any], arm: Arm, seconds: float, corner: int = 0) -> Running:
         config = replaced(self.config, values)
-        task = {"kind": "probe", "config": config, "kernel": kernel, "seconds": seconds, "corner": corner}
+        task = {"kind": "probe", "config": config, **arm.task(), "seconds": seconds, "corner": corner}
         return Running(name, task)
+
+    def packed(self) -> Arm:
+        """The arm of a pack: see `packed.py`."""
+        return Arm("generic", engine.steps_per_execution(self.backend, "generic")[0])
+
+    def pack(self, config: Mapping[str, Any], params: Mapping[str, Any], n: int) -> int:
+        """How many of `n` seeds of one configuration are trained in one program; 1 is one by one.
+
+        Where that is `auto`, a GPU decides by measurement, once per shape and size of the pack, one program at a time; kept.
+
+        Args:
+          config: Resolved configuration.
+          params: Its searched values.
+          n: Seeds to be trained.
+        """
+        wanted = config["launcher"]["pack"]
+        if wanted != "auto":
+            return int(wanted)
+        size = math.ceil(n / self.workers)  # no worker idle
+        if size < 2 or not self.gpu or self.backend != "jax" or self.named != "auto":
+            return 1
+        shape = values({path: value for path, value in params.items() if path not in _INPUTS})
+        key = f"pack/{size}/{shape}"
+        measured = self.study.get(key)
+        if measured is None:
+            measured = self._measure_pack(config, params, size)
+            self.study.set(key, measured)
+        return size if measured.get("packed", 0.0) > measured.get("alone", 0.0) else 1
+
+    def _measure_pack(self, config: Mapping[str, Any], params: Mapping[str, Any], size: int) -> dict[str, float]:
+        """Training samples per second in all: of trainings one by one, and of a pack; without what did not run."""
+        waiting, found = [("alone", 1), ("packed", size)], dict[str, float]()
+
+        def next_task() -> Running | None:
+            if self.loop.busy() or not waiting:
+                return None
+            name, members = waiting.pop(0)
+            arm = self.packed() if members > 1 else self.of(config, params)
+            running = self._task(f"seeds {name}", params, arm, _DECISION_S)
+            running.task["pack"] = members
+            return running
+
+        def finished(running: Running, result: dict[str, Any]) -> None:
+            if result["state"] == "COMPLETE" and result["kernel_ran"] in (result["kernel"], "none"):
+                found["packed" if running.task["pack"] > 1 else "alone"] = float(result["train_samples_per_s"])
+
+        self.loop.run(next_task, finished)
+        return found
 
     def probe(self, winner: Mapping[str, Any], digest: str) -> list[dict[str, Any]]:
         """Rows of `record.KERNEL_COLUMNS` for the winner: every arm measured, or the reason why it is not.
@@ -129,18 +236,22 @@ class Arms:
         stored = self.study.get(f"probe/{digest}")
         if stored is not None:
             return list(stored)
-        backend = self.config["backend"]["name"]
+        backend = self.backend
         rows: dict[str, dict[str, Any]] = {}
         for name, reason in self.unavailable.items():
             skipped = None if name in self.candidates else "not measured: compiles for too long"
             rows[name] = {"backend": backend, "kernel": name, "reason": reason or skipped}
-        waiting = list(self.candidates)
+        trained = self.of(replaced(self.config, winner), winner)
+        waiting = [
+            trained if name == trained.kernel else Arm(name, engine.steps_per_execution(backend, name)[0])
+            for name in self.candidates
+        ]
 
         def next_task() -> Running | None:
             if self.loop.busy() or not waiting:
                 return None
-            name = waiting.pop(0)
-            return self._task(f"kernel {name}", winner, name, self.config["kernel"]["probe_s"])
+            arm = waiting.pop(0)
+            return self._task(f"kernel {arm.kernel}", winner, arm, self.config["kernel"]["probe_s"])
 
         def finished(running: Running, result: dict[str, Any]) -> None:
             row = rows[running.task["kernel"]]

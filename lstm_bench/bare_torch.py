@@ -154,7 +154,9 @@ class TorchArm:
         forward, backward = ops["aten::mkldnn_rnn_layer"], ops["aten::mkldnn_rnn_layer_backward"]
         if forward:
             # Autocast counts every call twice. One that left a direction of a layer to ATen would show in the products.
-            whole = forward >= self.cell["layers"] * reference.directions(self.cell) and ran == "unknown"
+            products = ops["aten::mm"] + ops["aten::addmm"]
+            whole = forward >= self.cell["layers"] * reference.directions(self.cell) and ran == "fused"
+            whole = whole and products < self.cell["timesteps"]
             evidence = f"aten::mkldnn_rnn_layer {forward}, aten::mkldnn_rnn_layer_backward {backward}, {evidence}"
             return ("onednn" if whole else "mixed"), evidence
-        return ("aten" if ran == "generic" else ran), evidence
+        return ("aten" if ran == "fused" else ran), evidence

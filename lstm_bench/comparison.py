@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COMMAND = "python -m lstm_bench.report"
-_KERAS = ("cudnn", "generic", "xla", "unrolled", "unrolled_xla")
+_KERAS = ("cudnn", "fused", "generic", "xla", "unrolled", "unrolled_xla")
 _NAMED = 4  # cells named in a list before the rest is counted
 
 
@@ -48,7 +48,7 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
     for result in results:
         row, remarks = comparison_row(result), []
         if result.shared:
-            remarks.append("shared device: the speed compares with nothing and is left out.")
+            remarks.append(f"{result.shared}: the speed compares with nothing and is left out.")
         if not row["n"]:
             remarks.append("not confirmed on the test set; weights and kernel are the best trial's.")
         elif row["n"] == 1:

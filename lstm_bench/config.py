@@ -87,10 +87,11 @@ class Dataset:
 class Kernel:
     """Group `kernel`."""
 
-    name: str = _in(Choice("auto", "cudnn", "generic", "xla", "unrolled", "unrolled_xla"))
+    name: str = _in(Choice("auto", "cudnn", "fused", "generic", "xla", "unrolled", "unrolled_xla"))
     probe: bool  # measure every arm for the confirmed winner
     probe_s: float = _in(_SECONDS)  # seconds of timed steps per arm
     max_unroll: int = _in(_SIZE)  # timesteps up to which auto and the probe consider unrolling
+    remember: bool  # whether auto takes over what another study measured, and leaves what it measures
 
 
 @dataclass(kw_only=True)
@@ -153,6 +154,8 @@ class Launcher:
 
     name: str = _in(Choice("local"))
     workers: int | str
+    pack: int | str
+    keep_engines: int = _in(_SIZE)  # networks whose compiled programs a worker keeps
     recycle_after: int = _in(_SIZE)  # trials of one worker process
     recycle_mib: int = _in(_SIZE)  # resident memory above which a worker is replaced after its trial
 
@@ -418,6 +421,12 @@ def _check_study(config: Mapping[str, Any]) -> None:
     workers = config["launcher"]["workers"]
     if workers != "auto" and (not isinstance(workers, int) or workers < 1):
         raise ConfigError("launcher.workers", expected="auto or a whole number of at least 1", received=workers)
+    pack, backend, kernel = config["launcher"]["pack"], config["backend"]["name"], config["kernel"]["name"]
+    if pack != "auto" and (not isinstance(pack, int) or pack < 1):
+        raise ConfigError("launcher.pack", expected="auto or a whole number of at least 1", received=pack)
+    if pack not in ("auto", 1) and (backend != "jax" or kernel not in ("auto", "generic")):
+        where = f"kernel={kernel}" if backend == "jax" else f"backend={backend}"
+        raise ConfigError("launcher.pack", expected=f"1 or auto with {where}", received=pack)
     if config["study"]["name"] == "published":
         raise ConfigError("study.name=published: that folder holds the committed records", remedy="Choose another.")
     if config["study"]["name"].startswith("kernels-"):

@@ -79,8 +79,8 @@ class Driver:
             if asked is None:
                 return None
             config = self._config(asked.params)
-            kernel = self.arms.of(config, asked.params)
-            task = {"kind": "trial", "config": config, "kernel": kernel, "seed": asked.seed}
+            arm = self.arms.of(config, asked.params)
+            task = {"kind": "trial", "config": config, "seed": asked.seed, **arm.task()}
             return Running(f"trial {asked.number}", task, asked.number)
 
         def report(running: Running, metrics: dict[str, Any]) -> bool:
@@ -176,34 +176,53 @@ class Driver:
           winner: Searched values.
           digest: Its name.
         """
-        waiting = [(seed, 1) for seed in self.missing_replicates(digest)]
-        n = len(waiting)
+        missing = self.missing_replicates(digest)
+        n = len(missing)
         config = self._config(winner)
+        size = self.arms.pack(config, winner, n)
+        waiting = [(missing[start : start + size], 1) for start in range(0, n, size)]
+        if size > 1 and n > 1:
+            self.display.line(f"  pack      {size} seeds in one program")
 
         def next_task() -> Running | None:
             if not waiting:
                 return None
-            seed, tries = waiting.pop(0)
-            task = {"kind": "replicate", "config": config, "kernel": self.arms.of(config, winner), "seed": seed}
-            if seed == 0:
+            seeds, tries = waiting.pop(0)
+            if len(seeds) > 1:
+                name = f"seeds {seeds[0]}-{seeds[-1]}"
+                task = {"kind": "pack", "config": config, "seeds": seeds, **self.arms.packed().task()}
+            else:
+                name = f"seed {seeds[0]}"
+                task = {"kind": "replicate", "config": config, "seed": seeds[0], **self.arms.of(config, winner).task()}
+            if 0 in seeds:
                 tracked = self.config["tracking"]["name"] == "mlflow"
                 task |= {"keep": str(self.folder / "model"), "for_mlflow": tracked}
-            return Running(f"seed {seed}", task, tries=tries)
+            return Running(name, task, tries=tries)
 
         def finished(running: Running, result: dict[str, Any]) -> None:
-            seed = running.task["seed"]
             if result.get("reason") == "interrupted":
                 return
-            if result.get("reason") in ("worker_died", "oom") and running.tries <= self.settings["max_retry"]:
-                waiting.append((seed, running.tries + 1))
-                return
+            if running.task["kind"] == "replicate":
+                again = result.get("reason") in ("worker_died", "oom") and running.tries <= self.settings["max_retry"]
+                if again:
+                    waiting.append(([running.task["seed"]], running.tries + 1))
+                else:
+                    store(running, running.task["seed"], {**result, "history": running.epochs})
+            elif result["state"] == "COMPLETE":
+                for seed, member in zip(running.task["seeds"], result["members"], strict=True):
+                    store(running, seed, member)
+            else:  # that a pack failed says nothing of its members
+                self.display.line(f"{running.name}: {result['reason']} in one program, now one by one", "yellow")
+                waiting.extend(([seed], 1) for seed in running.task["seeds"])
+
+        def store(running: Running, seed: int, result: dict[str, Any]) -> None:
             for name, columns in (("predictions", record.PREDICTION_COLUMNS), ("worst", record.WORST_COLUMNS)):
                 if name in result:
                     record.write_rows(self.folder / f"{name}.csv", columns, result.pop(name))
             times = {"started_ms": running.started_ms, "ended_ms": int(time.time() * 1000)}
-            row = {**result, "seed": seed, "history": running.epochs, **times}
+            row = {**result, "seed": seed, **times}
             self.study.set(f"replicate/{digest}/{seed}", row)
-            self.loop.later(lambda: self._after_replicate(running.name, row, winner, digest, n))
+            self.loop.later(lambda: self._after_replicate(f"seed {seed}", row, winner, digest, n))
 
         self.display.total(f"{self.settings['name']}  confirming", 0, n)
         self.loop.run(next_task, finished)

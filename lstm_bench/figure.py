@@ -106,17 +106,20 @@ def optimisation_history(trials: pd.DataFrame, objective: str = "val_accuracy", 
     number = trials["number"].to_numpy(dtype=float)
     state, known = trials["state"].to_numpy(), np.isfinite(values)
     many = len(trials) > _MANY
+    size = 26 * max(0.1, _thinned(len(trials)))
     done = known & (state == "COMPLETE")
     if done.any():
         best = np.maximum.accumulate(values[done]) if maximize else np.minimum.accumulate(values[done])
-        steps = np.append(number[done], max(number.max(), number[done][-1]))
-        axes.step(steps, np.append(best, best[-1]), where="post", color=BLACK, lw=1.2, label="best so far", zorder=1)
+        kept = np.append(True, np.diff(best) != 0) | (not many)  # thousands of steps that go nowhere are a large SVG
+        steps = np.append(number[done][kept], max(number.max(), number[done][-1]))
+        heights = np.append(best[kept], best[-1])
+        axes.step(steps, heights, where="post", color=BLACK, lw=1.2, label="best so far", zorder=5 if many else 1)
         _focus(axes, values[known], best[-1], maximize)
     low, high = axes.get_ylim()
     beyond = known & done.any() & ((values < low) if maximize else (values > high))
     looks: tuple[tuple[str, str, dict[str, Any]], ...] = (
-        ("COMPLETE", "complete", {"marker": "o", "color": BLUE, "s": 26, "zorder": 3}),
-        ("PRUNED", "pruned", {"marker": "v", "facecolor": "white", "edgecolor": ORANGE, "s": 26, "zorder": 2}),
+        ("COMPLETE", "complete", {"marker": "o", "color": BLUE, "s": size, "zorder": 3}),
+        ("PRUNED", "pruned", {"marker": "v", "facecolor": "white", "edgecolor": ORANGE, "s": size, "zorder": 2}),
     )
     for name, text, look in looks:
         rows = known & (state == name)
@@ -127,13 +130,13 @@ def optimisation_history(trials: pd.DataFrame, objective: str = "val_accuracy", 
     if lost.any():
         axes.scatter(
             number[lost], np.full(lost.sum(), 0.02), marker="x", color=VERMILLION, s=26, zorder=4, clip_on=False,
-            transform=axes.get_xaxis_transform(), label=f"failed ({lost.sum()})",
+            transform=axes.get_xaxis_transform(), label=f"failed ({lost.sum()})", rasterized=many,
         )  # fmt: skip
     if beyond.any():
         axes.scatter(
             number[beyond], np.full(beyond.sum(), 0.02 if maximize else 0.98), marker="v" if maximize else "^",
             color="#777777", s=12, zorder=3, transform=axes.get_xaxis_transform(),
-            label=f"{'below' if maximize else 'above'} the picture ({beyond.sum()})",
+            label=f"{'below' if maximize else 'above'} the picture ({beyond.sum()})", rasterized=many,
         )  # fmt: skip
     axes.set(xlabel="trial", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -147,24 +150,23 @@ def learning_curves(history: pd.DataFrame, winner: int | None = None) -> Figure:
     """Validation accuracy by epoch: left every trial faint and the winner strong, right the winner's replicates."""
     curves: dict[str, dict[int, np.ndarray]] = {}
     for kind in ("trial", "replicate"):
-        rows = history[history["kind"] == kind]
-        curves[kind] = {
-            int(number): np.column_stack([g["epoch"], 100 * g["val_accuracy"], 100 * g["train_accuracy"]])
-            for number in sorted(rows["number"].dropna().unique())
-            for g in [rows[(rows["number"] == number) & rows["epoch"].notna()]]
-        }
+        rows = history[(history["kind"] == kind) & history["number"].notna()].sort_values("number", kind="stable")
+        points = rows[["epoch", "val_accuracy", "train_accuracy"]].to_numpy(dtype=float) * (1, 100, 100)
+        numbers, first = np.unique(rows["number"].to_numpy(dtype=float), return_index=True)
+        parts = np.split(points, first[1:]) if len(first) else []
+        curves[kind] = {int(n): part[~np.isnan(part[:, 0])] for n, part in zip(numbers, parts, strict=True)}
     trials, seeds = curves["trial"], curves["replicate"]
     both = bool(trials and seeds)
     figure = Figure(figsize=(7.4 if both else 4.6, 3.5), layout="constrained")
     panels = figure.subplots(1, 1 + both, sharey=True, squeeze=False)[0]
     left, right = panels[0], panels[-1]  # one panel where there is only one of the two
     others = [c[:, :2] for number, c in trials.items() if number != winner]
-    many = len(others) > _MANY
-    faint = LineCollection(others, colors="#777777", alpha=0.35, linewidths=0.9, rasterized=many)
+    many, alpha = len(others) > _MANY, 0.35 * max(0.05, _thinned(len(others)))
+    faint = LineCollection(others, colors="#777777", alpha=alpha, linewidths=0.9, rasterized=many)
     left.add_collection(faint)
     dots = [c for c in others if len(c) == 1]
     if dots:
-        left.plot(*np.concatenate(dots).T, "o", color="#777777", alpha=0.35, ms=3, rasterized=many)
+        left.plot(*np.concatenate(dots).T, "o", color="#777777", alpha=alpha, ms=3, rasterized=many)
     if others:
         left.plot([], [], color="#999999", lw=0.9, label=f"other trials ({len(others)})")
     if winner in trials:
@@ -317,6 +319,11 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots()
+
+
+def _thinned(n: int) -> float:
+    """How much smaller or fainter each of `n` marks is drawn, lest the many run into one blot: 1 up to `_MANY`."""
+    return min(1.0, _MANY / max(n, 1))
 
 
 def _scale(objective: str) -> tuple[float, str]:

@@ -5,6 +5,7 @@ A kernel is an implementation of the recurrent step. It is named and either runs
 | kernel         | tensorflow                       | jax                        | torch                   |
 |----------------|----------------------------------|----------------------------|-------------------------|
 | `cudnn`        | one CudnnRNN op per layer        | one cudnn_rnn call         | one _cudnn_rnn op       |
+| `fused`        | -                                | -                          | torch's own LSTM, on a CPU |
 | `generic`      | graph `While`, no XLA            | jitted `scan`              | Python loop             |
 | `xla`          | the `While` compiled by XLA      | - (generic is XLA)         | -                       |
 | `unrolled`     | no loop: every timestep in the graph | every timestep, jitted | - (generic is unrolled) |
@@ -21,13 +22,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lstm_bench import fused
 from lstm_bench.errors import KernelError
 
-NAMES = ("auto", "cudnn", "generic", "xla", "unrolled", "unrolled_xla")
+NAMES = ("auto", "cudnn", "fused", "generic", "xla", "unrolled", "unrolled_xla")
 OF_BACKEND = {
     "tensorflow": ("cudnn", "generic", "xla", "unrolled", "unrolled_xla"),
     "jax": ("cudnn", "generic", "unrolled"),
-    "torch": ("cudnn", "generic"),
+    "torch": ("cudnn", "fused", "generic"),
 }
 # The layers that a family can ask for by an argument of this name, and whether Keras has a cuDNN path for them.
 LAYERS = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN"}
@@ -54,6 +56,10 @@ def unavailable(kernel: str, backend: str, layers: Iterable[str], gpu: str | Non
             return "the family has no recurrent layer"
         if gpu is None:
             return "no GPU"
+    if kernel == "fused" and not layers:
+        return "the family has no recurrent layer"
+    if kernel == "fused" and gpu is not None:
+        return "torch's own operation is cuDNN on a GPU: kernel=cudnn"
     return None
 
 
@@ -75,6 +81,9 @@ def makers(kernel: str) -> dict[str, Any]:
 
     if kernel == "plain":
         return {name: getattr(keras.layers, layer) for name, layer in LAYERS.items()}
+
+    if kernel == "fused":
+        return dict(fused.layers())
 
     unroll = kernel in ("unrolled", "unrolled_xla")
 
@@ -134,11 +143,14 @@ def ran_in_graph(graph: Any, *, recurrent: int, timesteps: int) -> tuple[str, st
     return ("unrolled_xla" if xla else "unrolled"), evidence
 
 
-def ran_in_hlo(hlo: str, *, recurrent: int) -> tuple[str, str]:
-    """Kernel that a compiled XLA program (JAX) runs, and the evidence, from the HLO's text."""
+def ran_in_hlo(hlo: str, *, recurrent: int, around: int = 0) -> tuple[str, str]:
+    """Kernel that a compiled XLA program (JAX) runs, and the evidence, from the HLO's text.
+
+    `around` loops are those over steps, which are ours: they say nothing of the kernel.
+    """
     cudnn = len(re.findall(r'custom_call_target="[^"]*cudnn_rnn[^"]*"', hlo))
-    loops = len(re.findall(r" while\(", hlo))
-    evidence = f"cudnn_rnn custom calls {cudnn}, while {loops}"
+    loops = len(re.findall(r" while\(", hlo)) - around
+    evidence = f"cudnn_rnn custom calls {cudnn}, while {loops}" + (f" in {around} over steps" if around else "")
     if not recurrent:
         return "none", evidence
     if cudnn:
@@ -156,11 +168,15 @@ def program_bytes(program: Any) -> int:
 def ran_in_profile(ops: Mapping[str, int], *, recurrent: int, timesteps: int) -> tuple[str, str]:
     """Kernel that a profiled torch step ran, and the evidence, from op name -> number of calls."""
     cudnn = sum(n for name, n in ops.items() if name == "aten::_cudnn_rnn")
+    own = sum(n for name, n in ops.items() if name in ("aten::lstm", "aten::gru", "aten::rnn_tanh"))
     products = sum(n for name, n in ops.items() if name in ("aten::mm", "aten::addmm"))
     evidence = f"aten::_cudnn_rnn {cudnn}, aten::mm + aten::addmm {products}"
+    evidence += f", aten::lstm + gru + rnn_tanh {own}" if own else ""
     if not recurrent:
         return "none", evidence
     if cudnn:
         # Keras runs both directions of a layer in one call: a layer that left cuDNN shows by its products.
         return ("cudnn" if products < timesteps else "mixed"), evidence
+    if own:
+        return ("fused" if own >= recurrent else "mixed"), evidence
     return ("generic" if products >= timesteps else "unknown"), evidence

@@ -23,8 +23,9 @@ Maker = tuple[Callable[[], Figure], str]
 
 OPERATIONS = {"train_step": "training step", "forward_backward": "forward + backward", "inference": "inference"}
 DIMENSIONS = ("timesteps", "units", "batch", "layers", "features")
+BROWN = "#a6761d"
 _COLOURS = {
-    "cudnn": BLUE, "generic": BLACK, "xla": GREEN, "unrolled": ORANGE, "unrolled_xla": PURPLE, "bare": VERMILLION,
+    "cudnn": BLUE, "fused": BROWN, "generic": BLACK, "xla": GREEN, "unrolled": ORANGE, "unrolled_xla": PURPLE, "bare": VERMILLION,
     "native": SKY,
 }  # fmt: skip
 _LOOKS = {"tensorflow": ("o", "-"), "jax": ("s", "--"), "torch": ("^", ":")}

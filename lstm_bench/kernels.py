@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 HELP = """\
 python -m lstm_bench.kernels [grid=NAME] [backend=NAME] [PATH=VALUE ...]
 
-Throughput of every kernel (cuDNN, generic loop, XLA, unrolled) and of the bare framework, on the same shapes, weights and
+Throughput of every kernel (cuDNN, fused, generic loop, XLA, unrolled) and of the bare framework, on the same shapes, weights and
 inputs: inference, forward and backward, and whole training steps. Every arm is first held to a float64 reference, then
 proved, then timed in fresh processes. Writes sweeps/kernels-<grid>/. The same command again measures what is missing.
 
 grids     {grids}
-options   backend=all|tensorflow|jax|torch|[...]   kernel=all|[cudnn,generic,xla,unrolled,unrolled_xla,bare,native]
+options   backend=all|tensorflow|jax|torch|[...]   kernel=all|[cudnn,fused,generic,xla,unrolled,unrolled_xla,bare,native]
           dtype=float32|tf32|bfloat16|[...]   operation=all|[inference,forward_backward,train_step]   name=FOLDER
           method.rounds=3 method.samples=7 ...   tracking=none   --config-dir DIR (your own grids)   --cfg job   --help
 examples  python -m lstm_bench.kernels

@@ -78,6 +78,8 @@ class LocalLauncher:
       recycle_after: Tasks after which a worker is replaced: TensorFlow's memory grows with each model.
       recycle_mib: Resident MiB above which it is.
       keras: Whether workers import Keras too; a yardstick is measured without it.
+      programs: Folder of the programs that XLA compiled before, None to compile anew. JAX's own variable goes first.
+      data_fd: Descriptor of a `mapping.SharedDataset`, which every worker inherits.
     """
 
     def __init__(
@@ -88,8 +90,17 @@ class LocalLauncher:
         recycle_after: int,
         recycle_mib: int,
         keras: bool = True,
+        data_fd: int | None = None,
+        programs: Path | None = None,
     ):
-        self._backend, self._log_dir, self._keras = backend, log_dir, keras
+        self._backend, self._log_dir, self._keras, self._data_fd = backend, log_dir, keras, data_fd
+        self._programs = {}
+        if programs and backend == "jax" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+            # Every program is kept: those of the initial weights are small, many, and seconds in all.
+            self._programs = {
+                "JAX_COMPILATION_CACHE_DIR": str(programs),
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            }
         self._recycle_after, self._recycle_mib = recycle_after, recycle_mib
         self._selector = selectors.DefaultSelector()
         self._workers = [self._start(slot) for slot in slots]
@@ -104,6 +115,7 @@ class LocalLauncher:
             "KERAS_BACKEND": self._backend,
             "PYTHONPATH": os.pathsep.join(str(Path(p).absolute()) for p in sys.path if p or p == ""),
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            **self._programs,
             **slot.environment,
         }
         try:
@@ -115,7 +127,7 @@ class LocalLauncher:
                     stdout=output,
                     stderr=output,
                     env=environment,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[fd for fd in (theirs.fileno(), self._data_fd) if fd is not None],
                     start_new_session=True,  # a Ctrl-C in the terminal reaches the driver alone
                 )
         except OSError as error:
@@ -126,7 +138,7 @@ class LocalLauncher:
         self._send(
             worker,
             {"do": "setup", "backend": self._backend, "device": slot.device, "share": slot.share}
-            | {"gpu": slot.gpu, "cores": list(slot.cores), "keras": self._keras},
+            | {"gpu": slot.gpu, "cores": list(slot.cores), "keras": self._keras, "data_fd": self._data_fd},
         )
         return worker
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench.gallery import study_figure_makers
-from lstm_bench.result import Result
+from lstm_bench.result import Result, not_alone, pack_size
 from lstm_bench.statistic import median
 from lstm_bench.table import (
     NONE,
@@ -100,7 +100,9 @@ def _result_sentence(result: Result) -> str:
     accuracy = result.accuracy
     kernel = escape(result.one("kernel_ran") or "unknown")
     where = f"{count(result.n_weights)} weights, kernel {kernel}, {escape(result.where)}"
-    speed = "speed not comparable (shared device)" if result.shared else f"{count(result.samples_per_s)} samples/s"
+    speed = f"{count(result.samples_per_s)} samples/s"
+    if result.shared:
+        speed = f"speed not comparable ({result.shared})"
     if accuracy.n > 1:
         return (
             f"Test accuracy **{plus_minus(accuracy)} %** (mean and 95 % t interval, n = {accuracy.n} seeds; "
@@ -196,7 +198,7 @@ def _best(result: Result) -> list[str]:
             int(row["number"]),
             percent(float(row[result.objective])) if share else short(row[result.objective], 6),
             count(row["n_weights"]),
-            NONE if str(row["device_share"]).startswith("shared") else count(row["train_samples_per_s"]),
+            NONE if not_alone(str(row["device_share"])) else count(row["train_samples_per_s"]),
             row["kernel_ran"],
             *(short(row[c]) for c in searched),
         ]
@@ -235,7 +237,7 @@ def _confirmation(result: Result) -> list[str]:
             percent(row["test_accuracy"]),
             short(row["test_loss"]) if math.isfinite(row["test_loss"]) else NONE,
             percent(row["val_accuracy"]),
-            NONE if str(row["device_share"]).startswith("shared") else count(row["train_samples_per_s"]),
+            NONE if not_alone(str(row["device_share"])) else count(row["train_samples_per_s"]),
             row["kernel_ran"],
             seconds(row["total_s"]),
         ]
@@ -244,11 +246,13 @@ def _confirmation(result: Result) -> list[str]:
     numbers = ["seed", "test accuracy, %", "test loss", "val accuracy, %", "samples/s", "total, s"]
     columns = [numbers[0], "state", *numbers[1:5], "kernel that ran", numbers[5]]
     lost = len(result.replicates) - len(result.confirmed)
+    packed = any(pack_size(str(share)) > 1 for share in result.replicates["device_share"])
     said = f"{lost} of {len(result.replicates)} replicates failed or gave no finite accuracy; they are not in the mean."
     return [
         "The best configuration, trained afresh with each seed, the test set read once.",
         markdown(columns, rows, numbers),
         said if lost else "",
+        "Packed seeds were trained in one program: the seconds of each are those of all." if packed else "",
     ]
 
 
@@ -329,7 +333,8 @@ def _number(value: Any) -> str:
 def _phases(result: Result) -> list[str]:
     rows = []
     for name, table in (("all trials, sum", result.trials), ("all replicates, sum", result.replicates)):
-        sums = [math.fsum(v for v in table[phase] if math.isfinite(v)) for phase in _PHASES]
+        sizes = [pack_size(str(share)) for share in table["device_share"]]
+        sums = [math.fsum(v for v in table[phase] / sizes if math.isfinite(v)) for phase in _PHASES]
         whole = sums[-1]
         share = [f"{seconds(s)} ({100 * s / whole:.0f} %)" if whole > 0 else NONE for s in sums[:-1]]
         rows.append([name, len(table), *share, seconds(whole) if len(table) else NONE])

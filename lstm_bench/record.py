@@ -49,12 +49,12 @@ _MEASURED = (
     "n_weights",  # trainable and not
     "n_trainable",
     "epochs",  # finished
-    "train_samples_per_s",  # training steps only: no compiling, no evaluation
-    "kernel_ran",  # from evidence: cudnn, generic, xla, unrolled, unrolled_xla, none
+    "train_samples_per_s",  # training steps only: no compiling, no evaluation; of a pack's member, by the pack's seconds
+    "kernel_ran",  # from evidence: cudnn, fused, generic, xla, unrolled, unrolled_xla, none
     "backend",
     "device",
-    "device_share",  # "exclusive", or with whom: such rows stay out of speed tables only if "shared"
-    "setup_s",  # data and model made ready, and whatever is none of the next three
+    "device_share",  # "exclusive", or with whom; rows that say "shared" or "packed K" stay out of speed tables
+    "setup_s",  # data and model made ready, and whatever is none of the next three; these five of a member are its pack's
     "compile_s",  # traced and compiled, before the first step
     "train_s",  # executed training steps
     "eval_s",  # validation and test

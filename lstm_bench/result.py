@@ -41,6 +41,16 @@ _KEYS = {
 }
 
 
+def not_alone(share: str) -> str:
+    """Of a row's `device_share`: why its speed belongs into no table, "" where it does."""
+    return "shared device" if share.startswith("shared") else "packed seeds" if share.startswith("packed ") else ""
+
+
+def pack_size(share: str) -> int:
+    """Of a row's `device_share`: how many trainings its seconds are those of."""
+    return int(share.removeprefix("packed ")) if re.fullmatch(r"packed [1-9]\d*", share) else 1
+
+
 @dataclass
 class Result:
     """The records of one study, or of one kernel benchmark: the properties below are a study's.
@@ -161,13 +171,14 @@ class Result:
         return median(self.measured["n_weights"])
 
     @property
-    def shared(self) -> bool:
-        """Whether its speed was measured while others used the same device, and compares with nothing."""
-        return bool(self.measured["device_share"].str.startswith("shared").any())
+    def shared(self) -> str:
+        """Why its speed compares with nothing, "" where it does: what else used the device while it was measured."""
+        kinds = {not_alone(share) for share in self.measured["device_share"]}
+        return next((kind for kind in ("shared device", "packed seeds") if kind in kinds), "")
 
     @property
     def samples_per_s(self) -> float:
-        """Median training speed over the replicates; NaN on a shared device."""
+        """Median training speed over the replicates; NaN where that compares with nothing."""
         return math.nan if self.shared else median(self.measured["train_samples_per_s"])
 
     @property

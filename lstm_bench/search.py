@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
+import math
 import random
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench import space as spaces
@@ -28,7 +29,13 @@ def derived_seed(seed: int, suggestion: int, purpose: str) -> int:
 
 
 def sampler(
-    config: Mapping[str, Any], space: Mapping[str, spaces.Domain], *, seed: int, suggestion: int
+    config: Mapping[str, Any],
+    space: Mapping[str, spaces.Domain],
+    *,
+    seed: int,
+    suggestion: int,
+    n_trials: int = 0,
+    tried: Iterable[Mapping[str, Any]] = (),
 ) -> BaseSampler:
     """Optuna sampler for the suggestion of that index.
 
@@ -37,6 +44,8 @@ def sampler(
       space: Parsed search space.
       seed: `study.seed`.
       suggestion: Count of distinct suggestions made before.
+      n_trials: `study.n_trials`: how many points of a grid are wanted.
+      tried: Points suggested before, which a grid leaves out.
     """
     from optuna import samplers
     from optuna.exceptions import ExperimentalWarning
@@ -54,17 +63,38 @@ def sampler(
         warnings.simplefilter("ignore", ExperimentalWarning)
         if name == "grid":
             # Optuna's own goes by the trial's number, and ends a study that is asked and told by an exception.
-            axes = spaces.grid(space)
-            points = list(itertools.product(*axes.values()))
-            random.Random(steady).shuffle(points)
-            point = dict(zip(axes, points[suggestion % len(points)], strict=True))
-            return samplers.PartialFixedSampler(point, independent)
+            return samplers.PartialFixedSampler(_next_point(spaces.grid(space), steady, n_trials, tried), independent)
         if name == "qmc":
             # Until a trial has succeeded, Optuna takes independent points.
             return samplers.QMCSampler(
                 seed=steady, scramble=True, independent_sampler=independent, warn_independent_sampling=False
             )
     return independent
+
+
+def _next_point(
+    axes: Mapping[str, Sequence[Any]], seed: int, n_trials: int, tried: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Of the `n_trials` points that chance takes from a grid, the one left that should train longest.
+
+    The list is known beforehand: with its longest trials first, no worker is left alone with one at the end.
+    """
+    points = list(itertools.product(*axes.values()))
+    random.Random(seed).shuffle(points)
+    before = {tuple(point[path] for path in axes) for point in tried}
+    left = [dict(zip(axes, point, strict=True)) for point in points[: max(1, n_trials)] if point not in before]
+    return max(left, key=_expected_time, default=dict(zip(axes, points[0], strict=True)))
+
+
+def _expected_time(point: Mapping[str, Any]) -> float:
+    """Logarithm of a training's time, up to what all points have in common: sizes and epochs, over the batch size."""
+    time = 0.0
+    for path, value in point.items():
+        if type(value) is int and value > 0 and (path.startswith("model.") or path == "train.epochs"):
+            time += math.log(value)
+        elif path == "train.batch_size":
+            time -= math.log(value)
+    return time
 
 
 def _cmaes(seed: int, n_startup_trials: int, suggestion: int) -> BaseSampler:

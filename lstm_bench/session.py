@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import lstm_bench
 from lstm_bench import config as schema
-from lstm_bench import data, device, environment, errors, kernel, record
+from lstm_bench import data, device, environment, errors, kernel, memory, record
 from lstm_bench import space as spaces
 from lstm_bench import study as studies
 from lstm_bench.arms import Arms
@@ -16,6 +18,7 @@ from lstm_bench.driver import Driver
 from lstm_bench.errors import ConfigError, InterruptedByUser, StorageError
 from lstm_bench.launcher import LocalLauncher
 from lstm_bench.loop import Loop
+from lstm_bench.mapping import SharedDataset
 from lstm_bench.progress import Display, values
 from lstm_bench.statistic import t_interval
 from lstm_bench.tracking import open_tracking, store_uri
@@ -48,6 +51,8 @@ class Session:
         self.backend = config["backend"]["name"]
         self.gpu = gpus[0].name if gpus else None
         self.launcher: LocalLauncher | None = None
+        self._loaded: data.Dataset | None = None  # until the workers have it
+        self._shared: SharedDataset | None = None
         self._shown = str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
 
     def run(self) -> None:
@@ -64,9 +69,9 @@ class Session:
         try:
             if fresh:
                 self._launch()  # the workers import their framework while the driver reads the data
-            loaded = data.load(self.config["dataset"])
-            facts = self._facts(loaded)
-            del loaded
+            self._loaded = data.load(self.config["dataset"])
+            facts = self._facts(self._loaded)
+            self._share()
             layers = self._check_in_worker() if fresh else None
             study = studies.Study(self.config, self.space, self.folder, facts["sha256"])
             try:
@@ -76,6 +81,8 @@ class Session:
         finally:
             if self.launcher:
                 self.launcher.close()
+            if self._shared:
+                self._shared.close()
 
     def _header(self) -> None:
         config, settings = self.config, self.config["study"]
@@ -119,7 +126,18 @@ class Session:
     def _launch(self) -> None:
         settings = self.config["launcher"]
         recycling = settings["recycle_after"], settings["recycle_mib"]
-        self.launcher = LocalLauncher(self.slots, self.backend, self.folder / "logs", *recycling)
+        self._shared = SharedDataset()
+        given = self.slots, self.backend, self.folder / "logs"
+        # Machines may share a home, but not what was compiled for one of their processors.
+        programs = memory.folder() / "xla" / re.sub(r"\W+", "-", device.cpu_name())
+        self.launcher = LocalLauncher(*given, *recycling, data_fd=self._shared.fd, programs=programs)
+        self._share()
+
+    def _share(self) -> None:
+        """Gives the workers the data, once both are there; the driver keeps no copy."""
+        if self._shared and self._loaded:
+            self._shared.store(self._loaded, self.config["dataset"])
+            self._loaded = None
 
     def _check_in_worker(self) -> list[str]:
         """Builds the model once in a worker, before the study is created; returns the family's recurrent layers."""
@@ -161,7 +179,19 @@ class Session:
         }
         tracking = open_tracking(self.config["tracking"], experiment=self.config["study"]["name"])
         loop = Loop(self.launcher, self.display, self.config["study"]["trial_timeout"])
-        arms = Arms(self.config, self.space, study, loop, unavailable, facts["n_train"], facts["timesteps"])
+        arms = Arms(
+            self.config,
+            self.space,
+            study,
+            loop,
+            unavailable,
+            facts["n_train"],
+            facts["timesteps"],
+            memory=memory.Memory(memory.folder() / "kernels.json") if self.config["kernel"]["remember"] else None,
+            about=self._measured_on(facts),
+            workers=len(self.slots),
+            gpu=self.gpu is not None,
+        )
         driver = Driver(self.config, self.space, study, loop, arms, tracking, self.display, self.folder)
         work = self._work_left(driver)
         if not work and not study.get("unsettled"):
@@ -196,6 +226,18 @@ class Session:
                 study.set("unsettled", False)
             if tracking.warning:
                 self.display.box(tracking.warning)
+
+    def _measured_on(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """What a kernel's throughput depends on besides the configuration."""
+        known, slot = environment.versions(), self.slots[0]
+        return {
+            "versions": {"lstm_bench": lstm_bench.__version__}
+            | {name: known[name] for name in ("keras", self.backend)},
+            "device": slot.device if self.gpu else device.cpu_name(),
+            "share": slot.share,
+            "cores": len(slot.cores),
+            "data": [facts[name] for name in ("timesteps", "features", "n_classes")],
+        }
 
     def _work_left(self, driver: Driver) -> bool:
         counts, winner = driver.study.counts(), driver.winner()

@@ -30,7 +30,7 @@ RETRIED = ("worker_died", "oom_shared")  # up to study.max_retry times
 MAY_CHANGE = (
     *("study.n_trials", "study.replicates", "study.max_failed", "study.max_retry"),
     *("study.timeout", "study.trial_timeout", "study.description", "dataset.dir", "dataset.path", "dataset.fallback"),
-    *("launcher.", "storage.", "tracking.", "kernel.probe"),
+    *("launcher.", "storage.", "tracking.", "kernel.probe", "kernel.remember"),
 )
 
 
@@ -111,6 +111,12 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.config, self.space, self._settings = config, space, config["study"]
         self._distributions = spaces.distributions(space)
+        # What the trials read so far add up to, see `_sum_up`.
+        self._n_read = self._suggestions = 0
+        self._open: list[int] = []
+        self._ended = {"COMPLETE": 0, "PRUNED": 0, "FAIL": 0}
+        self._queue: dict[int, Any] = {}
+        self._best: Any | None = None
         url = config["storage"]["url"]
         self.where = str(folder / "study.db") if url is None else schema.redact(url)
         if url is None:
@@ -121,8 +127,8 @@ class Study:
         options: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
         with guarded(self.where):
             self._storage = _connect(url, self.where, options)
-            names = [summary.study_name for summary in optuna.get_all_study_summaries(self._storage)]
-            if self._settings["name"] not in names:
+            # Names alone: a summary would read every trial.
+            if self._settings["name"] not in optuna.get_all_study_names(self._storage):
                 optuna.create_study(
                     storage=self._storage, study_name=self._settings["name"], direction=self._settings["direction"]
                 )
@@ -208,48 +214,65 @@ class Study:
             return False
         return reason not in RETRIED or self._deaths(trial, trials) > self._settings["max_retry"]
 
+    def _sum_up(self) -> list[Any]:
+        """Brings the sums over all trials up to date with the database; returns the trials.
+
+        A finished trial never changes, so each is added once, when it is first read as such; only the open ones are looked
+        at again. A trial is retried after it has FAILed, hence read later than its failure or together with it.
+        """
+        trials = self.trials()
+        still_open = []
+        for trial in (*(trials[number] for number in self._open), *trials[self._n_read :]):
+            if trial.number >= self._n_read:
+                retry_of = trial.user_attrs.get("retry_of")
+                self._suggestions += retry_of is None
+                self._queue.pop(retry_of, None)
+            if not trial.state.is_finished():
+                still_open.append(trial.number)
+            elif trial.state.name == "FAIL" and not self._is_final(trial, trials):
+                self._queue[trial.number] = trial
+            else:
+                self._ended[trial.state.name] += 1
+                if trial.state.name == "COMPLETE":
+                    self._best = min(filter(None, (self._best, trial)), key=self._rank)
+        self._open, self._n_read = still_open, len(trials)
+        return trials
+
+    def _rank(self, trial: Any) -> tuple[float, int]:
+        return (-trial.value if self._settings["direction"] == "maximize" else trial.value, trial.number)
+
     def counts(self) -> dict[str, int]:
         """`complete pruned failed` (what counts towards `n_trials`), `running`, `queued`, and `left` to ask for."""
-        trials = self.trials()
-        by_state = {"COMPLETE": 0, "PRUNED": 0, "RUNNING": 0, "WAITING": 0}
-        failed = 0
-        for trial in trials:
-            if trial.state.name == "FAIL":
-                failed += self._is_final(trial, trials)
-            else:
-                by_state[trial.state.name] += 1
-        done = by_state["COMPLETE"] + by_state["PRUNED"] + failed
-        running, queued = by_state["RUNNING"], len(self._queue(trials))
+        trials = self._sum_up()
+        running, queued = sum(trials[number].state.name == "RUNNING" for number in self._open), len(self._queue)
         return {
-            "complete": by_state["COMPLETE"],
-            "pruned": by_state["PRUNED"],
-            "failed": failed,
+            "complete": self._ended["COMPLETE"],
+            "pruned": self._ended["PRUNED"],
+            "failed": self._ended["FAIL"],
             "running": running,
             "queued": queued,
-            "left": max(0, self._settings["n_trials"] - done - running - queued),
+            "left": max(0, self._settings["n_trials"] - sum(self._ended.values()) - running - queued),
         }
-
-    def _queue(self, trials: list[Any]) -> list[Any]:
-        retried = {trial.user_attrs.get("retry_of") for trial in trials}
-        return [
-            trial
-            for trial in trials
-            if trial.state.name == "FAIL" and trial.number not in retried and not self._is_final(trial, trials)
-        ]
 
     def ask(self) -> Asked | None:
         """The next trial to run: a queued one first, else a fresh suggestion; None when `n_trials` is reached."""
-        trials = self.trials()
+        left = self.counts()["left"]
         with guarded(self.where):
-            queue = self._queue(trials)
-            if queue:
-                return self._again(queue[0])
-            if not self.counts()["left"]:
+            if self._queue:
+                return self._again(self._queue[min(self._queue)])
+            if not left:
                 return None
             # Retries repeat a suggestion; only distinct ones move the sampler on.
-            suggestion = sum(trial.user_attrs.get("retry_of") is None for trial in trials)
-            seed = self._settings["seed"]
-            self._study.sampler = search.sampler(self.config["sampler"], self.space, seed=seed, suggestion=suggestion)
+            suggestion, seed = self._suggestions, self._settings["seed"]
+            grid = self.config["sampler"]["name"] == "grid"
+            self._study.sampler = search.sampler(
+                self.config["sampler"],
+                self.space,
+                seed=seed,
+                suggestion=suggestion,
+                n_trials=self._settings["n_trials"],
+                tried=[trial.params for trial in self.trials()] if grid else (),
+            )
             trial = self._study.ask(fixed_distributions=self._distributions)
             train_seed = search.derived_seed(seed, suggestion, "train")
             trial.set_user_attr("seed", train_seed)
@@ -307,9 +330,8 @@ class Study:
 
     def best(self) -> Any | None:
         """The best COMPLETE trial, None when there is none."""
-        done = [trial for trial in self.trials() if trial.state.name == "COMPLETE"]
-        sign = -1 if self._settings["direction"] == "maximize" else 1
-        return min(done, key=lambda trial: (sign * trial.value, trial.number), default=None)
+        self._sum_up()
+        return self._best
 
     def row(self, number: int) -> dict[str, Any]:
         """A finished trial as a row of `trials.csv`, with its `history` and `detail`."""

@@ -1,22 +1,21 @@
-"""Training one configuration: build, compile, epochs of timed steps, validation after each epoch."""
+"""Training one configuration, once or with several seeds in one program: epochs of timed steps, validation after each epoch."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from lstm_bench import engine as engines
-from lstm_bench import family
+from lstm_bench import family, packed
 from lstm_bench.data import Dataset
+from lstm_bench.engine_jax import JaxEngine
 from lstm_bench.errors import KernelError
 from lstm_bench.timing import Phases, clock, samples_per_s
-
-# Steps between two looks at whether to stop: a tenth of a second for a small LSTM, a second for a large one on one core.
-STEPS_PER_CALL = 50
 
 
 class NotFiniteError(Exception):
@@ -25,29 +24,43 @@ class NotFiniteError(Exception):
 
 @dataclass
 class Trained:
-    """A trained model with what was measured on the way."""
+    """A trained engine with what was measured on the way."""
 
     engine: engines.Engine
-    model: Any
     epochs: list[dict[str, float]]
     measured: dict[str, Any]
     stopped: bool
 
 
-def optimizer(train: Mapping[str, Any], steps: int) -> Any:
-    """Keras optimizer with its learning-rate schedule.
+@dataclass
+class Member:
+    """One training of a pack: what was measured of it, and why it failed where it did."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    measured: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+
+def rates(train: Mapping[str, Any], steps: int) -> np.ndarray:
+    """Learning rate of every step, float32 (steps,): what `keras.optimizers.schedules` of the same names give.
 
     Args:
       train: Group `train`.
       steps: Optimiser updates of the whole training, which is what cosine decays over.
     """
+    done = np.arange(steps)
+    shape = {
+        "constant": np.ones(steps),
+        "cosine": 0.5 * (1 + np.cos(np.pi * done / max(1, steps))),
+        "inverse_time": 1 / (1 + train["decay"] * done),
+    }[train["schedule"]]
+    return np.asarray(train["learning_rate"] * shape, np.float32)
+
+
+def optimizer(train: Mapping[str, Any]) -> Any:
+    """Keras optimizer of group `train`. Its learning rate is a variable, which an engine sets before every step."""
     import keras
 
-    rate: Any = train["learning_rate"]
-    if train["schedule"] == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(rate, decay_steps=max(1, steps))
-    elif train["schedule"] == "inverse_time":
-        rate = keras.optimizers.schedules.InverseTimeDecay(rate, decay_steps=1, decay_rate=train["decay"])
     make = {
         "adam": keras.optimizers.Adam,
         "adamw": keras.optimizers.AdamW,
@@ -56,40 +69,87 @@ def optimizer(train: Mapping[str, Any], steps: int) -> Any:
         "sgd": keras.optimizers.SGD,
     }[train["optimizer"]]
     momentum = {"momentum": train["momentum"]} if train["optimizer"] in ("sgd", "rmsprop") else {}
-    return make(learning_rate=rate, **momentum)
+    return make(learning_rate=train["learning_rate"], **momentum)
 
 
-def prepare(config: Mapping[str, Any], data: Dataset, kernel: str, seed: int) -> tuple[engines.Engine, Any]:
-    """Model and engine of a configuration, not compiled yet.
+def prepare(
+    config: Mapping[str, Any], data: Dataset, kernel: str, seed: int, steps_per_execution: int = 1
+) -> engines.Engine:
+    """The engine of a configuration, not compiled yet.
 
     Args:
       config: Resolved configuration.
       data: Dataset; the training split is made resident.
       kernel: A kernel other than "auto".
       seed: Of the initial weights and of dropout.
+      steps_per_execution: See `engine.make`.
     """
-    import keras
-
-    keras.utils.set_random_seed(seed)
     settings = config["train"]
-    model, lengths = family.build(config["model"], data.input_shape, data.n_classes, kernel)
-    batch_size = min(settings["batch_size"], len(data.x_train))
-    steps = settings["epochs"] * (len(data.x_train) // batch_size)
-    engine = engines.make(
+    model, lengths = _build(config, data, kernel, seed)
+    return engines.make(
         config["backend"]["name"],
         model,
-        optimizer(settings, steps),
+        optimizer(settings),
         data.x_train,
         data.y_train,
-        batch_size=batch_size,
+        batch_size=min(settings["batch_size"], len(data.x_train)),
         evaluation_batch_size=min(settings["evaluation_batch_size"], len(data.x_validation)),
         kernel=kernel,
         lengths=lengths,
+        steps_per_execution=steps_per_execution,
     )
-    return engine, model
 
 
-def require_ran(kernel: str, engine: engines.Engine) -> None:
+def prepare_pack(
+    config: Mapping[str, Any], data: Dataset, seeds: Sequence[int], steps_per_execution: int = 1
+) -> packed.Pack:
+    """A pack with a member per seed, each with the weights and the random state of `prepare`; not compiled yet."""
+    engine = prepare(config, data, packed.KERNEL, seeds[0], steps_per_execution)
+    assert isinstance(engine, JaxEngine)
+    return packed.Pack(engine, (_build(config, data, packed.KERNEL, seed)[0] for seed in seeds))
+
+
+def _build(config: Mapping[str, Any], data: Dataset, kernel: str, seed: int) -> tuple[Any, list[int]]:
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    return family.build(config["model"], data.input_shape, data.n_classes, kernel)
+
+
+class Engines:
+    """The last engines of a worker, with their compiled programs: a training that one of them fits starts at once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, engines.Engine] = {}
+        self._data: Dataset | None = None
+
+    def of(
+        self, config: Mapping[str, Any], data: Dataset, kernel: str, seed: int, steps_per_execution: int = 1
+    ) -> engines.Engine:
+        """An engine as `prepare` makes it; a kept one has the weights and the random state of a fresh one.
+
+        At most `launcher.keep_engines` are kept, and of one dataset.
+        """
+        if data is not self._data:
+            self._kept.clear()
+            self._data = data
+        settings = config["train"]
+        parts = {"optimizer", "batch_size", "evaluation_batch_size"}
+        parts |= {"momentum"} if settings["optimizer"] in ("sgd", "rmsprop") else set()
+        program = {name: settings[name] for name in sorted(parts)}
+        key = json.dumps([config["model"], program, config["backend"]["name"], kernel, steps_per_execution])
+        engine = self._kept.pop(key, None)
+        if engine is None:
+            engine = prepare(config, data, kernel, seed, steps_per_execution)
+        else:
+            engine.renew(_build(config, data, kernel, seed)[0])
+        self._kept[key] = engine
+        while len(self._kept) > config["launcher"]["keep_engines"]:
+            del self._kept[next(iter(self._kept))]
+        return engine
+
+
+def require_ran(kernel: str, engine: engines.Engine | packed.Pack) -> None:
     """Raises KernelError when the evidence shows another kernel than the one asked for."""
     if engine.kernel_ran not in (kernel, "none"):
         raise KernelError(
@@ -100,7 +160,12 @@ def require_ran(kernel: str, engine: engines.Engine) -> None:
 
 def score(engine: engines.Engine, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
     """Mean cross-entropy (nats), accuracy (fraction) and class probabilities (samples, n_classes), in float64."""
-    logits = engine.logits(x).astype(np.float64)
+    return scored(engine.logits(x), y)
+
+
+def scored(logits: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
+    """The same from logits `(samples, n_classes)`."""
+    logits = logits.astype(np.float64)
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_probability = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     loss = -log_probability[np.arange(len(y)), y].mean()
@@ -108,6 +173,7 @@ def score(engine: engines.Engine, x: np.ndarray, y: np.ndarray) -> tuple[float, 
 
 
 def train(
+    engine: engines.Engine,
     config: Mapping[str, Any],
     data: Dataset,
     *,
@@ -123,35 +189,39 @@ def train(
     epoch to epoch.
 
     Args:
+      engine: Of this configuration, with fresh weights.
       config: Resolved configuration.
       data: Dataset.
-      kernel: A kernel other than "auto".
-      seed: Of weights, dropout and order.
+      kernel: The one that was asked for.
+      seed: Of dropout and order.
       phases: Stopwatch of the trial.
       report: Receives the metrics of each epoch.
-      stopped: Asked between calls of `STEPS_PER_CALL` steps; what was trained and measured until then is returned.
+      stopped: Asked between calls of `engine.MANY` steps; what was trained and measured until then is returned.
 
     Raises:
       NotFiniteError: when a loss is NaN or infinite.
       KernelError: when another kernel ran than was asked for.
     """
-    engine, model = prepare(config, data, kernel, seed)
+    import keras
+
     with phases("compile_s"):
         engine.warm_up()
     require_ran(kernel, engine)
-    batch_size = min(config["train"]["batch_size"], len(data.x_train))
-    n_steps = len(data.x_train) // batch_size
+    keras.utils.set_random_seed(seed)  # whatever was drawn on the way here: a kept engine goes on as a fresh one does
+    batch_size, n_steps = _epoch_size(config, data)
     order = np.random.default_rng(seed)
+    rate = rates(config["train"], config["train"]["epochs"] * n_steps)
     history: list[dict[str, float]] = []
     samples, seconds = 0, 0.0
     while len(history) < config["train"]["epochs"]:
-        rows = order.permutation(len(data.x_train))[: n_steps * batch_size].reshape(n_steps, batch_size)
+        rows = _epoch_rows(order, data, n_steps, batch_size)
         losses, correct, epoch_s, done = 0.0, 0, 0.0, 0
         while done < n_steps and not stopped():
-            part = rows[done : done + STEPS_PER_CALL]
+            part = rows[done : done + engines.MANY]
+            now = len(history) * n_steps + done
             with phases("train_s"):
                 since = clock()
-                loss, right = engine.steps(part)
+                loss, right = engine.steps(part, rate[now : now + len(part)])
                 epoch_s += clock() - since
             if not math.isfinite(loss):
                 raise NotFiniteError(f"loss {loss} in epoch {len(history) + 1}")
@@ -163,25 +233,117 @@ def train(
             val_loss, val_accuracy, _ = score(engine, data.x_validation, data.y_validation)
         if not math.isfinite(val_loss):
             raise NotFiniteError(f"validation loss {val_loss} in epoch {len(history) + 1}")
-        history.append(
-            {
-                "epoch": len(history) + 1,
-                "train_loss": losses / n_steps,
-                "train_accuracy": correct / rows.size,
-                "val_loss": val_loss,
-                "val_accuracy": val_accuracy,
-                "train_s": epoch_s,
-            }
-        )
+        fractions = losses / n_steps, correct / rows.size, val_loss, val_accuracy
+        history.append({"epoch": len(history) + 1, **dict(zip(_METRICS, fractions, strict=True)), "train_s": epoch_s})
         report(history[-1])
+    measured = _measured(config, engine, history, samples_per_s(samples, seconds))
+    return Trained(engine, history, measured, len(history) < config["train"]["epochs"])
+
+
+def train_pack(
+    pack: packed.Pack,
+    config: Mapping[str, Any],
+    data: Dataset,
+    *,
+    seeds: Sequence[int],
+    phases: Phases,
+    report: Callable[[dict[str, float]], None],
+) -> list[Member]:
+    """Trains every member of a pack as `train` trains it alone: its seed gives the order of its samples.
+
+    A member whose loss is NaN or infinite has failed; the others go on. Seconds are the pack's: a member's throughput is
+    its own samples by the seconds of all.
+
+    Args:
+      pack: Of this configuration, a member per seed, with fresh weights.
+      config: Resolved configuration.
+      data: Dataset.
+      seeds: Of the members.
+      phases: Stopwatch of the pack.
+      report: Receives after each epoch the mean metrics of the members that go on.
+
+    Raises:
+      KernelError: when another kernel ran than `packed.KERNEL`.
+    """
+    with phases("compile_s"):
+        pack.warm_up()
+    require_ran(packed.KERNEL, pack)
+    batch_size, n_steps = _epoch_size(config, data)
+    orders = [np.random.default_rng(seed) for seed in seeds]
+    rate = rates(config["train"], config["train"]["epochs"] * n_steps)
+    members = [Member() for _ in seeds]
+    seconds = 0.0
+
+    def going() -> list[int]:
+        return [at for at, member in enumerate(members) if member.error is None]
+
+    def require_finite(values: Mapping[int, float], what: str) -> None:
+        for at, value in values.items():
+            if not math.isfinite(value):
+                members[at].error = f"{what} {value} in epoch {number}"
+
+    for number in range(1, config["train"]["epochs"] + 1):
+        rows = np.stack([_epoch_rows(order, data, n_steps, batch_size) for order in orders], axis=1)
+        losses, correct, epoch_s = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64), 0.0
+        for done in range(0, n_steps, engines.MANY):
+            part = rows[done : done + engines.MANY]
+            now = (number - 1) * n_steps + done
+            equal = np.repeat(rate[now : now + len(part), None], len(seeds), axis=1)
+            with phases("train_s"):
+                since = clock()
+                loss, right = pack.steps(part, equal)
+                epoch_s += clock() - since
+            losses, correct = losses + loss, correct + right
+            require_finite({at: float(loss[at]) for at in going()}, "loss")
+        seconds += epoch_s
+        with phases("eval_s"):
+            logits = pack.logits(data.x_validation)
+            validation = {at: scored(logits[at], data.y_validation)[:2] for at in going()}
+        require_finite({at: val_loss for at, (val_loss, _) in validation.items()}, "validation loss")
+        for at in going():
+            fractions = losses[at] / n_steps, correct[at] / (n_steps * batch_size), *validation[at]
+            metrics = dict(zip(_METRICS, map(float, fractions), strict=True))
+            members[at].epochs.append({"epoch": number, **metrics, "train_s": epoch_s})
+        ended = [members[at].epochs[-1] for at in going()]
+        if not ended:
+            break
+        means = {name: float(np.mean([epoch[name] for epoch in ended])) for name in _METRICS}
+        report({"epoch": number, **means, "train_s": epoch_s})
+    for at in going():
+        history = members[at].epochs
+        throughput = samples_per_s(len(history) * n_steps * batch_size, seconds)
+        members[at].measured = {**_measured(config, pack, history, throughput), "pack": len(seeds)}
+    return members
+
+
+_METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")  # of an epoch
+
+
+def _epoch_size(config: Mapping[str, Any], data: Dataset) -> tuple[int, int]:
+    """Samples of a batch, and whole batches of an epoch."""
+    batch_size = min(config["train"]["batch_size"], len(data.x_train))
+    return batch_size, len(data.x_train) // batch_size
+
+
+def _epoch_rows(order: np.random.Generator, data: Dataset, n_steps: int, batch_size: int) -> np.ndarray:
+    """The next epoch's samples in their order (steps, batch)."""
+    return order.permutation(len(data.x_train))[: n_steps * batch_size].reshape(n_steps, batch_size)
+
+
+def _measured(
+    config: Mapping[str, Any],
+    engine: engines.Engine | packed.Pack,
+    history: Sequence[Mapping[str, float]],
+    throughput: float | None,
+) -> dict[str, Any]:
+    """What a training yields, as a part of its result."""
     last = history[-1] if history else {}
-    measured = {
-        **{name: last.get(name) for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy")},
+    return {
+        **{name: last.get(name) for name in _METRICS},
         "epochs": len(history),
-        "n_weights": int(model.count_params()),
-        "n_trainable": int(sum(math.prod(v.shape) for v in model.trainable_variables)),
-        "train_samples_per_s": samples_per_s(samples, seconds),
+        "n_weights": int(engine.model.count_params()),
+        "n_trainable": int(sum(math.prod(v.shape) for v in engine.model.trainable_variables)),
+        "train_samples_per_s": throughput,
         "kernel_ran": engine.kernel_ran,
         "backend": config["backend"]["name"],
     }
-    return Trained(engine, model, history, measured, len(history) < config["train"]["epochs"])

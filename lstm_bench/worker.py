@@ -53,6 +53,9 @@ class _Link:
 def _load_backend(backend: str, gpu: bool, cores: int, keras: bool) -> str:
     """Imports the backend, and Keras if asked to; takes the device gently, returns what it sees: "gpu" or "cpu"."""
     os.environ["KERAS_BACKEND"] = backend
+    if backend != "tensorflow":
+        # keras.utils.set_random_seed imports TensorFlow wherever it is installed: seconds, and hundreds of MiB.
+        sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -91,7 +94,8 @@ def main(argv: list[str]) -> int:
     from lstm_bench.trial import Bench
 
     blind = setup["gpu"] is not None and seen == "cpu"  # a GPU that this backend's build cannot use
-    bench = Bench(cpu_name() if blind else setup["device"], setup["share"], setup["gpu"] if seen == "gpu" else None)
+    device, gpu = cpu_name() if blind else setup["device"], setup["gpu"] if seen == "gpu" else None
+    bench = Bench(device, setup["share"], gpu, setup["data_fd"])
     # What was imported is never garbage: leaving it out makes the collection after each task a matter of milliseconds.
     gc.collect()
     gc.freeze()

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -21,6 +21,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of the tests' own, with the user's MNIST: what they measure and compile is no study's."""
+    from lstm_bench import memory
+
+    known, folder = memory.folder() / "mnist", tmp_path_factory.mktemp("cache")
+    (folder / "lstm_bench").mkdir()
+    if known.is_dir():
+        (folder / "lstm_bench" / "mnist").symlink_to(known)
+    with mock.patch.dict(os.environ, {"XDG_CACHE_HOME": str(folder)}):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from lstm_bench.arms import Arms
 from lstm_bench.driver import Driver
 from lstm_bench.launcher import Event
 from lstm_bench.loop import Loop
+from lstm_bench.memory import Memory
 from lstm_bench.progress import Display
 from lstm_bench.study import Study
 
@@ -91,6 +92,14 @@ WHERE = {"device": "a CPU", "device_share": "exclusive"}
 def complete(task: Mapping[str, Any], **values: Any) -> dict[str, Any]:
     """The result of a task that went well."""
     config = task["config"]
+    if task["kind"] == "pack":
+        k = len(task["seeds"])
+        members = [
+            {**complete({**task, "kind": "replicate", "seed": seed}), "device_share": f"packed {k}", "pack": k}
+            | {"history": [{**metrics(config, epoch), "val_loss": float(seed)} for epoch in (1, 2)]}
+            for seed in task["seeds"]
+        ]
+        return {**SECONDS, "state": "COMPLETE", "members": members, **WHERE, **values}
     last = metrics(config, config["train"]["epochs"])
     result = {
         "state": "COMPLETE",
@@ -230,6 +239,9 @@ def opened(
     script: Script = train,
     workers: int = 1,
     unavailable: Mapping[str, str | None] | None = None,
+    memory: Memory | None = None,
+    about: Mapping[str, Any] | None = None,
+    gpu: bool = False,
 ) -> Iterator[Bench]:
     """A sweep on `folder` with fakes for whatever needs a framework or MLflow, repaired as a session repairs it."""
     space = spaces.parse(config)
@@ -240,7 +252,8 @@ def opened(
         display = Display(config["study"]["objective"], config["train"]["epochs"])
         loop = Loop(launcher, display, config["study"]["trial_timeout"])
         reasons = dict(unavailable or {"generic": None})
-        arms = Arms(config, space, known, loop, reasons, n_train=1000, timesteps=8)
+        sizes = {"n_train": 1000, "timesteps": 8}
+        arms = Arms(config, space, known, loop, reasons, **sizes, memory=memory, about=about, workers=workers, gpu=gpu)
         driver = Driver(config, space, known, loop, arms, tracking, display, folder)  # type: ignore[arg-type]
         yield Bench(driver, known, loop, arms, launcher, tracking, folder, reasons)
     finally:

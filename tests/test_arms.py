@@ -6,6 +6,7 @@ import fake
 import pytest
 
 from lstm_bench.errors import KernelError
+from lstm_bench.memory import Memory
 
 ARMS = {"cudnn": "no GPU", "generic": None, "xla": None, "unrolled": None, "unrolled_xla": None}
 AUTO = {"kernel.name": "auto", "train.epochs": 2}
@@ -30,7 +31,7 @@ def test_a_named_kernel_is_not_measured(tmp_path):
     config = fake.config({"kernel.name": "xla"})
     with fake.opened(tmp_path, config, unavailable=ARMS) as bench:
         assert bench.arms.decide() == "xla"
-        assert bench.arms.of(config, {}) == "xla"
+        assert bench.arms.of(config, {}) == ("xla", 50)
         assert bench.launcher.submitted == []
         assert bench.study.get("kernels") is None
 
@@ -66,7 +67,7 @@ def test_each_shape_takes_the_arm_of_the_nearest_end(tmp_path):
     config = fake.config({**AUTO, **UNITS})
     with fake.opened(tmp_path, config, speeds(table), unavailable=ARMS) as bench:
         assert bench.arms.decide() == "generic near units=8, xla near units=64"
-        assert [bench.arms.of(config, {"model.units": units}) for units in (8, 22, 24, 64)] == [
+        assert [bench.arms.of(config, {"model.units": units}).kernel for units in (8, 22, 24, 64)] == [
             "generic",
             "generic",
             "xla",
@@ -82,7 +83,7 @@ def test_a_decision_is_kept_with_the_study(tmp_path):
     with fake.opened(tmp_path, config, speeds({}), unavailable=ARMS) as bench:
         assert bench.arms.decide() == "xla"
         assert bench.launcher.submitted == []
-        assert bench.arms.of(config, {"model.units": 30}) == "xla"
+        assert bench.arms.of(config, {"model.units": 30}) == ("xla", 50)
 
 
 def test_an_only_candidate_is_not_measured(tmp_path):
@@ -136,7 +137,7 @@ def test_sizes_of_a_user_s_family_may_be_negative(tmp_path):
             ],
         )
         bench.arms.decide()
-        assert [bench.arms.of(config, {"model.units": units}) for units in (-60, -1, 9)] == [
+        assert [bench.arms.of(config, {"model.units": units}).kernel for units in (-60, -1, 9)] == [
             "xla",
             "generic",
             "generic",
@@ -164,6 +165,54 @@ def test_the_winner_s_probe_has_a_row_for_every_arm_or_its_reason(tmp_path):
         assert {task["seconds"] for task in bench.launcher.submitted} == {0.3}
 
 
+def test_on_jax_the_steps_of_a_call_are_measured_too(tmp_path):
+    config = fake.config({**UNITS, "backend.name": "jax", "kernel.name": "generic", "train.epochs": 2})
+    rates = {50: 2000.0, 1: 3000.0}
+
+    def script(task):
+        yield fake.complete(task, train_samples_per_s=rates[task["steps_per_execution"]], compile_s=0.0)
+
+    reasons = {"cudnn": "no GPU", "generic": None, "unrolled": None}
+    with fake.opened(tmp_path, config, script, unavailable=reasons) as bench:
+        assert bench.arms.decide() == "generic x1"
+        assert {task["kernel"] for task in bench.launcher.submitted} == {"generic"}, "a named kernel stays the only one"
+        assert bench.arms.of(config, {"model.units": 30}).task() == {"kernel": "generic", "steps_per_execution": 1}
+        submitted = len(bench.launcher.submitted)
+        bench.arms.probe({"model.units": 30}, "d1")
+        tried = [(task["kernel"], task["steps_per_execution"]) for task in bench.launcher.submitted[submitted:]]
+        assert tried == [("generic", 1), ("unrolled", 1)]
+
+
+def test_programs_that_come_again_are_compiled_once_per_worker(tmp_path):
+    # 2 epochs of 1,000 samples: generic 2 s, xla 0.5 s and 3 s of compiling, which 20 trials of one shape share.
+    table = {"generic": (1000.0, 0.0), "xla": (4000.0, 3.0), "unrolled": (1000.0, 9.0)}
+    rate = {"train.learning_rate": {"type": "float", "low": 1e-3, "high": 1e-2, "log": True}}
+    dropout = {"model.units": fake.SPACE["model.units"]}
+    for name, space, expected in (("rate", rate, "xla"), ("units", rate | dropout, "generic")):
+        config = fake.config({**AUTO, "study.space": space, "study.n_trials": 20})
+        with fake.opened(tmp_path / name, config, speeds(table), unavailable=ARMS) as bench:
+            assert bench.arms.decide() == expected
+
+
+def test_what_another_study_measured_is_not_measured_again(tmp_path):
+    table = {"generic": (1000.0, 0.0), "xla": (3000.0, 0.0), "unrolled": (2000.0, 0.0)}
+    known, config = Memory(tmp_path / "cache" / "kernels.json"), fake.config({**AUTO, **UNITS})
+    given = {"unavailable": ARMS, "memory": known, "about": {"device": "a CPU"}}
+    with fake.opened(tmp_path / "a", config, speeds(table), **given) as bench:
+        assert bench.arms.decide() == "xla"
+        assert len(bench.launcher.submitted) == 6
+    with fake.opened(tmp_path / "b", config, speeds({}), **given) as bench:
+        assert bench.arms.decide() == "xla"
+        assert bench.launcher.submitted == []
+    slower = {**table, "xla": (1.0, 0.0)}
+    with fake.opened(tmp_path / "c", config, speeds(slower), **{**given, "about": {"device": "another"}}) as bench:
+        assert bench.arms.decide() == "unrolled"
+    wide = fake.config({**AUTO, "study.space": {"model.units": {**fake.SPACE["model.units"], "high": 600}}})
+    with fake.opened(tmp_path / "d", wide, speeds(table), **given) as bench:
+        bench.arms.decide()
+        assert {task["config"]["model"]["units"] for task in bench.launcher.submitted} == {600}, "only the new end"
+
+
 def test_a_probe_is_kept_with_its_winner(tmp_path):
     table = {"generic": (1000.0, 0.1), "xla": (1.0, 1.0), "unrolled": (1.0, 1.0)}
     with fake.opened(tmp_path, fake.config(UNITS), speeds(table), unavailable=ARMS) as bench:
@@ -181,3 +230,68 @@ def test_a_probe_s_worker_has_idle_neighbours(tmp_path):
     with fake.opened(tmp_path, fake.config(UNITS), script, unavailable={"generic": None}) as bench:
         (row,) = bench.arms.probe({}, "d1")
         assert row["device_share"] == "1 core of 2, other idle"
+
+
+PACKING = {"backend.name": "jax", "kernel.name": "auto", "study.space": {}, "study.replicates": 5}
+GPU = {"cudnn": None, "generic": None}
+
+
+def seeds_at(alone, packed):
+    """A script of probes: samples per second of trainings one by one and of packs; None where one fails."""
+
+    def script(task):
+        rate = packed if task["pack"] > 1 else alone
+        yield fake.failed("oom") if rate is None else fake.complete(task, train_samples_per_s=rate)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("alone", "packed", "size"), [(10.0, 30.0, 5), (30.0, 10.0, 1), (10.0, None, 1), (None, 1.0, 5)]
+)
+def test_seeds_are_packed_where_that_is_measured_to_be_faster(tmp_path, alone, packed, size):
+    config = fake.config(PACKING)
+    with fake.opened(tmp_path, config, seeds_at(alone, packed), workers=1, unavailable=GPU, gpu=True) as bench:
+        bench.study.set("kernels", [{"corner": {}, "kernel": "cudnn", "steps_per_execution": 50, "measured": {}}])
+        bench.arms.decide()
+        assert bench.arms.pack(config, {}, 5) == size
+        tried = [(task["kind"], task["kernel"], task["pack"]) for task in bench.launcher.submitted]
+        assert tried == [("probe", "cudnn", 1), ("probe", "generic", 5)]
+        assert bench.arms.pack(config, {"train.learning_rate": 0.1}, 5) == size  # of the same shape
+        assert len(bench.launcher.submitted) == 2
+        bench.arms.pack(config, {"model.units": 9}, 5)
+        assert len(bench.launcher.submitted) == 4
+    with fake.opened(tmp_path, config, unavailable=GPU, gpu=True) as bench:
+        assert bench.arms.pack(config, {}, 5) == size
+        assert bench.launcher.submitted == []
+
+
+def test_every_worker_has_a_part_of_the_seeds(tmp_path):
+    config = fake.config(PACKING)
+    with fake.opened(tmp_path, config, seeds_at(10.0, 30.0), workers=2, unavailable=GPU, gpu=True) as bench:
+        assert bench.arms.pack(config, {}, 5) == 3
+        assert bench.launcher.most == 1  # the other worker is idle while a figure is taken
+        assert bench.arms.pack(config, {}, 2) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "gpu"),
+    [
+        ({}, False),
+        ({"backend.name": "tensorflow"}, True),
+        ({"kernel.name": "generic"}, True),
+        ({"launcher.pack": 1}, True),
+    ],
+)
+def test_auto_packs_nothing_but_measured_kernels_of_jax_on_a_gpu(tmp_path, values, gpu):
+    config = fake.config({**PACKING, **values})
+    with fake.opened(tmp_path, config, seeds_at(10.0, 30.0), unavailable=GPU, gpu=gpu) as bench:
+        assert bench.arms.pack(config, {}, 5) == 1
+        assert bench.launcher.submitted == []
+
+
+def test_a_number_packs_without_measurement(tmp_path):
+    config = fake.config({**PACKING, "launcher.pack": 3})
+    with fake.opened(tmp_path, config) as bench:
+        assert bench.arms.pack(config, {}, 5) == 3
+        assert bench.launcher.submitted == []

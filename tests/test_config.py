@@ -76,7 +76,7 @@ def test_every_study_of_ours_is_valid(study):
         (
             "kernel.name",
             "cudn",
-            "kernel.name: expected one of auto, cudnn, generic, xla, unrolled, unrolled_xla, received 'cudn'. Did you"
+            "kernel.name: expected one of auto, cudnn, fused, generic, xla, unrolled, unrolled_xla, received 'cudn'. Did you"
             " mean cudnn?",
         ),
         ("kernel.probe_s", 0, "kernel.probe_s: expected a number above 0, received 0.0"),
@@ -100,10 +100,26 @@ def test_every_study_of_ours_is_valid(study):
             )
             for value in (0, -1, "2", "many")
         ),
+        *(
+            (
+                "launcher.pack",
+                value,
+                f"launcher.pack: expected auto or a whole number of at least 1, received {value!r}",
+            )
+            for value in (0, -1, "2", "many")
+        ),
+        ("launcher.pack", 2, "launcher.pack: expected 1 or auto with backend=tensorflow, received 2"),
     ],
 )
 def test_a_value_out_of_its_range_is_refused(path, value, line):
     assert refused({path: value}) == line
+
+
+def test_jax_alone_packs_and_no_other_kernel_than_generic():
+    jax = {"backend.name": "jax", "launcher.pack": 3}
+    assert refused({**jax, "kernel.name": "cudnn"}) == "launcher.pack: expected 1 or auto with kernel=cudnn, received 3"
+    for fine in (jax, {**jax, "kernel.name": "generic"}, {"launcher.pack": 1}, {"launcher.pack": "auto"}):
+        assert loaded(fine)["launcher"]["pack"] == fine["launcher.pack"]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +133,7 @@ def test_a_value_out_of_its_range_is_refused(path, value, line):
         ("kernel.probe", "maybe", "kernel.probe: expected true or false, received 'maybe'"),
         ("dataset.train_size", "all", "dataset.train_size: expected a number or null, received 'all'"),
         ("launcher.workers", True, "launcher.workers: expected a whole number or text, received True"),
+        ("launcher.pack", True, "launcher.pack: expected a whole number or text, received True"),
         ("study.space", "x", "study.space: expected a mapping, received 'x'"),
         ("study.description", None, "study.description: expected text"),
         ("study.seed", "???", "study.seed: expected a value. Give one: study.seed=VALUE."),

@@ -407,6 +407,103 @@ def test_predictions_are_files_and_not_rows(tmp_path):
     )
 
 
+# Packs.
+
+PACKED = {"backend.name": "jax", "launcher.pack": 3, "study.replicates": 4}
+
+
+def test_packed_seeds_have_the_rows_that_they_have_alone(tmp_path):
+    with fake.opened(tmp_path, fake.config(PACKED)) as bench:
+        bench.driver.confirm({}, "d")
+        pack, rest = bench.launcher.submitted
+        assert (pack["kind"], pack["seeds"], pack["kernel"]) == ("pack", [0, 1, 2], "generic")
+        assert pack["steps_per_execution"] == 50
+        assert pack["keep"] == str(tmp_path / "model")
+        assert (rest["kind"], rest["seed"], "keep" in rest) == ("replicate", 3, False)
+        assert bench.driver.missing_replicates("d") == []
+        found = bench.driver.replicates("d")
+        assert [row["seed"] for row in found] == [0, 1, 2, 3]
+        assert [row["test_accuracy"] for row in found] == [0.9, 0.91, 0.92, 0.93]
+        assert [row["device_share"] for row in found] == ["packed 3"] * 3 + ["exclusive"]
+        assert found[0].keys() - {"pack"} == found[3].keys()
+        assert [[epoch["val_loss"] for epoch in row["history"]] for row in found[:3]] == [[0, 0], [1, 1], [2, 2]]
+        assert [row["seed"] for row in bench.tracking.replicates] == [0, 1, 2, 3]
+        assert bench.tracking.replicates[1]["history"] == found[1]["history"]
+    assert [row["seed"] for row in record.read_rows(tmp_path / "replicates.csv")] == ["0", "1", "2", "3"]
+    history = record.read_rows(tmp_path / "history.csv")
+    assert [(line["number"], line["val_loss"]) for line in history[:6]] == [(n, n) for n in "001122"]
+
+
+def test_a_kept_member_s_predictions_are_written_and_not_stored(tmp_path):
+    def script(task):
+        result = fake.complete(task)
+        result["members"][0]["predictions"] = [{"sample": 0, "label": 7, "prediction": 7, "probability": 0.75}]
+        yield result
+
+    with fake.opened(tmp_path, fake.config({**PACKED, "study.replicates": 3}), script) as bench:
+        bench.driver.confirm({}, "d")
+        assert "predictions" not in bench.driver.replicates("d")[0]
+    assert (tmp_path / "predictions.csv").read_text() == "sample,label,prediction,probability\n0,7,7,0.75\n"
+
+
+def test_a_resume_packs_the_missing_seeds_alone(tmp_path):
+    with fake.opened(tmp_path, fake.config({**PACKED, "study.replicates": 5})) as bench:
+        for seed in (0, 2):
+            bench.study.set(f"replicate/d/{seed}", {"seed": seed, "state": "COMPLETE", "history": []})
+        bench.driver.confirm({}, "d")
+        (pack,) = bench.launcher.submitted
+        assert (pack["seeds"], "keep" in pack) == ([1, 3, 4], False)
+        assert bench.driver.missing_replicates("d") == []
+
+
+def test_a_pack_of_one_packs_nothing(tmp_path):
+    with fake.opened(tmp_path, fake.config({**PACKED, "launcher.pack": 1})) as bench:
+        bench.driver.confirm({}, "d")
+        assert [task["kind"] for task in bench.launcher.submitted] == ["replicate"] * 4
+
+
+@pytest.mark.parametrize("end", [fake.Died(), fake.failed("oom"), fake.failed("exception")])
+def test_a_pack_that_fails_leaves_its_seeds_to_be_trained_one_by_one(tmp_path, capsys, end):
+    config = fake.config({**PACKED, "study.replicates": 3, "study.max_retry": 1})
+    with fake.opened(tmp_path, config, nth(end, fake.Died())) as bench:
+        bench.driver.confirm({}, "d")
+        tasks = [(task["kind"], task.get("seed")) for task in bench.launcher.submitted]
+        assert tasks == [("pack", None)] + [("replicate", seed) for seed in (0, 1, 2, 0)]  # a death of its own: retried
+        assert bench.launcher.submitted[-1]["keep"] == str(tmp_path / "model")
+        assert [row["state"] for row in bench.driver.replicates("d")] == ["COMPLETE"] * 3
+    assert "seeds 0-2: " in capsys.readouterr().out
+
+
+def test_a_member_that_fails_is_a_row_and_the_others_are_theirs(tmp_path):
+    def script(task):
+        result = fake.complete(task)
+        result["members"][1] = {
+            **fake.failed("nan", "loss nan in epoch 2"),
+            "history": [fake.metrics(task["config"], 1)],
+        }
+        yield result
+
+    with fake.opened(tmp_path, fake.config({**PACKED, "study.replicates": 3}), script) as bench:
+        bench.driver.confirm({}, "d")
+        rows = [(row["seed"], row["state"], row.get("reason")) for row in bench.driver.replicates("d")]
+        assert rows == [(0, "COMPLETE", None), (1, "FAIL", "nan"), (2, "COMPLETE", None)]
+        assert len(bench.launcher.submitted) == 1
+
+
+def test_an_interrupted_pack_leaves_all_its_seeds_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "GRACE_S", 0.2)
+
+    def script(task):
+        yield fake.metrics(task["config"], 1)
+        yield lambda: os.kill(os.getpid(), signal.SIGINT)
+        yield fake.HANG
+
+    with fake.opened(tmp_path, fake.config(PACKED), script) as bench:
+        with pytest.raises(InterruptedByUser):
+            bench.driver.confirm({}, "d")
+        assert bench.driver.missing_replicates("d") == [0, 1, 2, 3]
+
+
 # Records and tracking.
 
 

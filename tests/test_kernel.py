@@ -106,11 +106,27 @@ def test_hlo_shows_which_kernel_ran(hlo: str, expected: str) -> None:
         ({"aten::addmm": 28, "aten::mm": 28}, "generic"),
         ({"aten::_cudnn_rnn": 1, "aten::addmm": 60}, "mixed"),
         ({"aten::add": 9}, "unknown"),
+        ({"aten::lstm": 2, "aten::mkldnn_rnn_layer": 2, "aten::mm": 3}, "fused"),
+        ({"aten::gru": 2, "aten::addmm": 60}, "fused"),  # ATen's own loop, in one call
+        ({"aten::lstm": 2, "aten::_cudnn_rnn": 2}, "cudnn"),
     ],
 )
 @pytest.mark.parametrize("recurrent", [1, 2])  # Keras runs both directions of a layer in one call
 def test_a_profile_shows_which_kernel_ran(ops: dict[str, int], expected: str, recurrent: int) -> None:
     assert kernel.ran_in_profile(ops, recurrent=recurrent, timesteps=28)[0] == expected
+
+
+def test_a_layer_that_is_not_fused_shows() -> None:
+    assert kernel.ran_in_profile({"aten::lstm": 1, "aten::mm": 30}, recurrent=2, timesteps=28)[0] == "mixed"
+
+
+def test_the_loop_over_steps_says_nothing_of_the_kernel() -> None:
+    hlo = "%a = (s32[]) while(%t), body=%b\n"
+    assert kernel.ran_in_hlo(hlo, recurrent=1, around=1) == (
+        "unrolled",
+        "cudnn_rnn custom calls 0, while 0 in 1 over steps",
+    )
+    assert kernel.ran_in_hlo(hlo * 3, recurrent=1, around=1)[0] == "generic"
 
 
 def test_a_profile_of_no_recurrent_layer_is_none() -> None:
@@ -127,6 +143,10 @@ def test_a_profile_of_no_recurrent_layer_is_none() -> None:
         ("cudnn", "torch", [], "H200", "the family has no recurrent layer"),
         ("xla", "jax", ["lstm"], None, "backend=jax has no kernel of that name (it has cudnn, generic, unrolled)"),
         ("unrolled", "tensorflow", ["lstm"], None, None),
+        ("fused", "torch", ["gru"], None, None),
+        ("fused", "torch", ["lstm"], "H200", "torch's own operation is cuDNN on a GPU: kernel=cudnn"),
+        ("fused", "torch", [], None, "the family has no recurrent layer"),
+        ("fused", "jax", ["lstm"], None, "backend=jax has no kernel of that name (it has cudnn, generic, unrolled)"),
     ],
 )
 def test_availability(name: str, backend: str, layers: list[str], gpu: str | None, reason: str | None) -> None:

@@ -121,7 +121,7 @@ def test_an_interrupt_keeps_what_was_measured_and_leaves_no_process(tmp_path: Pa
     ("arguments", "code", "line"),
     [
         (["grid=quik"], 1, "error: grid=quik: there is no such grid. Did you mean quick?"),
-        (["kernel=cudn"], 2, "error: kernel: expected all, or some of cudnn, generic,"),
+        (["kernel=cudn"], 2, "error: kernel: expected all, or some of cudnn, fused, generic,"),
         (["backend=mxnet"], 2, "error: backend: expected all, or some of tensorflow, jax, torch, received 'mxnet'"),
         (["dtype=float16"], 2, "error: dtype: expected all, or some of float32, tf32, bfloat16, received 'float16'"),
         (["operation=backward"], 2, "error: operation: expected all, or some of inference,"),

@@ -13,9 +13,11 @@ from typing import Any
 
 import psutil
 import pytest
+from test_train import data
 
 from lstm_bench.device import Slot
 from lstm_bench.launcher import Event, LocalLauncher
+from lstm_bench.mapping import SharedDataset
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +37,7 @@ def config(epochs: int) -> dict[str, Any]:
         },
         "model": {"_target_": "lstm_bench.model.single", "units": 8},
         "backend": {"name": "tensorflow"},
+        "launcher": {"keep_engines": 1},
         "train": {
             "epochs": epochs,
             "batch_size": 16,
@@ -49,7 +52,7 @@ def config(epochs: int) -> dict[str, Any]:
 
 
 def task(epochs: int = 2) -> dict[str, Any]:
-    return {"kind": "trial", "config": config(epochs), "kernel": "generic", "seed": 1}
+    return {"kind": "trial", "config": config(epochs), "kernel": "generic", "steps_per_execution": 50, "seed": 1}
 
 
 ENDLESS = 100_000  # epochs
@@ -129,6 +132,30 @@ def test_a_worker_is_replaced_after_so_many_tasks(launcher: LocalLauncher) -> No
         pids.append(workers()[0].pid)
         until(launcher, "result", key)
     assert pids[0] == pids[1] == pids[2] != pids[3]
+
+
+def test_a_worker_that_replaces_another_inherits_the_shared_data_too(tmp_path: Path) -> None:
+    nowhere = config(1)
+    nowhere["dataset"] |= {"name": "npz", "path": str(tmp_path / "nowhere.npz")}  # no worker could load it itself
+    check = {"kind": "check", "config": nowhere, "corners": []}
+    shared = SharedDataset()
+    slot = Slot(0, "a CPU", "exclusive", (0,))
+    made = LocalLauncher([slot], "tensorflow", tmp_path / "logs", 1, 100_000, data_fd=shared.fd)
+    try:
+        shared.store(data(), nowhere["dataset"])  # after the worker was started, before its first task
+        pids = [workers()[0].pid]
+        made.submit("first", check)
+        assert until(made, "result", "first").body["state"] == "COMPLETE"
+        pids.append(workers()[0].pid)  # recycled
+        made.submit("killed", check)
+        made.kill("killed")
+        pids.append(workers()[0].pid)
+        made.submit("last", check)
+        assert until(made, "result", "last").body["state"] == "COMPLETE"
+        assert len(set(pids)) == 3
+    finally:
+        made.close()
+        shared.close()
 
 
 def test_workers_ignore_an_interrupt_and_their_output_goes_to_a_log(launcher: LocalLauncher, tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ def arms(backend: str) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from (("generic", cell(layer=layer, layers=1 + (layer == "lstm"))) for layer in cells.LAYERS)
     names = [name for name in kernel.OF_BACKEND[backend] if name not in ("cudnn", "generic", "unrolled_xla")]
     yield from ((name, cell(layer="bidirectional_lstm", layers=1)) for name in names)
+    if "fused" in names:
+        yield from (("fused", cell(layer=layer, layers=1 + (layer == "lstm"))) for layer in cells.LAYERS[:3])
     yield "generic", cell(dtype="bfloat16", layers=1)
 
 

@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from lstm_bench import record, report, result, table
+from lstm_bench import figure, record, report, result, table
 
 ROOT = Path(report.__file__).parents[1]
 DEVICE = "Xeon Test @ 2.20GHz"
@@ -314,6 +315,27 @@ def test_speed_measured_on_a_shared_device_is_left_out_and_said(here):
     assert "1. Shared device: the speed compares with nothing and is left out." in text
     assert "no figure of the speed" in text
     assert record.read_rows(here / "reports/comparison.csv")[0]["train_samples_per_s"] == ""
+
+
+@pytest.mark.usefixtures("pages_only")
+def test_speed_of_packed_seeds_is_left_out_and_their_seconds_count_once(here):
+    folder = make_study(here / "sweeps/single", n_trials=1)
+    whole = (here / "sweeps/single/replicates.csv").read_text()
+    edit(
+        folder / "replicates.csv",
+        lambda lines: [line.replace('"1 core of 2, other busy"', "packed 5") for line in lines],
+    )
+    assert (here / "sweeps/single/replicates.csv").read_text() != whole
+    report.main([])
+    text = (here / "reports/comparison.md").read_text()
+    assert "| 24,714 | – | generic |" in text  # noqa: RUF001
+    assert "1. Packed seeds: the speed compares with nothing and is left out." in text
+    assert "no figure of the speed" in text
+    page = (here / "reports/single.md").read_text()
+    assert "speed not comparable (packed seeds)" in page
+    assert "Packed seeds were trained in one program: the seconds of each are those of all." in page
+    line = next(line for line in page.splitlines() if line.startswith("| all replicates, sum |"))
+    assert line.endswith("| 22.0 |"), line  # five rows of 22 seconds, which the pack took once
 
 
 @pytest.mark.usefixtures("pages_only")
@@ -687,6 +709,49 @@ def test_1500_trials_are_reported_in_reasonable_time(here):
     assert "And 95 more in the records." in text
     assert (here / "reports/figures/stacked-curves.svg").stat().st_size < 2_000_000
     assert len(result.load(folder).trials) == 1500
+
+
+def many_rows(n):
+    """Trials and history of `n` trials of three epochs, every one complete and below the first."""
+    level = np.where(np.arange(n) == 0, 0.99, 0.9 + 0.05 * np.random.default_rng(0).random(n))
+    trials = pd.DataFrame({"number": np.arange(n, dtype=float), "state": "COMPLETE", "val_accuracy": level})
+    history = trials.loc[trials.index.repeat(3)].assign(kind="trial", epoch=np.tile([1.0, 2.0, 3.0], n))
+    return trials, history.assign(train_accuracy=history["val_accuracy"])
+
+
+def test_figures_of_10000_trials_are_quick_and_small():
+    trials, history = many_rows(10_000)
+    start = time.process_time()
+    curves = figure.learning_curves(history, 0)
+    assert time.process_time() - start < 2.0  # a search of the whole table for every trial took seven
+    assert len(figure.render(curves, "svg")) < 500_000
+    picture = figure.optimisation_history(trials)
+    (best,) = (line for line in picture.axes[0].lines if line.get_label() == "best so far")
+    assert best.get_xydata().tolist() == [[0, 99], [9999, 99]]
+    assert len(figure.render(picture, "svg")) < 500_000
+
+
+def test_each_curve_is_one_trial_s_epochs_whatever_the_order_of_the_rows():
+    _, history = many_rows(300)
+    history.loc[history["number"] == 7, "val_accuracy"] = [0.1, 0.2, 0.3]
+    history.loc[history["number"] == 9, "epoch"] = [1.0, np.nan, 3.0]
+    of_epochs = pd.concat([history.iloc[epoch::3] for epoch in range(3)])
+    axes = figure.learning_curves(of_epochs, 7).axes[0]
+    winner = next(line for line in axes.lines if line.get_label() == "winner, trial 7")
+    assert winner.get_xydata() == pytest.approx(np.array([[1, 10], [2, 20], [3, 30]]))
+    drawn = axes.collections[0].get_segments()
+    assert len(drawn) == 299
+    torn = next(
+        line for line in figure.learning_curves(of_epochs, 9).axes[0].lines if line.get_label() == "winner, trial 9"
+    )
+    assert torn.get_xdata().tolist() == [1, 3]
+    level = 100 * history[history["number"] == 42]["val_accuracy"].to_numpy()
+    assert drawn[41][:, 1] == pytest.approx(level)
+
+
+def test_few_trials_are_drawn_as_large_as_ever_and_many_smaller():
+    sizes = [figure.optimisation_history(many_rows(n)[0]).axes[0].collections[0].get_sizes()[0] for n in (200, 400)]
+    assert sizes == [26, 13]
 
 
 def test_markdown_escapes_what_would_end_a_cell():

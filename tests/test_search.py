@@ -17,11 +17,13 @@ def suggest(name, space, n, *, seed=0, failing=(), numbers_ahead=0):
         study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
     config = fake.config({"study.space": space, "sampler.name": name, "sampler.n_startup_trials": 2})
     space = parse(config)
-    points = []
+    points, tried = [], []
     for suggestion in range(n):
-        study.sampler = sampler(config["sampler"], space, seed=seed, suggestion=suggestion)
+        given = {"n_trials": 16, "tried": tried, "suggestion": suggestion}
+        study.sampler = sampler(config["sampler"], space, seed=seed, **given)
         trial = study.ask(fixed_distributions=distributions(space))
         points.append(tuple(trial.params.values()))
+        tried.append(trial.params)
         if suggestion in failing:
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         else:
@@ -68,10 +70,25 @@ def test_any_seed_of_the_schema_is_taken(name):
     assert len(suggest(name, SPACES[name], 2, seed=2**40)) == 2
 
 
-def test_a_grid_is_visited_whole_then_again():
-    points = suggest("grid", fake.GRID, 20, failing=(2, 15))
-    assert len(set(points[:16])) == 16
-    assert points[16:] == points[:4]
+def test_a_grid_is_visited_whole_the_longest_trials_first():
+    points = suggest("grid", fake.GRID, 16, failing=(2, 15))
+    assert len(set(points)) == 16
+    times = [units / batch_size for units, batch_size in points]
+    assert times == sorted(times, reverse=True)
+    assert suggest("grid", fake.GRID, 16, seed=1) != points, "equal times in the order of the seed"
+
+
+def test_a_part_of_a_grid_is_a_sample_of_it_and_goes_on_where_it_stopped():
+    axes, config = parse(fake.config({"study.space": fake.GRID})), {"name": "grid", "n_startup_trials": 0}
+    tried = []
+    for n_trials, until in ((5, 5), (16, 16)):
+        while len(tried) < until:
+            made = sampler(config, axes, seed=0, suggestion=len(tried), n_trials=n_trials, tried=tried)
+            tried.append(made._fixed_params)
+    assert len({tuple(point.values()) for point in tried}) == 16
+    first = [point["model.units"] / point["train.batch_size"] for point in tried[:5]]
+    assert first == sorted(first, reverse=True)
+    assert min(first) < 1, "not the five longest: chance takes the sample"
 
 
 def test_a_quasi_random_sequence_covers_and_does_not_stick_to_failed_points():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import random
 import sqlite3
 import subprocess
 import sys
@@ -240,6 +241,87 @@ def test_a_whole_grid_is_visited_once_each(tmp_path):
         go_on(study, results={3: NAN})
         points = {(p["model.units"], p["train.batch_size"]) for p in suggested(study)}
         assert points == {(u, b) for u in (10, 20, 30, 40) for b in (16, 32, 64, 128)}
+
+
+# Sums over the trials, each finished one added once.
+
+
+def recounted(study: Study) -> tuple[dict, int | None]:
+    """`counts` and the number of the best trial, from all trials anew and by nothing but what the words mean."""
+    trials = study.trials()
+    attrs = [trial.user_attrs for trial in trials]
+
+    def deaths(number: int | None) -> int:
+        if number is None:
+            return 0
+        return (attrs[number].get("reason") in ("worker_died", "oom_shared")) + deaths(attrs[number].get("retry_of"))
+
+    limit = study.config["study"]["max_retry"]
+    fails = [t.number for t in trials if t.state.name == "FAIL"]
+    again = [n for n in fails if attrs[n]["reason"] in ("driver_died", "interrupted")]
+    again += [n for n in fails if attrs[n]["reason"] in ("worker_died", "oom_shared") and deaths(n) <= limit]
+    done = {state: sum(t.state.name == state for t in trials) for state in ("COMPLETE", "PRUNED", "RUNNING")}
+    queued = len(set(again) - {attr.get("retry_of") for attr in attrs})
+    failed = len(fails) - len(again)
+    left = study.config["study"]["n_trials"] - done["COMPLETE"] - done["PRUNED"] - failed - done["RUNNING"] - queued
+    counts = {"complete": done["COMPLETE"], "pruned": done["PRUNED"], "failed": failed}
+    counts |= {"running": done["RUNNING"], "queued": queued, "left": max(0, left)}
+    good = [t for t in trials if t.state.name == "COMPLETE"]
+    top = max((t.value for t in good), default=None)
+    return counts, next((t.number for t in good if t.value == top), None)
+
+
+def test_sums_are_what_all_trials_together_say_whichever_driver_reads_them(tmp_path):
+    rng = random.Random(3)
+    values = {"study.n_trials": 14, "study.max_retry": 1}
+    ends = [{"state": "PRUNED"}, NAN, DIED, INTERRUPTED, {"state": "FAIL", "reason": "oom_shared"}, None, None]
+    with opened(tmp_path, values) as study, opened(tmp_path, values) as other:
+        running = []
+        for step in range(70):
+            if len(running) < 4 and (asked := study.ask()):
+                running.append(asked)
+            if running:
+                asked = running.pop(rng.randrange(len(running)))  # trials end in any order
+                better = {**score(study, asked), "val_accuracy": rng.choice([0.5, 0.6, 0.7])}
+                study.tell(asked.number, rng.choice(ends) or better)
+            for reader in (study, other) if step % 4 == 0 else (study,):
+                best = reader.best()
+                assert (reader.counts(), best and best.number) == recounted(reader), step
+        assert study.ask() is None
+        assert recounted(study)[0]["left"] == 0
+        with opened(tmp_path, values) as resumed:
+            assert resumed.counts() == study.counts()
+            assert resumed.best().number == study.best().number
+
+
+def test_a_finished_trial_is_looked_at_once(tmp_path, monkeypatch):
+    with opened(tmp_path, {"study.n_trials": 9}) as study:
+        go_on(study, 8, {2: NAN, 3: {"state": "PRUNED"}, 5: DIED})
+        study.counts()
+        looks = []
+        attrs = optuna.trial.FrozenTrial.user_attrs
+        watched = property(lambda trial: looks.append(trial.number) or attrs.fget(trial), attrs.fset)
+        monkeypatch.setattr(optuna.trial.FrozenTrial, "user_attrs", watched)
+        running = study.ask().number
+        assert (study.counts()["running"], study.best() is None) == (1, False)
+        assert set(looks) == {running}
+
+
+def test_opening_a_study_reads_none_of_its_trials(tmp_path, monkeypatch):
+    with opened(tmp_path) as study:
+        go_on(study, 3)
+    read = []
+    build = optuna.storages.RDBStorage._build_frozen_trial_from_trial_model
+    monkeypatch.setattr(
+        optuna.storages.RDBStorage,
+        "_build_frozen_trial_from_trial_model",
+        lambda storage, model: read.append(model.number) or build(storage, model),
+    )
+    with opened(tmp_path) as study:
+        assert read == []
+        assert study.counts()["complete"] == 3
+        assert study.best() is not None
+        assert read == [0, 1, 2]
 
 
 # The best, and the pruner.

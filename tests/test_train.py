@@ -37,15 +37,17 @@ def config(**changes: Any) -> dict[str, Any]:
         "model": {"_target_": "lstm_bench.model.single", "units": 4},
         "backend": {"name": "tensorflow"},
         "train": {**settings, **changes},
+        "launcher": {"keep_engines": 2},
     }
 
 
 def run(data: Dataset, kernel: str = "generic", stopped: Any = lambda: False, **changes: Any) -> Any:
     reported: list[dict[str, float]] = []
-    phases = Phases()
+    phases, settings = Phases(), config(**changes)
     trained = train.train(
-        config(**changes), data, kernel=kernel, seed=3, phases=phases, report=reported.append, stopped=stopped
-    )
+        train.prepare(settings, data, kernel, seed=3), settings, data,
+        kernel=kernel, seed=3, phases=phases, report=reported.append, stopped=stopped,
+    )  # fmt: skip
     return trained, reported, phases.seconds()
 
 
@@ -89,7 +91,7 @@ def test_a_loss_that_is_no_number_ends_the_trial() -> None:
 
 
 def test_a_stop_is_heeded_between_calls_and_what_was_measured_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "STEPS_PER_CALL", 2)
+    monkeypatch.setattr(train.engines, "MANY", 2)
     asked = iter([False, False, True])
     trained, reported, _ = run(data(n=48), stopped=lambda: next(asked))
     assert trained.stopped and reported == []
@@ -118,14 +120,93 @@ def test_another_kernel_than_asked_for_stops_the_sweep() -> None:
     ],
 )
 def test_learning_rate_schedules(settings: dict[str, Any], step: int, expected: float) -> None:
-    made = train.optimizer({**config()["train"], "learning_rate": 0.01, **settings}, steps=100)
-    made.iterations.assign(step)
-    assert float(made.learning_rate) == pytest.approx(expected, abs=1e-7)
+    rates = train.rates({**config()["train"], "learning_rate": 0.01, **settings}, steps=101 if step == 100 else 100)
+    assert rates.dtype == np.float32
+    assert rates[step] == pytest.approx(expected, abs=3e-6)
+
+
+def test_schedules_are_keras_s_own() -> None:
+    from keras.optimizers import schedules
+
+    settings = {**config()["train"], "learning_rate": 0.01, "decay": 0.3}
+    for name, theirs in (
+        ("cosine", schedules.CosineDecay(0.01, decay_steps=37)),
+        ("inverse_time", schedules.InverseTimeDecay(0.01, decay_steps=1, decay_rate=0.3)),
+    ):
+        ours = train.rates({**settings, "schedule": name}, steps=37)
+        np.testing.assert_allclose(ours, [float(theirs(step)) for step in range(37)], rtol=1e-5)
+
+
+def test_the_schedule_is_what_the_steps_are_trained_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train.engines, "MANY", 4)
+    settings, given = config(schedule="inverse_time", decay=0.5), []
+    engine = train.prepare(settings, data(), "generic", seed=3)
+    steps = engine.steps
+    monkeypatch.setattr(engine, "steps", lambda rows, rates: given.extend(rates) or steps(rows, rates))
+    train.train(
+        engine,
+        settings,
+        data(),
+        kernel="generic",
+        seed=3,
+        phases=Phases(),
+        report=lambda _: None,
+        stopped=lambda: False,
+    )
+    np.testing.assert_array_equal(given, train.rates(settings["train"], steps=12))
+
+
+def test_a_kept_engine_trains_as_a_fresh_one_does() -> None:
+    kept, toy = train.Engines(), data()
+
+    def trained(engine: Any, settings: dict[str, Any]) -> list[dict[str, float]]:
+        quiet = {"report": lambda _: None, "stopped": lambda: False}
+        done = train.train(engine, settings, toy, kernel="generic", seed=7, phases=Phases(), **quiet)
+        return [{name: value for name, value in epoch.items() if name != "train_s"} for epoch in done.epochs]
+
+    first = config()
+    other = config(learning_rate=0.005, schedule="cosine")
+    engine = kept.of(first, toy, "generic", seed=3)
+    trained(engine, first)
+    assert kept.of(other, toy, "generic", seed=7) is engine, "the learning rate is an input of the program"
+    fresh = train.prepare(other, toy, "generic", seed=7)
+    for a, b in zip(engine.model.variables, fresh.model.variables, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    assert trained(engine, other) == trained(fresh, other)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"batch_size": 10}, {"optimizer": "sgd"}, {"evaluation_batch_size": 30}, {"model": {"units": 5}}]
+)
+def test_another_program_is_another_engine(changes: dict[str, Any]) -> None:
+    kept, toy, first = train.Engines(), data(), config()
+    engine = kept.of(first, toy, "generic", seed=3)
+    second = config(**{key: value for key, value in changes.items() if key != "model"})
+    second["model"] |= changes.get("model", {})
+    assert kept.of(second, toy, "generic", seed=3) is not engine
+    assert kept.of(first, toy, "generic", seed=3) is engine
+    assert kept.of(first, data(), "generic", seed=3) is not engine, "other data"
+
+
+def test_momentum_is_part_of_the_program_where_there_is_one() -> None:
+    kept, toy = train.Engines(), data()
+    for optimizer, same in (("adam", True), ("sgd", False)):
+        two = [kept.of(config(optimizer=optimizer, momentum=m), toy, "generic", seed=3) for m in (0.0, 0.9)]
+        assert (two[0] is two[1]) is same
+
+
+def test_the_engine_that_was_used_longest_ago_goes() -> None:
+    kept, toy = train.Engines(), data()
+    a, b = (kept.of(config(batch_size=size), toy, "generic", seed=3) for size in (8, 9))
+    assert kept.of(config(batch_size=8), toy, "generic", seed=3) is a
+    kept.of(config(batch_size=10), toy, "generic", seed=3)
+    assert kept.of(config(batch_size=8), toy, "generic", seed=3) is a
+    assert kept.of(config(batch_size=9), toy, "generic", seed=3) is not b
 
 
 def test_momentum_reaches_sgd_alone() -> None:
-    assert train.optimizer({**config()["train"], "optimizer": "sgd", "momentum": 0.9}, 10).momentum == 0.9
-    assert not hasattr(train.optimizer({**config()["train"], "momentum": 0.9}, 10), "momentum")
+    assert train.optimizer({**config()["train"], "optimizer": "sgd", "momentum": 0.9}).momentum == 0.9
+    assert not hasattr(train.optimizer({**config()["train"], "momentum": 0.9}), "momentum")
 
 
 def test_score_is_cross_entropy_and_accuracy() -> None:
@@ -148,6 +229,6 @@ def test_a_short_recurrence_behind_a_cnn_is_proved_unrolled() -> None:
         "kernel_size": 3,
         "units": 3,
     }
-    made, _ = train.prepare(settings, data(), "unrolled", seed=0)
+    made = train.prepare(settings, data(), "unrolled", seed=0)
     made.warm_up()
     assert made.kernel_ran == "unrolled", made.evidence

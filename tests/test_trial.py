@@ -21,7 +21,14 @@ def bench(monkeypatch: pytest.MonkeyPatch, scale: float = 1.0) -> trial.Bench:
 
 
 def task(kind: str = "trial", **more: Any) -> dict[str, Any]:
-    return {"kind": kind, "config": {**config(), "dataset": {}}, "kernel": "generic", "seed": 1, **more}
+    return {
+        "kind": kind,
+        "config": {**config(), "dataset": {}},
+        "kernel": "generic",
+        "steps_per_execution": 50,
+        "seed": 1,
+        **more,
+    }
 
 
 def run(made: trial.Bench, work: dict[str, Any], stopped: bool = False) -> dict[str, Any]:

@@ -1,0 +1,186 @@
+"""What an engine is, and what the engines of all backends share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from lstm_bench.probe import Arm
+
+Criterion = Callable[[Any, Any, Any], tuple[Any, Any]]
+
+# Steps in one call of a compiled program that holds a loop. It is also how often a training looks whether to stop: a tenth
+# of a second for a small LSTM on one core, a second for a large one.
+MANY = 50
+
+
+class Engine(Arm, Protocol):
+    """A Keras model, its optimizer and its data on one device."""
+
+    model: Any
+
+    @property
+    def kernel_ran(self) -> str:
+        """Kernel that trains."""
+
+    @property
+    def evidence(self) -> str:
+        """What says so."""
+
+    def warm_up(self) -> None:
+        """Compiles training and evaluation, unless that was done, and runs each once; weights and optimizer stay untouched."""
+
+    def renew(self, model: Any) -> None:
+        """Takes over the weights and random state of a fresh model of the same network; the optimizer begins anew."""
+
+    def steps(self, indices: np.ndarray, rates: np.ndarray) -> tuple[float, int]:
+        """Trains one step per row of `indices` (steps, batch) at the learning rates `rates` (steps,).
+
+        Returns:
+          The summed losses of the steps and the samples that were predicted right.
+        """
+
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """Inference: `(samples, timesteps, features)` -> logits `(samples, n_classes)`, float32."""
+
+    def settle(self) -> None:
+        """Writes the trained values back into the Keras model, for saving."""
+
+
+def classification(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
+    """Mean cross-entropy (nats) of `logits` (batch, n_classes) for labels `y[batch]`, and how many of them are right."""
+    from keras import losses, ops
+
+    labels = ops.take(y, batch, axis=0)
+    loss = losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
+    right = ops.equal(ops.argmax(logits, -1), ops.cast(labels, "int32"))
+    return loss, ops.sum(ops.cast(right, "int32"))
+
+
+_resident: dict[str, Any] = {}
+
+
+def keep(x: np.ndarray, y: np.ndarray, place: Callable[[np.ndarray], Any]) -> tuple[Any, Any]:
+    """Training data on the device, placed there once for all trials of a worker: only the last dataset is kept."""
+    if _resident.get("x") is not x:
+        _resident.clear()
+        _resident.update(x=x, placed=(place(x), place(y)))
+    return _resident["placed"]
+
+
+def padded(x: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Batches of `size` samples, the last one filled up with zeros, and how many samples of each are `x`'s."""
+    for start in range(0, len(x), size):
+        batch = x[start : start + size]
+        yield np.concatenate([batch, np.zeros((size - len(batch), *x.shape[1:]), x.dtype)]), len(batch)
+
+
+class Base(ABC):
+    """What is the same on every backend.
+
+    Args:
+      model: Keras model, built.
+      optimizer: Keras optimizer with a plain learning rate.
+      x: Training inputs (samples, timesteps, features).
+      y: Labels (samples,), or what else `criterion` takes.
+      batch_size: Samples per step.
+      evaluation_batch_size: Samples per call of `logits`.
+      kernel: Asked for.
+      lengths: Of the sequences that the recurrent layers run over, one per layer.
+      criterion: See `engine.make`.
+      steps_per_execution: See `engine.make`.
+    """
+
+    x: Any
+    y: Any
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Any,
+        x: np.ndarray,
+        y: np.ndarray,
+        batch_size: int,
+        evaluation_batch_size: int,
+        kernel: str,
+        lengths: Sequence[int],
+        criterion: Criterion,
+        steps_per_execution: int,
+    ):
+        self.model, self.optimizer, self.criterion = model, optimizer, criterion
+        self.batch_size, self.evaluation_batch_size = batch_size, evaluation_batch_size
+        self.kernel, self.recurrent, self.timesteps = kernel, len(lengths), min(lengths, default=0)
+        self.steps_per_execution = steps_per_execution
+        self._proofs: dict[str, tuple[str, str]] = {}
+        self._warm = False
+        optimizer.build(model.trainable_variables)
+        self.rate = float(optimizer.learning_rate)  # of what is timed rather than trained
+        self.slots = [np.array(variable) for variable in optimizer.variables]  # as they are at the start
+        self._load(x, y)
+
+    @abstractmethod
+    def _load(self, x: np.ndarray, y: np.ndarray) -> None: ...
+
+    @abstractmethod
+    def _forward(self, batch: np.ndarray) -> np.ndarray: ...
+
+    @abstractmethod
+    def compile(self, operation: str) -> None: ...
+
+    @abstractmethod
+    def _run(self, operation: str, rows: np.ndarray, rates: np.ndarray) -> tuple[float, int, int]: ...
+
+    @abstractmethod
+    def values(self, operation: str) -> list[np.ndarray]: ...
+
+    @abstractmethod
+    def _proof(self, operation: str) -> tuple[str, str]: ...
+
+    def run(self, operation: str, rows: np.ndarray) -> int:
+        return self._run(operation, rows, np.full(len(rows), self.rate, np.float32))[2]
+
+    def steps(self, indices: np.ndarray, rates: np.ndarray) -> tuple[float, int]:
+        return self._run("train_step", indices, rates)[:2]
+
+    def proof(self, operation: str) -> tuple[str, str]:
+        if operation not in self._proofs:
+            self._proofs[operation] = self._proof(operation)
+        return self._proofs[operation]
+
+    def warm_up(self) -> None:
+        if self._warm:
+            return
+        self.compile("train_step")
+        self.values("train_step")
+        self._forward(np.zeros((self.evaluation_batch_size, *self.x.shape[1:]), np.float32))
+        self._warm = True
+
+    def renew(self, model: Any) -> None:
+        for variable, fresh in zip(self.model.variables, model.variables, strict=True):
+            variable.assign(fresh.value)
+        for variable, start in zip(self.optimizer.variables, self.slots, strict=True):
+            variable.assign(start)
+
+    def settle(self) -> None:  # noqa: B027 (no abstract method: most backends have nothing to do)
+        """Nothing to do where a program works on the model's own variables."""
+
+    @property
+    def kernel_ran(self) -> str:
+        return self.proof("train_step")[0]
+
+    @property
+    def evidence(self) -> str:
+        return self.proof("train_step")[1]
+
+    def _state(self) -> list[Any]:
+        return [*self.model.variables, *self.optimizer.variables]
+
+    def _first(self) -> np.ndarray:
+        return np.arange(self.batch_size, dtype=np.int32)
+
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """See `Engine`. The last batch is padded: one shape, one compiled program; inference is per sample."""
+        return np.concatenate([self._forward(batch)[:n] for batch, n in padded(x, self.evaluation_batch_size)])

@@ -1,0 +1,122 @@
+"""The engine of TensorFlow: many steps per call of one `tf.function`.
+
+tf.data, with its autotune thread and end-of-epoch stall, is not used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lstm_bench import kernel as kernels
+from lstm_bench.engine_base import Base, keep
+
+
+def _placed(array: np.ndarray) -> Any:
+    """An array as a tensor: where it lies if that is possible, for workers share their data, else a copy on the device."""
+    import tensorflow as tf
+
+    aligned = array.ctypes.data % 64 == 0  # Eigen ends the process over a tensor that is not
+    if aligned and array.flags.c_contiguous and not tf.config.list_physical_devices("GPU"):
+        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    return tf.constant(array)
+
+
+class TensorflowEngine(Base):
+    """Works on the model's own variables."""
+
+    def _load(self, x: np.ndarray, y: np.ndarray) -> None:
+        import tensorflow as tf
+
+        self.x, self.y = keep(x, y, _placed)
+        self._programs: dict[str, tuple[Any, Any]] = {}
+        model, optimizer, criterion = self.model, self.optimizer, self.criterion
+        variables = model.trainable_variables
+
+        def inference(batch: Any) -> Any:
+            return 0.0, 0, [model(tf.gather(self.x, batch), training=False)]
+
+        def forward_backward(batch: Any) -> Any:
+            inputs = tf.gather(self.x, batch)
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                loss, correct = criterion(self.y, batch, model(inputs, training=True))
+            return loss, correct, tape.gradient(loss, [*variables, inputs])
+
+        def train_step(batch: Any) -> Any:
+            inputs = tf.gather(self.x, batch)
+            with tf.GradientTape() as tape:
+                loss, correct = criterion(self.y, batch, model(inputs, training=True))
+            optimizer.apply(tape.gradient(loss, variables), variables)
+            return loss, correct, []
+
+        self._steps = {"inference": inference, "forward_backward": forward_backward, "train_step": train_step}
+
+        @tf.function(
+            input_signature=[tf.TensorSpec((self.evaluation_batch_size, *x.shape[1:]), tf.float32)],
+            jit_compile=kernels.is_xla(self.kernel),
+        )
+        def forward(inputs: Any) -> Any:
+            return model(inputs, training=False)
+
+        self._forward_function = forward
+
+    def compile(self, operation: str) -> None:
+        """See `Arm`. Traces only: TensorFlow optimises a graph, and XLA compiles it, at its first execution."""
+        import tensorflow as tf
+
+        step = tf.function(
+            self._steps[operation],
+            input_signature=[tf.TensorSpec((self.batch_size,), tf.int32)],
+            jit_compile=kernels.is_xla(self.kernel),
+        )
+        specs = step.get_concrete_function().structured_outputs[2]
+
+        @tf.function(input_signature=[tf.TensorSpec((None, self.batch_size), tf.int32), tf.TensorSpec((None,))])
+        def many(batches: Any, rates: Any) -> Any:
+            losses, correct, done = 0.0, 0, 0
+            kept = [
+                tf.zeros(spec.shape, spec.dtype) for spec in specs
+            ]  # of the last step: what is returned is computed
+            for row in tf.range(tf.shape(batches)[0]):
+                tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+                self.optimizer.learning_rate.assign(rates[row])
+                step_loss, step_correct, kept = step(batches[row])
+                losses += step_loss
+                correct += step_correct
+                done += 1
+            return losses, correct, done, kept
+
+        self._programs[operation] = step.get_concrete_function(), many.get_concrete_function()
+
+    def _proof(self, operation: str) -> tuple[str, str]:
+        step, many = (program.graph.as_graph_def() for program in self._programs[operation])
+        # XLA is asked for on the function itself: that attribute is seen from the graph that calls it.
+        for function in many.library.function:
+            if function.attr["_XlaMustCompile"].b:
+                step.library.function.add().attr["_XlaMustCompile"].b = True
+        return kernels.ran_in_graph(step, recurrent=self.recurrent, timesteps=self.timesteps)
+
+    def _run(self, operation: str, rows: np.ndarray, rates: np.ndarray) -> tuple[float, int, int]:
+        import tensorflow as tf
+
+        program = self._programs[operation][1]
+        losses, correct, done, self._kept = program(tf.constant(rows, tf.int32), tf.constant(rates, tf.float32))
+        return float(losses), int(correct), int(done)
+
+    def values(self, operation: str) -> list[np.ndarray]:
+        import tensorflow as tf
+
+        if operation != "train_step":
+            self.run(operation, self._first()[None])
+            return [tf.cast(kept, tf.float32).numpy() for kept in self._kept]
+        before = [tf.identity(variable.value) for variable in self._state()]
+        self.run(operation, self._first()[None])
+        after = [variable.numpy() for variable in self.model.trainable_variables]
+        for variable, value in zip(self._state(), before, strict=True):
+            variable.assign(value)
+        return after
+
+    def _forward(self, batch: np.ndarray) -> np.ndarray:
+        return self._forward_function(batch).numpy()

@@ -1,0 +1,103 @@
+"""The engine of torch: eager steps, as Keras itself runs them there. There is no compiled loop to prefer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lstm_bench import kernel as kernels
+from lstm_bench.engine_base import Base, classification, keep
+
+
+class TorchEngine(Base):
+    """Works on the model's own variables."""
+
+    def _load(self, x: np.ndarray, y: np.ndarray) -> None:
+        import torch
+        from keras.src.backend.torch.core import get_device
+
+        self.device = get_device()
+        labels = y.astype(np.int64) if y.dtype.kind == "i" else y  # what torch indexes with
+        self.x, self.y = keep(x, labels, lambda array: torch.as_tensor(array, device=self.device))
+        if self.criterion is classification:
+            self.criterion = _classification
+
+    def _step(self, operation: str, batch: Any) -> tuple[Any, Any, list[Any]]:
+        """Loss and count of a training step, None of the other operations, and what is kept of those."""
+        import torch
+
+        inputs = self.x.index_select(0, batch)
+        if operation == "inference":
+            with torch.no_grad():
+                return None, None, [self.model(inputs, training=False)]
+        variables = self.model.trainable_variables
+        values = [variable.value for variable in variables]
+        if operation == "forward_backward":
+            inputs.requires_grad_()
+            loss, _ = self.criterion(self.y, batch, self.model(inputs, training=True))
+            return None, None, list(torch.autograd.grad(loss, [*values, inputs]))
+        loss, correct = self.criterion(self.y, batch, self.model(inputs, training=True))
+        gradients = torch.autograd.grad(loss, values, allow_unused=True)
+        with torch.no_grad():
+            self.optimizer.apply(gradients, variables)
+        return loss.detach(), correct, []
+
+    def compile(self, operation: str) -> None:
+        """See `Arm`. There is nothing to compile."""
+
+    def _proof(self, operation: str) -> tuple[str, str]:
+        """One more step runs under the profiler."""
+        import torch
+
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        with torch.profiler.profile(activities=activities, acc_events=True) as profile:
+            self._unchanged(operation)
+        ops = {event.key: event.count for event in profile.key_averages()}
+        return kernels.ran_in_profile(ops, recurrent=self.recurrent, timesteps=self.timesteps)
+
+    def _unchanged(self, operation: str) -> list[Any]:
+        """One step on the first samples, its results copied, weights and optimizer then put back."""
+        import torch
+
+        before = [variable.value.detach().clone() for variable in self._state()]
+        *_, kept = self._step(operation, torch.as_tensor(self._first(), dtype=torch.long, device=self.device))
+        if operation == "train_step":
+            kept = [variable.value.detach().clone() for variable in self.model.trainable_variables]
+            for variable, value in zip(self._state(), before, strict=True):
+                variable.assign(value)
+        return kept
+
+    def _run(self, operation: str, rows: np.ndarray, rates: np.ndarray) -> tuple[float, int, int]:
+        import torch
+
+        losses, correct, done = torch.zeros((), device=self.device), torch.zeros((), device=self.device), 0
+        now = None
+        for batch, rate in zip(torch.as_tensor(rows.astype(np.int64), device=self.device), rates.tolist(), strict=True):
+            if operation == "train_step" and rate != now:
+                self.optimizer.learning_rate, now = rate, rate
+            loss, right, _ = self._step(operation, batch)
+            if operation == "train_step":
+                losses += loss
+                correct += right
+            done += 1
+        if torch.device(self.device).type == "cuda":
+            torch.cuda.synchronize()
+        return float(losses), int(correct), done
+
+    def values(self, operation: str) -> list[np.ndarray]:
+        return [value.float().cpu().numpy() for value in self._unchanged(operation)]
+
+    def _forward(self, batch: np.ndarray) -> np.ndarray:
+        import torch
+
+        with torch.no_grad():
+            return self.model(torch.as_tensor(batch, device=self.device), training=False).cpu().numpy()
+
+
+def _classification(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
+    """`engine_base.classification` in torch's own words: a tenth of the calls, which eager steps pay for one by one."""
+    import torch
+
+    labels = y[batch]
+    return torch.nn.functional.cross_entropy(logits, labels), (logits.argmax(-1) == labels).sum()

@@ -1,0 +1,85 @@
+"""Keras layers on torch that hand the whole sequence to torch's own recurrent operation: the kernel `fused`.
+
+Keras takes that path on CUDA alone; on a CPU it loops in Python over the timesteps. Weights, their layout and their
+initialisation are Keras's: a trained layer's weights are those of the plain one.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+
+@functools.cache
+def layers() -> dict[str, Any]:
+    """Layer name (as `kernel.LAYERS`) -> subclass of the Keras layer. Only with the torch backend.
+
+    A layer refuses (ValueError) what torch's operation does not compute: other activations than tanh and sigmoid, no bias,
+    dropout inside the layer, a GRU that resets before the product, a mask.
+    """
+    import keras
+    import torch
+
+    register = keras.saving.register_keras_serializable("lstm_bench")
+    activations = keras.activations
+
+    def run(layer: Any, operation: Any, sequences: Any, states: Any, mask: Any, parameters: Any) -> Any:
+        if mask is not None:
+            raise ValueError("kernel=fused takes no mask")
+        if layer.go_backwards:
+            sequences = torch.flip(sequences, [1])
+        states = [state[None].contiguous() for state in states]
+        given = tuple(states) if len(states) > 1 else states[0]
+        # has_biases, layers, dropout, train, bidirectional, batch_first
+        outputs, *after = operation(sequences, given, parameters, True, 1, 0.0, torch.is_grad_enabled(), False, True)
+        after = [state[0] for state in after]
+        return after[0], outputs if layer.return_sequences else after[0][:, None], after
+
+    def require(layer: Any, fits: bool) -> None:
+        cell = layer.cell
+        plain = cell.activation is activations.tanh and cell.use_bias and not (cell.dropout or cell.recurrent_dropout)
+        if not (plain and fits):
+            raise ValueError("kernel=fused needs tanh, sigmoid gates, a bias and no dropout inside the layer")
+
+    def weights(layer: Any) -> tuple[Any, Any, Any]:
+        return layer.cell.kernel.value, layer.cell.recurrent_kernel.value, layer.cell.bias.value
+
+    def gates(array: Any) -> Any:
+        """Keras's z, r, n along the first axis as torch's r, z, n."""
+        z, r, n = array.chunk(3)
+        return torch.cat([r, z, n])
+
+    @register
+    class FusedLSTM(keras.layers.LSTM):
+        def __init__(self, *args: Any, **options: Any):
+            super().__init__(*args, **options)
+            require(self, self.cell.recurrent_activation is activations.sigmoid)
+
+        def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+            kernel, recurrent, bias = weights(self)
+            parameters = [kernel.T, recurrent.T, bias, torch.zeros_like(bias)]
+            return run(self, torch.lstm, sequences, initial_state, mask, parameters)
+
+    @register
+    class FusedGRU(keras.layers.GRU):
+        def __init__(self, *args: Any, **options: Any):
+            super().__init__(*args, **options)
+            require(self, self.cell.recurrent_activation is activations.sigmoid and self.cell.reset_after)
+
+        def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+            kernel, recurrent, bias = weights(self)
+            parameters = [gates(kernel.T), gates(recurrent.T), gates(bias[0]), gates(bias[1])]
+            return run(self, torch.gru, sequences, initial_state, mask, parameters)
+
+    @register
+    class FusedSimpleRNN(keras.layers.SimpleRNN):
+        def __init__(self, *args: Any, **options: Any):
+            super().__init__(*args, **options)
+            require(self, True)
+
+        def inner_loop(self, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
+            kernel, recurrent, bias = weights(self)
+            parameters = [kernel.T, recurrent.T, bias, torch.zeros_like(bias)]
+            return run(self, torch.rnn_tanh, sequences, initial_state, mask, parameters)
+
+    return {"lstm": FusedLSTM, "gru": FusedGRU, "simple_rnn": FusedSimpleRNN}

@@ -1,0 +1,133 @@
+"""K trainings of one network in one JAX program: `vmap` over the training step, the data shared, everything else apart.
+
+A member has weights, optimizer, random state, order of samples and learning rates of its own, and trains as it would alone, up
+to the order in which floating-point sums are taken. What makes the network is common to all: sizes, batch size, optimizer and
+dropout rate (a number in the program: members that differ in it are out of scope). cuDNN's calls cannot be mapped, so a pack
+runs `generic`, and whether it beats trainings one by one, on cuDNN where there is a GPU, is for measurement to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from lstm_bench import kernel as kernels
+from lstm_bench.engine_base import padded
+from lstm_bench.engine_jax import JaxEngine, looped
+
+KERNEL = "generic"  # what every pack runs
+
+
+class Pack:
+    """The members of a pack on one device; a `probe.Arm` as far as training steps go.
+
+    Args:
+      engine: Of the network, its optimizer and its data, for the kernel `KERNEL`; it stays as it is.
+      models: Fresh models of that network, each built under its member's seed; read one after another, then not needed.
+    """
+
+    def __init__(self, engine: JaxEngine, models: Iterable[Any]):
+        import jax
+        import jax.numpy as jnp
+
+        self.engine, self.model = engine, engine.model
+        trainable, non_trainable = [], []
+        for model in models:
+            trainable.append([np.asarray(v.value) for v in model.trainable_variables])
+            non_trainable.append([np.asarray(v.value) for v in model.non_trainable_variables])
+        self.members = len(trainable)
+        slots = [[np.asarray(start) for start in engine.slots]] * self.members
+        self._values = tuple(
+            [jnp.array(np.stack(value)) for value in zip(*group, strict=True)]
+            for group in (trainable, non_trainable, slots)
+        )
+        step, forward = engine.functions()
+        steps = jax.vmap(step, in_axes=(0, 0, None, None, 0, 0))
+        # The loop is around all members: each of its turns is a step of every one.
+        self._steps = jax.jit(looped(steps) if engine.loop else steps, donate_argnums=(0, 1))
+        self._forward = jax.jit(jax.vmap(forward, in_axes=(0, 0, None)))
+        self._program: Any = None
+        self._warm = False
+
+    def _zeros(self) -> tuple[Any, Any, Any]:
+        import jax.numpy as jnp
+
+        k = self.members
+        return jnp.zeros(k, jnp.float32), jnp.zeros(k, jnp.int32), jnp.zeros(k, jnp.int32)
+
+    def _first(self) -> Any:
+        """What one call of the program gets besides the state."""
+        rows = np.broadcast_to(np.arange(self.engine.batch_size), (1, self.members, self.engine.batch_size))
+        return next(self.engine.calls("train_step", rows, np.full((1, self.members), self.engine.rate)))
+
+    def compile(self, operation: str) -> None:
+        """See `probe.Arm`; there is no other operation."""
+        traced = self._steps.lower(self._values, self._zeros(), self.engine.x, self.engine.y, *self._first())
+        self._program = traced.compile()
+
+    def warm_up(self) -> None:
+        """Compiles training and evaluation, unless that was done, and runs each once; the members stay untouched."""
+        if self._warm:
+            return
+        self.compile("train_step")
+        self.values("train_step")
+        self.logits(np.zeros((1, *self.engine.x.shape[1:]), np.float32))
+        self._warm = True
+
+    def steps(self, indices: np.ndarray, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Trains one step of every member per row of `indices` (steps, members, batch) at `rates` (steps, members).
+
+        Returns:
+          Of each member (members,): the summed losses of the steps, and the samples that were predicted right.
+        """
+        return self._run(indices, rates)[:2]
+
+    def _run(self, indices: np.ndarray, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        totals = self._zeros()
+        for given in self.engine.calls("train_step", indices, rates):
+            self._values, totals, _ = self._program(self._values, totals, self.engine.x, self.engine.y, *given)
+        losses, correct, done = (np.asarray(total) for total in totals)
+        return losses, correct, done
+
+    def run(self, operation: str, rows: np.ndarray) -> int:
+        """See `probe.Timed`: `rows` (steps, members * batch), so that samples are counted over all members."""
+        apart = rows.reshape(len(rows), self.members, -1)
+        return int(self._run(apart, np.full(apart.shape[:2], self.engine.rate))[2].min())
+
+    def values(self, operation: str) -> list[np.ndarray]:
+        """See `probe.Arm`: of all members, stacked."""
+        import jax
+        import jax.numpy as jnp
+
+        state = jax.tree.map(jnp.array, self._values)
+        after, _, _ = self._program(state, self._zeros(), self.engine.x, self.engine.y, *self._first())
+        return [np.asarray(value) for value in after[0]]
+
+    def proof(self, operation: str) -> tuple[str, str]:
+        """See `probe.Arm`."""
+        around = int(self.engine.loop)
+        return kernels.ran_in_hlo(self._program.as_text(), recurrent=self.engine.recurrent, around=around)
+
+    @property
+    def kernel_ran(self) -> str:
+        """Kernel that trains."""
+        return self.proof("train_step")[0]
+
+    @property
+    def evidence(self) -> str:
+        """What says so."""
+        return self.proof("train_step")[1]
+
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """Inference: `(samples, timesteps, features)` -> logits `(members, samples, n_classes)`, float32."""
+        batches = padded(x, self.engine.evaluation_batch_size)
+        return np.concatenate([np.asarray(self._forward(*self._values[:2], batch))[:, :n] for batch, n in batches], 1)
+
+    def settle(self, member: int) -> None:
+        """Writes one member's values into the Keras model, for saving."""
+        variables = (self.model.trainable_variables, self.model.non_trainable_variables)
+        for group, values in zip(variables, self._values[:2], strict=True):
+            for variable, value in zip(group, values, strict=True):
+                variable.assign(value[member])

@@ -1,0 +1,103 @@
+"""One invocation from its start: who has the data when, and when nobody needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import fake
+import pytest
+
+from lstm_bench import data, mapping, session
+from lstm_bench import space as spaces
+from lstm_bench.errors import InterruptedByUser
+from lstm_bench.progress import Display
+
+
+class Launcher(fake.FakeLauncher):
+    """Notes when it was started and what its workers find in the file that they inherit."""
+
+    made: list[Launcher] = []  # noqa: RUF012 (emptied before each test)
+
+    def __init__(self, *_: Any, data_fd: int | None = None, **__: Any):
+        super().__init__(lambda task: iter([{"state": "COMPLETE", "layers": ["lstm"]}]))
+        self.data_fd, self.found = data_fd, "nothing submitted"
+        self.made.append(self)
+        order.append("workers start")
+
+    def submit(self, key: str, task: Any) -> None:
+        order.append("first task")
+        shared = self.data_fd is not None and mapping.load(self.data_fd, task["config"]["dataset"])
+        self.found = f"{len(shared.x_train)} samples" if shared else "nothing"
+        super().submit(key, task)
+
+
+order: list[str] = []
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    order.clear()
+    Launcher.made.clear()
+    load, store = data.load, mapping.SharedDataset.store
+
+    def loading(config: Any) -> data.Dataset:
+        order.append("load")
+        return load(config)
+
+    def storing(self: Any, *given: Any) -> None:
+        order.append("store")
+        store(self, *given)
+
+    monkeypatch.setattr(session, "LocalLauncher", Launcher)
+    monkeypatch.setattr(session.data, "load", loading)
+    monkeypatch.setattr(mapping.SharedDataset, "store", storing)
+    folder = tmp_path / "fake"
+    folder.mkdir()
+
+    def run() -> session.Session:
+        config = fake.config({"study.n_trials": 0})
+        display = Display(config["study"]["objective"], config["train"]["epochs"])
+        made = session.Session(config, spaces.parse(config), folder, [], display, "here")
+        made.run()
+        return made
+
+    return run
+
+
+def test_workers_start_before_the_data_is_read_and_have_it_before_their_first_task(run: Any) -> None:
+    made = run()
+    assert order == ["workers start", "load", "store", "first task"]
+    assert Launcher.made[0].found == "1293 samples"  # nine tenths of the 1,437 digits to train on
+    assert made._loaded is None and made._shared.fd is None
+
+
+def test_without_work_nothing_is_stored_and_no_worker_is_started(run: Any) -> None:
+    run()
+    order.clear()
+    run()
+    assert order == ["load"]
+    assert len(Launcher.made) == 1
+
+
+def test_workers_that_start_after_the_data_was_read_have_it_too(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run()
+    order.clear()
+    get = session.studies.Study.get
+    monkeypatch.setattr(session.studies.Study, "get", lambda self, key: get(self, key) if key != "layers" else None)
+
+    def far_enough(*_: Any) -> None:
+        raise InterruptedByUser("far enough")
+
+    monkeypatch.setattr(session.kernel, "require", far_enough)
+    with pytest.raises(InterruptedByUser):
+        run()
+    assert order == ["load", "workers start", "store", "first task"]
+    assert Launcher.made[1].found == "1293 samples"
+
+
+def test_without_a_temporary_folder_workers_start_without_a_file(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapping.tempfile, "tempdir", "/proc/nowhere")
+    run()
+    assert Launcher.made[0].data_fd is None
+    assert Launcher.made[0].found == "nothing"
