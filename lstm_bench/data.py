@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import download, mnist
+from lstm_bench import download, memory, mnist
 from lstm_bench.arrays import SPLITS, Arrays, checked, digest, read_npz
 from lstm_bench.errors import ConfigError, DataError, nearest
 
@@ -270,8 +270,7 @@ def _absolute(path: str) -> Path:
 
 
 def _cache() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (_absolute(root) if root else Path.home() / ".cache") / "lstm_bench" / "mnist"
+    return _absolute(str(memory.folder())) / "mnist"
 
 
 def _short(path: Path) -> str:

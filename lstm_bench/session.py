@@ -232,7 +232,7 @@ class Session:
         known, slot = environment.versions(), self.slots[0]
         return {
             "versions": {"lstm_bench": lstm_bench.__version__}
-            | {name: known[name] for name in ("keras", self.backend)},
+            | {name: known.get(name) for name in ("keras", self.backend)},
             "device": slot.device if self.gpu else device.cpu_name(),
             "share": slot.share,
             "cores": len(slot.cores),

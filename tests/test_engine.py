@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from lstm_bench.device import gpus
 from lstm_bench.engine import steps_per_execution
 from lstm_bench.kernel import OF_BACKEND
 
@@ -32,11 +34,24 @@ def test_an_engine_trains_as_keras_does(backend: str) -> None:
     assert [f"{backend} {arm} equal" in done.stdout for arm in arms] == [True] * len(arms)
 
 
+def test_the_data_of_workers_is_not_copied_where_tensorflow_can_use_it() -> None:
+    from lstm_bench.engine_tensorflow import _placed
+
+    if gpus():
+        pytest.skip("a GPU: the data is copied to it")
+    room = np.zeros(1000 + 32, np.float32)
+    start = -(room.ctypes.data // 4) % 16  # floats up to the next 64 bytes
+    for offset, shared in ((start, True), (start + 1, False)):
+        array = room[offset : offset + 1000]
+        tensor = _placed(array)
+        array[7] = 5.0
+        assert (float(tensor[7]) == 5.0) is shared
+        array[7] = 0.0
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("backend", sorted(OF_BACKEND))
 def test_cudnn_runs_and_trains_as_the_generic_kernel_does(backend: str) -> None:
-    from lstm_bench.device import gpus
-
     if not gpus():
         pytest.skip("no GPU: the cuDNN kernel was not tested")
     if importlib.util.find_spec(backend) is None:

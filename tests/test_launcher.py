@@ -90,6 +90,26 @@ def test_a_task_reports_each_epoch_and_its_result(launcher: LocalLauncher) -> No
     assert launcher.capacity() == 1
 
 
+def test_a_worker_of_jax_keeps_what_xla_compiled_and_never_loads_tensorflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("jax", reason="jax is not installed: pip install 'lstm-bench[jax]'")
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    programs, slot = tmp_path / "programs", Slot(0, "a CPU", "exclusive", (0,))
+    given = [slot], "jax", tmp_path / "logs", 3, 100_000
+    made = LocalLauncher(*given, programs=programs)
+    try:
+        work = task()
+        work["config"]["backend"] = {"name": "jax"}
+        made.submit("a", work)
+        assert until(made, "result", "a").body["state"] == "COMPLETE"
+        (worker,) = workers()
+        assert not [part.path for part in worker.memory_maps() if "/tensorflow/" in part.path]
+    finally:
+        made.close()
+    assert list(programs.iterdir())
+
+
 def test_a_stopped_task_ends_at_once_and_its_worker_is_reused(launcher: LocalLauncher) -> None:
     launcher.submit("a", task(ENDLESS))
     until(launcher, "epoch", "a")
