@@ -46,11 +46,15 @@ _MEASURED = (
     "val_loss",
     "train_accuracy",  # fraction, running mean over the last epoch
     "train_loss",
+    "val_mse",  # of a regression, whose loss is the mean squared error; its accuracies are empty
+    "val_mae",  # mean absolute error
     "n_weights",  # trainable and not
     "n_trainable",
+    "width",  # units that model.weights came to
     "epochs",  # finished
     "train_samples_per_s",  # training steps only: no compiling, no evaluation; of a pack's member, by the pack's seconds
     "kernel_ran",  # from evidence: cudnn, fused, generic, xla, unrolled, unrolled_xla, none
+    "steps_per_execution",  # steps in one call of the compiled program
     "backend",
     "device",
     "device_share",  # "exclusive", or with whom; rows that say "shared" or "packed K" stay out of speed tables
@@ -69,11 +73,14 @@ TRIAL_COLUMNS = (
     *_MEASURED,
 )
 REPLICATE_COLUMNS = (
+    "trial",  # whose configuration this is; empty where nothing was searched
     "seed",
     "state",  # COMPLETE, FAIL
     "reason",
     "test_accuracy",  # fraction; the only place where the test set is read
     "test_loss",
+    "test_mse",
+    "test_mae",
     *_MEASURED,
 )
 HISTORY_COLUMNS = (
@@ -85,6 +92,9 @@ HISTORY_COLUMNS = (
     "val_loss",
     "val_accuracy",
     "train_s",
+    "val_mse",
+    "val_mae",
+    "trial",  # of a replicate: see replicates.csv
 )
 KERNEL_COLUMNS = (
     "backend",

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import yaml
@@ -31,14 +31,34 @@ _SHAPE = ["layer", "units", "layers", "timesteps", "features", "batch", "dtype"]
 _BENCHMARK = {file: record.BENCHMARK_FILES[file] for file in ("cells.csv", "ceilings.csv")}
 _KEYS = {
     "trials.csv": ["number"],
-    "replicates.csv": ["seed"],
-    "history.csv": ["kind", "number", "epoch"],
+    "replicates.csv": ["trial", "seed"],
+    "history.csv": ["kind", "trial", "number", "epoch"],
     "kernels.csv": ["backend", "kernel"],
     "predictions.csv": ["sample"],
     "worst.csv": ["probability", "sample"],
     "cells.csv": [*_SHAPE, "cell", "operation", "backend", "kernel"],
     "ceilings.csv": ["dtype", "backend", "device"],
 }
+
+
+class Measure(NamedTuple):
+    """What a confirmed configuration is judged by.
+
+    Attributes:
+      column: Of replicates.csv.
+      label: In a table's heading.
+      percent: Whether it is a fraction that tables show in percent.
+      maximize: Whether more is better.
+    """
+
+    column: str
+    label: str
+    percent: bool
+    maximize: bool
+
+
+ACCURACY = Measure("test_accuracy", "test accuracy, %", True, True)
+MSE = Measure("test_mse", "test MSE", False, False)
 
 
 def not_alone(share: str) -> str:
@@ -79,8 +99,8 @@ class Result:
         return at(self.environment, path, default)
 
     def winning(self, path: str) -> Any:
-        """Value of the best configuration: what the best trial was given, else the configuration's."""
-        best, column = self.best, "config_" + path
+        """Value of the winner: what its trial was given, else the configuration's."""
+        best, column = self.winner, "config_" + path
         return best[column] if best is not None and best.get(column) else self.get(path)
 
     @property
@@ -139,14 +159,49 @@ class Result:
         return None if self.ranked.empty else self.ranked.iloc[0]
 
     @property
+    def measure(self) -> Measure:
+        """Of its kind of task: test accuracy, or the test error of a regression."""
+        return MSE if self.env("dataset.task") == "regression" else ACCURACY
+
+    @cached_property
+    def candidates(self) -> dict[float, pd.DataFrame]:
+        """Finished replicates by trial, the picked configuration first: the best mean of the objective on validation data.
+
+        With `study.confirm=1` there is one, its trial NaN where nothing was searched.
+        """
+        ok = (self.replicates["state"] == "COMPLETE") & self.replicates[self.measure.column].map(math.isfinite)
+        finished = self.replicates[ok]
+        of = finished["trial"].fillna(-1.0)
+        found = {trial if trial >= 0 else math.nan: finished[of == trial] for trial in sorted(set(of))}
+        sign = -1 if self.maximize else 1
+
+        def rank(trial: float) -> tuple[int, float, float]:
+            rows = found[trial]
+            values = rows[self.objective] if self.objective in rows else rows["val_accuracy"]
+            return -len(rows), sign * t_interval(values).mean, trial
+
+        return {trial: found[trial] for trial in sorted(found, key=rank)}
+
+    @property
+    def winner(self) -> pd.Series | None:
+        """The trial of the picked configuration; before a confirmation the best trial, None where none is complete."""
+        trial = next(iter(self.candidates), math.nan)
+        mine = self.trials[self.trials["number"] == trial]
+        return mine.iloc[0] if len(mine) else self.best
+
+    @property
     def confirmed(self) -> pd.DataFrame:
-        """Replicates that finished with a finite test accuracy."""
-        ok = (self.replicates["state"] == "COMPLETE") & self.replicates["test_accuracy"].map(math.isfinite)
-        return self.replicates[ok]
+        """Replicates of the picked configuration that finished with a finite test score."""
+        return next(iter(self.candidates.values()), self.replicates.iloc[:0])
+
+    @property
+    def score(self) -> Interval:
+        """`measure` of the picked configuration over its seeds."""
+        return t_interval(self.confirmed[self.measure.column])
 
     @property
     def accuracy(self) -> Interval:
-        """Test accuracy of the best configuration over its seeds."""
+        """Test accuracy of the picked configuration over its seeds."""
         return t_interval(self.confirmed["test_accuracy"])
 
     @property
@@ -335,7 +390,7 @@ def _table(result: Result, file: str) -> pd.DataFrame:
             table.index, fill_value=False
         )
         if again.any():
-            result.notes.append(f"{file}: {int(again.sum())} rows repeat a {keys[0]} and are left out.")
+            result.notes.append(f"{file}: {int(again.sum())} rows repeat a {keys[-1]} and are left out.")
             table = table[~again].reset_index(drop=True)
     return table
 
