@@ -102,7 +102,7 @@ class Loop:
                     self._running[key] = running
                     self.launcher.submit(key, running.task)
                     self.display.started(running.name, trains=running.task.get("kind") != "probe")
-                self._catch_up()
+                self.catch_up()
                 if not self._running:
                     if self._signals:
                         raise InterruptedByUser("interrupted", remedy="The same command goes on from here.")
@@ -122,9 +122,10 @@ class Loop:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-            self._catch_up()
+            self.catch_up()
 
-    def _catch_up(self) -> None:
+    def catch_up(self) -> None:
+        """Does what was put off."""
         while self._later:
             self._later.pop(0)()
 

@@ -205,7 +205,9 @@ class Session:
             study.set(
                 "unsettled", True
             )  # until records and MLflow agree with the database: a killed driver leaves it so
-        self._write_down(driver, facts)
+        tracking.check_store()
+        seen = self._write_down(driver, facts)
+        loop.later(lambda: self._start_tracking(driver, facts, seen))
         status = "FAILED"
         try:
             if work:
@@ -213,6 +215,7 @@ class Session:
                 if self.config["kernel"]["name"] == "auto":
                     self.display.line(f"  kernel    auto -> {decided}")
                 driver.search()
+            loop.catch_up()
             self._conclude(driver)
             status = "FINISHED"
         except (InterruptedByUser, KeyboardInterrupt):
@@ -253,20 +256,24 @@ class Session:
     def _probes(self) -> bool:
         return bool(self.config["kernel"]["probe"] and self.config["study"]["replicates"])
 
-    def _write_down(self, driver: Driver, facts: Mapping[str, Any]) -> None:
-        """Records and the parent run, as they are at the start of this session."""
+    def _write_down(self, driver: Driver, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """The records as they are at the start of this session; returns the environment."""
         config = schema.redacted_config(self.config)
         seen = environment.collect(self.slots, self.gpus, dict(facts))
         record.write_yaml(self.folder / "config.yaml", config)
         record.write_json(self.folder / "environment.json", seen)
         driver.rewrite()
+        return seen
+
+    def _start_tracking(self, driver: Driver, facts: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
+        """Opens the parent run. MLflow's import takes seconds: the first task is given out before."""
         settings = self.config["study"]
         driver.tracking.start(
             {
                 "id": driver.study.get("id"),
                 "name": settings["name"],
                 "description": settings["description"],
-                "params": schema.flatten(config),
+                "params": schema.flatten(schema.redacted_config(self.config)),
                 "tags": {
                     "backend": self.backend,
                     "device": self.slots[0].device,

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from lstm_bench import entity
 from lstm_bench.errors import ConfigError, LstmBenchError, redact
 from lstm_bench.record import cell
-from lstm_bench.store import artifact_dir, check, connect, said, store_uri
+from lstm_bench.store import artifact_dir, check, check_sqlite, connect, said, sqlite_path, store_uri
 
 _ENDED_BY_OTHERS = ("worker_died", "driver_died", "interrupted")
 _ENDED = ("FINISHED", "FAILED", "KILLED")
@@ -100,6 +100,16 @@ class Tracking:
     def address(self) -> str:
         """For people: where the runs go, without a password."""
         return "none" if self.uri is None else redact(self.uri)
+
+    def check_store(self) -> None:
+        """Refuses a sqlite file that is not fit for use, at once and without MLflow; other stores are seen by `start`.
+
+        Raises:
+          StorageError: as `store.check_sqlite`.
+        """
+        path = None if self.uri is None else sqlite_path(self.uri)
+        if path is not None and path.parent.is_dir():
+            check_sqlite(path)
 
     @_observed
     def start(self, study: Mapping[str, Any]) -> None:
