@@ -14,13 +14,18 @@ from lstm_bench.errors import InterruptedByUser
 from lstm_bench.progress import Display
 
 
+def answer(task: Any) -> Any:
+    """A worker's: what the check finds, and a trial's epochs and result."""
+    return iter([{"state": "COMPLETE", "layers": ["lstm"]}]) if task["kind"] == "check" else fake.train(task)
+
+
 class Launcher(fake.FakeLauncher):
     """Notes when it was started and what its workers find in the file that they inherit."""
 
     made: list[Launcher] = []  # noqa: RUF012 (emptied before each test)
 
     def __init__(self, *_: Any, data_fd: int | None = None, **__: Any):
-        super().__init__(lambda task: iter([{"state": "COMPLETE", "layers": ["lstm"]}]))
+        super().__init__(answer)
         self.data_fd, self.found = data_fd, "nothing submitted"
         self.made.append(self)
         order.append("workers start")
@@ -55,8 +60,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     folder = tmp_path / "fake"
     folder.mkdir()
 
-    def run() -> session.Session:
-        config = fake.config({"study.n_trials": 0})
+    def run(overrides: Any = None) -> session.Session:
+        config = fake.config({"study.n_trials": 0} if overrides is None else overrides)
         display = Display(config["study"]["objective"], config["train"]["epochs"])
         made = session.Session(config, spaces.parse(config), folder, [], display, "here")
         made.run()
@@ -101,3 +106,11 @@ def test_without_a_temporary_folder_workers_start_without_a_file(run: Any, monke
     run()
     assert Launcher.made[0].data_fd is None
     assert Launcher.made[0].found == "nothing"
+
+
+def test_the_first_task_is_given_out_before_mlflow_is_started(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session.Session, "_start_tracking", lambda *_: order.append("tracking starts"))
+    run({"study.n_trials": 2, "study.replicates": 0})
+    asked = [at for at, what in enumerate(order) if what == "first task"]
+    assert len(asked) == 3  # a check, then trials on one worker
+    assert asked[1] < order.index("tracking starts") < asked[2]
