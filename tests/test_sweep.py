@@ -212,7 +212,8 @@ def test_mlflow_has_one_parent_and_a_nested_run_per_trial_and_replicate(smoke: t
     assert len(parents) == 1
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
     names = sorted(run.info.run_name for run in children)
-    assert names == [f"replicate seed {i}" for i in range(3)] + [f"trial {i}" for i in range(3)]
+    best = parents[0].data.tags["winning_trial"]
+    assert names == [f"replicate seed {i} of trial {best}" for i in range(3)] + [f"trial {i}" for i in range(3)]
     assert {run.info.status for run in runs} == {"FINISHED"}
     trial = next(run for run in children if run.info.run_name == "trial 0")
     row = rows(folder)[0]
