@@ -357,6 +357,17 @@ def test_replicates_of_another_winner_are_not_reused(tmp_path):
         assert bench.driver.replicates(other) == []
 
 
+def test_weights_are_part_of_what_is_confirmed(tmp_path):
+    digests = set()
+    for weights in (None, 25000, 100000):
+        config = fake.config({**CONFIRMED, "model.weights": weights, "study.name": f"w{weights}"})
+        with fake.opened(tmp_path / f"{weights}", config) as bench:
+            digests.add(bench.driver.digest({}))
+    assert len(digests) == 3
+    with pytest.raises(ConfigError, match=r"model\.weights was 100000, is 25000"):
+        fake.study(tmp_path / "100000", {**config, "model": {**config["model"], "weights": 25000}})
+
+
 def test_a_seed_that_fails_is_a_row_with_its_reason(tmp_path):
     with fake.opened(tmp_path, fake.config({"study.replicates": 2}), nth(None, fake.failed("nan"))) as bench:
         bench.driver.confirm([ONE])

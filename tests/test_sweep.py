@@ -71,6 +71,22 @@ REFUSED = [
     (("+study=stacked", "launcher.workers=none"), 2, "launcher.workers: expected auto or a whole number"),
     (("+study=stacked", "dataset=npz"), 2, "Give one: dataset.path=VALUE"),
     (("+study=stacked", "dataset=npz", "dataset.path=nowhere.npz"), 3, "nowhere.npz"),
+    (
+        ("+study=stacked", "model.weights=25k"),
+        2,
+        "model.weights=25000: model.units follows from it and cannot be searched. Give study.space.model.units=null as well",
+    ),
+    (
+        ("+study=tutorial_single", "model.weights=25k", "model.units=8"),
+        2,
+        "model.weights=25000: model.units follows from it and cannot be given (model.units=8)",
+    ),
+    (("+study=smoke", "model.weights=lots"), 2, "model.weights: expected a whole number such as 25000, 25k or 1.5M"),
+    (
+        ("+study=smoke", "model.weights=25k", "study.space.model.weights={type: int, low: 9, high: 99}"),
+        2,
+        "study.space.model.weights: it is not searched",
+    ),
     (("+study=tutorial_single", "study.n_trials=5"), 2, "expected 0 or 1 where study.space is empty, received 5"),
 ]
 
