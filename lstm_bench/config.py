@@ -167,6 +167,7 @@ class Study:
     name: str
     description: str
     n_trials: int = _in(_COUNT)
+    confirm: int = _in(_SIZE)
     replicates: int = _in(_COUNT)
     objective: str = _in(Choice("val_accuracy", "val_loss"))
     direction: str = _in(Choice("maximize", "minimize"))

@@ -1,6 +1,6 @@
 """The driver of one study: the only process that talks to Optuna and MLflow.
 
-ask -> launcher -> epochs (prune?) -> tell -> record -> track, until `n_trials`; then the winner is confirmed.
+ask -> launcher -> epochs (prune?) -> tell -> record -> track, until `n_trials`; then the best are confirmed.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from lstm_bench import config as schema
 from lstm_bench import record
 from lstm_bench import space as spaces
 from lstm_bench.arms import Arms
+from lstm_bench.candidate import Candidate, standing
 from lstm_bench.errors import TooManyFailedError
 from lstm_bench.loop import Loop, Running
 from lstm_bench.progress import Display
@@ -52,6 +55,7 @@ class Driver:
         self.config, self.space, self.study, self.loop, self.arms = config, space, study, loop, arms
         self.tracking, self.display, self.folder = tracking, display, folder
         self.settings = config["study"]
+        self._n_replicates = self._n_replicated = 0  # of this confirmation
 
     def _config(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return schema.replaced(self.config, params)
@@ -147,132 +151,197 @@ class Driver:
 
     # Confirmation.
 
-    def winner(self) -> dict[str, Any] | None:
-        """Searched values of the best trial; {} where the space is empty; None when there is nothing to confirm."""
-        if not self.space:
-            return {}
-        best = self.study.best()
-        return None if best is None else dict(best.params)
+    def candidates(self) -> list[Candidate]:
+        """The best `study.confirm` configurations, best trial first; the only one where the space is empty."""
+        found = (
+            [(None, {})] if not self.space else [(t.number, t.params) for t in self.study.top(self.settings["confirm"])]
+        )
+        return [Candidate(trial, dict(params), self.digest(params)) for trial, params in found]
 
-    def digest(self, winner: Mapping[str, Any]) -> str:
-        """Names a winning configuration: replicates of another winner are not its own."""
-        parts = {group: self._config(winner)[group] for group in ("model", "train", "backend")}
+    def pick(self) -> Candidate | None:
+        """The candidate whose replicates have the best mean objective on validation data, the best trial before there are any.
+
+        None when there is nothing to confirm. The rule is `candidate.standing`, which the report follows too.
+        """
+
+        def rank(candidate: Candidate) -> tuple[int, float]:
+            complete = [row for row in self.replicates(candidate.digest) if row["state"] == "COMPLETE"]
+            values = [row[self.settings["objective"]] for row in complete]
+            return standing(values, maximize=self.settings["direction"] == "maximize")
+
+        return min(self.candidates(), key=rank, default=None)
+
+    def digest(self, params: Mapping[str, Any]) -> str:
+        """Names a configuration by its searched values: replicates of another one are not its own."""
+        parts = {group: self._config(params)[group] for group in ("model", "train", "backend")}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
     def replicates(self, digest: str) -> list[dict[str, Any]]:
-        """Rows of the winner's replicates, by seed."""
+        """Rows of a candidate's replicates, by seed."""
         stored = self.study.facts(f"replicate/{digest}/")
         return [stored[str(seed)] for seed in range(self.settings["replicates"]) if str(seed) in stored]
 
     def missing_replicates(self, digest: str) -> list[int]:
-        """Seeds that the winner has still to be trained with."""
+        """Seeds that a candidate has still to be trained with."""
         done = {row["seed"] for row in self.replicates(digest)}
         return [seed for seed in range(self.settings["replicates"]) if seed not in done]
 
-    def confirm(self, winner: Mapping[str, Any], digest: str) -> None:
-        """Trains the winner with the seeds 0, 1, ... and reads the test set once with each.
+    def confirm(self, candidates: Sequence[Candidate]) -> None:
+        """Trains each candidate with the seeds 0, 1, ... and reads the test set once with each; all in one queue.
 
         Args:
-          winner: Searched values.
-          digest: Its name.
+          candidates: Best first. What the first seed of each leaves behind (predictions, model) goes to `artefacts`.
         """
-        missing = self.missing_replicates(digest)
-        n = len(missing)
-        config = self._config(winner)
-        size = self.arms.pack(config, winner, n)
-        waiting = [(missing[start : start + size], 1) for start in range(0, n, size)]
-        if size > 1 and n > 1:
-            self.display.line(f"  pack      {size} seeds in one program")
+        waiting: list[tuple[Candidate, list[int], int]] = []
+        for candidate in candidates:
+            missing = self.missing_replicates(candidate.digest)
+            size = self.arms.pack(self._config(candidate.params), candidate.params, len(missing))
+            waiting += [(candidate, missing[start : start + size], 1) for start in range(0, len(missing), size)]
+        self._n_replicates, self._n_replicated = sum(len(seeds) for _, seeds, _ in waiting), 0
+        largest = max((len(seeds) for _, seeds, _ in waiting), default=1)
+        if largest > 1:
+            self.display.line(f"  pack      {largest} seeds in one program")
+
+        def name(candidate: Candidate, seeds: str) -> str:
+            return seeds if len(candidates) == 1 else f"trial {candidate.trial} {seeds}"
 
         def next_task() -> Running | None:
             if not waiting:
                 return None
-            seeds, tries = waiting.pop(0)
+            candidate, seeds, tries = waiting.pop(0)
+            config = self._config(candidate.params)
             if len(seeds) > 1:
-                name = f"seeds {seeds[0]}-{seeds[-1]}"
+                words = f"seeds {seeds[0]}-{seeds[-1]}"
                 task = {"kind": "pack", "config": config, "seeds": seeds, **self.arms.packed().task()}
             else:
-                name = f"seed {seeds[0]}"
-                task = {"kind": "replicate", "config": config, "seed": seeds[0], **self.arms.of(config, winner).task()}
+                words = f"seed {seeds[0]}"
+                arm = self.arms.of(config, candidate.params)
+                task = {"kind": "replicate", "config": config, "seed": seeds[0], **arm.task()}
             if 0 in seeds:
                 tracked = self.config["tracking"]["name"] == "mlflow"
-                task |= {"keep": str(self.folder / "model"), "for_mlflow": tracked}
-            return Running(name, task, tries=tries)
+                task |= {"keep": str(self.artefacts(candidate) / "model"), "for_mlflow": tracked}
+            running = Running(name(candidate, words), task, tries=tries)
+            flying[running.name] = candidate
+            return running
+
+        flying: dict[str, Candidate] = {}
 
         def finished(running: Running, result: dict[str, Any]) -> None:
+            candidate = flying.pop(running.name)
             if result.get("reason") == "interrupted":
                 return
             if running.task["kind"] == "replicate":
                 again = result.get("reason") in ("worker_died", "oom") and running.tries <= self.settings["max_retry"]
                 if again:
-                    waiting.append(([running.task["seed"]], running.tries + 1))
+                    waiting.append((candidate, [running.task["seed"]], running.tries + 1))
                 else:
-                    store(running, running.task["seed"], {**result, "history": running.epochs})
+                    store(running, candidate, running.task["seed"], {**result, "history": running.epochs})
             elif result["state"] == "COMPLETE":
                 for seed, member in zip(running.task["seeds"], result["members"], strict=True):
-                    store(running, seed, member)
+                    store(running, candidate, seed, member)
             else:  # that a pack failed says nothing of its members
                 self.display.line(f"{running.name}: {result['reason']} in one program, now one by one", "yellow")
-                waiting.extend(([seed], 1) for seed in running.task["seeds"])
+                waiting.extend((candidate, [seed], 1) for seed in running.task["seeds"])
 
-        def store(running: Running, seed: int, result: dict[str, Any]) -> None:
-            for name, columns in (("predictions", record.PREDICTION_COLUMNS), ("worst", record.WORST_COLUMNS)):
-                if name in result:
-                    record.write_rows(self.folder / f"{name}.csv", columns, result.pop(name))
+        def store(running: Running, candidate: Candidate, seed: int, result: dict[str, Any]) -> None:
+            for file, columns in (("predictions", record.PREDICTION_COLUMNS), ("worst", record.WORST_COLUMNS)):
+                if file in result:
+                    record.write_rows(self.artefacts(candidate) / f"{file}.csv", columns, result.pop(file))
             times = {"started_ms": running.started_ms, "ended_ms": int(time.time() * 1000)}
             row = {**result, "seed": seed, **times}
-            self.study.set(f"replicate/{digest}/{seed}", row)
-            self.loop.later(lambda: self._after_replicate(f"seed {seed}", row, winner, digest, n))
+            self.study.set(f"replicate/{candidate.digest}/{seed}", row)
+            self.loop.later(lambda: self._after_replicate(name(candidate, f"seed {seed}"), row, candidate))
 
-        self.display.total(f"{self.settings['name']}  confirming", 0, n)
+        self.display.total(f"{self.settings['name']}  confirming", 0, self._n_replicates)
         self.loop.run(next_task, finished)
 
-    def _after_replicate(self, name: str, row: dict[str, Any], winner: Mapping[str, Any], digest: str, n: int) -> None:
+    def _after_replicate(self, name: str, row: dict[str, Any], candidate: Candidate) -> None:
+        row = {**row, "trial": candidate.trial}
         record.append_rows(self.folder / "replicates.csv", record.REPLICATE_COLUMNS, [row])
-        record.append_rows(self.folder / "history.csv", record.HISTORY_COLUMNS, _history("replicate", row["seed"], row))
-        self._track_replicate(row, winner, digest)
+        record.append_rows(self.folder / "history.csv", record.HISTORY_COLUMNS, _replicate_history(row))
+        self._track_replicate(row, candidate)
         self.display.finished(name, row, "")
         if row.get("detail"):
             self.display.line(f"             {row['detail']}", "red")
-        self.display.total(f"{self.settings['name']}  confirming", n - len(self.missing_replicates(digest)), n)
+        self._n_replicated += 1
+        self.display.total(f"{self.settings['name']}  confirming", self._n_replicated, self._n_replicates)
 
-    def _track_replicate(self, row: dict[str, Any], winner: Mapping[str, Any], digest: str) -> None:
+    def _track_replicate(self, row: dict[str, Any], candidate: Candidate) -> None:
         self.tracking.log_replicate(
             row,
             row["history"],
             started_ms=row["started_ms"],
             ended_ms=row["ended_ms"],
-            params=self._tracked(self._config(winner)),
-            key=digest,
+            params=self._tracked(self._config(candidate.params)),
+            key=candidate.digest,
         )
+
+    def artefacts(self, candidate: Candidate) -> Path:
+        """Folder of what a candidate's first seed left behind: predictions, worst samples, model."""
+        return self.folder / "candidates" / candidate.digest
+
+    def place(self, pick: Candidate) -> None:
+        """Puts the pick's predictions, worst samples and model where the study's are looked for.
+
+        Linked, not moved: another candidate may be picked when the study goes on. A driver that dies in between leaves a
+        study whose next session places them again.
+        """
+        placed, source = self.study.get("placed"), self.artefacts(pick)
+        if placed == pick.digest:
+            return
+        if source.is_dir() or placed is not None:
+            self.study.set("placed", "")
+            for file in ("predictions.csv", "worst.csv"):
+                (self.folder / file).unlink(missing_ok=True)
+                if (source / file).exists():
+                    _link(source / file, self.folder / file)
+            shutil.rmtree(self.folder / "model", ignore_errors=True)
+            if (source / "model").is_dir():
+                shutil.copytree(source / "model", self.folder / "model", copy_function=_link)
+        self.study.set("placed", pick.digest)
 
     # Records from the database, whole: at the start what a crash left out, at the end in order.
 
     def rewrite(self) -> None:
         """Writes `trials.csv`, `replicates.csv`, `history.csv` and `kernels.csv` anew from the database."""
-        winner = self.winner()
-        digest = None if winner is None else self.digest(winner)
-        rows = self.study.rows()
-        replicates = self.replicates(digest) if digest else []
+        pick = self.pick()
+        rows, replicates = self.study.rows(), self._replicated()
         history = [line for row in rows for line in _history("trial", row["number"], row)]
-        history += [line for row in replicates for line in _history("replicate", row["seed"], row)]
+        history += [line for _, row in replicates for line in _replicate_history(row)]
         record.write_rows(self.folder / "trials.csv", self.trial_columns(), rows)
-        record.write_rows(self.folder / "replicates.csv", record.REPLICATE_COLUMNS, replicates)
+        record.write_rows(self.folder / "replicates.csv", record.REPLICATE_COLUMNS, [row for _, row in replicates])
         record.write_rows(self.folder / "history.csv", record.HISTORY_COLUMNS, history)
-        probed = self.study.get(f"probe/{digest}")
+        probed = None if pick is None else self.study.get(f"probe/{pick.digest}")
         if probed is not None:
             record.write_rows(self.folder / "kernels.csv", record.KERNEL_COLUMNS, probed)
+
+    def _replicated(self) -> list[tuple[Candidate, dict[str, Any]]]:
+        """Candidates with the rows of their replicates, by trial and seed."""
+        return [
+            (candidate, {**row, "trial": candidate.trial})
+            for candidate in sorted(self.candidates(), key=lambda candidate: candidate.trial or 0)
+            for row in self.replicates(candidate.digest)
+        ]
 
     def track_all(self) -> None:
         """Brings MLflow up to date: runs that are there already are left alone."""
         for row in self.study.rows():
             self._track_trial(row)
-        winner = self.winner()
-        if winner is not None:
-            digest = self.digest(winner)
-            for row in self.replicates(digest):
-                self._track_replicate(row, winner, digest)
+        for candidate, row in self._replicated():
+            self._track_replicate(row, candidate)
 
 
 def _history(kind: str, number: int, row: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"kind": kind, "number": number, **epoch} for epoch in row["history"]]
+
+
+def _replicate_history(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{**line, "trial": row["trial"]} for line in _history("replicate", row["seed"], row)]
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    """A second name of a file, or a copy where the file system has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
+import json
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -14,7 +17,9 @@ from lstm_bench.config import Choice, Range, type_words
 from lstm_bench.errors import ConfigError, nearest
 
 OWN = "lstm_bench.model."
+WIDTHS = ("units", "filters")  # arguments that are a family's width: the first of them that it has
 _GIVEN = ("input_shape", "n_classes")
+_WITHIN = 0.02  # of the weights asked for
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -89,6 +94,9 @@ def check(model: Mapping[str, Any]) -> Callable[..., Any]:
     parameters = inspect.signature(function).parameters
     anything = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     for name, value in model.items():
+        if name == "weights" and name not in known:
+            count(value)
+            continue
         if name == "_target_" or (name not in known and anything):
             continue
         if name not in known:
@@ -148,3 +156,72 @@ def build(
         # A CNN before it may have shortened the sequence; where the length is open, the data's stands in.
         lengths += [layer.input.shape[1] or input_shape[0]] * recurrent
     return built, lengths
+
+
+def count(weights: Any) -> int | None:
+    """A number of weights as a person writes it: 25000, "25k", "1.5M"; None for none.
+
+    Raises:
+      ConfigError: for anything else.
+    """
+    if weights is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kM]?)", str(weights))
+    number = float(found[1]) * {"": 1, "k": 1e3, "M": 1e6}[found[2]] if found else 0.0
+    if isinstance(weights, bool) or number < 1 or number != int(number):
+        raise ConfigError("model.weights", expected="a whole number such as 25000, 25k or 1.5M", received=weights)
+    return int(number)
+
+
+def width_argument(model: Mapping[str, Any]) -> str | None:
+    """Name of the argument that sets a family's width, None where it has none."""
+    parameters = inspect.signature(find(str(model.get("_target_", "")))).parameters
+    return next((name for name in WIDTHS if name in parameters), None)
+
+
+def resolved(
+    model: Mapping[str, Any], input_shape: tuple[int, int], n_classes: int, *, per_timestep: bool = False
+) -> dict[str, Any]:
+    """Group `model` without `weights`: the width is the one whose number of weights is nearest to it.
+
+    Raises:
+      ConfigError: when the family has no width, or none within 2 %.
+    """
+    weights = count(model.get("weights"))
+    plain = {name: value for name, value in model.items() if name != "weights"}
+    if weights is None:
+        return plain
+    name = width_argument(model)
+    if name is None:
+        raise ConfigError(
+            f"model.weights={weights}: {model['_target_']} has no width to choose ({' or '.join(WIDTHS)})"
+        )
+    plain.pop(name, None)
+    width, n = _nearest_width(
+        json.dumps(plain, sort_keys=True), name, weights, tuple(input_shape), n_classes, per_timestep
+    )
+    if abs(n - weights) > _WITHIN * weights:
+        raise ConfigError(f"model.weights={weights}: the nearest width, {name}={width}, has {n:,} weights")
+    return {**plain, name: width}
+
+
+@functools.lru_cache(maxsize=256)
+def _nearest_width(
+    model: str, name: str, weights: int, input_shape: tuple[int, int], n_classes: int, per_timestep: bool
+) -> tuple[int, int]:
+    """Width whose number of weights is nearest `weights`, and that number."""
+
+    def n_weights(width: int) -> int:
+        group = {**json.loads(model), name: width}
+        return int(build(group, input_shape, n_classes, "plain")[0].count_params())
+
+    high = 1
+    while n_weights(high) < weights:
+        high *= 2
+    low = high // 2  # below `weights`, or 0
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if n_weights(middle) < weights else (low, middle)
+    found = {width: n_weights(width) for width in (low, high) if width}
+    width = min(found, key=lambda width: (abs(found[width] - weights), width))
+    return width, found[width]

@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 
 from lstm_bench import record
+from lstm_bench.candidate import standing
 from lstm_bench.statistic import Interval, median, t_interval
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -173,12 +174,12 @@ class Result:
         finished = self.replicates[ok]
         of = finished["trial"].fillna(-1.0)
         found = {trial if trial >= 0 else math.nan: finished[of == trial] for trial in sorted(set(of))}
-        sign = -1 if self.maximize else 1
+        places = {number: place for place, number in enumerate(self.ranked["number"])}
 
-        def rank(trial: float) -> tuple[int, float, float]:
+        def rank(trial: float) -> tuple[tuple[int, float], int, float]:
             rows = found[trial]
             values = rows[self.objective] if self.objective in rows else rows["val_accuracy"]
-            return -len(rows), sign * t_interval(values).mean, trial
+            return standing(values, maximize=self.maximize), places.get(trial, len(places)), trial
 
         return {trial: found[trial] for trial in sorted(found, key=rank)}
 

@@ -99,7 +99,7 @@ class Session:
             f"{settings['name']}: {settings['description'] or config['model']['_target_']}",
             {
                 "search": searched,
-                "confirm": f"{settings['replicates']} seeds on the test set" if settings["replicates"] else "no",
+                "confirm": self._confirmed_how() if settings["replicates"] else "no",
                 "data": f"{config['dataset']['name']} ({self.source})",
                 "device": slot.device + (f" x {len(self.gpus)}" if len(self.gpus) > 1 else ""),
                 "workers": f"{len(self.slots)} ({slot.share}), backend {self.backend}",
@@ -108,6 +108,11 @@ class Session:
                 "tracking": schema.redact(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",
             },
         )
+
+    def _confirmed_how(self) -> str:
+        settings = self.config["study"]
+        best = f"the best {settings['confirm']} configurations, " if self.space and settings["confirm"] > 1 else ""
+        return f"{best}{settings['replicates']} seeds on the test set"
 
     def _facts(self, dataset: data.Dataset) -> dict[str, Any]:
         timesteps, features = dataset.input_shape
@@ -243,14 +248,14 @@ class Session:
         }
 
     def _work_left(self, driver: Driver) -> bool:
-        counts, winner = driver.study.counts(), driver.winner()
+        counts = driver.study.counts()
         if counts["queued"] or counts["left"]:
             return True
-        if winner is None:
+        pick = driver.pick()
+        if pick is None:
             return False
-        digest = driver.digest(winner)
-        return bool(driver.missing_replicates(digest)) or (
-            self._probes() and driver.study.get(f"probe/{digest}") is None
+        return any(driver.missing_replicates(candidate.digest) for candidate in driver.candidates()) or (
+            self._probes() and driver.study.get(f"probe/{pick.digest}") is None
         )
 
     def _probes(self) -> bool:
@@ -289,16 +294,18 @@ class Session:
         driver.track_all()
 
     def _conclude(self, driver: Driver) -> None:
-        """Confirms the winner, probes its kernels, hands figures and model to MLflow."""
-        winner = driver.winner()
-        if winner is None:
+        """Confirms the best, probes the kernels of the pick, hands figures and model to MLflow."""
+        candidates = driver.candidates()
+        if not candidates:
             self.display.line("no trial is complete: there is no winner to confirm", "yellow")
             return
-        digest = driver.digest(winner)
-        if driver.missing_replicates(digest):
-            driver.confirm(winner, digest)
+        if any(driver.missing_replicates(candidate.digest) for candidate in candidates):
+            driver.confirm(candidates)
+        pick = driver.pick()
+        assert pick is not None
+        driver.place(pick)
         if self._probes():
-            driver.tracking.log_kernels(driver.arms.probe(winner, digest))
+            driver.tracking.log_kernels(driver.arms.probe(pick.params, pick.digest))
         driver.rewrite()
         if driver.tracking.uri and not driver.tracking.warning:
             from lstm_bench.report import study_figures  # pandas and matplotlib, for MLflow alone
@@ -310,7 +317,7 @@ class Session:
 
     def _summary(self, driver: Driver) -> tuple[dict[str, Any], dict[str, Any]]:
         """Prints how the study stands and what to do next; returns it as metrics and tags."""
-        counts, best, winner = driver.study.counts(), driver.study.best(), driver.winner()
+        counts, best, pick = driver.study.counts(), driver.study.best(), driver.pick()
         settings = self.config["study"]
         metrics: dict[str, Any] = {f"trials_{key}": counts[key] for key in ("complete", "pruned", "failed")}
         tags: dict[str, Any] = {}
@@ -320,9 +327,13 @@ class Session:
         if best is not None:
             facts["best trial"] = f"{best.number}: {settings['objective']} {best.value:.4f} with {values(best.params)}"
             metrics[settings["objective"]], tags["best_trial"] = best.value, best.number
-            tags["winner"] = values(best.params)
-        rows = driver.replicates(driver.digest(winner)) if winner is not None else []
+        rows = driver.replicates(pick.digest) if pick is not None else []
         complete = [row for row in rows if row["state"] == "COMPLETE"]
+        if pick is not None and pick.trial is not None:
+            tags["winner"], tags["winning_trial"] = values(pick.params), pick.trial
+            n = len(driver.candidates())
+            if n > 1 and complete:
+                facts["picked"] = picked(pick.trial, n, settings["objective"], complete) + f": {values(pick.params)}"
         if complete:
             facts["confirmed"], confirmed = confirmation([row["test_accuracy"] for row in complete])
             metrics |= confirmed
@@ -338,6 +349,12 @@ class Session:
         facts["next"] = "python -m lstm_bench.ui      python -m lstm_bench.report"
         self.display.facts(f"{settings['name']}: done", facts)
         return metrics, tags
+
+
+def picked(trial: int, n: int, objective: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which of `n` candidates was picked, in words: by the mean objective of its finished replicates `rows`."""
+    mean = statistics.fmean(row[objective] for row in rows)
+    return f"trial {trial} of {n} candidates by mean {objective} {mean:.4f} over {len(rows)} seeds"
 
 
 def confirmation(scores: Sequence[float]) -> tuple[str, dict[str, float]]:

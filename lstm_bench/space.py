@@ -19,20 +19,26 @@ SEARCHABLE = ("model", "train")
 _KEYS = {"int": ("low", "high", "step", "log"), "float": ("low", "high", "step", "log"), "categorical": ("choices",)}
 
 
-def flatten(space: Mapping[str, Any], prefix: str = "") -> dict[str, Domain]:
+def flatten(space: Mapping[str, Any], prefix: str = "") -> dict[str, Domain | None]:
     """Nested or dotted `study.space` -> dotted path -> domain, in sorted order. A mapping with `type` is a domain.
 
     A command-line override (`study.space.model.units.high=9`) arrives nested beside the study file's dotted key: it changes
-    that domain, or replaces it when it has another type.
+    that domain, or replaces it when it has another type. A null takes it out of the space and is its value here.
     """
-    flat: dict[str, Domain] = {}
+    flat: dict[str, Domain | None] = {}
 
-    def add(path: str, domain: Mapping[str, Any]) -> None:
-        old = flat.get(path, {})
+    def add(path: str, domain: Mapping[str, Any] | None) -> None:
+        if domain is None:
+            flat[path] = None
+            return
+        old = flat.get(path) or {}
         flat[path] = {**(old if domain.get("type") in (None, old.get("type")) else {}), **domain}
 
     for key, value in space.items():
         path = f"{prefix}{key}"
+        if value is None:
+            add(path, None)
+            continue
         if not isinstance(value, Mapping):
             expected = "a domain such as {type: int, low: 1, high: 9}"
             raise ConfigError(f"study.space.{path}", expected=expected, received=value)
@@ -44,10 +50,13 @@ def flatten(space: Mapping[str, Any], prefix: str = "") -> dict[str, Domain]:
     return dict(sorted(flat.items()))
 
 
-def _nested(value: Mapping[str, Any], path: str, flat: Mapping[str, Domain]) -> dict[str, Domain]:
-    found: dict[str, Domain] = {}
+def _nested(value: Mapping[str, Any], path: str, flat: Mapping[str, Domain | None]) -> dict[str, Domain | None]:
+    found: dict[str, Domain | None] = {}
     for key, deeper in value.items():
         below = f"{path}.{key}"
+        if deeper is None:
+            found[below] = None
+            continue
         if not isinstance(deeper, Mapping):
             raise ConfigError(f"study.space.{path}: a domain needs a type", remedy="Valid: int, float, categorical.")
         if "type" in deeper or below in flat:
@@ -70,10 +79,11 @@ def parse(config: Mapping[str, Any]) -> dict[str, Domain]:
       ConfigError: for a path that does not exist, an unknown type or key, bounds that are no bounds, or bounds beyond
         what the path allows. The model's own arguments are checked when its family is ours; others in the first worker.
     """
-    return {path: _domain(path, domain, config) for path, domain in flatten(config["study"]["space"]).items()}
+    space = {path: _domain(path, domain, config) for path, domain in flatten(config["study"]["space"]).items()}
+    return {path: domain for path, domain in space.items() if domain is not None}
 
 
-def _domain(path: str, domain: Domain, config: Mapping[str, Any]) -> Domain:
+def _domain(path: str, domain: Domain | None, config: Mapping[str, Any]) -> Domain | None:
     where = f"study.space.{path}"
     valid = [p for group in SEARCHABLE for p in schema.flatten({group: config[group]}) if not p.endswith("._target_")]
     if path not in valid:
@@ -81,6 +91,8 @@ def _domain(path: str, domain: Domain, config: Mapping[str, Any]) -> Domain:
         if path in schema.paths():
             remedy = f"only {' and '.join(f'{group}.*' for group in SEARCHABLE)} can be searched"
         raise ConfigError(f"{where}: no such configuration path", remedy=remedy)
+    if domain is None:
+        return None
     kind = domain.get("type")
     if kind not in _KEYS:
         raise ConfigError(f"{where}.type", expected="int, float or categorical", received=kind)

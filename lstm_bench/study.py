@@ -28,7 +28,7 @@ RETRIED_FOR_EVER = ("driver_died", "interrupted")
 RETRIED = ("worker_died", "oom_shared")  # up to study.max_retry times
 # What may differ when a study is resumed: how much, how long, where; never what.
 MAY_CHANGE = (
-    *("study.n_trials", "study.replicates", "study.max_failed", "study.max_retry"),
+    *("study.n_trials", "study.confirm", "study.replicates", "study.max_failed", "study.max_retry"),
     *("study.timeout", "study.trial_timeout", "study.description", "dataset.dir", "dataset.path", "dataset.fallback"),
     *("launcher.", "storage.", "tracking.", "kernel.probe", "kernel.remember"),
 )
@@ -156,8 +156,9 @@ class Study:
         was, now = (schema.flatten(c) for c in (json.loads(stored), schema.redacted_config(self.config)))
         changed = [p for p in sorted({*was, *now}) if was.get(p) != now.get(p) and not p.startswith(MAY_CHANGE)]
         differences = [f"{p} was {cell(was.get(p)) or 'null'}, is {cell(now.get(p)) or 'null'}" for p in changed]
-        if now["study.n_trials"] < was["study.n_trials"]:
-            differences.append(f"study.n_trials was {was['study.n_trials']}, is {now['study.n_trials']} (only upward)")
+        for path in ("study.n_trials", "study.confirm"):
+            if now[path] < was.get(path, 0):
+                differences.append(f"{path} was {was[path]}, is {now[path]} (only upward)")
         if self.get("data_sha256") != data_sha256:
             differences.append("the data has another SHA-256")
         if differences:
@@ -332,6 +333,14 @@ class Study:
         """The best COMPLETE trial, None when there is none."""
         self._sum_up()
         return self._best
+
+    def top(self, k: int) -> list[Any]:
+        """The best `k` COMPLETE trials of different parameters, best first; of equals the earlier one."""
+        complete = (trial for trial in self.trials() if trial.state.name == "COMPLETE")
+        distinct: dict[str, Any] = {}
+        for trial in sorted(complete, key=self._rank):
+            distinct.setdefault(json.dumps(trial.params, sort_keys=True), trial)
+        return list(distinct.values())[:k]
 
     def row(self, number: int) -> dict[str, Any]:
         """A finished trial as a row of `trials.csv`, with its `history` and `detail`."""

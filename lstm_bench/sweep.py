@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench import command, errors
@@ -70,6 +70,7 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     if family.is_own(str(config["model"].get("_target_", ""))):
         family.check(config["model"])
     space = spaces.parse(config)
+    _check_weights(config["model"], space, overrides)
     pinned = spaces.pinned(space, overrides)
     space = {path: domain for path, domain in space.items() if path not in pinned}
     config["study"]["space"] = space
@@ -86,6 +87,32 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
             "study.n_trials", expected="0 or 1 where study.space is empty", received=config["study"]["n_trials"]
         )
     return config, space, pinned
+
+
+def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Makes `model.weights` a number; refuses it beside a width of its own."""
+    from lstm_bench import family
+    from lstm_bench import space as spaces
+
+    if "model.weights" in space:
+        raise ConfigError(
+            "study.space.model.weights: it is not searched", remedy="Give model.weights=N, one study for each number."
+        )
+    if model.get("weights") is None:
+        return
+    model["weights"] = family.count(model["weights"])
+    own = family.is_own(str(model["_target_"]))
+    width = family.width_argument(model) if own else next((name for name in family.WIDTHS if name in model), None)
+    if width is None:
+        raise ConfigError(f"model.weights: {model['_target_']} has no width ({' or '.join(family.WIDTHS)})")
+    path = f"model.{width}"
+    if path in space:
+        raise ConfigError(
+            f"model.weights={model['weights']}: {path} follows from it and cannot be searched",
+            remedy=f"Give study.space.{path}=null as well, which takes it out of the space.",
+        )
+    for override in spaces.pinned({path: {}}, overrides).values():
+        raise ConfigError(f"model.weights={model['weights']}: {path} follows from it and cannot be given ({override})")
 
 
 def run(composed: DictConfig, overrides: Sequence[str]) -> None:

@@ -200,7 +200,8 @@ class Tracking:
           key: Digest of the confirmed configuration: another winner's seeds are other runs.
         """
         identity = f"{self._study}/{key}/{row['seed']}"
-        name = f"replicate seed {row['seed']}"
+        found = "" if row.get("trial") is None else f" of trial {row['trial']}"
+        name = f"replicate seed {row['seed']}{found}"
         self._log_run("replicate", identity, name, row, epochs, (started_ms, ended_ms), dict(params or {}))
 
     @_observed

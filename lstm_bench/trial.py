@@ -23,6 +23,7 @@ from lstm_bench.timing import Phases
 
 Send = Callable[[dict[str, Any]], None]
 N_WORST = 12
+_SIZED = ("trial", "replicate", "pack", "probe")  # tasks whose one model may be sized by its weights
 
 
 class Bench:
@@ -44,8 +45,11 @@ class Bench:
 
     def run(self, task: Mapping[str, Any], report: Send, stopped: Callable[[], bool]) -> dict[str, Any]:
         """Result of a task. Never raises for a fault of the task itself."""
-        phases = Phases()
+        phases, sized = Phases(), dict[str, Any]()
         try:
+            if task["kind"] in _SIZED:
+                task = self._sized(task)
+                sized = task["sized"]
             work = {
                 "check": self._check,
                 "trial": self._trial,
@@ -65,12 +69,19 @@ class Bench:
             reason = "oom" if out_of_memory(error) else "exception"
             detail = " ".join(f"{type(error).__name__}: {error}".split())[:500]
             result = {"state": "FAIL", "reason": reason, "detail": detail}
-        return {**phases.seconds(), **result, "device": self.device, "device_share": self.share}
+        return {**phases.seconds(), **sized, **result, "device": self.device, "device_share": self.share}
+
+    def _sized(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """A task whose model has the width that `model.weights` comes to; `sized` holds it as a part of the result."""
+        asked = task["config"]["model"]
+        model = sized(asked, self.data(task["config"]["dataset"]))
+        found = {} if asked.get("weights") is None else {"width": model[str(family.width_argument(model))]}
+        return {**task, "config": {**task["config"], "model": model}, "sized": found}
 
     def _check(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
         data = self.data(task["config"]["dataset"])
         for config in (task["config"], *task["corners"]):
-            model, lengths = family.build(config["model"], data.input_shape, data.n_classes, "plain")
+            model, lengths = family.build(sized(config["model"], data), data.input_shape, data.n_classes, "plain")
         return {
             "state": "COMPLETE",
             "n_weights": int(model.count_params()),
@@ -139,7 +150,7 @@ class Bench:
         with phases("eval_s"):
             logits = pack.logits(data.x_test)
         # Every member took as long as the pack did.
-        common = {**phases.seconds(), "device": self.device, "device_share": f"packed {len(seeds)}"}
+        common = {**phases.seconds(), **task["sized"], "device": self.device, "device_share": f"packed {len(seeds)}"}
         members = []
         for at, (seed, member) in enumerate(zip(seeds, trained, strict=True)):
             result = {"state": "COMPLETE", **member.measured, "history": member.epochs, **common}
@@ -154,6 +165,11 @@ class Bench:
                     result |= keep(pack.model, task, data)
             members.append(result)
         return {"state": "COMPLETE", "members": members}
+
+
+def sized(model: Mapping[str, Any], data: datasets.Dataset) -> dict[str, Any]:
+    """Group `model` with its width filled in: see `family.resolved`."""
+    return family.resolved(model, data.input_shape, data.n_classes, per_timestep=data.y_train.ndim > 1)
 
 
 def predictions(x: np.ndarray, y: np.ndarray, probability: np.ndarray) -> dict[str, Any]:

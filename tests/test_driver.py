@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import fake
 import pytest
 
-from lstm_bench import loop, record
+from lstm_bench import loop, record, result
+from lstm_bench.candidate import Candidate, standing
 from lstm_bench.errors import ConfigError, DataError, InterruptedByUser, KernelError, TooManyFailedError
 
 FILES = ("trials.csv", "replicates.csv", "history.csv")
@@ -269,27 +271,28 @@ def test_an_interrupted_trial_that_does_not_is_queued_again_never_pruned(tmp_pat
 # Confirmation.
 
 CONFIRMED = {"study.replicates": 3, "study.n_trials": 2}
+ONE = Candidate(None, {}, "d")
 
 
 def test_the_winner_is_trained_once_with_every_seed(tmp_path):
     with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
         bench.driver.search()
-        winner = bench.driver.winner()
-        assert winner == bench.study.best().params
-        digest = bench.driver.digest(winner)
+        (winner,) = bench.driver.candidates()
+        assert winner == (bench.study.best().number, bench.study.best().params, winner.digest)
+        digest = winner.digest
         assert bench.driver.missing_replicates(digest) == [0, 1, 2]
-        bench.driver.confirm(winner, digest)
+        bench.driver.confirm([winner])
         tasks = bench.launcher.submitted[2:]
         assert [(task["kind"], task["seed"]) for task in tasks] == [
             ("replicate", 0),
             ("replicate", 1),
             ("replicate", 2),
         ]
-        assert {task["config"]["model"]["units"] for task in tasks} == {winner["model.units"]}
-        assert [task.get("keep") for task in tasks] == [str(tmp_path / "model"), None, None]
+        assert {task["config"]["model"]["units"] for task in tasks} == {winner.params["model.units"]}
+        assert [task.get("keep") for task in tasks] == [str(tmp_path / "candidates" / digest / "model"), None, None]
         assert [row["test_accuracy"] for row in bench.driver.replicates(digest)] == [0.9, 0.91, 0.92]
         assert bench.driver.missing_replicates(digest) == []
-        bench.driver.confirm(winner, digest)
+        bench.driver.confirm([winner])
         assert len(bench.launcher.submitted) == 5
 
 
@@ -297,34 +300,35 @@ def test_an_mlflow_model_is_saved_only_where_mlflow_will_take_it(tmp_path):
     for tracking, wanted in (("mlflow", True), ("none", False)):
         config = fake.config({**CONFIRMED, "study.replicates": 1, "tracking.name": tracking})
         with fake.opened(tmp_path / tracking, config) as bench:
-            bench.driver.confirm({}, "d")
+            bench.driver.confirm([ONE])
             assert bench.launcher.submitted[0]["for_mlflow"] is wanted
 
 
 def test_only_missing_seeds_are_trained_on_resume(tmp_path):
     with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
         bench.driver.search()
-        digest = bench.driver.digest(bench.driver.winner())
-        bench.driver.confirm(bench.driver.winner(), digest)
+        digest = bench.driver.pick().digest
+        bench.driver.confirm(bench.driver.candidates())
     with fake.opened(tmp_path, fake.config({**CONFIRMED, "study.replicates": 5})) as bench:
-        assert bench.driver.digest(bench.driver.winner()) == digest
+        assert bench.driver.pick().digest == digest
         assert bench.driver.missing_replicates(digest) == [3, 4]
-        bench.driver.confirm(bench.driver.winner(), digest)
+        bench.driver.confirm(bench.driver.candidates())
         assert [task["seed"] for task in bench.launcher.submitted] == [3, 4]
 
 
 def test_an_empty_space_has_its_one_configuration_for_a_winner(tmp_path):
     with fake.opened(tmp_path, fake.config({**CONFIRMED, "study.space": {}, "study.n_trials": 0})) as bench:
         bench.driver.search()
-        assert bench.driver.winner() == {}
-        bench.driver.confirm({}, bench.driver.digest({}))
+        assert bench.driver.pick() == (None, {}, bench.driver.digest({}))
+        bench.driver.confirm(bench.driver.candidates())
         assert len(bench.driver.replicates(bench.driver.digest({}))) == 3
 
 
 def test_without_a_complete_trial_there_is_no_winner(tmp_path):
     with fake.opened(tmp_path, fake.config(CONFIRMED), nth(fake.failed("nan"), fake.failed("nan"))) as bench:
         bench.driver.search()
-        assert bench.driver.winner() is None
+        assert bench.driver.candidates() == []
+        assert bench.driver.pick() is None
         bench.driver.rewrite()
 
 
@@ -337,7 +341,7 @@ def test_without_a_complete_trial_there_is_no_winner(tmp_path):
 )
 def test_a_seed_whose_worker_died_runs_again_up_to_max_retry(tmp_path, things, ends):
     with fake.opened(tmp_path, fake.config({"study.replicates": 2, "study.max_retry": 1}), nth(*things)) as bench:
-        bench.driver.confirm({}, "d")
+        bench.driver.confirm([ONE])
         assert [task["seed"] for task in bench.launcher.submitted] == [0, 1, 0]
         assert [(row["seed"], row["state"], row.get("reason")) for row in bench.driver.replicates("d")] == ends
 
@@ -347,15 +351,26 @@ def test_replicates_of_another_winner_are_not_reused(tmp_path):
         one = bench.driver.digest({"model.units": 10})
         other = bench.driver.digest({"model.units": 11})
         assert one != other
-        bench.driver.confirm({"model.units": 10}, one)
+        bench.driver.confirm([Candidate(0, {"model.units": 10}, one)])
         assert bench.driver.missing_replicates(one) == []
         assert bench.driver.missing_replicates(other) == [0, 1, 2]
         assert bench.driver.replicates(other) == []
 
 
+def test_weights_are_part_of_what_is_confirmed(tmp_path):
+    digests = set()
+    for weights in (None, 25000, 100000):
+        config = fake.config({**CONFIRMED, "model.weights": weights, "study.name": f"w{weights}"})
+        with fake.opened(tmp_path / f"{weights}", config) as bench:
+            digests.add(bench.driver.digest({}))
+    assert len(digests) == 3
+    with pytest.raises(ConfigError, match=r"model\.weights was 100000, is 25000"):
+        fake.study(tmp_path / "100000", {**config, "model": {**config["model"], "weights": 25000}})
+
+
 def test_a_seed_that_fails_is_a_row_with_its_reason(tmp_path):
     with fake.opened(tmp_path, fake.config({"study.replicates": 2}), nth(None, fake.failed("nan"))) as bench:
-        bench.driver.confirm({}, "d")
+        bench.driver.confirm([ONE])
         assert [(row["seed"], row["state"], row.get("reason")) for row in bench.driver.replicates("d")] == [
             (0, "COMPLETE", None),
             (1, "FAIL", "nan"),
@@ -374,7 +389,7 @@ def test_interrupted_seeds_are_trained_on_resume(tmp_path, monkeypatch):
         yield fake.complete(task)
 
     with fake.opened(tmp_path, fake.config(CONFIRMED), script) as bench, pytest.raises(InterruptedByUser):
-        bench.driver.confirm({}, "d")
+        bench.driver.confirm([ONE])
     with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
         assert bench.driver.missing_replicates("d") == [1, 2]
 
@@ -399,12 +414,176 @@ def test_predictions_are_files_and_not_rows(tmp_path):
         yield fake.complete(task, **(extra if task["seed"] == 0 else {}))
 
     with fake.opened(tmp_path, fake.config(CONFIRMED), script) as bench:
-        bench.driver.confirm({}, "d")
+        bench.driver.confirm([ONE])
         assert not {"predictions", "worst"} & set(bench.driver.replicates("d")[0])
+        bench.driver.place(ONE)
     assert (tmp_path / "predictions.csv").read_text() == "sample,label,prediction,probability\n0,7,7,0.75\n"
     assert (tmp_path / "worst.csv").read_text() == (
         "sample,label,prediction,probability,timesteps,features,values\n3,1,2,0.5,1,2,0 1\n"
     )
+
+
+# Several candidates.
+
+SEVERAL = {"study.replicates": 2, "study.n_trials": 5, "study.confirm": 3}
+
+
+def seeded(best_units):
+    """A script whose replicates do best near some units, whatever their trials did, and leave artefacts behind."""
+
+    def script(task):
+        if task["kind"] != "replicate":
+            yield from fake.train(task)
+            return
+        units = task["config"]["model"]["units"]
+        score = 0.5 - abs(units - best_units(task)) / 1000 + task["seed"] / 10
+        result = fake.complete(task, val_accuracy=score, test_accuracy=score - 0.1)
+        if task.get("keep"):
+            folder = Path(task["keep"])
+            folder.mkdir(parents=True)
+            (folder / "model.keras").write_text(f"{units} units")
+            result["predictions"] = [{"sample": units, "label": 7, "prediction": 7, "probability": 0.75}]
+            result["worst"] = []
+        yield result
+
+    return script
+
+
+def rounds(bench):
+    """A whole session's work on a study."""
+    bench.driver.search()
+    bench.driver.confirm(bench.driver.candidates())
+    bench.driver.place(bench.driver.pick())
+    bench.driver.rewrite()
+
+
+def test_the_best_configurations_are_confirmed_in_one_queue_with_the_same_seeds(tmp_path):
+    with fake.opened(tmp_path, fake.config(SEVERAL), workers=4) as bench:
+        bench.driver.search()
+        candidates = bench.driver.candidates()
+        values = {trial.number: trial.value for trial in bench.study.trials()}
+        assert [c.trial for c in candidates] == sorted(values, key=values.get, reverse=True)[:3]
+        bench.launcher.submitted.clear()
+        bench.driver.confirm(candidates)
+        tasks = [(task["config"]["model"]["units"], task["seed"]) for task in bench.launcher.submitted]
+        assert tasks == [(c.params["model.units"], seed) for c in candidates for seed in (0, 1)]
+        assert bench.launcher.most == 4  # two candidates at a time
+        kept = [task["keep"] for task in bench.launcher.submitted if task.get("keep")]
+        assert kept == [str(tmp_path / "candidates" / c.digest / "model") for c in candidates]
+        assert {row["trial"] for row in bench.tracking.replicates} == {c.trial for c in candidates}
+        assert {(row["key"], row["trial"]) for row in bench.tracking.replicates} == {
+            (c.digest, c.trial) for c in candidates
+        }
+
+
+def test_the_pick_is_the_best_by_validation_over_seeds_and_its_artefacts_are_in_place(tmp_path):
+    with fake.opened(tmp_path, fake.config(SEVERAL)) as bench:
+        bench.driver.search()
+        last = bench.driver.candidates()[-1]
+        wanted = last.params["model.units"]
+    with fake.opened(tmp_path, fake.config(SEVERAL), seeded(lambda _: wanted)) as bench:
+        rounds(bench)
+        assert bench.driver.pick() == last
+    assert record.read_rows(tmp_path / "predictions.csv")[0]["sample"] == str(wanted)
+    assert (tmp_path / "model" / "model.keras").read_text() == f"{wanted} units"
+
+
+def test_driver_and_report_pick_the_same_configuration(tmp_path):
+    def of_its_own(task):  # equal means: the better trial wins
+        return task["config"]["model"]["units"]
+
+    for name, best in (("equal", of_its_own), ("other", lambda _: 8), ("most", lambda _: 64)):
+        config = fake.config({**SEVERAL, "study.name": name})
+        with fake.opened(tmp_path / name, config, seeded(best)) as bench:
+            rounds(bench)
+            pick = bench.driver.pick()
+            record.write_yaml(tmp_path / name / "config.yaml", config)
+        read = result.load(tmp_path / name)
+        assert next(iter(read.candidates)) == pick.trial
+        assert len(read.candidates) == 3
+        assert read.winner["number"] == pick.trial
+        assert read.confirmed["seed"].tolist() == [0, 1]
+        assert read.get("study.confirm") == 3
+
+
+def test_replicates_and_their_history_name_their_trial(tmp_path):
+    with fake.opened(tmp_path, fake.config(SEVERAL)) as bench:
+        bench.driver.search()
+        bench.driver.confirm(bench.driver.candidates())
+        trials = {str(c.trial) for c in bench.driver.candidates()}
+        grown = {name: sorted(text.splitlines()) for name, text in records(tmp_path).items()}
+        bench.driver.rewrite()
+        assert {name: sorted(text.splitlines()) for name, text in records(tmp_path).items()} == grown
+    rows = record.read_rows(tmp_path / "replicates.csv")
+    assert [(row["trial"], row["seed"]) for row in rows] == [(t, s) for t in sorted(trials, key=int) for s in "01"]
+    history = [line for line in record.read_rows(tmp_path / "history.csv") if line["kind"] == "replicate"]
+    assert {(line["trial"], line["number"]) for line in history} == {(t, s) for t in trials for s in "01"}
+
+
+def test_raising_confirm_trains_only_the_new_candidates_and_may_change_the_pick(tmp_path):
+    one = {**SEVERAL, "study.confirm": 1}
+    with fake.opened(tmp_path, fake.config(one)) as bench:
+        bench.driver.search()
+        wanted = bench.study.top(3)[2].params["model.units"]
+    with fake.opened(tmp_path, fake.config(one), seeded(lambda _: wanted)) as bench:
+        rounds(bench)
+        first = bench.driver.pick()
+    with fake.opened(tmp_path, fake.config(SEVERAL), seeded(lambda _: wanted)) as bench:
+        rounds(bench)
+        assert len(bench.launcher.submitted) == 4
+        assert bench.driver.pick() == bench.driver.candidates()[2] != first
+    assert (tmp_path / "model" / "model.keras").read_text() == f"{wanted} units"
+    with pytest.raises(ConfigError, match=r"study\.confirm was 3, is 1 \(only upward\)"):
+        fake.study(tmp_path, fake.config(one))
+
+
+def test_a_pick_that_lost_its_first_seed_leaves_no_other_one_s_artefacts(tmp_path):
+    with fake.opened(tmp_path, fake.config(SEVERAL), seeded(lambda _: 32)) as bench:
+        rounds(bench)
+        bare = Candidate(9, {"model.units": 9}, "nothing-kept")
+        bench.driver.place(bare)
+        assert not (tmp_path / "model").exists() and not (tmp_path / "predictions.csv").exists()
+        bench.driver.place(bench.driver.pick())
+        assert (tmp_path / "model" / "model.keras").exists()
+
+
+def test_a_driver_killed_while_it_places_artefacts_places_them_again(tmp_path, monkeypatch):
+    with fake.opened(tmp_path, fake.config(SEVERAL), seeded(lambda _: 32)) as bench:
+        rounds(bench)
+        first, other = bench.driver.pick(), bench.driver.candidates()[-1]
+        units = first.params["model.units"]
+
+        def killed(*_, **__):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("shutil.copytree", killed)
+            bench.driver.place(other)
+        bench.driver.place(first)
+    assert (tmp_path / "model" / "model.keras").read_text() == f"{units} units"
+
+
+def test_a_configuration_suggested_twice_is_one_candidate(tmp_path):
+    space = {"train.batch_size": {"type": "categorical", "choices": [16, 32]}}
+    with fake.opened(tmp_path, fake.config({**SEVERAL, "study.space": space})) as bench:
+        bench.driver.search()
+        assert sorted(c.params["train.batch_size"] for c in bench.driver.candidates()) == [16, 32]
+
+
+@pytest.mark.parametrize(
+    ("better", "worse", "maximize"),
+    [
+        ([0.9, 0.9], [0.99], True),  # all seeds finished, before any score
+        ([0.9, 0.8], [0.8, 0.8], True),
+        ([0.1, 0.2], [0.3, 0.2], False),
+    ],
+)
+def test_a_candidate_stands_by_finished_seeds_then_by_the_mean(better, worse, maximize):
+    assert standing(better, maximize=maximize) < standing(worse, maximize=maximize)
+
+
+def test_standing_sees_what_the_records_hold():
+    assert standing([0.1 + 0.2, 0.3], maximize=True) == standing([0.3, 0.3], maximize=True)
 
 
 # Packs.
@@ -414,11 +593,11 @@ PACKED = {"backend.name": "jax", "launcher.pack": 3, "study.replicates": 4}
 
 def test_packed_seeds_have_the_rows_that_they_have_alone(tmp_path):
     with fake.opened(tmp_path, fake.config(PACKED)) as bench:
-        bench.driver.confirm({}, "d")
+        bench.driver.confirm([ONE])
         pack, rest = bench.launcher.submitted
         assert (pack["kind"], pack["seeds"], pack["kernel"]) == ("pack", [0, 1, 2], "generic")
         assert pack["steps_per_execution"] == 50
-        assert pack["keep"] == str(tmp_path / "model")
+        assert pack["keep"] == str(tmp_path / "candidates" / "d" / "model")
         assert (rest["kind"], rest["seed"], "keep" in rest) == ("replicate", 3, False)
         assert bench.driver.missing_replicates("d") == []
         found = bench.driver.replicates("d")
@@ -441,8 +620,9 @@ def test_a_kept_member_s_predictions_are_written_and_not_stored(tmp_path):
         yield result
 
     with fake.opened(tmp_path, fake.config({**PACKED, "study.replicates": 3}), script) as bench:
-        bench.driver.confirm({}, "d")
+        bench.driver.confirm([ONE])
         assert "predictions" not in bench.driver.replicates("d")[0]
+        bench.driver.place(ONE)
     assert (tmp_path / "predictions.csv").read_text() == "sample,label,prediction,probability\n0,7,7,0.75\n"
 
 
@@ -450,7 +630,7 @@ def test_a_resume_packs_the_missing_seeds_alone(tmp_path):
     with fake.opened(tmp_path, fake.config({**PACKED, "study.replicates": 5})) as bench:
         for seed in (0, 2):
             bench.study.set(f"replicate/d/{seed}", {"seed": seed, "state": "COMPLETE", "history": []})
-        bench.driver.confirm({}, "d")
+        bench.driver.confirm([ONE])
         (pack,) = bench.launcher.submitted
         assert (pack["seeds"], "keep" in pack) == ([1, 3, 4], False)
         assert bench.driver.missing_replicates("d") == []
@@ -458,7 +638,7 @@ def test_a_resume_packs_the_missing_seeds_alone(tmp_path):
 
 def test_a_pack_of_one_packs_nothing(tmp_path):
     with fake.opened(tmp_path, fake.config({**PACKED, "launcher.pack": 1})) as bench:
-        bench.driver.confirm({}, "d")
+        bench.driver.confirm([ONE])
         assert [task["kind"] for task in bench.launcher.submitted] == ["replicate"] * 4
 
 
@@ -466,10 +646,10 @@ def test_a_pack_of_one_packs_nothing(tmp_path):
 def test_a_pack_that_fails_leaves_its_seeds_to_be_trained_one_by_one(tmp_path, capsys, end):
     config = fake.config({**PACKED, "study.replicates": 3, "study.max_retry": 1})
     with fake.opened(tmp_path, config, nth(end, fake.Died())) as bench:
-        bench.driver.confirm({}, "d")
+        bench.driver.confirm([ONE])
         tasks = [(task["kind"], task.get("seed")) for task in bench.launcher.submitted]
         assert tasks == [("pack", None)] + [("replicate", seed) for seed in (0, 1, 2, 0)]  # a death of its own: retried
-        assert bench.launcher.submitted[-1]["keep"] == str(tmp_path / "model")
+        assert bench.launcher.submitted[-1]["keep"] == str(tmp_path / "candidates" / "d" / "model")
         assert [row["state"] for row in bench.driver.replicates("d")] == ["COMPLETE"] * 3
     assert "seeds 0-2: " in capsys.readouterr().out
 
@@ -484,7 +664,7 @@ def test_a_member_that_fails_is_a_row_and_the_others_are_theirs(tmp_path):
         yield result
 
     with fake.opened(tmp_path, fake.config({**PACKED, "study.replicates": 3}), script) as bench:
-        bench.driver.confirm({}, "d")
+        bench.driver.confirm([ONE])
         rows = [(row["seed"], row["state"], row.get("reason")) for row in bench.driver.replicates("d")]
         assert rows == [(0, "COMPLETE", None), (1, "FAIL", "nan"), (2, "COMPLETE", None)]
         assert len(bench.launcher.submitted) == 1
@@ -500,7 +680,7 @@ def test_an_interrupted_pack_leaves_all_its_seeds_missing(tmp_path, monkeypatch)
 
     with fake.opened(tmp_path, fake.config(PACKED), script) as bench:
         with pytest.raises(InterruptedByUser):
-            bench.driver.confirm({}, "d")
+            bench.driver.confirm([ONE])
         assert bench.driver.missing_replicates("d") == [0, 1, 2, 3]
 
 
@@ -511,8 +691,7 @@ def test_records_rewritten_from_the_database_equal_those_that_grew(tmp_path):
     things = (fake.failed("nan"), None, fake.Died(), None, None, None, None)
     with fake.opened(tmp_path, fake.config({"study.replicates": 2}), nth(*things)) as bench:
         bench.driver.search()
-        winner = bench.driver.winner()
-        bench.driver.confirm(winner, bench.driver.digest(winner))
+        bench.driver.confirm(bench.driver.candidates())
         grown = records(tmp_path)
         assert set(grown) == set(FILES)
         bench.driver.rewrite()
@@ -554,8 +733,8 @@ def test_a_probe_is_recorded(tmp_path):
     config = fake.config({"study.n_trials": 1})
     with fake.opened(tmp_path, config, unavailable={"cudnn": "no GPU", "generic": None}) as bench:
         bench.driver.search()
-        winner = bench.driver.winner()
-        bench.arms.probe(winner, bench.driver.digest(winner))
+        pick = bench.driver.pick()
+        bench.arms.probe(pick.params, pick.digest)
         bench.driver.rewrite()
     assert [(row["kernel"], row["reason"]) for row in record.read_rows(tmp_path / "kernels.csv")] == [
         ("cudnn", "no GPU"),
@@ -567,8 +746,7 @@ def test_tracking_hears_of_every_trial_and_replicate_once(tmp_path):
     things = (fake.failed("nan"), fake.Died())
     with fake.opened(tmp_path, fake.config(CONFIRMED), nth(*things), workers=2) as bench:
         bench.driver.search()
-        winner = {"model.units": 12}
-        bench.driver.confirm(winner, "d")
+        bench.driver.confirm([Candidate(2, {"model.units": 12}, "d")])
         seen = sorted(bench.tracking.trials, key=lambda row: row["number"])
         assert [(row["number"], row["state"], row["reason"]) for row in seen] == [
             (0, "FAIL", "nan"),
@@ -586,8 +764,7 @@ def test_tracking_hears_of_every_trial_and_replicate_once(tmp_path):
 def test_tracking_can_be_brought_up_to_date(tmp_path):
     with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
         bench.driver.search()
-        winner = bench.driver.winner()
-        bench.driver.confirm(winner, bench.driver.digest(winner))
+        bench.driver.confirm(bench.driver.candidates())
         live = (bench.tracking.trials, bench.tracking.replicates)
     with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
         bench.driver.track_all()

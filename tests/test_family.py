@@ -117,3 +117,45 @@ def test_only_families_of_ours_are_ours():
     assert family.is_own("lstm_bench.model.stacked")
     assert not family.is_own("lstm_bench_more.model.stacked")
     assert not family.is_own("toys.toy")
+
+
+# A width from a number of weights.
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [(25000, 25000), ("25k", 25000), ("100k", 100_000), ("1.5M", 1_500_000), ("0.5k", 500), (None, None)],
+)
+def test_a_number_of_weights_may_be_written_short(written, number):
+    assert family.count(written) == number
+
+
+@pytest.mark.parametrize("written", ["25 thousand", "k", 0, -3, "0.0001k", True, 1.5, [25]])
+def test_what_is_no_number_of_weights_is_refused(written):
+    with pytest.raises(ConfigError, match=r"model\.weights: expected a whole number such as 25000, 25k or 1\.5M"):
+        family.count(written)
+
+
+def test_weights_fit_every_family(toys):
+    assert family.check({"_target_": "toys.plain", "weights": "25k"}).__name__ == "plain"
+    assert "expected a whole number such as" in refused({"_target_": "toys.plain", "weights": "many"})
+
+
+def test_the_width_is_the_nearest_to_the_weights_asked_for():
+    model = {"_target_": "lstm_bench.model.single", "units": 3, "weights": "25k"}
+    assert family.resolved(model, (28, 28), 10) == {"_target_": "lstm_bench.model.single", "units": 64}  # 24,714
+    without = {"_target_": "lstm_bench.model.single", "units": 3}
+    assert family.resolved(without, (28, 28), 10) == without
+    assert family.resolved({**without, "weights": None}, (28, 28), 10) == without
+
+
+def test_a_number_of_weights_that_no_width_comes_near_is_refused():
+    model = {"_target_": "lstm_bench.model.single", "units": 3, "weights": 100}
+    line = r"model\.weights=100: the nearest width, units=1, has 144 weights"
+    with pytest.raises(ConfigError, match=line):
+        family.resolved(model, (28, 28), 10)
+
+
+def test_a_family_without_a_width_has_no_weights_to_choose(toys):
+    with pytest.raises(ConfigError, match="has no width to choose"):
+        family.resolved({"_target_": "toys.plain", "weights": 100}, (28, 28), 10)

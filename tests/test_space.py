@@ -42,6 +42,15 @@ def test_a_command_line_may_replace_the_type():
     assert (space["model.units"]["low"], space["model.units"]["high"]) == (1, 2)
 
 
+def test_a_null_takes_a_dimension_out_of_the_space():
+    assert list(parsed({"model.units": INT, "train.learning_rate": RATE, "model": {"units": None}})) == [
+        "train.learning_rate"
+    ]
+    assert parsed({"model.units": None}) == {}
+    with pytest.raises(ConfigError, match=r"study\.space\.model\.unit: no such configuration path"):
+        parsed({"model": {"unit": None}})
+
+
 def test_an_empty_space_is_one_configuration():
     assert parsed({}) == {}
     assert corners({}) == [{}]

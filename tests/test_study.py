@@ -444,6 +444,7 @@ def test_how_much_how_long_and_where_may_change(tmp_path):
         go_on(study, 1)
     changes = {
         "study.n_trials": 7,
+        "study.confirm": 3,
         "study.replicates": 3,
         "study.max_failed": 9,
         "study.max_retry": 9,

@@ -71,6 +71,22 @@ REFUSED = [
     (("+study=stacked", "launcher.workers=none"), 2, "launcher.workers: expected auto or a whole number"),
     (("+study=stacked", "dataset=npz"), 2, "Give one: dataset.path=VALUE"),
     (("+study=stacked", "dataset=npz", "dataset.path=nowhere.npz"), 3, "nowhere.npz"),
+    (
+        ("+study=stacked", "model.weights=25k"),
+        2,
+        "model.weights=25000: model.units follows from it and cannot be searched. Give study.space.model.units=null as well",
+    ),
+    (
+        ("+study=tutorial_single", "model.weights=25k", "model.units=8"),
+        2,
+        "model.weights=25000: model.units follows from it and cannot be given (model.units=8)",
+    ),
+    (("+study=smoke", "model.weights=lots"), 2, "model.weights: expected a whole number such as 25000, 25k or 1.5M"),
+    (
+        ("+study=smoke", "model.weights=25k", "study.space.model.weights={type: int, low: 9, high: 99}"),
+        2,
+        "study.space.model.weights: it is not searched",
+    ),
     (("+study=tutorial_single", "study.n_trials=5"), 2, "expected 0 or 1 where study.space is empty, received 5"),
 ]
 
@@ -212,7 +228,8 @@ def test_mlflow_has_one_parent_and_a_nested_run_per_trial_and_replicate(smoke: t
     assert len(parents) == 1
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
     names = sorted(run.info.run_name for run in children)
-    assert names == [f"replicate seed {i}" for i in range(3)] + [f"trial {i}" for i in range(3)]
+    best = parents[0].data.tags["winning_trial"]
+    assert names == [f"replicate seed {i} of trial {best}" for i in range(3)] + [f"trial {i}" for i in range(3)]
     assert {run.info.status for run in runs} == {"FINISHED"}
     trial = next(run for run in children if run.info.run_name == "trial 0")
     row = rows(folder)[0]

@@ -105,6 +105,27 @@ def test_a_replicate_reads_the_test_set_and_keeps_a_plain_model(
     assert predicted.tolist() == [row["prediction"] for row in result["predictions"]]
 
 
+@pytest.mark.parametrize("kind", ["trial", "replicate"])
+def test_a_model_asked_for_by_its_weights_has_the_nearest_width_wherever_it_is_built(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    work = task(kind, **({"keep": str(tmp_path / "model")} if kind == "replicate" else {}))
+    work["config"]["model"] = {**work["config"]["model"], "units": 9, "weights": 155}
+    result = run(bench(monkeypatch), work)
+    assert (result["n_weights"], result["width"]) == (154, 4)
+    if kind == "replicate":
+        assert keras.saving.load_model(tmp_path / "model" / "model.keras").count_params() == 154
+    assert "width" not in run(bench(monkeypatch), task(kind))
+
+
+def test_a_check_finds_corners_that_no_width_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = {**config(), "dataset": {}}
+    bad["model"] = {**bad["model"], "weights": 180}
+    result = run(bench(monkeypatch), task("check", corners=[bad]))
+    assert (result["state"], result["error"]) == ("FAULT", "ConfigError")
+    assert "model.weights=180: the nearest width, units=" in result["detail"]
+
+
 def test_the_worst_predictions_come_first() -> None:
     probability = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.99, 0.01]])
     kept = trial.predictions(np.zeros((4, 2, 3), np.float32), np.array([0, 0, 1, 1]), probability)
