@@ -64,13 +64,15 @@ def _check_npy(member: IO[bytes], size: int, where: str) -> None:
 def checked(arrays: Arrays, n_classes: int | None, where: Path) -> tuple[Arrays, int]:
     """The arrays with labels as int32 and real inputs as float32, once their shapes and values were found fit.
 
+    Floating-point labels of the training split are targets of a regression: then all are float32.
+
     Args:
       arrays: `x_<split>` and `y_<split>`, training among them.
       n_classes: Number of classes, None to count those of the training labels.
       where: File or folder, for messages.
 
     Returns:
-      The arrays and the number of classes.
+      The arrays and the number of classes; 1 of a regression.
 
     Raises:
       DataError: for the first array that is unfit.
@@ -92,16 +94,23 @@ def checked(arrays: Arrays, n_classes: int | None, where: Path) -> tuple[Arrays,
                 x = x.astype(np.float32, copy=False)
             need(x_key, np.isfinite(x).all(), "finite float32 numbers, neither NaN nor inf")
         need(y_key, y.ndim == 1, "shape (samples,)", y.shape, "One-hot labels: y.argmax(-1).")
-        need(y_key, y.dtype.kind in "iu", "integer labels", y.dtype)
         need(y_key, len(y) == len(x), f"as many labels as {x_key} has samples, {len(x)}", len(y))
+        form = arrays["x_train"].shape[1:]
+        need(x_key, x.shape[1:] == form, f"(timesteps, features) {form} as in x_train", x.shape[1:])
+        if arrays["y_train"].dtype.kind == "f" and n_classes in (None, 1):
+            need(y_key, y.dtype.kind in "iuf", "numbers, as y_train has them", y.dtype)
+            n_classes = 1
+            with np.errstate(over="ignore"):
+                checked[x_key], checked[y_key] = x, y.astype(np.float32)
+            need(y_key, np.isfinite(checked[y_key]).all(), "finite float32 numbers, neither NaN nor inf")
+            continue
+        need(y_key, y.dtype.kind in "iu", "integer labels", y.dtype)
         if n_classes is None:
             n_classes = int(y.max()) + 1
             need(y_key, 2 <= n_classes <= len(y), f"2 to {len(y)} classes, labelled from 0", n_classes)
         need(y_key, y.min() >= 0, "labels from 0", int(y.min()), "Subtract the least label.")
         need(y_key, y.max() < n_classes, f"labels 0 to {n_classes - 1}", int(y.max()))
         checked[x_key], checked[y_key] = x, y.astype(np.int32)
-        form = checked["x_train"].shape[1:]
-        need(x_key, x.shape[1:] == form, f"(timesteps, features) {form} as in x_train", x.shape[1:])
         unknown = np.setdiff1d(checked[y_key], checked["y_train"])
         need(y_key, not unknown.size, "only labels that y_train has", unknown[:5].tolist())
     assert n_classes is not None  # there is a training split

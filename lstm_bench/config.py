@@ -65,6 +65,8 @@ def _in(rule: Range | Choice) -> Any:
     return field(metadata={"rule": rule})
 
 
+# What a study may aim at, and which way is up. val_mse and val_mae are a regression's, val_accuracy is every other task's.
+OBJECTIVES = {"val_accuracy": "maximize", "val_loss": "minimize", "val_mse": "minimize", "val_mae": "minimize"}
 _COUNT, _SIZE, _SECONDS = Range(0), Range(1), Range(0, open_low=True)
 
 
@@ -81,6 +83,9 @@ class Dataset:
     split_seed: int = _in(_COUNT)
     standardize: bool
     fallback: str | None
+    length: int | None = None  # of smnist and psmnist, adding and copy
+    permutation_seed: int | None = None  # of psmnist
+    test_size: int | None = None  # of adding and copy
 
 
 @dataclass(kw_only=True)
@@ -169,7 +174,7 @@ class Study:
     n_trials: int = _in(_COUNT)
     confirm: int = _in(_SIZE)
     replicates: int = _in(_COUNT)
-    objective: str = _in(Choice("val_accuracy", "val_loss"))
+    objective: str = _in(Choice(*OBJECTIVES))
     direction: str = _in(Choice("maximize", "minimize"))
     seed: int = _in(_COUNT)
     max_failed: int = _in(_COUNT)
@@ -419,6 +424,14 @@ def _check_tolerances(tolerance: Mapping[str, float]) -> None:
 
 
 def _check_study(config: Mapping[str, Any]) -> None:
+    objective, direction = config["study"]["objective"], config["study"]["direction"]
+    if direction != OBJECTIVES[objective]:
+        raise ConfigError(
+            f"study.direction: {objective} is better the {'higher' if direction == 'minimize' else 'lower'} it is",
+            expected=OBJECTIVES[objective],
+            received=direction,
+            remedy=f"Give study.direction={OBJECTIVES[objective]}.",
+        )
     workers = config["launcher"]["workers"]
     if workers != "auto" and (not isinstance(workers, int) or workers < 1):
         raise ConfigError("launcher.workers", expected="auto or a whole number of at least 1", received=workers)

@@ -7,37 +7,61 @@ configuration that `resolve` returned, which neither searches nor touches the ne
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lstm_bench import download, memory, mnist
+from lstm_bench import download, memory, mnist, synthetic
 from lstm_bench.arrays import SPLITS, Arrays, checked, digest, read_npz
+from lstm_bench.config import OBJECTIVES
 from lstm_bench.errors import ConfigError, DataError, nearest
 
-DIVISOR = {"mnist": 255, "digits": 16, "npz": 1}  # pixels to [0, 1]; a user's arrays are taken as they are
+# Pixels to [0, 1]; a user's arrays and generated ones are taken as they are.
+DIVISOR = {
+    **{"mnist": 255, "digits": 16, "npz": 1, "smnist": 255, "psmnist": 255, "fashion_mnist": 255, "kmnist": 255},
+    **dict.fromkeys(synthetic.MAKERS, 1),
+}
+IMAGES = {"smnist": "mnist", "psmnist": "mnist"} | {name: name for name in mnist.TITLES}  # the files that each reads
+LENGTHS = {784: 1, 196: 2, 49: 4}  # of smnist -> side of the squares of pixels that are averaged
+# What a dataset asks for; that of an npz file is in its labels. See `Dataset.task`.
+TASKS = dict.fromkeys(DIVISOR, "classification") | {"npz": None, "adding": "regression", "copy": "tagging"}
 DIGITS_TEST, DIGITS_SEED = 360, 0  # a fifth of the 1,797 digits is the test set, whatever `split_seed` says
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
 class Dataset:
-    """Arrays ready to train on: `x_*` float32 `(samples, timesteps, features)`, `y_*` int32 `(samples,)` from 0."""
+    """Arrays ready to train on: `x_*` float32 `(samples, timesteps, features)`; `y_*` as the task has them.
 
-    name: str  # what was really used: mnist, digits or the stem of the npz file
+    | task             | `y_*`                                 | loss                                             |
+    |------------------|---------------------------------------|--------------------------------------------------|
+    | `classification` | int32 `(samples,)` from 0             | cross-entropy, mean over samples                 |
+    | `tagging`        | int32 `(samples, timesteps)` from 0   | cross-entropy, mean over samples and timesteps   |
+    | `regression`     | float32 `(samples,)`                  | mean squared error                               |
+    """
+
+    name: str  # what was really used: the name of the settings, or the stem of the npz file
     x_train: np.ndarray
     y_train: np.ndarray
     x_validation: np.ndarray
     y_validation: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
-    n_classes: int  # at least 2
+    n_classes: int  # outputs of a network, per timestep if so: at least 2 classes, or 1 number
     sha256: str  # of the arrays before they were split and scaled
     source: str  # where they were found, the home folder as ~, or the URL they were just downloaded from
     notice: str | None = None  # why this is not the dataset that was asked for
+    task: str = "classification"
+    baselines: dict[str, float] = field(default_factory=dict)  # trivial predictor -> its loss
+
+    @property
+    def per_timestep(self) -> bool:
+        """Whether a network has an output for every timestep."""
+        return self.task == "tagging"
 
     @property
     def input_shape(self) -> tuple[int, int]:
@@ -64,22 +88,74 @@ def check(config: Mapping[str, Any]) -> None:
 
     def need(key: str, valid: bool, expected: str) -> None:
         if not valid:
-            raise ConfigError(f"dataset.{key}", expected=expected, received=config[key])
+            raise ConfigError(f"dataset.{key}", expected=expected, received=config.get(key))
 
     name, seed = config["name"], config["split_seed"]
     if not isinstance(name, str) or name not in DIVISOR:
         raise ConfigError("dataset.name", received=name, remedy=nearest(str(name), DIVISOR))
     size = "a count of at least 1 or a fraction between 0 and 1"
-    need("validation_size", _is_size(config["validation_size"]), size)
-    need("train_size", config["train_size"] is None or _is_size(config["train_size"]), size + ", or null for all")
+    if name in synthetic.MAKERS:
+        for key in ("train_size", "validation_size", "test_size"):
+            need(
+                key,
+                _is_size(config.get(key)) and config[key] >= 1,
+                f"a count of at least 1, which dataset={name} draws",
+            )
+    else:
+        need("validation_size", _is_size(config["validation_size"]), size)
+        need("train_size", config["train_size"] is None or _is_size(config["train_size"]), size + ", or null for all")
     need("validation", config["validation"] in ("split", "test"), "split or test")
     need("split_seed", type(seed) is int and 0 <= seed < 2**32, "an integer from 0 to 2**32 - 1")
     need("standardize", isinstance(config["standardize"], bool), "true or false")
-    for key, owner in (("dir", "mnist"), ("path", "npz"), ("fallback", "mnist")):
-        need(key, name == owner or config[key] is None, f"null, because only dataset={owner} has it")
+    owners: dict[str, tuple[str, ...]] = {
+        "dir": tuple(IMAGES),
+        "path": ("npz",),
+        "fallback": ("mnist",),
+        "length": ("smnist", "psmnist", *synthetic.MAKERS),
+        "permutation_seed": ("psmnist",),
+        "test_size": tuple(synthetic.MAKERS),
+    }
+    for key, having in owners.items():
+        expected = f"null, because only dataset={','.join(having)} has it"
+        need(key, name in having or config.get(key) is None, expected)
+    length, permutation_seed = config.get("length"), config.get("permutation_seed")
+    if name in ("smnist", "psmnist"):
+        need("length", type(length) is int and length in LENGTHS, f"one of {', '.join(map(str, LENGTHS))}")
+    if name in synthetic.MAKERS:
+        shortest = synthetic.SHORTEST[name]
+        need("length", type(length) is int and length >= shortest, f"a whole number of at least {shortest}")
+    if name == "psmnist":
+        valid = type(permutation_seed) is int and 0 <= permutation_seed < 2**32
+        need("permutation_seed", valid, "an integer from 0 to 2**32 - 1")
     need("dir", config["dir"] is None or _is_text(config["dir"]), "a folder, or null to search")
     need("path", name != "npz" or _is_text(config["path"]), "the path of an .npz file")
     need("fallback", config["fallback"] in (None, "digits"), "digits or null")
+
+
+def check_objective(settings: Mapping[str, Any], name: str, task: str | None) -> None:
+    """Checks that a study aims at something that its task has.
+
+    Args:
+      settings: Group `study`: `objective`.
+      name: Of the dataset.
+      task: Its task; None where that is not known before the data is read.
+
+    Raises:
+      ConfigError: for the accuracy of a regression, or the error of a classification.
+    """
+    if task is None:
+        return
+    valid = ("val_mse", "val_mae", "val_loss") if task == "regression" else ("val_accuracy", "val_loss")
+    if settings["objective"] not in valid:
+        remedy = f"Give study.objective={valid[0]} study.direction={OBJECTIVES[valid[0]]}."
+        if task == "regression" and name not in TASKS:  # a file of one's own, whose y are floats by mistake perhaps
+            remedy += " Labels of classes are integers: y.astype(int)."
+        raise ConfigError(
+            "study.objective",
+            expected=f"one of {', '.join(valid)} with dataset={name}, a {task}",
+            received=settings["objective"],
+            remedy=remedy,
+        )
 
 
 def _is_size(value: Any) -> bool:
@@ -93,7 +169,7 @@ def _is_text(value: Any) -> bool:
 
 
 def resolve(config: Mapping[str, Any]) -> Found:
-    """Finds the data, downloading MNIST if need be. Contents are verified by `load`, except for a download's.
+    """Finds the data, downloading images if need be. Contents are verified by `load`, except for a download's.
 
     Args:
       config: The `dataset` settings.
@@ -109,37 +185,43 @@ def resolve(config: Mapping[str, Any]) -> Found:
     check(config)
     if config["name"] == "digits":
         return Found(dict(config), "digits", "scikit-learn load_digits")
-    if config["name"] == "npz":
+    name = config["name"]
+    if name in synthetic.MAKERS:
+        return Found(dict(config), name, f"generated, seed {config['split_seed']}")
+    if name == "npz":
         path = _absolute(config["path"])
         if not os.path.isfile(path):  # noqa: PTH113 (in a folder that may not be entered, Path.is_file raises)
             raise DataError(f"{path}: no such file", remedy="Give an existing one: dataset.path=FILE.npz")
         return Found({**config, "path": str(path)}, path.stem, _short(path))
+    of = IMAGES[name]
+    cache, title = _cache(of), mnist.TITLES[of]
     if config["dir"] is not None:
         folder = _absolute(config["dir"])
-        if not mnist.is_in(folder, partial=folder == _cache()):
+        if not mnist.is_in(folder, of, partial=folder == cache):
+            spelt = "mnist.npz or " + " ".join(f"{file}[.gz]" for file in mnist.SHA256)
             raise DataError(
-                f"dataset.dir={folder}: MNIST is not there",
-                expected="mnist.npz or " + " ".join(f"{name}[.gz]" for name in mnist.SHA256),
+                f"dataset.dir={folder}: {title} is not there",
+                expected=spelt if of == "mnist" else " ".join(f"{file}.gz" for file in mnist.SHA256),
                 remedy="Correct dataset.dir, or leave it out to search and download.",
             )
-        return Found({**config, "dir": str(folder)}, "mnist", _short(folder))
+        return Found({**config, "dir": str(folder)}, name, _short(folder))
 
-    cache = _cache()
-    folders = [cache, Path.home() / ".keras" / "datasets"]
+    folders = [cache, *([Path.home() / ".keras" / "datasets"] if of == "mnist" else [])]
     if root := os.environ.get("LSTM_BENCH_DATA"):
-        folders.insert(0, _absolute(root) / "mnist")
+        folders.insert(0, _absolute(root) / of)
     for folder in folders:
-        if mnist.is_in(folder, partial=folder == cache):
-            return Found({**config, "dir": str(folder)}, "mnist", _short(folder))
+        if mnist.is_in(folder, of, partial=folder == cache):
+            return Found({**config, "dir": str(folder)}, name, _short(folder))
     try:
-        url = download.complete(cache)
+        url = download.complete(cache, of)
     except download.UnreachableError as error:
-        missing = f"MNIST was neither found in {', '.join(map(_short, folders))} nor could it be downloaded ({error})"
+        missing = f"{title} was neither found in {', '.join(map(_short, folders))} nor could it be downloaded ({error})"
         if config["fallback"] is None:
-            remedy = "Say dataset.dir=FOLDER of its four IDX files, or allow dataset.fallback=digits."
+            remedy = "Say dataset.dir=FOLDER of its four IDX files"
+            remedy += ", or allow dataset.fallback=digits." if name == "mnist" else "."
             raise DataError(missing, remedy=remedy) from error
         return _fall_back(config, missing)
-    return Found({**config, "dir": str(cache)}, "mnist", url)
+    return Found({**config, "dir": str(cache)}, name, url)
 
 
 def _fall_back(config: Mapping[str, Any], missing: str) -> Found:
@@ -165,8 +247,8 @@ def load(config: Mapping[str, Any]) -> Dataset:
       config: The `dataset` settings, best those that `resolve` returned.
 
     Returns:
-      The `Dataset`. Samples keep the order of their source within each split. The training and validation splits are
-      stratified and depend on `split_seed` and the labels alone.
+      The `Dataset`. Samples keep the order of their source within each split. The training and validation splits of what was
+      read are stratified and depend on `split_seed` and the labels alone; of a regression, on the number of samples instead.
 
     Raises:
       ConfigError: if a setting cannot be meant.
@@ -176,7 +258,11 @@ def load(config: Mapping[str, Any]) -> Dataset:
     found = resolve(config)
     config = found.config
     arrays, n_classes, sha256 = _read(config)
+    task = TASKS[config["name"]] or ("regression" if arrays["y_train"].dtype.kind == "f" else "classification")
     size, seed, y = config["validation_size"], config["split_seed"], arrays["y_train"]
+    if task == "regression":
+        y = np.zeros(len(y), np.int32)  # nothing to stratify by
+    generated = config["name"] in synthetic.MAKERS
     rows: dict[str, Any] = {}
     train = np.arange(len(y))
     if config["validation"] == "test":
@@ -188,7 +274,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
     elif "x_validation" not in arrays:
         rows["validation"] = _stratified(y, _count(size, len(y)), seed, "dataset.validation_size", leave=1)
         train = np.setdiff1d(train, rows["validation"])
-    if config["train_size"] is not None:
+    if config["train_size"] is not None and not generated:
         n = _count(config["train_size"], len(train))
         train = train[_stratified(y[train], n, seed, "dataset.train_size", leave=0)]
     if len(train) < len(y):
@@ -200,7 +286,12 @@ def load(config: Mapping[str, Any]) -> Dataset:
         arrays[f"x_{split}"] = np.divide(arrays[f"x_{split}"], DIVISOR[config["name"]], dtype=np.float32)
     if config["standardize"]:
         _standardize(arrays)
-    return Dataset(found.name, **arrays, n_classes=n_classes, sha256=sha256, source=found.source, notice=found.notice)
+    baselines = synthetic.baselines(config["name"], config["length"]) if generated else {}
+    if task == "regression" and not generated:
+        mean = arrays["y_train"].mean(dtype=np.float64)
+        baselines = {"always predicting the training mean": float(np.square(arrays["y_test"] - mean).mean())}
+    made: dict[str, Any] = {**arrays, "task": task, "baselines": baselines, "notice": found.notice}
+    return Dataset(found.name, **made, n_classes=n_classes, sha256=sha256, source=found.source)
 
 
 def _count(size: float, n: int) -> int:
@@ -241,15 +332,40 @@ def _standardize(arrays: Arrays) -> None:
 
 
 def _read(config: Mapping[str, Any]) -> tuple[Arrays, int, str]:
-    """Arrays as their source has them, the number of classes and the digest of all."""
-    if config["name"] == "digits":
+    """Arrays as their source has them, the number of outputs and the digest of all."""
+    name = config["name"]
+    if name == "digits":
         return _digits()
-    if config["name"] == "mnist":
+    if name in synthetic.MAKERS:
+        sizes = int(config["train_size"]), int(config["validation_size"]), int(config["test_size"])
+        arrays = synthetic.drawn(name, config["length"], sizes, config["split_seed"])
+        return arrays, synthetic.OUTPUTS[name], digest(arrays)
+    if name in IMAGES:
         folder = Path(config["dir"])
-        return *checked(mnist.read(folder), 10, folder), mnist.digest()
+        arrays, n_classes = checked(mnist.read(folder, IMAGES[name]), 10, folder)
+        sha256 = mnist.digest(IMAGES[name])
+        if name in ("smnist", "psmnist"):
+            sha256 = hashlib.sha256(
+                f"{sha256} {config['length']} {config.get('permutation_seed')}".encode()
+            ).hexdigest()
+            for split in ("train", "test"):
+                arrays[f"x_{split}"] = _pixels(arrays[f"x_{split}"], config)
+        return arrays, n_classes, sha256
     path = Path(config["path"])
     raw = read_npz(path, [f"{axis}_{split}" for split in SPLITS for axis in "xy"])
     return *checked(raw, None, path), digest(raw)
+
+
+def _pixels(images: np.ndarray, config: Mapping[str, Any]) -> np.ndarray:
+    """Images `(samples, 28, 28)` as sequences `(samples, length, 1)`, row by row or permuted; squares of pixels averaged."""
+    n, side = len(images), LENGTHS[config["length"]]
+    if side > 1:
+        squares = images.reshape(n, 28 // side, side, 28 // side, side)
+        images = squares.mean(axis=(2, 4), dtype=np.float32)
+    x = images.reshape(n, config["length"], 1)
+    if config["name"] == "psmnist":
+        x = x[:, np.random.RandomState(config["permutation_seed"]).permutation(config["length"])]
+    return x
 
 
 def _digits() -> tuple[Arrays, int, str]:
@@ -269,8 +385,8 @@ def _absolute(path: str) -> Path:
     return Path(path).absolute()
 
 
-def _cache() -> Path:
-    return _absolute(str(memory.folder())) / "mnist"
+def _cache(of: str) -> Path:
+    return _absolute(str(memory.folder())) / of
 
 
 def _short(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The download of MNIST: from the first mirror that gives the right bytes, within limits of time, size and scheme."""
+"""The download of MNIST and its kind: from the first mirror with the right bytes, within limits of time, size and scheme."""
 
 from __future__ import annotations
 
@@ -15,7 +15,17 @@ from typing import Any
 from lstm_bench import mnist
 from lstm_bench.errors import DataError, StorageError
 
-MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
+MIRRORS: dict[str, tuple[str, ...]] = {
+    "mnist": (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    "fashion_mnist": (
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",  # its publisher's
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",  # where Keras takes it from
+    ),
+    "kmnist": ("https://codh.rois.ac.jp/kmnist/dataset/kmnist/",),  # its publisher's
+}
 SCHEME = "https"  # the only one that is followed, redirects included
 ANSWER_S = 1.5  # seconds for a mirror to answer: two silent ones and the import of scikit-learn stay within 5 s
 READ_S = 20.0  # seconds without a byte before a download is given up
@@ -25,8 +35,12 @@ class UnreachableError(Exception):
     """No mirror gave the file."""
 
 
-def complete(folder: Path) -> str:
-    """Completes the MNIST files in `folder`, each verified before it gets its name.
+def complete(folder: Path, of: str = "mnist") -> str:
+    """Completes the files of a data set in `folder`, each verified before it gets its name.
+
+    Args:
+      folder: Where they go.
+      of: See `mnist.files`.
 
     Returns:
       The mirror of the last one.
@@ -38,14 +52,14 @@ def complete(folder: Path) -> str:
     from http.client import HTTPException
 
     mirror = ""
-    present = mnist.files(folder)
+    present = mnist.files(folder, of)
     for name in (name for name in mnist.SHA256 if name not in present):
         reasons = []
-        for mirror in MIRRORS:
+        for mirror in MIRRORS[of]:
             url = f"{mirror}{name}.gz"
             try:
                 body = _fetch(url)
-                mnist.decode(io.BytesIO(body), url, name)
+                mnist.decode(io.BytesIO(body), url, name, of)
                 break
             except (OSError, HTTPException, DataError) as error:
                 reason = getattr(error, "reason", None) or error

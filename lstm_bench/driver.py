@@ -22,7 +22,7 @@ from lstm_bench.arms import Arms
 from lstm_bench.candidate import Candidate, standing
 from lstm_bench.errors import TooManyFailedError
 from lstm_bench.loop import Loop, Running
-from lstm_bench.progress import Display
+from lstm_bench.progress import Display, number
 from lstm_bench.study import Study
 from lstm_bench.tracking import Tracking
 
@@ -98,7 +98,7 @@ class Driver:
 
     def _best(self) -> str:
         best = self.study.best()
-        return f"best {best.value:.4f} (trial {best.number})" if best else ""
+        return f"best {number(best.value)} (trial {best.number})" if best else ""
 
     def _show_total(self) -> None:
         counts = self.study.counts()

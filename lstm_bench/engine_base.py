@@ -40,18 +40,21 @@ class Engine(Arm, Protocol):
         """Trains one step per row of `indices` (steps, batch) at the learning rates `rates` (steps,).
 
         Returns:
-          The summed losses of the steps and the samples that were predicted right.
+          The summed losses of the steps and how many labels were predicted right; 0 where there are none.
         """
 
     def logits(self, x: np.ndarray) -> np.ndarray:
-        """Inference: `(samples, timesteps, features)` -> logits `(samples, n_classes)`, float32."""
+        """Inference: `(samples, timesteps, features)` -> the model's outputs: logits `(samples, n_classes)`, say; float32."""
 
     def settle(self) -> None:
         """Writes the trained values back into the Keras model, for saving."""
 
 
 def classification(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
-    """Mean cross-entropy (nats) of `logits` (batch, n_classes) for labels `y[batch]`, and how many of them are right."""
+    """Mean cross-entropy (nats) of `logits` for labels `y[batch]`, and how many of them are right.
+
+    Logits `(batch, n_classes)`, or `(batch, timesteps, n_classes)` with a label for each timestep.
+    """
     from keras import losses, ops
 
     labels = ops.take(y, batch, axis=0)
@@ -59,6 +62,19 @@ def classification(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
     right = ops.equal(ops.argmax(logits, -1), ops.cast(labels, "int32"))
     return loss, ops.sum(ops.cast(right, "int32"))
 
+
+def regression(y: Any, batch: Any, outputs: Any) -> tuple[Any, Any]:
+    """Mean squared error of `outputs` (batch, 1) for targets `y[batch]`; there is nothing to count."""
+    from keras import ops
+
+    return ops.mean(ops.square(ops.squeeze(outputs, -1) - ops.take(y, batch, axis=0))), 0
+
+
+CRITERIA: dict[str, Criterion] = {
+    "classification": classification,
+    "tagging": classification,
+    "regression": regression,
+}  # task of a dataset -> what its networks are trained on
 
 _resident: dict[str, Any] = {}
 
@@ -85,7 +101,7 @@ class Base(ABC):
       model: Keras model, built.
       optimizer: Keras optimizer with a plain learning rate.
       x: Training inputs (samples, timesteps, features).
-      y: Labels (samples,), or what else `criterion` takes.
+      y: Labels (samples,) or (samples, timesteps), or what else `criterion` takes.
       batch_size: Samples per step.
       evaluation_batch_size: Samples per call of `logits`.
       kernel: Asked for.

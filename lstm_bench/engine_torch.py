@@ -100,4 +100,7 @@ def _classification(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
     import torch
 
     labels = y[batch]
-    return torch.nn.functional.cross_entropy(logits, labels), (logits.argmax(-1) == labels).sum()
+    right = (logits.argmax(-1) == labels).sum()
+    if labels.ndim > 1:  # of every timestep: torch wants the classes second
+        logits = logits.movedim(-1, 1)
+    return torch.nn.functional.cross_entropy(logits, labels), right

@@ -17,9 +17,16 @@ from lstm_bench.record import REPLICATE_COLUMNS, TRIAL_COLUMNS, cell
 VIEW = "trials"
 PAGE_QUERY = f"workflowType=machine_learning&viewStateShareKey={VIEW}"
 TAGS = ("state", "reason", "retry_of", "seed", "kernel_ran", "backend", "device", "device_share")  # columns in words
-_COLUMNS = ("val_accuracy", "test_accuracy", "n_weights", "train_samples_per_s")  # the table's metrics
+_COLUMNS = (
+    "val_accuracy",
+    "test_accuracy",
+    "val_mse",
+    "test_mse",
+    "n_weights",
+    "train_samples_per_s",
+)  # the table's metrics
 SWEEP, BENCHMARK = "lstm_bench.sweep", "lstm_bench.kernels"  # sources of runs: the commands that made them
-_CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+_CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae")
 _METRICS = tuple(
     column for column in dict.fromkeys((*REPLICATE_COLUMNS, *TRIAL_COLUMNS)) if column not in (*TAGS, "number")
 )

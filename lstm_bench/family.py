@@ -18,7 +18,7 @@ from lstm_bench.errors import ConfigError, nearest
 
 OWN = "lstm_bench.model."
 WIDTHS = ("units", "filters")  # arguments that are a family's width: the first of them that it has
-_GIVEN = ("input_shape", "n_classes")
+_GIVEN = ("input_shape", "n_classes", "return_sequences")
 _WITHIN = 0.02  # of the weights asked for
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -124,7 +124,12 @@ def check_value(path: str, value: Any, kind: Any, rule: Range | Choice | None) -
 
 
 def build(
-    model: Mapping[str, Any], input_shape: tuple[int, int], n_classes: int, kernel_name: str
+    model: Mapping[str, Any],
+    input_shape: tuple[int, int],
+    n_classes: int,
+    kernel_name: str,
+    *,
+    per_timestep: bool = False,
 ) -> tuple[Any, list[int]]:
     """The uncompiled Keras model, and the length of the sequence that each of its recurrent layers runs over.
 
@@ -133,21 +138,32 @@ def build(
       input_shape: `(timesteps, features)`.
       n_classes: Number of classes.
       kernel_name: A kernel, or "plain": layers with Keras's own defaults, as winners are saved.
+      per_timestep: Whether there are outputs for every timestep.
+
+    Raises:
+      ConfigError: for an argument that does not fit, or a family that has no outputs per timestep where they are wanted.
     """
     import keras
 
     function = check(model)
+    if per_timestep and "return_sequences" not in inspect.signature(function).parameters:
+        raise ConfigError(
+            f"model._target_={model['_target_']}: it has one output per sequence, and the data wants one per timestep",
+            remedy=f"Choose one that can: {', '.join(_per_timestep())}.",
+        )
     makers = kernel.makers(kernel_name)
     built = function(
         input_shape,
         n_classes,
         **{name: makers[name] for name in recurrent_layers(function)},
         **{name: value for name, value in model.items() if name != "_target_"},
+        **({"return_sequences": True} if per_timestep else {}),
     )
     shape = tuple(built.output_shape)
-    if shape != (None, n_classes):
+    wanted = (None, input_shape[0], n_classes) if per_timestep else (None, n_classes)
+    if shape != wanted:
         raise ConfigError(
-            f"model._target_={model['_target_']}", expected=f"logits of shape (None, {n_classes})", received=str(shape)
+            f"model._target_={model['_target_']}", expected=f"outputs of shape {wanted}", received=str(shape)
         )
     lengths = []
     for layer in built.layers:
@@ -156,6 +172,16 @@ def build(
         # A CNN before it may have shortened the sequence; where the length is open, the data's stands in.
         lengths += [layer.input.shape[1] or input_shape[0]] * recurrent
     return built, lengths
+
+
+def _per_timestep() -> list[str]:
+    """Our families that can give an output for every timestep."""
+    functions = vars(importlib.import_module(OWN.rstrip("."))).items()
+    return sorted(
+        name
+        for name, function in functions
+        if inspect.isfunction(function) and "return_sequences" in inspect.signature(function).parameters
+    )
 
 
 def count(weights: Any) -> int | None:
@@ -213,7 +239,7 @@ def _nearest_width(
 
     def n_weights(width: int) -> int:
         group = {**json.loads(model), name: width}
-        return int(build(group, input_shape, n_classes, "plain")[0].count_params())
+        return int(build(group, input_shape, n_classes, "plain", per_timestep=per_timestep)[0].count_params())
 
     high = 1
     while n_weights(high) < weights:

@@ -3,7 +3,8 @@
 A family's first two arguments are `input_shape` and `n_classes`; arguments named `lstm`, `gru` or `simple_rnn` receive
 the layer maker of the chosen kernel (`kernel.py`); the keyword arguments are its YAML in `conf/model/`, their ranges
 stand in the annotations and are checked before anything is created. Keras is imported inside the functions, so that the
-driver can read the signatures without it.
+driver can read the signatures without it. `return_sequences`, where a family has it, is no option: the task decides whether
+there is an output for every timestep.
 
 Every family gives logits: where a source puts a softmax into the last layer, ours is in the loss (the same function,
 numerically safer).
@@ -25,7 +26,12 @@ Shape = tuple[int, int]
 
 
 def single(
-    input_shape: Shape, n_classes: int, lstm: LayerMaker, *, units: Annotated[int, Range(1)] = 64
+    input_shape: Shape,
+    n_classes: int,
+    lstm: LayerMaker,
+    *,
+    units: Annotated[int, Range(1)] = 64,
+    return_sequences: bool = False,
 ) -> keras.Model:
     """One LSTM, batch normalisation, a dense head.
 
@@ -34,19 +40,26 @@ def single(
       n_classes: Number of classes, at least 2.
       lstm: Layer maker of the chosen kernel.
       units: Width of the LSTM, at least 1.
+      return_sequences: Whether there are logits for every timestep.
 
     Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
+      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`, or `(batch, timesteps, n_classes)`.
 
     Source: "Long Short-Term Memory (LSTM) in Keras", PythonAlgos: 24,714 weights on MNIST rows.
     """
     from keras import Input, Sequential, layers
 
-    return Sequential([Input(input_shape), lstm(units), layers.BatchNormalization(), layers.Dense(n_classes)])
+    recurrent = lstm(units, return_sequences=return_sequences)
+    return Sequential([Input(input_shape), recurrent, layers.BatchNormalization(), layers.Dense(n_classes)])
 
 
 def simple_rnn(
-    input_shape: Shape, n_classes: int, simple_rnn: LayerMaker, *, units: Annotated[int, Range(1)] = 64
+    input_shape: Shape,
+    n_classes: int,
+    simple_rnn: LayerMaker,
+    *,
+    units: Annotated[int, Range(1)] = 64,
+    return_sequences: bool = False,
 ) -> keras.Model:
     """One SimpleRNN, batch normalisation, a dense head: the baseline without gates.
 
@@ -55,15 +68,17 @@ def simple_rnn(
       n_classes: Number of classes, at least 2.
       simple_rnn: Layer maker of the chosen kernel.
       units: Width of the SimpleRNN, at least 1.
+      return_sequences: Whether there are logits for every timestep.
 
     Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
+      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`, or `(batch, timesteps, n_classes)`.
 
     Source: the same tutorial as `single`, which compares the two layers: a quarter of the LSTM's weights.
     """
     from keras import Input, Sequential, layers
 
-    return Sequential([Input(input_shape), simple_rnn(units), layers.BatchNormalization(), layers.Dense(n_classes)])
+    recurrent = simple_rnn(units, return_sequences=return_sequences)
+    return Sequential([Input(input_shape), recurrent, layers.BatchNormalization(), layers.Dense(n_classes)])
 
 
 def stacked(

@@ -17,8 +17,11 @@ from lstm_bench.record import cell
 _STATE_STYLE = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
 
 
-def _number(value: Any, digits: int = 4) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def number(value: Any) -> str:
+    """A score in four decimals; a loss too small for them in two digits."""
+    if value is None:
+        return "-"
+    return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"
 
 
 class Display:
@@ -89,7 +92,7 @@ class Display:
     def epoch(self, name: str, metrics: Mapping[str, Any]) -> None:
         """An epoch has ended."""
         if name in self._bars:
-            shown = f"epoch {metrics['epoch']}/{self.epochs}  {self.objective} {_number(metrics.get(self.objective))}"
+            shown = f"epoch {metrics['epoch']}/{self.epochs}  {self.objective} {number(metrics.get(self.objective))}"
             self._progress.update(self._bars[name], completed=metrics["epoch"], shown=shown)
 
     def gone(self, name: str) -> None:
@@ -100,13 +103,14 @@ class Display:
     def finished(self, name: str, row: Mapping[str, Any], best: str) -> None:
         """One line for a finished trial or replicate."""
         self.gone(name)
-        metric = "test_accuracy" if row.get("test_accuracy") is not None else self.objective
+        tested = (name for name in ("test_accuracy", "test_mse") if row.get(name) is not None)
+        metric = next(tested, self.objective)
         state = row["state"] + (f" ({row['reason']})" if row.get("reason") else "")
         rate = row.get("train_samples_per_s")
         speed = f"{rate:>8,.0f} samples/s" if rate else f"{'-':>8} samples/s"
         weights = f"{row['n_weights']:>9,} weights" if row.get("n_weights") else f"{'-':>9} weights"
         text = (
-            f"{name:<12} {state:<18} {metric} {_number(row.get(metric))}  {weights}  {speed}"
+            f"{name:<12} {state:<18} {metric} {number(row.get(metric))}  {weights}  {speed}"
             f"  {row.get('kernel_ran') or '-':<9} {row.get('total_s') or 0:6.1f} s  {best}"
         )
         self.line(text.rstrip(), _STATE_STYLE.get(row["state"], ""))

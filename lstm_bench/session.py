@@ -19,7 +19,7 @@ from lstm_bench.errors import ConfigError, InterruptedByUser, StorageError
 from lstm_bench.launcher import LocalLauncher
 from lstm_bench.loop import Loop
 from lstm_bench.mapping import SharedDataset
-from lstm_bench.progress import Display, values
+from lstm_bench.progress import Display, number, values
 from lstm_bench.statistic import t_interval
 from lstm_bench.tracking import open_tracking, store_uri
 
@@ -53,6 +53,7 @@ class Session:
         self.launcher: LocalLauncher | None = None
         self._loaded: data.Dataset | None = None  # until the workers have it
         self._shared: SharedDataset | None = None
+        self._task, self._baselines = "classification", dict[str, float]()  # of the data, once it is there
         self._shown = str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
 
     def run(self) -> None:
@@ -70,6 +71,8 @@ class Session:
             if fresh:
                 self._launch()  # the workers import their framework while the driver reads the data
             self._loaded = data.load(self.config["dataset"])
+            data.check_objective(self.config["study"], self._loaded.name, self._loaded.task)
+            self._task, self._baselines = self._loaded.task, self._loaded.baselines
             facts = self._facts(self._loaded)
             self._share()
             layers = self._check_in_worker() if fresh else None
@@ -126,6 +129,9 @@ class Session:
             "timesteps": timesteps,
             "features": features,
             "n_classes": dataset.n_classes,
+            "task": dataset.task,
+            "n_outputs": dataset.n_classes,
+            "baselines": dataset.baselines,
         }
 
     def _launch(self) -> None:
@@ -244,7 +250,8 @@ class Session:
             "device": slot.device if self.gpu else device.cpu_name(),
             "share": slot.share,
             "cores": len(slot.cores),
-            "data": [facts[name] for name in ("timesteps", "features", "n_classes")],
+            "data": [facts[name] for name in ("timesteps", "features", "n_classes")]
+            + [facts["task"]] * (facts["task"] != "classification"),
         }
 
     def _work_left(self, driver: Driver) -> bool:
@@ -325,7 +332,9 @@ class Session:
         if self.space:
             facts["trials"] = ", ".join(f"{counts[key]} {key}" for key in ("complete", "pruned", "failed"))
         if best is not None:
-            facts["best trial"] = f"{best.number}: {settings['objective']} {best.value:.4f} with {values(best.params)}"
+            facts["best trial"] = (
+                f"{best.number}: {settings['objective']} {number(best.value)} with {values(best.params)}"
+            )
             metrics[settings["objective"]], tags["best_trial"] = best.value, best.number
         rows = driver.replicates(pick.digest) if pick is not None else []
         complete = [row for row in rows if row["state"] == "COMPLETE"]
@@ -335,7 +344,11 @@ class Session:
             if n > 1 and complete:
                 facts["picked"] = picked(pick.trial, n, settings["objective"], complete) + f": {values(pick.params)}"
         if complete:
-            facts["confirmed"], confirmed = confirmation([row["test_accuracy"] for row in complete])
+            metric = "test_mse" if self._task == "regression" else "test_accuracy"
+            facts["confirmed"], confirmed = confirmation([row[metric] for row in complete], metric)
+            if self._task == "tagging":  # what its baseline is held against
+                facts["test loss"], of_loss = confirmation([row["test_loss"] for row in complete], "test_loss")
+                confirmed |= of_loss
             metrics |= confirmed
             speed = statistics.median(row["train_samples_per_s"] for row in complete)
             metrics |= {"n_weights": complete[0]["n_weights"], "train_samples_per_s": speed}
@@ -345,6 +358,8 @@ class Session:
             )
         if len(complete) < len(rows):
             facts["failed seeds"] = f"{len(rows) - len(complete)} of {len(rows)}"
+        for name, loss in self._baselines.items():
+            facts["baseline"] = f"{name}: {'MSE' if self._task == 'regression' else 'loss'} {loss:.3g}"
         facts["records"] = f"{self._shown}/"
         facts["next"] = "python -m lstm_bench.ui      python -m lstm_bench.report"
         self.display.facts(f"{settings['name']}: done", facts)
@@ -357,15 +372,20 @@ def picked(trial: int, n: int, objective: str, rows: Sequence[Mapping[str, Any]]
     return f"trial {trial} of {n} candidates by mean {objective} {mean:.4f} over {len(rows)} seeds"
 
 
-def confirmation(scores: Sequence[float]) -> tuple[str, dict[str, float]]:
-    """The confirmed test accuracy in words and as metrics: mean, 95 % t interval, n.
+def confirmation(scores: Sequence[float], metric: str = "test_accuracy") -> tuple[str, dict[str, float]]:
+    """A confirmed test score in words and as metrics: mean, 95 % t interval, n.
 
     Args:
-      scores: Test accuracies of the seeds, fractions.
+      scores: Of the seeds.
+      metric: What they are: test_accuracy, fractions; test_mse or test_loss.
     """
     mean, half_width, n = t_interval(scores)
-    metrics: dict[str, float] = {"test_accuracy": mean, "test_accuracy_n": n}
+    metrics: dict[str, float] = {metric: mean, f"{metric}_n": n}
+    if metric == "test_accuracy":
+        said, width = f"test accuracy {100 * mean:.2f} %", f"{100 * half_width:.2f}"
+    else:
+        said, width = f"{metric.replace('_mse', '_MSE').replace('_', ' ')} {number(mean)}", number(half_width)
     if n < 2:
-        return f"test accuracy {100 * mean:.2f} % (n = 1: no interval)", metrics
-    metrics |= {"test_accuracy_low": mean - half_width, "test_accuracy_high": mean + half_width}
-    return f"test accuracy {100 * mean:.2f} % +- {100 * half_width:.2f} (95 % interval, n = {n})", metrics
+        return f"{said} (n = 1: no interval)", metrics
+    metrics |= {f"{metric}_low": mean - half_width, f"{metric}_high": mean + half_width}
+    return f"{said} +- {width} (95 % interval, n = {n})", metrics

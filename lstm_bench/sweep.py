@@ -66,6 +66,8 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
 
     config = schema.load(composed)
     data.check(config["dataset"])
+    name = config["dataset"]["name"]
+    data.check_objective(config["study"], name, data.TASKS[name])
     tracking.check(config["tracking"])
     if family.is_own(str(config["model"].get("_target_", ""))):
         family.check(config["model"])

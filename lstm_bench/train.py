@@ -13,6 +13,7 @@ import numpy as np
 from lstm_bench import engine as engines
 from lstm_bench import family, packed
 from lstm_bench.data import Dataset
+from lstm_bench.engine_base import CRITERIA
 from lstm_bench.engine_jax import JaxEngine
 from lstm_bench.errors import KernelError
 from lstm_bench.timing import Phases, clock, samples_per_s
@@ -96,6 +97,7 @@ def prepare(
         evaluation_batch_size=min(settings["evaluation_batch_size"], len(data.x_validation)),
         kernel=kernel,
         lengths=lengths,
+        criterion=CRITERIA[data.task],
         steps_per_execution=steps_per_execution,
     )
 
@@ -113,7 +115,7 @@ def _build(config: Mapping[str, Any], data: Dataset, kernel: str, seed: int) -> 
     import keras
 
     keras.utils.set_random_seed(seed)
-    return family.build(config["model"], data.input_shape, data.n_classes, kernel)
+    return family.build(config["model"], data.input_shape, data.n_classes, kernel, per_timestep=data.per_timestep)
 
 
 class Engines:
@@ -159,17 +161,43 @@ def require_ran(kernel: str, engine: engines.Engine | packed.Pack) -> None:
 
 
 def score(engine: engines.Engine, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """Mean cross-entropy (nats), accuracy (fraction) and class probabilities (samples, n_classes), in float64."""
+    """Mean cross-entropy (nats), accuracy (fraction) and class probabilities (samples, n_classes), in float64.
+
+    Where there is a label for each timestep, means over all of them and probabilities (samples, timesteps, n_classes).
+    """
     return scored(engine.logits(x), y)
 
 
 def scored(logits: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """The same from logits `(samples, n_classes)`."""
+    """The same from logits `(samples, n_classes)` or `(samples, timesteps, n_classes)`."""
     logits = logits.astype(np.float64)
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_probability = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    loss = -log_probability[np.arange(len(y)), y].mean()
-    return float(loss), float((logits.argmax(axis=1) == y).mean()), np.exp(log_probability)
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    log_probability = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    loss = -np.take_along_axis(log_probability, y[..., None], axis=-1).mean()
+    return float(loss), float((logits.argmax(axis=-1) == y).mean()), np.exp(log_probability)
+
+
+def metrics(outputs: np.ndarray, y: np.ndarray, task: str, split: str) -> dict[str, float]:
+    """What a model's outputs on a split are worth: `<split>_loss`, and the other metrics that the task has.
+
+    Args:
+      outputs: Of a classification, see `scored`; of a regression `(samples, 1)`.
+      y: Labels or targets.
+      task: See `data.Dataset`.
+      split: "val" or "test".
+
+    Returns:
+      Of a regression `loss` and `mse`, both the mean squared error, and `mae`, the mean absolute one, in float64; of the others
+      `loss`, mean cross-entropy in nats, and `accuracy`, a fraction.
+    """
+    if task == "regression":
+        error = outputs[:, 0].astype(np.float64) - y
+        mse = float(np.square(error).mean())
+        found = {"loss": mse, "mse": mse, "mae": float(np.abs(error).mean())}
+    else:
+        loss, accuracy, _ = scored(outputs, y)
+        found = {"loss": loss, "accuracy": accuracy}
+    return {f"{split}_{name}": value for name, value in found.items()}
 
 
 def train(
@@ -230,11 +258,11 @@ def train(
         if done < n_steps:
             break
         with phases("eval_s"):
-            val_loss, val_accuracy, _ = score(engine, data.x_validation, data.y_validation)
-        if not math.isfinite(val_loss):
-            raise NotFiniteError(f"validation loss {val_loss} in epoch {len(history) + 1}")
-        fractions = losses / n_steps, correct / rows.size, val_loss, val_accuracy
-        history.append({"epoch": len(history) + 1, **dict(zip(_METRICS, fractions, strict=True)), "train_s": epoch_s})
+            validation = metrics(engine.logits(data.x_validation), data.y_validation, data.task, "val")
+        if not math.isfinite(validation["val_loss"]):
+            raise NotFiniteError(f"validation loss {validation['val_loss']} in epoch {len(history) + 1}")
+        running = _running(data, losses, correct, n_steps, batch_size)
+        history.append({"epoch": len(history) + 1, **running, **validation, "train_s": epoch_s})
         report(history[-1])
     measured = _measured(config, engine, history, samples_per_s(samples, seconds))
     return Trained(engine, history, measured, len(history) < config["train"]["epochs"])
@@ -298,16 +326,16 @@ def train_pack(
         seconds += epoch_s
         with phases("eval_s"):
             logits = pack.logits(data.x_validation)
-            validation = {at: scored(logits[at], data.y_validation)[:2] for at in going()}
-        require_finite({at: val_loss for at, (val_loss, _) in validation.items()}, "validation loss")
+            validation = {at: metrics(logits[at], data.y_validation, data.task, "val") for at in going()}
+        require_finite({at: found["val_loss"] for at, found in validation.items()}, "validation loss")
         for at in going():
-            fractions = losses[at] / n_steps, correct[at] / (n_steps * batch_size), *validation[at]
-            metrics = dict(zip(_METRICS, map(float, fractions), strict=True))
-            members[at].epochs.append({"epoch": number, **metrics, "train_s": epoch_s})
+            running = _running(data, float(losses[at]), int(correct[at]), n_steps, batch_size)
+            members[at].epochs.append({"epoch": number, **running, **validation[at], "train_s": epoch_s})
         ended = [members[at].epochs[-1] for at in going()]
         if not ended:
             break
-        means = {name: float(np.mean([epoch[name] for epoch in ended])) for name in _METRICS}
+        names = [name for name in ended[0] if name not in ("epoch", "train_s")]
+        means = {name: float(np.mean([epoch[name] for epoch in ended])) for name in names}
         report({"epoch": number, **means, "train_s": epoch_s})
     for at in going():
         history = members[at].epochs
@@ -316,7 +344,13 @@ def train_pack(
     return members
 
 
-_METRICS = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")  # of an epoch
+def _running(data: Dataset, losses: float, correct: int, n_steps: int, batch_size: int) -> dict[str, float]:
+    """The running means of an epoch's training steps, from their summed losses and counts."""
+    means = {"train_loss": losses / n_steps}
+    if data.task != "regression":
+        labels = n_steps * batch_size * math.prod(data.y_train.shape[1:])
+        means["train_accuracy"] = correct / labels
+    return means
 
 
 def _epoch_size(config: Mapping[str, Any], data: Dataset) -> tuple[int, int]:
@@ -339,7 +373,7 @@ def _measured(
     """What a training yields, as a part of its result."""
     last = history[-1] if history else {}
     return {
-        **{name: last.get(name) for name in _METRICS},
+        **{name: value for name, value in last.items() if name not in ("epoch", "train_s")},
         "epochs": len(history),
         "n_weights": int(engine.model.count_params()),
         "n_trainable": int(sum(math.prod(v.shape) for v in engine.model.trainable_variables)),

@@ -81,7 +81,7 @@ class Bench:
     def _check(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
         data = self.data(task["config"]["dataset"])
         for config in (task["config"], *task["corners"]):
-            model, lengths = family.build(sized(config["model"], data), data.input_shape, data.n_classes, "plain")
+            model, lengths = _plain({**config, "model": sized(config["model"], data)}, data)
         return {
             "state": "COMPLETE",
             "n_weights": int(model.count_params()),
@@ -132,11 +132,11 @@ class Bench:
         result: dict[str, Any] = {"state": state, **trained.measured, "history": trained.epochs}
         if task["kind"] == "replicate":
             with phases("eval_s"):
-                loss, accuracy, probability = train.score(trained.engine, data.x_test, data.y_test)
-            result |= {"test_loss": loss, "test_accuracy": accuracy}
+                outputs = trained.engine.logits(data.x_test)
+                result |= train.metrics(outputs, data.y_test, data.task, "test")
             if task.get("keep"):
                 # The winner's artefacts are not part of what a training costs.
-                result |= predictions(data.x_test, data.y_test, probability) | phases.seconds()
+                result |= predicted(data, outputs) | phases.seconds()
                 trained.engine.settle()
                 result |= keep(trained.engine.model, task, data)
         return result
@@ -157,10 +157,9 @@ class Bench:
             if member.error:
                 result |= {"state": "FAIL", "reason": "nan", "detail": member.error}
             else:
-                loss, accuracy, probability = train.scored(logits[at], data.y_test)
-                result |= {"test_loss": loss, "test_accuracy": accuracy}
+                result |= train.metrics(logits[at], data.y_test, data.task, "test")
                 if seed == 0 and task.get("keep"):
-                    result |= predictions(data.x_test, data.y_test, probability)
+                    result |= predicted(data, logits[at])
                     pack.settle(at)
                     result |= keep(pack.model, task, data)
             members.append(result)
@@ -169,7 +168,14 @@ class Bench:
 
 def sized(model: Mapping[str, Any], data: datasets.Dataset) -> dict[str, Any]:
     """Group `model` with its width filled in: see `family.resolved`."""
-    return family.resolved(model, data.input_shape, data.n_classes, per_timestep=data.y_train.ndim > 1)
+    return family.resolved(model, data.input_shape, data.n_classes, per_timestep=data.per_timestep)
+
+
+def predicted(data: datasets.Dataset, outputs: np.ndarray) -> dict[str, Any]:
+    """`predictions` of the test set from a model's outputs; nothing where a sample has not one class."""
+    if data.task != "classification":
+        return {}
+    return predictions(data.x_test, data.y_test, train.scored(outputs, data.y_test)[2])
 
 
 def predictions(x: np.ndarray, y: np.ndarray, probability: np.ndarray) -> dict[str, Any]:
@@ -212,7 +218,7 @@ def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: 
       folder: Receives `model.keras` and, with `for_mlflow`, `mlflow/`, an MLflow model with its signature.
       for_mlflow: Whether an MLflow model is wanted; no tracking store is touched.
     """
-    plain, _ = family.build(config["model"], data.input_shape, data.n_classes, "plain")
+    plain, _ = _plain(config, data)
     plain.set_weights(model.get_weights())
     folder.mkdir(parents=True, exist_ok=True)
     plain.save(folder / "model.keras")
@@ -222,11 +228,16 @@ def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: 
 
         shutil.rmtree(folder / "mlflow", ignore_errors=True)
         example = data.x_test[:2]
-        signature = infer_signature(example, np.zeros((len(example), data.n_classes), np.float32))
+        signature = infer_signature(example, np.zeros((len(example), *plain.output_shape[1:]), np.float32))
         # Named here: MLflow would find them by loading the model once more in a process of its own, for seven seconds.
         known = environment.versions()
         needed = [f"{name}=={known[name]}" for name in ("keras", config["backend"]["name"], "numpy") if name in known]
         mlflow.keras.save_model(plain, str(folder / "mlflow"), signature=signature, pip_requirements=needed)
+
+
+def _plain(config: Mapping[str, Any], data: datasets.Dataset) -> tuple[Any, list[int]]:
+    """`family.build` of a configuration for its data, of plain layers."""
+    return family.build(config["model"], data.input_shape, data.n_classes, "plain", per_timestep=data.per_timestep)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -59,7 +59,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("LSTM_BENCH_DATA", raising=False)
-    monkeypatch.setattr(download, "MIRRORS", ())
+    monkeypatch.setattr(download, "MIRRORS", dict.fromkeys(download.MIRRORS, ()))
     return folder
 
 
@@ -218,7 +218,7 @@ def test_settings_that_cannot_be_meant_are_refused_before_anything_is_opened(
 
 
 def test_misspelt_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"received 'mnits'\. Did you mean mnist or digits\?"):
+    with pytest.raises(ConfigError, match=r"received 'mnits'\. Did you mean mnist or smnist or kmnist\?"):
         data.check({**MNIST, "name": "mnits"})
 
 
@@ -435,7 +435,8 @@ def mirror(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         servers.append(server)
         url = f"http://127.0.0.1:{server.server_port}/"
-        monkeypatch.setattr(download, "MIRRORS", (*download.MIRRORS, url))
+        more = {name: (*urls, url) for name, urls in download.MIRRORS.items()}
+        monkeypatch.setattr(download, "MIRRORS", more)
         return url
 
     yield start
@@ -456,7 +457,7 @@ def test_download_is_verified_stored_and_found_the_next_time(
     cache = home / ".cache" / "lstm_bench" / "mnist"
     assert (found.name, found.source, found.config["dir"]) == ("mnist", url, str(cache))
     assert sorted(path.name for path in cache.iterdir()) == sorted(f"{name}.gz" for name in NAMES)
-    monkeypatch.setattr(download, "MIRRORS", ())
+    monkeypatch.setattr(download, "MIRRORS", {"mnist": ()})
     assert data.load(found.config).x_train.shape == (30, 28, 28)
     assert data.resolve(MNIST).source == "~/.cache/lstm_bench/mnist"
     assert capfd.readouterr() == ("", "")  # no bar where stderr is no terminal
@@ -528,14 +529,15 @@ def test_redirect_within_the_scheme_is_followed(
 ) -> None:
     url = mirror(packed(small))
     mirror({file: url + file for file in packed(small)})
-    monkeypatch.setattr(download, "MIRRORS", download.MIRRORS[1:])
+    monkeypatch.setattr(download, "MIRRORS", {"mnist": download.MIRRORS["mnist"][1:]})
     assert data.load({**MNIST, "validation_size": 10}).name == "mnist"
 
 
 def test_only_https_is_followed() -> None:
     assert download.SCHEME == "https"
-    assert all(url.startswith("https://") for url in download.MIRRORS)
-    assert len(download.MIRRORS) >= 2
+    assert all(url.startswith("https://") for urls in download.MIRRORS.values() for url in urls)
+    assert set(download.MIRRORS) == set(mnist.TITLES)
+    assert len(download.MIRRORS["mnist"]) >= 2
     with pytest.raises(OSError, match=r"only https is followed, not http://127.0.0.1/x"):
         download._open("http://127.0.0.1/x")
 
@@ -543,7 +545,7 @@ def test_only_https_is_followed() -> None:
 def test_two_silent_mirrors_give_digits_within_five_seconds(home: Path, mirror: Mirror, monkeypatch: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and never answers
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        monkeypatch.setattr(download, "MIRRORS", (url, url.replace("127.0.0.1", "localhost")))
+        monkeypatch.setattr(download, "MIRRORS", {"mnist": (url, url.replace("127.0.0.1", "localhost"))})
         monkeypatch.setattr(download, "READ_S", 8.0)  # lets the waiting threads end soon after
         start = time.monotonic()
         found = data.resolve(MNIST)
