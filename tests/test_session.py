@@ -101,3 +101,19 @@ def test_without_a_temporary_folder_workers_start_without_a_file(run: Any, monke
     run()
     assert Launcher.made[0].data_fd is None
     assert Launcher.made[0].found == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("test_accuracy", "test accuracy 50.00 % +- 124.21 (95 % interval, n = 3)"),
+        ("test_mse", "test MSE 0.5000 +- 1.2421 (95 % interval, n = 3)"),
+        ("test_loss", "test loss 0.5000 +- 1.2421 (95 % interval, n = 3)"),
+    ],
+)
+def test_a_confirmation_is_said_in_the_words_of_its_metric(metric: str, said: str) -> None:
+    words, found = session.confirmation([0.0, 0.5, 1.0], metric)
+    assert words == said
+    assert found[metric] == 0.5 and found[f"{metric}_n"] == 3
+    assert found[f"{metric}_high"] - found[metric] == pytest.approx(1.2421, abs=1e-4)
+    assert session.confirmation([0.25], "test_mse")[0] == "test MSE 0.2500 (n = 1: no interval)"
