@@ -347,8 +347,8 @@ class Session:
             metric = "test_mse" if self._task == "regression" else "test_accuracy"
             facts["confirmed"], confirmed = confirmation([row[metric] for row in complete], metric)
             if self._task == "tagging":  # what its baseline is held against
-                facts["test loss"], of_loss = confirmation([row["test_loss"] for row in complete], "test_loss")
-                confirmed |= of_loss
+                words, of_loss = confirmation([row["test_loss"] for row in complete], "test_loss")
+                facts["confirmed"], confirmed = f"{facts['confirmed']}; {words}", confirmed | of_loss
             metrics |= confirmed
             speed = statistics.median(row["train_samples_per_s"] for row in complete)
             metrics |= {"n_weights": complete[0]["n_weights"], "train_samples_per_s": speed}

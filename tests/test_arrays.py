@@ -89,6 +89,20 @@ def test_standardize_fits_on_the_training_split_only(tmp_path: Path) -> None:
     assert got.sha256 == raw.sha256
 
 
+def test_floating_point_labels_are_the_targets_of_a_regression(tmp_path: Path) -> None:
+    targets = np.random.RandomState(0).standard_normal(60)
+    config = save(tmp_path / "x.npz", own(y_train=targets, y_test=np.arange(9) - 4))
+    got = data.load({**config, "validation_size": 20})
+    assert (got.task, got.n_classes, len(got.x_train), len(got.x_validation)) == ("regression", 1, 40, 20)
+    assert {got.y_train.dtype, got.y_validation.dtype, got.y_test.dtype} == {np.dtype(np.float32)}
+    together = np.sort(np.concatenate([got.y_train, got.y_validation]))
+    np.testing.assert_array_equal(together, np.sort(targets.astype(np.float32)))
+    again = data.load({**config, "validation_size": 20, "split_seed": 1})
+    assert not np.array_equal(again.y_validation, got.y_validation)
+    (baseline,) = got.baselines.values()
+    assert baseline == pytest.approx(np.square(got.y_test - got.y_train.mean()).mean(), rel=1e-5)
+
+
 def with_value(array: np.ndarray, value: Any) -> np.ndarray:
     array = array.copy()
     array.reshape(-1)[4] = value

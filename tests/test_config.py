@@ -52,7 +52,8 @@ def test_every_study_of_ours_is_valid(study):
         (
             "study.objective",
             "accuracy",
-            "study.objective: expected one of val_accuracy, val_loss, received 'accuracy'. Did you mean val_accuracy?",
+            "study.objective: expected one of val_accuracy, val_loss, val_mse, val_mae, received 'accuracy'. Did you mean"
+            " val_accuracy?",
         ),
         (
             "study.direction",
@@ -172,7 +173,7 @@ def test_a_name_that_is_no_folder_of_its_own_is_refused(name):
 
 
 def test_no_name_is_no_study():
-    assert refused({"study.name": ""}).startswith("no study: expected +study=NAME, one of cnn_lstm, ")
+    assert refused({"study.name": ""}).startswith("no study: expected +study=NAME, one of adding, ")
 
 
 def test_the_folder_of_the_committed_records_is_no_study_s():

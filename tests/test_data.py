@@ -590,3 +590,167 @@ print([name for name in heavy.split() if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+# What is published in MNIST's format, and MNIST pixel by pixel.
+
+
+@pytest.fixture
+def packed_files(small: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """The four small files as gzip, pinned as the packed files of Fashion-MNIST."""
+    files = {name: gzip.compress(content, mtime=0) for name, content in small.items()}
+    pins = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    monkeypatch.setitem(mnist.PACKED_SHA256, "fashion_mnist", pins)
+    return files
+
+
+FASHION = {**MNIST, "name": "fashion_mnist", "fallback": None, "validation_size": 10}
+
+
+def lay(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / f"{name}.gz").write_bytes(content)
+    return folder
+
+
+def test_packed_files_are_found_where_mnist_s_would_be_under_their_own_name(
+    packed_files: dict[str, bytes], small: dict[str, bytes], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = lay(home / ".cache" / "lstm_bench" / "fashion_mnist", packed_files)
+    got = data.load(FASHION)
+    assert (got.name, got.n_classes, got.x_train.shape) == ("fashion_mnist", 10, (30, 28, 28))
+    assert got.source == "~/.cache/lstm_bench/fashion_mnist"
+    assert got.sha256 != data.load({**MNIST, "dir": str(write(home / "m", small)), "validation_size": 10}).sha256
+    monkeypatch.setenv("LSTM_BENCH_DATA", str(lay(home / "shared" / "fashion_mnist", packed_files).parent))
+    assert data.resolve(FASHION).source == "~/shared/fashion_mnist"
+    assert data.resolve({**FASHION, "dir": str(cache)}).source == "~/.cache/lstm_bench/fashion_mnist"
+
+
+def test_packed_files_are_verified_as_packed(packed_files: dict[str, bytes], home: Path) -> None:
+    folder = lay(home / "here", packed_files)
+    unpacked = gzip.decompress(packed_files[NAMES[3]])
+    (folder / f"{NAMES[3]}.gz").write_bytes(gzip.compress(unpacked, 1, mtime=1))  # the same content, packed by another
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte.gz: foreign: not Fashion-MNIST: expected SHA-256"):
+        data.load({**FASHION, "dir": str(folder)})
+    (folder / f"{NAMES[3]}.gz").write_bytes(packed_files[NAMES[3]][:-4])
+    with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte.gz: truncated"):
+        data.load({**FASHION, "dir": str(folder)})
+    (folder / f"{NAMES[3]}.gz").rename(folder / NAMES[3])
+    with pytest.raises(DataError, match="Fashion-MNIST is incomplete, t10k-labels-idx1-ubyte missing"):
+        data.resolve({**FASHION, "dir": str(folder)})
+
+
+def test_packed_files_are_downloaded_verified_and_kept(
+    packed_files: dict[str, bytes], home: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = mirror({f"{name}.gz": b"not it" for name in NAMES})
+    right = mirror({f"{name}.gz": content for name, content in packed_files.items()})
+    found = data.resolve(FASHION)
+    assert (found.source, found.config["dir"]) == (right, str(home / ".cache" / "lstm_bench" / "fashion_mnist"))
+    assert wrong != right
+    monkeypatch.setattr(download, "MIRRORS", {})
+    assert data.load(found.config).x_test.shape == (20, 28, 28)
+
+
+@pytest.mark.parametrize(
+    ("name", "title"), [("fashion_mnist", "Fashion-MNIST"), ("kmnist", "KMNIST"), ("psmnist", "MNIST")]
+)
+def test_what_has_no_fallback_is_an_error(name: str, title: str, home: Path) -> None:
+    more = {"length": 784, "permutation_seed": 92916} if name == "psmnist" else {}
+    with pytest.raises(DataError, match=rf"^{title} was neither found in ~/.cache/lstm_bench/") as caught:
+        data.load({**FASHION, "name": name, **more})
+    assert "fallback" not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"dataset.fallback: expected null, because only dataset=mnist has it"):
+        data.check({**FASHION, "name": name, **more, "fallback": "digits"})
+
+
+def pixels(folder: Path, name: str = "smnist", **changes: Any) -> data.Dataset:
+    return data.load({**MNIST, "name": name, "fallback": None, "validation_size": 10, "dir": str(folder), **changes})
+
+
+def test_a_pixel_is_a_timestep(small: dict[str, bytes], home: Path) -> None:
+    folder = write(home / "here", small)
+    rows, got = data.load({**MNIST, "dir": str(folder), "validation_size": 10}), pixels(folder, length=784)
+    assert (got.name, got.input_shape, got.n_classes) == ("smnist", (784, 1), 10)
+    for split in ("train", "validation", "test"):
+        x = getattr(rows, f"x_{split}")
+        np.testing.assert_array_equal(getattr(got, f"x_{split}"), x.reshape(len(x), 784, 1))
+        np.testing.assert_array_equal(getattr(got, f"y_{split}"), getattr(rows, f"y_{split}"))
+
+
+@pytest.mark.parametrize(("length", "side"), [(196, 2), (49, 4)])
+def test_a_shorter_sequence_averages_squares_of_pixels(
+    small: dict[str, bytes], home: Path, length: int, side: int
+) -> None:
+    folder = write(home / "here", small)
+    whole, got = pixels(folder, length=784).x_test.reshape(-1, 28, 28), pixels(folder, length=length)
+    assert got.input_shape == (length, 1)
+    small_side = 28 // side
+    for row, column in ((0, 0), (1, small_side - 1), (small_side - 1, 2)):
+        square = whole[:, side * row : side * (row + 1), side * column : side * (column + 1)]
+        np.testing.assert_allclose(got.x_test[:, row * small_side + column, 0], square.mean(axis=(1, 2)), rtol=1e-5)
+
+
+def test_the_permutation_is_the_published_one_and_the_same_for_every_split(small: dict[str, bytes], home: Path) -> None:
+    folder = write(home / "here", small)
+    straight = pixels(folder, length=784)
+    got = pixels(folder, "psmnist", length=784, permutation_seed=92916)
+    order = np.random.RandomState(92916).permutation(784)
+    assert order[:5].tolist() == [319, 576, 323, 107, 355]
+    for split in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(got, f"x_{split}"), getattr(straight, f"x_{split}")[:, order])
+    assert got.name == "psmnist"
+
+
+def test_each_length_and_order_has_a_digest_of_its_own(small: dict[str, bytes], home: Path) -> None:
+    folder = write(home / "here", small)
+    made = [data.load({**MNIST, "dir": str(folder), "validation_size": 10})]
+    made += [pixels(folder, length=length) for length in (784, 196, 49)]
+    made += [pixels(folder, "psmnist", length=784, permutation_seed=seed) for seed in (1, 2)]
+    assert len({dataset.sha256 for dataset in made}) == len(made)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "smnist", "length": 100}, "dataset.length: expected one of 784, 196, 49, received 100"),
+        ({"name": "smnist"}, "dataset.length: expected one of 784, 196, 49"),
+        ({"name": "smnist", "length": 784, "permutation_seed": 1}, "because only dataset=psmnist has it, received 1"),
+        ({"name": "psmnist", "length": 784}, "dataset.permutation_seed: expected an integer from 0 to"),
+        (
+            {"name": "mnist", "length": 28},
+            "dataset.length: expected null, because only dataset=smnist,psmnist,adding,copy",
+        ),
+        (
+            {"name": "mnist", "test_size": 5},
+            "dataset.test_size: expected null, because only dataset=adding,copy has it",
+        ),
+    ],
+)
+def test_sequence_settings_that_cannot_be_meant_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        data.check({**MNIST, "fallback": None, **settings})
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("objective", "task", "message"),
+    [
+        ("val_accuracy", "regression", "expected one of val_mse, val_mae, val_loss with dataset=it, a regression"),
+        ("val_mse", "classification", "expected one of val_accuracy, val_loss with dataset=it, a classification"),
+        ("val_mae", "tagging", "expected one of val_accuracy, val_loss with dataset=it, a tagging"),
+        *((objective, "regression", None) for objective in ("val_mse", "val_mae", "val_loss")),
+        *((objective, "tagging", None) for objective in ("val_accuracy", "val_loss")),
+        *((objective, None, None) for objective in ("val_accuracy", "val_mse")),
+    ],
+)
+def test_an_objective_that_the_task_does_not_have_is_refused(objective: str, task: str, message: str | None) -> None:
+    if message is None:
+        data.check_objective({"objective": objective}, "it", task)
+        return
+    with pytest.raises(ConfigError) as caught:
+        data.check_objective({"objective": objective}, "it", task)
+    assert message in str(caught.value)
+    better = "val_mse study.direction=minimize" if task == "regression" else "val_accuracy study.direction=maximize"
+    assert f"Give study.objective={better}." in str(caught.value)

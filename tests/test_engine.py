@@ -34,6 +34,24 @@ def test_an_engine_trains_as_keras_does(backend: str) -> None:
     assert [f"{backend} {arm} equal" in done.stdout for arm in arms] == [True] * len(arms)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", sorted(OF_BACKEND))
+def test_every_task_is_trained_on_its_own_loss(backend: str) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "criteria.py"), backend],
+        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    tasks = ("classification", "regression", "tagging")
+    arms = [f"{backend} {task} x{n} equal" for task in tasks for n in steps_per_execution(backend, "generic")]
+    assert done.stdout.splitlines() == arms
+
+
 def test_the_data_of_workers_is_not_copied_where_tensorflow_can_use_it() -> None:
     from lstm_bench.engine_tensorflow import _placed
 

@@ -159,3 +159,24 @@ def test_a_number_of_weights_that_no_width_comes_near_is_refused():
 def test_a_family_without_a_width_has_no_weights_to_choose(toys):
     with pytest.raises(ConfigError, match="has no width to choose"):
         family.resolved({"_target_": "toys.plain", "weights": 100}, (28, 28), 10)
+
+
+def test_an_output_per_timestep_is_the_task_s_to_ask_for_and_no_option() -> None:
+    single = {"_target_": "lstm_bench.model.single"}
+    assert "return_sequences" not in family.rules(family.find("lstm_bench.model.single"))
+    assert refused({**single, "return_sequences": True}).startswith("unknown option model.return_sequences")
+
+
+@pytest.mark.parametrize("name", ["single", "simple_rnn"])
+def test_a_family_gives_an_output_for_every_timestep_where_it_is_asked_to(name: str) -> None:
+    model = {"_target_": f"lstm_bench.model.{name}", "units": 4}
+    per_timestep, lengths = family.build(model, (7, 3), 5, "plain", per_timestep=True)
+    once, _ = family.build(model, (7, 3), 5, "plain")
+    assert (per_timestep.output_shape, once.output_shape) == ((None, 7, 5), (None, 5))
+    assert per_timestep.count_params() == once.count_params() and lengths == [7]
+
+
+def test_a_family_without_outputs_per_timestep_is_refused_where_they_are_wanted() -> None:
+    model = {"_target_": "lstm_bench.model.cnn_lstm"}
+    with pytest.raises(ConfigError, match=r"one output per sequence, .* Choose one that can: .*simple_rnn, single"):
+        family.build(model, (28, 28), 5, "plain", per_timestep=True)

@@ -234,3 +234,19 @@ def test_nothing_is_left_of_a_process_that_is_killed(tmp_path: Path) -> None:
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["adding", "copy"])
+def test_targets_of_any_shape_are_shared(shared: mapping.SharedDataset, name: str) -> None:
+    assert shared.fd is not None
+    sizes = {"train_size": 30, "validation_size": 7, "test_size": 5, "length": 9, "permutation_seed": None}
+    config = {**sizes, "name": name, "dir": None, "path": None, "fallback": None}
+    config |= {"validation": "split", "split_seed": 0, "standardize": False}
+    stored = data.load(config)
+    shared.store(stored, config)
+    made = mapping.load(shared.fd, config)
+    assert made is not None
+    assert (made.task, made.baselines, made.per_timestep) == (stored.task, stored.baselines, stored.per_timestep)
+    for key in ARRAYS:
+        assert getattr(made, key).dtype == getattr(stored, key).dtype
+        np.testing.assert_array_equal(getattr(made, key), getattr(stored, key))

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lstm_bench.progress import Display, values
+from lstm_bench.progress import Display, number, values
 
 ROW = {
     "state": "COMPLETE",
@@ -96,3 +96,16 @@ def test_a_replicate_shows_its_test_accuracy(capsys):
 def test_searched_values_in_a_few_words():
     params = {"model.units": 87, "train.learning_rate": 0.00212345, "train.optimizer": "adam", "model.x": None}
     assert values(params) == "units=87 learning_rate=0.00212 optimizer=adam x="
+
+
+def test_a_small_error_is_not_shown_as_zero() -> None:
+    shown = [number(value) for value in (None, 0.0, 0.98765, 0.001, 0.00012345, -0.0002, 12.0)]
+    assert shown == ["-", "0.0000", "0.9877", "0.0010", "1.2e-04", "-2.0e-04", "12.0000"]
+
+
+def test_a_regression_s_replicate_shows_its_test_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display("val_mse", 3) as display:
+        display.finished("seed 0", {"state": "COMPLETE", "test_mse": 0.0123, "val_mse": 0.5}, "")
+        display.finished("trial 0", {"state": "COMPLETE", "val_mse": 0.5}, "")
+    said = capsys.readouterr().out.splitlines()
+    assert "test_mse 0.0123" in said[0] and "val_mse 0.5000" in said[1]

@@ -114,3 +114,19 @@ def test_the_first_task_is_given_out_before_mlflow_is_started(run: Any, monkeypa
     asked = [at for at, what in enumerate(order) if what == "first task"]
     assert len(asked) == 3  # a check, then trials on one worker
     assert asked[1] < order.index("tracking starts") < asked[2]
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("test_accuracy", "test accuracy 50.00 % +- 124.21 (95 % interval, n = 3)"),
+        ("test_mse", "test MSE 0.5000 +- 1.2421 (95 % interval, n = 3)"),
+        ("test_loss", "test loss 0.5000 +- 1.2421 (95 % interval, n = 3)"),
+    ],
+)
+def test_a_confirmation_is_said_in_the_words_of_its_metric(metric: str, said: str) -> None:
+    words, found = session.confirmation([0.0, 0.5, 1.0], metric)
+    assert words == said
+    assert found[metric] == 0.5 and found[f"{metric}_n"] == 3
+    assert found[f"{metric}_high"] - found[metric] == pytest.approx(1.2421, abs=1e-4)
+    assert session.confirmation([0.25], "test_mse")[0] == "test MSE 0.2500 (n = 1: no interval)"

@@ -43,7 +43,7 @@ def rows(folder: Path, study: str = "smoke", file: str = "trials.csv") -> list[d
 # What cannot be meant is refused in a few lines, before anything is created.
 
 REFUSED = [
-    ((), 2, "no study: expected +study=NAME, one of cnn_lstm"),
+    ((), 2, "no study: expected +study=NAME, one of adding"),
     (("+stdy=stacked",), 2, "unknown option stdy. Did you mean +study=stacked?"),
     (("+study=stackd",), 1, "study=stackd: there is no such study. Did you mean stacked"),
     (("study=stacked",), 1, "Write +study=NAME"),
@@ -87,6 +87,11 @@ REFUSED = [
         2,
         "study.space.model.weights: it is not searched",
     ),
+    (("+study=stacked", "study.direction=minimize"), 2, "val_accuracy is better the higher it is: expected maximize"),
+    (("+study=adding", "study.direction=maximize"), 2, "val_mse is better the lower it is: expected minimize"),
+    (("+study=single", "dataset=adding"), 2, "Give study.objective=val_mse study.direction=minimize"),
+    (("+study=adding", "dataset=mnist"), 2, "expected one of val_accuracy, val_loss with dataset=mnist"),
+    (("+study=smnist", "dataset.length=100"), 2, "dataset.length: expected one of 784, 196, 49, received 100"),
     (("+study=tutorial_single", "study.n_trials=5"), 2, "expected 0 or 1 where study.space is empty, received 5"),
 ]
 
@@ -705,3 +710,60 @@ def test_the_environment_is_recorded(smoke: tuple[Path, str, str]) -> None:
     assert len(seen["dataset"]["sha256"]) == 64
     assert seen["packages"]["keras"] >= "3.15"
     assert seen["device"]["kind"] in ("cpu", "gpu")
+
+
+TINY = ("dataset.train_size=64", "dataset.validation_size=16", "dataset.test_size=16", "dataset.length=5")
+TINY += ("train.epochs=2", "study.n_trials=2", "study.replicates=2", "kernel=generic", "kernel.probe=false")
+TINY += ("launcher.workers=1", "tracking=none", "train.batch_size=16")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "filled", "empty", "said"),
+    [
+        ("adding", ("val_mse", "val_mae", "test_mse", "test_mae"), ("val_accuracy", "train_accuracy"), "test MSE"),
+        ("copy", ("val_accuracy", "train_accuracy", "test_accuracy"), ("val_mse", "val_mae"), "test accuracy"),
+    ],
+)
+def test_a_task_of_another_kind_is_searched_confirmed_and_recorded(
+    name: str, filled: tuple[str, ...], empty: tuple[str, ...], said: str, command: Command, tmp_path: Path
+) -> None:
+    done = command("sweep", f"+study={name}", *TINY)
+    assert done.returncode == 0, done.stderr
+    environment = json.loads((tmp_path / "sweeps" / name / "environment.json").read_text())["dataset"]
+    (baseline,) = environment["baselines"]
+    assert f"confirmed   {said} " in done.stdout and f"baseline    {baseline}: " in done.stdout
+    assert (environment["task"], environment["n_outputs"]) == (
+        ("regression", 1) if name == "adding" else ("tagging", 9)
+    )
+    for file in ("trials.csv", "replicates.csv"):
+        found = rows(tmp_path, name, file)
+        assert [row["state"] for row in found] == ["COMPLETE"] * 2
+        for row in found:
+            assert all(float(row[key]) >= 0 for key in (*filled, "val_loss") if key in row)
+            assert all(row[key] == "" for key in empty)
+            assert float(row["val_loss"]) == float(row["val_mse"] or row["val_loss"])
+    history = rows(tmp_path, name, "history.csv")
+    assert len(history) == 8 and all(row[key] for row in history for key in filled if key.startswith("val"))
+    assert not (tmp_path / "sweeps" / name / "predictions.csv").exists()
+    again = command("sweep", f"+study={name}", *TINY)
+    assert again.returncode == 0 and "nothing to do" in again.stdout and f"{said} " in again.stdout
+    report = command("report")
+    assert report.returncode == 0, report.stderr
+
+
+@pytest.mark.slow
+def test_an_objective_that_the_labels_of_a_file_do_not_allow_leaves_no_study(command: Command, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((60, 4, 2)), rng.standard_normal(60)
+    np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
+    mine = ("dataset=npz", "dataset.path=mine.npz", "study.name=mine", "study.replicates=1", "study.n_trials=1")
+    mine += ("kernel=generic", "kernel.probe=false", "launcher.workers=1", "tracking=none", "train.epochs=1")
+    done = command("sweep", "+study=single", *mine)
+    assert done.returncode == 2
+    assert "with dataset=mine, a regression, received 'val_accuracy'. Give study.objective=val_mse" in done.stderr
+    assert "Labels of classes are integers" in done.stderr
+    assert not (tmp_path / "sweeps" / "mine").exists()
+    done = command("sweep", "+study=single", *mine, "study.objective=val_mse", "study.direction=minimize")
+    assert done.returncode == 0, done.stderr
+    assert "always predicting the training mean: MSE " in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,19 @@ def data(n: int = 50, scale: float = 1.0) -> Dataset:
     x = (rng.standard_normal((n, 5, 3)) * 0.3 + y[:, None, None]).astype(np.float32) * scale
     split = (x, y.astype(np.int32))
     return Dataset("toy", *split, *split, *split, n_classes=2, sha256="0" * 64, source="here", notice=None)
+
+
+def problem(task: str) -> Dataset:
+    """Data of a task, of the same inputs: the two classes, their mean as a number, or which timesteps are above it."""
+    toy = data()
+    if task == "classification":
+        return toy
+    y = {
+        "regression": toy.x_train.mean(axis=(1, 2)),
+        "tagging": (toy.x_train.mean(axis=2) > 0.5).astype(np.int32),
+    }[task]
+    labels = dict.fromkeys(("y_train", "y_validation", "y_test"), y)
+    return dataclasses.replace(toy, **labels, task=task, n_classes=1 if task == "regression" else 2)
 
 
 def config(**changes: Any) -> dict[str, Any]:
@@ -218,6 +232,43 @@ def test_score_is_cross_entropy_and_accuracy() -> None:
     assert loss == pytest.approx((np.log1p(np.exp(-2)) + np.log(2) + 0) / 3)
     assert accuracy == pytest.approx(2 / 3)
     np.testing.assert_allclose(probability.sum(axis=1), 1)
+
+
+def test_a_regression_is_measured_by_its_errors_alone() -> None:
+    trained, reported, _ = run(problem("regression"), epochs=3)
+    assert set(reported[0]) == {"epoch", "train_loss", "val_loss", "val_mse", "val_mae", "train_s"}
+    for epoch in reported:
+        assert epoch["val_loss"] == epoch["val_mse"] > 0
+    toy = problem("regression")
+    error = trained.engine.logits(toy.x_validation)[:, 0].astype(float) - toy.y_validation
+    assert trained.measured["val_mse"] == pytest.approx(np.square(error).mean(), rel=1e-6)
+    assert trained.measured["val_mae"] == pytest.approx(np.abs(error).mean(), rel=1e-6)
+    assert not {"val_accuracy", "train_accuracy"} & set(trained.measured)
+
+
+def test_every_timestep_of_a_tagging_counts() -> None:
+    trained, reported, _ = run(problem("tagging"), epochs=12, learning_rate=0.05)
+    toy = problem("tagging")
+    logits = trained.engine.logits(toy.x_validation)
+    assert logits.shape == (50, 5, 2)
+    right = logits.argmax(axis=-1) == toy.y_validation
+    assert trained.measured["val_accuracy"] == pytest.approx(right.mean())
+    assert all(0 <= epoch["train_accuracy"] <= 1 for epoch in reported)
+    assert reported[-1]["train_accuracy"] > 0.5, "of positions, not of samples"
+
+
+def test_metrics_of_a_tagging_are_means_over_samples_and_timesteps() -> None:
+    rng = np.random.default_rng(0)
+    logits, y = rng.standard_normal((4, 3, 5)), rng.integers(0, 5, (4, 3))
+    flat = train.metrics(logits.reshape(12, 5), y.ravel(), "classification", "test")
+    found = train.metrics(logits, y, "tagging", "test")
+    assert set(found) == {"test_loss", "test_accuracy"}
+    assert found == pytest.approx(flat)
+
+
+def test_metrics_of_a_regression_are_the_mean_squared_and_absolute_error() -> None:
+    found = train.metrics(np.array([[1.0], [2.0], [4.0]], np.float32), np.array([1.0, 4.0, 3.0]), "regression", "val")
+    assert found == pytest.approx({"val_loss": 5 / 3, "val_mse": 5 / 3, "val_mae": 1.0})
 
 
 def test_a_short_recurrence_behind_a_cnn_is_proved_unrolled() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from test_train import config, data
+import yaml
+from test_train import config, data, problem
 
 from lstm_bench import train, trial
 from lstm_bench.errors import DataError
@@ -124,6 +125,26 @@ def test_a_check_finds_corners_that_no_width_fits(monkeypatch: pytest.MonkeyPatc
     result = run(bench(monkeypatch), task("check", corners=[bad]))
     assert (result["state"], result["error"]) == ("FAULT", "ConfigError")
     assert "model.weights=180: the nearest width, units=" in result["detail"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "measured", "shape"),
+    [("regression", {"test_loss", "test_mse", "test_mae"}, (1,)), ("tagging", {"test_loss", "test_accuracy"}, (5, 2))],
+)
+def test_a_replicate_of_another_task_has_its_metrics_and_no_predictions(
+    kind: str, measured: set[str], shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(trial.datasets, "load", lambda settings: problem(kind))
+    result = run(trial.Bench("a device", "exclusive"), task("replicate", keep=str(tmp_path / "model"), for_mlflow=True))
+    assert result["state"] == "COMPLETE" and "detail" not in result
+    assert {name for name in result if name.startswith("test_")} == measured
+    assert "predictions" not in result and "worst" not in result
+    saved = keras.saving.load_model(tmp_path / "model" / "model.keras")
+    toy = problem(kind)
+    found = train.metrics(saved.predict(toy.x_test, verbose=0), toy.y_test, kind, "test")
+    assert found == pytest.approx({name: result[name] for name in measured}, rel=1e-4)
+    signature = yaml.safe_load((tmp_path / "model" / "mlflow" / "MLmodel").read_text())["signature"]
+    assert json.loads(signature["outputs"])[0]["tensor-spec"]["shape"] == [-1, *shape]
 
 
 def test_the_worst_predictions_come_first() -> None:
