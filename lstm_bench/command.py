@@ -31,7 +31,7 @@ def say(error: LstmBenchError) -> int:
 
 
 def main(
-    argv: Sequence[str], *, config_name: str, root: Any, help_text: Callable[[], str], run: Callable[..., None]
+    argv: Sequence[str], *, config_name: str, root: Any, help_text: Callable[[], str], run: Callable[..., object]
 ) -> int:
     """Composes `conf/<config_name>.yaml` with the overrides of a command line, as often as -m asks, and runs each.
 
@@ -84,7 +84,7 @@ def main(
     return errors.INTERRUPTED if errors.INTERRUPTED in codes else max(codes, default=errors.DONE)
 
 
-def _guarded(run: Callable[..., None], composed: DictConfig, overrides: list[str]) -> int:
+def _guarded(run: Callable[..., object], composed: DictConfig, overrides: list[str]) -> int:
     try:
         run(composed, overrides)
         return errors.DONE
@@ -103,7 +103,7 @@ def _from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) ->
     unknown = re.search(r"Could not override '([^']+)'", text)
     if missing:
         group, name = missing.groups()
-        folders = [conf, *(Path(folder) for folder in _config_dirs(argv))]
+        folders = [conf, *(Path(folder) for folder in config_dirs(argv))]
         valid = sorted({choice for folder in folders for choice in choices(folder, group)})
         listed = f" Valid: {', '.join(valid)}" if len(valid) <= 20 else ""
         remedy = nearest(name, valid)
@@ -122,7 +122,8 @@ def _from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) ->
     return LstmBenchError((text.strip() or type(error).__name__).splitlines()[0])
 
 
-def _config_dirs(argv: Sequence[str]) -> Iterator[str]:
+def config_dirs(argv: Sequence[str]) -> Iterator[str]:
+    """Folders that a command line gives by --config-dir."""
     for i, argument in enumerate(argv):
         if argument in ("--config-dir", "-cd") and i + 1 < len(argv):
             yield argv[i + 1]

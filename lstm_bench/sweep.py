@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import command, errors
+from lstm_bench import campaign, command, errors
 from lstm_bench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,11 +21,13 @@ Searches one architecture family with Optuna, trains every trial on the GPUs or 
 confirms the winner over several seeds on the test set, and writes sweeps/<study>/. The same command again goes on.
 
 studies   {studies}
+campaigns {campaigns} (+campaign=NAME: several studies in turn, resumed like one)
 groups    {groups}
 examples  python -m lstm_bench.sweep +study=stacked
           python -m lstm_bench.sweep +study=stacked study.n_trials=40 train.epochs=5 study.name=stacked-long
           python -m lstm_bench.sweep +study=single dataset=npz dataset.path=my.npz study.name=mine
           python -m lstm_bench.sweep -m +study=single,stacked,cnn_lstm,simple_rnn
+          python -m lstm_bench.sweep +campaign=matched study.n_trials=8
 options   -m (several studies in turn)   --config-dir DIR (your own studies, families, datasets)   --cfg job (print the
           configuration)   --help
 next      python -m lstm_bench.ui (the runs)   python -m lstm_bench.report (the tables)
@@ -36,19 +38,24 @@ exit      0 done, 1 composition error, 2 bad configuration, 3 bad data, 4 storag
 def _help() -> str:
     from lstm_bench.config import conf_dir
 
-    conf = conf_dir()
-    names = [path.name for path in sorted(conf.iterdir()) if path.is_dir() and path.name != "study"]
-    groups = [f"{name} ({', '.join(command.choices(conf, name))})" for name in names if name != "grid"]
-    return HELP.format(studies=", ".join(command.choices(conf, "study")), groups="\n          ".join(groups))
+    conf, apart = conf_dir(), ("study", "campaign", "grid")
+    names = [path.name for path in sorted(conf.iterdir()) if path.is_dir()]
+    groups = [f"{name} ({', '.join(command.choices(conf, name))})" for name in names if name not in apart]
+    return HELP.format(
+        studies=", ".join(command.choices(conf, "study")),
+        campaigns=", ".join(command.choices(conf, "campaign")),
+        groups="\n          ".join(groups),
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code: the worst one when several studies run."""
-    from lstm_bench.config import Sweep
+    from lstm_bench.config import Sweep, conf_dir
 
-    return command.main(
-        list(sys.argv[1:] if argv is None else argv), config_name="sweep", root=Sweep, help_text=_help, run=run
-    )
+    line = list(sys.argv[1:] if argv is None else argv)
+    if campaign.is_asked(line) and not {"--help", "-h"} & {*line}:
+        return campaign.main(line, conf=conf_dir(), check=checked, run=run, root=Sweep)
+    return command.main(line, config_name="sweep", root=Sweep, help_text=_help, run=run)
 
 
 def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:

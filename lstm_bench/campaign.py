@@ -1,0 +1,194 @@
+"""A campaign: a list of studies with overrides (`conf/campaign/NAME.yaml`), composed one by one, run in turn, resumed as one."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from lstm_bench import command, errors
+from lstm_bench.errors import ConfigError, nearest
+
+_OPTION = re.compile(r"\+{0,2}campaign=")
+_KEYS = ("description", "studies", "overrides", "each")
+_STUDY_KEYS = ("study", "name", "overrides")
+
+
+class Planned(NamedTuple):
+    """One study of a campaign.
+
+    Attributes:
+      name: Its `study.name`.
+      overrides: What a command line would say for it, the study first.
+    """
+
+    name: str
+    overrides: list[str]
+
+
+def is_asked(argv: Sequence[str]) -> bool:
+    """Whether a command line names a campaign."""
+    return any(_OPTION.match(argument) for argument in argv)
+
+
+def main(argv: Sequence[str], *, conf: Path, check: Callable[..., object], run: Callable[..., None], root: Any) -> int:
+    """Runs the campaign of a command line: all its studies are checked before the first is run.
+
+    Args:
+      argv: The command line, without the program. Its overrides hold for every study and come last.
+      conf: Folder of our YAML files; `--config-dir` is searched too.
+      check: Called with what was composed for a study and its overrides, before any is run.
+      run: Likewise, to run one.
+      root: Schema of a study.
+
+    Returns:
+      The worst exit code. A study that fails does not keep the next from running, an interrupt ends all.
+    """
+    try:
+        name, options, overrides = _parted(argv)
+        folders = [conf, *map(Path, command.config_dirs(argv))]
+        described, studies = plan(name, _read(name, folders), overrides)
+    except ConfigError as error:
+        return command.say(error)
+
+    def each(one: Planned, action: Callable[..., object]) -> int:
+        line = [*options, *one.overrides]
+        return command.main(line, config_name="sweep", root=root, help_text=str, run=action)
+
+    codes: list[int] = []
+    try:
+        shows = any(option in ("--cfg", "-c") or option.startswith("--cfg=") for option in options)
+        for one in studies:
+            if code := each(one, check):
+                print(f"campaign {name}: nothing was run, because of {one.name}", file=sys.stderr)
+                return code
+        if shows:  # Hydra printed the configurations instead
+            return errors.DONE
+        print(f"campaign {name}: {described}" if described else f"campaign {name}", flush=True)
+        for number, one in enumerate(studies, 1):
+            print(f"\ncampaign {name}: study {number} of {len(studies)}: {one.name}", flush=True)
+            codes.append(each(one, run))
+            if codes[-1] == errors.INTERRUPTED:
+                return errors.INTERRUPTED
+    except KeyboardInterrupt:
+        return command.say(errors.InterruptedByUser("interrupted", remedy="The same command goes on from here."))
+    failed = [f"{one.name} (exit {code})" for one, code in zip(studies, codes, strict=True) if code]
+    said = f"; not done: {', '.join(failed)}" if failed else ""
+    print(f"\ncampaign {name}: {len(studies) - len(failed)} of {len(studies)} studies done{said}", flush=True)
+    return max(codes)
+
+
+def plan(name: str, campaign: Mapping[str, Any], overrides: Sequence[str] = ()) -> tuple[str, list[Planned]]:
+    """What a campaign's YAML comes to.
+
+    Args:
+      name: Of the campaign.
+      campaign: `studies`: names, or mappings of `study` and, as wanted, `name` and `overrides`; `overrides` of all;
+        `each`: path -> values, every combination of which is a study of its own; `description`.
+      overrides: Of the command line: they hold for every study and come last.
+
+    Returns:
+      The description, and the studies in their order, named `<campaign>-<study>[-<value>...]`.
+
+    Raises:
+      ConfigError: for anything that cannot be meant.
+    """
+    where = f"campaign {name}"
+    _refuse_unknown(where, campaign, _KEYS)
+    studies = campaign.get("studies")
+    if not isinstance(studies, list) or not studies:
+        raise ConfigError(f"{where}: studies", expected="a list of at least one study", received=studies)
+    common = _overrides(f"{where}: overrides", campaign.get("overrides"))
+    axes = _axes(f"{where}: each", campaign.get("each"))
+    planned: list[Planned] = []
+    for study in studies:
+        entry = {"study": study} if isinstance(study, str) else study
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("study"), str):
+            raise ConfigError(f"{where}: studies", expected="names, or mappings with a study", received=str(study))
+        _refuse_unknown(where, entry, _STUDY_KEYS)
+        own = _overrides(f"{where}: {entry['study']}: overrides", entry.get("overrides"))
+        for values in itertools.product(*axes.values()):
+            chosen = [f"{path}={value}" for path, value in zip(axes, values, strict=True)]
+            words = [name, str(entry.get("name", entry["study"])), *(re.sub(r"[^\w.-]+", "-", v) for v in values)]
+            full = "-".join(words)
+            if any(one.name == full for one in planned):
+                raise ConfigError(f"{where}: two studies are named {full}", remedy="Give one of them a name.")
+            line = [*common, *own, *chosen, f"study.name={full}", *overrides]
+            planned.append(Planned(full, [f"+study={entry['study']}", *_last(line)]))
+    return str(campaign.get("description") or ""), planned
+
+
+def _parted(argv: Sequence[str]) -> tuple[str, list[str], list[str]]:
+    """The campaign's name, the options and the overrides of a command line."""
+    asked = [argument for argument in argv if _OPTION.match(argument)]
+    name = asked[-1].partition("=")[2]
+    if len(asked) > 1 or not asked[0].startswith("+"):
+        raise ConfigError(" ".join(asked) + " is not how a campaign is chosen", remedy="Write +campaign=NAME.")
+    rest = [argument for argument in argv if argument not in asked]
+    overrides = [argument for argument in rest if "=" in argument and not argument.startswith("-")]
+    options = [argument for argument in rest if argument not in overrides]
+    for argument in rest:
+        if argument in ("-m", "--multirun"):
+            raise ConfigError(f"{argument}: a campaign runs its studies by itself", remedy="Leave it out.")
+        if argument.lstrip("+").startswith(("study=", "study.name=")):
+            raise ConfigError(f"{argument}: a campaign names its studies itself", remedy="Leave it out.")
+    return name, options, overrides
+
+
+def _read(name: str, folders: Sequence[Path]) -> Mapping[str, Any]:
+    found = [path for folder in folders if (path := folder / "campaign" / f"{name}.yaml").is_file()]
+    if not found:
+        valid = {choice for folder in folders for choice in command.choices(folder, "campaign")}
+        raise ConfigError(f"+campaign={name}: there is no such campaign", remedy=nearest(name, valid))
+    try:
+        read = yaml.safe_load(found[0].read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{found[0]}: cannot be read ({str(error).splitlines()[0]})") from error
+    if not isinstance(read, Mapping):
+        raise ConfigError(str(found[0]), expected="a mapping with studies", received=str(read))
+    return read
+
+
+def _refuse_unknown(where: str, entry: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in entry:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key {key}", remedy=nearest(str(key), known))
+
+
+def _overrides(where: str, value: Any) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(one, str) and "=" in one for one in value):
+        raise ConfigError(where, expected="a list of texts such as train.epochs=3", received=str(value))
+    return value
+
+
+def _axes(where: str, value: Any) -> dict[str, list[str]]:
+    """Path -> values as they are written in an override."""
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(where, expected="a mapping of paths to lists of values", received=str(value))
+    axes = {}
+    for path, values in value.items():
+        fit = isinstance(values, list) and values and all(isinstance(v, str | int | float | None) for v in values)
+        if not fit:
+            raise ConfigError(f"{where}: {path}", expected="a list of at least one value", received=str(values))
+        axes[str(path)] = [v if isinstance(v, str) else json.dumps(v) for v in values]
+    return axes
+
+
+def _last(overrides: Sequence[str]) -> list[str]:
+    """Overrides without those that a later one of the same path replaces: Hydra refuses a group that is given twice."""
+    kept: dict[str, str] = {}
+    for override in overrides:
+        path = override.lstrip("+").partition("=")[0]
+        kept.pop(path, None)
+        kept[path] = override
+    return list(kept.values())
