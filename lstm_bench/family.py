@@ -1,12 +1,21 @@
-"""An architecture family as configured: find the function, check its arguments, build the model."""
+"""An architecture family as configured: find the function, check its arguments, build the model.
+
+The key `weights` of group `model` is every family's: a number of parameters, which a width is found for.
+"""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
+import json
+import math
+import random
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from lstm_bench import kernel
@@ -14,7 +23,9 @@ from lstm_bench.config import Choice, Range, type_words
 from lstm_bench.errors import ConfigError, nearest
 
 OWN = "lstm_bench.model."
-_GIVEN = ("input_shape", "n_classes")
+WIDTHS = ("units", "filters")  # the argument that `weights` decides on: the first of these that a family has
+TOLERANCE = 0.02  # of `weights`, within which the nearest width must come
+_GIVEN = ("input_shape", "n_classes", "return_sequences")
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -82,20 +93,28 @@ def check(model: Mapping[str, Any]) -> Callable[..., Any]:
       The family's function.
 
     Raises:
-      ConfigError: for an unknown, missing or unfit argument.
+      ConfigError: for an unknown, missing or unfit argument, or for `weights` of a family without a width.
     """
     function = find(str(model.get("_target_", "")))
     known = rules(function)
+    weights = _asked(model, known)
+    width_of = width_argument(function)
+    if weights is not None and width_of is None:
+        raise ConfigError(
+            f"model.weights={model['weights']}: {model['_target_']} has no argument {' or '.join(WIDTHS)}",
+            remedy="Set its own sizes.",
+        )
     parameters = inspect.signature(function).parameters
     anything = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     for name, value in model.items():
-        if name == "_target_" or (name not in known and anything):
+        if name == "_target_" or (name not in known and (anything or name == "weights")):
             continue
         if name not in known:
-            raise ConfigError(f"unknown option model.{name}", remedy=nearest(name, known))
+            raise ConfigError(f"unknown option model.{name}", remedy=nearest(name, [*known, "weights"]))
         check_value(f"model.{name}", value, *known[name])
     for name in known:
-        if parameters[name].default is inspect.Parameter.empty and name not in model:
+        found = name in model or (weights is not None and name == width_of)
+        if parameters[name].default is inspect.Parameter.empty and not found:
             raise ConfigError(f"model.{name}: {model['_target_']} needs it", remedy=f"Give model.{name}=VALUE.")
     return function
 
@@ -115,8 +134,123 @@ def check_value(path: str, value: Any, kind: Any, rule: Range | Choice | None) -
         raise ConfigError(path, expected=str(rule), received=value, remedy=remedy)
 
 
+def budget(value: Any) -> int | None:
+    """A number of parameters as written: 25000, "25k" or "1.5M"; None for None.
+
+    Raises:
+      ConfigError: for anything else, or less than 1.
+    """
+    if value is None:
+        return None
+    text = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", str(value))
+    found = Decimal(text[1]) * {"": 1, "k": 1_000, "M": 1_000_000}[text[2]] if text else Decimal(0)
+    if isinstance(value, bool) or found < 1 or found % 1:
+        raise ConfigError(
+            "model.weights",
+            expected="a whole number of at least 1, such as 25000, 25k or 1.5M, or null",
+            received=value,
+        )
+    return int(found)
+
+
+def width_argument(function: Callable[..., Any]) -> str | None:
+    """The argument of a family that is its width: of `WIDTHS`."""
+    known = rules(function)
+    return next((name for name in WIDTHS if name in known), None)
+
+
+def _asked(model: Mapping[str, Any], known: Mapping[str, Any]) -> int | None:
+    """The number of parameters that a group `model` asks for; not where its family has an argument of that name."""
+    return None if "weights" in known else budget(model.get("weights"))
+
+
+def width(
+    model: Mapping[str, Any], input_shape: tuple[int, int], n_classes: int, weights: int, *, per_timestep: bool = False
+) -> int:
+    """The width at which the family's number of parameters is nearest to `weights`, all else as in `model`.
+
+    More width is taken to mean more parameters. Models are built to count them, which leaves Python's random state as it was.
+
+    Args:
+      model: Group `model` of a resolved configuration.
+      input_shape: `(timesteps, features)`.
+      n_classes: Number of classes.
+      weights: Parameters, trained or not, at least 1.
+      per_timestep: See `build`.
+
+    Raises:
+      ConfigError: when the nearest number differs by more than 2 %, or the family has no width.
+    """
+    function = check({**model, "weights": weights})
+    name = width_argument(function)
+    assert name is not None
+    rule = rules(function)[name][1]
+    bounds = rule if isinstance(rule, Range) else Range()
+    least = 1 if bounds.low is None else math.floor(bounds.low) + int(bounds.open_low)
+    most = math.inf if bounds.high is None else math.ceil(bounds.high) - int(bounds.open_high)
+
+    def count(value: int) -> int:
+        sizes = {key: kept for key, kept in model.items() if key != "weights"} | {name: value}
+        return _counted(json.dumps(sizes, sort_keys=True), tuple(input_shape), n_classes, per_timestep)
+
+    below, above = least, least
+    while count(above) < weights and above < most:
+        below, above = above, int(min(2 * above, most))
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (middle, above) if count(middle) < weights else (below, middle)
+    nearest_one = min((below, above), key=lambda value: abs(count(value) - weights))
+    if abs(count(nearest_one) - weights) > TOLERANCE * weights:
+        raise ConfigError(
+            f"model.weights={weights}: the nearest width, {name}={nearest_one}, has {count(nearest_one):,} weights",
+            remedy=f"It must come within {TOLERANCE * 100:g} %: give another number, other sizes, or model.{name}.",
+        )
+    return nearest_one
+
+
+@functools.cache
+def _counted(model: str, input_shape: tuple[int, int], n_classes: int, per_timestep: bool) -> int:
+    state = random.getstate()  # which Keras draws the seeds of initialisers from
+    try:
+        built, _ = build(json.loads(model), input_shape, n_classes, "plain", per_timestep=per_timestep)
+    finally:
+        random.setstate(state)
+    return int(built.count_params())
+
+
+def resolved(
+    model: Mapping[str, Any], input_shape: tuple[int, int], n_classes: int, *, per_timestep: bool = False
+) -> dict[str, Any]:
+    """Group `model` with the width that its `weights` ask for, and without them; as it is where they are absent or null.
+
+    Raises:
+      ConfigError: see `width`.
+    """
+    weights = _asked(model, rules(find(str(model.get("_target_", "")))))
+    if weights is None:
+        return dict(model)
+    found = width(model, input_shape, n_classes, weights, per_timestep=per_timestep)
+    name = width_argument(check(model))
+    return {key: value for key, value in model.items() if key != "weights"} | {str(name): found}
+
+
+def per_timestep_families() -> list[str]:
+    """Names of our families that can give outputs for every timestep."""
+    ours = vars(importlib.import_module(OWN.rstrip(".")))
+    return sorted(name for name, value in ours.items() if inspect.isfunction(value) and _gives_sequences(value))
+
+
+def _gives_sequences(function: Callable[..., Any]) -> bool:
+    return "return_sequences" in inspect.signature(function).parameters
+
+
 def build(
-    model: Mapping[str, Any], input_shape: tuple[int, int], n_classes: int, kernel_name: str
+    model: Mapping[str, Any],
+    input_shape: tuple[int, int],
+    n_classes: int,
+    kernel_name: str,
+    *,
+    per_timestep: bool = False,
 ) -> tuple[Any, list[int]]:
     """The uncompiled Keras model, and the length of the sequence that each of its recurrent layers runs over.
 
@@ -125,21 +259,35 @@ def build(
       input_shape: `(timesteps, features)`.
       n_classes: Number of classes.
       kernel_name: A kernel, or "plain": layers with Keras's own defaults, as winners are saved.
+      per_timestep: Whether logits are wanted for every timestep, `(batch, timesteps, n_classes)`.
+
+    Raises:
+      ConfigError: for an argument that does not fit, or a family that cannot give what is wanted.
     """
     import keras
 
     function = check(model)
+    if per_timestep and not _gives_sequences(function):
+        raise ConfigError(
+            f"model._target_={model['_target_']}: gives one output per sequence, and this dataset wants one per timestep",
+            remedy=f"These can: {', '.join(per_timestep_families())}.",
+        )
+    known = rules(function)
+    sizes = resolved(model, input_shape, n_classes, per_timestep=per_timestep)
+    own = {name: value for name, value in sizes.items() if name != "_target_" and (name != "weights" or name in known)}
     makers = kernel.makers(kernel_name)
     built = function(
         input_shape,
         n_classes,
         **{name: makers[name] for name in recurrent_layers(function)},
-        **{name: value for name, value in model.items() if name != "_target_"},
+        **own,
+        **({"return_sequences": True} if per_timestep else {}),
     )
     shape = tuple(built.output_shape)
-    if shape != (None, n_classes):
+    wanted = (None, input_shape[0], n_classes) if per_timestep else (None, n_classes)
+    if shape != wanted:
         raise ConfigError(
-            f"model._target_={model['_target_']}", expected=f"logits of shape (None, {n_classes})", received=str(shape)
+            f"model._target_={model['_target_']}", expected=f"logits of shape {wanted}", received=str(shape)
         )
     lengths = []
     for layer in built.layers:

@@ -26,6 +26,21 @@ def toy(input_shape, n_classes, lstm, gru, *, units: Annotated[int, Range(1)], r
 def plain(input_shape, n_classes):
     return None
 
+def narrow(input_shape, n_classes, *, units: Annotated[int, Range(1, 6)]):
+    return Built(units * units)
+
+def own(input_shape, n_classes, *, weights: str = "imagenet", units: int = 1):
+    return None
+
+def tags(input_shape, n_classes, *, units: int = 1, return_sequences: bool = False):
+    return None
+
+class Built:
+    def __init__(self, n):
+        self.n, self.output_shape, self.layers = n, (None, 2), []
+    def count_params(self):
+        return self.n
+
 def _private():
     return None
 """
@@ -72,8 +87,11 @@ def test_what_fits_is_taken(toys):
     ("values", "line"),
     [
         ({"unit": 3}, "unknown option model.unit. Did you mean units?"),
-        ({"input_shape": 3}, "unknown option model.input_shape. Valid: cell, deep, free, odd, rate, units, worse"),
-        ({"lstm": 3}, "unknown option model.lstm. Valid: cell, deep, free, odd, rate, units, worse"),
+        (
+            {"input_shape": 3},
+            "unknown option model.input_shape. Valid: cell, deep, free, odd, rate, units, weights, worse",
+        ),
+        ({"lstm": 3}, "unknown option model.lstm. Valid: cell, deep, free, odd, rate, units, weights, worse"),
         ({"units": 0}, "model.units: expected a number of at least 1, received 0"),
         ({"units": 1.5}, "model.units: expected a whole number, received 1.5"),
         ({"units": True}, "model.units: expected a whole number, received True"),
@@ -96,7 +114,10 @@ def test_what_does_not_fit_is_refused(toys, values, line):
         ("", "model._target_: expected package.module.function, received ''"),
         ("toy", "model._target_: expected package.module.function, received 'toy'"),
         ("toys.tyo", "model._target_=toys.tyo: toys has no function tyo. Did you mean toy?"),
-        ("toys.number", "model._target_=toys.number: toys has no function number. Valid: plain, toy"),
+        (
+            "toys.number",
+            "model._target_=toys.number: toys has no function number. Valid: narrow, own, plain, tags, toy",
+        ),
         (
             "no_toys.toy",
             "model._target_=no_toys.toy: cannot be imported (ModuleNotFoundError: No module named 'no_toys')."
@@ -117,3 +138,48 @@ def test_only_families_of_ours_are_ours():
     assert family.is_own("lstm_bench.model.stacked")
     assert not family.is_own("lstm_bench_more.model.stacked")
     assert not family.is_own("toys.toy")
+
+
+@pytest.mark.parametrize(
+    ("value", "n"),
+    [(None, None), (1, 1), (25_000, 25_000), ("25k", 25_000), ("2.5k", 2_500), ("1M", 10**6), ("700", 700)],
+)
+def test_weights_are_a_number_or_its_short_form(toys, value, n):
+    assert family.budget(value) == n
+    family.check({"_target_": "toys.toy", "units": 3, "weights": value})
+
+
+@pytest.mark.parametrize("value", [0, -5, 2.5, 1e5, True, "many", "25 k", "25K", "0.0001k", "", [1]])
+def test_weights_that_are_no_count_are_refused(toys, value):
+    line = "model.weights: expected a whole number of at least 1, such as 25000, 25k or 1.5M, or null, received "
+    assert refused({"_target_": "toys.toy", "units": 3, "weights": value}).startswith(line)
+
+
+def test_weights_need_a_width(toys):
+    line = "model.weights=25k: toys.plain has no argument units or filters. Set its own sizes."
+    assert refused({"_target_": "toys.plain", "weights": "25k"}) == line
+    assert family.check({"_target_": "toys.plain", "weights": None})
+    assert family.width_argument(family.find("toys.toy")) == "units"
+
+
+def test_weights_give_the_width_that_a_family_needs(toys):
+    assert family.check({"_target_": "toys.toy", "weights": 100}).__name__ == "toy"
+
+
+def test_a_width_stays_within_what_the_family_allows(toys):
+    model = {"_target_": "toys.narrow"}
+    assert [family.width(model, (1, 1), 2, n) for n in (1, 4, 9, 16, 25, 36)] == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(ConfigError, match=r"the nearest width, units=6, has 36 weights"):
+        family.width(model, (1, 1), 2, 49)
+
+
+def test_a_family_s_own_argument_named_weights_is_its_own(toys):
+    assert family.check({"_target_": "toys.own", "weights": "random"}).__name__ == "own"
+    assert family.resolved({"_target_": "toys.own", "weights": "25k"}, (1, 1), 2)["weights"] == "25k"
+
+
+def test_outputs_per_timestep_are_no_option(toys):
+    assert list(family.rules(family.find("toys.tags"))) == ["units"]
+    assert refused({"_target_": "toys.tags", "return_sequences": True}).startswith(
+        "unknown option model.return_sequences"
+    )
