@@ -171,7 +171,11 @@ class Base(ABC):
             return
         self.compile("train_step")
         self.values("train_step")
+        # A recurrent layer with dropout draws its masks at inference too, and its random state goes on.
+        before = [(variable, np.array(variable)) for variable in self.model.non_trainable_variables]
         self._forward(np.zeros((self.evaluation_batch_size, *self.x.shape[1:]), np.float32))
+        for variable, value in before:
+            variable.assign(value)
         self._warm = True
 
     def renew(self, model: Any) -> None:

@@ -1,4 +1,7 @@
-"""An architecture family as configured: find the function, check its arguments, build the model."""
+"""An architecture family as configured: find the function, check its arguments, build the model.
+
+The key `weights` of group `model` is every family's: a number of parameters, which a width is found for.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,13 @@ import functools
 import importlib
 import inspect
 import json
+import math
+import random
 import re
 import types
 import typing
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from lstm_bench import kernel
@@ -17,9 +23,9 @@ from lstm_bench.config import Choice, Range, type_words
 from lstm_bench.errors import ConfigError, nearest
 
 OWN = "lstm_bench.model."
-WIDTHS = ("units", "filters")  # arguments that are a family's width: the first of them that it has
+WIDTHS = ("units", "filters")  # the argument that `weights` decides on: the first of these that a family has
+TOLERANCE = 0.02  # of `weights`, within which the nearest width must come
 _GIVEN = ("input_shape", "n_classes", "return_sequences")
-_WITHIN = 0.02  # of the weights asked for
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -87,23 +93,28 @@ def check(model: Mapping[str, Any]) -> Callable[..., Any]:
       The family's function.
 
     Raises:
-      ConfigError: for an unknown, missing or unfit argument.
+      ConfigError: for an unknown, missing or unfit argument, or for `weights` of a family without a width.
     """
     function = find(str(model.get("_target_", "")))
     known = rules(function)
+    weights = _asked(model, known)
+    width_of = width_argument(function)
+    if weights is not None and width_of is None:
+        raise ConfigError(
+            f"model.weights={model['weights']}: {model['_target_']} has no argument {' or '.join(WIDTHS)}",
+            remedy="Set its own sizes.",
+        )
     parameters = inspect.signature(function).parameters
     anything = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     for name, value in model.items():
-        if name == "weights" and name not in known:
-            count(value)
-            continue
-        if name == "_target_" or (name not in known and anything):
+        if name == "_target_" or (name not in known and (anything or name == "weights")):
             continue
         if name not in known:
-            raise ConfigError(f"unknown option model.{name}", remedy=nearest(name, known))
+            raise ConfigError(f"unknown option model.{name}", remedy=nearest(name, [*known, "weights"]))
         check_value(f"model.{name}", value, *known[name])
     for name in known:
-        if parameters[name].default is inspect.Parameter.empty and name not in model:
+        found = name in model or (weights is not None and name == width_of)
+        if parameters[name].default is inspect.Parameter.empty and not found:
             raise ConfigError(f"model.{name}: {model['_target_']} needs it", remedy=f"Give model.{name}=VALUE.")
     return function
 
@@ -123,6 +134,116 @@ def check_value(path: str, value: Any, kind: Any, rule: Range | Choice | None) -
         raise ConfigError(path, expected=str(rule), received=value, remedy=remedy)
 
 
+def budget(value: Any) -> int | None:
+    """A number of parameters as written: 25000, "25k" or "1.5M"; None for None.
+
+    Raises:
+      ConfigError: for anything else, or less than 1.
+    """
+    if value is None:
+        return None
+    text = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", str(value))
+    found = Decimal(text[1]) * {"": 1, "k": 1_000, "M": 1_000_000}[text[2]] if text else Decimal(0)
+    if isinstance(value, bool | float) or found < 1 or found % 1:
+        raise ConfigError(
+            "model.weights",
+            expected="a whole number of at least 1, such as 25000, 25k or 1.5M, or null",
+            received=value,
+        )
+    return int(found)
+
+
+def width_argument(function: Callable[..., Any]) -> str | None:
+    """The argument of a family that is its width: of `WIDTHS`."""
+    known = rules(function)
+    return next((name for name in WIDTHS if name in known), None)
+
+
+def _asked(model: Mapping[str, Any], known: Mapping[str, Any]) -> int | None:
+    """The number of parameters that a group `model` asks for; not where its family has an argument of that name."""
+    return None if "weights" in known else budget(model.get("weights"))
+
+
+def width(
+    model: Mapping[str, Any], input_shape: tuple[int, int], n_classes: int, weights: int, *, per_timestep: bool = False
+) -> int:
+    """The width at which the family's number of parameters is nearest to `weights`, all else as in `model`.
+
+    More width is taken to mean more parameters. Models are built to count them, which leaves Python's random state as it was.
+
+    Args:
+      model: Group `model` of a resolved configuration.
+      input_shape: `(timesteps, features)`.
+      n_classes: Number of classes.
+      weights: Parameters, trained or not, at least 1.
+      per_timestep: See `build`.
+
+    Raises:
+      ConfigError: when the nearest number differs by more than 2 %, or the family has no width.
+    """
+    function = check({**model, "weights": weights})
+    name = width_argument(function)
+    assert name is not None
+    rule = rules(function)[name][1]
+    bounds = rule if isinstance(rule, Range) else Range()
+    least = 1 if bounds.low is None else math.floor(bounds.low) + int(bounds.open_low)
+    most = math.inf if bounds.high is None else math.ceil(bounds.high) - int(bounds.open_high)
+
+    def count(value: int) -> int:
+        sizes = {key: kept for key, kept in model.items() if key != "weights"} | {name: value}
+        return _counted(json.dumps(sizes, sort_keys=True), tuple(input_shape), n_classes, per_timestep)
+
+    below, above = least, least
+    while count(above) < weights and above < most:
+        below, above = above, int(min(2 * above, most))
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (middle, above) if count(middle) < weights else (below, middle)
+    nearest_one = min((below, above), key=lambda value: abs(count(value) - weights))
+    if abs(count(nearest_one) - weights) > TOLERANCE * weights:
+        raise ConfigError(
+            f"model.weights={weights}: the nearest width, {name}={nearest_one}, has {count(nearest_one):,} weights",
+            remedy=f"It must come within {TOLERANCE * 100:g} %: give another number, other sizes, or model.{name}.",
+        )
+    return nearest_one
+
+
+@functools.cache
+def _counted(model: str, input_shape: tuple[int, int], n_classes: int, per_timestep: bool) -> int:
+    state = random.getstate()  # which Keras draws the seeds of initialisers from
+    try:
+        built, _ = build(json.loads(model), input_shape, n_classes, "plain", per_timestep=per_timestep)
+    finally:
+        random.setstate(state)
+    return int(built.count_params())
+
+
+def resolved(
+    model: Mapping[str, Any], input_shape: tuple[int, int], n_classes: int, *, per_timestep: bool = False
+) -> dict[str, Any]:
+    """Group `model` with the width that its `weights` ask for, and without them; as it is where they are absent or null.
+
+    Raises:
+      ConfigError: see `width`.
+    """
+    weights = _asked(model, rules(find(str(model.get("_target_", "")))))
+    if weights is None:
+        return dict(model)
+    found = width(model, input_shape, n_classes, weights, per_timestep=per_timestep)
+    name = width_argument(check(model))
+    return {key: value for key, value in model.items() if key != "weights"} | {str(name): found}
+
+
+def per_timestep_families() -> list[str]:
+    """Names of our families that can give outputs for every timestep."""
+    ours = vars(importlib.import_module(OWN.rstrip(".")))
+    return sorted(name for name, value in ours.items() if inspect.isfunction(value) and _gives_sequences(value))
+
+
+def _gives_sequences(function: Callable[..., Any]) -> bool:
+    return "return_sequences" in inspect.signature(function).parameters
+
+
 def build(
     model: Mapping[str, Any],
     input_shape: tuple[int, int],
@@ -138,32 +259,35 @@ def build(
       input_shape: `(timesteps, features)`.
       n_classes: Number of classes.
       kernel_name: A kernel, or "plain": layers with Keras's own defaults, as winners are saved.
-      per_timestep: Whether there are outputs for every timestep.
+      per_timestep: Whether logits are wanted for every timestep, `(batch, timesteps, n_classes)`.
 
     Raises:
-      ConfigError: for an argument that does not fit, or a family that has no outputs per timestep where they are wanted.
+      ConfigError: for an argument that does not fit, or a family that cannot give what is wanted.
     """
     import keras
 
     function = check(model)
-    if per_timestep and "return_sequences" not in inspect.signature(function).parameters:
+    if per_timestep and not _gives_sequences(function):
         raise ConfigError(
-            f"model._target_={model['_target_']}: it has one output per sequence, and the data wants one per timestep",
-            remedy=f"Choose one that can: {', '.join(_per_timestep())}.",
+            f"model._target_={model['_target_']}: gives one output per sequence, and this dataset wants one per timestep",
+            remedy=f"These can: {', '.join(per_timestep_families())}.",
         )
+    known = rules(function)
+    sizes = resolved(model, input_shape, n_classes, per_timestep=per_timestep)
+    own = {name: value for name, value in sizes.items() if name != "_target_" and (name != "weights" or name in known)}
     makers = kernel.makers(kernel_name)
     built = function(
         input_shape,
         n_classes,
         **{name: makers[name] for name in recurrent_layers(function)},
-        **{name: value for name, value in model.items() if name != "_target_"},
+        **own,
         **({"return_sequences": True} if per_timestep else {}),
     )
     shape = tuple(built.output_shape)
     wanted = (None, input_shape[0], n_classes) if per_timestep else (None, n_classes)
     if shape != wanted:
         raise ConfigError(
-            f"model._target_={model['_target_']}", expected=f"outputs of shape {wanted}", received=str(shape)
+            f"model._target_={model['_target_']}", expected=f"logits of shape {wanted}", received=str(shape)
         )
     lengths = []
     for layer in built.layers:
@@ -172,82 +296,3 @@ def build(
         # A CNN before it may have shortened the sequence; where the length is open, the data's stands in.
         lengths += [layer.input.shape[1] or input_shape[0]] * recurrent
     return built, lengths
-
-
-def _per_timestep() -> list[str]:
-    """Our families that can give an output for every timestep."""
-    functions = vars(importlib.import_module(OWN.rstrip("."))).items()
-    return sorted(
-        name
-        for name, function in functions
-        if inspect.isfunction(function) and "return_sequences" in inspect.signature(function).parameters
-    )
-
-
-def count(weights: Any) -> int | None:
-    """A number of weights as a person writes it: 25000, "25k", "1.5M"; None for none.
-
-    Raises:
-      ConfigError: for anything else.
-    """
-    if weights is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kM]?)", str(weights))
-    number = float(found[1]) * {"": 1, "k": 1e3, "M": 1e6}[found[2]] if found else 0.0
-    if isinstance(weights, bool) or number < 1 or number != int(number):
-        raise ConfigError("model.weights", expected="a whole number such as 25000, 25k or 1.5M", received=weights)
-    return int(number)
-
-
-def width_argument(model: Mapping[str, Any]) -> str | None:
-    """Name of the argument that sets a family's width, None where it has none."""
-    parameters = inspect.signature(find(str(model.get("_target_", "")))).parameters
-    return next((name for name in WIDTHS if name in parameters), None)
-
-
-def resolved(
-    model: Mapping[str, Any], input_shape: tuple[int, int], n_classes: int, *, per_timestep: bool = False
-) -> dict[str, Any]:
-    """Group `model` without `weights`: the width is the one whose number of weights is nearest to it.
-
-    Raises:
-      ConfigError: when the family has no width, or none within 2 %.
-    """
-    weights = count(model.get("weights"))
-    plain = {name: value for name, value in model.items() if name != "weights"}
-    if weights is None:
-        return plain
-    name = width_argument(model)
-    if name is None:
-        raise ConfigError(
-            f"model.weights={weights}: {model['_target_']} has no width to choose ({' or '.join(WIDTHS)})"
-        )
-    plain.pop(name, None)
-    width, n = _nearest_width(
-        json.dumps(plain, sort_keys=True), name, weights, tuple(input_shape), n_classes, per_timestep
-    )
-    if abs(n - weights) > _WITHIN * weights:
-        raise ConfigError(f"model.weights={weights}: the nearest width, {name}={width}, has {n:,} weights")
-    return {**plain, name: width}
-
-
-@functools.lru_cache(maxsize=256)
-def _nearest_width(
-    model: str, name: str, weights: int, input_shape: tuple[int, int], n_classes: int, per_timestep: bool
-) -> tuple[int, int]:
-    """Width whose number of weights is nearest `weights`, and that number."""
-
-    def n_weights(width: int) -> int:
-        group = {**json.loads(model), name: width}
-        return int(build(group, input_shape, n_classes, "plain", per_timestep=per_timestep)[0].count_params())
-
-    high = 1
-    while n_weights(high) < weights:
-        high *= 2
-    low = high // 2  # below `weights`, or 0
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if n_weights(middle) < weights else (low, middle)
-    found = {width: n_weights(width) for width in (low, high) if width}
-    width = min(found, key=lambda width: (abs(found[width] - weights), width))
-    return width, found[width]

@@ -31,8 +31,16 @@ OF_BACKEND = {
     "jax": ("cudnn", "generic", "unrolled"),
     "torch": ("cudnn", "fused", "generic"),
 }
-# The layers that a family can ask for by an argument of this name, and whether Keras has a cuDNN path for them.
-LAYERS = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN"}
+# The layers that a family can ask for by an argument of this name, in words; for which of them Keras has a cuDNN path, and
+# torch an operation of its own. The rest run timestep by timestep: generic, unrolled, or either compiled by XLA.
+LAYERS = {
+    "lstm": "LSTM",
+    "gru": "GRU",
+    "simple_rnn": "SimpleRNN",
+    "dropout_lstm": "LSTM with recurrent dropout",
+    "layer_norm_lstm": "LSTM with layer normalisation",
+}
+FUSED_LAYERS = {"lstm", "gru", "simple_rnn"}
 CUDNN_LAYERS = {"tensorflow": {"lstm", "gru"}, "jax": {"lstm"}, "torch": {"lstm", "gru"}}
 
 
@@ -56,8 +64,10 @@ def unavailable(kernel: str, backend: str, layers: Iterable[str], gpu: str | Non
             return "the family has no recurrent layer"
         if gpu is None:
             return "no GPU"
-    if kernel == "fused" and not layers:
+    if kernel in ("fused", "unrolled", "unrolled_xla") and not layers:
         return "the family has no recurrent layer"
+    if kernel == "fused" and layers - FUSED_LAYERS:
+        return f"torch has no operation for {LAYERS[min(layers - FUSED_LAYERS)]}"
     if kernel == "fused" and gpu is not None:
         return "torch's own operation is cuDNN on a GPU: kernel=cudnn"
     return None
@@ -79,8 +89,17 @@ def makers(kernel: str) -> dict[str, Any]:
     """Layer makers `name -> maker(units, **options)` of Keras layers bound to `kernel`; "plain" binds to none."""
     import keras
 
+    from lstm_bench import layer as own
+
+    layers = {
+        "lstm": keras.layers.LSTM,
+        "gru": keras.layers.GRU,
+        "simple_rnn": keras.layers.SimpleRNN,
+        "dropout_lstm": keras.layers.LSTM,
+        "layer_norm_lstm": own.layer_norm_lstm,
+    }
     if kernel == "plain":
-        return {name: getattr(keras.layers, layer) for name, layer in LAYERS.items()}
+        return layers
 
     if kernel == "fused":
         return dict(fused.layers())
@@ -88,9 +107,11 @@ def makers(kernel: str) -> dict[str, Any]:
     unroll = kernel in ("unrolled", "unrolled_xla")
 
     def maker(name: str) -> Any:
-        layer = getattr(keras.layers, LAYERS[name])
+        layer = layers[name]
         options: dict[str, Any] = {"unroll": unroll}
-        if name != "simple_rnn":
+        if name == "dropout_lstm":
+            options["use_cudnn"] = False
+        if name in ("lstm", "gru"):
             options["use_cudnn"] = kernel == "cudnn"
             if kernel == "generic" and keras.backend.backend() == "torch":
                 # What a user gets without cuDNN: the loop that "auto" falls back to, twice as fast as that of False. An

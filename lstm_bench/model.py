@@ -1,10 +1,10 @@
 """One function per architecture family: sizes in, uncompiled `keras.Model` with logits out.
 
-A family's first two arguments are `input_shape` and `n_classes`; arguments named `lstm`, `gru` or `simple_rnn` receive
-the layer maker of the chosen kernel (`kernel.py`); the keyword arguments are its YAML in `conf/model/`, their ranges
-stand in the annotations and are checked before anything is created. Keras is imported inside the functions, so that the
-driver can read the signatures without it. `return_sequences`, where a family has it, is no option: the task decides whether
-there is an output for every timestep.
+A family's first two arguments are `input_shape` and `n_classes`; arguments named as a key of `kernel.LAYERS` (`lstm`,
+`gru`, ...) receive the layer maker of the chosen kernel; the keyword arguments are its YAML in `conf/model/`, their ranges
+stand in the annotations and are checked before anything is created. A family that has the keyword argument
+`return_sequences`, which is no option, gives the logits of every timestep where it is true: `(batch, timesteps, n_classes)`.
+Keras is imported inside the functions, so that the driver can read the signatures without it.
 
 Every family gives logits: where a source puts a softmax into the last layer, ours is in the loss (the same function,
 numerically safer).
@@ -43,7 +43,7 @@ def single(
       return_sequences: Whether there are logits for every timestep.
 
     Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`, or `(batch, timesteps, n_classes)`.
+      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
 
     Source: "Long Short-Term Memory (LSTM) in Keras", PythonAlgos: 24,714 weights on MNIST rows.
     """
@@ -71,7 +71,7 @@ def simple_rnn(
       return_sequences: Whether there are logits for every timestep.
 
     Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`, or `(batch, timesteps, n_classes)`.
+      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
 
     Source: the same tutorial as `single`, which compares the two layers: a quarter of the LSTM's weights.
     """
@@ -90,6 +90,7 @@ def stacked(
     layers: Annotated[int, Range(1)] = 2,
     dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.2,
     dense_units: Annotated[int, Range(1)] = 64,
+    return_sequences: bool = False,
 ) -> keras.Model:
     """`layers` LSTMs of equal width with dropout between them, the last state to a hidden dense layer and a dense head.
 
@@ -102,6 +103,7 @@ def stacked(
       dropout: Rate between the LSTMs and after the hidden dense layer, 0 <= dropout < 1. Not recurrent dropout: that
         rules out cuDNN.
       dense_units: Width of the hidden dense layer (ReLU), at least 1.
+      return_sequences: Whether there are logits for every timestep.
 
     Returns:
       Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
@@ -115,7 +117,7 @@ def stacked(
     model = Sequential([Input(input_shape)])
     for layer in range(layers):
         last = layer == layers - 1
-        model.add(lstm(units, return_sequences=not last))
+        model.add(lstm(units, return_sequences=return_sequences or not last))
         if not last:
             model.add(keras_layers.Dropout(dropout))
     model.add(keras_layers.Dense(dense_units, activation="relu"))
@@ -180,4 +182,234 @@ def cnn_lstm(
             model.add(layers.TimeDistributed(layer))
     model.add(lstm(units))
     model.add(layers.Dense(n_classes))
+    return model
+
+
+def gru(
+    input_shape: Shape,
+    n_classes: int,
+    gru: LayerMaker,
+    *,
+    units: Annotated[int, Range(1)] = 64,
+    return_sequences: bool = False,
+) -> keras.Model:
+    """One GRU, batch normalisation, a dense head: `single` with another cell.
+
+    Args:
+      input_shape: `(timesteps, features)`, without the batch axis.
+      n_classes: Number of classes, at least 2.
+      gru: Layer maker of the chosen kernel.
+      units: Width of the GRU, at least 1.
+      return_sequences: Whether there are logits for every timestep.
+
+    Returns:
+      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
+
+    Source: Cho et al. 2014 (arXiv 1406.1078). Differs: Keras's GRU resets after the product with the recurrent kernel and has
+    a second bias, as cuDNN does (`reset_after`); the layers around it are those of `single`.
+    """
+    from keras import Input, Sequential, layers
+
+    recurrent = gru(units, return_sequences=return_sequences)
+    return Sequential([Input(input_shape), recurrent, layers.BatchNormalization(), layers.Dense(n_classes)])
+
+
+def bidirectional(
+    input_shape: Shape,
+    n_classes: int,
+    lstm: LayerMaker,
+    *,
+    units: Annotated[int, Range(1)] = 64,
+    return_sequences: bool = False,
+) -> keras.Model:
+    """An LSTM in each direction, their outputs side by side, batch normalisation, a dense head.
+
+    Args:
+      input_shape: `(timesteps, features)`, without the batch axis.
+      n_classes: Number of classes, at least 2.
+      lstm: Layer maker of the chosen kernel.
+      units: Width of each direction, at least 1.
+      return_sequences: Whether there are logits for every timestep.
+
+    Returns:
+      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
+
+    Source: Graves and Schmidhuber 2005, "Framewise phoneme classification with bidirectional LSTM". Differs: one class per
+    sequence comes from the last state of each direction; the layers around are those of `single`.
+    """
+    from keras import Input, Sequential, layers
+
+    recurrent = layers.Bidirectional(lstm(units, return_sequences=return_sequences))
+    return Sequential([Input(input_shape), recurrent, layers.BatchNormalization(), layers.Dense(n_classes)])
+
+
+def recurrent_dropout(
+    input_shape: Shape,
+    n_classes: int,
+    dropout_lstm: LayerMaker,
+    *,
+    units: Annotated[int, Range(1)] = 64,
+    recurrent_dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.25,
+    dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.0,
+    return_sequences: bool = False,
+) -> keras.Model:
+    """One LSTM with dropout on its recurrent state, batch normalisation, a dense head. A slow path: no cuDNN, not fused.
+
+    Args:
+      input_shape: `(timesteps, features)`, without the batch axis.
+      n_classes: Number of classes, at least 2.
+      dropout_lstm: Layer maker of the chosen kernel.
+      units: Width of the LSTM, at least 1.
+      recurrent_dropout: Rate on the state that enters the gates, 0 <= rate < 1.
+      dropout: Rate on the inputs, again one mask for all timesteps, 0 <= rate < 1.
+      return_sequences: Whether there are logits for every timestep.
+
+    Returns:
+      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
+
+    Source: Gal and Ghahramani 2016 (arXiv 1512.05287): one mask per sequence, the same at every timestep, another for each
+    gate. Differs: Keras draws one for every sample of a batch; nothing is dropped from the inputs unless `dropout` says so,
+    and weights do not decay. (Semeniuk et al. 2016, arXiv 1603.05118, drop the cell's update instead: not this.)
+    """
+    from keras import Input, Sequential, layers
+
+    recurrent = dropout_lstm(
+        units, dropout=dropout, recurrent_dropout=recurrent_dropout, return_sequences=return_sequences
+    )
+    return Sequential([Input(input_shape), recurrent, layers.BatchNormalization(), layers.Dense(n_classes)])
+
+
+def layer_norm(
+    input_shape: Shape,
+    n_classes: int,
+    layer_norm_lstm: LayerMaker,
+    *,
+    units: Annotated[int, Range(1)] = 64,
+    return_sequences: bool = False,
+) -> keras.Model:
+    """One LSTM with layer normalisation in its cell, batch normalisation, a dense head. No cuDNN, not fused.
+
+    Args:
+      input_shape: `(timesteps, features)`, without the batch axis.
+      n_classes: Number of classes, at least 2.
+      layer_norm_lstm: Layer maker of the chosen kernel.
+      units: Width of the LSTM, at least 1.
+      return_sequences: Whether there are logits for every timestep.
+
+    Returns:
+      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
+
+    Source: Ba et al. 2016 (arXiv 1607.06450): see `layer.LayerNormLSTMCell`. The layers around it are those of `single`.
+    """
+    from keras import Input, Sequential, layers
+
+    recurrent = layer_norm_lstm(units, return_sequences=return_sequences)
+    return Sequential([Input(input_shape), recurrent, layers.BatchNormalization(), layers.Dense(n_classes)])
+
+
+def min_gru(
+    input_shape: Shape,
+    n_classes: int,
+    *,
+    units: Annotated[int, Range(1)] = 64,
+    layers: Annotated[int, Range(1)] = 2,
+    return_sequences: bool = False,
+) -> keras.Model:
+    """`layers` minGRUs of equal width, batch normalisation, a dense head: a recurrence computed by a parallel scan.
+
+    No kernel has a part in it: `kernel_ran` is "none".
+
+    Args:
+      input_shape: `(timesteps, features)`, without the batch axis.
+      n_classes: Number of classes, at least 2.
+      units: Width of every minGRU, at least 1.
+      layers: Number of minGRUs, at least 1; more than one, for a gate sees the past through the layer below alone.
+      return_sequences: Whether there are logits for every timestep.
+
+    Returns:
+      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
+
+    Source: Feng et al. 2024 (arXiv 2410.01201), the vanilla version: see `layer.MinGRU`. Differs: nothing stands between the
+    layers (the paper's language models have a convolution, an MLP and residuals there); the head is that of `single`.
+    """
+    from keras import Input, Sequential
+    from keras import layers as keras_layers
+
+    from lstm_bench.layer import MinGRU
+
+    model = Sequential([Input(input_shape)])
+    for layer in range(layers):
+        model.add(MinGRU(units, return_sequences=return_sequences or layer < layers - 1))
+    model.add(keras_layers.BatchNormalization())
+    model.add(keras_layers.Dense(n_classes))
+    return model
+
+
+def cnn(
+    input_shape: Shape,
+    n_classes: int,
+    *,
+    filters: Annotated[int, Range(1)] = 64,
+    kernel_size: Annotated[int, Range(1)] = 5,
+    blocks: Annotated[int, Range(1)] = 3,
+) -> keras.Model:
+    """A 1-D CNN over time without recurrence: convolution blocks, the mean over time, a dense head. A control.
+
+    Args:
+      input_shape: `(timesteps, features)`, without the batch axis.
+      n_classes: Number of classes, at least 2.
+      filters: Filters of every convolution, at least 1.
+      kernel_size: Timesteps that a convolution sees at once, at least 1.
+      blocks: Number of blocks of convolution, batch normalisation and ReLU, at least 1.
+
+    Returns:
+      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
+
+    Source: the FCN of Wang et al. 2016 (arXiv 1611.06455); that convolutions are the control which a recurrence has to beat,
+    Bai et al. 2018 (arXiv 1803.01271). Differs: all blocks are alike (Wang et al.: 128, 256, 128 filters over 8, 5, 3
+    timesteps), the sizes are ours.
+    """
+    from keras import Input, Sequential, layers
+
+    model = Sequential([Input(input_shape)])
+    for _ in range(blocks):
+        model.add(layers.Conv1D(filters, kernel_size, padding="same"))
+        model.add(layers.BatchNormalization())
+        model.add(layers.ReLU())
+    model.add(layers.GlobalAveragePooling1D())
+    model.add(layers.Dense(n_classes))
+    return model
+
+
+def mlp(
+    input_shape: Shape,
+    n_classes: int,
+    *,
+    units: Annotated[int, Range(1)] = 64,
+    layers: Annotated[int, Range(1)] = 2,
+    dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.2,
+) -> keras.Model:
+    """The whole sequence as one vector, `layers` dense layers with dropout, a dense head: no notion of time. A control.
+
+    Args:
+      input_shape: `(timesteps, features)`, without the batch axis.
+      n_classes: Number of classes, at least 2.
+      units: Width of every hidden layer (ReLU), at least 1.
+      layers: Number of hidden layers, at least 1.
+      dropout: Rate after every hidden layer, 0 <= dropout < 1.
+
+    Returns:
+      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
+
+    Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", III.C: fully connected nets on
+    MNIST. Differs: ReLU and dropout (Srivastava et al. 2014), cross-entropy, hidden layers of equal width; the sizes are ours.
+    """
+    from keras import Input, Sequential
+    from keras import layers as keras_layers
+
+    model = Sequential([Input(input_shape), keras_layers.Flatten()])
+    for _ in range(layers):
+        model.add(keras_layers.Dense(units, activation="relu"))
+        model.add(keras_layers.Dropout(dropout))
+    model.add(keras_layers.Dense(n_classes))
     return model

@@ -109,9 +109,13 @@ def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: S
         )
     if model.get("weights") is None:
         return
-    model["weights"] = family.count(model["weights"])
+    model["weights"] = family.budget(model["weights"])
     own = family.is_own(str(model["_target_"]))
-    width = family.width_argument(model) if own else next((name for name in family.WIDTHS if name in model), None)
+    width = (
+        family.width_argument(family.find(model["_target_"]))
+        if own
+        else next((name for name in family.WIDTHS if name in model), None)
+    )
     if width is None:
         raise ConfigError(f"model.weights: {model['_target_']} has no width ({' or '.join(family.WIDTHS)})")
     path = f"model.{width}"

@@ -75,7 +75,11 @@ class Bench:
         """A task whose model has the width that `model.weights` comes to; `sized` holds it as a part of the result."""
         asked = task["config"]["model"]
         model = sized(asked, self.data(task["config"]["dataset"]))
-        found = {} if asked.get("weights") is None else {"width": model[str(family.width_argument(model))]}
+        found = (
+            {}
+            if asked.get("weights") is None
+            else {"width": model[str(family.width_argument(family.find(model["_target_"])))]}
+        )
         return {**task, "config": {**task["config"], "model": model}, "sized": found}
 
     def _check(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:

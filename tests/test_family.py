@@ -26,6 +26,21 @@ def toy(input_shape, n_classes, lstm, gru, *, units: Annotated[int, Range(1)], r
 def plain(input_shape, n_classes):
     return None
 
+def narrow(input_shape, n_classes, *, units: Annotated[int, Range(1, 6)]):
+    return Built(units * units)
+
+def own(input_shape, n_classes, *, weights: str = "imagenet", units: int = 1):
+    return None
+
+def tags(input_shape, n_classes, *, units: int = 1, return_sequences: bool = False):
+    return None
+
+class Built:
+    def __init__(self, n):
+        self.n, self.output_shape, self.layers = n, (None, 2), []
+    def count_params(self):
+        return self.n
+
 def _private():
     return None
 """
@@ -72,8 +87,11 @@ def test_what_fits_is_taken(toys):
     ("values", "line"),
     [
         ({"unit": 3}, "unknown option model.unit. Did you mean units?"),
-        ({"input_shape": 3}, "unknown option model.input_shape. Valid: cell, deep, free, odd, rate, units, worse"),
-        ({"lstm": 3}, "unknown option model.lstm. Valid: cell, deep, free, odd, rate, units, worse"),
+        (
+            {"input_shape": 3},
+            "unknown option model.input_shape. Valid: cell, deep, free, odd, rate, units, weights, worse",
+        ),
+        ({"lstm": 3}, "unknown option model.lstm. Valid: cell, deep, free, odd, rate, units, weights, worse"),
         ({"units": 0}, "model.units: expected a number of at least 1, received 0"),
         ({"units": 1.5}, "model.units: expected a whole number, received 1.5"),
         ({"units": True}, "model.units: expected a whole number, received True"),
@@ -96,7 +114,10 @@ def test_what_does_not_fit_is_refused(toys, values, line):
         ("", "model._target_: expected package.module.function, received ''"),
         ("toy", "model._target_: expected package.module.function, received 'toy'"),
         ("toys.tyo", "model._target_=toys.tyo: toys has no function tyo. Did you mean toy?"),
-        ("toys.number", "model._target_=toys.number: toys has no function number. Valid: plain, toy"),
+        (
+            "toys.number",
+            "model._target_=toys.number: toys has no function number. Valid: narrow, own, plain, tags, toy",
+        ),
         (
             "no_toys.toy",
             "model._target_=no_toys.toy: cannot be imported (ModuleNotFoundError: No module named 'no_toys')."
@@ -119,64 +140,46 @@ def test_only_families_of_ours_are_ours():
     assert not family.is_own("toys.toy")
 
 
-# A width from a number of weights.
-
-
 @pytest.mark.parametrize(
-    ("written", "number"),
-    [(25000, 25000), ("25k", 25000), ("100k", 100_000), ("1.5M", 1_500_000), ("0.5k", 500), (None, None)],
+    ("value", "n"),
+    [(None, None), (1, 1), (25_000, 25_000), ("25k", 25_000), ("2.5k", 2_500), ("1M", 10**6), ("700", 700)],
 )
-def test_a_number_of_weights_may_be_written_short(written, number):
-    assert family.count(written) == number
+def test_weights_are_a_number_or_its_short_form(toys, value, n):
+    assert family.budget(value) == n
+    family.check({"_target_": "toys.toy", "units": 3, "weights": value})
 
 
-@pytest.mark.parametrize("written", ["25 thousand", "k", 0, -3, "0.0001k", True, 1.5, [25]])
-def test_what_is_no_number_of_weights_is_refused(written):
-    with pytest.raises(ConfigError, match=r"model\.weights: expected a whole number such as 25000, 25k or 1\.5M"):
-        family.count(written)
+@pytest.mark.parametrize("value", [0, -5, 2.5, 1e5, True, "many", "25 k", "25K", "0.0001k", "", [1]])
+def test_weights_that_are_no_count_are_refused(toys, value):
+    line = "model.weights: expected a whole number of at least 1, such as 25000, 25k or 1.5M, or null, received "
+    assert refused({"_target_": "toys.toy", "units": 3, "weights": value}).startswith(line)
 
 
-def test_weights_fit_every_family(toys):
-    assert family.check({"_target_": "toys.plain", "weights": "25k"}).__name__ == "plain"
-    assert "expected a whole number such as" in refused({"_target_": "toys.plain", "weights": "many"})
+def test_weights_need_a_width(toys):
+    line = "model.weights=25k: toys.plain has no argument units or filters. Set its own sizes."
+    assert refused({"_target_": "toys.plain", "weights": "25k"}) == line
+    assert family.check({"_target_": "toys.plain", "weights": None})
+    assert family.width_argument(family.find("toys.toy")) == "units"
 
 
-def test_the_width_is_the_nearest_to_the_weights_asked_for():
-    model = {"_target_": "lstm_bench.model.single", "units": 3, "weights": "25k"}
-    assert family.resolved(model, (28, 28), 10) == {"_target_": "lstm_bench.model.single", "units": 64}  # 24,714
-    without = {"_target_": "lstm_bench.model.single", "units": 3}
-    assert family.resolved(without, (28, 28), 10) == without
-    assert family.resolved({**without, "weights": None}, (28, 28), 10) == without
+def test_weights_give_the_width_that_a_family_needs(toys):
+    assert family.check({"_target_": "toys.toy", "weights": 100}).__name__ == "toy"
 
 
-def test_a_number_of_weights_that_no_width_comes_near_is_refused():
-    model = {"_target_": "lstm_bench.model.single", "units": 3, "weights": 100}
-    line = r"model\.weights=100: the nearest width, units=1, has 144 weights"
-    with pytest.raises(ConfigError, match=line):
-        family.resolved(model, (28, 28), 10)
+def test_a_width_stays_within_what_the_family_allows(toys):
+    model = {"_target_": "toys.narrow"}
+    assert [family.width(model, (1, 1), 2, n) for n in (1, 4, 9, 16, 25, 36)] == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(ConfigError, match=r"the nearest width, units=6, has 36 weights"):
+        family.width(model, (1, 1), 2, 49)
 
 
-def test_a_family_without_a_width_has_no_weights_to_choose(toys):
-    with pytest.raises(ConfigError, match="has no width to choose"):
-        family.resolved({"_target_": "toys.plain", "weights": 100}, (28, 28), 10)
+def test_a_family_s_own_argument_named_weights_is_its_own(toys):
+    assert family.check({"_target_": "toys.own", "weights": "random"}).__name__ == "own"
+    assert family.resolved({"_target_": "toys.own", "weights": "25k"}, (1, 1), 2)["weights"] == "25k"
 
 
-def test_an_output_per_timestep_is_the_task_s_to_ask_for_and_no_option() -> None:
-    single = {"_target_": "lstm_bench.model.single"}
-    assert "return_sequences" not in family.rules(family.find("lstm_bench.model.single"))
-    assert refused({**single, "return_sequences": True}).startswith("unknown option model.return_sequences")
-
-
-@pytest.mark.parametrize("name", ["single", "simple_rnn"])
-def test_a_family_gives_an_output_for_every_timestep_where_it_is_asked_to(name: str) -> None:
-    model = {"_target_": f"lstm_bench.model.{name}", "units": 4}
-    per_timestep, lengths = family.build(model, (7, 3), 5, "plain", per_timestep=True)
-    once, _ = family.build(model, (7, 3), 5, "plain")
-    assert (per_timestep.output_shape, once.output_shape) == ((None, 7, 5), (None, 5))
-    assert per_timestep.count_params() == once.count_params() and lengths == [7]
-
-
-def test_a_family_without_outputs_per_timestep_is_refused_where_they_are_wanted() -> None:
-    model = {"_target_": "lstm_bench.model.cnn_lstm"}
-    with pytest.raises(ConfigError, match=r"one output per sequence, .* Choose one that can: .*simple_rnn, single"):
-        family.build(model, (28, 28), 5, "plain", per_timestep=True)
+def test_outputs_per_timestep_are_no_option(toys):
+    assert list(family.rules(family.find("toys.tags"))) == ["units"]
+    assert refused({"_target_": "toys.tags", "return_sequences": True}).startswith(
+        "unknown option model.return_sequences"
+    )

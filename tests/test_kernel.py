@@ -146,6 +146,26 @@ def test_a_profile_of_no_recurrent_layer_is_none() -> None:
         ("fused", "torch", ["gru"], None, None),
         ("fused", "torch", ["lstm"], "H200", "torch's own operation is cuDNN on a GPU: kernel=cudnn"),
         ("fused", "torch", [], None, "the family has no recurrent layer"),
+        (
+            "cudnn",
+            "tensorflow",
+            ["dropout_lstm"],
+            "H200",
+            "LSTM with recurrent dropout has no cuDNN kernel on backend=tensorflow",
+        ),
+        (
+            "cudnn",
+            "jax",
+            ["layer_norm_lstm"],
+            "H200",
+            "LSTM with layer normalisation has no cuDNN kernel on backend=jax",
+        ),
+        ("fused", "torch", ["dropout_lstm"], None, "torch has no operation for LSTM with recurrent dropout"),
+        ("fused", "torch", ["layer_norm_lstm"], None, "torch has no operation for LSTM with layer normalisation"),
+        ("generic", "torch", ["dropout_lstm"], None, None),
+        ("unrolled", "tensorflow", [], None, "the family has no recurrent layer"),
+        ("unrolled_xla", "tensorflow", [], None, "the family has no recurrent layer"),
+        ("xla", "tensorflow", [], None, None),
         ("fused", "jax", ["lstm"], None, "backend=jax has no kernel of that name (it has cudnn, generic, unrolled)"),
     ],
 )
@@ -190,3 +210,11 @@ def test_a_layer_without_cudnn_is_the_same_on_torch(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     assert kernel.makers("generic")["simple_rnn"](4).activation is keras.activations.tanh
+
+
+@pytest.mark.parametrize("name", ["generic", "unrolled"])
+def test_layers_that_no_library_has_are_bound_to_no_library(name: str) -> None:
+    made = kernel.makers(name)
+    dropped, normal = made["dropout_lstm"](4, recurrent_dropout=0.1), made["layer_norm_lstm"](4, return_sequences=True)
+    assert (dropped.use_cudnn, dropped.unroll, dropped.recurrent_dropout) == (False, name == "unrolled", 0.1)
+    assert (normal.unroll, normal.return_sequences) == (name == "unrolled", True)

@@ -81,7 +81,11 @@ REFUSED = [
         2,
         "model.weights=25000: model.units follows from it and cannot be given (model.units=8)",
     ),
-    (("+study=smoke", "model.weights=lots"), 2, "model.weights: expected a whole number such as 25000, 25k or 1.5M"),
+    (
+        ("+study=smoke", "model.weights=lots"),
+        2,
+        "model.weights: expected a whole number of at least 1, such as 25000, 25k or 1.5M",
+    ),
     (
         ("+study=smoke", "model.weights=25k", "study.space.model.weights={type: int, low: 9, high: 99}"),
         2,

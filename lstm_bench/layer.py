@@ -1,0 +1,143 @@
+"""Recurrent layers that Keras has not, in `keras.ops` alone: the same on every backend.
+
+A saved model that holds one is loaded after `import lstm_bench.layer`, which registers them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+_register = keras.saving.register_keras_serializable(package="lstm_bench")
+
+
+@_register
+class LayerNormLSTMCell(keras.layers.Layer):
+    """One timestep of an LSTM with layer normalisation; gates in Keras's order i, f, g, o.
+
+        i, f, g, o = LN(x W; a1) + LN(h U; a2) + b
+        c' = sigmoid(f) c + sigmoid(i) tanh(g)
+        h' = sigmoid(o) tanh(LN(c'; a3, b3))
+
+    LN(z; a, b) = a (z - mean(z)) / sqrt(var(z) + epsilon) + b over all of z: the four gates together, as in the paper.
+    Weights: kernel W (features, 4 units), recurrent_kernel U (units, 4 units), bias b, kernel_gain a1 and recurrent_gain a2
+    (4 units), state_gain a3 and state_bias b3 (units).
+
+    Args:
+      units: Width of the state, at least 1.
+      epsilon: Added to the variance, above 0.
+
+    Source: Ba et al. 2016 (arXiv 1607.06450), eq. 20-22 of the supplement. Differs: the biases of the first two
+    normalisations and b, which occur only as a sum, are one bias. It begins as Keras's LSTM does, 1 for the forget gate.
+    """
+
+    def __init__(self, units: int, epsilon: float = 1e-5, **options: Any):
+        super().__init__(**options)
+        self.units, self.epsilon = units, epsilon
+        self.state_size, self.output_size = [units, units], units
+
+    def build(self, input_shape: Any) -> None:
+        def first_bias(shape: Any, dtype: Any = None) -> Any:
+            i, f, g_and_o = ops.zeros((self.units,)), ops.ones((self.units,)), ops.zeros((2 * self.units,))
+            return ops.cast(ops.concatenate([i, f, g_and_o]), dtype)
+
+        gates = 4 * self.units
+        self.kernel = self.add_weight((input_shape[-1], gates), "glorot_uniform", name="kernel")
+        self.recurrent_kernel = self.add_weight((self.units, gates), "orthogonal", name="recurrent_kernel")
+        self.bias = self.add_weight((gates,), first_bias, name="bias")
+        self.kernel_gain = self.add_weight((gates,), "ones", name="kernel_gain")
+        self.recurrent_gain = self.add_weight((gates,), "ones", name="recurrent_gain")
+        self.state_gain = self.add_weight((self.units,), "ones", name="state_gain")
+        self.state_bias = self.add_weight((self.units,), "zeros", name="state_bias")
+
+    def _normal(self, z: Any) -> Any:
+        centred = z - ops.mean(z, axis=-1, keepdims=True)
+        return centred * ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + self.epsilon)
+
+    def call(self, inputs: Any, states: Any) -> Any:
+        """`inputs` (batch, features) and `states` [h, c] (batch, units) -> h', [h', c']."""
+        h, c = states
+        z = self.kernel_gain * self._normal(ops.matmul(inputs, self.kernel)) + self.bias
+        z += self.recurrent_gain * self._normal(ops.matmul(h, self.recurrent_kernel))
+        i, f, g, o = ops.split(z, 4, axis=-1)
+        c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
+        h = ops.sigmoid(o) * ops.tanh(self.state_gain * self._normal(c) + self.state_bias)
+        return h, [h, c]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units, "epsilon": self.epsilon}
+
+
+def layer_norm_lstm(units: int, **options: Any) -> Any:
+    """A Keras RNN layer of `LayerNormLSTMCell`; `options` are those of `keras.layers.RNN`."""
+    return keras.layers.RNN(LayerNormLSTMCell(units), **options)
+
+
+@_register
+class MinGRU(keras.layers.Layer):
+    """A GRU whose gate and candidate do not look at the state, so that all timesteps are computed at once.
+
+        z_t = sigmoid(x_t Wz + bz)
+        g_t = x_t Wg + bg
+        h_t = (1 - z_t) h_(t-1) + z_t g_t, h_0 = 0
+
+    The last line is a composition of affine maps, which is associative: a parallel scan has it in about 2 log2(timesteps)
+    steps. `(batch, timesteps, features)` -> `(batch, units)`, or `(batch, timesteps, units)`. Weights:
+    kernel [Wz Wg] (features, 2 units), bias [bz bg] (2 units).
+
+    Args:
+      units: Width of the state, at least 1.
+      return_sequences: Whether every state is returned, or the last one.
+
+    Source: Feng et al. 2024 (arXiv 2410.01201), minGRU, the vanilla version. Differs: the scan is over the products
+    themselves, not over their logarithms.
+    """
+
+    def __init__(self, units: int, return_sequences: bool = False, **options: Any):
+        super().__init__(**options)
+        self.units, self.return_sequences = units, return_sequences
+
+    def build(self, input_shape: Any) -> None:
+        self.kernel = self.add_weight((input_shape[-1], 2 * self.units), "glorot_uniform", name="kernel")
+        self.bias = self.add_weight((2 * self.units,), "zeros", name="bias")
+
+    def call(self, inputs: Any) -> Any:
+        z, g = ops.split(ops.matmul(inputs, self.kernel) + self.bias, 2, axis=-1)
+        z = ops.sigmoid(z)
+        states = _scanned(1 - z, z * g)
+        return states if self.return_sequences else states[:, -1]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        batch, timesteps, _ = input_shape
+        return (batch, timesteps, self.units) if self.return_sequences else (batch, self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "units": self.units, "return_sequences": self.return_sequences}
+
+
+def _scanned(factors: Any, terms: Any) -> Any:
+    """`h_t = factors_t h_(t-1) + terms_t` from h_0 = 0, along the second axis of `(batch, timesteps, units)`."""
+    if keras.backend.backend() == "torch":
+        return _doubled(factors, terms)
+
+    def after(first: Any, second: Any) -> Any:
+        return first[0] * second[0], second[0] * first[1] + second[1]
+
+    return ops.associative_scan(after, (factors, terms), axis=1)[1]
+
+
+def _doubled(factors: Any, terms: Any) -> Any:
+    """The same by log2(timesteps) steps over all timesteps (Hillis and Steele 1986), each doubling how far back they look.
+
+    More products than `associative_scan`, but on torch Keras 3.15 interleaves that one's halves in arrays of the default
+    device, one small operation after the other: a twentieth of the speed at 28 timesteps, and no GPU.
+    """
+    timesteps, reach = terms.shape[1], 1
+    while reach < timesteps:
+        before = ((0, 0), (reach, 0), (0, 0))
+        terms = terms + factors * ops.pad(terms[:, :-reach], before)
+        factors = factors * ops.pad(factors[:, :-reach], before, constant_values=1.0)
+        reach *= 2
+    return terms
