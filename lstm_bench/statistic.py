@@ -1,4 +1,4 @@
-"""Small estimators: a mean with its t interval, quantiles, a ratio of medians. Values that are not finite are left out."""
+"""Small estimators: a mean with its t interval, quantiles, a ratio of medians, a share. What is not finite is left out."""
 
 from __future__ import annotations
 
@@ -65,6 +65,15 @@ def quantile(values: Iterable[float], q: float) -> float:
 def median(values: Iterable[float]) -> float:
     """Middle value, NaN for no values."""
     return quantile(values, 0.5)
+
+
+def deviation(values: Iterable[float]) -> float:
+    """Standard deviation, with n - 1 below; NaN for fewer than two values."""
+    known = finite(values)
+    if len(known) < 2:
+        return math.nan
+    mean = math.fsum(known) / len(known)
+    return math.sqrt(math.fsum((v - mean) ** 2 for v in known) / (len(known) - 1))
 
 
 class Ratio(NamedTuple):
@@ -134,3 +143,40 @@ def ratio_interval(
     tail = float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - level) / 2)))
     low, high = np.quantile(medians[0] / medians[1], (tail, 1 - tail))
     return Ratio(ratio, float(low), float(high))
+
+
+class Share(NamedTuple):
+    """A share of counted samples, such as an accuracy, with what their number leaves open.
+
+    Attributes:
+      error: Standard error, sqrt(p (1 - p) / n).
+      low: End of the 95 % interval.
+      high: Likewise.
+    """
+
+    error: float
+    low: float
+    high: float
+
+
+def sampling_error(accuracy: float, n_test: float) -> Share:
+    """What a finite test set leaves open of the accuracy of one trained network: another such set gives another figure.
+
+    It does not shrink with more seeds, since all of them are judged by the same samples; and since they are the same,
+    it weighs less on the difference of two networks than on either.
+
+    Args:
+      accuracy: Fraction, 0..1. A mean over seeds stands for the network that has it.
+      n_test: Independent test samples, at least 1.
+
+    Returns:
+      Standard error and 95 % Wilson interval; NaN where one of the two is unknown.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    if not (0 <= accuracy <= 1 and n_test >= 1):  # NaN as well
+        return Share(math.nan, math.nan, math.nan)
+    z = 1.959963984540054  # of the normal distribution, 97.5 %
+    middle = (accuracy + z * z / (2 * n_test)) / (1 + z * z / n_test)
+    half = z / (1 + z * z / n_test) * math.sqrt(accuracy * (1 - accuracy) / n_test + z * z / (4 * n_test**2))
+    return Share(math.sqrt(accuracy * (1 - accuracy) / n_test), max(0.0, middle - half), min(1.0, middle + half))

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from lstm_bench.statistic import median, quantile, ratio_interval, t_interval
+from lstm_bench.statistic import median, quantile, ratio_interval, sampling_error, t_interval
 
 
 def test_t_interval_of_a_known_sample():
@@ -193,3 +193,29 @@ def test_an_interval_covers_the_true_ratio_as_often_as_it_says_unless_processes_
 
 def test_an_interval_covers_the_true_ratio_where_samples_are_what_scatters():
     assert coverage(3, between=0.0, within=0.02) >= 0.95
+
+
+def test_the_interval_of_a_share_is_wilsons():
+    # Newcombe 1998, Statistics in Medicine 17, table I, method 3: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
+    for hits, n, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        found = sampling_error(hits / n, n)
+        assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+        assert found.error == pytest.approx(math.sqrt(hits / n * (1 - hits / n) / n))
+
+
+def test_ten_thousand_test_images_leave_a_fifth_of_a_point_open():
+    found = sampling_error(0.99, 10_000)
+    assert found.error == pytest.approx(0.000995, abs=1e-6)
+    assert (found.low, found.high) == pytest.approx((0.98785, 0.99177), abs=1e-5)
+    # All right: the other end is n / (n + z^2), never above 1.
+    assert sampling_error(1.0, 100)[1:] == pytest.approx((100 / 103.8415, 1.0), abs=1e-6)
+
+
+@pytest.mark.parametrize(("accuracy", "n"), [(math.nan, 100), (0.9, math.nan), (0.9, 0), (1.2, 10)])
+def test_a_share_of_nothing_known_has_no_error(accuracy, n):
+    assert all(map(math.isnan, sampling_error(accuracy, n)))
