@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.collections import LineCollection, PathCollection, PolyCollection
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_rgba, to_rgba_array
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator
 
@@ -88,25 +88,28 @@ def _traces(axes: Axes) -> Iterator[dict[str, Any]]:
     for patch in axes.patches:
         if isinstance(patch, Rectangle):
             corners = _data(axes, patch.get_path().vertices, patch.get_transform())
-            yield {"type": "scatter", "mode": "lines", "fill": "toself", "fillcolor": _colour(patch.get_facecolor()),
+            yield {"type": "scatter", "mode": "lines", "fill": "toself", "fillcolor": _colour(to_rgba(patch.get_facecolor())),
                    **_points(corners), "line": {"width": 0}, **_named(patch)}  # fmt: skip
     for artist in axes.collections:
         if isinstance(artist, PathCollection):
             offsets = _data(axes, artist.get_offsets(), artist.get_offset_transform())
             face = artist.get_facecolor()
-            colours = [_colour(c) for c in (face if len(face) else artist.get_edgecolor())]
-            edges = artist.get_edgecolor()
-            marker: dict[str, Any] = {"color": colours if len(colours) == len(offsets) else colours[0], "size": 7}
+            colours = [_colour(c) for c in to_rgba_array(face if len(face) else artist.get_edgecolor())]
+            edges = to_rgba_array(artist.get_edgecolor())
+            look: dict[str, Any] = {
+                "color": colours if len(colours) == len(offsets) else (colours or ["#777777"])[0],
+                "size": 7,
+            }
             if len(edges):
-                marker["line"] = {"color": _colour(edges[0]), "width": 1}
-            yield {"type": "scatter", "mode": "markers", "marker": marker, **_points(offsets), **_named(artist)}
+                look["line"] = {"color": _colour(edges[0]), "width": 1}
+            yield {"type": "scatter", "mode": "markers", "marker": look, **_points(offsets), **_named(artist)}
         elif isinstance(artist, LineCollection | PolyCollection):
             transform, filled = artist.get_transform(), isinstance(artist, PolyCollection)
             parts = [_data(axes, path.vertices, transform) for path in artist.get_paths()]
             gap = np.full((1, 2), np.nan)
             points = np.concatenate([row for part in parts for row in (part, gap)]) if parts else np.empty((0, 2))
-            colours = artist.get_facecolor() if filled else artist.get_edgecolor()
-            colour = _colour(colours[0]) if len(colours) else "#777777"
+            shades = to_rgba_array(artist.get_facecolor() if filled else artist.get_edgecolor())
+            colour = _colour(shades[0]) if len(shades) else "#777777"
             look = (
                 {"fill": "toself", "fillcolor": colour, "line": {"width": 0}}
                 if filled
@@ -119,10 +122,11 @@ def _traces(axes: Axes) -> Iterator[dict[str, Any]]:
         if mode:
             colour = _colour(to_rgba(line.get_color(), line.get_alpha()))
             shape = "hv" if line.get_drawstyle() == "steps-post" else "linear"
+            dash, symbol = _DASHES.get(style, "solid"), _SYMBOLS.get(marker, "circle")
             yield {
                 "type": "scatter", "mode": "+".join(mode),
-                "line": {"color": colour, "width": float(line.get_linewidth()), "dash": _DASHES.get(style, "solid"), "shape": shape},
-                "marker": {"symbol": _SYMBOLS.get(marker, "circle"), "size": float(line.get_markersize()) + 2, "color": colour},
+                "line": {"color": colour, "width": float(line.get_linewidth()), "dash": dash, "shape": shape},
+                "marker": {"symbol": symbol, "size": float(line.get_markersize()) + 2, "color": colour},
                 **_points(_data(axes, line.get_xydata(), line.get_transform())), **_named(line),
             }  # fmt: skip
 
@@ -141,22 +145,28 @@ def _shades(image: Any, values: np.ndarray) -> dict[str, Any]:
 def _notes(axes: Axes, end: str) -> Iterator[dict[str, Any]]:
     """Titles and texts that stand in the axes."""
     if title := axes.get_title(loc="left") or axes.get_title():
-        yield {"text": html.escape(title).replace("\n", "<br>"), "xref": f"x{end} domain", "yref": f"y{end} domain", "x": 0, "y": 1,
-               "xanchor": "left", "yanchor": "bottom", "showarrow": False}  # fmt: skip
+        place = {"xref": f"x{end} domain", "yref": f"y{end} domain", "x": 0, "y": 1}
+        yield {"text": _said(title), **place, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
     logs = axes.get_xscale() == "log", axes.get_yscale() == "log"
     for text in axes.texts:
         at = getattr(text, "xy", None) or text.get_position()
-        x, y = _data(axes, np.array([at], dtype=float), axes.transData)[0]
+        point = _data(axes, np.array([at], dtype=float), axes.transData)[0]
+        x, y = (math.log10(v) if log else v for v, log in zip(point, logs, strict=True))
         shift = text.get_position() if hasattr(text, "xy") else (0.0, 0.0)
-        x, y = (math.log10(v) if log else v for v, log in zip((x, y), logs, strict=True))
-        yield {"text": html.escape(text.get_text()).replace("\n", "<br>"), "xref": f"x{end}", "yref": f"y{end}", "x": _number(x),
-               "y": _number(y), "xshift": _number(shift[0]), "yshift": _number(shift[1]), "showarrow": False,
-               "xanchor": str(text.get_horizontalalignment()), "font": {"size": 10, "color": _colour(to_rgba(text.get_color()))}}  # fmt: skip
+        yield {
+            "text": _said(text.get_text()), "xref": f"x{end}", "yref": f"y{end}", "x": _number(x), "y": _number(y),
+            "xshift": _number(shift[0]), "yshift": _number(shift[1]), "xanchor": str(text.get_horizontalalignment()),
+            "showarrow": False, "font": {"size": 10, "color": _colour(to_rgba(text.get_color()))},
+        }  # fmt: skip
+
+
+def _said(text: str) -> str:
+    return html.escape(text).replace("\n", "<br>")
 
 
 def _data(axes: Axes, points: Any, transform: Any) -> np.ndarray:
     """Points in the axes' own units, whatever they were drawn in."""
-    rows = np.ma.filled(np.ma.asarray(points, dtype=float), np.nan).reshape(-1, 2)
+    rows: np.ndarray = np.ma.filled(np.ma.asarray(points, dtype=float), np.nan).reshape(-1, 2)
     if not len(rows) or transform == axes.transData:
         return rows
     return np.asarray(axes.transData.inverted().transform(transform.transform(rows)))

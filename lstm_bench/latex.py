@@ -56,6 +56,11 @@ def tables(texts: Mapping[str, str]) -> dict[str, str]:
     return made
 
 
+def page_of(path: str) -> str:
+    """The page that a table's file was made from."""
+    return path.removeprefix("latex/").rpartition("/")[0] + ".md"
+
+
 def _tabular(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], notes: Sequence[str]) -> str:
     lines = [
         f"\\begin{{tabular}}{{@{{}}{''.join('r' if r else 'l' for r in right)}@{{}}}}",

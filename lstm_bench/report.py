@@ -298,25 +298,29 @@ def _pages(
     Likewise of `benchmarks`; those beside are linked, not compared. Without studies there is no comparison.
     """
     from lstm_bench import claims as tutorials
-    from lstm_bench import comparison, kernel_page, latex, page
+    from lstm_bench import comparison, kernel_page, latex, literature, page
 
-    claims = _conf("claims.yaml")
+    claims, published = _conf("claims.yaml"), _conf("literature.yaml")
     links = {id(r): page.stem(r) + ".md" for r in results} | {id(r): f"../{page.stem(r)}.md" for r in beside}
     links |= {id(b): kernel_page.stem(b) + ".md" for b in benchmarks}
     everything = [*results, *beside]
     pages = comparison.comparison(everything, claims, links) if results else page.Pages()
     if results:
         pages.texts["claims.md"] = tutorials.claims_page(everything, claims)
+        pages.texts["literature.md"] = literature.literature_page(everything, published, links)
     pages.texts["README.md"] = comparison.index(results, links, title, remark, benchmarks)
     made = [page.study_page(r) for r in results if options.studies is None or r.name in options.studies]
     if options.studies is None and benchmarks:
         up = "../../" if beside or benchmarks_beside else "../"
         above = {kernel_page.stem(b) for b in benchmarks_beside}
-        made.append(kernel_page.kernel_pages(benchmarks, _conf("literature.yaml"), up, above))
+        made.append(kernel_page.kernel_pages(benchmarks, published, up, above))
     for one in made:
         pages.texts |= one.texts
         pages.figures |= one.figures
-    pages.texts |= latex.tables(pages.texts)
+        pages.estimated |= one.estimated
+    tables = latex.tables(pages.texts)
+    pages.estimated |= {path for path in tables if latex.page_of(path) in pages.estimated}
+    pages.texts |= tables
     return pages
 
 
@@ -335,8 +339,11 @@ def _settle(folder: Path, pages: Pages, options: Options) -> Change:
     same = before["drawn_by"] in (None, figure.renderer())
     if options.check and not same:
         ours = ", ".join(f"{k} {v}" for k, v in figure.renderer().items())
-        change.remarks.append(f"{folder}: figures were drawn by other versions than {ours}: compared by checksum only.")
-        sums |= {path: known.get(path, "") for path in drawn}
+        remark = (
+            f"figures were drawn by other versions than {ours}: they and pages with estimates are compared by checksum."
+        )
+        change.remarks.append(f"{folder}: {remark}")
+        sums |= {path: known.get(path, "") for path in [*drawn, *pages.estimated]}
     else:
         for path, make in pages.figures.items():
             image = make()
@@ -393,10 +400,10 @@ def _write_site(folder: Path, site: dict[str, bytes], change: Change, whole: boo
         if _sha256_of(folder / path) != _sha256(data):
             _write(folder / path, data)
             change.written.append(f"{HTML}/{path}")
-    before = [path for path in folder.rglob("*.html") if str(path.relative_to(folder)) not in site] if whole else []
-    for path in before:
-        if webpage.MADE_BY in path.read_text(encoding="utf-8", errors="replace"):
-            _remove(folder, str(path.relative_to(folder)))
+    for page in sorted(folder.rglob("*.html")) if whole else []:
+        name = page.relative_to(folder).as_posix()
+        if name not in site and webpage.MADE_BY in page.read_text(encoding="utf-8", errors="replace"):
+            _remove(folder, name)
 
 
 def _manifest(path: Path) -> dict[str, Any]:

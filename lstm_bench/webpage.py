@@ -14,12 +14,9 @@ import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lstm_bench import markup
-
-if TYPE_CHECKING:
-    from markdown_it.token import Token
 
 SCRIPT = "script.js"
 MADE_BY = '<meta name="generator" content="lstm_bench.report">'
@@ -84,7 +81,8 @@ _BEHAVIOUR = r"""
       place.setAttribute("role", "img");
       place.setAttribute("aria-label", image.alt);
       image.replaceWith(place);
-      Plotly.newPlot(place, chart.data, chart.layout, { responsive: true, displaylogo: false, displayModeBar: "hover", plotlyServerURL: "" });
+      const options = { responsive: true, displaylogo: false, displayModeBar: "hover", plotlyServerURL: "" };
+      Plotly.newPlot(place, chart.data, chart.layout, options);
     } else {
       image.addEventListener("click", () => image.classList.toggle("large"));
     }
@@ -134,7 +132,7 @@ def _page(path: str, text: str, charts: Mapping[str, dict[str, Any]]) -> str:
     tokens = markup.parse(text)
     title = next((markup.plain(tokens[i + 1]) for i, t in enumerate(tokens) if t.type == "heading_open"), "Reports")
     data = []
-    for token in (child for token in tokens for child in token.children or []):
+    for token in (child for block in tokens for child in block.children or []):
         if token.type == "link_open":
             token.attrSet("href", _target(path, str(token.attrGet("href"))))
         elif token.type == "image":
