@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lstm_bench.result import Result
-from lstm_bench.table import compact, count, document, markdown, percent, plus_minus, short
+from lstm_bench.table import compact, count, document, link, markdown, percent, plus_minus, short
 
 
 def claims_page(results: Sequence[Result], claims: Mapping[str, Any]) -> str:
@@ -23,20 +23,12 @@ def claims_page(results: Sequence[Result], claims: Mapping[str, Any]) -> str:
         found = sorted((r for r in results if r.name == name), key=lambda r: r.source)
         rows += [_claim_row(claim, name, result, results) for result in found or (None,)]
     columns = ["study", "claim", "measured here", "n", "its settings", "ours", "where the two differ", "source"]
-    references = [
-        [r.get("task", ""), r.get("what", ""), r.get("figure", ""), r.get("source", "")]
-        for r in claims.get("references") or []
-    ]
     parts = [
         "# Tutorial claims beside measurements",
         "Each tutorial's configuration, run over several seeds; test accuracy as mean and 95 % t interval.",
         markdown(columns, rows, {"n"}),
+        f"Scores that others published on the same data: {link('literature.md', 'literature.md')}.",
     ]
-    if references:
-        parts += [
-            "## Published elsewhere, not reproduced here",
-            markdown(["task", "what", "figure", "source"], references),
-        ]
     return document(parts)
 
 

@@ -266,7 +266,8 @@ def index(
     if results:
         parts += [
             f"- {link('Comparison of families', 'comparison.md')} ({link('CSV', 'comparison.csv')})\n"
-            f"- {link('Tutorial claims beside measurements', 'claims.md')}",
+            f"- {link('Tutorial claims beside measurements', 'claims.md')}\n"
+            f"- {link('Published scores beside ours', 'literature.md')}",
             "## Studies",
             markdown(["study", "source", "family", "data", "state"], rows),
         ]

@@ -80,11 +80,11 @@ def _styled(make: Callable[_P, Figure]) -> Callable[_P, Figure]:
 
 
 def renderer() -> dict[str, str]:
-    """What the bytes of a figure depend on besides its rows."""
+    """What the bytes of a figure, and the estimates of a page, depend on besides the rows."""
     import platform
     from importlib.metadata import version
 
-    packages = {name: version(name) for name in ("matplotlib", "numpy", "pillow")}
+    packages = {name: version(name) for name in ("matplotlib", "numpy", "pillow", "optuna", "scikit-learn")}
     return packages | {"machine": platform.machine()}
 
 
@@ -146,12 +146,24 @@ def optimisation_history(trials: pd.DataFrame, objective: str = "val_accuracy", 
 
 
 @_styled
-def learning_curves(history: pd.DataFrame, winner: int | None = None) -> Figure:
-    """Validation accuracy by epoch: left every trial faint and the winner strong, right the winner's replicates."""
+def learning_curves(history: pd.DataFrame, winner: int | None = None, metric: str = "val_accuracy") -> Figure:
+    """Validation score by epoch: left every trial faint and the winner strong, right the winner's replicates.
+
+    Args:
+      history: Rows of history.csv.
+      winner: Number of its trial.
+      metric: `val_accuracy`, or an error, of which less is better.
+    """
+    scale, label = _scale(metric)
+    more = metric == "val_accuracy"
     curves: dict[str, dict[int, np.ndarray]] = {}
     for kind in ("trial", "replicate"):
         rows = history[(history["kind"] == kind) & history["number"].notna()].sort_values("number", kind="stable")
-        points = rows[["epoch", "val_accuracy", "train_accuracy"]].to_numpy(dtype=float) * (1, 100, 100)
+        points = rows[["epoch", metric, "train_accuracy" if more else "train_loss"]].to_numpy(dtype=float) * (
+            1,
+            scale,
+            scale,
+        )
         numbers, first = np.unique(rows["number"].to_numpy(dtype=float), return_index=True)
         parts = np.split(points, first[1:]) if len(first) else []
         curves[kind] = {int(n): part[~np.isnan(part[:, 0])] for n, part in zip(numbers, parts, strict=True)}
@@ -181,9 +193,10 @@ def learning_curves(history: pd.DataFrame, winner: int | None = None) -> Figure:
     strong = [curve[:, 1] for curve in (*seeds.values(), *([trials[winner]] if winner in trials else []))]
     everything = np.concatenate([*strong, *(c[:, 1] for c in others)]) if strong or others else np.empty(0)
     if np.isfinite(everything).any():
-        target = np.nanmin([np.nanmin(s) for s in strong if np.isfinite(s).any()] or [np.nanmedian(everything)])
-        _focus(left, everything, float(target), True)
-    left.set_ylabel("validation accuracy, %")
+        far = np.nanmin if more else np.nanmax
+        target = far([far(s) for s in strong if np.isfinite(s).any()] or [np.nanmedian(everything)])
+        _focus(left, everything, float(target), more)
+    left.set_ylabel(label)
     for axes, title in zip(
         panels, [*(["search"] if trials else []), *(["confirmation"] if seeds else [])], strict=True
     ):
@@ -191,7 +204,7 @@ def learning_curves(history: pd.DataFrame, winner: int | None = None) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.margins(x=0.06)
         axes.autoscale(axis="x")
-        axes.legend(loc="lower right")
+        axes.legend(loc="lower right" if more else "upper right")
     return figure
 
 
@@ -324,6 +337,121 @@ def throughput(rows: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+@_styled
+def slices(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, maximize: bool = True) -> Figure:
+    """The objective of the complete trials against each searched path, one panel each; darker the later, the best ringed.
+
+    Args:
+      trials: With `config_<path>` as recorded.
+      space: Searched path -> its domain.
+      objective: Column of the trials.
+      maximize: Whether more of it is better.
+    """
+    scale, label = _scale(objective)
+    values = pd.to_numeric(trials[objective], errors="coerce") * scale
+    rows = trials[(trials["state"] == "COMPLETE") & np.isfinite(values)].sort_values("number", kind="stable")
+    heights = values[rows.index].to_numpy(dtype=float)
+    best = int(heights.argmax() if maximize else heights.argmin())
+    across = min(4, len(space))
+    down = math.ceil(len(space) / across)
+    figure = Figure(figsize=(1.0 + 1.75 * across, 0.35 + 2.0 * down), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(down, across, sharey=True, squeeze=False)
+    many, size = len(rows) > _MANY, 20 * max(0.15, _thinned(len(rows)))
+    age = rows["number"].to_numpy(dtype=float)
+    for axes, (path, domain) in zip(panels.flat, sorted(space.items()), strict=False):
+        texts = rows["config_" + path].astype(str)
+        numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=float)
+        if domain.get("type") == "categorical" or not np.isfinite(numbers).any():
+            names = sorted(set(texts), key=lambda name: (_sortable(name), name))
+            spread = (age * 0.618034) % 1 - 0.5  # side by side, always the same way
+            numbers = np.array([names.index(text) for text in texts]) + 0.5 * spread
+            axes.set_xticks(range(len(names)), [_drawable(name) or "none" for name in names])
+            axes.set_xlim(-0.6, len(names) - 0.4)
+        else:
+            _domain_axis(axes, domain, numbers)
+        axes.scatter(
+            numbers, heights, c=age, cmap="viridis_r", vmin=age.min(), vmax=max(age.max(), age.min() + 1), s=size,
+            rasterized=many, zorder=2,
+        )  # fmt: skip
+        axes.scatter(numbers[best], heights[best], s=70, facecolor="none", edgecolor=VERMILLION, lw=1.4, zorder=3)
+        axes.set_xlabel(_drawable(path))
+        axes.tick_params(axis="x", labelsize=7.5)
+    for axes in panels.flat[len(space) :]:
+        axes.set_visible(False)
+    for row in panels:
+        row[0].set_ylabel(label)
+    _focus(panels.flat[0], heights, float(heights[best]), maximize)
+    return figure
+
+
+@_styled
+def pareto(trials: pd.DataFrame, members: pd.DataFrame, objectives: Mapping[str, str]) -> Figure:
+    """Two objectives against each other, the third as colour: trials faint, those on the front strong.
+
+    Args:
+      trials: Complete trials with finite values of all objectives.
+      members: Those of them on the front.
+      objectives: Column -> `maximize` or `minimize`; the first is drawn upwards, the second across.
+    """
+    figure, axes = _figure(6.4, 4.2)
+    up, across, *rest = objectives
+    (y_scale, y_label), (x_scale, x_label) = _scale(up), _scale(across)
+    many = len(trials) > _MANY
+    others = trials[~trials["number"].isin(members["number"])]
+    axes.scatter(
+        others[across] * x_scale, others[up] * y_scale, color="#AAAAAA", s=18 * max(0.15, _thinned(len(others))), marker="o",
+        rasterized=many, label=f"dominated ({len(others)})", zorder=2,
+    )  # fmt: skip
+    x, y = (members[across] * x_scale).to_numpy(dtype=float), (members[up] * y_scale).to_numpy(dtype=float)
+    on: dict[str, Any] = {"s": 42, "marker": "D", "edgecolor": BLACK, "linewidth": 0.6, "zorder": 3}
+    on["label"] = f"front ({len(members)})"
+    if rest:
+        colour_scale, colour_label = _scale(rest[0])
+        shown = axes.scatter(x, y, c=(members[rest[0]] * colour_scale).to_numpy(dtype=float), cmap="viridis", **on)
+        figure.colorbar(shown, ax=axes, label=f"{colour_label} ({_way(objectives[rest[0]])})", pad=0.02)
+    else:
+        axes.scatter(x, y, color=BLUE, **on)
+        order = np.argsort(x, kind="stable")
+        axes.plot(x[order], y[order], color=BLUE, lw=0.8, zorder=1)
+    axes.set(xlabel=f"{x_label} ({_way(objectives[across])})", ylabel=f"{y_label} ({_way(objectives[up])})")
+    if across == "n_weights" and trials[across].min() > 0:
+        axes.set_xscale("log")
+        _log_ticks(axes)
+    axes.margins(0.06)
+    _legend_above(axes)
+    return figure
+
+
+def _domain_axis(axes: Axes, domain: Mapping[str, Any], values: np.ndarray) -> None:
+    """The x axis over what was searched, with a margin."""
+    low, high = float(domain.get("low", np.nanmin(values))), float(domain.get("high", np.nanmax(values)))
+    if domain.get("log") and 0 < low < high:
+        decades = math.log10(high / low)
+        axes.set_xscale("log")
+        subs = (1.0,) if decades > 1.4 else (1.0, 2.0, 5.0) if decades > 0.6 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+        axes.xaxis.set_major_locator(LogLocator(subs=subs))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        margin = 10 ** (0.06 * decades)
+        axes.set_xlim(low / margin, high * margin)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=domain.get("type") == "int"))
+        margin = 0.06 * (high - low) or 0.5
+        axes.set_xlim(low - margin, high + margin)
+
+
+def _way(direction: str) -> str:
+    return "more is better" if direction == "maximize" else "less is better"
+
+
+def _sortable(name: str) -> float:
+    try:
+        return float(name)
+    except ValueError:
+        return math.inf
+
+
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
@@ -336,8 +464,12 @@ def _thinned(n: int) -> float:
 
 
 def _scale(objective: str) -> tuple[float, str]:
-    words = {"val": "validation", "train": "training"}
-    text = " ".join(words.get(word, word) for word in objective.split("_"))
+    if objective == "n_weights":
+        return 1.0, "weights"
+    words = {"val": "validation", "train": "training", "mse": "MSE", "mae": "MAE"}
+    text = " ".join(words.get(word, word) for word in objective.removesuffix("_samples_per_s").split("_"))
+    if objective.endswith("_samples_per_s"):
+        return 1.0, f"{text} speed, samples/s"
     return (100.0, text + ", %") if objective.endswith("accuracy") else (1.0, text)
 
 

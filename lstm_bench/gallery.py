@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lstm_bench import figure
+from lstm_bench import figure, frontier
 from lstm_bench.result import Result
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def study_figure_makers(result: Result) -> dict[str, tuple[Callable[[], Figure], str] | str]:
     """The figures of one study: name -> (maker, caption), or the reason why there is none."""
-    counts, best = result.counts, result.best
+    counts = result.counts
     failed = counts["failed"] + counts["requeued"]
     ended = f"{counts['complete']} complete, {counts['pruned']} pruned, {failed} failed trials"
     device = result.where
@@ -28,22 +28,42 @@ def study_figure_makers(result: Result) -> dict[str, tuple[Callable[[], Figure],
         makers["history"] = (make, f"Optimisation history: {ended}, and the best so far; {device}.")
     else:
         makers["history"] = "No optimisation history: no trial is recorded."
+    space = {path: domain for path, domain in result.space().items() if "config_" + path in result.trials}
+    if space and len(result.ranked):
+        make = partial(figure.slices, result.trials, space, result.objective, result.maximize)
+        caption = (
+            f"{result.objective} against each searched path: {counts['complete']} complete trials, darker the later"
+        )
+        makers["slices"] = (make, f"{caption}, the best ringed; {device}.")
+    else:
+        makers["slices"] = "" if not space else "No slices: no trial is complete with a finite objective."
+    front = frontier.front(result)
+    if front is not None and len(front.objectives) > 1:
+        third = f", the colour {list(front.objectives)[2]}" if len(front.objectives) > 2 else ""
+        caption = f"Pareto front: {len(front.members)} of {len(front.trials)} complete trials{third}; {device}."
+        makers["front"] = (partial(figure.pareto, front.trials, front.members, front.objectives), caption)
     history = result.tables["history.csv"]
-    if len(history[history["val_accuracy"].map(math.isfinite)]):
-        winner = None if best is None else int(best["number"])
-        make = partial(figure.learning_curves, history, winner)
+    picked = next(iter(result.candidates), math.nan)
+    if not math.isnan(picked):
+        history = history[(history["kind"] != "replicate") | history["trial"].isna() | (history["trial"] == picked)]
+    metric = next((m for m in ("val_accuracy", "val_mse", "val_loss") if history[m].map(math.isfinite).any()), "")
+    if metric:
+        winner = None if result.winner is None else int(result.winner["number"])
+        make = partial(figure.learning_curves, history, winner, metric)
         seeds = history[history["kind"] == "replicate"]["number"].nunique()
         trials = history[history["kind"] == "trial"]["number"].nunique()
         search = f"{trials} trials, the winner strong (what lies far below it is cut off)" if trials else ""
         shown = " and ".join(part for part in (search, f"{seeds} replicates" if seeds else "") if part)
         makers["curves"] = (make, f"Learning curves of {shown}; {device}.")
     else:
-        makers["curves"] = "No learning curves: history.csv holds no epoch with a validation accuracy."
+        makers["curves"] = "No learning curves: history.csv holds no epoch with a validation score."
     predictions = result.tables["predictions.csv"].dropna(subset=["label", "prediction"])
     if len(predictions):
         right = int((predictions["label"] == predictions["prediction"]).sum())
         caption = f"Confusion matrix of the first replicate (n = 1 seed): {right:,} of {len(predictions):,} samples"
         makers["confusion"] = (partial(figure.confusion_matrix, predictions), f"{caption} right; {device}.")
+    elif str(result.env("dataset.task") or "classification") != "classification":
+        makers["confusion"] = f"No confusion matrix: the task is {result.env('dataset.task')}."
     else:
         makers["confusion"] = "No confusion matrix: predictions.csv holds no row."
     worst = result.tables["worst.csv"]

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lstm_bench import diagnosis, frontier, importance, recipe
 from lstm_bench.gallery import study_figure_makers
 from lstm_bench.result import Result, not_alone, pack_size
-from lstm_bench.statistic import median
+from lstm_bench.statistic import Interval, median, t_interval
 from lstm_bench.table import (
     NONE,
     Raw,
@@ -31,7 +32,7 @@ from lstm_bench.table import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_RESERVED = ("readme", "comparison", "claims", "figures", "working", "manifest")
+_RESERVED = ("readme", "comparison", "claims", "literature", "figures", "working", "manifest", "latex", "html")
 _PHASES = ("setup_s", "compile_s", "train_s", "eval_s", "total_s")
 _SHOWN_FAILURES = 30
 _SHOWN_TRIALS = 5
@@ -44,10 +45,12 @@ class Pages:
     Attributes:
       texts: Path below the folder -> contents.
       figures: Path without suffix -> maker of the figure, called only when it is to be drawn.
+      estimated: Those of `texts` that hold estimates of other packages (Optuna, scikit-learn), whose versions matter.
     """
 
     texts: dict[str, str] = field(default_factory=dict)
     figures: dict[str, Callable[[], Figure]] = field(default_factory=dict)
+    estimated: set[str] = field(default_factory=set)
 
 
 def stem(result: Result) -> str:
@@ -66,6 +69,7 @@ def study_page(result: Result) -> Pages:
         shown[name] = made if isinstance(made, str) else image(path, made[1], up)
         if not isinstance(made, str):
             pages.figures[path] = made[0]
+    shares = importance.importance(result)
     parts = [
         f"# {escape(result.name)}",
         escape(sentence(str(result.get("study.description", "")))),
@@ -77,9 +81,15 @@ def study_page(result: Result) -> Pages:
         "## Best configurations",
         *_best(result),
         shown["history"],
+        *frontier.section(result),
+        shown.get("front", ""),
         shown["curves"],
+        *importance.section(result, shares),
+        shown["slices"],
         "## Confirmation on the test set",
+        *_candidates(result),
         *_confirmation(result),
+        *diagnosis.section(result),
         shown["confusion"],
         shown["worst"],
         "## Kernels",
@@ -88,28 +98,29 @@ def study_page(result: Result) -> Pages:
         *_failures(result),
         "## Where the time went",
         *_phases(result),
-        "## Again",
-        f"```sh\n{_again(result)}\n```",
-        f"Its configuration, environment and rows: {code(result.records)}.",
+        "## How to make this again",
+        *recipe.section(result),
     ]
     pages.texts[place + ".md"] = document(parts)
+    if not isinstance(shares, str):
+        pages.estimated.add(place + ".md")
     return pages
 
 
 def _result_sentence(result: Result) -> str:
-    accuracy = result.accuracy
+    score, what = result.score, result.measure.label.removesuffix(", %")
     kernel = escape(result.one("kernel_ran") or "unknown")
     where = f"{count(result.n_weights)} weights, kernel {kernel}, {escape(result.where)}"
     speed = f"{count(result.samples_per_s)} samples/s"
     if result.shared:
         speed = f"speed not comparable ({result.shared})"
-    if accuracy.n > 1:
-        return (
-            f"Test accuracy **{plus_minus(accuracy)} %** (mean and 95 % t interval, n = {accuracy.n} seeds; "
-            f"{where}, {speed})."
-        )
-    if accuracy.n == 1:
-        return f"Test accuracy **{percent(accuracy.mean)} %** (n = 1 seed, so no interval; {where}, {speed})."
+    what += " per position" if result.env("dataset.task") == "tagging" else ""
+    if score.n > 1:
+        shown = _shown(score, result.measure.percent)
+        return f"{sentence(what)} **{shown}** (mean and 95 % t interval, n = {score.n} seeds; {where}, {speed})."
+    if score.n == 1:
+        one = f"{percent(score.mean)} %" if result.measure.percent else short(score.mean)
+        return f"{sentence(what)} **{one}** (n = 1 seed, so no interval; {where}, {speed})."
     if result.best is not None:
         value = result.best[result.objective]
         shown = f"{percent(float(value))} %" if result.objective.endswith("accuracy") else short(value)
@@ -227,29 +238,83 @@ def _edges(result: Result) -> str:
     return f"The winner lies at the edge of the space: {escape('; '.join(found))}." if found else ""
 
 
+def _shown(score: Interval, share: bool) -> str:
+    if share:
+        return f"{plus_minus(score)} %"
+    return f"{score.mean:.4g} ± {score.half_width:.2g}" if math.isfinite(score.mean) else NONE
+
+
+def _candidates(result: Result) -> list[str]:
+    """Where several configurations were replicated: by what one of them was picked."""
+    found = result.candidates
+    if len(found) < 2:
+        return []
+    share, objective = result.objective.endswith("accuracy"), result.objective
+    numbers = result.trials["number"]
+    rows: list[list[object]] = []
+    means: list[Interval] = []
+    for trial, seeds in found.items():
+        searched = result.trials[numbers == trial]
+        own = float(searched[objective].iloc[0]) if len(searched) and objective in searched else math.nan
+        score, test = t_interval(seeds[objective]), t_interval(seeds[result.measure.column])
+        means.append(score)
+        value = percent(own) if share else short(own)
+        cells = [_number(trial), value, plus_minus(score) if share else _shown(score, False), score.n]
+        rows.append([*cells, _shown(test, result.measure.percent).removesuffix(" %"), "picked" if not rows else ""])
+    unit = ", %" if share else ""
+    columns = [
+        "trial",
+        f"{objective} in the search{unit}",
+        f"{objective} over the seeds{unit}",
+        "n",
+        result.measure.label,
+        "",
+    ]
+    first, best = next(iter(found)), result.best
+    by = "highest" if result.maximize else "lowest"
+    least = min(score.n for score in means)
+    says = (
+        f"The {len(found)} best configurations were trained afresh with the same seeds; trial {_number(first)} is picked, for "
+        f"the {by} mean {escape(objective)} over its seeds. Test scores chose nothing."
+    )
+    if best is not None and best["number"] != first:
+        says += f" Trial {_number(best['number'])}, the best of the search, is not: its one run there was luck in part."
+    if least < means[0].n:
+        says += f" Those with fewer than {means[0].n} finished seeds come last."
+    return [says, markdown(columns, rows, columns[:5])]
+
+
 def _confirmation(result: Result) -> list[str]:
     if result.replicates.empty:
         return ["No replicates are recorded."]
+    regression, several = not result.measure.percent, len(result.candidates) > 1
     rows = [
         [
+            *([_number(row["trial"])] if several else []),
             count(row["seed"]).replace(",", ""),
             row["state"] if row["state"] != "FAIL" else f"FAIL ({row['reason'] or 'no reason given'})",
-            percent(row["test_accuracy"]),
-            short(row["test_loss"]) if math.isfinite(row["test_loss"]) else NONE,
-            percent(row["val_accuracy"]),
+            *(
+                [_short(row[name]) for name in ("test_mse", "test_mae", "val_mse")]
+                if regression
+                else [percent(row["test_accuracy"]), _short(row["test_loss"]), percent(row["val_accuracy"])]
+            ),
             NONE if not_alone(str(row["device_share"])) else count(row["train_samples_per_s"]),
             row["kernel_ran"],
             seconds(row["total_s"]),
         ]
         for _, row in result.replicates.iterrows()
     ]
-    numbers = ["seed", "test accuracy, %", "test loss", "val accuracy, %", "samples/s", "total, s"]
-    columns = [numbers[0], "state", *numbers[1:5], "kernel that ran", numbers[5]]
-    lost = len(result.replicates) - len(result.confirmed)
+    tests = ["test accuracy, %", "test loss", "val accuracy, %"]
+    if regression:
+        tests = ["test MSE", "test MAE", "val MSE"]
+    numbers = ["trial", "seed", *tests, "samples/s", "total, s"]
+    columns = [*(["trial"] if several else []), "seed", "state", *tests, "samples/s", "kernel that ran", "total, s"]
+    lost = len(result.replicates) - sum(map(len, result.candidates.values()))
     packed = any(pack_size(str(share)) > 1 for share in result.replicates["device_share"])
-    said = f"{lost} of {len(result.replicates)} replicates failed or gave no finite accuracy; they are not in the mean."
+    score = "error" if regression else "accuracy"
+    said = f"{lost} of {len(result.replicates)} replicates failed or gave no finite {score}; they are not in the mean."
     return [
-        "The best configuration, trained afresh with each seed, the test set read once.",
+        f"{'Each of them' if several else 'The best configuration'}, trained afresh with each seed, the test set read once.",
         markdown(columns, rows, numbers),
         said if lost else "",
         "Packed seeds were trained in one program: the seconds of each are those of all." if packed else "",
@@ -326,26 +391,28 @@ def _failures(result: Result) -> list[str]:
     return [f"{escape(summary)}. {again}".strip(), table, more, other, no_value if numbers else ""]
 
 
+def _short(value: float) -> str:
+    return short(value) if math.isfinite(value) else NONE
+
+
 def _number(value: Any) -> str:
     return f"{value:.0f}" if isinstance(value, float) and math.isfinite(value) else ""
 
 
 def _phases(result: Result) -> list[str]:
-    rows = []
+    rows, device = [], []
     for name, table in (("all trials, sum", result.trials), ("all replicates, sum", result.replicates)):
         sizes = [pack_size(str(share)) for share in table["device_share"]]
         sums = [math.fsum(v for v in table[phase] / sizes if math.isfinite(v)) for phase in _PHASES]
         whole = sums[-1]
+        device.append(whole)
         share = [f"{seconds(s)} ({100 * s / whole:.0f} %)" if whole > 0 else NONE for s in sums[:-1]]
         rows.append([name, len(table), *share, seconds(whole) if len(table) else NONE])
     for name, table in (("a trial, median", result.trials), ("a replicate, median", result.replicates)):
         rows.append([name, len(table), *(seconds(median(table[phase])) for phase in _PHASES)])
     columns = ["", "n", "setup, s", "compile, s", "training, s", "evaluation, s", "total, s"]
-    return [markdown(columns, rows, set(columns[1:]))]
-
-
-def _again(result: Result) -> str:
-    dataset = str(result.env("dataset.name") or "")
-    if dataset and result.name.endswith("-" + dataset):
-        return f"python -m lstm_bench.sweep +study={result.name.removesuffix('-' + dataset)} dataset={dataset}"
-    return f"python -m lstm_bench.sweep +study={result.name}"
+    told = (
+        f"Device seconds in all: {seconds(math.fsum(device))} (search {seconds(device[0])}, confirmation {seconds(device[1])}), "
+        "whatever ran side by side; the GPU or the cores of one worker are a device."
+    )
+    return [markdown(columns, rows, set(columns[1:])), told]

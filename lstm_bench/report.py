@@ -18,6 +18,9 @@ So the committed reports are the same bytes in a fresh clone and beside anyone's
 Each of the two folders has a `MANIFEST.json` with the SHA-256 of all its files and the versions that drew the figures:
 it says which files may be removed when they are no longer made (only those, and only unedited), and lets `check=true`
 compare figures byte for byte where they would be drawn by the same versions, by checksum elsewhere.
+
+Every table of a page is there once more as LaTeX in `latex/`. `html=true` makes `html/` in each of the two folders: the same
+pages for a browser, ignored by git and by `check=true`.
 """
 
 from __future__ import annotations
@@ -46,6 +49,8 @@ Tables and figures in reports/ from the records below sweeps/.
   sweeps=DIR     where the records lie                        (sweeps)
   reports=DIR    where the tables and figures go              (reports)
   check=true     write nothing; exit 6 when something is stale (false)
+  html=true      pages for a browser as well, in reports/html/: sortable tables and, with the extra
+                 `html`, interactive figures; they need no network (false)
   studies=a,b    only the pages of these studies; comparison and index always cover all,
                  pages of kernel benchmarks stay as they are
   --help         this text
@@ -53,6 +58,7 @@ Tables and figures in reports/ from the records below sweeps/.
 Published studies (DIR/published/<device>/<study>/) are reported in reports/, your own (DIR/<study>/) in
 reports/working/, or in reports/ where nothing is published. Starts no framework and needs no network."""
 MANIFEST = "MANIFEST.json"
+HTML = "html"
 WORKING = "working"
 
 
@@ -65,6 +71,7 @@ class Options:
     check: bool
     studies: list[str] | None
     sweeps_given: bool = False
+    html: bool = False
 
 
 @dataclass
@@ -130,8 +137,9 @@ def parse(args: Sequence[str]) -> Options:
         raise ConfigError("report options", expected="key=value", received=" ".join(args)) from error
     assert isinstance(given, dict)
     values = {**defaults, **{str(k): v for k, v in given.items()}}
-    if not isinstance(values["check"], bool):
-        raise ConfigError("check", expected="true or false", received=str(values["check"]))
+    for key in ("check", "html"):
+        if not isinstance(values[key], bool):
+            raise ConfigError(key, expected="true or false", received=str(values[key]))
     for key in ("sweeps", "reports"):
         if values[key] in (None, "") or isinstance(values[key], dict | list):
             raise ConfigError(key, expected="a folder", received=str(values[key]))
@@ -144,6 +152,7 @@ def parse(args: Sequence[str]) -> Options:
         values["check"],
         None if studies is None else [str(s) for s in studies],
         "sweeps" in given,
+        values["html"],
     )
 
 
@@ -289,48 +298,66 @@ def _pages(
     Likewise of `benchmarks`; those beside are linked, not compared. Without studies there is no comparison.
     """
     from lstm_bench import claims as tutorials
-    from lstm_bench import comparison, kernel_page, page
+    from lstm_bench import comparison, kernel_page, latex, literature, page
 
-    claims = _conf("claims.yaml")
+    claims, published = _conf("claims.yaml"), _conf("literature.yaml")
     links = {id(r): page.stem(r) + ".md" for r in results} | {id(r): f"../{page.stem(r)}.md" for r in beside}
     links |= {id(b): kernel_page.stem(b) + ".md" for b in benchmarks}
     everything = [*results, *beside]
     pages = comparison.comparison(everything, claims, links) if results else page.Pages()
     if results:
         pages.texts["claims.md"] = tutorials.claims_page(everything, claims)
+        pages.texts["literature.md"] = literature.literature_page(everything, published, links)
     pages.texts["README.md"] = comparison.index(results, links, title, remark, benchmarks)
     made = [page.study_page(r) for r in results if options.studies is None or r.name in options.studies]
     if options.studies is None and benchmarks:
         up = "../../" if beside or benchmarks_beside else "../"
         above = {kernel_page.stem(b) for b in benchmarks_beside}
-        made.append(kernel_page.kernel_pages(benchmarks, _conf("literature.yaml"), up, above))
+        made.append(kernel_page.kernel_pages(benchmarks, published, up, above))
     for one in made:
         pages.texts |= one.texts
         pages.figures |= one.figures
+        pages.estimated |= one.estimated
+    tables = latex.tables(pages.texts)
+    pages.estimated |= {path for path in tables if latex.page_of(path) in pages.estimated}
+    pages.texts |= tables
     return pages
 
 
 def _settle(folder: Path, pages: Pages, options: Options) -> Change:
     """Makes `folder` hold `pages`, or says what a check finds."""
-    from lstm_bench import figure
+    from lstm_bench import chart, figure, webpage
 
     change = Change()
     before = _manifest(folder / MANIFEST)
     known: dict[str, str] = before["files"]
     files = {path: text.encode() for path, text in pages.texts.items()}
+    charts = {}
+    interactive = options.html and not options.check and webpage.plotly_installed()
     sums = {path: _sha256(data) for path, data in files.items()}
     drawn = [f"{path}.{kind}" for path in pages.figures for kind in ("svg", "png")]
     same = before["drawn_by"] in (None, figure.renderer())
     if options.check and not same:
         ours = ", ".join(f"{k} {v}" for k, v in figure.renderer().items())
-        change.remarks.append(f"{folder}: figures were drawn by other versions than {ours}: compared by checksum only.")
-        sums |= {path: known.get(path, "") for path in drawn}
+        remark = (
+            f"figures were drawn by other versions than {ours}: they and pages with estimates are compared by checksum."
+        )
+        change.remarks.append(f"{folder}: {remark}")
+        sums |= {path: known.get(path, "") for path in [*drawn, *pages.estimated]}
     else:
         for path, make in pages.figures.items():
             image = make()
             for kind in ("svg", "png"):
                 files[f"{path}.{kind}"] = figure.render(image, kind)
+            if interactive:
+                charts[path] = chart.chart(image)
         sums |= {path: _sha256(files[path]) for path in drawn}
+    if options.html and not options.check:
+        _write_site(folder / HTML, webpage.site(files, charts) if files else {}, change, whole=options.studies is None)
+        if files and not interactive:
+            change.remarks.append(
+                f"{folder / HTML}: figures are pictures; pip install 'lstm-bench[html]' for interactive ones."
+            )
     other = {path: digest for path, digest in known.items() if path not in sums and (folder / path).is_file()}
     kept = {} if options.studies is None else other
     gone = [path for path in known if path not in sums and path not in kept]
@@ -363,6 +390,20 @@ def _settle(folder: Path, pages: Pages, options: Options) -> Change:
             _remove(folder, path)
             change.removed.append(path)
     return change
+
+
+def _write_site(folder: Path, site: dict[str, bytes], change: Change, whole: bool) -> None:
+    """Writes the pages for a browser; of those made before, removes what is `whole`ly made anew without them."""
+    from lstm_bench import webpage
+
+    for path, data in sorted(site.items()):
+        if _sha256_of(folder / path) != _sha256(data):
+            _write(folder / path, data)
+            change.written.append(f"{HTML}/{path}")
+    for page in sorted(folder.rglob("*.html")) if whole else []:
+        name = page.relative_to(folder).as_posix()
+        if name not in site and webpage.MADE_BY in page.read_text(encoding="utf-8", errors="replace"):
+            _remove(folder, name)
 
 
 def _manifest(path: Path) -> dict[str, Any]:
