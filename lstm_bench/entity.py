@@ -16,7 +16,10 @@ from lstm_bench.record import REPLICATE_COLUMNS, TRIAL_COLUMNS, cell
 # Query of an experiment's page: MLflow's view for training, with the table layout stored under this key.
 VIEW = "trials"
 PAGE_QUERY = f"workflowType=machine_learning&viewStateShareKey={VIEW}"
-TAGS = ("state", "reason", "retry_of", "seed", "kernel_ran", "backend", "device", "device_share")  # columns in words
+TAGS = (  # columns in words
+    *("state", "reason", "retry_of", "seed", "kernel_ran", "backend", "device", "device_share"),
+    *("kernel", "weights_sha256"),
+)
 _COLUMNS = ("val_accuracy", "test_accuracy", "n_weights", "train_samples_per_s")  # the table's metrics
 SWEEP, BENCHMARK = "lstm_bench.sweep", "lstm_bench.kernels"  # sources of runs: the commands that made them
 _CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")

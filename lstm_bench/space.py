@@ -81,6 +81,8 @@ def _domain(path: str, domain: Domain, config: Mapping[str, Any]) -> Domain:
         if path in schema.paths():
             remedy = f"only {' and '.join(f'{group}.*' for group in SEARCHABLE)} can be searched"
         raise ConfigError(f"{where}: no such configuration path", remedy=remedy)
+    if path == "train.deterministic":
+        raise ConfigError(f"{where}: it holds for whole processes, not for one trial", remedy=f"Set {path}=true.")
     kind = domain.get("type")
     if kind not in _KEYS:
         raise ConfigError(f"{where}.type", expected="int, float or categorical", received=kind)
