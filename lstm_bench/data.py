@@ -202,9 +202,17 @@ def load(config: Mapping[str, Any]) -> Dataset:
     for split in SPLITS:  # scaled after the split: bytes are cheaper to copy than floats
         arrays[f"x_{split}"] = np.divide(arrays[f"x_{split}"], DIVISOR[config["name"]], dtype=np.float32)
     mean, scale = _standardize(arrays) if config["standardize"] else (None, None)
-    scaling = {"divisor": DIVISOR[config["name"]], "mean": mean, "scale": scale}
-    facts = {"n_classes": n_classes, "sha256": sha256, "source": found.source, "notice": found.notice}
-    return Dataset(found.name, **arrays, **facts, **scaling)
+    return Dataset(
+        found.name,
+        **arrays,
+        n_classes=n_classes,
+        sha256=sha256,
+        source=found.source,
+        notice=found.notice,
+        divisor=DIVISOR[config["name"]],
+        mean=mean,
+        scale=scale,
+    )
 
 
 def _count(size: float, n: int) -> int:

@@ -165,9 +165,7 @@ def chosen(study: Recorded, trial: int | None, seed: int | None) -> tuple[str, R
     of = {row.get("trial") or best: row for row in rows}
     wanted = str(trial) if trial is not None else best if best in of else next(iter(of), None)
     if not rows:
-        remedy = (
-            f"there are {_few(row['seed'] for row in replicates)}" if replicates else "it was not confirmed"
-        )
+        remedy = f"there are {_few(row['seed'] for row in replicates)}" if replicates else "it was not confirmed"
         raise ConfigError(f"study {study.name} has no replicate of seed {seed}", remedy=remedy)
     if wanted not in of:
         raise ConfigError(f"seed {seed} of trial {trial} is not recorded", remedy=f"say trial={next(iter(of)) or best}")
