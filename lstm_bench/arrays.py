@@ -39,7 +39,7 @@ def read_npz(path: Path, keys: Collection[str]) -> Arrays:
                     raise DataError(f"{path}: {key} is missing", expected=expected, received=archive.namelist()[:12])
             for key, size in sizes.items():
                 with archive.open(f"{key}.npy") as member:
-                    _check_npy(member, size, f"{path}: {key}")
+                    check_npy(member, size, f"{path}: {key}")
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in keys if key in names}
     except LstmBenchError:
@@ -48,7 +48,7 @@ def read_npz(path: Path, keys: Collection[str]) -> Arrays:
         raise DataError(f"{path}: cannot be read ({error or type(error).__name__})", expected="an .npz file") from error
 
 
-def _check_npy(member: IO[bytes], size: int, where: str) -> None:
+def check_npy(member: IO[bytes], size: int, where: str) -> None:
     """Refuses what NumPy would allocate, or unpickle, on the word of an array's header alone."""
     version = np.lib.format.read_magic(member)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

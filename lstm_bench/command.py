@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -162,3 +162,43 @@ def require_backend(backend: str) -> None:
             f"backend={backend}: {backend} is not installed",
             remedy=f"pip install 'lstm-bench[{backend}]', or another backend.",
         )
+
+
+def options(argv: Sequence[str], known: Collection[str], required: Collection[str] = ()) -> dict[str, str]:
+    """The `key=value` arguments of a command without a configuration, as text.
+
+    Raises:
+      ConfigError: for an argument of another form, an unknown key, or a required one that is missing.
+    """
+    found: dict[str, str] = {}
+    for argument in argv:
+        key, equals, value = argument.partition("=")
+        if not equals or key not in known:
+            remedy = nearest(key.lstrip("-+"), known)
+            raise errors.ConfigError("options", expected="key=value", received=argument, remedy=remedy)
+        if not value:
+            raise errors.ConfigError(key, expected="a value", received=argument)
+        found[key] = value
+    for key in required:
+        if key not in found:
+            raise errors.ConfigError(f"{key}=... is missing", remedy="see --help")
+    return found
+
+
+def guarded(argv: Sequence[str] | None, help_text: str, run: Callable[[list[str]], None]) -> int:
+    """Runs a command without a configuration: --help, expected faults as one line, an exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if any(argument in ("-h", "--help", "help") for argument in arguments):
+            print(help_text, end="")
+        else:
+            run(arguments)
+        return errors.DONE
+    except LstmBenchError as error:
+        return say(error)
+    except KeyboardInterrupt:
+        return say(errors.InterruptedByUser("interrupted"))
+    except BrokenPipeError:  # `| head`
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return errors.DONE

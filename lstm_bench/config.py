@@ -118,6 +118,7 @@ class Train:
     momentum: float = _in(Range(0, 1, open_high=True))  # of sgd and rmsprop
     schedule: str = _in(Choice("constant", "cosine", "inverse_time"))
     decay: float = _in(Range(0))  # of inverse_time: lr / (1 + decay * step)
+    deterministic: bool  # the same numbers bit for bit on the same device
 
 
 @dataclass(kw_only=True)

@@ -57,6 +57,9 @@ class Dataset:
     notice: str | None = None  # why this is not the dataset that was asked for
     task: str = "classification"
     baselines: dict[str, float] = field(default_factory=dict)  # trivial predictor -> its loss
+    divisor: float = 1  # of the source's whole numbers
+    mean: np.ndarray | None = None  # float32 (features,), subtracted after the division; None: nothing was standardised
+    scale: np.ndarray | None = None  # float32 (features,), divided by after that
 
     @property
     def per_timestep(self) -> bool:
@@ -284,13 +287,13 @@ def load(config: Mapping[str, Any]) -> Dataset:
             arrays[f"{axis}_{split}"] = arrays[f"{axis}_train"][index]
     for split in SPLITS:  # scaled after the split: bytes are cheaper to copy than floats
         arrays[f"x_{split}"] = np.divide(arrays[f"x_{split}"], DIVISOR[config["name"]], dtype=np.float32)
-    if config["standardize"]:
-        _standardize(arrays)
+    mean, scale = _standardize(arrays) if config["standardize"] else (None, None)
     baselines = synthetic.baselines(config["name"], config["length"]) if generated else {}
     if task == "regression" and not generated:
-        mean = arrays["y_train"].mean(dtype=np.float64)
-        baselines = {"always predicting the training mean": float(np.square(arrays["y_test"] - mean).mean())}
+        average = arrays["y_train"].mean(dtype=np.float64)
+        baselines = {"always predicting the training mean": float(np.square(arrays["y_test"] - average).mean())}
     made: dict[str, Any] = {**arrays, "task": task, "baselines": baselines, "notice": found.notice}
+    made |= {"divisor": DIVISOR[config["name"]], "mean": mean, "scale": scale}
     return Dataset(found.name, **made, n_classes=n_classes, sha256=sha256, source=found.source)
 
 
@@ -320,15 +323,22 @@ def _stratified(y: np.ndarray, n: int, seed: int, what: str, leave: int) -> np.n
     return np.sort(np.concatenate(picked))
 
 
-def _standardize(arrays: Arrays) -> None:
-    """Mean 0 and deviation 1 of every feature over the training split; the other splits by the same figures."""
+def _standardize(arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    """Mean 0 and deviation 1 of every feature over the training split; the other splits by the same figures, returned."""
     mean = arrays["x_train"].mean(axis=(0, 1), dtype=np.float64)
     variance = np.square(arrays["x_train"] - mean.astype(np.float32)).mean(axis=(0, 1), dtype=np.float64)
     scale = np.sqrt(variance)
     scale[scale <= 1e-6 * np.abs(mean)] = 1  # a constant feature; its deviation is float32's rounding, or 0
+    figures = mean.astype(np.float32), scale.astype(np.float32)
     for split in SPLITS:
-        x = arrays[f"x_{split}"] - mean.astype(np.float32)
-        arrays[f"x_{split}"] = np.divide(x, scale.astype(np.float32), out=x)
+        arrays[f"x_{split}"] = standardized(arrays[f"x_{split}"], *figures)
+    return figures
+
+
+def standardized(x: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """`(x - mean) / scale` per feature, float32, as a new array."""
+    centred = x - mean
+    return np.divide(centred, scale, out=centred)
 
 
 def _read(config: Mapping[str, Any]) -> tuple[Arrays, int, str]:

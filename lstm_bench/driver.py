@@ -174,6 +174,8 @@ class Driver:
     def digest(self, params: Mapping[str, Any]) -> str:
         """Names a configuration by its searched values: replicates of another one are not its own."""
         parts = {group: self._config(params)[group] for group in ("model", "train", "backend")}
+        if not parts["train"]["deterministic"]:  # a study that was made before there was the choice keeps its names
+            parts["train"] = {name: value for name, value in parts["train"].items() if name != "deterministic"}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
     def replicates(self, digest: str) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ class Engine(Arm, Protocol):
     """A Keras model, its optimizer and its data on one device."""
 
     model: Any
+    steps_per_execution: int
 
     @property
     def kernel_ran(self) -> str:

@@ -16,7 +16,10 @@ from lstm_bench.record import REPLICATE_COLUMNS, TRIAL_COLUMNS, cell
 # Query of an experiment's page: MLflow's view for training, with the table layout stored under this key.
 VIEW = "trials"
 PAGE_QUERY = f"workflowType=machine_learning&viewStateShareKey={VIEW}"
-TAGS = ("state", "reason", "retry_of", "seed", "kernel_ran", "backend", "device", "device_share")  # columns in words
+TAGS = (  # columns in words
+    *("state", "reason", "retry_of", "seed", "kernel_ran", "backend", "device", "device_share"),
+    *("kernel", "weights_sha256"),
+)
 _COLUMNS = (
     "val_accuracy",
     "test_accuracy",

@@ -57,6 +57,22 @@ class Launcher(Protocol):
         """Ends every worker."""
 
 
+def deterministic_environment(known: Mapping[str, str]) -> dict[str, str]:
+    """Variables that a framework must find before it is loaded to compute the same bits again.
+
+    XLA on a GPU then uses no operation whose order of sums varies, and chooses no algorithm by timing it; cuBLAS gives
+    each stream a workspace of its own (NVIDIA, cuBLAS, "Results reproducibility"; PyTorch asks for it too).
+
+    Args:
+      known: The environment so far; its XLA_FLAGS are kept.
+    """
+    flags = known.get("XLA_FLAGS", "").split()
+    return {
+        "XLA_FLAGS": " ".join([*flags, "--xla_gpu_deterministic_ops=true"]),
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    }
+
+
 @dataclass
 class _Worker:
     slot: Slot
@@ -80,6 +96,7 @@ class LocalLauncher:
       keras: Whether workers import Keras too; a yardstick is measured without it.
       programs: Folder of the programs that XLA compiled before, None to compile anew. JAX's own variable goes first.
       data_fd: Descriptor of a `mapping.SharedDataset`, which every worker inherits.
+      deterministic: Whether the workers compute the same bits whenever they are given the same task.
     """
 
     def __init__(
@@ -92,7 +109,9 @@ class LocalLauncher:
         keras: bool = True,
         data_fd: int | None = None,
         programs: Path | None = None,
+        deterministic: bool = False,
     ):
+        self._deterministic = deterministic
         self._backend, self._log_dir, self._keras, self._data_fd = backend, log_dir, keras, data_fd
         self._programs = {}
         if programs and backend == "jax" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -116,6 +135,7 @@ class LocalLauncher:
             "PYTHONPATH": os.pathsep.join(str(Path(p).absolute()) for p in sys.path if p or p == ""),
             "MLFLOW_DISABLE_TELEMETRY": "true",
             **self._programs,
+            **(deterministic_environment(os.environ) if self._deterministic else {}),
             **slot.environment,
         }
         try:
@@ -138,7 +158,8 @@ class LocalLauncher:
         self._send(
             worker,
             {"do": "setup", "backend": self._backend, "device": slot.device, "share": slot.share}
-            | {"gpu": slot.gpu, "cores": list(slot.cores), "keras": self._keras, "data_fd": self._data_fd},
+            | {"gpu": slot.gpu, "cores": list(slot.cores), "keras": self._keras, "data_fd": self._data_fd}
+            | {"deterministic": self._deterministic},
         )
         return worker
 

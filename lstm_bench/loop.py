@@ -185,5 +185,6 @@ class Loop:
             raise getattr(errors, result["error"], LstmBenchError)(result["detail"])
         if running.stopped:
             # Decided when the epoch was reported, however far the worker came in the meantime.
-            result = {**result, **running.epochs[-1], "state": "PRUNED", "epochs": len(running.epochs)}
+            decided = {"state": "PRUNED", "epochs": len(running.epochs), "weights_sha256": None}
+            result = {**result, **running.epochs[-1], **decided}
         finished(running, result)

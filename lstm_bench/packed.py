@@ -33,6 +33,7 @@ class Pack:
         import jax.numpy as jnp
 
         self.engine, self.model = engine, engine.model
+        self.steps_per_execution = engine.steps_per_execution
         trainable, non_trainable = [], []
         for model in models:
             trainable.append([np.asarray(v.value) for v in model.trainable_variables])

@@ -55,6 +55,8 @@ _MEASURED = (
     "train_samples_per_s",  # training steps only: no compiling, no evaluation; of a pack's member, by the pack's seconds
     "kernel_ran",  # from evidence: cudnn, fused, generic, xla, unrolled, unrolled_xla, none
     "steps_per_execution",  # steps in one call of the compiled program
+    "kernel",  # asked for, by name or by measurement
+    "weights_sha256",  # of all trained weights after the last epoch, in Keras's order; of a PRUNED trial there is none
     "backend",
     "device",
     "device_share",  # "exclusive", or with whom; rows that say "shared" or "packed K" stay out of speed tables
@@ -225,13 +227,18 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+def exact(value: Any) -> str:
+    """One CSV field of a searched value: a float with all its digits, so that its trial can be run again."""
+    return repr(float(value)) if isinstance(value, float) and math.isfinite(value) else cell(value)
+
+
 def _lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: bool) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     if header:
         writer.writerow(columns)
     for row in rows:
-        writer.writerow([cell(row.get(column)) for column in columns])
+        writer.writerow([(exact if c.startswith("config_") else cell)(row.get(c)) for c in columns])
     return out.getvalue()
 
 

@@ -26,6 +26,7 @@ REQUEUED = ("worker_died", "oom_shared", "driver_died", "interrupted")
 _TEXT = {
     "state", "reason", "kernel_ran", "backend", "device", "device_share", "kernel", "evidence", "kind", "values",
     "cell", "layer", "dtype", "operation", "baseline", "marks",
+    "weights_sha256",
 }  # fmt: skip
 _SHAPE = ["layer", "units", "layers", "timesteps", "features", "batch", "dtype"]
 # What the page of a kernel benchmark is made of. Columns of cells.csv that are not ours are kept, as text.

@@ -141,7 +141,10 @@ class Session:
         given = self.slots, self.backend, self.folder / "logs"
         # Machines may share a home, but not what was compiled for one of their processors.
         programs = memory.folder() / "xla" / re.sub(r"\W+", "-", device.cpu_name())
-        self.launcher = LocalLauncher(*given, *recycling, data_fd=self._shared.fd, programs=programs)
+        deterministic = self.config["train"]["deterministic"]
+        self.launcher = LocalLauncher(
+            *given, *recycling, data_fd=self._shared.fd, programs=programs, deterministic=deterministic
+        )
         self._share()
 
     def _share(self) -> None:
@@ -252,6 +255,7 @@ class Session:
             "cores": len(slot.cores),
             "data": [facts[name] for name in ("timesteps", "features", "n_classes")]
             + [facts["task"]] * (facts["task"] != "classification"),
+            **({"deterministic": True} if self.config["train"]["deterministic"] else {}),  # often slower
         }
 
     def _work_left(self, driver: Driver) -> bool:

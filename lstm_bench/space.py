@@ -93,6 +93,8 @@ def _domain(path: str, domain: Domain | None, config: Mapping[str, Any]) -> Doma
         raise ConfigError(f"{where}: no such configuration path", remedy=remedy)
     if domain is None:
         return None
+    if path == "train.deterministic":
+        raise ConfigError(f"{where}: it holds for whole processes, not for one trial", remedy=f"Set {path}=true.")
     kind = domain.get("type")
     if kind not in _KEYS:
         raise ConfigError(f"{where}.type", expected="int, float or categorical", received=kind)

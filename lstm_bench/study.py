@@ -154,6 +154,8 @@ class Study:
                 f"{self.where}: a study of that name was not made by lstm_bench", remedy="Choose another study.name."
             )
         was, now = (schema.flatten(c) for c in (json.loads(stored), schema.redacted_config(self.config)))
+        # A switch that was not there when the study was made, and is off, changes nothing.
+        now = {path: value for path, value in now.items() if path in was or value is not False}
         changed = [p for p in sorted({*was, *now}) if was.get(p) != now.get(p) and not p.startswith(MAY_CHANGE)]
         differences = [f"{p} was {cell(was.get(p)) or 'null'}, is {cell(now.get(p)) or 'null'}" for p in changed]
         for path in ("study.n_trials", "study.confirm"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -149,6 +150,14 @@ class Engines:
         while len(self._kept) > config["launcher"]["keep_engines"]:
             del self._kept[next(iter(self._kept))]
         return engine
+
+
+def weights_digest(model: Any) -> str:
+    """SHA-256 of a Keras model's weights, in their order: equal where every bit is."""
+    total = hashlib.sha256()
+    for weight in model.get_weights():
+        total.update(np.ascontiguousarray(weight).reshape(-1).view(np.uint8).data)
+    return total.hexdigest()
 
 
 def require_ran(kernel: str, engine: engines.Engine | packed.Pack) -> None:
@@ -379,5 +388,6 @@ def _measured(
         "n_trainable": int(sum(math.prod(v.shape) for v in engine.model.trainable_variables)),
         "train_samples_per_s": throughput,
         "kernel_ran": engine.kernel_ran,
+        "steps_per_execution": engine.steps_per_execution,
         "backend": config["backend"]["name"],
     }

@@ -7,6 +7,7 @@ configuration, data or kernel fault that stops the sweep.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import traceback
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench import data as datasets
-from lstm_bench import environment, family, mapping, measurement, probe, train
+from lstm_bench import environment, family, mapping, measurement, packed, probe, record, train
 from lstm_bench.errors import KernelError, LstmBenchError
 from lstm_bench.timing import Phases
 
@@ -66,6 +67,9 @@ class Bench:
             result = {"state": "FAULT", "error": type(error).__name__, "detail": str(error)}
         except Exception as error:  # any other exception is the trial's own, and the sweep goes on
             traceback.print_exc()
+            if not_deterministic(error):
+                detail = str(undetermined(error))
+                return {**phases.seconds(), "state": "FAULT", "error": "KernelError", "detail": detail}
             reason = "oom" if out_of_memory(error) else "exception"
             detail = " ".join(f"{type(error).__name__}: {error}".split())[:500]
             result = {"state": "FAIL", "reason": reason, "detail": detail}
@@ -105,7 +109,12 @@ class Bench:
         except KernelError as error:  # one arm of several: the others are still to be measured
             return {"state": "FAIL", "reason": "refused", "detail": str(error)}
         batch_size = members * min(config["train"]["batch_size"], len(data.x_train))
-        figures = probe.training_throughput(arm, batch_size, len(data.x_train), task["seconds"])
+        try:
+            figures = probe.training_throughput(arm, batch_size, len(data.x_train), task["seconds"])
+        except Exception as error:
+            if not_deterministic(error):
+                return {"state": "FAIL", "reason": "refused", "detail": str(undetermined(error))}
+            raise
         return {"state": "COMPLETE", "backend": config["backend"]["name"], "kernel": task["kernel"], **figures}
 
     def _cell(self, task: Mapping[str, Any], phases: Phases, report: Send, *_: Any) -> dict[str, Any]:
@@ -133,7 +142,15 @@ class Bench:
             stopped=stopped,
         )
         state = "PRUNED" if trained.stopped else "COMPLETE"
-        result: dict[str, Any] = {"state": state, **trained.measured, "history": trained.epochs}
+        result: dict[str, Any] = {
+            "state": state,
+            **trained.measured,
+            "history": trained.epochs,
+            "kernel": task["kernel"],
+        }
+        if not trained.stopped:
+            trained.engine.settle()
+            result["weights_sha256"] = train.weights_digest(trained.engine.model)
         if task["kind"] == "replicate":
             with phases("eval_s"):
                 outputs = trained.engine.logits(data.x_test)
@@ -141,7 +158,6 @@ class Bench:
             if task.get("keep"):
                 # The winner's artefacts are not part of what a training costs.
                 result |= predicted(data, outputs) | phases.seconds()
-                trained.engine.settle()
                 result |= keep(trained.engine.model, task, data)
         return result
 
@@ -157,14 +173,21 @@ class Bench:
         common = {**phases.seconds(), **task["sized"], "device": self.device, "device_share": f"packed {len(seeds)}"}
         members = []
         for at, (seed, member) in enumerate(zip(seeds, trained, strict=True)):
-            result = {"state": "COMPLETE", **member.measured, "history": member.epochs, **common}
+            result = {
+                "state": "COMPLETE",
+                **member.measured,
+                "history": member.epochs,
+                "kernel": packed.KERNEL,
+                **common,
+            }
             if member.error:
                 result |= {"state": "FAIL", "reason": "nan", "detail": member.error}
             else:
                 result |= train.metrics(logits[at], data.y_test, data.task, "test")
+                pack.settle(at)
+                result["weights_sha256"] = train.weights_digest(pack.model)
                 if seed == 0 and task.get("keep"):
                     result |= predicted(data, logits[at])
-                    pack.settle(at)
                     result |= keep(pack.model, task, data)
             members.append(result)
         return {"state": "COMPLETE", "members": members}
@@ -219,13 +242,14 @@ def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: 
       model: Trained, its values settled.
       config: Resolved configuration.
       data: Its dataset.
-      folder: Receives `model.keras` and, with `for_mlflow`, `mlflow/`, an MLflow model with its signature.
+      folder: Receives `model.keras`, `input.json` and, with `for_mlflow`, `mlflow/`, an MLflow model with its signature.
       for_mlflow: Whether an MLflow model is wanted; no tracking store is touched.
     """
     plain, _ = _plain(config, data)
     plain.set_weights(model.get_weights())
     folder.mkdir(parents=True, exist_ok=True)
     plain.save(folder / "model.keras")
+    record.write_json(folder / "input.json", described_input(config, data, folder / "model.keras"))
     if for_mlflow:
         import mlflow.keras
         from mlflow.models import infer_signature
@@ -242,6 +266,44 @@ def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: 
 def _plain(config: Mapping[str, Any], data: datasets.Dataset) -> tuple[Any, list[int]]:
     """`family.build` of a configuration for its data, of plain layers."""
     return family.build(config["model"], data.input_shape, data.n_classes, "plain", per_timestep=data.per_timestep)
+
+
+def described_input(config: Mapping[str, Any], data: datasets.Dataset, model: Path) -> dict[str, Any]:
+    """What `input.json` says beside a saved model: how arrays become what it was trained on, and what it gives.
+
+    Args:
+      config: Resolved configuration.
+      data: Its dataset.
+      model: The saved file, whose digest is taken.
+    """
+    timesteps, features = data.input_shape
+    return {
+        "dataset": data.name,
+        "task": data.task,
+        "timesteps": timesteps,
+        "features": features,
+        "n_classes": data.n_classes,
+        "divisor": data.divisor,
+        "mean": None if data.mean is None else data.mean.tolist(),
+        "scale": None if data.scale is None else data.scale.tolist(),
+        "backend": config["backend"]["name"],
+        "keras": environment.versions().get("keras"),
+        "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+    }
+
+
+def not_deterministic(error: BaseException) -> bool:
+    """Whether an exception says that an operation has no deterministic implementation, in the words of any backend."""
+    text = str(error).lower()
+    return "does not have a deterministic implementation" in text or "deterministic gpu implementation" in text
+
+
+def undetermined(error: BaseException) -> KernelError:
+    """The fault of an operation that cannot give the same bits twice."""
+    return KernelError(
+        f"train.deterministic=true: an operation of this training has no deterministic implementation ({error})"[:500],
+        remedy="Name another kernel or backend, or set train.deterministic=false.",
+    )
 
 
 def out_of_memory(error: BaseException) -> bool:

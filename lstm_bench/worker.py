@@ -50,7 +50,7 @@ class _Link:
         return key in self._stop
 
 
-def _load_backend(backend: str, gpu: bool, cores: int, keras: bool) -> str:
+def _load_backend(backend: str, gpu: bool, cores: int, keras: bool, deterministic: bool) -> str:
     """Imports the backend, and Keras if asked to; takes the device gently, returns what it sees: "gpu" or "cpu"."""
     os.environ["KERAS_BACKEND"] = backend
     if backend != "tensorflow":
@@ -64,6 +64,8 @@ def _load_backend(backend: str, gpu: bool, cores: int, keras: bool) -> str:
         devices = tf.config.list_physical_devices("GPU")
         for device in devices:
             tf.config.experimental.set_memory_growth(device, True)
+        if deterministic:
+            tf.config.experimental.enable_op_determinism()
         seen = bool(devices)
     elif backend == "jax":
         import jax
@@ -73,6 +75,9 @@ def _load_backend(backend: str, gpu: bool, cores: int, keras: bool) -> str:
         import torch
 
         torch.set_num_threads(cores)
+        if deterministic:
+            torch.use_deterministic_algorithms(True)
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         seen = torch.cuda.is_available()
     if keras:
         from keras import config
@@ -89,7 +94,8 @@ def main(argv: list[str]) -> int:
     setup = link.tasks.get()
     if setup["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, setup["cores"])
-    seen = _load_backend(setup["backend"], setup["gpu"] is not None, len(setup["cores"]), setup["keras"])
+    given = setup["backend"], setup["gpu"] is not None, len(setup["cores"]), setup["keras"], setup["deterministic"]
+    seen = _load_backend(*given)
     from lstm_bench.device import cpu_name
     from lstm_bench.trial import Bench
 

@@ -1,0 +1,283 @@
+"""Command: `python -m lstm_bench.predict study=NAME input=FILE` uses a confirmed winner on new sequences."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lstm_bench import command
+from lstm_bench.errors import ConfigError, DataError, StorageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lstm_bench.recorded import Recorded
+
+HELP = """\
+python -m lstm_bench.predict study=NAME input=FILE [output=FILE.csv] [backend=NAME] [sweeps=DIR]
+
+Uses the winner that a study confirmed, as trained with seed 0, on new sequences.
+
+  study=NAME     a study in DIR whose model/ was kept
+  input=FILE     .npy of shape (samples, timesteps, features); .npz with such an x, and y where it is known; else CSV: a
+                 sequence per line, timesteps * features numbers, those of the first timestep first
+  output=FILE    CSV: sample, prediction, probability, and the probability of every class
+  backend=NAME   tensorflow, jax or torch                       (the study's)
+  sweeps=DIR     where the study lies                           (sweeps)
+
+Numbers are scaled as in training: whole ones of an image study are its pixels, others are taken as scaled to 0..1.
+
+example  python -m lstm_bench.predict study=stacked input=new.npy output=new.csv
+exit     0 done, 2 no such study or no model, 3 unreadable or unfit input, 4 the output cannot be written
+"""
+_SHOWN = 8  # rows in the terminal
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    return command.guarded(argv, HELP, run)
+
+
+def run(arguments: list[str]) -> None:
+    """Predicts the sequences of a file.
+
+    Raises:
+      LstmBenchError: any expected fault.
+    """
+    given = command.options(arguments, ("study", "input", "output", "backend", "sweeps"), required=("study", "input"))
+    from lstm_bench import kernel, record, recorded, sequences
+
+    study = recorded.find(given["study"], Path(given.get("sweeps", "sweeps")))
+    model, about = winner(study)
+    backend = given.get("backend", about["backend"])
+    if backend not in kernel.OF_BACKEND:
+        raise ConfigError("backend", expected=f"one of {', '.join(kernel.OF_BACKEND)}", received=backend)
+    command.require_backend(backend)
+    path = Path(given["input"]).expanduser()
+    x, y = sequences.read(path, (about["timesteps"], about["features"]))
+    x = sequences.scaled(x, about, str(path))
+    if y is not None:
+        _check_targets(y, x, about, path)
+    os.environ["KERAS_BACKEND"] = backend
+    answers = outputs(load(model, study), x, min(len(x), study.config["train"]["evaluation_batch_size"]))
+    columns, rows = table(answers, about["task"])
+    _show(study, about, backend, columns, rows, answers, y)
+    if "output" in given:
+        out = Path(given["output"]).expanduser()
+        record.write_rows(out, columns, rows)
+        print(f"{out}: {len(rows):,} rows")
+
+
+def winner(study: Recorded) -> tuple[Path, dict[str, Any]]:
+    """The saved model of a study and what its `input.json` says.
+
+    Raises:
+      ConfigError: when there is none, with the way to one.
+      DataError: when the model is not the one that was saved.
+      StorageError: when a file cannot be read.
+    """
+    from lstm_bench.config import conf_dir
+
+    folder = study.folder / "model"
+    model, file = folder / "model.keras", folder / "input.json"
+    if not model.exists():
+        known = (conf_dir() / "study" / f"{study.name}.yaml").exists()
+        makes = f"python -m lstm_bench.sweep +study={study.name}" if known else "the sweep command that made it"
+        if study.published:
+            raise ConfigError(
+                f"study {study.name}: published records hold no model", remedy=f"to make one, run {makes}"
+            )
+        if study.config["study"]["replicates"] == 0:
+            remedy = f"to make one, run {makes} with study.replicates=1"
+            raise ConfigError(f"study {study.name} has no model: study.replicates=0 confirms nothing", remedy=remedy)
+        raise ConfigError(f"study {study.name} is not confirmed: it has no model yet", remedy=f"to go on, run {makes}")
+    try:
+        about = json.loads(file.read_text(encoding="utf-8")) if file.exists() else _older(study)
+        saved = hashlib.sha256(model.read_bytes()).hexdigest()
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{folder}: cannot be read ({error})") from error
+    if about["model_sha256"] not in (None, saved):
+        raise DataError(
+            f"{model}: not the model that was saved",
+            expected=f"sha256 {about['model_sha256'][:12]}",
+            received=saved[:12],
+        )
+    return model, about
+
+
+def _older(study: Recorded) -> dict[str, Any]:
+    """What `input.json` would say of a model saved before there was one."""
+    from lstm_bench.data import DIVISOR
+
+    settings, facts = study.config["dataset"], study.environment.get("dataset", {})
+    missing = [name for name in ("timesteps", "features", "n_classes") if name not in facts]
+    if settings["standardize"] or missing:
+        raise ConfigError(
+            f"study {study.name}: its model was saved without the scaling of its input",
+            remedy="Confirm it anew: move its folder away and give the sweep command again.",
+        )
+    return {
+        **facts,
+        "dataset": facts.get("name"),
+        "task": facts.get("task", "classification"),
+        "divisor": DIVISOR[settings["name"]],
+        "mean": None,
+        "scale": None,
+        "backend": study.config["backend"]["name"],
+        "model_sha256": None,
+    }
+
+
+def load(model: Path, study: Recorded) -> Any:
+    """The Keras model, in safe mode, its own layers known; frameworks say nothing while they start.
+
+    Raises:
+      DataError: when the file is no model that Keras can load.
+    """
+    from lstm_bench import family
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    with _quiet():
+        import keras
+
+        target = str(study.config["model"].get("_target_", ""))
+        if importlib.util.find_spec("lstm_bench.layer"):
+            importlib.import_module("lstm_bench.layer")  # registers what Keras does not have
+        if not family.is_own(target):
+            family.find(target)  # a user's own layers are registered where the family is
+        try:
+            return keras.saving.load_model(model, compile=False, safe_mode=True)
+        except Exception as error:  # a damaged or foreign file raises any of a dozen types
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise DataError(f"{model}: Keras cannot load it ({reason})") from error
+
+
+def outputs(model: Any, x: np.ndarray, size: int) -> np.ndarray:
+    """What the model gives for scaled sequences, float64: logits, or the prediction of a regression.
+
+    Args:
+      model: Keras model.
+      x: `(samples, timesteps, features)` float32.
+      size: Samples at a time.
+    """
+    import numpy as np
+
+    from lstm_bench.engine_base import padded
+
+    with _quiet():
+        return np.concatenate([np.asarray(model.predict_on_batch(batch))[:n] for batch, n in padded(x, size)]).astype(
+            np.float64
+        )
+
+
+def table(answers: np.ndarray, task: str) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    """Columns and rows of the predictions.
+
+    Args:
+      answers: `(samples, n_classes)`, of a class per timestep `(samples, timesteps, n_classes)`, of a regression
+        `(samples, 1)`.
+      task: classification, tagging or regression.
+
+    Returns:
+      Columns, and a row per sample, of tagging per sample and timestep.
+    """
+    from scipy.special import softmax
+
+    if task == "regression":
+        rows = [{"sample": i, "prediction": float(value)} for i, value in enumerate(answers.reshape(len(answers)))]
+        return ("sample", "prediction"), rows
+    probability = softmax(answers, axis=-1).reshape(-1, answers.shape[-1])
+    names = [f"probability_{label}" for label in range(answers.shape[-1])]
+    steps = answers.shape[1] if answers.ndim == 3 else 1
+    place = ("sample", "timestep") if answers.ndim == 3 else ("sample",)
+    rows = []
+    for i, values in enumerate(probability.tolist()):
+        best = max(range(len(values)), key=values.__getitem__)
+        row: dict[str, Any] = {
+            "sample": i // steps,
+            "timestep": i % steps,
+            "prediction": best,
+            "probability": values[best],
+        }
+        rows.append(row | dict(zip(names, values, strict=True)))
+    return (*place, "prediction", "probability", *names), rows
+
+
+def _check_targets(y: np.ndarray, x: np.ndarray, about: Mapping[str, Any], path: Path) -> None:
+    shape = x.shape[:2] if about["task"] == "tagging" else x.shape[:1]
+    if y.shape != shape:
+        raise DataError(f"{path}: y", expected=f"shape {shape}, a target for each of x", received=y.shape)
+    kinds, words = ("iuf", "real numbers") if about["task"] == "regression" else ("iu", "whole numbers")
+    if y.dtype.kind not in kinds:
+        raise DataError(f"{path}: y", expected=words, received=y.dtype)
+    last = about["n_classes"] - 1
+    if about["task"] != "regression" and (y.min() < 0 or y.max() > last):
+        raise DataError(f"{path}: y", expected=f"labels 0 to {last}", received=f"{y.min()} to {y.max()}")
+
+
+def _show(
+    study: Recorded,
+    about: Mapping[str, Any],
+    backend: str,
+    columns: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    answers: np.ndarray,
+    y: np.ndarray | None,
+) -> None:
+    """The first rows, how often each class was predicted, and how right that is."""
+    import numpy as np
+
+    from lstm_bench.table import plain
+
+    family_name = str(study.config["model"]["_target_"]).rpartition(".")[2]
+    print(f"{study.name}: {family_name} trained on {about['dataset']}, backend {backend}, {len(answers):,} sequences")
+    names = [name for name in columns if not name.startswith("probability_")]
+    shown = [[f"{v:.4f}" if isinstance(v := row[name], float) else v for name in names] for row in rows[:_SHOWN]]
+    print(plain(names, shown, names) + ("\n..." if len(rows) > _SHOWN else ""))
+    found = np.array([row["prediction"] for row in rows])
+    if about["task"] == "regression":
+        print(f"predictions from {found.min():.4g} to {found.max():.4g}, mean {found.mean():.4g}")
+        if y is not None:
+            error = found - y
+            print(f"mean squared error {np.square(error).mean():.4g}, mean absolute error {np.abs(error).mean():.4g}")
+        return
+    counts = np.bincount(found, minlength=answers.shape[-1])
+    print("classes  " + "  ".join(f"{label}: {n:,}" for label, n in enumerate(counts.tolist())))
+    if y is not None:
+        right = int((found == y.ravel()).sum())
+        print(f"accuracy {right / len(found):.4f} ({right:,} of {len(found):,})")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what C++ libraries write to standard error, and shows it when something goes wrong."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except DataError:
+            raise  # said in one line
+        except BaseException:
+            file.seek(0)
+            os.write(kept, file.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

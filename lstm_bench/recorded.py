@@ -1,0 +1,149 @@
+"""A study as its records describe it, found by name: what is needed to use its winner or to run one of its trials again."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lstm_bench import data, record
+from lstm_bench import space as spaces
+from lstm_bench.config import conf_dir, replaced
+from lstm_bench.errors import ConfigError, DataError, StorageError, nearest
+
+Row = dict[str, str]
+# Where a value comes from that an older version did not record. Those of `dataset` are in the file of its own name.
+_DEFAULTS = {"train": "train/default", "launcher": "launcher/local", "kernel": "kernel/auto"}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The records of one study.
+
+    Attributes:
+      name: Of the study, which is that of its folder.
+      folder: Where they lie.
+      published: Whether they are committed records, without a database and a model.
+      config: The resolved configuration, complete also where an older version wrote it.
+      environment: `environment.json`, {} where there is none.
+    """
+
+    name: str
+    folder: Path
+    published: bool
+    config: dict[str, Any]
+    environment: dict[str, Any]
+
+    def rows(self, file: str) -> list[Row]:
+        """Rows of a record file as text, [] when there is none.
+
+        Raises:
+          StorageError: when it cannot be read.
+        """
+        try:
+            return record.read_rows(self.folder / file)
+        except (OSError, ValueError, csv.Error) as error:
+            raise StorageError(f"{self.folder / file}: cannot be read ({error})") from error
+
+    def config_of(self, row: Mapping[str, str] | None) -> dict[str, Any]:
+        """The configuration with the searched values of a row of `trials.csv`; of None, as it is."""
+        space = spaces.flatten(self.config["study"]["space"])
+        searched = {path: domain for path, domain in space.items() if domain is not None}
+        return replaced(self.config, {path: _value(row, path, searched[path]) for path in searched} if row else {})
+
+    def winner(self) -> Row | None:
+        """The best COMPLETE trial by the objective, the first of several; None where nothing was searched."""
+        objective, direction = (self.config["study"][key] for key in ("objective", "direction"))
+        sign = -1.0 if direction == "maximize" else 1.0
+        complete = [row for row in self.rows("trials.csv") if row["state"] == "COMPLETE" and row.get(objective)]
+        return min(complete, key=lambda row: (sign * float(row[objective]), int(row["number"])), default=None)
+
+    def data(self) -> data.Dataset:
+        """The data of the study, found where it was or where this machine has it.
+
+        Raises:
+          DataError: when it is not there, or is not what the study was made with.
+        """
+        settings = {**self.config["dataset"], "fallback": None}
+        try:
+            found = data.load(settings)
+        except DataError:
+            if settings["name"] != "mnist" or settings["dir"] is None:
+                raise
+            found = data.load({**settings, "dir": None})  # another machine keeps it elsewhere
+        expected = self.environment.get("dataset", {}).get("sha256")
+        if expected not in (None, found.sha256):
+            raise DataError(
+                f"{found.source}: not the data of study {self.name}", expected=expected, received=found.sha256
+            )
+        return found
+
+
+def _value(row: Mapping[str, str], path: str, domain: Mapping[str, Any]) -> Any:
+    """A searched value from its text."""
+    text = row.get(f"config_{path}")
+    try:
+        if domain["type"] == "categorical":
+            return next(choice for choice in domain["choices"] if text in (record.exact(choice), record.cell(choice)))
+        return int(text or "") if domain["type"] == "int" else float(text or "")
+    except (ValueError, StopIteration):
+        raise ConfigError(f"trial {row.get('number')}: its {path} is not in the records", received=text) from None
+
+
+def find(name: str, root: Path) -> Recorded:
+    """The records of a study: its working folder, else the published ones of that name.
+
+    Args:
+      name: Of the study.
+      root: `sweeps/`, its `published/`, or a folder in that.
+
+    Raises:
+      ConfigError: when there is no such study, or several machines have published one.
+      StorageError: when its configuration cannot be read.
+    """
+    places = [(path.parent, False) for path in sorted(root.glob("*/config.yaml"))]
+    places += [
+        (path.parent, True) for pattern in ("published/*/*", "*/*") for path in root.glob(f"{pattern}/config.yaml")
+    ]
+    places = [(folder, public) for folder, public in places if not folder.name.startswith("kernels-")]
+    named = [(folder, public) for folder, public in places if folder.name == name]
+    working = [place for place in named if not place[1]]
+    if not named:
+        names = {folder.name for folder, _ in places}
+        remedy = nearest(name, names) if names else "run python -m lstm_bench.sweep +study=NAME first"
+        raise ConfigError(f"study={name}: there is no such study below {root}", remedy=remedy)
+    if not working and len(named) > 1:
+        folders = " or ".join(f"sweeps={folder.parent}" for folder, _ in named)
+        raise ConfigError(f"study={name}: several machines have published it", remedy=f"say {folders}")
+    folder, public = (working or named)[0]
+    public = public or ((folder / "study.db").exists() is False and "published" in folder.absolute().parts)
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        file = folder / "environment.json"
+        environment = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        return Recorded(name, folder, public, complete(config), environment)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise StorageError(f"{folder}: config.yaml or environment.json cannot be read ({reason})") from error
+
+
+def complete(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded configuration with the values of `conf/` where an older version had none."""
+    files = {**_DEFAULTS, "dataset": f"dataset/{config['dataset']['name']}"}
+    whole = dict(config)
+    for group, file in files.items():
+        path = conf_dir() / f"{file}.yaml"
+        known = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+        whole[group] = {**known, **config.get(group, {})}
+    return whole
+
+
+def packages(study: Recorded, names: Sequence[str]) -> dict[str, str | None]:
+    """Recorded versions of packages, None of those that were not there."""
+    known = study.environment.get("packages", {})
+    return {name: known.get(name) for name in names}

@@ -1,0 +1,326 @@
+"""Command: `python -m lstm_bench.repeat study=NAME trial=N` runs a recorded training again and compares."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lstm_bench import command
+from lstm_bench.errors import CheckFailedError, ConfigError, InterruptedByUser
+
+if TYPE_CHECKING:
+    from lstm_bench.device import Gpu, Slot
+    from lstm_bench.recorded import Recorded, Row
+
+HELP = """\
+python -m lstm_bench.repeat study=NAME trial=N | seed=N [sweeps=DIR]
+
+Runs a trial of the search, or a replicate of the winner, again from its record: the same configuration, seed, kernel, steps
+per execution, backend and number of threads. Prints what was recorded beside what came out, and writes nothing.
+
+  study=NAME   a study in DIR, or a published one
+  trial=N      a row of trials.csv
+  seed=N       a row of replicates.csv; trial=N seed=N where several configurations were confirmed
+  sweeps=DIR   where the records lie (sweeps)
+
+example  python -m lstm_bench.repeat study=stacked trial=12
+exit     0 equal, or not promised to be; 6 a training with train.deterministic=true came out otherwise on the same device
+         and versions, or a training ended otherwise; 2 no such study or trial, 3 other data, 130 interrupted
+"""
+# What is compared, in the order of the table; what is not recorded is left out.
+COMPARED = (
+    *("state", "reason", "epochs", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae"),
+    *("test_loss", "test_accuracy", "test_mse", "test_mae", "n_weights", "n_trainable", "width", "kernel_ran"),
+    "weights_sha256",
+)
+_SHOWN = ("train_samples_per_s", "total_s")  # never the same twice
+_EPOCH = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae")
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One figure, recorded and measured again."""
+
+    name: str
+    recorded: str
+    again: str
+    compared: bool = True
+
+    @property
+    def equal(self) -> bool:
+        """Whether the record would be written with the same characters."""
+        return self.recorded == self.again
+
+    @property
+    def difference(self) -> str:
+        """In numbers where there are two."""
+        if self.equal:
+            return "0" if self.compared else ""
+        try:
+            return f"{float(self.again) - float(self.recorded):+.2g}"
+        except ValueError:
+            return "differs"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    return command.guarded(argv, HELP, run)
+
+
+def run(arguments: list[str]) -> None:
+    """Runs one recorded training again and prints the comparison.
+
+    Raises:
+      CheckFailedError: when it came out otherwise although that was promised.
+      LstmBenchError: any other expected fault.
+    """
+    given = command.options(arguments, ("study", "trial", "seed", "sweeps"), required=("study",))
+    numbers = {key: _number(key, given[key]) for key in ("trial", "seed") if key in given}
+    if not numbers:
+        raise ConfigError("nothing to repeat", expected="trial=N or seed=N")
+    from lstm_bench import device, recorded
+    from lstm_bench.table import plain
+
+    study = recorded.find(given["study"], Path(given.get("sweeps", "sweeps")))
+    name, row, trial = chosen(study, numbers.get("trial"), numbers.get("seed"))
+    gpus = device.gpus()
+    where = slot(study, row, gpus)
+    work = task(study, row, trial, gpus)
+    differences = elsewhere(study, row, where)
+    print(f"{study.name}, {name}: recorded in {study.folder}/")
+    print(f"  kernel    {work['kernel']}, {work['steps_per_execution']} steps per execution, backend {row['backend']}")
+    print(f"  device    {where.device}, {len(where.cores)} thread{'s' * (len(where.cores) != 1)}")
+    for difference in differences:
+        print(f"  differs   {difference}")
+    sys.stdout.flush()
+    result = trained(study, name, work, where, row)
+    lines = compared(row, result, [line for line in study.rows("history.csv") if _is_of(line, row, trial)])
+    shown = [[line.name, line.recorded, line.again, line.difference] for line in lines]
+    print(plain(["", "recorded", "again", "difference"], shown, {"recorded", "again", "difference"}))
+    judge(lines, study.config["train"]["deterministic"], differences, result.get("detail"))
+
+
+def judge(lines: Sequence[Line], promised: bool, differences: Sequence[str], detail: str | None = None) -> None:
+    """Says whether the training came out as recorded.
+
+    Args:
+      lines: The comparison.
+      promised: Whether it was recorded with `train.deterministic=true`.
+      differences: Ways in which this machine is another than that of the record.
+      detail: What the worker said of a failure.
+
+    Raises:
+      CheckFailedError: see above.
+    """
+    unequal = [line.name for line in lines if line.compared and not line.equal]
+    if not unequal:
+        print("equal: every figure is that of the record, to its last digit")
+        return
+    if "state" in unequal:
+        raise CheckFailedError(f"the training ended otherwise than it was recorded{f' ({detail})' if detail else ''}")
+    named = f"{', '.join(unequal)} differ" + "s" * (len(unequal) == 1)
+    if promised and not differences:
+        raise CheckFailedError(
+            f"{named} on the same device and versions, although train.deterministic=true was recorded"
+        )
+    if promised:
+        print(f"{named}: train.deterministic=true promises the same bits on the same device and versions alone")
+    else:
+        print(f"{named}: nothing was promised, as train.deterministic=false was recorded")
+
+
+def _number(key: str, text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigError(key, expected="a whole number of at least 0", received=text)
+    return int(text)
+
+
+def chosen(study: Recorded, trial: int | None, seed: int | None) -> tuple[str, Row, Row | None]:
+    """What is to be repeated: its name, its row, and the row of the trial whose configuration it has.
+
+    Args:
+      study: The records.
+      trial: Number of a trial, or of the one that a replicate confirms; None for the winner.
+      seed: Of a replicate, None for the trial itself.
+
+    Raises:
+      ConfigError: when the records have no such row.
+    """
+    trials = {row["number"]: row for row in study.rows("trials.csv")}
+    if trial is not None and str(trial) not in trials:
+        remedy = f"there are {_few(trials)}" if trials else "nothing was searched: say seed=N"
+        raise ConfigError(f"study {study.name} has no trial {trial}", remedy=remedy)
+    if seed is None:
+        return f"trial {trial}", trials[str(trial)], trials[str(trial)]
+    replicates = study.rows("replicates.csv")
+    rows = [row for row in replicates if row["seed"] == str(seed)]
+    winner = study.winner()
+    best = winner["number"] if winner else ""
+    # A study that confirmed one configuration does not say whose it was: it was the best trial's.
+    of = {row.get("trial") or best: row for row in rows}
+    wanted = str(trial) if trial is not None else best if best in of else next(iter(of), None)
+    if not rows:
+        remedy = f"there are {_few(row['seed'] for row in replicates)}" if replicates else "it was not confirmed"
+        raise ConfigError(f"study {study.name} has no replicate of seed {seed}", remedy=remedy)
+    if wanted not in of:
+        raise ConfigError(f"seed {seed} of trial {trial} is not recorded", remedy=f"say trial={next(iter(of)) or best}")
+    return f"seed {seed}" + (f" of trial {wanted}" if wanted else ""), of[wanted], trials.get(wanted)
+
+
+def _few(numbers: Any) -> str:
+    found = sorted(set(numbers), key=int)
+    return ", ".join(found) if len(found) <= 12 else f"{found[0]} to {found[-1]}"
+
+
+def _pack(row: Mapping[str, str]) -> int:
+    """How many trainings shared the program of this one."""
+    word, _, number = row["device_share"].partition(" ")
+    return int(number) if word == "packed" else 1
+
+
+def slot(study: Recorded, row: Mapping[str, str], gpus: list[Gpu]) -> Slot:
+    """A worker's place with as many threads as the recorded one had."""
+    from lstm_bench import device
+
+    (alone,) = device.slots(1, gpus[:1])
+    workers = study.environment.get("workers", [])
+    threads = {len(worker["cores"]) for worker in workers if worker["share"] == row["device_share"]}
+    threads |= {len(worker["cores"]) for worker in workers[:1] if _pack(row) > 1}
+    cores = alone.cores[: max(threads)] if threads else alone.cores
+    environment = {**alone.environment, "OMP_NUM_THREADS": str(len(cores))}
+    return dataclasses.replace(alone, cores=cores, share="exclusive", environment=environment)
+
+
+def elsewhere(study: Recorded, row: Mapping[str, str], where: Slot) -> list[str]:
+    """Ways in which this machine is another than that of the record, as far as numbers depend on them."""
+    import lstm_bench
+    from lstm_bench import environment
+    from lstm_bench.recorded import packages
+
+    backend = row["backend"]
+    names = [backend, "keras", "numpy", *(["jaxlib"] if backend == "jax" else [])]
+    names += [name for name in environment.versions() if name.startswith("nvidia-cudnn") and where.gpu]
+    was, now = packages(study, names), environment.versions()
+    pairs = {name: (was[name], now.get(name)) for name in names}
+    pairs["lstm_bench"] = study.environment.get("lstm_bench"), lstm_bench.__version__
+    pairs["device"] = row["device"], where.device
+    workers = study.environment.get("workers", [])
+    known = {len(w["cores"]) for w in workers if w["share"] == row["device_share"] or _pack(row) > 1}
+    if len(known) == 1:
+        pairs["threads"] = str(known.pop()), str(len(where.cores))
+    return [f"{name}: recorded {old}, here {new}" for name, (old, new) in pairs.items() if old != new]
+
+
+def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[Gpu]) -> dict[str, Any]:
+    """The task of a worker that trains as the record says.
+
+    Raises:
+      KernelError: when the kernel that ran cannot run here.
+      ConfigError: when the record holds no seed or no backend: nothing was run.
+    """
+    from lstm_bench import engine, family, kernel
+
+    if not row["seed"] or not row["backend"]:
+        raise ConfigError(f"the record holds no training to repeat: {row['state']} ({row['reason'] or 'no reason'})")
+    backend = row["backend"]
+    config = study.config_of(trial)
+    config["backend"] = {"name": backend}
+    command.require_backend(backend)
+    named = row.get("kernel") or row["kernel_ran"]
+    if named == "none":  # no recurrent layer, and an older record does not say what it was compiled as
+        named = config["kernel"]["name"] if config["kernel"]["name"] != "auto" else "generic"
+    target = config["model"]["_target_"]
+    if family.is_own(target):
+        layers = family.recurrent_layers(family.find(target))
+        kernel.require(named, backend, layers, gpus[0].name if gpus else None)
+    steps = row.get("steps_per_execution") or engine.steps_per_execution(backend, named)[0]
+    work = {"config": config, "kernel": named, "steps_per_execution": int(float(steps))}
+    size, seed = _pack(row), int(row["seed"])
+    if size > 1:
+        # Seeds are packed in order; what a member is given does not depend on which others are beside it.
+        return {"kind": "pack", "seeds": list(range(seed // size * size, seed // size * size + size)), **work}
+    return {"kind": "replicate" if row.get("test_loss") or row.get("test_mse") else "trial", "seed": seed, **work}
+
+
+def trained(study: Recorded, name: str, work: Mapping[str, Any], where: Slot, row: Mapping[str, str]) -> dict[str, Any]:
+    """The result of a task in a worker of its own, its log and data gone afterwards. A pruned trial stops where it did."""
+    from lstm_bench.launcher import LocalLauncher
+    from lstm_bench.loop import Loop, Running
+    from lstm_bench.mapping import SharedDataset
+    from lstm_bench.progress import Display
+
+    waiting, results = [Running(name, dict(work), 0)], []
+    last = int(row["epochs"]) if row["state"] == "PRUNED" and row["epochs"] else math.inf
+    display = Display(study.config["study"]["objective"], study.config["train"]["epochs"])
+    shared = SharedDataset()
+    with tempfile.TemporaryDirectory(prefix="lstm_bench-") as folder, display:
+        shared.store(study.data(), work["config"]["dataset"])
+        # Nothing is taken from what XLA compiled before: a new process must come to the same program.
+        launcher = LocalLauncher(
+            [where],
+            work["config"]["backend"]["name"],
+            Path(folder),
+            recycle_after=1,
+            recycle_mib=2**40,
+            data_fd=shared.fd,
+            deterministic=work["config"]["train"]["deterministic"],
+        )
+        try:
+            Loop(launcher, display, None).run(
+                lambda: waiting.pop() if waiting else None,
+                lambda running, result: results.append({**result, "history": result.get("history", running.epochs)}),
+                lambda running, metrics: bool(metrics["epoch"] >= last),
+            )
+        except InterruptedByUser:
+            raise InterruptedByUser("interrupted", remedy="Nothing was written.") from None
+        finally:
+            launcher.close()
+            shared.close()
+    (result,) = results
+    if result.get("members"):
+        result = result["members"][work["seeds"].index(int(row["seed"]))]
+    if result["state"] == "PRUNED":  # it may have come further before it heard of its end
+        history = result["history"][: int(row["epochs"])]
+        return {**result, **history[-1], "epochs": len(history), "history": history}
+    return result
+
+
+def _is_of(line: Mapping[str, str], row: Mapping[str, str], trial: Row | None) -> bool:
+    """Whether a line of `history.csv` is an epoch of this row."""
+    if "number" in row:
+        return line["kind"] == "trial" and line["number"] == row["number"]
+    of = line.get("trial") or row.get("trial") or ""
+    return line["kind"] == "replicate" and line["number"] == row["seed"] and of == (row.get("trial") or of)
+
+
+def compared(row: Mapping[str, str], result: Mapping[str, Any], history: Sequence[Mapping[str, str]]) -> list[Line]:
+    """Recorded figures beside those of a result.
+
+    Args:
+      row: Of `trials.csv` or `replicates.csv`.
+      result: Of the worker.
+      history: Its rows of `history.csv`.
+    """
+    from lstm_bench import record
+
+    lines = []
+    for name in COMPARED:
+        if row.get(name) and not (name == "weights_sha256" and row["state"] == "PRUNED"):
+            again = record.cell(result.get(name))
+            short = name == "weights_sha256"
+            lines.append(Line(name, row[name][:16] if short else row[name], again[:16] if short else again))
+    if history:
+        recorded = [[line.get(name) or "" for name in _EPOCH] for line in history]
+        again_epochs = [[record.cell(epoch.get(name)) for name in _EPOCH] for epoch in result["history"]]
+        equal = sum(was == now for was, now in zip(recorded, again_epochs, strict=False))
+        lines.append(Line("epochs that are equal", str(len(recorded)), str(equal)))
+    return [*lines, *(Line(n, row[n], record.cell(result.get(n)), compared=False) for n in _SHOWN if row.get(n))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
