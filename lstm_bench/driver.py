@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_bench import config as schema
-from lstm_bench import record
+from lstm_bench import entity, record
 from lstm_bench import space as spaces
 from lstm_bench.arms import Arms
 from lstm_bench.errors import TooManyFailedError
@@ -216,6 +216,7 @@ class Driver:
                 waiting.extend(([seed], 1) for seed in running.task["seeds"])
 
         def store(running: Running, seed: int, result: dict[str, Any]) -> None:
+            result |= entity.evidence(result)
             for name, columns in (("predictions", record.PREDICTION_COLUMNS), ("worst", record.WORST_COLUMNS)):
                 if name in result:
                     record.write_rows(self.folder / f"{name}.csv", columns, result.pop(name))
@@ -270,6 +271,7 @@ class Driver:
         winner = self.winner()
         if winner is not None:
             digest = self.digest(winner)
+            self.tracking.log_confirmed([digest])
             for row in self.replicates(digest):
                 self._track_replicate(row, winner, digest)
 

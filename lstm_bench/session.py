@@ -288,6 +288,7 @@ class Session:
             self.display.line("no trial is complete: there is no winner to confirm", "yellow")
             return
         digest = driver.digest(winner)
+        driver.tracking.log_confirmed([digest])
         if driver.missing_replicates(digest):
             driver.confirm(winner, digest)
         if self._probes():
