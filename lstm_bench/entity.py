@@ -24,9 +24,7 @@ _CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse"
 # Column of an epoch -> name of its metric. A trial has a `train_s` of its own, of all epochs.
 CURVES = {column: column for column in _CURVES} | {"train_s": "epoch_train_s"}
 END = "end/"  # begins the metric of a row's value that is not that of its last epoch
-WITHOUT, INFINITE, PROBED, CONFIRMED = (
-    f"lstm_bench.{word}" for word in ("without", "infinite", "probed", "confirmed")
-)
+WITHOUT, INFINITE, PROBED, CONFIRMED = (f"lstm_bench.{word}" for word in ("without", "infinite", "probed", "confirmed"))
 KEYS, ENVIRONMENT, RESUMED = "lstm_bench.keys.", "environment.", "resumed."  # begin tags of a study
 PROBE_WORDS = ("kernel_ran", "reason", "device", "device_share", "evidence")
 PROBE_NUMBERS = ("p10_samples_per_s", "p90_samples_per_s", "n", "step_ms", "compile_s", "batch_size")
@@ -86,7 +84,9 @@ def metrics(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], span: t
         found.append(metric(f"confusion/{pair}", n, span[1], 0))
     for rank, picture in enumerate(row.get("pictures", ())):
         columns = {key: number(value) for key, value in picture.items() if key != "values"}
-        found += [metric(f"worst/{rank}/{key}", value, span[1], 0) for key, value in columns.items() if value is not None]
+        found += [
+            metric(f"worst/{rank}/{key}", value, span[1], 0) for key, value in columns.items() if value is not None
+        ]
         values = enumerate(picture["values"].split())
         found += [metric(f"worst/{rank}/values", float(value), span[1], place) for place, value in values]
     return found
@@ -99,7 +99,7 @@ def marks(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]) -> dict[s
     """
     drawn = {name for column, name in CURVES.items() if any(number(epoch.get(column)) is not None for epoch in epochs)}
     without = [name for name in _METRICS if name in drawn and number(row.get(name)) is None]
-    found = [[name, None, cell(row[name])] for name in _METRICS if _infinite(row.get(name))]
+    found: list[list[Any]] = [[name, None, cell(row[name])] for name in _METRICS if _infinite(row.get(name))]
     found += [
         [column, int(epoch["epoch"]), cell(epoch[column])]
         for epoch in epochs

@@ -42,7 +42,9 @@ def harvest(uri: str | None, experiments: Sequence[str] | None = None) -> tuple[
     place = store.store_uri({"uri": uri})
     path = store.sqlite_path(place)
     if path is not None and not path.is_file():
-        remedy = "Give the file or server that the sweeps were tracked in: uri=sqlite:///mlflow.db or uri=http://HOST:5000"
+        remedy = (
+            "Give the file or server that the sweeps were tracked in: uri=sqlite:///mlflow.db or uri=http://HOST:5000"
+        )
         raise ConfigError("uri", expected="an MLflow store", received=redact(place), remedy=remedy)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", _WAIT_S)
     try:
@@ -238,7 +240,7 @@ def _add_evidence(client: Any, result: Result, replicates: Sequence[Any]) -> Non
             break
     else:
         return
-    pictures = []
+    pictures: list[dict[str, str]] = []
     while f"worst/{len(pictures)}/values" in metrics:
         begins = f"worst/{len(pictures)}/"
         values = sorted((step, value) for _, step, value in _points(client, [run.info.run_id], begins + "values"))

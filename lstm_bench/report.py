@@ -35,7 +35,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.errors import DONE, INTERRUPTED, CheckFailedError, ConfigError, LstmBenchError, StorageError, nearest, redact
+from lstm_bench.errors import (
+    DONE,
+    INTERRUPTED,
+    CheckFailedError,
+    ConfigError,
+    LstmBenchError,
+    StorageError,
+    nearest,
+    redact,
+)
 
 if TYPE_CHECKING:  # pandas and matplotlib take a second: --help and the sweep's driver do without
     from lstm_bench.page import Pages
@@ -161,7 +170,9 @@ def parse(args: Sequence[str]) -> Options:
     for key in others:
         if given.get(key) is not None:
             remedy = "source=mlflow reads no records." if source == "mlflow" else "It belongs to source=mlflow."
-            raise ConfigError(key, expected=f"none with source={source}", received=redact(str(given[key])), remedy=remedy)
+            raise ConfigError(
+                key, expected=f"none with source={source}", received=redact(str(given[key])), remedy=remedy
+            )
     if uri is not None and not isinstance(uri, str):
         raise ConfigError("uri", expected="a URI or null", received=str(uri))
     reports = Path(str(values["reports"])).expanduser()
