@@ -69,7 +69,7 @@ def section(result: Result) -> list[str]:
     """Paragraphs below the confirmation; for other tasks than classification, what guessing gives alone."""
     parts = [baselines(result)]
     task = str(result.env("dataset.task") or "classification")
-    confusion = counts(result.tables["predictions.csv"])
+    confusion = result.confusion
     if task != "classification" or confusion.empty:
         why = {
             "regression": "A regression has no classes.",

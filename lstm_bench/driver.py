@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_bench import config as schema
-from lstm_bench import record
+from lstm_bench import entity, record
 from lstm_bench import space as spaces
 from lstm_bench.arms import Arms
 from lstm_bench.candidate import Candidate, standing
@@ -246,6 +246,7 @@ class Driver:
                 waiting.extend((candidate, [seed], 1) for seed in running.task["seeds"])
 
         def store(running: Running, candidate: Candidate, seed: int, result: dict[str, Any]) -> None:
+            result |= entity.evidence(result)
             for file, columns in (("predictions", record.PREDICTION_COLUMNS), ("worst", record.WORST_COLUMNS)):
                 if file in result:
                     record.write_rows(self.artefacts(candidate) / f"{file}.csv", columns, result.pop(file))
@@ -329,6 +330,7 @@ class Driver:
         """Brings MLflow up to date: runs that are there already are left alone."""
         for row in self.study.rows():
             self._track_trial(row)
+        self.tracking.log_confirmed([candidate.digest for candidate in self.candidates()])
         for candidate, row in self._replicated():
             self._track_replicate(row, candidate)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lstm_bench.cell import AXES
 from lstm_bench.errors import redact
 from lstm_bench.kernel import OF_BACKEND
-from lstm_bench.record import REPLICATE_COLUMNS, TRIAL_COLUMNS, cell
+from lstm_bench.record import KERNEL_COLUMNS, REPLICATE_COLUMNS, TRIAL_COLUMNS, cell
 
 # Query of an experiment's page: MLflow's view for training, with the table layout stored under this key.
 VIEW = "trials"
@@ -30,10 +31,19 @@ _COLUMNS = (
 )  # the table's metrics
 SWEEP, BENCHMARK = "lstm_bench.sweep", "lstm_bench.kernels"  # sources of runs: the commands that made them
 _CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae")
+# Column of an epoch -> name of its metric. A trial has a `train_s` of its own, of all epochs.
+CURVES = {column: column for column in _CURVES} | {"train_s": "epoch_train_s"}
+END = "end/"  # begins the metric of a row's value that is not that of its last epoch
+WITHOUT, INFINITE, PROBED, CONFIRMED = (f"lstm_bench.{word}" for word in ("without", "infinite", "probed", "confirmed"))
+KEYS, ENVIRONMENT, RESUMED = "lstm_bench.keys.", "environment.", "resumed."  # begin tags of a study
+PROBE_WORDS = ("kernel_ran", "reason", "device", "device_share", "evidence")
+PROBE_NUMBERS = ("p10_samples_per_s", "p90_samples_per_s", "n", "step_ms", "compile_s", "batch_size")
 _METRICS = tuple(
     column for column in dict.fromkeys((*REPLICATE_COLUMNS, *TRIAL_COLUMNS)) if column not in (*TAGS, "number")
 )
 _PARAM_LENGTH = 6000  # longest parameter value, characters; MLflow cuts there itself, not every store says so
+_KEYS_LENGTH = 4000  # of one tag
+_PICTURE = 1024  # values of a test sample that is kept as a metric; a longer one is left out
 _DIGEST_LENGTH = 12  # of the dataset, as shown; MLflow takes 36 characters at most, the profile holds all
 
 
@@ -61,28 +71,106 @@ def metric(name: str, value: float, timestamp_ms: int, step: int) -> Any:
 
 
 def metrics(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], span: tuple[int, int]) -> list[Any]:
-    """Curves with step = epoch, then everything measured once. Same input, same points: a replay adds none."""
+    """Curves with step = epoch, then everything measured once. Same input, same points: a replay adds none.
+
+    What `row` holds beside its columns: `confusion` and `pictures` of `evidence`.
+    """
     found = []
-    last: dict[str, int] = {}
+    last: dict[str, float] = {}
     for position, epoch in enumerate(epochs, start=1):
         at = span[0] + (span[1] - span[0]) * position // len(epochs)
-        for name in _CURVES:
-            if (value := number(epoch.get(name))) is not None:
-                last[name] = int(epoch["epoch"])
-                found.append(metric(name, value, at, last[name]))
+        for column, name in CURVES.items():
+            if (value := number(epoch.get(column))) is not None:
+                last[name] = value
+                found.append(metric(name, value, at, int(epoch["epoch"])))
     for name in _METRICS:
-        if name not in last and (value := number(row.get(name))) is not None:
+        if (value := number(row.get(name))) is None:
+            continue
+        if name not in last:
             found.append(metric(name, value, span[1], 0))
+        elif cell(value) != cell(last[name]):
+            found.append(metric(END + name, value, span[1], 0))
+    for pair, n in row.get("confusion", {}).items():
+        found.append(metric(f"confusion/{pair}", n, span[1], 0))
+    for rank, picture in enumerate(row.get("pictures", ())):
+        columns = {key: number(value) for key, value in picture.items() if key != "values"}
+        found += [
+            metric(f"worst/{rank}/{key}", value, span[1], 0) for key, value in columns.items() if value is not None
+        ]
+        values = enumerate(picture["values"].split())
+        found += [metric(f"worst/{rank}/values", float(value), span[1], place) for place, value in values]
     return found
+
+
+def marks(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What metrics cannot say, as tags: `WITHOUT`, columns of which there are epochs and no value at the end; `INFINITE`.
+
+    `INFINITE` is a list of `[column, epoch, "inf" or "-inf"]`, the epoch null for the row's own value.
+    """
+    drawn = {name for column, name in CURVES.items() if any(number(epoch.get(column)) is not None for epoch in epochs)}
+    without = [name for name in _METRICS if name in drawn and number(row.get(name)) is None]
+    found: list[list[Any]] = [[name, None, cell(row[name])] for name in _METRICS if _infinite(row.get(name))]
+    found += [
+        [column, int(epoch["epoch"]), cell(epoch[column])]
+        for epoch in epochs
+        for column in CURVES
+        if _infinite(epoch.get(column))
+    ]
+    return {WITHOUT: " ".join(without), INFINITE: json.dumps(found) if found else ""}
+
+
+def _infinite(value: Any) -> bool:
+    return isinstance(value, float) and math.isinf(value)
+
+
+def words(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a row that are tags: `TAGS`, and whatever else is text and no number."""
+    return {key: row.get(key) for key in TAGS} | {
+        key: row[key] for key in _METRICS if isinstance(row.get(key), str) and row[key] and number(row[key]) is None
+    }
+
+
+def evidence(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a replicate's predictions goes to MLflow, {} where there are none.
+
+    Args:
+      result: Perhaps with `predictions` and `worst`, rows of `PREDICTION_COLUMNS` and `WORST_COLUMNS`.
+
+    Returns:
+      `confusion`: `label/prediction` -> number of test samples; `pictures`: the worst of at most 1,024 values.
+    """
+    if not result.get("predictions"):
+        return {}
+    pairs = Counter(f"{row['label']}/{row['prediction']}" for row in result["predictions"])
+    pictures = [row for row in result.get("worst", ()) if row["timesteps"] * row["features"] <= _PICTURE]
+    return {"confusion": dict(sorted(pairs.items())), "pictures": pictures}
 
 
 def texts(params: Mapping[str, Any]) -> dict[str, str]:
     """Parameters as MLflow stores them: text, without passwords, cut to what every store takes."""
-    values = {}
-    for key, value in params.items():
-        text = json.dumps(value, default=str) if isinstance(value, (list, tuple, dict)) else cell(value)
-        values[key] = redact(text if value is not None else "null")[:_PARAM_LENGTH]
-    return values
+    return {key: redact(encode(value))[:_PARAM_LENGTH] for key, value in params.items()}
+
+
+def encode(value: Any) -> str:
+    """A value as text that `decode` gives back: JSON, but a string bare unless that reads as something else."""
+    if isinstance(value, str) and value and decode(value) == value:
+        return value
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def decode(text: str) -> Any:
+    """The value of a text that `encode` made."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def keys(paths: Iterable[str]) -> dict[str, str]:
+    """Dotted paths in their order, as tags: parameters have none."""
+    text = "\n".join(paths)
+    starts = range(0, len(text), _KEYS_LENGTH)
+    return {f"{KEYS}{start // _KEYS_LENGTH:03}": text[start : start + _KEYS_LENGTH] for start in starts}
 
 
 def params(values: Mapping[str, str]) -> list[Any]:
@@ -155,6 +243,25 @@ def kernel_figures(rows: Sequence[Mapping[str, Any]], several: bool) -> tuple[di
         generic, _ = proven.get((backend, "generic"), (None, None))
         if kernel == "cudnn" and generic:
             metrics[f"kernel_{backend}_speedup" if several else "kernel_speedup"] = ratio or speed / generic
+    return metrics, tags
+
+
+def probe_figures(rows: Sequence[Mapping[str, Any]], several: bool) -> tuple[dict[str, float], dict[str, str]]:
+    """Metrics and tags of a winner's probe that `kernel_figures` leaves out, so that `kernels.csv` can be made of them.
+
+    Args:
+      rows: `KERNEL_COLUMNS`.
+      several: As for `kernel_name`.
+    """
+    metrics: dict[str, float] = {}
+    tags = {PROBED: json.dumps([[row.get("backend"), row["kernel"]] for row in rows])}
+    for row in rows:
+        for column in KERNEL_COLUMNS:
+            name, value = f"{kernel_name(row, several)}_{column}", row.get(column)
+            if column in PROBE_WORDS and value not in (None, ""):
+                tags[name] = str(value)
+            elif column in PROBE_NUMBERS and (figure := number(value)) is not None:
+                metrics[name] = figure
     return metrics, tags
 
 

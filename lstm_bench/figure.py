@@ -209,12 +209,13 @@ def learning_curves(history: pd.DataFrame, winner: int | None = None, metric: st
 
 
 @_styled
-def confusion_matrix(predictions: pd.DataFrame) -> Figure:
-    """Counts of test samples by label (rows) and prediction (columns), shaded by the square root of the row's share."""
-    rows = predictions.dropna(subset=["label", "prediction"]).astype({"label": int, "prediction": int})
-    classes = sorted({*rows["label"], *rows["prediction"]})
-    counts = pd.crosstab(rows["label"], rows["prediction"]).reindex(index=classes, columns=classes, fill_value=0)
-    cells = counts.to_numpy()
+def confusion_matrix(counts: pd.DataFrame) -> Figure:
+    """Counts of test samples by label (rows) and prediction (columns), shaded by the square root of the row's share.
+
+    Args:
+      counts: Square, the classes as index and columns.
+    """
+    classes, cells = list(counts.index), counts.to_numpy()
     share = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
     size = min(max(2.6, 0.42 * len(classes) + 1.2), 8.0)
     figure, axes = _figure(size + 0.4, size)

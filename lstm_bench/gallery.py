@@ -57,11 +57,11 @@ def study_figure_makers(result: Result) -> dict[str, tuple[Callable[[], Figure],
         makers["curves"] = (make, f"Learning curves of {shown}; {device}.")
     else:
         makers["curves"] = "No learning curves: history.csv holds no epoch with a validation score."
-    predictions = result.tables["predictions.csv"].dropna(subset=["label", "prediction"])
-    if len(predictions):
-        right = int((predictions["label"] == predictions["prediction"]).sum())
-        caption = f"Confusion matrix of the first replicate (n = 1 seed): {right:,} of {len(predictions):,} samples"
-        makers["confusion"] = (partial(figure.confusion_matrix, predictions), f"{caption} right; {device}.")
+    confusion = result.confusion.to_numpy()
+    if len(confusion):
+        right, samples = int(confusion.trace()), int(confusion.sum())
+        caption = f"Confusion matrix of the first replicate (n = 1 seed): {right:,} of {samples:,} samples"
+        makers["confusion"] = (partial(figure.confusion_matrix, result.confusion), f"{caption} right; {device}.")
     elif str(result.env("dataset.task") or "classification") != "classification":
         makers["confusion"] = f"No confusion matrix: the task is {result.env('dataset.task')}."
     else:
@@ -74,7 +74,8 @@ def study_figure_makers(result: Result) -> dict[str, tuple[Callable[[], Figure],
             f"The most confidently wrong test samples of the first replicate (n = {min(len(worst), 12)}); {device}.",
         )
     else:
-        makers["worst"] = "No pictures of wrong samples: worst.csv holds none."
+        why = result.lacking.get("worst.csv", "worst.csv holds none")
+        makers["worst"] = f"No pictures of wrong samples: {why}."
     return makers
 
 

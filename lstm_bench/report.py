@@ -1,5 +1,8 @@
 """`python -m lstm_bench.report`: tables and figures in `reports/` from the records below `sweeps/`, nothing else.
 
+Or, with `source=mlflow`, from the studies in an MLflow store alone: then as those of a working folder, into a folder of
+their own, `reports/mlflow/`, unless `reports` is given.
+
 Which study goes where. A study is known by its name and its source: published, in `sweeps/published/<device>/<study>/`,
 or working, in `sweeps/<study>/`. The two never share a file:
 
@@ -35,7 +38,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.errors import DONE, INTERRUPTED, CheckFailedError, ConfigError, LstmBenchError, StorageError, nearest
+from lstm_bench.errors import (
+    DONE,
+    INTERRUPTED,
+    CheckFailedError,
+    ConfigError,
+    LstmBenchError,
+    StorageError,
+    nearest,
+    redact,
+)
 
 if TYPE_CHECKING:  # pandas and matplotlib take a second: --help and the sweep's driver do without
     from lstm_bench.page import Pages
@@ -53,6 +65,10 @@ Tables and figures in reports/ from the records below sweeps/.
                  `html`, interactive figures; they need no network (false)
   studies=a,b    only the pages of these studies; comparison and index always cover all,
                  pages of kernel benchmarks stay as they are
+  source=mlflow  read an MLflow server or file instead of sweeps=: the same tables for the same study,
+                 without the kernel benchmarks, in reports/mlflow/ unless reports= is given (records)
+  uri=URI        of that store: sqlite:///FILE, http://HOST:5000, ... (mlflow.db here)
+  experiments=a,b  only these of its experiments
   --help         this text
 
 Published studies (DIR/published/<device>/<study>/) are reported in reports/, your own (DIR/<study>/) in
@@ -60,6 +76,7 @@ reports/working/, or in reports/ where nothing is published. Starts no framework
 MANIFEST = "MANIFEST.json"
 HTML = "html"
 WORKING = "working"
+SOURCES = ("records", "mlflow")
 
 
 @dataclass
@@ -72,6 +89,16 @@ class Options:
     studies: list[str] | None
     sweeps_given: bool = False
     html: bool = False
+    source: str = "records"
+    uri: str | None = None
+    experiments: list[str] | None = None
+
+    @property
+    def origin(self) -> str:
+        """For people: what the reports are made from, without a password."""
+        if self.source == "records":
+            return str(self.sweeps)
+        return "MLflow" if self.uri is None else redact(self.uri)
 
 
 @dataclass
@@ -130,11 +157,11 @@ def parse(args: Sequence[str]) -> Options:
         if not equals or key not in defaults:
             expected = "a known option" if equals else "key=value"
             remedy = nearest(key.lstrip("-+"), defaults)
-            raise ConfigError("report options", expected=expected, received=arg, remedy=remedy)
+            raise ConfigError("report options", expected=expected, received=redact(arg), remedy=remedy)
     try:
-        given = OmegaConf.to_container(OmegaConf.from_dotlist(list(args)))
+        given = OmegaConf.to_container(OmegaConf.from_dotlist(list(args)), resolve=True)
     except (OmegaConfBaseException, YAMLError) as error:
-        raise ConfigError("report options", expected="key=value", received=" ".join(args)) from error
+        raise ConfigError("report options", expected="key=value", received=redact(" ".join(args))) from error
     assert isinstance(given, dict)
     values = {**defaults, **{str(k): v for k, v in given.items()}}
     for key in ("check", "html"):
@@ -143,17 +170,39 @@ def parse(args: Sequence[str]) -> Options:
     for key in ("sweeps", "reports"):
         if values[key] in (None, "") or isinstance(values[key], dict | list):
             raise ConfigError(key, expected="a folder", received=str(values[key]))
-    studies = values["studies"]
-    if studies is not None and not isinstance(studies, list):
-        studies = [part.strip() for part in str(studies).split(",") if part.strip()]
+    source, uri = values["source"], values["uri"]
+    if source not in SOURCES:
+        expected = " or ".join(SOURCES)
+        raise ConfigError("source", expected=expected, received=str(source), remedy=nearest(str(source), SOURCES))
+    others = ("sweeps",) if source == "mlflow" else ("uri", "experiments")
+    for key in others:
+        if given.get(key) is not None:
+            remedy = "source=mlflow reads no records." if source == "mlflow" else "It belongs to source=mlflow."
+            raise ConfigError(
+                key, expected=f"none with source={source}", received=redact(str(given[key])), remedy=remedy
+            )
+    if uri is not None and not isinstance(uri, str):
+        raise ConfigError("uri", expected="a URI or null", received=str(uri))
+    reports = Path(str(values["reports"])).expanduser()
     return Options(
         Path(str(values["sweeps"])).expanduser(),
-        Path(str(values["reports"])).expanduser(),
+        reports / "mlflow" if source == "mlflow" and "reports" not in given else reports,
         values["check"],
-        None if studies is None else [str(s) for s in studies],
+        _names(values["studies"]),
         "sweeps" in given,
         values["html"],
+        source,
+        uri,
+        _names(values["experiments"]),
     )
+
+
+def _names(value: Any) -> list[str] | None:
+    """`a,b` or a list of names."""
+    if value is None:
+        return None
+    parts = value if isinstance(value, list) else str(value).split(",")
+    return [name for part in parts if (name := str(part).strip())]
 
 
 def report(options: Options) -> None:
@@ -166,7 +215,8 @@ def report(options: Options) -> None:
     """
     results, benchmarks = _load(options)
     if not results and not benchmarks and not (options.check and (options.reports / MANIFEST).exists()):
-        print(f"No studies below {options.sweeps}: run `python -m lstm_bench.sweep +study=stacked` first.")
+        place = f"below {options.sweeps}" if options.source == "records" else f"of lstm_bench in {options.origin}"
+        print(f"No studies {place}: run `python -m lstm_bench.sweep +study=stacked` first.")
         return
     changes = {}
     for folder, pages in _folders(results, benchmarks, options).items():
@@ -180,7 +230,7 @@ def report(options: Options) -> None:
         more = [f"... and {len(stale) - 8} more"] if len(stale) > 8 else []
         print("\n".join([*stale[:8], *more]), file=sys.stderr)
         raise CheckFailedError(
-            f"{len(stale)} of {made} files of {options.reports} are not what {options.sweeps} gives",
+            f"{len(stale)} of {made} files of {options.reports} are not what {options.origin} gives",
             remedy="Run `python -m lstm_bench.report` with the same options and without check=true.",
         )
     if options.check:
@@ -232,6 +282,8 @@ def _conf(name: str) -> dict[str, Any]:
 
 def _load(options: Options) -> tuple[list[Result], list[Result]]:
     """Studies and kernel benchmarks."""
+    if options.source == "mlflow":
+        return _harvested(options), []
     if not options.sweeps.is_dir():
         if options.sweeps_given or options.sweeps.exists():
             raise ConfigError("sweeps", expected="a folder of studies", received=str(options.sweeps))
@@ -240,11 +292,27 @@ def _load(options: Options) -> tuple[list[Result], list[Result]]:
 
     root = options.sweeps.resolve()  # `sweeps=.` has the name that tells a folder of published studies
     studies, benchmarks = (_named(found) for found in (result.find(root), result.find_benchmarks(root)))
+    _check_names(options, {folder.name for folder, _ in studies})
+    return [result.load(*place) for place in studies], [result.load_benchmark(*place) for place in benchmarks]
+
+
+def _harvested(options: Options) -> list[Result]:
+    """Studies of an MLflow store; what was left out is said."""
+    from lstm_bench import harvest, result
+
+    studies, remarks = harvest.harvest(options.uri, options.experiments)
+    odd = [study.name for study in studies if not result.NAME.fullmatch(study.name)]
+    for remark in [*remarks, *(f"left out, {name!r} is not a study's name" for name in odd)]:
+        print(f"note: {options.origin}: {remark}", file=sys.stderr)
+    studies = [study for study in studies if study.name not in odd]
+    _check_names(options, {study.name for study in studies})
+    return studies
+
+
+def _check_names(options: Options, names: set[str]) -> None:
     for wanted in options.studies or []:
-        names = {folder.name for folder, _ in studies}
         if wanted not in names:
             raise ConfigError("studies", expected="names of studies", received=wanted, remedy=nearest(wanted, names))
-    return [result.load(*place) for place in studies], [result.load_benchmark(*place) for place in benchmarks]
 
 
 def _named(found: Iterable[tuple[Path, str | None]]) -> list[tuple[Path, str | None]]:
@@ -279,7 +347,7 @@ def _folders(results: Sequence[Result], benchmarks: Sequence[Result], options: O
     if working or own:
         title, remark = "Reports of working studies", "Studies of this working folder, beside the published ones."
         folders[folder] = _pages(working, published, own, public, options, title, remark)
-    elif options.sweeps.resolve().name != "published" and (folder / MANIFEST).exists():
+    elif options.source == "records" and options.sweeps.resolve().name != "published" and (folder / MANIFEST).exists():
         folders[folder] = Pages()  # all that was made there is out of date
     return folders
 

@@ -82,6 +82,7 @@ class Result:
       name: Name of the study or benchmark, which is that of the folder.
       published: Name of the device's folder below `published/`, None for a working folder.
       notes: One sentence for each thing that is missing, torn or contradictory.
+      lacking: File -> why its rows cannot be had from where the others are.
     """
 
     folder: Path
@@ -91,6 +92,7 @@ class Result:
     environment: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    lacking: dict[str, str] = field(default_factory=dict)
 
     def get(self, path: str, default: Any = None) -> Any:
         """Value at a dotted path of the configuration."""
@@ -238,6 +240,22 @@ class Result:
         """Median training speed over the replicates; NaN where that compares with nothing."""
         return math.nan if self.shared else median(self.measured["train_samples_per_s"])
 
+    @cached_property
+    def confusion(self) -> pd.DataFrame:
+        """Counts of the first replicate's test samples: a row per true class, a column per predicted class, both sorted.
+
+        Counted in predictions.csv, or given as the table "confusion" of `label`, `prediction` and `n`. Empty where
+        there is neither.
+        """
+        if "confusion" in self.tables:
+            pairs = self.tables["confusion"].astype(int)
+        else:
+            known = self.tables["predictions.csv"].dropna(subset=["label", "prediction"])
+            pairs = known[["label", "prediction"]].astype(int).value_counts().reset_index(name="n")
+        classes = sorted({*pairs["label"], *pairs["prediction"]})
+        counts = pairs.pivot_table("n", "label", "prediction", "sum", fill_value=0)
+        return counts.reindex(index=classes, columns=classes, fill_value=0).astype(int)
+
     @property
     def counts(self) -> dict[str, int]:
         """Trials by end: complete, pruned, failed by their own fault, and queued again."""
@@ -309,6 +327,23 @@ def load(folder: Path, published: str | None = None) -> Result:
     result.environment = _mapping(result, "environment.json", json.loads)
     for file in record.FILES:
         result.tables[file] = _table(result, file)
+    return _noted(result)
+
+
+def assemble(result: Result, rows: Mapping[str, list[dict[str, str]]]) -> Result:
+    """Gives a study from elsewhere than its records the tables and notes that `load` would.
+
+    Args:
+      result: With its configuration and environment.
+      rows: File -> rows as text, as `record.read_rows` gives them; a file left out has none.
+    """
+    for file in record.FILES:
+        result.tables[file] = frame(result, file, rows.get(file, []))
+    return _noted(result)
+
+
+def _noted(result: Result) -> Result:
+    """Says what is missing or contradictory in a study whose tables are there."""
     named = result.get("study.name")
     if named and str(named) != result.name:
         result.notes.append(f"config.yaml says study.name={named}, the folder {result.name}.")
@@ -363,7 +398,7 @@ def _mapping(result: Result, file: str, parse: Any) -> dict[str, Any]:
 
 
 def _table(result: Result, file: str) -> pd.DataFrame:
-    path, columns = result.folder / file, list((record.FILES | _BENCHMARK)[file])
+    path = result.folder / file
     rows: list[dict[str, str]] = []
     try:
         rows = record.read_rows(path)
@@ -373,6 +408,12 @@ def _table(result: Result, file: str) -> pd.DataFrame:
         torn = False
     if torn:
         result.notes.append(f"{file} ends in a torn line, which is left out.")
+    return frame(result, file, rows)
+
+
+def frame(result: Result, file: str, rows: list[dict[str, str]]) -> pd.DataFrame:
+    """Rows of a record file, given as text, as its table: sorted, whole rows alone, none twice; what is left out is noted."""
+    columns = list((record.FILES | _BENCHMARK)[file])
     whole = [row for row in rows if None not in row and None not in row.values()]
     if len(whole) < len(rows):
         result.notes.append(f"{file}: {len(rows) - len(whole)} of {len(rows)} lines are torn and left out.")

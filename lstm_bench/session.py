@@ -310,6 +310,7 @@ class Session:
         if not candidates:
             self.display.line("no trial is complete: there is no winner to confirm", "yellow")
             return
+        driver.tracking.log_confirmed([candidate.digest for candidate in candidates])
         if any(driver.missing_replicates(candidate.digest) for candidate in candidates):
             driver.confirm(candidates)
         pick = driver.pick()

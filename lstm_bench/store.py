@@ -37,8 +37,12 @@ PATIENCE = {
 _CHECKED_BYTES = 64 * 2**20  # sqlite files up to this size are read through before use
 
 
-def check(config: Mapping[str, Any]) -> None:
+def check(config: Mapping[str, Any], key: str = "tracking.uri") -> None:
     """Checks `tracking.name` and `tracking.uri` without importing MLflow or touching a file.
+
+    Args:
+      config: `name` and `uri`.
+      key: What a user knows the URI as.
 
     Raises:
       ConfigError: for an unknown name, a URI of an unknown scheme, or one that names no file or host.
@@ -49,19 +53,19 @@ def check(config: Mapping[str, Any]) -> None:
     if uri is None:
         return
     if not isinstance(uri, str):
-        raise ConfigError("tracking.uri", expected="a URI or null", received=uri)
+        raise ConfigError(key, expected="a URI or null", received=uri)
     known = "a URI of " + ", ".join(SCHEMES)
     scheme, separator, _ = uri.partition("://")
     if not separator or scheme == "file":
         raise ConfigError(
-            "tracking.uri",
+            key,
             expected=known,
             received=redact(uri),
-            remedy="MLflow keeps runs in a database now, not in a folder: tracking.uri=sqlite:///mlflow.db",
+            remedy=f"MLflow keeps runs in a database now, not in a folder: {key}=sqlite:///mlflow.db",
         )
     base, _, driver = scheme.partition("+")
     if base not in SCHEMES or (driver and base not in ("postgresql", "mysql")):
-        raise ConfigError("tracking.uri", expected=known, received=redact(uri), remedy=nearest(base, SCHEMES))
+        raise ConfigError(key, expected=known, received=redact(uri), remedy=nearest(base, SCHEMES))
     try:
         parts = urlsplit(uri)
         named = bool(parts.path.strip("/")) and not parts.netloc if base == "sqlite" else bool(parts.hostname)
@@ -70,7 +74,7 @@ def check(config: Mapping[str, Any]) -> None:
         named = False
     if not named:
         form = "sqlite:///FILE (four slashes: absolute)" if base == "sqlite" else f"{scheme}://HOST[:PORT]/..."
-        raise ConfigError("tracking.uri", expected=form, received=redact(uri))
+        raise ConfigError(key, expected=form, received=redact(uri))
 
 
 def store_uri(config: Mapping[str, Any]) -> str:
@@ -91,14 +95,18 @@ def artifact_dir(uri: str) -> Path:
     return (path.parent if path else Path.cwd()) / "mlartifacts"
 
 
-def check_sqlite(path: Path) -> None:
+def check_sqlite(path: Path, write: bool = True) -> None:
     """Refuses a file that MLflow would break, or break on. A missing one is fine.
+
+    Args:
+      path: The file.
+      write: Whether it is to be written.
 
     Raises:
       StorageError: when it is empty, corrupt, another program's, or cannot be written. It is left as it is.
     """
     remedy = "It was left as it is: move it away to start anew, or choose another tracking.uri."
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    if write and not os.access(path if path.exists() else path.parent, os.W_OK):
         raise StorageError(f"{path}: cannot be written", remedy="Mend the permissions, or choose another tracking.uri.")
     if not path.exists():
         return
@@ -119,8 +127,12 @@ def check_sqlite(path: Path) -> None:
         raise StorageError(f"{path}: a database, but not MLflow's", remedy=remedy)
 
 
-def connect(uri: str) -> Any:
+def connect(uri: str, write: bool = True) -> Any:
     """An `MlflowClient`, and the store behind it ready for use; a new sqlite store is made by one process at a time.
+
+    Args:
+      uri: Of the store, absolute.
+      write: Whether it is to be written.
 
     Raises:
       StorageError: for a sqlite store that cannot be used. Other stores raise whatever MLflow or the network does.
@@ -137,7 +149,7 @@ def connect(uri: str) -> Any:
     with _alone(path) if path else contextlib.nullcontext(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations between MLflow and its libraries
         if path:
-            check_sqlite(path)
+            check_sqlite(path, write)
         from mlflow import MlflowClient
 
         if path or not uri.startswith("http"):

@@ -23,6 +23,7 @@ from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
 from lstm_bench import entity
+from lstm_bench.config import flatten
 from lstm_bench.errors import ConfigError, LstmBenchError, redact
 from lstm_bench.record import cell
 from lstm_bench.store import artifact_dir, check, check_sqlite, connect, said, sqlite_path, store_uri
@@ -148,9 +149,12 @@ class Tracking:
         # Parameters cannot change in MLflow: what a resume may change (n_trials, workers) is kept as a tag.
         params = entity.texts(study.get("params", {}))
         old = self._parent.params
-        tags |= {f"resumed.{key}": value for key, value in params.items() if old.get(key, value) != value}
+        tags |= {f"{entity.RESUMED}{key}": value for key, value in params.items() if old.get(key, value) != value}
+        seen = entity.texts(flatten(study.get("environment", {})))
+        facts = {f"{entity.ENVIRONMENT}{key}": value for key, value in seen.items()} | entity.keys(params)
         self.parent_id = parent_id
-        self._log_parent({}, tags, {key: value for key, value in params.items() if key not in old})
+        self._forget((entity.ENVIRONMENT, entity.KEYS, entity.RESUMED), {**tags, **facts})
+        self._log_parent({}, tags | facts, {key: value for key, value in params.items() if key not in old})
         if study.get("dataset"):
             self._client.log_inputs(parent_id, [entity.dataset_input(study["dataset"])])
         environment = json.dumps(study.get("environment", {}), indent=2, sort_keys=True, default=str)
@@ -212,7 +216,18 @@ class Tracking:
           rows: `KERNEL_COLUMNS`. Of several backends, each metric is named after its backend too.
         """
         arms = [{**row, "state": "measured", "samples_per_s": row.get("train_samples_per_s")} for row in rows]
-        self._log_parent(*entity.kernel_figures(arms, several=len({arm.get("backend") for arm in arms}) > 1))
+        several = len({arm.get("backend") for arm in arms}) > 1
+        metrics, tags = entity.kernel_figures(arms, several)
+        more, words = entity.probe_figures(arms, several)
+        old = self._parent.metrics  # of another winner
+        gone = {key for key, value in old.items() if key.startswith("kernel_") and not math.isnan(value)}
+        self._forget(("kernel_",), tags | words)
+        self._log_parent(dict.fromkeys(gone, math.nan) | metrics | more, tags | words)
+
+    @_observed
+    def log_confirmed(self, keys: Sequence[str]) -> None:
+        """Which configurations the study confirms, by their digests: replicates of others are those of earlier winners."""
+        self._log_parent({}, {entity.CONFIRMED: " ".join(keys)})
 
     @_observed
     def log_cell(
@@ -362,11 +377,13 @@ class Tracking:
             return
         values = entity.texts(params)
         if run_id is None:
-            run_id, _ = self._new_run(kind, identity, name, span[0], {key: row.get(key) for key in entity.TAGS})
+            run_id, _ = self._new_run(kind, identity, name, span[0], entity.words(row))
         else:  # made by a driver that died before it could end it
             stored = self._client.get_run(run_id).data.params
             values = {key: value for key, value in values.items() if key not in stored}
-        self._client.log_batch(run_id, entity.metrics(row, epochs, span), entity.params(values))
+        marks = {key: value for key, value in entity.marks(row, epochs).items() if value}
+        metrics = entity.metrics(row, epochs, span)
+        self._client.log_batch(run_id, metrics, entity.params(values), entity.tags(marks))
         status = "FINISHED"
         if row.get("state") == "FAIL":
             status = "KILLED" if row.get("reason") in _ENDED_BY_OTHERS else "FAILED"
@@ -384,6 +401,12 @@ class Tracking:
         }
         run = self._client.create_run(self.experiment_id, started_ms, self._tags(kind, {**tags, **ours}), name)
         return run.info.run_id, run.data
+
+    def _forget(self, beginnings: tuple[str, ...], but: Mapping[str, Any]) -> None:
+        """Deletes the parent's tags that begin so, without those about to be logged."""
+        for key in [key for key in self._parent.tags if key.startswith(beginnings) and key not in but]:
+            self._client.delete_tag(self.parent_id, key)
+            del self._parent.tags[key]
 
     def _log_parent(
         self, metrics: Mapping[str, Any], tags: Mapping[str, Any], params: Mapping[str, str] | None = None

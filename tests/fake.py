@@ -211,6 +211,9 @@ class FakeTracking:
     def log_replicate(self, row: Mapping[str, Any], history: Any, **more: Any) -> None:
         self.replicates.append({**row, "history": history, **more})
 
+    def log_confirmed(self, keys: Any) -> None:
+        self.confirmed = list(keys)
+
 
 @dataclass
 class Bench:

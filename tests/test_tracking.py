@@ -617,3 +617,55 @@ def test_the_winner_s_model_is_stored_once_and_loads_back_to_the_same_outputs(pl
     done = subprocess.run(command, capture_output=True, text=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith("output")]
     assert lines == [f"output {expected.tolist()}"], done.stderr[-3000:]
+
+
+def test_what_a_resume_changes_back_is_the_first_value_again():
+    params = {"study.replicates": 5, "study.n_trials": 3}
+    for replicates, found in ((5, None), (3, "3"), (5, None)):
+        started({**STUDY, "params": {**params, "study.replicates": replicates}})
+        parent = runs()["stacked"].data
+        assert (parent.params["study.replicates"], parent.tags.get("resumed.study.replicates")) == ("5", found)
+
+
+def test_the_environment_of_the_last_session_is_tags_of_the_parent():
+    started({**STUDY, "environment": {"python": "3.10", "device": {"name": "cpu", "driver": None}, "cores": [0, 1]}})
+    started({**STUDY, "environment": {"python": "3.11", "device": {"name": "cpu"}}})
+    tags = runs()["stacked"].data.tags
+    found = {key: value for key, value in tags.items() if key.startswith("environment.")}
+    assert found == {"environment.python": "3.11", "environment.device.name": "cpu"}
+
+
+def test_the_probe_of_another_winner_replaces_the_first():
+    observer = started()
+    arms = {"backend": "jax", "device": "cpu", "n": 7, "evidence": "while"}
+    observer.log_kernels([{**arms, "kernel": "xla", "train_samples_per_s": 9.0, "kernel_ran": "xla"}])
+    again = started()
+    again.log_kernels([{**arms, "kernel": "generic", "train_samples_per_s": 5.0, "kernel_ran": "generic"}])
+    assert (observer.warning, again.warning) == (None, None)
+    parent = runs()["stacked"].data
+    assert {key: value for key, value in parent.metrics.items() if not math.isnan(value)} == {
+        "kernel_generic_samples_per_s": 5.0,
+        "kernel_generic_n": 7.0,
+    }
+    assert {key: value for key, value in parent.tags.items() if key.startswith("kernel_")} == {
+        "kernel_generic_kernel_ran": "generic",
+        "kernel_generic_device": "cpu",
+        "kernel_generic_evidence": "while",
+    }
+    assert parent.tags["lstm_bench.probed"] == '[["jax", "generic"]]'
+
+
+def test_what_a_metric_cannot_say_is_a_tag():
+    observer = started()
+    curve = [{"epoch": 1, "train_loss": 2.0, "train_s": 0.5}, {"epoch": 2, "train_loss": math.inf, "train_s": 0.7}]
+    failed = trial(0, "FAIL", "timeout", val_accuracy=None, val_loss=-math.inf, train_loss=None, train_s=9.0)
+    observer.log_trial(failed, curve, STARTED, STARTED + 9)
+    observer.log_trial(trial(1, val_accuracy=0.5), epochs(2), STARTED, STARTED + 9)
+    assert observer.warning is None
+    found = runs()
+    first, second = found["trial 0"].data, found["trial 1"].data
+    assert first.tags["lstm_bench.without"] == "train_loss"
+    assert json.loads(first.tags["lstm_bench.infinite"]) == [["val_loss", None, "-inf"], ["train_loss", 2, "inf"]]
+    assert (first.metrics["train_s"], first.metrics["epoch_train_s"]) == (9.0, 0.7)
+    assert (second.metrics["val_accuracy"], second.metrics["end/val_accuracy"]) == (0.92, 0.5)
+    assert "lstm_bench.infinite" not in second.tags
