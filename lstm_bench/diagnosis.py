@@ -14,14 +14,6 @@ from lstm_bench.table import NONE, count, escape, markdown, percent, short
 _SHOWN = 30  # classes of a table; of more, those with the lowest recall
 
 
-def counts(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Confusion matrix: test samples by label (rows) and prediction (columns), over the classes that occur."""
-    rows = predictions.dropna(subset=["label", "prediction"]).astype({"label": int, "prediction": int})
-    classes = sorted({*rows["label"], *rows["prediction"]})
-    table = pd.crosstab(rows["label"], rows["prediction"])
-    return table.reindex(index=classes, columns=classes, fill_value=0)
-
-
 def per_class(confusion: pd.DataFrame) -> list[dict[str, Any]]:
     """One mapping per class.
 

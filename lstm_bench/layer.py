@@ -83,8 +83,8 @@ class MinGRU(keras.layers.Layer):
         g_t = x_t Wg + bg
         h_t = (1 - z_t) h_(t-1) + z_t g_t, h_0 = 0
 
-    The last line is a composition of affine maps, which is associative: a parallel scan has it in about 2 log2(timesteps)
-    steps. `(batch, timesteps, features)` -> `(batch, units)`, or `(batch, timesteps, units)`. Weights:
+    The last line is a composition of affine maps, which is associative: a parallel scan has it in a few times
+    log2(timesteps) steps. `(batch, timesteps, features)` -> `(batch, units)`, or `(batch, timesteps, units)`. Weights:
     kernel [Wz Wg] (features, 2 units), bias [bz bg] (2 units).
 
     Args:
@@ -119,20 +119,20 @@ class MinGRU(keras.layers.Layer):
 
 def _scanned(factors: Any, terms: Any) -> Any:
     """`h_t = factors_t h_(t-1) + terms_t` from h_0 = 0, along the second axis of `(batch, timesteps, units)`."""
-    if keras.backend.backend() == "torch":
-        return _doubled(factors, terms)
 
     def after(first: Any, second: Any) -> Any:
         return first[0] * second[0], second[0] * first[1] + second[1]
 
-    return ops.associative_scan(after, (factors, terms), axis=1)[1]
+    if keras.backend.backend() == "jax":
+        return ops.associative_scan(after, (factors, terms), axis=1)[1]
+    return _doubled(factors, terms)
 
 
 def _doubled(factors: Any, terms: Any) -> Any:
     """The same by log2(timesteps) steps over all timesteps (Hillis and Steele 1986), each doubling how far back they look.
 
-    More products than `associative_scan`, but on torch Keras 3.15 interleaves that one's halves in arrays of the default
-    device, one small operation after the other: a twentieth of the speed at 28 timesteps, and no GPU.
+    More products than `associative_scan`, but Keras 3.15's, on TensorFlow, loses the shape and takes longer at 28 timesteps, and
+    on torch it is many times slower and makes arrays on the default device, whatever that of its inputs.
     """
     timesteps, reach = terms.shape[1], 1
     while reach < timesteps:

@@ -236,7 +236,7 @@ def keep(model: Any, task: Mapping[str, Any], data: datasets.Dataset) -> dict[st
 
 
 def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: Path, *, for_mlflow: bool) -> None:
-    """Saves the trained model as plain Keras layers: no kernel, no optimizer, no pickle.
+    """Saves the trained model as plain Keras layers, or those of `layer.py`: no kernel, no optimizer, no pickle.
 
     Args:
       model: Trained, its values settled.

@@ -52,6 +52,24 @@ def test_every_task_is_trained_on_its_own_loss(backend: str) -> None:
     assert done.stdout.splitlines() == arms
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", sorted(OF_BACKEND))
+def test_every_family_trains_with_every_kernel_it_has_and_shows_it(backend: str) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "family_steps.py"), backend],
+        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "layers as published" in done.stdout and "saved and loaded" in done.stdout
+    for name in ("gru", "bidirectional", "recurrent_dropout", "layer_norm", "min_gru", "cnn", "mlp"):
+        assert f"{backend} {name} generic ran:" in done.stdout
+
+
 def test_the_data_of_workers_is_not_copied_where_tensorflow_can_use_it() -> None:
     from lstm_bench.engine_tensorflow import _placed
 

@@ -170,7 +170,11 @@ def test_the_schedule_is_what_the_steps_are_trained_at(monkeypatch: pytest.Monke
     np.testing.assert_array_equal(given, train.rates(settings["train"], steps=12))
 
 
-def test_a_kept_engine_trains_as_a_fresh_one_does() -> None:
+DROPPED = {"_target_": "lstm_bench.model.recurrent_dropout", "units": 4, "recurrent_dropout": 0.5, "dropout": 0.5}
+
+
+@pytest.mark.parametrize("model", [config()["model"], DROPPED], ids=["single", "recurrent_dropout"])
+def test_a_kept_engine_trains_as_a_fresh_one_does(model: dict[str, Any]) -> None:
     kept, toy = train.Engines(), data()
 
     def trained(engine: Any, settings: dict[str, Any]) -> list[dict[str, float]]:
@@ -178,8 +182,8 @@ def test_a_kept_engine_trains_as_a_fresh_one_does() -> None:
         done = train.train(engine, settings, toy, kernel="generic", seed=7, phases=Phases(), **quiet)
         return [{name: value for name, value in epoch.items() if name != "train_s"} for epoch in done.epochs]
 
-    first = config()
-    other = config(learning_rate=0.005, schedule="cosine")
+    first = {**config(), "model": model}
+    other = {**config(learning_rate=0.005, schedule="cosine"), "model": model}
     engine = kept.of(first, toy, "generic", seed=3)
     trained(engine, first)
     assert kept.of(other, toy, "generic", seed=7) is engine, "the learning rate is an input of the program"
