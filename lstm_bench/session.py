@@ -93,7 +93,7 @@ class Session:
                 f"{settings['n_trials']} trials over {len(self.space)} dimensions, sampler {config['sampler']['name']}"
             )
             searched += (
-                f", pruner {config['pruner']['name']}, {settings['objective']} after {config['train']['epochs']} epochs"
+                f", pruner {config['pruner']['name']}, {self._wanted()} after {config['train']['epochs']} epochs"
             )
         self.display.facts(
             f"{settings['name']}: {settings['description'] or config['model']['_target_']}",
@@ -108,6 +108,10 @@ class Session:
                 "tracking": schema.redact(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",
             },
         )
+
+    def _wanted(self) -> str:
+        settings = self.config["study"]
+        return " and ".join(settings["objectives"] or [settings["objective"]])
 
     def _confirmed_how(self) -> str:
         settings = self.config["study"]
@@ -318,8 +322,15 @@ class Session:
         if self.space:
             facts["trials"] = ", ".join(f"{counts[key]} {key}" for key in ("complete", "pruned", "failed"))
         if best is not None:
-            facts["best trial"] = f"{best.number}: {settings['objective']} {best.value:.4f} with {values(best.params)}"
-            metrics[settings["objective"]], tags["best_trial"] = best.value, best.number
+            value, objective = best.values[0], settings["objective"]
+            facts["best trial"] = f"{best.number}: {objective} {value:.4f} with {values(best.params)}"
+            metrics[objective], tags["best_trial"] = value, best.number
+            if settings["objectives"]:
+                front = driver.study.front()
+                facts["front"] = front_words(
+                    settings["objectives"], [trial.values for trial in front], counts["complete"]
+                )
+                metrics["front"] = len(front)
         rows = driver.replicates(pick.digest) if pick is not None else []
         complete = [row for row in rows if row["state"] == "COMPLETE"]
         if pick is not None and pick.trial is not None:
@@ -342,6 +353,19 @@ class Session:
         facts["next"] = "python -m lstm_bench.ui      python -m lstm_bench.report"
         self.display.facts(f"{settings['name']}: done", facts)
         return metrics, tags
+
+
+def front_words(objectives: Sequence[str], points: Sequence[Sequence[float]], complete: int) -> str:
+    """The front of several objectives in words: how many trials, and the range of each objective among them.
+
+    Args:
+      objectives: Their names.
+      points: Values of the trials of the front, in the order of `objectives`.
+      complete: Number of complete trials.
+    """
+    found = zip(objectives, zip(*points, strict=True), strict=True)
+    ranges = [f"{name} {min(values):,.5g} to {max(values):,.5g}" for name, values in found]
+    return f"{len(points)} of {complete} trials: {', '.join(ranges)}"
 
 
 def picked(trial: int, n: int, objective: str, rows: Sequence[Mapping[str, Any]]) -> str:

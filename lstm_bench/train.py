@@ -27,7 +27,7 @@ class Trained:
     """A trained engine with what was measured on the way."""
 
     engine: engines.Engine
-    epochs: list[dict[str, float]]
+    epochs: list[dict[str, Any]]
     measured: dict[str, Any]
     stopped: bool
 
@@ -180,7 +180,7 @@ def train(
     kernel: str,
     seed: int,
     phases: Phases,
-    report: Callable[[dict[str, float]], None],
+    report: Callable[[dict[str, Any]], None],
     stopped: Callable[[], bool],
 ) -> Trained:
     """Trains `train.epochs` epochs; validates after each.
@@ -195,7 +195,7 @@ def train(
       kernel: The one that was asked for.
       seed: Of dropout and order.
       phases: Stopwatch of the trial.
-      report: Receives the metrics of each epoch.
+      report: Receives the metrics of each epoch, with the number of weights and the throughput so far.
       stopped: Asked between calls of `engine.MANY` steps; what was trained and measured until then is returned.
 
     Raises:
@@ -211,7 +211,8 @@ def train(
     batch_size, n_steps = _epoch_size(config, data)
     order = np.random.default_rng(seed)
     rate = rates(config["train"], config["train"]["epochs"] * n_steps)
-    history: list[dict[str, float]] = []
+    history: list[dict[str, Any]] = []
+    n_weights = int(engine.model.count_params())
     samples, seconds = 0, 0.0
     while len(history) < config["train"]["epochs"]:
         rows = _epoch_rows(order, data, n_steps, batch_size)
@@ -234,7 +235,9 @@ def train(
         if not math.isfinite(val_loss):
             raise NotFiniteError(f"validation loss {val_loss} in epoch {len(history) + 1}")
         fractions = losses / n_steps, correct / rows.size, val_loss, val_accuracy
-        history.append({"epoch": len(history) + 1, **dict(zip(_METRICS, fractions, strict=True)), "train_s": epoch_s})
+        known = {"n_weights": n_weights, "train_samples_per_s": samples_per_s(samples, seconds)}  # may be objectives
+        metrics = {**dict(zip(_METRICS, fractions, strict=True)), "train_s": epoch_s}
+        history.append({"epoch": len(history) + 1, **metrics, **known})
         report(history[-1])
     measured = _measured(config, engine, history, samples_per_s(samples, seconds))
     return Trained(engine, history, measured, len(history) < config["train"]["epochs"])

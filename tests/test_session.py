@@ -101,3 +101,15 @@ def test_without_a_temporary_folder_workers_start_without_a_file(run: Any, monke
     run()
     assert Launcher.made[0].data_fd is None
     assert Launcher.made[0].found == "nothing"
+
+
+def test_a_front_is_said_with_the_range_of_each_objective() -> None:
+    words = session.front_words(["val_accuracy", "n_weights"], [(0.9, 300.0), (0.8, 100.0)], 5)
+    assert words == "2 of 5 trials: val_accuracy 0.8 to 0.9, n_weights 100 to 300"
+
+
+def test_a_pick_among_candidates_is_said_with_its_mean() -> None:
+    rows = [{"val_accuracy": 0.9}, {"val_accuracy": 0.8}]
+    assert session.picked(7, 3, "val_accuracy", rows) == (
+        "trial 7 of 3 candidates by mean val_accuracy 0.8500 over 2 seeds"
+    )

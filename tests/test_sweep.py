@@ -87,6 +87,16 @@ REFUSED = [
         2,
         "study.space.model.weights: it is not searched",
     ),
+    (
+        ("+study=pareto", "launcher.workers=999"),
+        2,
+        "study.objectives.train_samples_per_s: with launcher.workers=999, trials share ",
+    ),
+    (
+        ("+study=pareto", "study.objectives.val_acuracy=maximize"),
+        2,
+        "unknown metric val_acuracy. Did you mean val_accuracy",
+    ),
     (("+study=tutorial_single", "study.n_trials=5"), 2, "expected 0 or 1 where study.space is empty, received 5"),
 ]
 
