@@ -10,10 +10,11 @@ from typing import Any
 
 import lstm_bench
 from lstm_bench import config as schema
-from lstm_bench import data, device, environment, errors, kernel, memory, record
+from lstm_bench import data, device, environment, errors, health, kernel, memory, record
 from lstm_bench import space as spaces
 from lstm_bench import study as studies
 from lstm_bench.arms import Arms
+from lstm_bench.candidate import Candidate
 from lstm_bench.driver import Driver
 from lstm_bench.errors import ConfigError, InterruptedByUser, StorageError
 from lstm_bench.launcher import LocalLauncher
@@ -347,12 +348,43 @@ class Session:
             facts["training"] = (
                 f"{speed:,.0f} samples/s, kernel {complete[0]['kernel_ran']}, {complete[0]['device_share']}"
             )
+        facts |= self._health(driver, pick, complete)
         if len(complete) < len(rows):
             facts["failed seeds"] = f"{len(rows) - len(complete)} of {len(rows)}"
         facts["records"] = f"{self._shown}/"
         facts["next"] = "python -m lstm_bench.ui      python -m lstm_bench.report"
         self.display.facts(f"{settings['name']}: done", facts)
         return metrics, tags
+
+    def _health(
+        self, driver: Driver, pick: Candidate | None, complete: Sequence[Mapping[str, Any]]
+    ) -> dict[str, list[str]]:
+        """What speaks against the search, under one heading; nothing where nothing was searched or nothing is complete."""
+        settings = self.config["study"]
+        if pick is None or not self.space:
+            return {}
+        found = health.sentences(
+            self.space,
+            ended(driver.study.rows(), settings["objective"]),
+            winner=pick.trial,
+            params=pick.params,
+            seeds=[row[settings["objective"]] for row in complete],
+            maximize=settings["direction"] == "maximize",
+            several=bool(settings["objectives"]),
+        )
+        return {"health": found or ["nothing speaks against the search"]}
+
+
+def ended(rows: Sequence[Mapping[str, Any]], objective: str) -> list[health.Ended]:
+    """Rows of the trials as `health` takes them: without those whose parameters ran again, or will."""
+    again = {row["retry_of"] for row in rows} | {
+        row["number"] for row in rows if row["reason"] in studies.RETRIED_FOR_EVER
+    }
+    return [
+        health.Ended(row["number"], row["state"], row[objective] if row["state"] == "COMPLETE" else None)
+        for row in rows
+        if row["number"] not in again
+    ]
 
 
 def front_words(objectives: Sequence[str], points: Sequence[Sequence[float]], complete: int) -> str:
