@@ -135,11 +135,12 @@ def _arguments(argv: Sequence[str]) -> list[str]:
     """The command line as Hydra can take it: options first, overrides together and last.
 
     `study.space.model.units.high=9` becomes an addition: the space's keys are dotted paths, the override's are nested; and
-    `study.space={...}` may name domains and keys that the study's file has not. `model.weights` is in no family's file.
+    `study.space={...}` may name domains and keys that the study's file has not. `model.weights` and metrics of
+    `study.objectives` need not be in a file.
     """
     overrides = [argument for argument in argv if "=" in argument and not argument.startswith("-")]
     options = [argument for argument in argv if argument not in overrides]
-    added = ("study.space.", "study.space=", "model.weights=")
+    added = ("study.space.", "study.space=", "study.objectives.", "study.objectives=", "model.weights=")
     return options + ["++" + o if o.startswith(added) else o for o in overrides]
 
 

@@ -67,6 +67,8 @@ def _in(rule: Range | Choice) -> Any:
 
 # What a study may aim at, and which way is up. val_mse and val_mae are a regression's, val_accuracy is every other task's.
 OBJECTIVES = {"val_accuracy": "maximize", "val_loss": "minimize", "val_mse": "minimize", "val_mae": "minimize"}
+# What may stand in study.objectives, likewise.
+METRICS = {**OBJECTIVES, "n_weights": "minimize", "train_samples_per_s": "maximize"}
 _COUNT, _SIZE, _SECONDS = Range(0), Range(1), Range(0, open_low=True)
 
 
@@ -133,9 +135,9 @@ class Sampler:
 class Pruner:
     """Group `pruner`."""
 
-    name: str = _in(Choice("none", "median", "hyperband"))
-    n_startup_trials: int = _in(_COUNT)  # of median: trials finished before any is pruned
-    n_warmup_epochs: int = _in(_COUNT)  # of median: epochs before a trial is pruned
+    name: str = _in(Choice("none", "median", "hyperband", "dominated"))
+    n_startup_trials: int = _in(_COUNT)  # of median and dominated: trials finished before any is pruned
+    n_warmup_epochs: int = _in(_COUNT)  # of median and dominated: epochs before a trial is pruned
     reduction_factor: int = _in(Range(2))  # of hyperband
 
 
@@ -177,6 +179,7 @@ class Study:
     replicates: int = _in(_COUNT)
     objective: str = _in(Choice(*OBJECTIVES))
     direction: str = _in(Choice("maximize", "minimize"))
+    objectives: dict[str, Any]  # metric -> direction; several: the first stands in for objective and direction
     seed: int = _in(_COUNT)
     max_failed: int = _in(_COUNT)
     max_retry: int = _in(_COUNT)
@@ -455,10 +458,45 @@ def _check_study(config: Mapping[str, Any]) -> None:
             expected="a letter or digit, then at most 99 of A-Za-z0-9._-",
             received=config["study"]["name"],
         )
+    _check_objectives(config)
     url = config["storage"]["url"]
     if url is not None and not re.match(r"^(sqlite:///(?!:memory:)[^?]|postgresql(\+\w+)?://)", url):
         scheme = url.split(":", 1)[0]
         raise ConfigError("storage.url", expected="sqlite:///FILE or postgresql://...", received=f"{scheme}:...")
+
+
+def _check_objectives(config: Mapping[str, Any]) -> None:
+    """Checks `study.objectives`, takes its nulls out, and lets the first stand for `study.objective`."""
+    study, pruner = config["study"], config["pruner"]["name"]
+    objectives = {name: direction for name, direction in study["objectives"].items() if direction is not None}
+    study["objectives"] = objectives
+    for name, direction in objectives.items():
+        if name not in METRICS:
+            raise ConfigError(f"study.objectives: unknown metric {name}", remedy=nearest(name, METRICS))
+        if direction != METRICS[name]:
+            raise ConfigError(f"study.objectives.{name}", expected=METRICS[name], received=direction)
+    if not objectives:
+        if pruner == "dominated":
+            raise ConfigError(
+                "pruner=dominated: with one objective it would stop all but the best", remedy="Name another."
+            )
+        return
+    first = next(iter(objectives))
+    if len(objectives) == 1:
+        raise ConfigError("study.objectives", expected="two or more", remedy=f"For one, give study.objective={first}.")
+    if not first.startswith("val_"):
+        raise ConfigError("study.objectives", expected="a validation metric first: it picks the winner", received=first)
+    if pruner not in ("none", "dominated"):
+        raise ConfigError(f"pruner={pruner}: it needs one objective", remedy="Give pruner=dominated or pruner=none.")
+    if config["sampler"]["name"] == "cmaes":
+        raise ConfigError("sampler=cmaes: it needs one objective", remedy="Give sampler=tpe, random, qmc or grid.")
+    pack = config["launcher"]["pack"]
+    if "train_samples_per_s" in objectives and pack not in ("auto", 1):
+        raise ConfigError(
+            "study.objectives.train_samples_per_s: seeds packed into one program have no throughput of their own",
+            remedy=f"Give launcher.pack=1 instead of {pack}.",
+        )
+    study["objective"], study["direction"] = first, objectives[first]
 
 
 def _first_line(error: Exception) -> str:

@@ -139,7 +139,7 @@ def check_objective(settings: Mapping[str, Any], name: str, task: str | None) ->
     """Checks that a study aims at something that its task has.
 
     Args:
-      settings: Group `study`: `objective`.
+      settings: Group `study`: `objective`, or `objectives`.
       name: Of the dataset.
       task: Its task; None where that is not known before the data is read.
 
@@ -149,14 +149,15 @@ def check_objective(settings: Mapping[str, Any], name: str, task: str | None) ->
     if task is None:
         return
     valid = ("val_mse", "val_mae", "val_loss") if task == "regression" else ("val_accuracy", "val_loss")
-    if settings["objective"] not in valid:
+    aims = settings.get("objectives") or [settings["objective"]]
+    if wrong := next((aim for aim in aims if aim.startswith("val_") and aim not in valid), None):
         remedy = f"Give study.objective={valid[0]} study.direction={OBJECTIVES[valid[0]]}."
         if task == "regression" and name not in TASKS:  # a file of one's own, whose y are floats by mistake perhaps
             remedy += " Labels of classes are integers: y.astype(int)."
         raise ConfigError(
             "study.objective",
             expected=f"one of {', '.join(valid)} with dataset={name}, a {task}",
-            received=settings["objective"],
+            received=wrong,
             remedy=remedy,
         )
 

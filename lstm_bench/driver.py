@@ -89,7 +89,10 @@ class Driver:
 
         def report(running: Running, metrics: dict[str, Any]) -> bool:
             assert running.number is not None
-            prune = self.study.report(running.number, metrics["epoch"], metrics[self.settings["objective"]])
+            if self.study.objectives:
+                prune = self.study.dominated(metrics)
+            else:
+                prune = self.study.report(running.number, metrics["epoch"], metrics[self.settings["objective"]])
             return prune and metrics["epoch"] < self.config["train"]["epochs"]
 
         self._show_total()
@@ -98,6 +101,8 @@ class Driver:
 
     def _best(self) -> str:
         best = self.study.best()
+        if self.study.objectives:
+            return f"front of {len(self.study.front())}" if best else ""
         return f"best {number(best.value)} (trial {best.number})" if best else ""
 
     def _show_total(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import diagnosis, frontier, importance, recipe
+from lstm_bench import diagnosis, frontier, health, importance, recipe
 from lstm_bench.gallery import study_figure_makers
 from lstm_bench.result import Result, not_alone, pack_size
 from lstm_bench.statistic import Interval, median, t_interval
@@ -224,17 +224,9 @@ def _best(result: Result) -> list[str]:
 
 def _edges(result: Result) -> str:
     """A warning where the winner lies at the edge of what was searched: the best may lie beyond."""
-    found = []
-    for path, domain in result.space().items():
-        try:
-            low, high = float(domain["low"]), float(domain["high"])
-            value = float(str(result.winning(path)))
-            scale = math.log if domain.get("log") else float
-            share = (scale(value) - scale(low)) / (scale(high) - scale(low))
-        except (KeyError, TypeError, ValueError, ZeroDivisionError):
-            continue
-        if share < 0.02 or share > 0.98:
-            found.append(f"{path} = {short(value)} of {short(low)} to {short(high)}")
+    space = result.space()
+    at_edge = health.edges(space, {path: result.winning(path) for path in space})
+    found = [f"{edge.path} = {short(edge.value)} of {short(edge.low)} to {short(edge.high)}" for edge in at_edge]
     return f"The winner lies at the edge of the space: {escape('; '.join(found))}." if found else ""
 
 

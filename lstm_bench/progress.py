@@ -64,11 +64,12 @@ class Display:
         self.console.file.flush()
 
     def facts(self, title: str, facts: Mapping[str, Any]) -> None:
-        """Prints a title and aligned facts."""
+        """Prints a title and aligned facts; of a list, one below the other."""
         self.line(title, "bold")
         width = max(map(len, facts), default=0)
         for name, value in facts.items():
-            self.line(f"  {name:<{width}}  {value}")
+            for position, text in enumerate(value if isinstance(value, list) else [value]):
+                self.line(f"  {'' if position else name:<{width}}  {text}")
 
     def box(self, text: str) -> None:
         """Prints a notice that cannot be overlooked."""

@@ -10,10 +10,11 @@ from typing import Any
 
 import lstm_bench
 from lstm_bench import config as schema
-from lstm_bench import data, device, environment, errors, kernel, memory, record
+from lstm_bench import data, device, environment, errors, health, kernel, memory, record
 from lstm_bench import space as spaces
 from lstm_bench import study as studies
 from lstm_bench.arms import Arms
+from lstm_bench.candidate import Candidate
 from lstm_bench.driver import Driver
 from lstm_bench.errors import ConfigError, InterruptedByUser, StorageError
 from lstm_bench.launcher import LocalLauncher
@@ -96,7 +97,7 @@ class Session:
                 f"{settings['n_trials']} trials over {len(self.space)} dimensions, sampler {config['sampler']['name']}"
             )
             searched += (
-                f", pruner {config['pruner']['name']}, {settings['objective']} after {config['train']['epochs']} epochs"
+                f", pruner {config['pruner']['name']}, {self._wanted()} after {config['train']['epochs']} epochs"
             )
         self.display.facts(
             f"{settings['name']}: {settings['description'] or config['model']['_target_']}",
@@ -111,6 +112,10 @@ class Session:
                 "tracking": schema.redact(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",
             },
         )
+
+    def _wanted(self) -> str:
+        settings = self.config["study"]
+        return " and ".join(settings["objectives"] or [settings["objective"]])
 
     def _confirmed_how(self) -> str:
         settings = self.config["study"]
@@ -337,10 +342,15 @@ class Session:
         if self.space:
             facts["trials"] = ", ".join(f"{counts[key]} {key}" for key in ("complete", "pruned", "failed"))
         if best is not None:
-            facts["best trial"] = (
-                f"{best.number}: {settings['objective']} {number(best.value)} with {values(best.params)}"
-            )
-            metrics[settings["objective"]], tags["best_trial"] = best.value, best.number
+            value, objective = best.values[0], settings["objective"]
+            facts["best trial"] = f"{best.number}: {objective} {number(value)} with {values(best.params)}"
+            metrics[objective], tags["best_trial"] = value, best.number
+            if settings["objectives"]:
+                front = driver.study.front()
+                facts["front"] = front_words(
+                    settings["objectives"], [trial.values for trial in front], counts["complete"]
+                )
+                metrics["front"] = len(front)
         rows = driver.replicates(pick.digest) if pick is not None else []
         complete = [row for row in rows if row["state"] == "COMPLETE"]
         if pick is not None and pick.trial is not None:
@@ -361,6 +371,7 @@ class Session:
             facts["training"] = (
                 f"{speed:,.0f} samples/s, kernel {complete[0]['kernel_ran']}, {complete[0]['device_share']}"
             )
+        facts |= self._health(driver, pick, complete)
         if len(complete) < len(rows):
             facts["failed seeds"] = f"{len(rows) - len(complete)} of {len(rows)}"
         for name, loss in self._baselines.items():
@@ -369,6 +380,49 @@ class Session:
         facts["next"] = "python -m lstm_bench.ui      python -m lstm_bench.report"
         self.display.facts(f"{settings['name']}: done", facts)
         return metrics, tags
+
+    def _health(
+        self, driver: Driver, pick: Candidate | None, complete: Sequence[Mapping[str, Any]]
+    ) -> dict[str, list[str]]:
+        """What speaks against the search, under one heading; nothing where nothing was searched or nothing is complete."""
+        settings = self.config["study"]
+        if pick is None or not self.space:
+            return {}
+        found = health.sentences(
+            self.space,
+            ended(driver.study.rows(), settings["objective"]),
+            winner=pick.trial,
+            params=pick.params,
+            seeds=[row[settings["objective"]] for row in complete],
+            maximize=settings["direction"] == "maximize",
+            several=bool(settings["objectives"]),
+        )
+        return {"health": found or ["nothing speaks against the search"]}
+
+
+def ended(rows: Sequence[Mapping[str, Any]], objective: str) -> list[health.Ended]:
+    """Rows of the trials as `health` takes them: without those whose parameters ran again, or will."""
+    again = {row["retry_of"] for row in rows} | {
+        row["number"] for row in rows if row["reason"] in studies.RETRIED_FOR_EVER
+    }
+    return [
+        health.Ended(row["number"], row["state"], row[objective] if row["state"] == "COMPLETE" else None)
+        for row in rows
+        if row["number"] not in again
+    ]
+
+
+def front_words(objectives: Sequence[str], points: Sequence[Sequence[float]], complete: int) -> str:
+    """The front of several objectives in words: how many trials, and the range of each objective among them.
+
+    Args:
+      objectives: Their names.
+      points: Values of the trials of the front, in the order of `objectives`.
+      complete: Number of complete trials.
+    """
+    found = zip(objectives, zip(*points, strict=True), strict=True)
+    ranges = [f"{name} {min(values):,.5g} to {max(values):,.5g}" for name, values in found]
+    return f"{len(points)} of {complete} trials: {', '.join(ranges)}"
 
 
 def picked(trial: int, n: int, objective: str, rows: Sequence[Mapping[str, Any]]) -> str:

@@ -12,6 +12,7 @@ import json
 import re
 import secrets
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lstm_bench import config as schema
-from lstm_bench import search
+from lstm_bench import domination, search
 from lstm_bench import space as spaces
 from lstm_bench.errors import ConfigError, StorageError
 from lstm_bench.record import cell
@@ -117,6 +118,9 @@ class Study:
         self._ended = {"COMPLETE": 0, "PRUNED": 0, "FAIL": 0}
         self._queue: dict[int, Any] = {}
         self._best: Any | None = None
+        # Of several objectives: complete trials, as they ended and as they were after each epoch.
+        self.objectives: dict[str, str] = dict(self._settings["objectives"])
+        self._front, self._fronts = domination.Front(), defaultdict[int, domination.Front](domination.Front)
         url = config["storage"]["url"]
         self.where = str(folder / "study.db") if url is None else schema.redact(url)
         if url is None:
@@ -130,12 +134,12 @@ class Study:
             # Names alone: a summary would read every trial.
             if self._settings["name"] not in optuna.get_all_study_names(self._storage):
                 optuna.create_study(
-                    storage=self._storage, study_name=self._settings["name"], direction=self._settings["direction"]
+                    storage=self._storage, study_name=self._settings["name"], directions=self._directions()
                 )
             self._study = optuna.load_study(storage=self._storage, study_name=self._settings["name"])
             # One that a driver killed while it made it has neither configuration nor trials yet.
             blank = self.get("config") is None and not self._study.get_trials(deepcopy=False)
-            self.is_new = blank and self._study.direction.name.lower() == self._settings["direction"]
+            self.is_new = blank and [d.name.lower() for d in self._study.directions] == self._directions()
             if self.is_new:
                 # Runs of an earlier study of the same name, moved away since, are not this one's.
                 self.set("id", f"{self._settings['name']}-{secrets.token_hex(4)}")
@@ -146,6 +150,9 @@ class Study:
             # Not the study's own: Optuna would show the sampler only one bracket of hyperband, chosen by trial number.
             self._pruner = search.pruner(config["pruner"], config["train"]["epochs"])
             self._id = self._storage.get_study_id_from_name(self._settings["name"])
+
+    def _directions(self) -> list[str]:
+        return list(self.objectives.values()) or [self._settings["direction"]]
 
     def _refuse_changes(self, data_sha256: str) -> None:
         stored = self.get("config")
@@ -161,6 +168,9 @@ class Study:
         for path in ("study.n_trials", "study.confirm"):
             if now[path] < was.get(path, 0):
                 differences.append(f"{path} was {was[path]}, is {now[path]} (only upward)")
+        before = json.loads(stored)["study"].get("objectives", {})
+        if before == self.objectives and list(before) != list(self.objectives):
+            differences.append(f"study.objectives were in the order {' '.join(before)}")
         if self.get("data_sha256") != data_sha256:
             differences.append("the data has another SHA-256")
         if differences:
@@ -237,12 +247,23 @@ class Study:
             else:
                 self._ended[trial.state.name] += 1
                 if trial.state.name == "COMPLETE":
-                    self._best = min(filter(None, (self._best, trial)), key=self._rank)
+                    self._add(trial)
         self._open, self._n_read = still_open, len(trials)
         return trials
 
+    def _add(self, trial: Any) -> None:
+        if self.objectives:
+            ended = dict(zip(self.objectives, trial.values, strict=True))
+            self._front.add(domination.oriented(ended, self.objectives), trial)
+            for epoch in trial.user_attrs["result"].get("history", ()):
+                self._fronts[epoch["epoch"]].add(domination.oriented(epoch, self.objectives))
+            self._best = min(self._front.items(), key=self._rank)
+        else:
+            self._best = min(filter(None, (self._best, trial)), key=self._rank)
+
     def _rank(self, trial: Any) -> tuple[float, int]:
-        return (-trial.value if self._settings["direction"] == "maximize" else trial.value, trial.number)
+        value = trial.values[0]
+        return (-value if self._settings["direction"] == "maximize" else value, trial.number)
 
     def counts(self) -> dict[str, int]:
         """`complete pruned failed` (what counts towards `n_trials`), `running`, `queued`, and `left` to ask for."""
@@ -307,6 +328,20 @@ class Study:
             self._storage.set_trial_intermediate_value(trial_id, epoch, value)
             return bool(self._pruner.prune(self._study, self._storage.get_trial(trial_id)))
 
+    def dominated(self, metrics: Mapping[str, Any]) -> bool:
+        """Whether a trial of several objectives would be stopped after an epoch: the rule is in `domination.py`.
+
+        Args:
+          metrics: Of the epoch: `epoch`, and the objectives as far as they are known.
+        """
+        settings = self.config["pruner"]
+        if settings["name"] != "dominated" or metrics["epoch"] <= settings["n_warmup_epochs"]:
+            return False
+        self._sum_up()
+        if self._ended["COMPLETE"] < settings["n_startup_trials"]:
+            return False
+        return self._fronts[metrics["epoch"]].dominates(domination.oriented(metrics, self.objectives))
+
     def tell(self, number: int, result: Mapping[str, Any]) -> None:
         """Ends a trial by its result: state COMPLETE, PRUNED or FAIL (with its reason)."""
         from optuna.trial import TrialState
@@ -319,7 +354,7 @@ class Study:
             if result["state"] == "PRUNED":
                 self._study.tell(number, state=TrialState.PRUNED)
             else:
-                self._study.tell(number, result[self._settings["objective"]])
+                self._study.tell(number, [result[name] for name in self.objectives or (self._settings["objective"],)])
 
     def _fail(self, number: int, reason: str, result: Mapping[str, Any]) -> None:
         from optuna.trial import TrialState
@@ -332,13 +367,22 @@ class Study:
             self._study.tell(number, state=TrialState.FAIL)
 
     def best(self) -> Any | None:
-        """The best COMPLETE trial, None when there is none."""
+        """The best COMPLETE trial, of several objectives by the first; None when there is none."""
         self._sum_up()
         return self._best
 
+    def front(self) -> list[Any]:
+        """Of several objectives, the COMPLETE trials that no other one dominates, by number."""
+        self._sum_up()
+        return sorted(self._front.items(), key=lambda trial: trial.number)
+
     def top(self, k: int) -> list[Any]:
-        """The best `k` COMPLETE trials of different parameters, best first; of equals the earlier one."""
-        complete = (trial for trial in self.trials() if trial.state.name == "COMPLETE")
+        """The best `k` COMPLETE trials of different parameters, best first; of equals the earlier one.
+
+        Of several objectives, those of the front that are best by the first.
+        """
+        trials = self.front() if self.objectives else self.trials()
+        complete = (trial for trial in trials if trial.state.name == "COMPLETE")
         distinct: dict[str, Any] = {}
         for trial in sorted(complete, key=self._rank):
             distinct.setdefault(json.dumps(trial.params, sort_keys=True), trial)

@@ -14,6 +14,8 @@ from lstm_bench.errors import ConfigError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from lstm_bench import device
+
 HELP = """\
 python -m lstm_bench.sweep +study=NAME [GROUP=CHOICE ...] [PATH=VALUE ...]
 
@@ -128,6 +130,20 @@ def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: S
         raise ConfigError(f"model.weights={model['weights']}: {path} follows from it and cannot be given ({override})")
 
 
+def _check_exclusive(config: Mapping[str, Any], gpus: list[device.Gpu]) -> None:
+    """Refuses throughput as an objective where trials share a device: it would measure the neighbours."""
+    from lstm_bench import device
+
+    workers = config["launcher"]["workers"]
+    if "train_samples_per_s" in config["study"]["objectives"]:
+        shared = [slot for slot in device.slots(workers, gpus) if slot.share == "shared"]
+        if shared:
+            raise ConfigError(
+                f"study.objectives.train_samples_per_s: with launcher.workers={workers}, trials share {shared[0].device}",
+                remedy="Give launcher.workers=auto, or leave that objective out.",
+            )
+
+
 def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     """Runs one study to its end.
 
@@ -143,6 +159,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     if family.is_own(config["model"]["_target_"]):
         layers = family.recurrent_layers(family.find(config["model"]["_target_"]))
         kernel.require(config["kernel"]["name"], backend, layers, gpus[0].name if gpus else None)
+    _check_exclusive(config, gpus)
     command.require_backend(backend)
     found = data.resolve(config["dataset"])
     config["dataset"] = found.config

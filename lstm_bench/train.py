@@ -29,7 +29,7 @@ class Trained:
     """A trained engine with what was measured on the way."""
 
     engine: engines.Engine
-    epochs: list[dict[str, float]]
+    epochs: list[dict[str, Any]]
     measured: dict[str, Any]
     stopped: bool
 
@@ -217,7 +217,7 @@ def train(
     kernel: str,
     seed: int,
     phases: Phases,
-    report: Callable[[dict[str, float]], None],
+    report: Callable[[dict[str, Any]], None],
     stopped: Callable[[], bool],
 ) -> Trained:
     """Trains `train.epochs` epochs; validates after each.
@@ -232,7 +232,7 @@ def train(
       kernel: The one that was asked for.
       seed: Of dropout and order.
       phases: Stopwatch of the trial.
-      report: Receives the metrics of each epoch.
+      report: Receives the metrics of each epoch, with the number of weights and the throughput so far.
       stopped: Asked between calls of `engine.MANY` steps; what was trained and measured until then is returned.
 
     Raises:
@@ -248,7 +248,8 @@ def train(
     batch_size, n_steps = _epoch_size(config, data)
     order = np.random.default_rng(seed)
     rate = rates(config["train"], config["train"]["epochs"] * n_steps)
-    history: list[dict[str, float]] = []
+    history: list[dict[str, Any]] = []
+    n_weights = int(engine.model.count_params())
     samples, seconds = 0, 0.0
     while len(history) < config["train"]["epochs"]:
         rows = _epoch_rows(order, data, n_steps, batch_size)
@@ -271,7 +272,8 @@ def train(
         if not math.isfinite(validation["val_loss"]):
             raise NotFiniteError(f"validation loss {validation['val_loss']} in epoch {len(history) + 1}")
         running = _running(data, losses, correct, n_steps, batch_size)
-        history.append({"epoch": len(history) + 1, **running, **validation, "train_s": epoch_s})
+        known = {"n_weights": n_weights, "train_samples_per_s": samples_per_s(samples, seconds)}  # may be objectives
+        history.append({"epoch": len(history) + 1, **running, **validation, "train_s": epoch_s, **known})
         report(history[-1])
     measured = _measured(config, engine, history, samples_per_s(samples, seconds))
     return Trained(engine, history, measured, len(history) < config["train"]["epochs"])

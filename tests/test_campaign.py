@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 import yaml
 from conftest import Command
 
-from lstm_bench import campaign, sweep
+from lstm_bench import campaign, record, sweep
 from lstm_bench.config import Sweep, conf_dir
 from lstm_bench.errors import ConfigError, InterruptedByUser, StorageError, TooManyFailedError
 
@@ -213,19 +212,17 @@ def test_help_names_every_campaign(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_campaign_of_real_studies_is_resumed_like_one(command: Command, tmp_path: Path) -> None:
     (tmp_path / "campaign").mkdir()
     small = ["train.epochs=1", "dataset.train_size=200", "kernel=generic", "kernel.probe=false", "tracking=none"]
-    wanted = {**TWO, "overrides": [*small, "study.n_trials=2", "study.replicates=2", "study.confirm=2"]}
-    (tmp_path / "campaign" / "two.yaml").write_text(yaml.safe_dump(wanted))
+    of = {**TWO, "overrides": [*small, "study.n_trials=2", "study.replicates=2", "study.confirm=2"]}
+    (tmp_path / "campaign" / "two.yaml").write_text(yaml.safe_dump(of))
     line = ["--config-dir", str(tmp_path), "+campaign=two"]
     done = command("sweep", *line, timeout=500)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "sweeps").iterdir()) == sorted(NAMES)
     for name in NAMES:
-        replicates = (tmp_path / "sweeps" / name / "replicates.csv").read_text().splitlines()
-        assert len(replicates) == 1 + 2 * 2
-        columns = next(csv.DictReader(replicates))
-        weights = float(columns["n_weights"])
-        assert abs(weights - (2000 if name.endswith("2k") else 4000)) <= 0.02 * weights
-        assert columns["width"]
+        rows = record.read_rows(tmp_path / "sweeps" / name / "replicates.csv")
+        assert len(rows) == 2 * 2
+        wanted = 2000 if name.endswith("2k") else 4000
+        assert all(row["width"] and abs(float(row["n_weights"]) - wanted) <= 0.02 * wanted for row in rows)
         assert (tmp_path / "sweeps" / name / "model" / "model.keras").exists()
         assert (tmp_path / "sweeps" / name / "predictions.csv").exists()
     again = subprocess.run(

@@ -376,3 +376,61 @@ def test_the_folder_of_a_benchmark_is_no_study_s(name):
 @pytest.mark.parametrize("name", ["kernels", "my-kernels-quick"])
 def test_a_study_may_speak_of_kernels(name):
     assert loaded({"study.name": name})["study"]["name"] == name
+
+
+# Several objectives.
+
+BOTH = {"val_loss": "minimize", "n_weights": "minimize"}
+
+
+def test_the_first_of_several_objectives_stands_for_the_objective():
+    study = loaded({"study.objectives": {**BOTH, "val_accuracy": None}, "pruner.name": "dominated"})["study"]
+    assert (study["objective"], study["direction"]) == ("val_loss", "minimize")
+    assert study["objectives"] == BOTH
+
+
+def test_pareto_is_a_study_of_three_objectives():
+    study = load(fake.composed("+study=pareto"))["study"]
+    assert list(study["objectives"]) == ["val_accuracy", "n_weights", "train_samples_per_s"]
+
+
+@pytest.mark.parametrize(
+    ("objectives", "more", "line"),
+    [
+        ({**BOTH, "weights": "minimize"}, {}, "study.objectives: unknown metric weights. Did you mean n_weights?"),
+        (
+            {**BOTH, "val_accuracy": "minimize"},
+            {},
+            "study.objectives.val_accuracy: expected maximize, received 'minimize'",
+        ),
+        (
+            {"val_loss": "minimize"},
+            {},
+            "study.objectives: expected two or more. For one, give study.objective=val_loss.",
+        ),
+        (
+            dict(reversed(BOTH.items())),
+            {},
+            "study.objectives: expected a validation metric first: it picks the winner, received 'n_weights'",
+        ),
+        (
+            BOTH,
+            {"pruner.name": "median"},
+            "pruner=median: it needs one objective. Give pruner=dominated or pruner=none.",
+        ),
+        (
+            BOTH,
+            {"sampler.name": "cmaes"},
+            "sampler=cmaes: it needs one objective. Give sampler=tpe, random, qmc or grid.",
+        ),
+        (
+            {**BOTH, "train_samples_per_s": "maximize"},
+            {"launcher.pack": 2, "backend.name": "jax"},
+            "study.objectives.train_samples_per_s: seeds packed into one program have no throughput of their own."
+            " Give launcher.pack=1 instead of 2.",
+        ),
+        ({}, {}, "pruner=dominated: with one objective it would stop all but the best. Name another."),
+    ],
+)
+def test_objectives_that_cannot_be_meant_are_refused(objectives, more, line):
+    assert refused({"study.objectives": objectives, "pruner.name": "dominated", **more}) == line

@@ -586,6 +586,49 @@ def test_standing_sees_what_the_records_hold():
     assert standing([0.1 + 0.2, 0.3], maximize=True) == standing([0.3, 0.3], maximize=True)
 
 
+# Several objectives.
+
+
+def test_a_dominated_trial_is_stopped_and_the_front_is_confirmed_by_the_first_objective(tmp_path):
+    rate = {"train.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}}
+    ends = [(0.9, 300), (0.8, 100), (0.7, 400), (0.95, 900)]  # the third is worse than the first in both
+
+    def script(task):
+        if task["kind"] == "replicate":
+            yield fake.complete(task)
+            return
+        score, weights = ends[len(bench.launcher.submitted) - 1]
+        for epoch in (1, 2, 3):
+            yield {**fake.metrics(task["config"], epoch), "val_accuracy": score - 0.1 / epoch, "n_weights": weights}
+        yield fake.complete(task, val_accuracy=score, n_weights=weights)
+
+    wanted = {"study.objectives": {"val_accuracy": "maximize", "n_weights": "minimize"}, "pruner.name": "dominated"}
+    config = fake.config(
+        {**wanted, "pruner.n_startup_trials": 2, "pruner.n_warmup_epochs": 1, "study.space": rate, "study.n_trials": 4}
+        | {"study.confirm": 2, "study.replicates": 1}
+    )
+    with fake.opened(tmp_path, config, script) as bench:
+        bench.driver.search()
+        assert [(row["state"], row.get("epochs")) for row in bench.study.rows()][:3] == [
+            ("COMPLETE", 3),
+            ("COMPLETE", 3),
+            ("PRUNED", 2),
+        ]
+        assert [trial.number for trial in bench.study.front()] == [0, 1, 3]
+        assert [c.trial for c in bench.driver.candidates()] == [3, 0]
+        bench.driver.confirm(bench.driver.candidates())
+        assert bench.driver.pick().trial in (0, 3)
+        assert bench.driver._best() == "front of 3"
+        bench.driver.rewrite()
+    rows = record.read_rows(tmp_path / "trials.csv")
+    assert [(row["val_accuracy"], row["n_weights"]) for row in rows] == [
+        ("0.9", "300"),
+        ("0.8", "100"),
+        ("0.65", "400"),
+        ("0.95", "900"),
+    ]
+
+
 # Packs.
 
 PACKED = {"backend.name": "jax", "launcher.pack": 3, "study.replicates": 4}

@@ -130,3 +130,15 @@ def test_a_confirmation_is_said_in_the_words_of_its_metric(metric: str, said: st
     assert found[metric] == 0.5 and found[f"{metric}_n"] == 3
     assert found[f"{metric}_high"] - found[metric] == pytest.approx(1.2421, abs=1e-4)
     assert session.confirmation([0.25], "test_mse")[0] == "test MSE 0.2500 (n = 1: no interval)"
+
+
+def test_a_front_is_said_with_the_range_of_each_objective() -> None:
+    words = session.front_words(["val_accuracy", "n_weights"], [(0.9, 300.0), (0.8, 100.0)], 5)
+    assert words == "2 of 5 trials: val_accuracy 0.8 to 0.9, n_weights 100 to 300"
+
+
+def test_a_pick_among_candidates_is_said_with_its_mean() -> None:
+    rows = [{"val_accuracy": 0.9}, {"val_accuracy": 0.8}]
+    assert session.picked(7, 3, "val_accuracy", rows) == (
+        "trial 7 of 3 candidates by mean val_accuracy 0.8500 over 2 seeds"
+    )

@@ -573,3 +573,96 @@ def test_a_server_that_cannot_be_reached_is_one_line_without_the_password(tmp_pa
         fake.study(tmp_path, fake.config({"storage.url": f"{scheme}://me:S3CRET@127.0.0.1:1/x"}))
     assert str(caught.value).startswith(f"{scheme}://me:***@127.0.0.1:1/x: ")
     assert "S3CRET" not in str(caught.value)
+
+
+# Several objectives.
+
+SEVERAL = {
+    "study.objectives": {"val_accuracy": "maximize", "n_weights": "minimize"},
+    "pruner.name": "dominated",
+    "pruner.n_startup_trials": 2,
+    "pruner.n_warmup_epochs": 0,
+    "study.n_trials": 12,
+}
+
+
+def told(study, accuracy, weights, history=()):
+    """A trial that ended so; `history` holds its accuracies by epoch."""
+    asked = study.ask()
+    epochs = [{"epoch": i, "val_accuracy": value, "n_weights": weights} for i, value in enumerate(history, 1)]
+    result = {"state": "COMPLETE", "val_accuracy": accuracy, "n_weights": weights, "history": epochs}
+    study.tell(asked.number, result)
+    return asked.number
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+def test_a_study_of_several_objectives_resumes_to_the_same_suggestions(tmp_path, sampler):
+    values = {**SEVERAL, "sampler.name": sampler, "sampler.n_startup_trials": 3}
+    with opened(tmp_path / "whole", values) as study:
+        go_on(study)
+        wanted = suggested(study)
+        assert study.counts()["complete"] == 12
+    broken = {1: INTERRUPTED}
+    for n in (2, 3, 4, 1000):
+        with opened(tmp_path / "parts", values) as study:
+            study.repair()
+            go_on(study, n, broken)
+            broken = {}
+            if n == 3:
+                study.ask()  # and the driver dies
+    with opened(tmp_path / "parts", values) as study:
+        assert suggested(study) == wanted
+        assert study.counts() == {"complete": 12, "pruned": 0, "failed": 0, "running": 0, "queued": 0, "left": 0}
+
+
+def test_the_front_holds_what_no_trial_dominates_whichever_driver_reads_it(tmp_path):
+    with opened(tmp_path, SEVERAL) as study:
+        for accuracy, weights in [(0.8, 100), (0.9, 300), (0.7, 200), (0.9, 200), (0.95, 900), (0.8, 100)]:
+            told(study, accuracy, weights)
+        assert [trial.number for trial in study.front()] == [0, 3, 4, 5]
+        assert study.best().number == 4
+        assert [trial.number for trial in study.top(2)] == [4, 3]
+    with opened(tmp_path, SEVERAL) as study:
+        assert [trial.number for trial in study.front()] == [0, 3, 4, 5]
+        assert study.best().number == 4
+
+
+def test_a_trial_is_stopped_where_a_finished_one_dominates_it_at_the_same_epoch(tmp_path):
+    with opened(tmp_path, SEVERAL) as study:
+        first = {"epoch": 1, "val_accuracy": 0.0, "n_weights": 999}
+        told(study, 0.9, 200, [0.5, 0.9])
+        assert not study.dominated(first)  # one finished trial: still starting up
+        told(study, 0.8, 100, [0.6, 0.8])
+        assert study.dominated(first)
+        assert not study.dominated({**first, "val_accuracy": 0.7})  # better than all
+        assert not study.dominated({**first, "n_weights": 50})  # smaller than all
+        assert not study.dominated({**first, "val_accuracy": 0.6, "n_weights": 100})  # equal to one
+        assert study.dominated({**first, "val_accuracy": 0.55, "n_weights": 150})  # 0.6 with 100, after one epoch
+        assert not study.dominated({"epoch": 2, "val_accuracy": 0.85, "n_weights": 150})  # between the two, after two
+        assert study.dominated({"epoch": 1, "val_accuracy": 0.55})  # as far as it is known
+        assert not study.dominated({"epoch": 3, "val_accuracy": 0.0, "n_weights": 999})  # where nothing has come yet
+    for change in ({"pruner.name": "none"}, {"pruner.n_warmup_epochs": 1}, {"pruner.n_startup_trials": 3}):
+        values = {**SEVERAL, **change}
+        with opened(tmp_path / str(change), values) as study:
+            told(study, 0.9, 200, [0.5, 0.9])
+            told(study, 0.8, 100, [0.6, 0.8])
+            assert not study.dominated(first)
+
+
+def test_pruned_and_failed_trials_dominate_nothing(tmp_path):
+    with opened(tmp_path, {**SEVERAL, "pruner.n_startup_trials": 0}) as study:
+        good = {"val_accuracy": 0.99, "n_weights": 1, "history": [{"epoch": 1, "val_accuracy": 0.99, "n_weights": 1}]}
+        for end in ({"state": "PRUNED"}, NAN):
+            study.tell(study.ask().number, {**good, **end})
+        assert not study.dominated({"epoch": 1, "val_accuracy": 0.1, "n_weights": 9})
+        assert study.front() == [] and study.best() is None
+
+
+def test_the_order_of_objectives_may_not_change(tmp_path):
+    with opened(tmp_path, SEVERAL):
+        pass
+    turned = {**SEVERAL, "study.objectives": dict(reversed(SEVERAL["study.objectives"].items()))}
+    with pytest.raises(ConfigError, match=r"study\.objectives were in the order val_accuracy n_weights"):
+        fake.study(tmp_path, fake.config(turned))
+    with pytest.raises(ConfigError, match=r"study\.objectives"):
+        fake.study(tmp_path, fake.config())

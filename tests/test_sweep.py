@@ -96,6 +96,16 @@ REFUSED = [
     (("+study=single", "dataset=adding"), 2, "Give study.objective=val_mse study.direction=minimize"),
     (("+study=adding", "dataset=mnist"), 2, "expected one of val_accuracy, val_loss with dataset=mnist"),
     (("+study=smnist", "dataset.length=100"), 2, "dataset.length: expected one of 784, 196, 49, received 100"),
+    (
+        ("+study=pareto", "launcher.workers=999"),
+        2,
+        "study.objectives.train_samples_per_s: with launcher.workers=999, trials share ",
+    ),
+    (
+        ("+study=pareto", "study.objectives.val_acuracy=maximize"),
+        2,
+        "unknown metric val_acuracy. Did you mean val_accuracy",
+    ),
     (("+study=tutorial_single", "study.n_trials=5"), 2, "expected 0 or 1 where study.space is empty, received 5"),
 ]
 

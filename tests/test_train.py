@@ -70,6 +70,8 @@ def test_every_epoch_is_reported_and_the_phases_add_up() -> None:
     assert [epoch["epoch"] for epoch in reported] == [1, 2]
     assert trained.epochs == reported
     assert trained.measured["val_accuracy"] == reported[-1]["val_accuracy"]
+    assert {epoch["n_weights"] for epoch in reported} == {trained.measured["n_weights"]}
+    assert trained.measured["train_samples_per_s"] == reported[-1]["train_samples_per_s"] > 0
     parts = seconds["setup_s"] + seconds["compile_s"] + seconds["train_s"] + seconds["eval_s"]
     assert seconds["total_s"] == pytest.approx(parts)
     assert min(seconds.values()) > 0

@@ -1,0 +1,147 @@
+"""How far a search can be trusted, in sentences: edges of the space, failures, stagnation, noise. Numbers in, words out."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+_EDGE = 0.02  # of a dimension's range, on its own scale: nearer to a bound is at the edge
+_FEWEST = 4  # values that a dimension has at least for its bounds to be edges; trials from which on stagnation is said
+_SHOWN = 5  # trials listed by number
+
+
+class Edge(NamedTuple):
+    """A value at a bound of its dimension."""
+
+    path: str
+    value: float
+    low: float
+    high: float
+
+
+class Ended(NamedTuple):
+    """One trial of a search that ended by itself: those that were queued again are left out.
+
+    Attributes:
+      number: Of the trial.
+      state: COMPLETE, PRUNED or FAIL.
+      value: Objective of a COMPLETE one, else None.
+    """
+
+    number: int
+    state: str
+    value: float | None
+
+
+def edges(space: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any]) -> list[Edge]:
+    """Values at a bound of what was searched: the best may lie beyond.
+
+    Args:
+      space: Path -> domain, see `space.py`; only ranges have bounds, and only those of four values or more.
+      params: Path -> value.
+    """
+    found = []
+    for path, domain in space.items():
+        try:
+            low, high, value = float(domain["low"]), float(domain["high"]), float(str(params[path]))
+            scale = math.log if domain.get("log") else float
+            share = (scale(value) - scale(low)) / (scale(high) - scale(low))
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+            continue
+        step = float(domain.get("step") or (1 if domain.get("type") == "int" else 0))
+        few = step > 0 and (high - low) / step + 1 < _FEWEST
+        if not few and (share < _EDGE or share > 1 - _EDGE):
+            found.append(Edge(path, value, low, high))
+    return found
+
+
+def spread(seeds: Sequence[float]) -> float | None:
+    """Standard deviation of the finite ones of a score over seeds (n - 1), None for fewer than two."""
+    finite = [value for value in seeds if math.isfinite(value)]
+    return statistics.stdev(finite) if len(finite) > 1 else None
+
+
+def within_noise(best: Ended, trials: Iterable[Ended], seeds: Sequence[float], *, maximize: bool) -> list[int]:
+    """Numbers of the trials whose objective is behind the winner's by less than its standard deviation between seeds.
+
+    Args:
+      best: The winner's trial.
+      trials: Of the search.
+      seeds: Objective of the winner's replicates; of fewer than two, nothing is known.
+      maximize: Whether more is better.
+    """
+    noise, sign = spread(seeds), 1 if maximize else -1
+    if noise is None or best.value is None:
+        return []
+    return [
+        trial.number
+        for trial in trials
+        if trial.number != best.number and trial.value is not None and sign * (best.value - trial.value) < noise
+    ]
+
+
+def stagnation(trials: Sequence[Ended], *, maximize: bool) -> tuple[int, int] | None:
+    """Number of the best trial and length of the last third, where that third brought nothing better; else None.
+
+    Args:
+      trials: Of the search, by number.
+      maximize: Whether more is better.
+    """
+    complete = [trial for trial in trials if trial.value is not None and math.isfinite(trial.value)]
+    last = len(trials) // 3
+    if last < _FEWEST - 1 or not complete:
+        return None
+    best = min(complete, key=lambda trial: (-trial.value if maximize else trial.value, trial.number))  # type: ignore[operator]
+    return None if best in trials[-last:] else (best.number, last)
+
+
+def sentences(
+    space: Mapping[str, Mapping[str, Any]],
+    trials: Sequence[Ended],
+    *,
+    winner: int | None,
+    params: Mapping[str, Any],
+    seeds: Sequence[float] = (),
+    maximize: bool = True,
+    several: bool = False,
+) -> list[str]:
+    """What speaks against a search's result, a sentence each; [] when nothing was found.
+
+    Args:
+      space: Path -> domain; of an empty one there is nothing to say.
+      trials: By number.
+      winner: Number of the confirmed trial, None where there is none.
+      params: Its searched values.
+      seeds: Objective of its replicates, on validation data.
+      maximize: Whether more of the objective is better.
+      several: Whether there are several objectives: then neither stagnation nor noise is judged by the first alone.
+    """
+    if not space:
+        return []
+    found = []
+    at_edge = [f"{e.path} = {e.value:.3g} of {e.low:.3g} to {e.high:.3g}" for e in edges(space, params)]
+    if at_edge:
+        found.append(f"The winner lies at the edge of the space: {'; '.join(at_edge)}.")
+    n, failed = len(trials), sum(trial.state == "FAIL" for trial in trials)
+    pruned = sum(trial.state == "PRUNED" for trial in trials)
+    if failed:
+        found.append(f"{failed} of {n} trials failed ({100 * failed / n:.0f} %).")
+    if 2 * pruned > n:
+        found.append(f"{pruned} of {n} trials were pruned: {n - pruned - failed} were trained to the end.")
+    if several:
+        return found
+    if stagnant := stagnation(trials, maximize=maximize):
+        best, last = stagnant
+        found.append(f"No improvement in the last third, {last} trials: the best is trial {best}.")
+    of_winner = next((trial for trial in trials if trial.number == winner), None)
+    near = within_noise(of_winner, trials, seeds, maximize=maximize) if of_winner else []
+    if near:
+        more = f" and {len(near) - _SHOWN} more" if len(near) > _SHOWN else ""
+        numbers = ", ".join(map(str, near[:_SHOWN])) + more
+        found.append(
+            f"The winner is within noise of trial{'s' * (len(near) > 1)} {numbers}: "
+            f"they are behind it by less than {spread(seeds):.2g}, its standard deviation between seeds."
+        )
+    return found
