@@ -121,7 +121,7 @@ def _traces(axes: Axes) -> Iterator[dict[str, Any]]:
         mode = [*(["lines"] if style in _DASHES else []), *(["markers"] if marker in _SYMBOLS else [])]
         if mode:
             colour = _colour(to_rgba(line.get_color(), line.get_alpha()))
-            shape = "hv" if line.get_drawstyle() == "steps-post" else "linear"
+            shape = {"steps-post": "hv", "steps-pre": "vh"}.get(line.get_drawstyle(), "linear")
             dash, symbol = _DASHES.get(style, "solid"), _SYMBOLS.get(marker, "circle")
             yield {
                 "type": "scatter", "mode": "+".join(mode),

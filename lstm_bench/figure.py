@@ -12,7 +12,7 @@ import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ParamSpec, cast
+from typing import Any, Literal, ParamSpec, cast
 
 import matplotlib
 import numpy as np
@@ -414,7 +414,9 @@ def pareto(trials: pd.DataFrame, members: pd.DataFrame, objectives: Mapping[str,
     else:
         axes.scatter(x, y, color=BLUE, **on)
         order = np.argsort(x, kind="stable")
-        axes.plot(x[order], y[order], color=BLUE, lw=0.8, zorder=1)
+        # What is reached with that much at most, or at least.
+        step: Literal["post", "pre"] = "post" if objectives[across] == "minimize" else "pre"
+        axes.step(x[order], y[order], where=step, color=BLUE, lw=0.8, zorder=1)
     axes.set(xlabel=f"{x_label} ({_way(objectives[across])})", ylabel=f"{y_label} ({_way(objectives[up])})")
     if across == "n_weights" and trials[across].min() > 0:
         axes.set_xscale("log")

@@ -66,8 +66,11 @@ def importance(result: Result) -> Importance | str:
         warnings.simplefilter("ignore")  # Optuna's own: experimental features
         from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 
-        ped = _evaluated(PedAnovaImportanceEvaluator(target_quantile=quantile), rows, space, result.maximize)
-        fanova = _evaluated(FanovaImportanceEvaluator(seed=0), thinned, space, result.maximize)
+        try:
+            ped = _evaluated(PedAnovaImportanceEvaluator(target_quantile=quantile), rows, space, result.maximize)
+            fanova = _evaluated(FanovaImportanceEvaluator(seed=0), thinned, space, result.maximize)
+        except (ValueError, TypeError) as error:  # a domain that is none, or values that are not its own
+            return f"The records do not fit the space: {escape(error)}"
     return Importance(ped, fanova, len(rows), quantile, len(thinned))
 
 
@@ -152,7 +155,7 @@ def greff(result: Result, found: Importance) -> str:
         "Greff et al. 2015 (arXiv 1503.04069; random search, fANOVA) found the learning rate to explain over two thirds of the "
         "variance for every LSTM variant, drawn from 1e-6 to 1e-2."
     )
-    first = [max(sorted(shares), key=lambda path, s=shares: s[path]) for shares in (found.fanova, found.ped_anova)]
+    first = [_first(shares) for shares in (found.fanova, found.ped_anova)]
     if _LEARNING_RATE not in found.fanova:
         return f"{theirs} It was not searched here."
     domain, share = result.space()[_LEARNING_RATE], found.fanova[_LEARNING_RATE]
@@ -167,3 +170,7 @@ def greff(result: Result, found: Importance) -> str:
         return f"{theirs} Here the two disagree: it comes first by {one}, {code(rival)} by {other}; the learning rate has {says}."
     rivals = " and ".join(code(path) for path in dict.fromkeys(first))
     return f"{theirs} Here it does not come first, {rivals} {'do' if 'and' in rivals else 'does'}; the learning rate has {says}."
+
+
+def _first(shares: Mapping[str, float]) -> str:
+    return min(shares, key=lambda path: (-shares[path], path))

@@ -21,7 +21,7 @@ def literature_page(results: Sequence[Result], literature: Mapping[str, Any], li
     """
     parts = [
         "# Published scores beside ours",
-        "Scores on the test set. Others' are quoted with their conditions: other splits, sizes, epochs and machines, and mostly one "
+        "Scores on the test set. Others' are quoted with their conditions: other splits, sizes, epochs and machines, mostly one "
         "run, so a difference from ours is no finding by itself. Ours: mean over n seeds and 95 % t interval.",
     ]
     for group in literature.get("scores") or []:

@@ -89,15 +89,23 @@ def test_the_flow_of_the_design(above: str, below: str) -> None:
     assert below in reached
 
 
-def test_reports_need_neither_optuna_nor_keras_nor_mlflow() -> None:
+def test_reports_need_no_study_no_keras_and_no_mlflow() -> None:
     reached, todo = {"report"}, ["report"]
     while todo:
         for module in GRAPH[todo.pop()] & set(GRAPH) - reached:
             reached.add(module)
             todo.append(module)
-    text = "".join((PACKAGE / f"{module}.py").read_text() for module in reached)
+    text = "".join((PACKAGE / f"{module}.py").read_text() for module in reached - {"importance"})
     assert not {"study", "session", "tracking", "train", "engine"} & reached
     assert "import optuna" not in text and "import keras" not in text and "import mlflow" not in text
+
+
+def test_reports_start_without_optuna_and_without_a_renderer_of_markdown() -> None:
+    modules = "page, comparison, report, importance, latex, webpage, recipe"
+    late = "{'optuna', 'sklearn', 'markdown_it', 'hydra'}"
+    code = f"import sys; from lstm_bench import {modules}; print({late} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 @pytest.mark.parametrize("module", ["sweep", "session", "kernels", "benchmark", "report", "ui"])
