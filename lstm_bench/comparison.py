@@ -1,20 +1,25 @@
-"""What compares: families across studies with figures and data, arms of a kernel benchmark in words, and the index."""
+"""What compares families across studies: a table per set of data, pairs, budgets, fronts, their data, and the index."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lstm_bench import figure
-from lstm_bench.kernel_figure import OPERATIONS, Row
+from lstm_bench.bootstrap import bootstrap_interval
+from lstm_bench.caveat import UNKNOWN, caveats, data_of, grounds, length_of
+from lstm_bench.contrast import contrast_parts, contrast_row, contrasts
+from lstm_bench.cost import Curve, budget_parts, budget_rows, curve, front_parts, fronts, matched_parts
 from lstm_bench.page import Pages
-from lstm_bench.result import Result, at
-from lstm_bench.statistic import quantile
+from lstm_bench.recall import recall_parts
+from lstm_bench.result import ACCURACY, Result, at
+from lstm_bench.statistic import Share, deviation, quantile, sampling_error
 from lstm_bench.table import (
     NONE,
     Raw,
+    amount,
     count,
     csv_text,
     document,
@@ -22,54 +27,140 @@ from lstm_bench.table import (
     image,
     link,
     markdown,
-    plus_minus,
+    mean_text,
     sentence,
+    slug,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COMMAND = "python -m lstm_bench.report"
-_KERAS = ("cudnn", "fused", "generic", "xla", "unrolled", "unrolled_xla")
-_NAMED = 4  # cells named in a list before the rest is counted
+_INTRODUCTION = (
+    "The score of a study is the mean over n fresh seeds of the configuration that was picked on validation data, after "
+    "the last epoch: with its 95 % t interval, with the percentile bootstrap interval, which assumes no normal "
+    "distribution and is too narrow for few seeds (of five, 83 % instead of 95 %), and with the standard deviation "
+    "between seeds. Beside it what the finite test set leaves open of any single one of these accuracies: its 95 % Wilson "
+    "interval. samples/s is the median training speed over the same seeds: training steps alone, no compiling, no "
+    "evaluation. Search hours add up the trials' own time, however many ran at once. Marked rows differ from most in "
+    "what the notes say."
+)
+_PAIRS = (
+    "Differences over common seeds; the 95 % intervals are of each pair alone, p is corrected by Holm for all pairs on the "
+    "same ground. P(first better) is the probability that a run of the first does better than one of the second. "
+    "Studies on other data, other training samples or by another objective are not paired."
+)
+
+
+class Table(NamedTuple):
+    """A table before it is text.
+
+    Attributes:
+      title: What its rows share, such as the data.
+      columns: Headings.
+      rows: Cells.
+      right: Columns of numbers.
+      notes: Sentences that the marks in the first column number.
+    """
+
+    title: str
+    columns: list[str]
+    rows: list[list[object]]
+    right: set[str]
+    notes: list[str]
 
 
 def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapping[int, str]) -> Pages:
-    """`comparison.md`, `comparison.csv` and their figures.
+    """`comparison.md`, `comparison.csv`, `pairs.csv`, `budget.csv` and the figures.
 
     Args:
       results: Studies.
       claims: Contents of `conf/claims.yaml`.
       links: `id(result)` -> address of its page.
     """
-    pages, notes = Pages(), []
-    rows, several = [], len({r.source for r in results}) > 1
+    pages = Pages()
     results = ordered(results)
+    names = {id(r): _label(r, results) for r in results}
+    parts = ["# Comparison of families", _INTRODUCTION]
+    pairs: list[dict[str, Any]] = []
+    curves: list[Curve] = []
+    for table, mine in zip(tables(results, claims, links), _sections(results), strict=True):
+        place = slug("-".join([mine[0].dataset, *(str(n) for n in (length_of(mine[0]),) if n is not None)]))
+        parts += [f"## {escape(table.title)}", markdown(table.columns, table.rows, table.right), _numbered(table.notes)]
+        for kind, make, caption in (_accuracy_figure(mine, names), _speed_figure(mine, names)):
+            parts.append(_shown(pages, f"figures/{kind}-{place}", make, caption, table.title))
+        found = {ground: contrasts(group) for ground, group in grounds(mine).items()}
+        said = [contrast_parts(ground, pair, names, len(found) > 1) for ground, pair in found.items()]
+        if any(said):
+            parts += ["### Pairs", "" if pairs else _PAIRS, *(part for one in said for part in one)]
+        pairs += [{"data": ground.data, **contrast_row(c)} for ground, pair in found.items() for c in pair]
+        searched = [c for c in map(curve, mine) if c is not None]
+        for objective in sorted({c.result.objective for c in searched}):
+            those = [c for c in searched if c.result.objective == objective]
+            more, make, caption = budget_parts(those, names)
+            name = f"figures/budget-{place}" + ("" if objective == "val_accuracy" else f"-{slug(objective)}")
+            parts += ["### Budget", *more, _shown(pages, name, make, caption, table.title)]
+        curves += searched
+        said = [front_parts(ground, group, names, len(found) > 1) for ground, group in grounds(mine).items()]
+        if any(said):
+            parts += ["### Pareto front", "Yes: no other study on the same ground is better in both, by the means."]
+            parts += [part for one in said for part in one]
+        if matched := matched_parts(mine):
+            parts += ["### Matched weights", *matched]
+    for dataset in sorted({r.dataset for r in results}):
+        if recalled := recall_parts(dataset, results):
+            more, make, caption = recalled
+            parts += [f"## Long memory: {escape(dataset)}", *more]
+            parts.append(_shown(pages, f"figures/long-memory-{slug(dataset)}", make, caption, ""))
+    data = {
+        "comparison.csv": [comparison_row(r) for r in results],
+        "pairs.csv": pairs,
+        "budget.csv": budget_rows(curves),
+    }
+    data = {name: rows for name, rows in data.items() if rows}
+    parts.append(f"As data: {', '.join(link(name, name) for name in data)}; accuracies are fractions in 0..1.")
+    pages.texts["comparison.md"] = document(parts)
+    pages.texts |= {name: csv_text(list(rows[0]), rows) for name, rows in data.items()}
+    return pages
+
+
+def tables(results: Sequence[Result], claims: Mapping[str, Any], links: Mapping[int, str]) -> list[Table]:
+    """The tables of studies, one per set of data, the best study first.
+
+    Args:
+      results: Studies, as `ordered` has them.
+      claims: Contents of `conf/claims.yaml`.
+      links: `id(result)` -> address of its page.
+    """
+    several = len({r.source for r in results}) > 1
+    return [_table(mine, claims, links, several) for mine in _sections(results)]
+
+
+def _sections(results: Sequence[Result]) -> list[list[Result]]:
+    """Results by data and measure."""
+    groups: dict[tuple[str, int, str], list[Result]] = {}
     for result in results:
-        row, remarks = comparison_row(result), []
-        if result.shared:
-            remarks.append(f"{result.shared}: the speed compares with nothing and is left out.")
-        if not row["n"]:
-            remarks.append("not confirmed on the test set; weights and kernel are the best trial's.")
-        elif row["n"] == 1:
-            remarks.append("one seed: no interval.")
-        validated = result.get("dataset.validation")
-        if validated == "test" or (validated is None and at(claims, f"conditions.{result.name}")):
-            remarks.append(str(at(claims, f"conditions.{result.name}", "Validates on the test set.")))
-        wanted = result.get("study.replicates")
-        if row["n"] and isinstance(wanted, int) and row["n"] < wanted:
-            remarks.append(f"{row['n']} of {wanted} replicates.")
-        mark = ""
-        for remark in remarks:
-            if remark not in notes:
-                notes.append(remark)
-            mark += f"<sup>{notes.index(remark) + 1}</sup>"
+        groups.setdefault((result.dataset, length_of(result) or 0, result.measure.column), []).append(result)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _table(results: list[Result], claims: Mapping[str, Any], links: Mapping[int, str], several: bool) -> Table:
+    notes: list[str] = []
+    rows = []
+    measure = results[0].measure
+    for result in results:
+        row = comparison_row(result)
+        remarks = _remarks(result, claims) + caveats(result, results)
+        notes += [remark for remark in dict.fromkeys(remarks) if remark not in notes]
+        mark = "".join(f"<sup>{notes.index(remark) + 1}</sup>" for remark in dict.fromkeys(remarks))
         cells: list[object] = [
             Raw(link(result.name, links[id(result)]) + mark),
             row["family"],
-            row["dataset"],
-            plus_minus(result.accuracy),
+            mean_text(result.score, measure.percent),
+            _range(row["score_bootstrap_low_95"], row["score_bootstrap_high_95"], measure.percent),
+            amount(row["score_sd"], measure.percent),
             row["n"],
+            *([_test_set(result)] if measure == ACCURACY else []),
             count(row["n_weights"]),
             count(row["train_samples_per_s"]),
             row["kernel_ran"],
@@ -81,34 +172,62 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
         ]
         rows.append([*cells, row["source"]] if several else cells)
     columns = [
-        "study", "family", "data", "test accuracy, %", "n", "weights", "samples/s", "kernel that ran", "backend",
+        "study", "family", measure.label, "95 % bootstrap", "sd of seeds", "n",
+        *(["test set, 95 %"] if measure == ACCURACY else []), "weights", "samples/s", "kernel that ran", "backend",
         "device", "epochs", "trials complete / pruned / failed", "search, h",
     ]  # fmt: skip
-    right = {"test accuracy, %", "n", "weights", "samples/s", "epochs", "search, h"}
-    parts = [
-        "# Comparison of families",
-        "Test accuracy is the mean over n fresh seeds of the best configuration with its 95 % t interval, after the "
-        "last epoch; the search saw validation data only. samples/s is the median training speed over the same seeds: "
-        "training steps alone, no compiling, no evaluation. Search hours add up the trials' own time, however many ran "
-        "at once.",
-        markdown([*columns, "source"] if several else columns, rows, right),
-    ]
-    if notes:
-        parts.append("\n".join(f"{i}. {escape(sentence(note))}" for i, note in enumerate(notes, 1)))
-    for dataset in sorted({r.dataset for r in results}):
-        mine = [r for r in results if r.dataset == dataset]
-        for kind, make, caption in (_accuracy_figure(mine), _speed_figure(mine)):
-            place = f"figures/{kind}-{slug(dataset)}"
-            if make is None:
-                parts.append(f"*{escape(dataset)}: {caption}*")
-            else:
-                pages.figures[place] = make
-                parts.append(image(place, f"{caption} Data: {dataset}."))
-    parts.append(f"As data: {link('comparison.csv', 'comparison.csv')}, fractions in 0..1.")
-    pages.texts["comparison.md"] = document(parts)
-    data = [comparison_row(r) for r in results]
-    pages.texts["comparison.csv"] = csv_text(list(data[0]), data)
-    return pages
+    words = {"study", "family", "kernel that ran", "backend", "device", "trials complete / pruned / failed"}
+    right = {c for c in columns if c not in words}
+    return Table(data_of(results[0]), [*columns, "source"] if several else columns, rows, right, notes)
+
+
+def _remarks(result: Result, claims: Mapping[str, Any]) -> list[str]:
+    """What is to be said of one study whatever it stands beside."""
+    n, remarks = result.score.n, []
+    if result.shared:
+        remarks.append(f"{result.shared}: the speed compares with nothing and is left out.")
+    if not n:
+        remarks.append("not confirmed on the test set; weights and kernel are the best trial's.")
+    elif n == 1:
+        remarks.append("one seed: no interval.")
+    validated = result.get("dataset.validation")
+    if validated == "test" or (validated is None and at(claims, f"conditions.{result.name}")):
+        remarks.append(str(at(claims, f"conditions.{result.name}", "Validates on the test set.")))
+    wanted = result.get("study.replicates")
+    if n and isinstance(wanted, int) and n < wanted:
+        remarks.append(f"{n} of {wanted} replicates.")
+    return remarks
+
+
+def _test_set(result: Result) -> str:
+    """The Wilson interval in percent, or why there is none."""
+    if result.env("dataset.n_test") is None:
+        return UNKNOWN if result.score.n else NONE
+    error = _sampling(result)
+    return _range(error.low, error.high, True)
+
+
+def _sampling(result: Result) -> Share:
+    """Sampling error of the test set; none for classes per timestep, whose errors within a sequence go together."""
+    n = result.env("dataset.n_test")
+    alone = result.measure == ACCURACY and result.env("dataset.task", "classification") == "classification"
+    return sampling_error(result.score.mean, float(n) if alone and isinstance(n, int | float) else math.nan)
+
+
+def _range(low: float, high: float, percent: bool) -> str:
+    return f"{amount(low, percent)} to {amount(high, percent)}" if math.isfinite(low) else NONE
+
+
+def _numbered(notes: Sequence[str]) -> str:
+    return "\n".join(f"{i}. {escape(sentence(note))}" for i, note in enumerate(notes, 1))
+
+
+def _shown(pages: Pages, place: str, make: Callable[[], Figure] | None, caption: str, title: str) -> str:
+    """A figure with its caption, kept in `pages`; without a maker the reason why there is none."""
+    if make is None:
+        return f"*{escape(title)}: {caption}*"
+    pages.figures[place] = make
+    return image(place, f"{caption} Data: {title}." if title else caption)
 
 
 def index(
@@ -159,15 +278,24 @@ def index(
 
 def comparison_row(result: Result) -> dict[str, Any]:
     """One study as a row of `comparison.csv`: numbers as measured, fractions in 0..1, NaN where there is none."""
-    accuracy, ends = result.accuracy, result.counts
+    score, ends, error = result.score, result.counts, _sampling(result)
+    scores = result.confirmed[result.measure.column]
+    low, high = bootstrap_interval(scores)
     return {
         "study": result.name,
         "source": result.source,
         "family": result.family,
         "dataset": result.dataset,
-        "test_accuracy_mean": accuracy.mean,
-        "test_accuracy_half_width_95": accuracy.half_width,
-        "n": accuracy.n,
+        "length": length_of(result),
+        "measure": result.measure.column,
+        "score_mean": score.mean,
+        "score_half_width_95": score.half_width,
+        "score_bootstrap_low_95": low,
+        "score_bootstrap_high_95": high,
+        "score_sd": deviation(scores),
+        "n": score.n,
+        "test_set_low_95": error.low,
+        "test_set_high_95": error.high,
         "n_weights": result.n_weights,
         "train_samples_per_s": result.samples_per_s,
         "kernel_ran": result.one("kernel_ran"),
@@ -175,6 +303,10 @@ def comparison_row(result: Result) -> dict[str, Any]:
         "device": result.one("device") or str(result.env("device.name", "")),
         "device_share": result.one("device_share"),
         "epochs": result.one("epochs"),
+        "dataset_sha256": result.env("dataset.sha256"),
+        "n_train": result.env("dataset.n_train"),
+        "n_test": result.env("dataset.n_test"),
+        "lstm_bench": result.env("lstm_bench"),
         **{f"trials_{end}": n for end, n in ends.items()},
         "search_h": result.search_s / 3600,
     }
@@ -182,13 +314,15 @@ def comparison_row(result: Result) -> dict[str, Any]:
 
 def short_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]], set[str]]:
     """The comparison in few columns, for a terminal: columns, rows, and which columns are numbers."""
-    columns = ["study", "data", "test accuracy, %", "n", "weights", "samples/s", "kernel", "device"]
+    one = len({r.measure for r in results}) == 1
+    heading = results[0].measure.label if one else "test score"
+    columns = ["study", "data", heading, "n", "weights", "samples/s", "kernel", "device"]
     rows = [
         [
             r.name if r.published is None else f"{r.name} ({r.published})",
-            r.dataset,
-            plus_minus(r.accuracy),
-            str(r.accuracy.n),
+            data_of(r),
+            mean_text(r.score, r.measure.percent) + ("" if one else " %" if r.measure.percent else " (MSE)"),
+            str(r.score.n),
             count(r.n_weights),
             count(r.samples_per_s),
             r.one("kernel_ran") or NONE,
@@ -196,171 +330,60 @@ def short_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]], 
         ]
         for r in ordered(results)
     ]
-    return columns, rows, {"test accuracy, %", "n", "weights", "samples/s"}
+    return columns, rows, {heading, "n", "weights", "samples/s"}
 
 
 def ordered(results: Sequence[Result]) -> list[Result]:
-    """Results by data, then the more accurate first, then by name."""
+    """Results by data, then the better score first, then by name."""
 
-    def key(result: Result) -> tuple[str, bool, float, str, str]:
-        mean = result.accuracy.mean
-        return (result.dataset, math.isnan(mean), 0.0 if math.isnan(mean) else -mean, result.name, result.source)
+    def key(result: Result) -> tuple[str, int, str, bool, float, str, str]:
+        mean, measure = result.score.mean, result.measure
+        rank = 0.0 if math.isnan(mean) else -mean if measure.maximize else mean
+        data = (result.dataset, length_of(result) or 0, measure.column)
+        return (*data, math.isnan(mean), rank, result.name, result.source)
 
     return sorted(results, key=key)
 
 
-def arm_findings(rows: Sequence[Row]) -> list[str]:
-    """Sentences on the arms of one device that follow from the numbers: the training step, or what there is instead."""
-    good = [r for r in rows if r["state"] == "measured" and r["samples_per_s"] > 0]
-    operation = next((o for o in OPERATIONS if any(r["operation"] == o for r in good)), "")
-    cells: dict[str, list[Row]] = {}
-    for row in good:
-        if row["operation"] == operation:
-            cells.setdefault(row["cell"], []).append(row)
-    winners: dict[str, list[str]] = {}
-    close, says = [], []
-    for cell, arms in cells.items():
-        first, *rest = sorted(arms, key=lambda r: (-r["samples_per_s"], arm_name(r)))
-        winners.setdefault(arm_name(first), []).append(cell)
-        if rest and not first["p10_samples_per_s"] > rest[0]["p90_samples_per_s"]:
-            close.append(cell)
-    if cells:
-        lead = "; ".join(
-            f"{a} in {len(c)} ({listed(c)})" for a, c in sorted(winners.items(), key=lambda w: (-len(w[1]), w[0]))
-        )
-        says.append(f"Highest median of a {OPERATIONS[operation]}, of {len(cells)} cells: {lead}.")
-    if close:
-        says.append(f"The first two arms overlap (p10 to p90), no difference shown between them: {listed(close)}.")
-    pairs: dict[str, list[tuple[float, float, float]]] = {}
-    for arms in cells.values():
-        for backend in sorted({r["backend"] for r in arms}):
-            by = {r["kernel"]: r for r in arms if r["backend"] == backend}
-            keras = max((by[k] for k in _KERAS if k in by), key=lambda r: r["samples_per_s"], default=None)
-            for name, over, text in (
-                *((k, by.get("generic"), f"{k} over generic on {backend}") for k in _KERAS if k != "generic"),
-                ("bare", keras, f"The bare layer over Keras's fastest kernel on {backend}"),
-                ("native", by.get("bare"), f"One native call for the stack over layer by layer on {backend}"),
-            ):
-                if name in by and over is not None:
-                    pairs.setdefault(text, []).append(_ratio(by[name], over))
-    order = sorted(pairs, key=lambda text: (not text.startswith("cudnn"), not text.startswith("The bare"), text))
-    says += [f"{text.replace('cudnn', 'cuDNN', 1)}: {_verdict(pairs[text])}." for text in order]
-    for state, text in (
-        ("wrong", "disagree with the float64 reference"),
-        ("other_kernel", "ran another kernel than asked"),
-    ):
-        if odd := [r for r in rows if r["state"] == state]:
-            says.append(
-                f"{len(odd)} rows {text}, and are in no comparison: {listed(list(dict.fromkeys(map(arm_name, odd))))}."
-            )
-    if marked := sum(bool(r["marks"]) for r in good):
-        says.append(
-            f"{marked} of {len(good)} measured rows are marked (other load, throttling, sharing): see the tables."
-        )
-    return says
-
-
-def arm_table(rows: Sequence[Row], cell: str) -> tuple[list[str], list[list[str]], set[str]]:
-    """The arms of one cell's training step in few columns, as `short_table`; by backend, the fastest first."""
-    columns = ["backend", "kernel", "ran", "training samples/s", "over generic (95 %)", "of roofline"]
-    mine = [r for r in rows if (r["cell"], r["operation"], r["state"]) == (cell, "train_step", "measured")]
-    made = [
-        [
-            r["backend"],
-            r["kernel"],
-            r["kernel_ran"],
-            count(r["samples_per_s"]),
-            ratio_text(*(r[c] for c in ("speedup", "speedup_low", "speedup_high"))) if r["baseline"] else "1",
-            f"{100 * r['roofline_fraction']:.0f} %",
-        ]
-        for r in sorted(mine, key=lambda r: (r["backend"], -r["samples_per_s"]))
-    ]
-    return columns, made, set(columns[3:])
-
-
-def _ratio(row: Row, over: Row) -> tuple[float, float, float]:
-    """Ratio of two arms of one backend and cell, with a cautious interval.
-
-    Over the baseline it is the recorded one; else the recorded intervals of both over the same baseline are divided.
-    """
-    ratio, low, high = (float(row[c]) for c in ("speedup", "speedup_low", "speedup_high"))
-    if over["kernel"] == "generic" and math.isfinite(ratio):
-        return ratio, low, high
-    ratio = row["samples_per_s"] / over["samples_per_s"]
-    if over["speedup_low"] > 0 and over["speedup_high"] > 0:
-        return ratio, low / over["speedup_high"], high / over["speedup_low"]
-    return ratio, math.nan, math.nan
-
-
-def _verdict(ratios: Sequence[tuple[float, float, float]]) -> str:
-    """In words: of how many cells the interval lies above, below or around 1, with the ratios."""
-    kinds: dict[str, list[tuple[float, float, float]]] = {}
-    for ratio, low, high in ratios:
-        kind = "no difference shown"
-        if not low <= high:
-            kind = "no interval"
-        elif low > 1 or high < 1:
-            kind = "faster" if low > 1 else "slower"
-        kinds.setdefault(kind, []).append((ratio, low, high))
-    if len(ratios) == 1:
-        return f"{next(iter(kinds))}, {ratio_text(*ratios[0]).replace(': no difference shown', '')}"
-    parts = []
-    for kind in ("faster", "slower", "no difference shown", "no interval"):
-        if found := sorted(r for r, _, _ in kinds.get(kind, [])):
-            span = " to ".join(dict.fromkeys(f"{r:.2f}x" for r in (found[0], found[-1])))
-            parts.append(f"{kind} in {len(found)} ({span})")
-    return f"of {len(ratios)} cells, {', '.join(parts)}"
-
-
-def ratio_text(ratio: float, low: float, high: float) -> str:
-    """`2.31x (2.20 to 2.41)`, and whether the interval shows a difference."""
-    if not math.isfinite(ratio):
-        return NONE
-    if not low <= high:
-        return f"{ratio:.2f}x"
-    return f"{ratio:.2f}x ({low:.2f} to {high:.2f}{': no difference shown' if low <= 1 <= high else ''})"
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
-
-
-def arm_name(row: Row) -> str:
-    """An arm of a kernel benchmark, `jax cudnn`."""
-    return f"{row['backend']} {row['kernel']}"
-
-
-def _accuracy_figure(results: Sequence[Result]) -> tuple[str, Callable[[], Figure] | None, str]:
+def _accuracy_figure(
+    results: Sequence[Result], names: Mapping[int, str]
+) -> tuple[str, Callable[[], Figure] | None, str]:
+    known = [r for r in results if r.score.n and r.n_weights > 0]
+    measure = results[0].measure
+    word = "accuracy" if measure.percent else "score"
+    if not known:
+        return word, None, f"no figure of {word} against weights, since nothing is confirmed."
+    small = set().union(*(fronts(group)[0] for group in grounds(known).values()))
+    one = len(grounds(known)) == 1
     rows = [
-        {"label": _label(r, results), "n_weights": r.n_weights, **r.accuracy._asdict()}
-        for r in results
-        if r.accuracy.n and r.n_weights > 0
+        {"label": names[id(r)], "n_weights": r.n_weights, "front": one and id(r) in small, **r.score._asdict()}
+        for r in known
     ]
-    if not rows:
-        return "accuracy", None, "no figure of accuracy against weights, since nothing is confirmed."
-    seeds = _span([r.accuracy.n for r in results if r.accuracy.n])
-    caption = f"Test accuracy against the number of weights: mean and 95 % t interval over n = {seeds} seeds."
-    return "accuracy", partial(figure.accuracy_against_weights, rows), caption
+    seeds = _span([r.score.n for r in known])
+    what = measure.label.removesuffix(", %")
+    caption = f"{sentence(what)} against the number of weights: mean and 95 % t interval over n = {seeds} seeds."
+    if sum(bool(row["front"]) for row in rows) > 1:
+        caption += " Dotted: the Pareto front."
+    make = partial(figure.accuracy_against_weights, rows, measure.label, measure.percent)
+    return word, make, caption
 
 
-def _speed_figure(results: Sequence[Result]) -> tuple[str, Callable[[], Figure] | None, str]:
+def _speed_figure(results: Sequence[Result], names: Mapping[int, str]) -> tuple[str, Callable[[], Figure] | None, str]:
+    known = [r for r in results if math.isfinite(r.samples_per_s)]
     rows = [
         {
-            "label": _label(r, results),
+            "label": names[id(r)],
             "device": r.where,
             "kernel": r.one("kernel_ran") or "unknown",
             "median": r.samples_per_s,
             "low": quantile(r.measured["train_samples_per_s"], 0),
             "high": quantile(r.measured["train_samples_per_s"], 1),
         }
-        for r in results
-        if math.isfinite(r.samples_per_s)
+        for r in known
     ]
     if not rows:
         return "speed", None, "no figure of the speed, since no exclusive measurement is recorded."
-    runs = _span([len(r.measured) for r in results if math.isfinite(r.samples_per_s)])
+    runs = _span([len(r.measured) for r in known])
     devices = "; ".join(sorted({str(r["device"]) for r in rows}))
     caption = f"Training speed: median and range over n = {runs} runs, with the kernel that ran; {devices}."
     return "speed", partial(figure.throughput, rows), caption
@@ -373,8 +396,3 @@ def _label(result: Result, results: Sequence[Result]) -> str:
 
 def _span(numbers: Sequence[int]) -> str:
     return str(min(numbers)) if min(numbers) == max(numbers) else f"{min(numbers)} to {max(numbers)}"
-
-
-def slug(name: str) -> str:
-    """`name` as a part of a file name."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in name).strip(".") or "data"

@@ -250,22 +250,35 @@ def worst_samples(worst: pd.DataFrame, limit: int = 12) -> Figure:
 
 
 @_styled
-def accuracy_against_weights(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Test accuracy over the number of weights, one labelled point per study.
+def accuracy_against_weights(
+    rows: Sequence[Mapping[str, Any]], label: str = "test accuracy, %", percent: bool = True
+) -> Figure:
+    """Test score over the number of weights, one labelled point per study, and the front of the two as a dotted step.
 
     Args:
-      rows: Mappings with `label`, `n_weights`, and `mean` and `half_width` as fractions; NaN half-width for n = 1.
+      rows: Mappings with `label`, `n_weights`, and `mean` and `half_width`, fractions where `percent`; NaN half-width
+        for n = 1; `front` where a point is on the front.
+      label: Of the score.
+      percent: Whether it is a fraction, shown in percent.
     """
     figure, axes = _figure(6.8, 4.2)
-    points = [(float(r["n_weights"]), 100 * float(r["mean"]), 100 * float(r["half_width"])) for r in rows]
+    scale = 100 if percent else 1
+    points = [(float(r["n_weights"]), scale * float(r["mean"]), scale * float(r["half_width"])) for r in rows]
     for index, (x, y, half) in enumerate(points):
         axes.errorbar(
             x, y, yerr=None if math.isnan(half) else half, color=COLOURS[index % len(COLOURS)], ms=5, capsize=4,
             fmt=MARKERS[index % len(MARKERS)], elinewidth=1.2,
         )  # fmt: skip
-    axes.set(xscale="log", xlabel="weights", ylabel="test accuracy, %")
-    xs = [x for x, _, _ in points]
+    axes.set(xscale="log", xlabel="weights", ylabel=label)
+    xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
+    if not percent and 0 < 10 * min(ys) < max(ys):  # errors of several orders
+        axes.set_yscale("log", nonpositive="clip")
+        axes.set_ylim(min(ys) / 3, 3 * max(ys))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axes.set_xlim(min(xs) / 1.7, max(xs) * 2.6)
+    front = sorted((x, y) for (x, y, _), r in zip(points, rows, strict=True) if r.get("front"))
+    if len(front) > 1:
+        axes.step(*zip(*front, strict=True), where="post", ls=":", lw=1, color="#777777", zorder=1)
     _log_ticks(axes)
     axes.margins(y=0.12)
     figure.draw_without_rendering()  # the layout is settled: labels can look for free places

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lstm_bench.comparison import arm_findings, arm_name, listed, ratio_text, slug
 from lstm_bench.kernel_figure import OPERATIONS, Row, kernel_figure_makers
+from lstm_bench.kernel_finding import arm_findings, arm_name, ratio_text
 from lstm_bench.page import Pages
 from lstm_bench.result import Result
 from lstm_bench.table import (
@@ -25,10 +25,12 @@ from lstm_bench.table import (
     escape,
     image,
     link,
+    listed,
     markdown,
     seconds,
     sentence,
     short,
+    slug,
 )
 
 _SHAPE = ("layer", "units", "layers", "timesteps", "features", "batch")

@@ -67,6 +67,15 @@ def median(values: Iterable[float]) -> float:
     return quantile(values, 0.5)
 
 
+def deviation(values: Iterable[float]) -> float:
+    """Standard deviation, with n - 1 below; NaN for fewer than two values."""
+    known = finite(values)
+    if len(known) < 2:
+        return math.nan
+    mean = math.fsum(known) / len(known)
+    return math.sqrt(math.fsum((v - mean) ** 2 for v in known) / (len(known) - 1))
+
+
 class Ratio(NamedTuple):
     """A ratio of medians with its confidence interval.
 

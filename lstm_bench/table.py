@@ -13,6 +13,7 @@ from lstm_bench import record
 from lstm_bench.statistic import Interval
 
 NONE = "–"  # noqa: RUF001
+_NAMED = 4  # names in a list before the rest is counted
 
 
 class Raw(str):
@@ -137,3 +138,36 @@ def image(place: str, caption: str, up: str = "") -> str:
 def document(parts: Iterable[str]) -> str:
     """Paragraphs as a file; empty ones are left out."""
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def slug(name: str) -> str:
+    """`name` as a part of a file name."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in name).strip(".") or "data"
+
+
+def amount(value: float, percent_: bool) -> str:
+    """A score: a fraction in percent with two digits, any other with four significant ones."""
+    if not math.isfinite(value):
+        return NONE
+    return percent(value) if percent_ else format(value, ".4g")
+
+
+def mean_text(interval: Interval, percent_: bool) -> str:
+    """A mean score with its half-width: `98.83 ± 0.08` in percent, `0.001234 ± 0.00021` else."""
+    if percent_:
+        return plus_minus(interval)
+    if math.isnan(interval.mean):
+        return NONE
+    half = format(interval.half_width, ".2g") if math.isfinite(interval.half_width) else NONE
+    return f"{interval.mean:.4g} ± {half}"
+
+
+def probability(p: float) -> str:
+    """A p-value as a sentence has it: `p = 0.031`, `p < 0.0001`."""
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"

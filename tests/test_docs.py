@@ -70,14 +70,14 @@ def test_the_readme_table_is_what_the_published_records_give() -> None:
 
 
 def test_the_readme_kernels_are_what_the_published_records_give() -> None:
-    from lstm_bench import comparison, result, table
+    from lstm_bench import kernel_finding, result, table
 
     shown = re.search(r"<!-- kernels -->\n(.*?)\n<!-- end of kernels -->", README, re.DOTALL)
     assert shown
     published = result.find_benchmarks(ROOT / "sweeps" / "published")
     (tutorial,) = [result.load_benchmark(*place) for place in published if place[0].name == "kernels-tutorial"]
     rows = [{str(key): value for key, value in row.items()} for row in tutorial.tables["cells.csv"].to_dict("records")]
-    made = table.markdown(*comparison.arm_table(rows, "lstm-1x64-t28-f28-b64-float32"))
+    made = table.markdown(*kernel_finding.arm_table(rows, "lstm-1x64-t28-f28-b64-float32"))
     assert shown.group(1).strip() == made.strip()
 
 

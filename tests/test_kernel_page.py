@@ -247,7 +247,7 @@ def test_words_follow_the_intervals(here):
 
 
 def test_a_ratio_of_ratios_has_a_cautious_interval():
-    from lstm_bench import comparison
+    from lstm_bench import kernel_finding
 
     bare = {"kernel": "bare", "samples_per_s": 24.0, "speedup": 2.4, "speedup_low": 2.0, "speedup_high": 3.0}
     xla = {"kernel": "xla", "samples_per_s": 20.0, "speedup": 2.0, "speedup_low": 1.6, "speedup_high": 2.5}
@@ -258,11 +258,11 @@ def test_a_ratio_of_ratios_has_a_cautious_interval():
         "speedup_low": np.nan,
         "speedup_high": np.nan,
     }
-    assert comparison._ratio(bare, xla) == pytest.approx((1.2, 2.0 / 2.5, 3.0 / 1.6))
-    assert comparison._ratio(bare, generic) == (2.4, 2.0, 3.0)
-    assert np.isnan(comparison._ratio(bare, generic | {"kernel": "xla"})[1])
-    assert comparison._verdict([(1.2, 0.8, 1.9)]) == "no difference shown, 1.20x (0.80 to 1.90)"
-    assert comparison._verdict([(2, 1.5, 3), (0.5, 0.4, 0.6), (1, np.nan, np.nan)]) == (
+    assert kernel_finding._ratio(bare, xla) == pytest.approx((1.2, 2.0 / 2.5, 3.0 / 1.6))
+    assert kernel_finding._ratio(bare, generic) == (2.4, 2.0, 3.0)
+    assert np.isnan(kernel_finding._ratio(bare, generic | {"kernel": "xla"})[1])
+    assert kernel_finding._verdict([(1.2, 0.8, 1.9)]) == "no difference shown, 1.20x (0.80 to 1.90)"
+    assert kernel_finding._verdict([(2, 1.5, 3), (0.5, 0.4, 0.6), (1, np.nan, np.nan)]) == (
         "of 3 cells, faster in 1 (2.00x), slower in 1 (0.50x), no interval in 1 (1.00x)"
     )
 

@@ -1,0 +1,105 @@
+"""Which studies can be compared, and what keeps the others from it: a mark on a row, and the sentence it stands for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from lstm_bench.result import Result
+
+UNKNOWN = "not recorded"
+
+
+class Ground(NamedTuple):
+    """What studies have to share for a difference of their scores to be one of the families.
+
+    Attributes:
+      data: Data and sequence length, see `data_of`.
+      measure: Column of the score.
+      digest: SHA-256 of the data.
+      n_train: Training samples.
+      n_validation: Validation samples.
+      validation: Where those are from, `split` or `test`.
+      objective: What the search and the choice of the winner went by.
+    """
+
+    data: str
+    measure: str
+    digest: str
+    n_train: str
+    n_validation: str
+    validation: str
+    objective: str
+
+    def text(self) -> str:
+        """In words, for a heading where one set of data has several grounds."""
+        where = "validated on the test set" if self.validation == "test" else f"{self.n_validation} held out"
+        data = f"data {self.digest[:12]}..." if self.digest != UNKNOWN else f"data digest {UNKNOWN}"
+        return f"{data}, {self.n_train} training samples, {where}, chosen by {self.objective}"
+
+
+def length_of(result: Result) -> int | None:
+    """The sequence length that was asked of the data, None where the data has but one."""
+    length = result.get("dataset.length")
+    return length if isinstance(length, int) else None
+
+
+def data_of(result: Result) -> str:
+    """Name of the data, with the sequence length where that is a choice: `adding, length 50`."""
+    length = length_of(result)
+    return result.dataset if length is None else f"{result.dataset}, length {length}"
+
+
+def ground(result: Result) -> Ground:
+    """What a study's scores stand on; of older records some of it is not recorded, which is equal to itself alone."""
+    facts = (result.env("dataset.sha256"), result.env("dataset.n_train"), result.env("dataset.n_validation"))
+    digest, n_train, n_validation = (_text(fact) or UNKNOWN for fact in facts)
+    validation = str(result.get("dataset.validation", UNKNOWN))
+    return Ground(data_of(result), result.measure.column, digest, n_train, n_validation, validation, result.objective)
+
+
+def grounds(results: Sequence[Result]) -> dict[Ground, list[Result]]:
+    """Results by what they stand on, in the order given; the larger group first."""
+    groups: dict[Ground, list[Result]] = {}
+    for result in results:
+        groups.setdefault(ground(result), []).append(result)
+    return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])))
+
+
+def caveats(result: Result, results: Sequence[Result]) -> list[str]:
+    """Sentences on what one row of a table does not share with most of the others, or what of it is not recorded.
+
+    Args:
+      result: One of `results`.
+      results: The rows of the table, in their order: of equally frequent values the first is the rule.
+    """
+    says = []
+    for name, value, text in _SHARED:
+        mine = value(result)
+        rule = Counter(value(r) for r in results).most_common(1)[0][0]
+        if not mine:
+            says.append(f"{name} {UNKNOWN}.")
+        elif mine != rule and rule:
+            says.append(text.format(mine, rule))
+    return says
+
+
+def _text(fact: Any) -> str:
+    return "" if fact is None else f"{fact:,}" if isinstance(fact, int) else str(fact)
+
+
+def _fact(path: str) -> Callable[[Result], str]:
+    return lambda result: _text(result.env(path))
+
+
+# What must be the same in all rows of a table, lest it is said: name, value, sentence with the value and the rule.
+_SHARED: tuple[tuple[str, Callable[[Result], str], str], ...] = (
+    ("data digest", lambda r: _fact("dataset.sha256")(r)[:12], "other data: SHA-256 {}..., not {}...; scores do not compare."),
+    ("training size", _fact("dataset.n_train"), "{} training samples, not {}."),
+    ("search budget", lambda r: _text(r.get("study.n_trials")), "{} trials of search, not {}."),
+    ("epochs", lambda r: r.one("epochs"), "{} epochs, not {}."),
+    ("backend", lambda r: r.one("backend") or str(r.get("backend.name", "")), "backend {}, not {}."),
+    ("device", lambda r: "" if r.where == "unknown device" else r.where, "device {}, not {}; speeds do not compare."),
+    ("version of lstm_bench", _fact("lstm_bench"), "version {} of lstm_bench, not {}."),
+)  # fmt: skip

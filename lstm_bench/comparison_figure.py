@@ -1,0 +1,117 @@
+"""Figures across studies: the best score that a budget buys, and error against the length of a gap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from lstm_bench.figure import COLOURS, MARKERS, _drawable, _scale, _styled
+
+_DASHES = ("-", (0, (6, 1.5)), (0, (5, 1, 1, 1)), (0, (3, 1)))  # dotted is a baseline
+
+
+@_styled
+def best_against_budget(lines: Sequence[Mapping[str, Any]], objective: str, maximize: bool = True) -> Figure:
+    """The best validation score against trials, and beside it against device seconds, both on log axes.
+
+    Args:
+      lines: Mappings with `label`, `expected` (a line with a band, else a dashed step), and arrays `trials`,
+        `device_s`, `values`, `low`, `high`, of which the last two are NaN for a step.
+      objective: Name of the score.
+      maximize: Whether more of it is better.
+    """
+    scale, label = _scale(objective)
+    figure = Figure(figsize=(7.4, 3.9), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, kind in zip(panels, ("trials", "device_s"), strict=True):
+        for index, line in enumerate(lines):
+            colour = COLOURS[index % len(COLOURS)]
+            x, y = np.maximum(line[kind], 1e-3), scale * line["values"]
+            look: dict[str, Any] = {"color": colour, "label": _drawable(line["label"])}
+            end = {"marker": MARKERS[(index + index // len(COLOURS)) % len(MARKERS)], "ms": 5, "markevery": [-1]}
+            if line["expected"]:
+                axes.fill_between(x, scale * line["low"], scale * line["high"], color=colour, alpha=0.15, lw=0)
+                axes.plot(x, y, ls="-", **look, **end)
+            else:
+                axes.step(x, y, where="post", ls="--", lw=1.2, **look, **end)
+        axes.set(xscale="log", xlabel={"trials": "trials", "device_s": "device seconds"}[kind])
+        _plain_log(axes)
+    panels[0].set_ylabel(label)
+    _best_part(panels[0], [scale * line["values"] for line in lines], maximize)
+    handles, texts = panels[0].get_legend_handles_labels()
+    figure.legend(handles, texts, loc="outside upper left", ncols=4, fontsize=8, frameon=False, borderaxespad=0.2)
+    return figure
+
+
+def _best_part(axes: Axes, values: Sequence[np.ndarray], maximize: bool) -> None:
+    """Cuts off the poor beginnings of some lines, where they would press the good ends of all into one."""
+    sign = 1.0 if maximize else -1.0
+    ends = [sign * v[-1] for v in values]
+    everything = sign * np.concatenate(values)
+    best, worst = max(ends), float(everything.min())
+    reach = max(best - min(ends), 1e-6 * abs(best)) * 3
+    edge = max(worst, best - max(reach, float(best - np.quantile(everything, 0.1))))
+    room = 0.06 * max(best - edge, 1e-9)
+    axes.set_ylim(*sorted((sign * (edge - room), sign * (best + 2 * room))))
+
+
+@_styled
+def error_against_length(
+    lines: Sequence[Mapping[str, Any]], baselines: Mapping[str, Mapping[int, float]], label: str
+) -> Figure:
+    """Test error on a log axis against sequence length, one line per family.
+
+    Args:
+      lines: Mappings with `label` and `points`: mappings with `length`, `mean`, `low` and `high` (NaN for one seed)
+        and `seeds`, the error of each.
+      baselines: Name of a trivial predictor -> length -> its error.
+      label: Of the error.
+    """
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    for index, line in enumerate(lines):
+        points = [p for p in line["points"] if p["mean"] > 0]
+        x = np.array([p["length"] for p in points], dtype=float) * 1.02 ** (
+            index - (len(lines) - 1) / 2
+        )  # side by side
+        mean = np.array([p["mean"] for p in points])
+        ends = np.array([[p["low"], p["high"]] for p in points]).reshape(-1, 2)
+        reach = np.where(np.isfinite(ends), np.abs(ends - mean[:, None]), 0.0).T
+        colour = COLOURS[index % len(COLOURS)]
+        axes.errorbar(
+            x, mean, yerr=reach, color=colour, marker=MARKERS[index % len(MARKERS)], ms=5, capsize=3, elinewidth=1.2,
+            ls=_DASHES[index % len(_DASHES)], label=_drawable(line["label"]),
+        )  # fmt: skip
+        for place, point in zip(x, points, strict=True):
+            seeds = [s for s in point["seeds"] if s > 0]
+            axes.plot([place] * len(seeds), seeds, "_", color=colour, ms=6, alpha=0.5)
+    for name, at in baselines.items():
+        axes.plot(sorted(at), [at[n] for n in sorted(at)], ":", color="#444444", lw=1.4, label=_drawable(name))
+    lengths = sorted({p["length"] for line in lines for p in line["points"]})
+    axes.set(xscale="log", yscale="log", xlabel="sequence length, timesteps", ylabel=label)
+    axes.xaxis.set_major_locator(FixedLocator(lengths))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(x=0.08)
+    low, high = axes.get_ylim()
+    if math.log10(high / low) < 2:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    figure.legend(loc="outside upper left", ncols=4, fontsize=8, frameon=False, borderaxespad=0.2)
+    return figure
+
+
+def _plain_log(axes: Axes) -> None:
+    low, high = axes.get_xlim()
+    few = math.log10(high / max(low, 1e-9)) < 2.2
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())

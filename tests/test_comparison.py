@@ -1,0 +1,461 @@
+"""The page across studies: scores, pairs in words, budgets, fronts, matched weights, long memory; from made-up records."""
+
+import json
+import math
+import re
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from test_report import DEVICE, edit, make_study, shuffle_rows
+
+from lstm_bench import caveat, comparison, contrast, cost, figure, record, result, table
+from lstm_bench.paired import holm
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def change(folder, facts=None, **config):
+    """Merges into a study's configuration by group, and facts on its data into its environment."""
+    path = folder / "config.yaml"
+    whole = yaml.safe_load(path.read_text())
+    for group, values in config.items():
+        whole[group] = {**whole.get(group, {}), **values}
+    record.write_yaml(path, whole)
+    environment = json.loads((folder / "environment.json").read_text())
+    facts = dict(facts or {})
+    environment |= {key: facts.pop(key) for key in ("lstm_bench",) if key in facts}
+    environment["dataset"] |= facts
+    record.write_json(folder / "environment.json", environment)
+    return folder
+
+
+def regression(folder, errors, *, length=None, dataset="adding", **config):
+    """A study of the adding problem with these test errors."""
+    make_study(folder, accuracies=[0.5] * len(errors), n_trials=0)
+    rows = record.read_rows(folder / "replicates.csv")
+    for row, error in zip(rows, errors, strict=True):
+        row |= {"test_accuracy": "", "val_accuracy": "", "test_mse": error, "test_loss": error, "val_mse": error}
+    record.write_rows(folder / "replicates.csv", record.REPLICATE_COLUMNS, rows)
+    study = {"objective": "val_mse", "direction": "minimize"}
+    facts = {"name": dataset, "task": "regression", "n_test": 2000, "baselines": {"always_1": 1 / 6}}
+    return change(folder, facts, study=study, dataset={"name": dataset, "length": length}, **config)
+
+
+def made(here):
+    """The pages from all studies below `here`."""
+    results = [result.load(*place) for place in result.find(here / "sweeps")]
+    return comparison.comparison(results, {}, {id(r): f"{r.name}.md" for r in results})
+
+
+def page(here):
+    """The page, and in `reports/` the data beside it; no figure is drawn."""
+    pages = made(here)
+    for name, text in pages.texts.items():
+        record.write_text(here / "reports" / name, text)
+    return pages.texts["comparison.md"]
+
+
+def lines(text, start):
+    return [line for line in text.splitlines() if line.startswith(start)]
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+def test_a_score_stands_beside_both_intervals_the_seeds_spread_and_the_test_set_s_own_error(here):
+    accuracies = [0.97, 0.972, 0.974, 0.976, 0.978]
+    change(make_study(here / "sweeps/single", accuracies=accuracies), {"n_test": 10000})
+    text = page(here)
+    # sd sqrt(1e-5); Wilson of 0.974 and 10,000: 97.07 to 97.69 (by hand: 0.974 -+ 1.96 sqrt(p q / n), moved by 0.0002)
+    assert "| single | 97.40 ± 0.39 | 97.16 to 97.64 | 0.32 | 5 | 97.07 to 97.69 |" in text
+    row = record.read_rows(here / "reports/comparison.csv")[0]
+    assert (row["measure"], row["n"], row["n_test"]) == ("test_accuracy", "5", "10000")
+    assert float(row["score_sd"]) == pytest.approx(math.sqrt(1e-5))
+    assert float(row["test_set_low_95"]) == pytest.approx(0.97069, abs=1e-5)
+
+
+def test_a_test_set_of_unknown_size_is_not_recorded_and_one_of_timesteps_has_no_such_interval(here):
+    make_study(here / "sweeps/single")
+    change(make_study(here / "sweeps/stacked"), {"n_test": 100, "task": "tagging", "name": "copy"})
+    text = page(here)
+    assert lines(text, "| [single]")[0].split(" | ")[6] == "not recorded"
+    assert lines(text, "| [stacked]")[0].split(" | ")[6] == table.NONE
+
+
+def test_regressions_have_a_table_of_their_own_by_test_mse_the_least_first(here):
+    make_study(here / "sweeps/single")
+    regression(here / "sweeps/gru", [0.0021, 0.0023, 0.0022], length=50)
+    regression(here / "sweeps/simple_rnn", [0.16, 0.17, 0.18], length=50)
+    regression(here / "sweeps/far", [0.16, 0.17], length=200)
+    text = page(here)
+    assert re.findall("^## .*", text, re.MULTILINE)[:3] == ["## adding, length 50", "## adding, length 200", "## mnist"]
+    first, second = text.split("\n## ")[1], text.split("\n## ")[3]
+    assert "| test MSE |" in first and "test set, 95 %" not in first and "test accuracy" not in first
+    assert "| gru | 0.0022 ± 0.00025 | 0.0021 to 0.0023 | 0.0001 | 3 |" in first
+    assert first.index("[gru]") < first.index("[simple_rnn]")
+    assert "test accuracy, %" in second and "MSE" not in second
+    assert "gru beats simple_rnn by 0.1678 (0.1431 to 0.1925) of test MSE, n = 3" in first
+    rows = record.read_rows(here / "reports/comparison.csv")
+    assert [(r["study"], r["length"], r["measure"]) for r in rows] == [
+        ("gru", "50", "test_mse"), ("simple_rnn", "50", "test_mse"), ("far", "200", "test_mse"),
+        ("single", "", "test_accuracy"),
+    ]  # fmt: skip
+    columns, shown, _ = comparison.short_table([result.load(here / "sweeps" / n) for n in ("single", "gru")])
+    assert columns[2] == "test score"
+    assert [row[2] for row in shown] == ["0.0022 ± 0.00025 (MSE)", "97.10 ± 0.10 %"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "config", "said"),
+    [
+        ({"sha256": "cd" * 32}, {}, "Other data: SHA-256 cdcdcdcdcdcd..., not abababababab...; scores do not compare."),
+        ({"n_train": 60000}, {}, "60,000 training samples, not 50,000."),
+        ({"lstm_bench": "0.2.0"}, {}, "version 0.2.0 of lstm_bench, not 0.1.0."),
+        ({"sha256": None}, {}, "Data digest not recorded."),
+        ({"lstm_bench": None}, {}, "Version of lstm_bench not recorded."),
+        ({}, {"study": {"n_trials": 400}}, "400 trials of search, not 12."),
+    ],
+)
+def test_a_row_that_differs_from_most_is_marked_and_the_note_says_in_what(here, facts, config, said):
+    for name in ("single", "simple_rnn"):
+        make_study(here / "sweeps" / name)
+    change(make_study(here / "sweeps/stacked"), facts, **config)
+    text = page(here)
+    note = next(line for line in text.splitlines() if line.lower().endswith(said.lower()) and line[0].isdigit())
+    marked = [
+        line for line in text.splitlines() if line.startswith("| [") and f"<sup>{note.split('.')[0]}</sup>" in line
+    ]
+    assert len(marked) == 1 and marked[0].startswith("| [stacked]")
+
+
+def test_other_devices_backends_and_epochs_are_marked_too(here):
+    for name in ("single", "simple_rnn"):
+        make_study(here / "sweeps" / name)
+    other = make_study(here / "sweeps/stacked")
+    text = (other / "replicates.csv").read_text()
+    text = text.replace(DEVICE, "H200").replace("tensorflow", "jax").replace(",3,", ",9,")
+    (other / "replicates.csv").write_text(text)
+    said = page(here)
+    assert "9 epochs, not 3." in said
+    assert ". Backend jax, not tensorflow." in said
+    where = "1 core of 2, other busy"
+    assert f". Device H200, {where}, not {DEVICE}, {where}; speeds do not compare." in said
+
+
+def test_equal_studies_have_no_marks(here):
+    for name in ("single", "simple_rnn"):
+        make_study(here / "sweeps" / name)
+    assert "<sup>" not in page(here)
+
+
+# --- pairs -----------------------------------------------------------------------------------------------------------
+
+
+def loaded(here, **accuracies):
+    return comparison.ordered(
+        [result.load(make_study(here / "sweeps" / name, accuracies=a)) for name, a in accuracies.items()]
+    )
+
+
+def said(found):
+    names = {id(r): r.name for c in found for r in (c.first, c.second)}
+    tested = sum(bool(c.test) for c in found)
+    return [contrast.verdict_sentence(c, names, tested) for c in found]
+
+
+def test_with_five_seeds_a_difference_is_shown_by_the_t_test_since_no_exact_one_could(here):
+    results = loaded(here, single=[0.97, 0.971, 0.972, 0.971, 0.97], simple_rnn=[0.955, 0.957, 0.957, 0.956, 0.956])
+    (pair,) = contrast.contrasts(results)
+    assert (pair.test, pair.verdict, pair.found.p_exact) == ("t", "first", 1 / 16)
+    # differences .015 .014 .015 .015 .014: mean .0146, s .000548, half 2.776 * .000548 / sqrt(5) = .00068; t = 59.6
+    assert said([pair]) == ["single beats simple_rnn by 1.46 (1.39 to 1.53) points, n = 5, p < 0.0001 (paired t test)."]
+
+
+def test_with_eight_seeds_the_exact_test_decides(here):
+    rng = np.random.default_rng(0)
+    results = loaded(here, single=list(0.97 + rng.random(8) / 1000), simple_rnn=list(0.95 + rng.random(8) / 1000))
+    (pair,) = contrast.contrasts(results)
+    assert (pair.test, pair.adjusted) == ("exact", 2 / 256)
+    assert said([pair])[0].endswith("points, n = 8, p = 0.0078 (exact sign-flip test).")
+
+
+def test_no_difference_is_a_sentence(here):
+    results = loaded(here, single=[0.970, 0.972, 0.968, 0.971, 0.969], stacked=[0.971, 0.969, 0.97, 0.970, 0.971])
+    (pair,) = contrast.contrasts(results)
+    assert pair.verdict == "none"
+    # differences of stacked less single: .001 -.003 .002 -.001 .002: mean .0002, s .00217, half .00269
+    assert said([pair]) == [
+        "No difference shown between stacked and single at n = 5: 0.02 (-0.25 to 0.29) points, p = 0.85 (paired t test)."
+    ]
+
+
+def test_p_values_are_corrected_for_the_pairs_of_their_ground(here):
+    results = loaded(
+        here, single=[0.970, 0.972, 0.968, 0.971, 0.969], stacked=[0.972, 0.974, 0.971, 0.972, 0.971],
+        simple_rnn=[0.9, 0.93, 0.91, 0.92, 0.94],
+    )  # fmt: skip
+    found = contrast.contrasts(results)
+    assert [c.adjusted for c in found] == pytest.approx(holm([c.found.p_t for c in found]))
+    assert all("Holm over 3 pairs" in line for line in said(found))
+    assert found[0].adjusted > found[0].p
+
+
+def test_one_seed_or_none_in_common_is_no_test_and_not_counted(here):
+    results = loaded(here, single=[0.97, 0.98], stacked=[0.96], simple_rnn=[0.90, 0.92])
+    found = contrast.contrasts(results)
+    assert sorted(line for line in said(found) if "nothing is tested" in line) == [
+        "single and stacked: one common seed, so nothing is tested.",
+        "stacked and simple_rnn: one common seed, so nothing is tested.",
+    ]
+    (tested,) = (c for c in found if c.test)
+    assert "Holm" not in said(found)[found.index(tested)]
+
+
+def test_a_longer_search_is_said_beside_its_win(here):
+    results = loaded(here, single=[0.97, 0.971, 0.972], simple_rnn=[0.955, 0.957, 0.957])
+    results[0].config["study"]["n_trials"] = 100
+    (line,) = said(contrast.contrasts(results))
+    assert line.endswith("; single had 100 trials of search, simple_rnn 12.")
+
+
+def test_what_stands_on_other_ground_is_not_paired(here):
+    for name in ("single", "stacked", "simple_rnn", "cnn_lstm"):
+        make_study(here / "sweeps" / name)
+    change(here / "sweeps/simple_rnn", {"sha256": "cd" * 32})
+    change(here / "sweeps/cnn_lstm", {"sha256": "cd" * 32})
+    text = page(here)
+    rows = record.read_rows(here / "reports/pairs.csv")
+    assert [(r["first"], r["second"], r["better"]) for r in rows] == [
+        ("stacked", "single", "first"), ("cnn_lstm", "simple_rnn", "first"),
+    ]  # fmt: skip
+    assert "Data abababababab..., 50,000 training samples" in text and "Data cdcdcdcdcdcd..., " in text
+    assert len(lines(text, "- stacked beats single by 1.50 (1.50 to 1.50) points, n = 5,")) == 1
+    assert "With 5 seeds no exact p-value is below 0.0625, so the p-values named t are of the paired t test" in text
+    assert "It decides from 6 seeds on (`study.replicates=6`)." in text
+
+
+def test_of_many_studies_the_page_has_the_best_against_the_others_and_the_data_has_all(here):
+    for k in range(10):
+        make_study(
+            here / f"sweeps/s{k}", accuracies=[0.9 + k / 100 + s / 1000 for s in (0, 2, 1, 3, 1 + k % 2)], n_trials=1
+        )
+    text = page(here)
+    rows = record.read_rows(here / "reports/pairs.csv")
+    assert len(rows) == 45
+    assert len(lines(text, "- s9 ")) == 9
+    assert not lines(text, "- s8 ") and "| first | second |" not in text
+    assert "all 45 pairs, over which Holm's correction goes, are in [pairs.csv](pairs.csv)" in text
+    assert "Holm over 45 pairs" in text
+
+
+# --- budgets ---------------------------------------------------------------------------------------------------------
+
+
+def random_search(folder, **more):
+    return change(make_study(folder, **more), sampler={"name": "random"}, pruner={"name": "none"})
+
+
+def test_random_search_has_an_expected_best_and_its_trials_cost_their_mean_with_the_failed_ones(here):
+    r = result.load(random_search(here / "sweeps/single"))
+    c = cost.curve(r)
+    scores = r.ranked["val_accuracy"].tolist()
+    assert c.expected and c.trials.tolist() == list(range(1, 10))  # 9 of 12 are complete
+    assert c.values[0] == pytest.approx(np.mean(scores))
+    assert c.values[-1] == max(scores)
+    assert c.device_s[0] == pytest.approx(12 * 22 / 9)
+    assert (c.low <= c.values + 1e-12).all() and (c.values[:5] <= c.high[:5]).all()
+    assert c.at("trials", 3) == c.values[2]
+    assert c.at("device_s", 3.5 * 12 * 22 / 9) == c.values[2]
+    assert math.isnan(c.at("device_s", 1.0))
+
+
+@pytest.mark.parametrize(("sampler", "pruner"), [("tpe", "none"), ("random", "median"), (None, None)])
+def test_any_other_search_has_its_running_best_and_is_labelled_so(here, sampler, pruner):
+    folder = change(make_study(here / "sweeps/single"), sampler={"name": sampler}, pruner={"name": pruner})
+    r = result.load(folder)
+    c = cost.curve(r)
+    assert not c.expected and np.isnan(c.low).all()
+    done = r.trials[r.trials["state"] == "COMPLETE"]
+    best = done["val_accuracy"].cummax()
+    steps = done[best.diff().fillna(1) > 0]
+    assert c.trials.tolist() == [*(steps["number"] + 1), 12]
+    assert c.values.tolist() == [*steps["val_accuracy"], best.iloc[-1]]
+    assert c.device_s[-1] == 12 * 22
+    assert c.at("trials", 12) == best.iloc[-1]
+    assert {row["kind"] for row in cost.budget_rows([c])} == {"running best"}
+    assert cost.budget_rows([c])[0]["search"] == {
+        ("tpe", "none"): "tpe, no pruning", ("random", "median"): "random, median pruning",
+        (None, None): "sampler not recorded, pruner not recorded",
+    }[sampler, pruner]  # fmt: skip
+
+
+def test_trials_that_are_queued_again_cost_seconds_but_are_no_trials(here):
+    folder = make_study(here / "sweeps/single")
+    edit(folder / "trials.csv", lambda rows: [row.replace("FAIL,nan", "FAIL,worker_died") for row in rows])
+    c = cost.curve(result.load(folder))
+    assert (c.trials[-1], c.device_s[-1]) == (11, 12 * 22)
+
+
+def test_searches_of_unequal_length_are_compared_at_the_budget_that_both_had(here):
+    random_search(here / "sweeps/single", n_trials=40)
+    random_search(here / "sweeps/stacked", n_trials=12)
+    make_study(here / "sweeps/simple_rnn", n_trials=30)
+    text = page(here)
+    shown = text[text.index("### Budget") :]
+    assert "| study | search | what is shown | trials | device, s | at 9 trials | at 264 s |" in shown
+    r = result.load(here / "sweeps/single")
+    wanted = cost.curve(r).at("trials", 9)
+    assert wanted < r.ranked["val_accuracy"].max()
+    assert f"| single | random, no pruning | expected best | 30 | 880 | {100 * wanted:.2f} |" in shown
+    assert "| simple_rnn | tpe, median pruning | running best | 30 |" in shown
+    assert "(figures/budget-mnist.svg)" in shown
+    assert "Lines with a band: expected best of n random trials, unbiased, with 95 % bootstrap interval: " in shown
+    assert f"simple_rnn (tpe, median pruning, 30 trials). {DEVICE}, 1 core of 2, other busy. Data: mnist." in shown
+    rows = record.read_rows(here / "reports/budget.csv")
+    assert {(r["study"], r["kind"]) for r in rows} == {
+        ("single", "expected best"), ("stacked", "expected best"), ("simple_rnn", "running best"),
+    }  # fmt: skip
+
+
+# --- fronts and weights ----------------------------------------------------------------------------------------------
+
+
+def test_the_front_marks_what_no_other_beats_in_score_and_weights_or_speed(here):
+    speeds = {
+        "single": (0.97, 30000, 5000),
+        "stacked": (0.98, 90000, 2000),
+        "gru": (0.96, 40000, 9000),
+        "mlp": (0.95, 90000, 1000),
+    }
+    for name, (accuracy, weights, speed) in speeds.items():
+        make_study(here / "sweeps" / name, accuracies=[accuracy, accuracy + 0.001], n_weights=weights)
+        rows = record.read_rows(here / "sweeps" / name / "replicates.csv")
+        for row in rows:
+            row["train_samples_per_s"] = speed
+        record.write_rows(here / "sweeps" / name / "replicates.csv", record.REPLICATE_COLUMNS, rows)
+    text = page(here)
+    text = text[text.index("### Pareto front") :]
+    marks = {name: tuple(lines(text, f"| {name} |")[0].split(" | ")[k] for k in (3, 5)) for name in speeds}
+    no = table.NONE
+    assert marks == {"stacked": ("yes", "yes"), "single": ("yes", "yes"), "gru": (no, "yes"), "mlp": (no, no)}
+
+
+def test_speeds_of_two_devices_have_no_common_front(here):
+    results = loaded(here, single=[0.97, 0.97], stacked=[0.98, 0.98])
+    assert id(results[0]) in cost.fronts(results)[1]  # the more accurate one
+    edit(here / "sweeps/single/replicates.csv", lambda rows: [row.replace(DEVICE, "H200") for row in rows])
+    assert cost.fronts([result.load(here / "sweeps" / name) for name in ("single", "stacked")])[1] == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "weights"), [("25k", 25e3), (25000, 25e3), ("1.5M", 1.5e6), ("x", math.nan), (None, math.nan)]
+)
+def test_a_weight_budget_is_read_as_it_was_given(text, weights):
+    r = result.Result(None, "x", config={"model": {"weights": text}})
+    assert cost.weights_of(r) == pytest.approx(weights, nan_ok=True)
+
+
+def test_families_of_matched_weights_stand_side_by_side(here):
+    for family, budget, weights in (("single", "25k", 24700), ("single", "100k", 99800), ("gru", 25000, 25100)):
+        folder = make_study(here / f"sweeps/{family}-{budget}", n_weights=weights, accuracies=[0.97, 0.972])
+        change(folder, model={"_target_": f"lstm_bench.model.{family}", "weights": budget})
+    text = page(here)
+    text = text[text.index("### Matched weights") :]
+    assert "| family | 25,000 weights | 100,000 weights |" in text
+    assert f"| gru | 97.10 ± 1.27 (25,100, n = 2) | {table.NONE} |" in text
+    assert "| single | 97.10 ± 1.27 (24,700, n = 2) | 97.10 ± 1.27 (99,800, n = 2) |" in text
+
+
+# --- long memory -----------------------------------------------------------------------------------------------------
+
+
+def test_error_against_length_has_a_line_per_family_and_the_recorded_baseline(here):
+    levels = {("gru", 20): 0.001, ("gru", 100): 0.004, ("simple_rnn", 20): 0.02, ("simple_rnn", 100): 0.17}
+    for (family, length), level in levels.items():
+        folder = regression(here / f"sweeps/{family}-{length}", [level, 1.2 * level, 1.1 * level], length=length)
+        change(folder, model={"_target_": f"lstm_bench.model.{family}"})
+    pages = made(here)
+    text = pages.texts["comparison.md"]
+    text = text[text.index("## Long memory: adding") :]
+    assert "| gru | 0.0011 (0.001 to 0.0012) | 0.0044 (0.004 to 0.0048) |" in text
+    assert "| baseline: always 1 | 0.167 | 0.167 |" in text
+    assert "Dotted: always 1. 50000 training sequences, 3 epochs;" in text
+    assert "n = 3 seeds" in text and DEVICE in text
+    assert "(figures/long-memory-adding.svg)" in text
+    axes = pages.figures["figures/long-memory-adding"]().axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    dotted = next(line for line in axes.lines if line.get_label() == "always 1")
+    assert dotted.get_xydata() == pytest.approx(np.array([[20, 1 / 6], [100, 1 / 6]]))
+
+
+def test_one_length_or_other_data_makes_no_such_figure(here):
+    regression(here / "sweeps/gru", [0.1, 0.2], length=20)
+    make_study(here / "sweeps/single")
+    assert "Long memory" not in page(here)
+
+
+# --- the whole -------------------------------------------------------------------------------------------------------
+
+
+def fill(root):
+    random_search(root / "single")
+    make_study(root / "stacked")
+    make_study(root / "unconfirmed", accuracies=[])
+    for length in (20, 50):
+        regression(root / f"gru-{length}", [0.1 / length, 0.2 / length, 0.15 / length], length=length)
+    change(root / "stacked", {"n_test": 10000}, model={"weights": "200k"})
+
+
+def test_the_page_its_data_and_its_figures_do_not_depend_on_the_order_of_the_rows(here):
+    fill(here / "sweeps")
+    before = made(here)
+    assert {"pairs.csv", "budget.csv"} < set(before.texts)
+    assert {"figures/budget-mnist", "figures/long-memory-adding", "figures/accuracy-mnist"} < set(before.figures)
+    for folder in (here / "sweeps").iterdir():
+        shuffle_rows(folder)
+    after = made(here)
+    assert after.texts == before.texts
+    assert set(after.figures) == set(before.figures)
+    for name, make in before.figures.items():
+        assert figure.render(after.figures[name](), "svg") == figure.render(make(), "svg"), name
+
+
+def test_studies_without_anything_to_compare_have_a_page_all_the_same(here):
+    for name in ("a", "b"):
+        folder = make_study(here / "sweeps" / name, accuracies=[])
+        for file in ("environment.json", "config.yaml"):
+            (folder / file).unlink()
+        edit(folder / "trials.csv", lambda rows: rows[:1])
+    text = page(here)
+    assert "nothing is confirmed" in text
+    assert "Version of lstm_bench not recorded." in text
+    assert "### " not in text
+    assert not (here / "reports/pairs.csv").exists()
+
+
+def test_the_page_over_10000_random_trials_takes_seconds(here):
+    n = 10_000
+    rng = np.random.default_rng(0)
+    folder = random_search(here / "sweeps/single", n_trials=2)
+    r = result.load(folder)
+    more = pd.concat([r.trials.iloc[:1]] * n, ignore_index=True)
+    r.tables["trials.csv"] = more.assign(number=np.arange(n, dtype=float), val_accuracy=rng.random(n), state="COMPLETE")
+    start = time.process_time()
+    pages = comparison.comparison([r], {}, {id(r): "single.md"})
+    for kind in ("svg", "png"):
+        figure.render(pages.figures["figures/budget-mnist"](), kind)
+    assert time.process_time() - start < 5
+    assert len(pages.texts["budget.csv"].splitlines()) <= 61
+
+
+def test_grounds_come_in_one_order(here):
+    results = loaded(here, single=[0.97], stacked=[0.98], simple_rnn=[0.9])
+    results[0].environment["dataset"]["sha256"] = "00"
+    assert [len(group) for group in caveat.grounds(results).values()] == [2, 1]
