@@ -11,7 +11,7 @@ from lstm_bench import figure
 from lstm_bench.bootstrap import bootstrap_interval
 from lstm_bench.caveat import UNKNOWN, caveats, data_of, grounds, length_of
 from lstm_bench.contrast import contrast_parts, contrast_row, contrasts
-from lstm_bench.cost import budget_parts, budget_rows, curve, front_parts, fronts, matched_parts
+from lstm_bench.cost import Curve, budget_parts, budget_rows, curve, front_parts, fronts, matched_parts
 from lstm_bench.page import Pages
 from lstm_bench.recall import recall_parts
 from lstm_bench.result import ACCURACY, Result, at
@@ -47,7 +47,7 @@ _INTRODUCTION = (
 )
 _PAIRS = (
     "Differences over common seeds; the 95 % intervals are of each pair alone, p is corrected by Holm for all pairs on the "
-    "same ground. P(first better) is the probability that a run of the first scores higher than one of the second. "
+    "same ground. P(first better) is the probability that a run of the first does better than one of the second. "
     "Studies on other data, other training samples or by another objective are not paired."
 )
 
@@ -82,7 +82,8 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
     results = ordered(results)
     names = {id(r): _label(r, results) for r in results}
     parts = ["# Comparison of families", _INTRODUCTION]
-    pairs, curves = [], []
+    pairs: list[dict[str, Any]] = []
+    curves: list[Curve] = []
     for table, mine in zip(tables(results, claims, links), _sections(results), strict=True):
         place = slug("-".join([mine[0].dataset, *(str(n) for n in (length_of(mine[0]),) if n is not None)]))
         parts += [f"## {escape(table.title)}", markdown(table.columns, table.rows, table.right), _numbered(table.notes)]
@@ -91,7 +92,7 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
         found = {ground: contrasts(group) for ground, group in grounds(mine).items()}
         said = [contrast_parts(ground, pair, names, len(found) > 1) for ground, pair in found.items()]
         if any(said):
-            parts += ["### Pairs", _PAIRS, *(part for one in said for part in one)]
+            parts += ["### Pairs", "" if pairs else _PAIRS, *(part for one in said for part in one)]
         pairs += [{"data": ground.data, **contrast_row(c)} for ground, pair in found.items() for c in pair]
         searched = [c for c in map(curve, mine) if c is not None]
         for objective in sorted({c.result.objective for c in searched}):
@@ -102,7 +103,7 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
         curves += searched
         said = [front_parts(ground, group, names, len(found) > 1) for ground, group in grounds(mine).items()]
         if any(said):
-            parts += ["### Pareto front", "Yes: no other study on the same ground is better in both."]
+            parts += ["### Pareto front", "Yes: no other study on the same ground is better in both, by the means."]
             parts += [part for one in said for part in one]
         if matched := matched_parts(mine):
             parts += ["### Matched weights", *matched]
@@ -362,7 +363,7 @@ def _accuracy_figure(
     seeds = _span([r.score.n for r in known])
     what = measure.label.removesuffix(", %")
     caption = f"{sentence(what)} against the number of weights: mean and 95 % t interval over n = {seeds} seeds."
-    if one and len(known) > 1:
+    if sum(bool(row["front"]) for row in rows) > 1:
         caption += " Dotted: the Pareto front."
     make = partial(figure.accuracy_against_weights, rows, measure.label, measure.percent)
     return word, make, caption

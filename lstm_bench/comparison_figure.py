@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from lstm_bench.figure import COLOURS, MARKERS, _drawable, _scale, _styled
 
-_DASHES = ("-", (0, (6, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
+_DASHES = ("-", (0, (6, 1.5)), (0, (5, 1, 1, 1)), (0, (3, 1)))  # dotted is a baseline
 
 
 @_styled

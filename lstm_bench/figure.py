@@ -284,7 +284,11 @@ def accuracy_against_weights(
             fmt=MARKERS[index % len(MARKERS)], elinewidth=1.2,
         )  # fmt: skip
     axes.set(xscale="log", xlabel="weights", ylabel=label)
-    xs = [x for x, _, _ in points]
+    xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
+    if not percent and 0 < 10 * min(ys) < max(ys):  # errors of several orders
+        axes.set_yscale("log", nonpositive="clip")
+        axes.set_ylim(min(ys) / 3, 3 * max(ys))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axes.set_xlim(min(xs) / 1.7, max(xs) * 2.6)
     front = sorted((x, y) for (x, y, _), r in zip(points, rows, strict=True) if r.get("front"))
     if len(front) > 1:
