@@ -84,5 +84,5 @@ def test_a_study_made_before_there_was_the_choice_goes_on_and_keeps_its_winner(t
     with fake.opened(tmp_path, config) as bench:  # not refused
         named = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
         assert bench.driver.digest({}) == named
-    with pytest.raises(ConfigError, match="train.deterministic was null, is true"):
+    with pytest.raises(ConfigError, match=r"train\.deterministic was null, is true"):
         fake.study(tmp_path, fake.config({"train.deterministic": True}))
