@@ -78,6 +78,10 @@ def test_leaves_import_nothing_of_ours(leaf: str) -> None:
         ("benchmark", "throughput"),
         ("trial", "measurement"),
         ("measurement", "probe"),
+        ("predict", "recorded"),
+        ("repeat", "recorded"),
+        ("repeat", "launcher"),
+        ("sequences", "arrays"),
     ],
 )
 def test_the_flow_of_the_design(above: str, below: str) -> None:
@@ -108,7 +112,7 @@ def test_reports_start_without_optuna_and_without_a_renderer_of_markdown() -> No
     assert done.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("module", ["sweep", "session", "kernels", "benchmark", "report", "ui"])
+@pytest.mark.parametrize("module", ["sweep", "session", "kernels", "benchmark", "report", "ui", "predict", "repeat"])
 def test_commands_import_no_framework(module: str) -> None:
     code = (
         f"import sys, lstm_bench.{module}; "
