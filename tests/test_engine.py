@@ -41,7 +41,7 @@ def test_every_task_is_trained_on_its_own_loss(backend: str) -> None:
         pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
     done = subprocess.run(
         [sys.executable, str(Path(__file__).parent / "criteria.py"), backend],
-        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=200,
