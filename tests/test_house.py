@@ -74,6 +74,9 @@ def test_leaves_import_nothing_of_ours(leaf: str) -> None:
         ("engine", "kernel"),
         ("family", "kernel"),
         ("report", "record"),
+        ("report", "harvest"),
+        ("harvest", "store"),
+        ("harvest", "entity"),
         ("kernels", "benchmark"),
         ("benchmark", "throughput"),
         ("trial", "measurement"),
@@ -98,6 +101,10 @@ def test_reports_need_neither_optuna_nor_keras_nor_mlflow() -> None:
     text = "".join((PACKAGE / f"{module}.py").read_text() for module in reached)
     assert not {"study", "session", "tracking", "train", "engine"} & reached
     assert "import optuna" not in text and "import keras" not in text and "import mlflow" not in text
+
+
+def test_reports_from_mlflow_do_not_need_the_tracking_that_wrote_it() -> None:
+    assert GRAPH["harvest"] == {"entity", "errors", "record", "result", "store"}
 
 
 @pytest.mark.parametrize("module", ["sweep", "session", "kernels", "benchmark", "report", "ui"])
