@@ -6,7 +6,6 @@ machine. Metrics are the same 64-bit floats that the records round to ten digits
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -67,6 +66,8 @@ def _harvest(client: Any, wanted: Sequence[str] | None) -> tuple[list[Result], l
     remarks = []
     for parent in _runs(client, list(names), "tags.`lstm_bench.kind` = 'study'"):  # the newest first
         name = names[parent.info.experiment_id]
+        if "lstm_bench.study" not in parent.data.tags:
+            continue
         if name in newest:
             remarks.append(f"experiment {name} holds an older study as well ({parent.info.run_id}): left out")
         newest.setdefault(name, parent)
@@ -78,11 +79,11 @@ def _harvest(client: Any, wanted: Sequence[str] | None) -> tuple[list[Result], l
     return [_study(client, name, made[name]) for name in sorted(made)], remarks
 
 
-def _all(search: Callable[..., Any], *args: Any) -> Iterator[Any]:
+def _all(search: Callable[..., Any]) -> Iterator[Any]:
     """Every item of a search that gives its answer page by page."""
     token = None
     while True:
-        page = search(*args, page_token=token)
+        page = search(page_token=token)
         yield from page
         token = page.token
         if not token:
@@ -174,7 +175,13 @@ def _text(value: float) -> str:
 
 
 def _infinite(tags: Mapping[str, str]) -> list[tuple[str, int | None, str]]:
-    return [tuple(point) for point in json.loads(tags.get(entity.INFINITE, "[]"))]
+    return [tuple(point) for point in _list(tags.get(entity.INFINITE, ""))]
+
+
+def _list(text: str) -> list[Any]:
+    """A list in a tag; none where there is no tag, or one that was edited or cut."""
+    found = entity.decode(text)
+    return found if isinstance(found, list) else []
 
 
 def _trial(run: Any, searched: Sequence[str]) -> dict[str, str]:
@@ -214,7 +221,7 @@ def _history(client: Any, trials: Sequence[Any], replicates: Sequence[Any]) -> l
 
 def _kernels(data: Any) -> list[dict[str, str]]:
     """Rows of kernels.csv, from the study's own run."""
-    arms = json.loads(data.tags.get(entity.PROBED, "[]"))
+    arms = _list(data.tags.get(entity.PROBED, ""))
     several = len({backend for backend, _ in arms}) > 1
     rows = []
     for backend, kernel in arms:

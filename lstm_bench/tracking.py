@@ -119,7 +119,7 @@ class Tracking:
         Args:
           study: `id` (letters, digits and `._:-`; default: `name`), `name`, `description`, `params` (dotted config path
             -> resolved value), `tags`, `dataset` (`name`, `sha256`, `source`, any further facts such as `shape`),
-            `environment` (stored as environment.json), `source` (the command; default: the sweep) and, for the page's
+            `environment` (as environment.json and, by dotted path, as tags), `source` (the command; default: the sweep) and, for the page's
             table, `objective`, `direction` and `searched` (dotted paths). A benchmark has no dataset and none of
             these three, but may name its `backends`: else they are those of the cells logged so far.
 
@@ -196,7 +196,7 @@ class Tracking:
         """One seed of the confirmation as a nested run. Arguments as `log_trial`.
 
         Args:
-          row: `REPLICATE_COLUMNS`.
+          row: `REPLICATE_COLUMNS`, and of the first seed `entity.evidence`.
           epochs: Its rows of `HISTORY_COLUMNS`.
           started_ms: Start, milliseconds since 1970.
           ended_ms: End, likewise.

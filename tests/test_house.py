@@ -74,6 +74,9 @@ def test_leaves_import_nothing_of_ours(leaf: str) -> None:
         ("engine", "kernel"),
         ("family", "kernel"),
         ("report", "record"),
+        ("report", "harvest"),
+        ("harvest", "store"),
+        ("harvest", "entity"),
         ("kernels", "benchmark"),
         ("benchmark", "throughput"),
         ("trial", "measurement"),
@@ -110,6 +113,10 @@ def test_reports_start_without_optuna_and_without_a_renderer_of_markdown() -> No
     code = f"import sys; from lstm_bench import {modules}; print({late} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_reports_from_mlflow_do_not_need_the_tracking_that_wrote_it() -> None:
+    assert GRAPH["harvest"] == {"entity", "errors", "record", "result", "store"}
 
 
 @pytest.mark.parametrize("module", ["sweep", "session", "kernels", "benchmark", "report", "ui", "predict", "repeat"])

@@ -6,7 +6,6 @@ import shlex
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from lstm_bench import command, config, recipe, sweep
 from lstm_bench.result import Result
