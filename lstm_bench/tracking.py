@@ -119,9 +119,10 @@ class Tracking:
         Args:
           study: `id` (letters, digits and `._:-`; default: `name`), `name`, `description`, `params` (dotted config path
             -> resolved value), `tags`, `dataset` (`name`, `sha256`, `source`, any further facts such as `shape`),
-            `environment` (as environment.json and, by dotted path, as tags), `source` (the command; default: the sweep) and, for the page's
-            table, `objective`, `direction` and `searched` (dotted paths). A benchmark has no dataset and none of
-            these three, but may name its `backends`: else they are those of the cells logged so far.
+            `environment` (as environment.json and, by dotted path, as tags), `source` (the command; default: the
+            sweep) and, for the page's table, `objective`, `direction` and `searched` (dotted paths). A benchmark has
+            no dataset and none of these three, but may name its `backends`: else they are those of the cells logged
+            so far.
 
         Raises:
           StorageError: when a sqlite store is corrupt, foreign, out of date or cannot be written. It is left as it is.

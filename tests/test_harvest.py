@@ -226,6 +226,17 @@ def test_pages_of_runs_and_of_points_are_all_read(
     assert_same_tables(only("sqlite:///mlflow.db"), result.load(moments["finished"] / "sweeps" / "mixed"))
 
 
+def test_a_store_is_read_without_a_framework_and_without_optuna(here: Path, moments: dict[str, Path]) -> None:
+    shutil.copy(moments["finished"] / "mlflow.db", here)
+    code = """
+import sys
+from lstm_bench import harvest
+print(len(harvest.harvest(None)[0]), sorted({"keras", "tensorflow", "jax", "torch", "optuna", "mlflow"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=here, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("1 ['mlflow']\n", "")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -150,11 +150,11 @@ def test_a_replicate_of_another_task_has_its_metrics_and_no_predictions(
 
 @pytest.mark.parametrize("name", ["gru", "bidirectional", "recurrent_dropout", "layer_norm", "min_gru", "cnn", "mlp"])
 def test_every_family_is_saved_as_it_was_trained_and_loaded_in_safe_mode(tmp_path: Path, name: str) -> None:
-    settings, toy = {**config(), "model": {"_target_": f"lstm_bench.model.{name}", "weights": 400}}, data()
+    width = "filters" if name == "cnn" else "units"
+    settings, toy = {**config(), "model": {"_target_": f"lstm_bench.model.{name}", width: 3}}, data()
     model, _ = trial.family.build(settings["model"], toy.input_shape, toy.n_classes, "generic")
     trial.save(model, settings, toy, tmp_path, for_mlflow=False)
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    assert loaded.count_params() == pytest.approx(400, rel=0.02)
     np.testing.assert_allclose(loaded(toy.x_test), model(toy.x_test), rtol=1e-4, atol=1e-5)
 
 
