@@ -118,6 +118,7 @@ class Train:
     optimizer: str = _in(Choice("adam", "adamw", "nadam", "rmsprop", "sgd"))
     learning_rate: float = _in(Range(0, open_low=True))
     momentum: float = _in(Range(0, 1, open_high=True))  # of sgd and rmsprop
+    global_clipnorm: float | None = _in(Range(0, open_low=True))  # scales down all gradients together
     schedule: str = _in(Choice("constant", "cosine", "inverse_time"))
     decay: float = _in(Range(0))  # of inverse_time: lr / (1 + decay * step)
     deterministic: bool  # the same numbers bit for bit on the same device

@@ -179,8 +179,8 @@ class Driver:
     def digest(self, params: Mapping[str, Any]) -> str:
         """Names a configuration by its searched values: replicates of another one are not its own."""
         parts = {group: self._config(params)[group] for group in ("model", "train", "backend")}
-        if not parts["train"]["deterministic"]:  # a study that was made before there was the choice keeps its names
-            parts["train"] = {name: value for name, value in parts["train"].items() if name != "deterministic"}
+        later = ("deterministic", "global_clipnorm")  # a study that was made before there were these keeps its names
+        parts["train"] = {name: value for name, value in parts["train"].items() if value or name not in later}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
     def replicates(self, digest: str) -> list[dict[str, Any]]:

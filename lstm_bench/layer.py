@@ -27,21 +27,25 @@ class LayerNormLSTMCell(keras.layers.Layer):
 
     Args:
       units: Width of the state, at least 1.
-      epsilon: Added to the variance, above 0.
+      epsilon: Added to the variance, above 0; that of `keras.layers.LayerNormalization`.
 
     Source: Ba et al. 2016 (arXiv 1607.06450), eq. 20-22 of the supplement. Differs: the biases of the first two
-    normalisations and b, which occur only as a sum, are one bias. It begins as Keras's LSTM does, 1 for the forget gate.
+    normalisations and b, which occur only as a sum, are one bias. It begins as Keras's LSTM does, 1 for the forget gate, but
+    for the candidate g, which begins near 0 and not at it: while all inputs are 0, as the margin of an image is, a state of
+    exactly 0 would stay so, and each of its normalisations would multiply the gradient by 1 / sqrt(epsilon).
     """
 
-    def __init__(self, units: int, epsilon: float = 1e-5, **options: Any):
+    def __init__(self, units: int, epsilon: float = 1e-3, **options: Any):
         super().__init__(**options)
         self.units, self.epsilon = units, epsilon
         self.state_size, self.output_size = [units, units], units
 
     def build(self, input_shape: Any) -> None:
+        first_candidate = keras.initializers.RandomNormal(stddev=0.1)
+
         def first_bias(shape: Any, dtype: Any = None) -> Any:
-            i, f, g_and_o = ops.zeros((self.units,)), ops.ones((self.units,)), ops.zeros((2 * self.units,))
-            return ops.cast(ops.concatenate([i, f, g_and_o]), dtype)
+            i, f, o = ops.zeros((self.units,)), ops.ones((self.units,)), ops.zeros((self.units,))
+            return ops.cast(ops.concatenate([i, f, first_candidate((self.units,)), o]), dtype)
 
         gates = 4 * self.units
         self.kernel = self.add_weight((input_shape[-1], gates), "glorot_uniform", name="kernel")

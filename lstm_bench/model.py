@@ -31,6 +31,7 @@ def single(
     lstm: LayerMaker,
     *,
     units: Annotated[int, Range(1)] = 64,
+    batch_norm: bool = True,
     return_sequences: bool = False,
 ) -> keras.Model:
     """One LSTM, batch normalisation, a dense head.
@@ -40,6 +41,7 @@ def single(
       n_classes: Number of classes, at least 2.
       lstm: Layer maker of the chosen kernel.
       units: Width of the LSTM, at least 1.
+      batch_norm: Whether batch normalisation follows the recurrent layer.
       return_sequences: Whether there are logits for every timestep.
 
     Returns:
@@ -50,7 +52,8 @@ def single(
     from keras import Input, Sequential, layers
 
     recurrent = lstm(units, return_sequences=return_sequences)
-    return Sequential([Input(input_shape), recurrent, layers.BatchNormalization(), layers.Dense(n_classes)])
+    between = [layers.BatchNormalization()] if batch_norm else []
+    return Sequential([Input(input_shape), recurrent, *between, layers.Dense(n_classes)])
 
 
 def simple_rnn(
@@ -59,6 +62,7 @@ def simple_rnn(
     simple_rnn: LayerMaker,
     *,
     units: Annotated[int, Range(1)] = 64,
+    batch_norm: bool = True,
     return_sequences: bool = False,
 ) -> keras.Model:
     """One SimpleRNN, batch normalisation, a dense head: the baseline without gates.
@@ -68,6 +72,7 @@ def simple_rnn(
       n_classes: Number of classes, at least 2.
       simple_rnn: Layer maker of the chosen kernel.
       units: Width of the SimpleRNN, at least 1.
+      batch_norm: Whether batch normalisation follows the recurrent layer.
       return_sequences: Whether there are logits for every timestep.
 
     Returns:
@@ -78,7 +83,8 @@ def simple_rnn(
     from keras import Input, Sequential, layers
 
     recurrent = simple_rnn(units, return_sequences=return_sequences)
-    return Sequential([Input(input_shape), recurrent, layers.BatchNormalization(), layers.Dense(n_classes)])
+    between = [layers.BatchNormalization()] if batch_norm else []
+    return Sequential([Input(input_shape), recurrent, *between, layers.Dense(n_classes)])
 
 
 def stacked(
@@ -191,6 +197,7 @@ def gru(
     gru: LayerMaker,
     *,
     units: Annotated[int, Range(1)] = 64,
+    batch_norm: bool = True,
     return_sequences: bool = False,
 ) -> keras.Model:
     """One GRU, batch normalisation, a dense head: `single` with another cell.
@@ -200,6 +207,7 @@ def gru(
       n_classes: Number of classes, at least 2.
       gru: Layer maker of the chosen kernel.
       units: Width of the GRU, at least 1.
+      batch_norm: Whether batch normalisation follows the recurrent layer.
       return_sequences: Whether there are logits for every timestep.
 
     Returns:
@@ -211,7 +219,8 @@ def gru(
     from keras import Input, Sequential, layers
 
     recurrent = gru(units, return_sequences=return_sequences)
-    return Sequential([Input(input_shape), recurrent, layers.BatchNormalization(), layers.Dense(n_classes)])
+    between = [layers.BatchNormalization()] if batch_norm else []
+    return Sequential([Input(input_shape), recurrent, *between, layers.Dense(n_classes)])
 
 
 def bidirectional(

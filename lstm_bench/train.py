@@ -71,7 +71,7 @@ def optimizer(train: Mapping[str, Any]) -> Any:
         "sgd": keras.optimizers.SGD,
     }[train["optimizer"]]
     momentum = {"momentum": train["momentum"]} if train["optimizer"] in ("sgd", "rmsprop") else {}
-    return make(learning_rate=train["learning_rate"], **momentum)
+    return make(learning_rate=train["learning_rate"], global_clipnorm=train["global_clipnorm"], **momentum)
 
 
 def prepare(
@@ -137,7 +137,7 @@ class Engines:
             self._kept.clear()
             self._data = data
         settings = config["train"]
-        parts = {"optimizer", "batch_size", "evaluation_batch_size"}
+        parts = {"optimizer", "global_clipnorm", "batch_size", "evaluation_batch_size"}
         parts |= {"momentum"} if settings["optimizer"] in ("sgd", "rmsprop") else set()
         program = {name: settings[name] for name in sorted(parts)}
         key = json.dumps([config["model"], program, config["backend"]["name"], kernel, steps_per_execution])

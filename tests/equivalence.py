@@ -13,6 +13,7 @@ SETTINGS = {
     "optimizer": "adam",
     "learning_rate": 0.01,
     "momentum": 0.0,
+    "global_clipnorm": None,
     "schedule": "cosine",
     "decay": 0.0,
 }

@@ -27,7 +27,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "cnn": {"filters": 5},
     "mlp": {"units": 5},
 }
-SETTINGS = {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.0}
+SETTINGS = {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.0, "global_clipnorm": None}
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((30, *SHAPE)).astype(np.float32)
 Y = RNG.integers(0, CLASSES, 30).astype(np.int32)

@@ -45,6 +45,7 @@ def config(epochs: int) -> dict[str, Any]:
             "optimizer": "adam",
             "learning_rate": 0.01,
             "momentum": 0.0,
+            "global_clipnorm": None,
             "schedule": "constant",
             "decay": 0.0,
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ def config(**changes: Any) -> dict[str, Any]:
         "optimizer": "adam",
         "learning_rate": 0.02,
         "momentum": 0.0,
+        "global_clipnorm": None,
         "schedule": "constant",
         "decay": 0.0,
     }
@@ -95,10 +97,14 @@ def test_it_learns() -> None:
     assert reported[-1]["train_loss"] < 0.7 * reported[0]["train_loss"]
 
 
+def untimed(epoch: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in epoch.items() if name not in ("train_s", "train_samples_per_s")}
+
+
 def test_the_same_seed_gives_the_same_numbers() -> None:
     first, second = (run(data())[1] for _ in range(2))
     for a, b in zip(first, second, strict=True):
-        assert {k: v for k, v in a.items() if k != "train_s"} == {k: v for k, v in b.items() if k != "train_s"}
+        assert untimed(a) == untimed(b)
 
 
 def test_a_loss_that_is_no_number_ends_the_trial() -> None:
@@ -182,7 +188,7 @@ def test_a_kept_engine_trains_as_a_fresh_one_does(model: dict[str, Any]) -> None
     def trained(engine: Any, settings: dict[str, Any]) -> list[dict[str, float]]:
         quiet = {"report": lambda _: None, "stopped": lambda: False}
         done = train.train(engine, settings, toy, kernel="generic", seed=7, phases=Phases(), **quiet)
-        return [{name: value for name, value in epoch.items() if name != "train_s"} for epoch in done.epochs]
+        return [untimed(epoch) for epoch in done.epochs]
 
     first = {**config(), "model": model}
     other = {**config(learning_rate=0.005, schedule="cosine"), "model": model}
@@ -242,7 +248,7 @@ def test_score_is_cross_entropy_and_accuracy() -> None:
 
 def test_a_regression_is_measured_by_its_errors_alone() -> None:
     trained, reported, _ = run(problem("regression"), epochs=3)
-    assert set(reported[0]) == {"epoch", "train_loss", "val_loss", "val_mse", "val_mae", "train_s"}
+    assert set(untimed(reported[0])) == {"epoch", "train_loss", "val_loss", "val_mse", "val_mae", "n_weights"}
     for epoch in reported:
         assert epoch["val_loss"] == epoch["val_mse"] > 0
     toy = problem("regression")
@@ -289,3 +295,20 @@ def test_a_short_recurrence_behind_a_cnn_is_proved_unrolled() -> None:
     made = train.prepare(settings, data(), "unrolled", seed=0)
     made.warm_up()
     assert made.kernel_ran == "unrolled", made.evidence
+
+
+def test_gradients_are_scaled_down_to_the_norm_asked_for() -> None:
+    assert train.optimizer(config()["train"]).global_clipnorm is None
+    assert train.optimizer({**config()["train"], "global_clipnorm": 0.5}).global_clipnorm == 0.5
+    steps = []
+    for norm in (None, 1e-3):
+        settings = {**config()["train"], "optimizer": "sgd", "learning_rate": 1.0, "global_clipnorm": norm}
+        engine = train.prepare({**config(), "train": settings}, data(), "generic", seed=0)
+        engine.warm_up()
+        before = [np.array(v) for v in engine.model.trainable_variables]
+        engine.steps(np.arange(8)[None], np.ones(1, np.float32))
+        engine.settle()
+        moved = [np.array(v) - b for v, b in zip(engine.model.trainable_variables, before, strict=True)]
+        steps.append(math.sqrt(sum(float(np.square(m).sum()) for m in moved)))
+    assert steps[0] > 0.01
+    assert steps[1] == pytest.approx(1e-3, rel=1e-3)
