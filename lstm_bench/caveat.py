@@ -67,21 +67,24 @@ def grounds(results: Sequence[Result]) -> dict[Ground, list[Result]]:
     return dict(sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
-def caveats(result: Result, results: Sequence[Result]) -> list[str]:
-    """Sentences on what one row of a table does not share with most of the others, or what of it is not recorded.
+def caveats(results: Sequence[Result]) -> list[list[str]]:
+    """Sentences on what each row of a table does not share with most of the others, or what of it is not recorded.
 
     Args:
-      result: One of `results`.
       results: The rows of the table, in their order: of equally frequent values the first is the rule.
+
+    Returns:
+      Per row, none where it is as most.
     """
-    says = []
+    says: list[list[str]] = [[] for _ in results]
     for name, value, text in _SHARED:
-        mine = value(result)
-        rule = Counter(value(r) for r in results).most_common(1)[0][0]
-        if not mine:
-            says.append(f"{name} {UNKNOWN}.")
-        elif mine != rule and rule:
-            says.append(text.format(mine, rule))
+        values = [value(r) for r in results]
+        rule = Counter(values).most_common(1)[0][0]
+        for row, mine in zip(says, values, strict=True):
+            if not mine:
+                row.append(f"{name} {UNKNOWN}.")
+            elif mine != rule and rule:
+                row.append(text.format(mine, rule))
     return says
 
 

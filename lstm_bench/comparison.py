@@ -148,9 +148,9 @@ def _table(results: list[Result], claims: Mapping[str, Any], links: Mapping[int,
     notes: list[str] = []
     rows = []
     measure = results[0].measure
-    for result in results:
+    for result, differs in zip(results, caveats(results), strict=True):
         row = comparison_row(result)
-        remarks = _remarks(result, claims) + caveats(result, results)
+        remarks = _remarks(result, claims) + differs
         notes += [remark for remark in dict.fromkeys(remarks) if remark not in notes]
         mark = "".join(f"<sup>{notes.index(remark) + 1}</sup>" for remark in dict.fromkeys(remarks))
         cells: list[object] = [
