@@ -220,6 +220,7 @@ def test_trials_and_replicates_of_a_deterministic_study_come_out_equal_and_leave
     command: Command, tmp_path: Path
 ) -> None:
     small = ("+study=smoke", "kernel=generic", "kernel.probe=false", "tracking=none", "train.deterministic=true")
+    small += ("dataset.train_size=200",)
     pruned = ("pruner=median", "pruner.n_startup_trials=1", "pruner.n_warmup_epochs=0", "study.n_trials=4")
     done = command("sweep", *small, *pruned, "train.epochs=3", "study.replicates=1", "launcher.workers=1")
     assert done.returncode == 0, done.stderr
