@@ -415,7 +415,10 @@ def test_predictions_are_files_and_not_rows(tmp_path):
 
     with fake.opened(tmp_path, fake.config(CONFIRMED), script) as bench:
         bench.driver.confirm([ONE])
-        assert not {"predictions", "worst"} & set(bench.driver.replicates("d")[0])
+        row = bench.driver.replicates("d")[0]
+        assert not {"predictions", "worst"} & set(row)
+        assert row["confusion"] == {"7/7": 1}  # for MLflow, whenever it is brought up to date
+        assert bench.tracking.replicates[0]["confusion"] == {"7/7": 1}
         bench.driver.place(ONE)
     assert (tmp_path / "predictions.csv").read_text() == "sample,label,prediction,probability\n0,7,7,0.75\n"
     assert (tmp_path / "worst.csv").read_text() == (
@@ -811,4 +814,5 @@ def test_tracking_can_be_brought_up_to_date(tmp_path):
         live = (bench.tracking.trials, bench.tracking.replicates)
     with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
         bench.driver.track_all()
+        assert bench.tracking.confirmed == [bench.driver.digest(winner)]
         assert (bench.tracking.trials, bench.tracking.replicates) == live
