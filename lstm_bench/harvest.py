@@ -186,7 +186,7 @@ def _list(text: str) -> list[Any]:
 
 def _trial(run: Any, searched: Sequence[str]) -> dict[str, str]:
     params = run.data.params
-    values = {path: record.cell(entity.decode(params[path])) if path in params else "" for path in searched}
+    values = {path: record.exact(entity.decode(params[path])) if path in params else "" for path in searched}
     number = {"number": _number(run)}
     return _row(run, record.TRIAL_COLUMNS) | number | {f"config_{path}": value for path, value in values.items()}
 

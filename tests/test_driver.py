@@ -814,5 +814,5 @@ def test_tracking_can_be_brought_up_to_date(tmp_path):
         live = (bench.tracking.trials, bench.tracking.replicates)
     with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
         bench.driver.track_all()
-        assert bench.tracking.confirmed == [bench.driver.digest(winner)]
+        assert bench.tracking.confirmed == [candidate.digest for candidate in bench.driver.candidates()]
         assert (bench.tracking.trials, bench.tracking.replicates) == live

@@ -105,7 +105,7 @@ def test_words_on_greff_follow_the_numbers() -> None:
         (searched(20, by_rate, space={}), "Nothing was searched."),
         (searched(20, by_rate, space={"model.units": SPACE["model"]["units"]}), "One path was searched"),
         (searched(20, by_rate, space={**SPACE, "model": {"units": {"type": "int"}}}), "Too few complete trials to tell: 0"),
-        (searched(20, by_rate, space={**SPACE, "model": {"units": {"type": "int", "low": 8, "high": 64, "step": 9, "log": True}}}),
+        (searched(20, by_rate, space={**SPACE, "model": {"units": {"type": "int", "low": 8, "high": 64, "step": 9, "log": True}}}),  # noqa: E501
          "The records do not fit the space"),
     ],
 )  # fmt: skip

@@ -632,7 +632,7 @@ def test_the_environment_of_the_last_session_is_tags_of_the_parent():
     started({**STUDY, "environment": {"python": "3.11", "device": {"name": "cpu"}}})
     tags = runs()["stacked"].data.tags
     found = {key: value for key, value in tags.items() if key.startswith("environment.")}
-    assert found == {"environment.python": "3.11", "environment.device.name": "cpu"}
+    assert found == {"environment.python": '"3.11"', "environment.device.name": "cpu"}
 
 
 def test_the_probe_of_another_winner_replaces_the_first():
