@@ -10,7 +10,7 @@ import pandas as pd
 
 from lstm_bench import pareto
 from lstm_bench.result import Result
-from lstm_bench.table import count, markdown, percent, short
+from lstm_bench.table import count, escape, markdown, percent, short
 
 _SHOWN = 40
 
@@ -65,7 +65,7 @@ def section(result: Result) -> list[str]:
     if not isinstance(wanted, Mapping) or not wanted:
         return []
     found = front(result)
-    names = " and ".join(f"{name} ({way}d)" for name, way in wanted.items())
+    names = " and ".join(f"{escape(name)} ({escape(way)}d)" for name, way in wanted.items())
     if found is None:
         return ["## Pareto front", f"Searched for {names}; no trial is complete with finite values of all."]
     searched = [c for c in found.members.columns if c.startswith("config_")]

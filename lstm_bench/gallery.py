@@ -11,6 +11,7 @@ import pandas as pd
 
 from lstm_bench import figure, frontier
 from lstm_bench.result import Result
+from lstm_bench.table import escape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +64,7 @@ def study_figure_makers(result: Result) -> dict[str, tuple[Callable[[], Figure],
         caption = f"Confusion matrix of the first replicate (n = 1 seed): {right:,} of {samples:,} samples"
         makers["confusion"] = (partial(figure.confusion_matrix, result.confusion), f"{caption} right; {device}.")
     elif str(result.env("dataset.task") or "classification") != "classification":
-        makers["confusion"] = f"No confusion matrix: the task is {result.env('dataset.task')}."
+        makers["confusion"] = f"No confusion matrix: the task is {escape(result.env('dataset.task'))}."
     else:
         makers["confusion"] = "No confusion matrix: predictions.csv holds no row."
     worst = result.tables["worst.csv"]

@@ -12,8 +12,9 @@ from lstm_bench.table import code, escape, markdown, short
 
 # Fewer complete trials say nothing about several paths; PED-ANOVA wants five above its threshold, of which this is a half.
 LEAST = 10
-# fANOVA's time grows with the square of the trials: half a second at 100, nine at 500. More are thinned out evenly.
-FANOVA_MOST = 100
+# fANOVA's time grows with the square of the trials (half a second at 100, nine at 500), and Optuna copies each trial that
+# either is given. More are thinned out evenly.
+FANOVA_MOST, PED_MOST = 100, 1000
 _PED_LEAST_ABOVE = 5
 _FEW = 50
 _LEARNING_RATE = "train.learning_rate"
@@ -27,6 +28,7 @@ class Importance(NamedTuple):
       ped_anova: Path -> share; Watanabe et al. 2023, arXiv 2304.10255, on the trials better than the `quantile` best.
       fanova: Path -> share of the variance of a forest fitted to `n_fanova` trials; Hutter et al. 2014.
       n: Complete trials with a finite objective.
+      n_ped: Trials that PED-ANOVA was given.
       quantile: Fraction of the trials that PED-ANOVA calls good.
       n_fanova: Trials that fANOVA was fitted to.
     """
@@ -35,6 +37,7 @@ class Importance(NamedTuple):
     fanova: dict[str, float]
     n: int
     quantile: float
+    n_ped: int
     n_fanova: int
 
 
@@ -57,21 +60,22 @@ def importance(result: Result) -> Importance | str:
         return f"All {len(rows)} complete trials have the same {escape(result.objective)}: nothing to explain."
     if len(space) == 1:
         return f"One path was searched, {code(next(iter(space)))}: there is nothing to compare it with."
-    quantile = max(0.1, min(0.5, _PED_LEAST_ABOVE / len(rows)))
-    step = max(1, math.ceil(len(rows) / FANOVA_MOST))
-    thinned = rows[::step]
-    if len({value for _, value in thinned}) == 1:
-        thinned = rows[:FANOVA_MOST]
+    few, fewer = (rows[:: math.ceil(len(rows) / most)] for most in (PED_MOST, FANOVA_MOST))
+    if len({value for _, value in fewer}) == 1:
+        return (
+            f"The {len(fewer)} trials that are looked at have the same {escape(result.objective)}: nothing to explain."
+        )
+    quantile = max(0.1, min(0.5, _PED_LEAST_ABOVE / len(few)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's own: experimental features
         from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 
         try:
-            ped = _evaluated(PedAnovaImportanceEvaluator(target_quantile=quantile), rows, space, result.maximize)
-            fanova = _evaluated(FanovaImportanceEvaluator(seed=0), thinned, space, result.maximize)
+            ped = _evaluated(PedAnovaImportanceEvaluator(target_quantile=quantile), few, space, result.maximize)
+            fanova = _evaluated(FanovaImportanceEvaluator(seed=0), fewer, space, result.maximize)
         except (ValueError, TypeError) as error:  # a domain that is none, or values that are not its own
             return f"The records do not fit the space: {escape(error)}"
-    return Importance(ped, fanova, len(rows), quantile, len(thinned))
+    return Importance(ped, fanova, len(rows), quantile, len(few), len(fewer))
 
 
 def _evaluated(
@@ -133,7 +137,8 @@ def section(result: Result, found: Importance | str) -> list[str]:
     order = sorted(found.fanova, key=lambda path: (-found.fanova[path], path))
     rows = [[code(p), f"{100 * found.fanova[p]:.0f}", f"{100 * found.ped_anova[p]:.0f}"] for p in order]
     columns = ["path", "fANOVA, %", "PED-ANOVA, %"]
-    thinned = f", thinned out evenly to {found.n_fanova} for fANOVA" if found.n_fanova < found.n else ""
+    used = [f"{n} for {name}" for name, n in (("PED-ANOVA", found.n_ped), ("fANOVA", found.n_fanova)) if n < found.n]
+    thinned = f", thinned out evenly to {' and '.join(used)}" if used else ""
     sampler = str(result.get("sampler.name") or "")
     drawn = (
         "" if sampler == "random" else f" They were drawn by {escape(sampler or 'an unknown sampler')}, not at random."

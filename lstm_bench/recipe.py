@@ -11,6 +11,7 @@ from typing import Any
 
 from lstm_bench.config import conf_dir, flatten
 from lstm_bench.result import Result
+from lstm_bench.table import escape
 
 _GROUPS = ("dataset", "model", "kernel", "backend", "sampler", "pruner")
 # Where things lie and run, and what is told about them: not what is computed.
@@ -26,7 +27,7 @@ def section(result: Result) -> list[str]:
     if pins := _pins(result):
         setup.append(f"pip install -e . {' '.join(pins)}")
     study, command = _command(result)
-    python = str(result.env("python") or "")
+    python = escape(result.env("python") or "")
     said = (
         [] if study else ["Its study is not among those of `conf/study/`: DIR is a folder with its YAML, `DIR/study/`."]
     )

@@ -75,6 +75,7 @@ Published studies (DIR/published/<device>/<study>/) are reported in reports/, yo
 reports/working/, or in reports/ where nothing is published. Starts no framework and needs no network."""
 MANIFEST = "MANIFEST.json"
 HTML = "html"
+_LISTED = 200  # stale files named one by one
 WORKING = "working"
 SOURCES = ("records", "mlflow")
 
@@ -227,8 +228,8 @@ def report(options: Options) -> None:
     stale = [line for change in changes.values() for line in change.stale]
     made = sum(change.made for change in changes.values())
     if stale:
-        more = [f"... and {len(stale) - 8} more"] if len(stale) > 8 else []
-        print("\n".join([*stale[:8], *more]), file=sys.stderr)
+        more = [f"... and {len(stale) - _LISTED} more"] if len(stale) > _LISTED else []
+        print("\n".join([*stale[:_LISTED], *more]), file=sys.stderr)
         raise CheckFailedError(
             f"{len(stale)} of {made} files of {options.reports} are not what {options.origin} gives",
             remedy="Run `python -m lstm_bench.report` with the same options and without check=true.",
@@ -251,7 +252,7 @@ def study_figures(folder: Path, out: Path) -> list[Path]:
 
     Args:
       folder: The study's records.
-      out: Folder for `history.png`, `curves.png`, `confusion.png` and `worst.png`; made if need be.
+      out: Folder for `history.png`, `slices.png`, `front.png`, `curves.png`, `confusion.png` and `worst.png`; made if need be.
     """
     from lstm_bench import figure, gallery, result
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import Command
 
 ROOT = Path(__file__).parent.parent
@@ -85,6 +86,21 @@ def test_files_that_documents_point_to_exist() -> None:
     for text in (README, CONTRIBUTING):
         for target in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (ROOT / target).exists(), target
+
+
+def test_the_citation_is_valid_and_of_this_version() -> None:
+    """The fields that the schema of version 1.2.0 requires, and the kinds of those that are used."""
+    import lstm_bench
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0"
+    assert str(citation["version"]) == lstm_bench.__version__
+    assert citation["type"] == "software" and citation["license"] == "Apache-2.0"
+    assert all(isinstance(citation[key], str) and citation[key] for key in ("title", "message"))
+    assert citation["authors"] and all(set(author) <= {"name", "website"} for author in citation["authors"])
+    known = {"cff-version", "title", "message", "type", "version", "license", "authors", "keywords"}
+    assert set(citation) <= known
+    assert "[CITATION.cff](CITATION.cff)" in README
 
 
 @pytest.mark.slow

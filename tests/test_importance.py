@@ -18,6 +18,9 @@ SPACE = {
 }
 
 
+STEPPED = {"type": "int", "low": 8, "high": 64, "step": 9, "log": True}  # Optuna takes no step on a log axis
+
+
 def searched(n: int, score, *, seed: int = 0, space=SPACE, sampler: str = "random") -> Result:
     """A search of `n` random trials whose objective is `score(log10 of the rate, units, schedule)`."""
     rng = np.random.default_rng(seed)
@@ -91,7 +94,7 @@ def test_words_on_greff_follow_the_numbers() -> None:
         {"train.learning_rate": 0.4, "b": 0.6}, {"train.learning_rate": 0.8, "b": 0.2}, 60, 0.1, 60
     )
     assert "the two disagree: it comes first by fANOVA, `b` by PED-ANOVA" in importance.greff(result, split)
-    other = importance.Importance({"a": 0.4, "b": 0.6}, {"a": 0.8, "b": 0.2}, 60, 0.1, 60)
+    other = importance.Importance({"a": 0.4, "b": 0.6}, {"a": 0.8, "b": 0.2}, 60, 0.1, 60, 60)
     assert "It was not searched here." in importance.greff(result, other)
 
 
@@ -105,8 +108,7 @@ def test_words_on_greff_follow_the_numbers() -> None:
         (searched(20, by_rate, space={}), "Nothing was searched."),
         (searched(20, by_rate, space={"model.units": SPACE["model"]["units"]}), "One path was searched"),
         (searched(20, by_rate, space={**SPACE, "model": {"units": {"type": "int"}}}), "Too few complete trials to tell: 0"),
-        (searched(20, by_rate, space={**SPACE, "model": {"units": {"type": "int", "low": 8, "high": 64, "step": 9, "log": True}}}),  # noqa: E501
-         "The records do not fit the space"),
+        (searched(20, by_rate, space={**SPACE, "model": {"units": STEPPED}}), "The records do not fit the space"),
     ],
 )  # fmt: skip
 def test_where_nothing_can_be_told_a_sentence_says_why(result: Result, said: str) -> None:
@@ -139,11 +141,12 @@ def test_a_page_says_how_trials_were_drawn_and_that_few_tell_little() -> None:
     assert "not at random" not in text and "So few" not in text
 
 
-def test_10000_trials_are_thinned_out_and_said() -> None:
-    result = searched(2_000, by_rate)
+def test_many_trials_are_thinned_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importance, "FANOVA_MOST", 20)
+    monkeypatch.setattr(importance, "PED_MOST", 50)
+    result = searched(100, by_rate)
     found = importance.importance(result)
     assert not isinstance(found, str)
-    assert (found.n, found.n_fanova) == (2_000, importance.FANOVA_MOST)
-    assert "from 2000 complete trials, thinned out evenly to 100 for fANOVA" in "".join(
-        importance.section(result, found)
-    )
+    assert (found.n, found.n_ped, found.n_fanova) == (100, 50, 20)
+    told = "from 100 complete trials, thinned out evenly to 50 for PED-ANOVA and 20 for fANOVA"
+    assert told in "".join(importance.section(result, found))

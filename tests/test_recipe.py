@@ -41,7 +41,7 @@ def test_a_study_as_it_stands_in_conf_needs_no_override() -> None:
         ["+study=single", "study.space.train.learning_rate.high=0.05", "study.name=single-wide"],
         ["+study=single", "model=simple_rnn", "study.name=single-rnn"],
         ["+study=smoke", "dataset.train_size=100", "study.trial_timeout=5.5"],
-        ["+study=single", "dataset=npz", "dataset.path=my data/x=1.npz", "study.name=single-mine"],
+        ["+study=single", "dataset=npz", 'dataset.path="my data/x=1.npz"', "study.name=single-mine"],
         ["+study=single", "study.timeout=60", "study.max_failed=9", "train.optimizer=sgd", "study.seed=3"],
     ],
 )

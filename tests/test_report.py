@@ -262,7 +262,10 @@ def test_the_study_page_holds_result_data_space_seeds_kernels_failures_and_comma
         "| tensorflow | generic | generic | 9,123 | 9,000 to 9,200 | 20 | 7.01 | 1.25 | 64 |",
         "No speedup of cuDNN over generic",
         "| trial | 5 | nan | – |",  # noqa: RUF001
-        "python -m lstm_bench.sweep +study=stacked\n",
+        "python -m lstm_bench.sweep +study=stacked dataset.validation_size=10000 ",
+        "pip install -e . tensorflow==2.21.0 keras==3.15.1 numpy==2.3.0 optuna==5.0.0\n",
+        "Too few complete trials to tell: 9, at least 10 are needed.",
+        "(figures/stacked-slices.svg)",
         "`sweeps/stacked/`",
         "(figures/stacked-history.svg)",
         "(figures/stacked-curves.png)",
@@ -385,11 +388,13 @@ def test_pages_of_studies_that_are_gone_are_removed_but_never_a_users_file(here,
 
 
 @pytest.mark.usefixtures("pages_only")
-def test_check_names_what_is_stale_or_missing_and_writes_nothing(here, capsys):
+def test_check_names_what_is_stale_or_missing_and_writes_nothing(here, capsys, monkeypatch):
     make_study(here / "sweeps/single")
+    monkeypatch.setattr(report, "_LISTED", 8)
     assert report.main(["check=true"]) == 6
     assert not (here / "reports").exists()
-    assert "... and 10 more" in capsys.readouterr().err
+    shown = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in shown] == [*["missing"] * 8, "... and 22 more", "error"]
     report.main([])
     assert report.main(["check=true"]) == 0
     path = here / "reports/comparison.md"
@@ -657,7 +662,7 @@ def test_study_figures_for_the_tracker(here):
     folder = make_study(here / "sweeps/single")
     (folder / "worst.csv").unlink()
     paths = report.study_figures(folder, here / "out")
-    assert [p.name for p in paths] == ["history.png", "curves.png", "confusion.png"]
+    assert [p.name for p in paths] == ["history.png", "slices.png", "curves.png", "confusion.png"]
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in paths)
     assert report.comparison_row(folder)["n"] == 5
 
@@ -677,12 +682,12 @@ def test_same_records_same_bytes_whatever_the_environment(tmp_path):
     ):
         home = tmp_path / name
         for study in ("single", "stacked"):
-            folder = make_study(home / "sweeps" / study)
+            folder = make_study(home / "sweeps" / study, n_trials=16)  # enough for the importance of what was searched
             if name != "one":
                 shuffle_rows(folder)
         make_study(home / "sweeps/published/cpu/single", n_trials=4)
         cwd = home if name == "one" else tmp_path
-        args = [] if name == "one" else [f"sweeps={home}/sweeps", f"reports={home}/reports"]
+        args = ["html=true", *([] if name == "one" else [f"sweeps={home}/sweeps", f"reports={home}/reports"])]
         if name != "one":
             (cwd / "matplotlibrc").write_text("axes.grid: False\nfont.size: 20\nsavefig.dpi: 30\n")
         environment = {**os.environ, **env, "PYTHONPATH": str(ROOT)}
@@ -693,6 +698,7 @@ def test_same_records_same_bytes_whatever_the_environment(tmp_path):
         assert done.returncode == 0, done.stderr
         homes.append(sums(home / "reports"))
     assert len(homes[0]) > 30
+    assert {"working/latex/single/hyperparameter-importance.tex", "working/html/single.html"} <= set(homes[0])
     assert homes[0] == homes[1]
     for path in (tmp_path / "one/reports").rglob("*.svg"):
         text = path.read_text()
