@@ -34,7 +34,7 @@ def section(result: Result) -> list[str]:
     return [
         f"{f'With Python {python}. ' if python else ''}What differs from `conf/` is an override. The seeds are the same; other "
         "hardware or versions may give other last digits.",
-        "```sh\n" + "\n".join([*setup, command]) + "\n```",
+        "```sh\n" + "\n".join(" ".join(line.split()).replace("`", "'") for line in [*setup, command]) + "\n```",
         *said,
         f"Its configuration, environment and rows: `{result.records}`.",
     ]

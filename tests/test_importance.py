@@ -87,11 +87,11 @@ def test_words_on_greff_follow_the_numbers() -> None:
     says = importance.greff(result, importance.importance(result))
     assert "Here it does not come first, `model.units` does; the learning rate has" in says
     half = importance.Importance(
-        {"train.learning_rate": 0.6, "b": 0.4}, {"train.learning_rate": 0.55, "b": 0.45}, 60, 0.1, 60
+        {"train.learning_rate": 0.6, "b": 0.4}, {"train.learning_rate": 0.55, "b": 0.45}, 60, 0.1, 60, 60
     )
     assert "it comes first by both, but explains less: 55 % by fANOVA" in importance.greff(result, half)
     split = importance.Importance(
-        {"train.learning_rate": 0.4, "b": 0.6}, {"train.learning_rate": 0.8, "b": 0.2}, 60, 0.1, 60
+        {"train.learning_rate": 0.4, "b": 0.6}, {"train.learning_rate": 0.8, "b": 0.2}, 60, 0.1, 60, 60
     )
     assert "the two disagree: it comes first by fANOVA, `b` by PED-ANOVA" in importance.greff(result, split)
     other = importance.Importance({"a": 0.4, "b": 0.6}, {"a": 0.8, "b": 0.2}, 60, 0.1, 60, 60)

@@ -394,8 +394,9 @@ def test_check_names_what_is_stale_or_missing_and_writes_nothing(here, capsys, m
     assert report.main(["check=true"]) == 6
     assert not (here / "reports").exists()
     shown = capsys.readouterr().err.splitlines()
-    assert [line.split(":")[0] for line in shown] == [*["missing"] * 8, "... and 22 more", "error"]
+    assert [line.split(":")[0] for line in shown[:8]] == ["missing"] * 8
     report.main([])
+    assert shown[8] == f"... and {len(sums(here / 'reports')) - 8} more" and shown[9].startswith("error: ")
     assert report.main(["check=true"]) == 0
     path = here / "reports/comparison.md"
     path.write_text(path.read_text().replace("98", "99").replace("97", "99"))
