@@ -59,7 +59,7 @@ def test_every_family_trains_with_every_kernel_it_has_and_shows_it(backend: str)
         pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
     done = subprocess.run(
         [sys.executable, str(Path(__file__).parent / "family_steps.py"), backend],
-        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=280,
