@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -111,6 +112,20 @@ def sweep(values: dict[str, Any]) -> None:
     place.mkdir(parents=True, exist_ok=True)
     display = Display(config["study"]["objective"], config["train"]["epochs"])
     session.Session(config, spaces.parse(config), place, [], display, "embedded in scikit-learn").run()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unsynced() -> Iterator[None]:
+    """No waiting for the disk: a run is three commits, a trial ten."""
+    from sqlalchemy import Engine, event
+
+    def listen(connection: Any, _: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", listen)
+    yield
+    event.remove(Engine, "connect", listen)
 
 
 @pytest.fixture(scope="module")
@@ -327,21 +342,7 @@ def log(observer: Any, trials: list[dict[str, Any]], history: list[dict[str, Any
     assert observer.warning is None
 
 
-@pytest.fixture
-def unsynced() -> Iterator[None]:
-    """No waiting for the disk: thousands of runs are three commits each."""
-    from sqlalchemy import Engine, event
-
-    def listen(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA synchronous=OFF")
-
-    event.listen(Engine, "connect", listen)
-    yield
-    event.remove(Engine, "connect", listen)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("unsynced")
 def test_more_than_a_thousand_runs_are_read_in_seconds(here: Path, unused_store: Path) -> None:
     shutil.copy(unused_store, here)
     trials, history = rows(range(1100))
