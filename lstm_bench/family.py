@@ -144,7 +144,7 @@ def budget(value: Any) -> int | None:
         return None
     text = re.fullmatch(r"(\d+(?:\.\d+)?)([kM]?)", str(value))
     found = Decimal(text[1]) * {"": 1, "k": 1_000, "M": 1_000_000}[text[2]] if text else Decimal(0)
-    if isinstance(value, bool | float) or found < 1 or found % 1:
+    if isinstance(value, bool) or found < 1 or found % 1:
         raise ConfigError(
             "model.weights",
             expected="a whole number of at least 1, such as 25000, 25k or 1.5M, or null",

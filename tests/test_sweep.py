@@ -284,7 +284,7 @@ def test_a_changed_value_is_refused_with_the_difference(smoke: tuple[Path, str, 
     folder, _, _ = smoke
     for override, said in [
         ("train.batch_size=16", "train.batch_size was 32, is 16"),
-        ("study.direction=minimize", "study.direction was maximize, is minimize"),
+        ("study.seed=1", "study.seed was 0, is 1"),
         ("study.n_trials=2", "study.n_trials was 3, is 2 (only upward)"),
         ("study.space.train.learning_rate.high=0.1", "study.space.train.learning_rate.high was 0.01, is 0.1"),
     ]:
@@ -691,7 +691,7 @@ def test_an_mlflow_outage_is_a_warning_and_the_next_run_catches_up(
     assert up.returncode == 0, up.stderr
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         names = [row[0] for row in database.execute("SELECT name FROM runs ORDER BY name")]
-    assert names == ["replicate seed 0", "smoke", "trial 0"]
+    assert names == ["replicate seed 0 of trial 0", "smoke", "trial 0"]
 
 
 def test_a_corrupt_database_is_left_alone(command: Command, tmp_path: Path) -> None:
