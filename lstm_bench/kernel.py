@@ -170,7 +170,9 @@ def ran_in_hlo(hlo: str, *, recurrent: int, around: int = 0) -> tuple[str, str]:
     `around` loops are those over steps, which are ours: they say nothing of the kernel.
     """
     cudnn = len(re.findall(r'custom_call_target="[^"]*cudnn_rnn[^"]*"', hlo))
-    loops = len(re.findall(r" while\(", hlo)) - around
+    # A recurrence carries a state of floating-point numbers; XLA's random generator, in a loop of its own, whole numbers alone.
+    carried = re.findall(r"^(.*) while\(", hlo, re.MULTILINE)
+    loops = sum(bool(re.search(r"\b(?:bf16|f\d\w*)\[", state)) for state in carried) - around
     evidence = f"cudnn_rnn custom calls {cudnn}, while {loops}" + (f" in {around} over steps" if around else "")
     if not recurrent:
         return "none", evidence

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from lstm_bench import diagnosis, frontier, health, importance, recipe
 from lstm_bench.gallery import study_figure_makers
 from lstm_bench.result import Result, not_alone, pack_size
@@ -218,16 +220,32 @@ def _best(result: Result) -> list[str]:
     columns = ["trial", name, "weights", "samples/s", "kernel that ran", *(c.removeprefix("config_") for c in searched)]
     complete = result.counts["complete"]
     text = f"By {escape(result.objective)} on validation data, of {complete} complete trials; one run each."
-    edges = _edges(result)
-    return [text, markdown(columns, rows, {"trial", name, "weights", "samples/s"}), edges]
+    return [text, markdown(columns, rows, {"trial", name, "weights", "samples/s"}), *_health(result)]
 
 
-def _edges(result: Result) -> str:
-    """A warning where the winner lies at the edge of what was searched: the best may lie beyond."""
-    space = result.space()
-    at_edge = health.edges(space, {path: result.winning(path) for path in space})
-    found = [f"{edge.path} = {short(edge.value)} of {short(edge.low)} to {short(edge.high)}" for edge in at_edge]
-    return f"The winner lies at the edge of the space: {escape('; '.join(found))}." if found else ""
+def _health(result: Result) -> list[str]:
+    """What speaks against the search, as at the end of a sweep; nothing where nothing was searched."""
+    space, winner, trials = result.space(), result.winner, result.trials
+    if not space or winner is None:
+        return []
+    ran_again = {*trials["retry_of"].dropna(), *trials["number"][trials["reason"].isin(("driver_died", "interrupted"))]}
+    values = pd.to_numeric(trials[result.objective], errors="coerce")
+    ended = [
+        health.Ended(int(number), state, value if state == "COMPLETE" and math.isfinite(value) else None)
+        for number, state, value in zip(trials["number"], trials["state"], values, strict=True)
+        if math.isfinite(number) and number not in ran_again
+    ]
+    seeds: list[float] = list(result.confirmed.get(result.objective, []))
+    found = health.sentences(
+        space,
+        ended,
+        winner=int(winner["number"]),
+        params={path: result.winning(path) for path in space},
+        seeds=[seed for seed in seeds if math.isfinite(seed)],
+        maximize=result.maximize,
+        several=bool(result.get("study.objectives")),
+    )
+    return ["Health of the search:", bullets(found or ["Nothing speaks against it."])]
 
 
 def _shown(score: Interval, share: bool) -> str:

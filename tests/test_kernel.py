@@ -91,8 +91,15 @@ def test_no_recurrent_layer_is_none_and_no_evidence_is_unknown() -> None:
         ('%c = (f32[2]) custom-call(f32[2] %x), custom_call_target="cudnn_rnn", api=1', "cudnn"),
         ("%while.1 = (s32[], f32[4]{0}) while(%tuple), condition=%c, body=%b", "generic"),
         ('%m = f32[4] dot(%a, %b), metadata={op_name="jit(step)/while/body"}', "unrolled"),
-        ('%a = () custom-call(), custom_call_target="cudnn_rnn"\n%b = (s32[]) while(%t), body=%b', "mixed"),
-        ('%c = () custom-call(), custom_call_target="__cudnn$convForward"\n%b = (s32[]) while(%t), body=%b', "generic"),
+        (
+            "%while.2 = (s32[], u32[5,8]{1,0}, u32[]) while(%t), condition=%c, body=%b",
+            "unrolled",
+        ),  # XLA's random generator
+        ('%a = () custom-call(), custom_call_target="cudnn_rnn"\n%b = (s32[], f32[4]) while(%t), body=%b', "mixed"),
+        (
+            '%c = () custom-call(), custom_call_target="__cudnn$convForward"\n%b = (s32[], f32[4]) while(%t), body=%b',
+            "generic",
+        ),
     ],
 )
 def test_hlo_shows_which_kernel_ran(hlo: str, expected: str) -> None:
@@ -121,7 +128,7 @@ def test_a_layer_that_is_not_fused_shows() -> None:
 
 
 def test_the_loop_over_steps_says_nothing_of_the_kernel() -> None:
-    hlo = "%a = (s32[]) while(%t), body=%b\n"
+    hlo = "%a = (s32[], f32[4]) while(%t), body=%b\n"
     assert kernel.ran_in_hlo(hlo, recurrent=1, around=1) == (
         "unrolled",
         "cudnn_rnn custom calls 0, while 0 in 1 over steps",

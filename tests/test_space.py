@@ -60,12 +60,19 @@ def test_an_empty_space_is_one_configuration():
 @pytest.mark.parametrize(
     ("space", "line"),
     [
-        ({"model.unit": INT}, "study.space.model.unit: no such configuration path. Did you mean model.units?"),
+        (
+            {"model.unit": INT},
+            "study.space.model.unit: no such configuration path. Did you mean model.units or model.weights or model.batch_norm?",
+        ),
         (
             {"study.seed": INT},
             "study.space.study.seed: no such configuration path. Only model.* and train.* can be searched",
         ),
-        ({"model._target_": INT}, "study.space.model._target_: no such configuration path. Did you mean model.units?"),
+        (
+            {"model._target_": INT},
+            "study.space.model._target_: no such configuration path. "
+            "Did you mean model.batch_norm or model.weights or model.units?",
+        ),
         ({"model.units": 64}, "study.space.model.units: expected a domain such as {type: int, low: 1, high: 9}, received 64"),
         ({"model": {"units": {"low": 1}}}, "study.space.model.units: a domain needs a type. Valid: int, float, categorical."),
         (
