@@ -208,7 +208,7 @@ def test_help_names_every_campaign(capsys: pytest.CaptureFixture[str]) -> None:
     assert "campaign (" not in printed
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_campaign_of_real_studies_is_resumed_like_one(command: Command, tmp_path: Path) -> None:
     (tmp_path / "campaign").mkdir()
     small = ["train.epochs=1", "dataset.train_size=200", "kernel=generic", "kernel.probe=false", "tracking=none"]

@@ -20,7 +20,7 @@ from lstm_bench.trial import not_deterministic
 FACTS = {"task": "classification", "timesteps": 8, "features": 8, "n_classes": 10}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("backend", sorted(OF_BACKEND))
 def test_a_training_gives_the_same_bits_in_another_process_and_in_a_kept_engine(backend: str) -> None:
     if importlib.util.find_spec(backend) is None:

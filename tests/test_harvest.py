@@ -342,7 +342,7 @@ def log(observer: Any, trials: list[dict[str, Any]], history: list[dict[str, Any
     assert observer.warning is None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_more_than_a_thousand_runs_are_read_in_seconds(here: Path, unused_store: Path) -> None:
     shutil.copy(unused_store, here)
     trials, history = rows(range(1100))

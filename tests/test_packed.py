@@ -34,7 +34,7 @@ def _replicates(folder: Path, name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_packed_replicates_are_those_of_one_by_one(command: Command, tmp_path: Path) -> None:
     pytest.importorskip("jax", reason="jax is not installed: pip install 'lstm-bench[jax]'")
     study = ("+study=smoke", "backend=jax", "kernel=generic", "kernel.probe=false", "tracking=none", "study.n_trials=1")

@@ -215,7 +215,7 @@ def test_wrong_commands_are_one_line(command: Command, tmp_path: Path) -> None:
     assert "trial=N" in command("repeat", "--help").stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_trials_and_replicates_of_a_deterministic_study_come_out_equal_and_leave_nothing(
     command: Command, tmp_path: Path
 ) -> None:
