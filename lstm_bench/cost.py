@@ -218,13 +218,9 @@ def front_parts(ground: Ground, results: Sequence[Result], names: Mapping[int, s
 
 
 def weights_of(result: Result) -> float:
-    """The number of weights that `model.weights` asked for, NaN where it did not: `25k` is 25,000."""
-    text = str(result.get("model.weights", "")).strip()
-    scale = {"k": 1e3, "m": 1e6}.get(text[-1:].lower(), 1.0)
-    try:
-        return float(text if scale == 1 else text[:-1]) * scale
-    except ValueError:
-        return math.nan
+    """The number of weights that `model.weights` asked for, which records hold as a number; NaN where it did not."""
+    asked = result.get("model.weights")
+    return float(asked) if isinstance(asked, int) else math.nan
 
 
 def matched_parts(results: Sequence[Result]) -> list[str]:

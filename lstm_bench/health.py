@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lstm_bench.record import RETRIED_FOR_EVER
+
 _EDGE = 0.02  # of a dimension's range, on its own scale: nearer to a bound is at the edge
 _FEWEST = 4  # values that a dimension has at least for its bounds to be edges; trials from which on stagnation is said
 _SHOWN = 5  # trials listed by number
@@ -33,6 +35,22 @@ class Ended(NamedTuple):
     number: int
     state: str
     value: float | None
+
+
+def ended(rows: Sequence[Mapping[str, Any]], objective: str) -> list[Ended]:
+    """Trials as they count: without those whose parameters ran again, or will.
+
+    Args:
+      rows: By number, of `number state reason retry_of` and the objective; what is not there is None or NaN.
+      objective: Column.
+    """
+    again = {row["retry_of"] for row in rows} | {row["number"] for row in rows if row["reason"] in RETRIED_FOR_EVER}
+
+    def value(row: Mapping[str, Any]) -> float | None:
+        found = row[objective] if row["state"] == "COMPLETE" else None
+        return None if found is None or not math.isfinite(found) else found
+
+    return [Ended(int(row["number"]), row["state"], value(row)) for row in rows if row["number"] not in again]
 
 
 def edges(space: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any]) -> list[Edge]:

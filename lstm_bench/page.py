@@ -228,17 +228,14 @@ def _health(result: Result) -> list[str]:
     space, winner, trials = result.space(), result.winner, result.trials
     if not space or winner is None:
         return []
-    ran_again = {*trials["retry_of"].dropna(), *trials["number"][trials["reason"].isin(("driver_died", "interrupted"))]}
-    values = pd.to_numeric(trials[result.objective], errors="coerce")
-    ended = [
-        health.Ended(int(number), state, value if state == "COMPLETE" and math.isfinite(value) else None)
-        for number, state, value in zip(trials["number"], trials["state"], values, strict=True)
-        if math.isfinite(number) and number not in ran_again
-    ]
+    known = trials[trials["number"].notna()].assign(
+        **{result.objective: pd.to_numeric(trials[result.objective], errors="coerce")}
+    )
+    rows = [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]
     seeds: list[float] = list(result.confirmed.get(result.objective, []))
     found = health.sentences(
         space,
-        ended,
+        health.ended(rows, result.objective),
         winner=int(winner["number"]),
         params={path: result.winning(path) for path in space},
         seeds=[seed for seed in seeds if math.isfinite(seed)],

@@ -21,7 +21,7 @@ from lstm_bench.statistic import Interval, median, t_interval
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Ends that are not the trial's own doing: its parameters ran, or will run, again under another number.
-REQUEUED = ("worker_died", "oom_shared", "driver_died", "interrupted")
+REQUEUED = (*record.RETRIED, *record.RETRIED_FOR_EVER)
 
 _TEXT = {
     "state", "reason", "kernel_ran", "backend", "device", "device_share", "kernel", "evidence", "kind", "values",

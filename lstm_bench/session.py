@@ -390,7 +390,7 @@ class Session:
             return {}
         found = health.sentences(
             self.space,
-            ended(driver.study.rows(), settings["objective"]),
+            health.ended(driver.study.rows(), settings["objective"]),
             winner=pick.trial,
             params=pick.params,
             seeds=[row[settings["objective"]] for row in complete],
@@ -398,18 +398,6 @@ class Session:
             several=bool(settings["objectives"]),
         )
         return {"health": found or ["nothing speaks against the search"]}
-
-
-def ended(rows: Sequence[Mapping[str, Any]], objective: str) -> list[health.Ended]:
-    """Rows of the trials as `health` takes them: without those whose parameters ran again, or will."""
-    again = {row["retry_of"] for row in rows} | {
-        row["number"] for row in rows if row["reason"] in studies.RETRIED_FOR_EVER
-    }
-    return [
-        health.Ended(row["number"], row["state"], row[objective] if row["state"] == "COMPLETE" else None)
-        for row in rows
-        if row["number"] not in again
-    ]
 
 
 def front_words(objectives: Sequence[str], points: Sequence[Sequence[float]], complete: int) -> str:

@@ -23,10 +23,8 @@ from lstm_bench import config as schema
 from lstm_bench import domination, search
 from lstm_bench import space as spaces
 from lstm_bench.errors import ConfigError, StorageError
-from lstm_bench.record import cell
+from lstm_bench.record import RETRIED, RETRIED_FOR_EVER, cell
 
-RETRIED_FOR_EVER = ("driver_died", "interrupted")
-RETRIED = ("worker_died", "oom_shared")  # up to study.max_retry times
 # What may differ when a study is resumed: how much, how long, where; never what.
 MAY_CHANGE = (
     *("study.n_trials", "study.confirm", "study.replicates", "study.max_failed", "study.max_retry"),

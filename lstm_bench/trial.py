@@ -89,7 +89,7 @@ class Bench:
     def _check(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
         data = self.data(task["config"]["dataset"])
         for config in (task["config"], *task["corners"]):
-            model, lengths = _plain({**config, "model": sized(config["model"], data)}, data)
+            model, lengths = _plain(config, data)
         return {
             "state": "COMPLETE",
             "n_weights": int(model.count_params()),

@@ -355,16 +355,14 @@ def test_speeds_of_two_devices_have_no_common_front(here):
     assert cost.fronts([result.load(here / "sweeps" / name) for name in ("single", "stacked")])[1] == set()
 
 
-@pytest.mark.parametrize(
-    ("text", "weights"), [("25k", 25e3), (25000, 25e3), ("1.5M", 1.5e6), ("x", math.nan), (None, math.nan)]
-)
+@pytest.mark.parametrize(("text", "weights"), [(25000, 25e3), ("x", math.nan), (None, math.nan)])
 def test_a_weight_budget_is_read_as_it_was_given(text, weights):
     r = result.Result(None, "x", config={"model": {"weights": text}})
     assert cost.weights_of(r) == pytest.approx(weights, nan_ok=True)
 
 
 def test_families_of_matched_weights_stand_side_by_side(here):
-    for family, budget, weights in (("single", "25k", 24700), ("single", "100k", 99800), ("gru", 25000, 25100)):
+    for family, budget, weights in (("single", 25000, 24700), ("single", 100_000, 99800), ("gru", 25000, 25100)):
         folder = make_study(here / f"sweeps/{family}-{budget}", n_weights=weights, accuracies=[0.97, 0.972])
         change(folder, model={"_target_": f"lstm_bench.model.{family}", "weights": budget})
     text = page(here)

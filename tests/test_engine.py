@@ -16,58 +16,46 @@ from lstm_bench.engine import steps_per_execution
 from lstm_bench.kernel import OF_BACKEND
 
 
+def printed(script: str, backend: str, *arguments: str, timeout: float = 280) -> str:
+    """What a script beside this file prints in a process with that backend of Keras, where it is installed."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / script), backend, *arguments],
+        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", sorted(OF_BACKEND))
 def test_an_engine_trains_as_keras_does(backend: str) -> None:
     names = [name for name in OF_BACKEND[backend] if name != "cudnn"]
     arms = [f"{name} x{n}" for name in names for n in steps_per_execution(backend, name)]
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "equivalence.py"), backend, *names],
-        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert [f"{backend} {arm} equal" in done.stdout for arm in arms] == [True] * len(arms)
+    said = printed("equivalence.py", backend, *names)
+    assert [f"{backend} {arm} equal" in said for arm in arms] == [True] * len(arms)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", sorted(OF_BACKEND))
 def test_every_task_is_trained_on_its_own_loss(backend: str) -> None:
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "criteria.py"), backend],
-        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    said = printed("criteria.py", backend)
     tasks = ("classification", "regression", "tagging")
     arms = [f"{backend} {task} x{n} equal" for task in tasks for n in steps_per_execution(backend, "generic")]
-    assert done.stdout.splitlines() == arms
+    assert said.splitlines() == arms
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", sorted(OF_BACKEND))
 def test_every_family_trains_with_every_kernel_it_has_and_shows_it(backend: str) -> None:
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "family_steps.py"), backend],
-        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "layers as published" in done.stdout and "saved and loaded" in done.stdout
+    said = printed("family_steps.py", backend)
+    assert "layers as published" in said and "saved and loaded" in said
     for name in ("gru", "bidirectional", "recurrent_dropout", "layer_norm", "min_gru", "cnn", "mlp"):
-        assert f"{backend} {name} generic ran:" in done.stdout
+        assert f"{backend} {name} generic ran:" in said
 
 
 def test_the_data_of_workers_is_not_copied_where_tensorflow_can_use_it() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lstm_bench import health, session
+from lstm_bench import health
 from lstm_bench.health import Ended
 
 SPACE: dict[str, dict[str, Any]] = {
@@ -110,7 +110,7 @@ def test_trials_that_ran_again_are_no_trials_of_the_search() -> None:
         row(4, "PRUNED"),
         row(5, "FAIL", "nan"),
     ]
-    assert session.ended(rows, "val_accuracy") == [
+    assert health.ended(rows, "val_accuracy") == [
         Ended(1, "COMPLETE", 0.5),
         Ended(2, "FAIL", None),
         Ended(4, "PRUNED", None),
