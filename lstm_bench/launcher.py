@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from lstm_bench.backend import BENCH
 from lstm_bench.device import Slot
 from lstm_bench.errors import StorageError
 
@@ -97,6 +98,7 @@ class LocalLauncher:
       programs: Folder of the programs that XLA compiled before, None to compile anew. JAX's own variable goes first.
       data_fd: Descriptor of a `mapping.SharedDataset`, which every worker inherits.
       deterministic: Whether the workers compute the same bits whenever they are given the same task.
+      bench: What makes a worker's bench, see `backend.made`.
     """
 
     def __init__(
@@ -110,8 +112,9 @@ class LocalLauncher:
         data_fd: int | None = None,
         programs: Path | None = None,
         deterministic: bool = False,
+        bench: str = BENCH,
     ):
-        self._deterministic = deterministic
+        self._deterministic, self._bench = deterministic, bench
         self._backend, self._log_dir, self._keras, self._data_fd = backend, log_dir, keras, data_fd
         self._programs = {}
         if programs and backend == "jax" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -159,7 +162,7 @@ class LocalLauncher:
             worker,
             {"do": "setup", "backend": self._backend, "device": slot.device, "share": slot.share}
             | {"gpu": slot.gpu, "cores": list(slot.cores), "keras": self._keras, "data_fd": self._data_fd}
-            | {"deterministic": self._deterministic},
+            | {"deterministic": self._deterministic, "bench": self._bench},
         )
         return worker
 

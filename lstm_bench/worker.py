@@ -18,6 +18,8 @@ from typing import Any
 
 import psutil
 
+from lstm_bench import backend
+
 
 class _Link:
     """The worker's end of the socket: a thread reads, so that "stop" and the driver's death are seen in mid-step."""
@@ -50,42 +52,6 @@ class _Link:
         return key in self._stop
 
 
-def _load_backend(backend: str, gpu: bool, cores: int, keras: bool, deterministic: bool) -> str:
-    """Imports the backend, and Keras if asked to; takes the device gently, returns what it sees: "gpu" or "cpu"."""
-    os.environ["KERAS_BACKEND"] = backend
-    if backend != "tensorflow":
-        # keras.utils.set_random_seed imports TensorFlow wherever it is installed: seconds, and hundreds of MiB.
-        sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.threading.set_intra_op_parallelism_threads(cores)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-        devices = tf.config.list_physical_devices("GPU")
-        for device in devices:
-            tf.config.experimental.set_memory_growth(device, True)
-        if deterministic:
-            tf.config.experimental.enable_op_determinism()
-        seen = bool(devices)
-    elif backend == "jax":
-        import jax
-
-        seen = jax.default_backend() == "gpu"
-    else:
-        import torch
-
-        torch.set_num_threads(cores)
-        if deterministic:
-            torch.use_deterministic_algorithms(True)
-            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        seen = torch.cuda.is_available()
-    if keras:
-        from keras import config
-
-        config.disable_traceback_filtering()
-    return "gpu" if seen and gpu else "cpu"
-
-
 def main(argv: list[str]) -> int:
     """Serves tasks until the launcher says exit or goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the driver's to understand
@@ -94,14 +60,7 @@ def main(argv: list[str]) -> int:
     setup = link.tasks.get()
     if setup["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, setup["cores"])
-    given = setup["backend"], setup["gpu"] is not None, len(setup["cores"]), setup["keras"], setup["deterministic"]
-    seen = _load_backend(*given)
-    from lstm_bench.device import cpu_name
-    from lstm_bench.trial import Bench
-
-    blind = setup["gpu"] is not None and seen == "cpu"  # a GPU that this backend's build cannot use
-    device, gpu = cpu_name() if blind else setup["device"], setup["gpu"] if seen == "gpu" else None
-    bench = Bench(device, setup["share"], gpu, setup["data_fd"])
+    bench, seen = backend.made(setup)
     # What was imported is never garbage: leaving it out makes the collection after each task a matter of milliseconds.
     gc.collect()
     gc.freeze()

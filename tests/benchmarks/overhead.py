@@ -160,9 +160,10 @@ def as_worker(path: str, fd: str) -> int:
     """A worker with notes."""
     import psutil
 
+    from lstm_bench import backend as backends
     from lstm_bench import worker
 
-    notes, load, send = Notes(path), worker._load_backend, worker._Link.send
+    notes, load, send = Notes(path), backends.load, worker._Link.send
 
     def load_backend(backend: str, *args: Any) -> str:
         seen = load(backend, *args)
@@ -188,7 +189,7 @@ def as_worker(path: str, fd: str) -> int:
             notes.write("collect", time.monotonic(), mib=psutil.Process().memory_info().rss / 2**20)
         send(self, message)
 
-    worker._load_backend, worker._Link.send = load_backend, sent  # type: ignore[method-assign]
+    backends.load, worker._Link.send = load_backend, sent  # type: ignore[method-assign]
     gc.collect()
     return worker.main([fd])
 

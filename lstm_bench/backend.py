@@ -1,0 +1,75 @@
+"""What a worker process is made of: Keras's backend, loaded once onto its device, and the bench that trains with it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lstm_bench.trial import Bench
+
+BENCH = "lstm_bench.backend:bench"
+
+
+def made(setup: Mapping[str, Any]) -> tuple[Bench, str]:
+    """The bench that a launcher asks for, and what its framework sees: "gpu" or "cpu".
+
+    Args:
+      setup: What a launcher sends a worker first. `bench` is `module:function` of what makes a bench; the tests have one that
+        trains nothing.
+    """
+    module, _, function = setup["bench"].partition(":")
+    maker = getattr(importlib.import_module(module), function)
+    found: tuple[Bench, str] = maker(setup)
+    return found
+
+
+def bench(setup: Mapping[str, Any]) -> tuple[Bench, str]:
+    """The bench that trains, on a device that the backend is asked to use and may not see."""
+    given = setup["backend"], setup["gpu"] is not None, len(setup["cores"]), setup["keras"], setup["deterministic"]
+    seen = load(*given)
+    from lstm_bench.device import cpu_name
+    from lstm_bench.trial import Bench
+
+    blind = setup["gpu"] is not None and seen == "cpu"  # a GPU that this backend's build cannot use
+    device, gpu = cpu_name() if blind else setup["device"], setup["gpu"] if seen == "gpu" else None
+    return Bench(device, setup["share"], gpu, setup["data_fd"]), seen
+
+
+def load(backend: str, gpu: bool, cores: int, keras: bool, deterministic: bool) -> str:
+    """Imports the backend, and Keras if asked to; takes the device gently, returns what it sees: "gpu" or "cpu"."""
+    os.environ["KERAS_BACKEND"] = backend
+    if backend != "tensorflow":
+        # keras.utils.set_random_seed imports TensorFlow wherever it is installed: seconds, and hundreds of MiB.
+        sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(cores)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        devices = tf.config.list_physical_devices("GPU")
+        for device in devices:
+            tf.config.experimental.set_memory_growth(device, True)
+        if deterministic:
+            tf.config.experimental.enable_op_determinism()
+        seen = bool(devices)
+    elif backend == "jax":
+        import jax
+
+        seen = jax.default_backend() == "gpu"
+    else:
+        import torch
+
+        torch.set_num_threads(cores)
+        if deterministic:
+            torch.use_deterministic_algorithms(True)
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        seen = torch.cuda.is_available()
+    if keras:
+        from keras import config
+
+        config.disable_traceback_filtering()
+    return "gpu" if seen and gpu else "cpu"
