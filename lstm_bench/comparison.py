@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lstm_bench import figure
+from lstm_bench import comparison_figure, figure
 from lstm_bench.bootstrap import bootstrap_interval
-from lstm_bench.caveat import UNKNOWN, caveats, data_of, grounds, length_of
+from lstm_bench.caveat import UNKNOWN, caveats, data_of, ground, grounds, length_of
 from lstm_bench.contrast import contrast_parts, contrast_row, contrasts
-from lstm_bench.cost import Curve, budget_parts, budget_rows, curve, front_parts, fronts, matched_parts
+from lstm_bench.cost import Curve, budget_parts, budget_rows, curve, front_parts, fronts, matched_parts, weights_of
 from lstm_bench.page import Pages
 from lstm_bench.recall import recall_parts
 from lstm_bench.result import ACCURACY, Result, at
-from lstm_bench.statistic import Share, deviation, quantile, sampling_error
+from lstm_bench.statistic import deviation, quantile
 from lstm_bench.table import (
     NONE,
     Raw,
@@ -87,20 +87,26 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
     for table, mine in zip(tables(results, claims, links), _sections(results), strict=True):
         place = slug("-".join([mine[0].dataset, *(str(n) for n in (length_of(mine[0]),) if n is not None)]))
         parts += [f"## {escape(table.title)}", markdown(table.columns, table.rows, table.right), _numbered(table.notes)]
-        for kind, make, caption in (_accuracy_figure(mine, names), _speed_figure(mine, names)):
-            parts.append(_shown(pages, f"figures/{kind}-{place}", make, caption, table.title))
+        crowds = _crowds(mine)
+        for suffix, words, crowd in crowds:
+            title = f"{table.title}{words}"
+            for kind, make, caption in (_accuracy_figure(crowd, names), _curves_figure(crowd, names)):
+                parts.append(_shown(pages, f"figures/{kind}-{place}{suffix}", make, caption, title))
+        kind, make, caption = _speed_figure(mine, names)
+        parts.append(_shown(pages, f"figures/{kind}-{place}", make, caption, table.title))
         found = {ground: contrasts(group) for ground, group in grounds(mine).items()}
         said = [contrast_parts(ground, pair, names, len(found) > 1) for ground, pair in found.items()]
         if any(said):
             parts += ["### Pairs", "" if pairs else _PAIRS, *(part for one in said for part in one)]
         pairs += [{"data": ground.data, **contrast_row(c)} for ground, pair in found.items() for c in pair]
-        searched = [c for c in map(curve, mine) if c is not None]
-        for objective in sorted({c.result.objective for c in searched}):
-            those = [c for c in searched if c.result.objective == objective]
-            more, make, caption = budget_parts(those, names)
-            name = f"figures/budget-{place}" + ("" if objective == "val_accuracy" else f"-{slug(objective)}")
-            parts += ["### Budget", *more, _shown(pages, name, make, caption, table.title)]
-        curves += searched
+        searched = {id(c.result): c for c in map(curve, mine) if c is not None}
+        for number, (suffix, words, crowd) in enumerate(crowds):
+            those = [searched[id(r)] for r in crowd if id(r) in searched]
+            if those:
+                more, make, caption = budget_parts(those, names)
+                shown = _shown(pages, f"figures/budget-{place}{suffix}", make, caption, f"{table.title}{words}")
+                parts += ["" if number else "### Budget", *more, shown]
+        curves += searched.values()
         said = [front_parts(ground, group, names, len(found) > 1) for ground, group in grounds(mine).items()]
         if any(said):
             parts += ["### Pareto front", "Yes: no other study on the same ground is better in both, by the means."]
@@ -142,6 +148,32 @@ def _sections(results: Sequence[Result]) -> list[list[Result]]:
     for result in results:
         groups.setdefault((result.dataset, length_of(result) or 0, result.measure.column), []).append(result)
     return [groups[key] for key in sorted(groups)]
+
+
+def _crowds(results: Sequence[Result]) -> list[tuple[str, str, list[Result]]]:
+    """Studies that share their figures: those on one ground, and of them apart those of matched weights.
+
+    Returns:
+      Suffix of the figures' names, words for their captions, and the studies; the largest crowd first, without suffix;
+      beside it none of a single study.
+    """
+    crowds: dict[tuple[Any, bool], list[Result]] = {}
+    for result in results:
+        crowds.setdefault((ground(result), weights_of(result) > 0), []).append(result)
+    several = len(grounds(results)) > 1
+    found: list[tuple[str, str, list[Result]]] = []
+    used: set[str] = set()
+    for (what, matched), mine in sorted(crowds.items(), key=lambda item: (-len(item[1]), item[0])):
+        if found and len(mine) < 2:
+            break  # alone, it has its own page
+        asked = ", ".join(count(w) for w in sorted({weights_of(r) for r in mine})) if matched else ""
+        words = (f"; families at {asked} weights" if matched else "") + (f"; {what.text()}" if several else "")
+        suffix = "-matched" if matched and used else ""
+        while suffix in used:
+            suffix = f"-{len(used) + 1}"
+        used.add(suffix)
+        found.append((suffix, words, mine))
+    return found
 
 
 def _table(results: list[Result], claims: Mapping[str, Any], links: Mapping[int, str], several: bool) -> Table:
@@ -203,15 +235,8 @@ def _test_set(result: Result) -> str:
     """The Wilson interval in percent, or why there is none."""
     if result.env("dataset.n_test") is None:
         return UNKNOWN if result.score.n else NONE
-    error = _sampling(result)
+    error = result.sampling
     return _range(error.low, error.high, True)
-
-
-def _sampling(result: Result) -> Share:
-    """Sampling error of the test set; none for classes per timestep, whose errors within a sequence go together."""
-    n = result.env("dataset.n_test")
-    alone = result.measure == ACCURACY and result.env("dataset.task", "classification") == "classification"
-    return sampling_error(result.score.mean, float(n) if alone and isinstance(n, int | float) else math.nan)
 
 
 def _range(low: float, high: float, percent: bool) -> str:
@@ -279,7 +304,7 @@ def index(
 
 def comparison_row(result: Result) -> dict[str, Any]:
     """One study as a row of `comparison.csv`: numbers as measured, fractions in 0..1, NaN where there is none."""
-    score, ends, error = result.score, result.counts, _sampling(result)
+    score, ends, error = result.score, result.counts, result.sampling
     scores = result.confirmed[result.measure.column]
     low, high = bootstrap_interval(scores)
     return {
@@ -367,6 +392,28 @@ def _accuracy_figure(
         caption += " Dotted: the Pareto front."
     make = partial(figure.accuracy_against_weights, rows, measure.label, measure.percent)
     return word, make, caption
+
+
+def _curves_figure(results: Sequence[Result], names: Mapping[int, str]) -> tuple[str, Callable[[], Figure] | None, str]:
+    """Learning curves of the confirmed configurations side by side."""
+    lines: list[dict[str, Any]] = []
+    objective = results[0].objective
+    for result in results:
+        rows = result.tables["history.csv"]
+        if objective not in rows:
+            continue
+        rows = rows[(rows["kind"] == "replicate") & rows[objective].map(math.isfinite)]
+        picked = next(iter(result.candidates), math.nan)
+        rows = rows if math.isnan(picked) else rows[rows["trial"].isna() | (rows["trial"] == picked)]
+        if len(rows):
+            by_epoch = rows.groupby("epoch")[objective].agg(["mean", "min", "max"])  # sorted by epoch
+            line = {"label": names[id(result)], "epochs": by_epoch.index.to_list(), "n": rows["number"].nunique()}
+            lines.append(line | {end: by_epoch[end].to_list() for end in ("mean", "min", "max")})
+    if max((len(line["epochs"]) for line in lines), default=0) < 2:
+        return "curves", None, "no learning curves, since no confirmed study has several epochs."
+    seeds = _span([line["n"] for line in lines])
+    caption = f"Learning curves of the confirmed configurations: mean and range over n = {seeds} seeds."
+    return "curves", partial(comparison_figure.curves_by_family, lines, objective, results[0].maximize), caption
 
 
 def _speed_figure(results: Sequence[Result], names: Mapping[int, str]) -> tuple[str, Callable[[], Figure] | None, str]:

@@ -1,4 +1,4 @@
-"""Figures across studies: the best score that a budget buys, and error against the length of a gap."""
+"""Figures across studies: learning curves, the best score that a budget buys, and error against the length of a gap."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from lstm_bench.figure import COLOURS, MARKERS, _drawable, _scale, _styled
 
@@ -46,6 +46,33 @@ def best_against_budget(lines: Sequence[Mapping[str, Any]], objective: str, maxi
     _best_part(panels[0], [scale * line["values"] for line in lines], maximize)
     handles, texts = panels[0].get_legend_handles_labels()
     figure.legend(handles, texts, loc="outside upper left", ncols=4, fontsize=8, frameon=False, borderaxespad=0.2)
+    return figure
+
+
+@_styled
+def curves_by_family(lines: Sequence[Mapping[str, Any]], objective: str, maximize: bool = True) -> Figure:
+    """Validation score by epoch, a line per study: the mean over its seeds, their range as a band.
+
+    Args:
+      lines: Mappings with `label`, `epochs`, and per epoch `mean`, `min` and `max`.
+      objective: Name of the score.
+      maximize: Whether more of it is better.
+    """
+    scale, label = _scale(objective)
+    figure = Figure(figsize=(6.8, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for index, line in enumerate(lines):
+        colour = COLOURS[index % len(COLOURS)]
+        low, mean, high = (scale * np.array(line[end]) for end in ("min", "mean", "max"))
+        axes.fill_between(line["epochs"], low, high, color=colour, alpha=0.12, lw=0)
+        axes.plot(
+            line["epochs"], mean, color=colour, ms=5, lw=1.4, label=_drawable(line["label"]),
+            marker=MARKERS[(index + index // len(COLOURS)) % len(MARKERS)], ls=_DASHES[index // len(COLOURS) % len(_DASHES)],
+        )  # fmt: skip
+    axes.set(xlabel="epoch", ylabel=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    _best_part(axes, [scale * np.array(line["mean"]) for line in lines], maximize)
+    figure.legend(loc="outside upper left", ncols=4, fontsize=8, frameon=False, borderaxespad=0.2)
     return figure
 
 

@@ -18,6 +18,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import PowerNorm
@@ -95,6 +96,12 @@ def render(figure: Figure, kind: str) -> bytes:
         metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
         figure.savefig(out, format=kind, metadata=metadata)
     return out.getvalue()
+
+
+def pictures(make: Callable[[], Figure]) -> dict[str, bytes]:
+    """What a maker draws, as `svg` and `png`."""
+    made = make()
+    return {kind: render(made, kind) for kind in ("svg", "png")}
 
 
 @_styled
@@ -365,16 +372,8 @@ def slices(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, maxim
     many, size = len(rows) > _MANY, 20 * max(0.15, _thinned(len(rows)))
     age = rows["number"].to_numpy(dtype=float)
     for axes, (path, domain) in zip(panels.flat, sorted(space.items()), strict=False):
-        texts = rows["config_" + path].astype(str)
-        numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=float)
-        if domain.get("type") == "categorical" or not np.isfinite(numbers).any():
-            names = sorted(set(texts), key=lambda name: (_sortable(name), name))
-            spread = (age * 0.618034) % 1 - 0.5  # side by side, always the same way
-            numbers = np.array([names.index(text) for text in texts]) + 0.5 * spread
-            axes.set_xticks(range(len(names)), [_drawable(name) or "none" for name in names])
-            axes.set_xlim(-0.6, len(names) - 0.4)
-        else:
-            _domain_axis(axes, domain, numbers)
+        numbers, names = _positions(rows, path, domain)
+        _along(axes, axes.xaxis, domain, numbers, names)
         axes.scatter(
             numbers, heights, c=age, cmap="viridis_r", vmin=age.min(), vmax=max(age.max(), age.min() + 1), s=size,
             rasterized=many, zorder=2,
@@ -387,6 +386,57 @@ def slices(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, maxim
     for row in panels:
         row[0].set_ylabel(label)
     _focus(panels.flat[0], heights, float(heights[best]), maximize)
+    return figure
+
+
+@_styled
+def pairs(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, maximize: bool = True) -> Figure:
+    """The complete trials in each plane of two searched paths, the objective as colour, the best ringed.
+
+    Args:
+      trials: With `config_<path>` as recorded.
+      space: Searched path -> its domain; at least two.
+      objective: Column of the trials.
+      maximize: Whether more of it is better.
+    """
+    scale, label = _scale(objective)
+    values = pd.to_numeric(trials[objective], errors="coerce") * scale
+    rows = trials[(trials["state"] == "COMPLETE") & np.isfinite(values)].sort_values("number", kind="stable")
+    heights = values[rows.index].to_numpy(dtype=float)
+    best = int(heights.argmax() if maximize else heights.argmin())
+    # The good half of the trials spreads over all colours; what is worse than its median is all one.
+    bounds = (float(np.median(heights)), float(heights[best]))
+    paths = sorted(space)
+    n = len(paths) - 1
+    figure = Figure(figsize=(2.3 + 1.9 * n, 0.7 + 1.8 * n), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(n, n, sharex="col", sharey="row", squeeze=False)
+    places = {path: _positions(rows, path, space[path]) for path in paths}
+    order = np.argsort(heights if maximize else -heights, kind="stable")  # the better on top
+    shown = None
+    for down, across in np.ndindex(n, n):
+        axes = cast(Axes, panels[down, across])
+        x, y = paths[across], paths[down + 1]
+        if across > down:
+            axes.set_visible(False)
+            continue
+        for axis, path in ((axes.xaxis, x), (axes.yaxis, y)):
+            _along(axes, axis, space[path], *places[path])
+        shown = axes.scatter(
+            places[x][0][order], places[y][0][order], c=heights[order], cmap="viridis" if maximize else "viridis_r",
+            vmin=min(bounds), vmax=max(*bounds, min(bounds) + 1e-9), s=24 * max(0.15, _thinned(len(rows))),
+            rasterized=len(rows) > _MANY, zorder=2,
+        )  # fmt: skip
+        spot = places[x][0][best], places[y][0][best]
+        axes.scatter(*spot, s=80, facecolor="none", edgecolor=VERMILLION, lw=1.4, zorder=3)
+        axes.tick_params(labelsize=7.5)
+        if down == n - 1:
+            axes.set_xlabel(_drawable(x))
+        if across == 0:
+            axes.set_ylabel(_drawable(y))
+    assert shown is not None
+    extend: Literal["min", "max"] = "min" if maximize else "max"
+    figure.colorbar(shown, ax=panels, label=label, pad=0.02, shrink=0.9, extend=extend)
     return figure
 
 
@@ -430,22 +480,39 @@ def pareto(trials: pd.DataFrame, members: pd.DataFrame, objectives: Mapping[str,
     return figure
 
 
-def _domain_axis(axes: Axes, domain: Mapping[str, Any], values: np.ndarray) -> None:
-    """The x axis over what was searched, with a margin."""
+def _positions(rows: pd.DataFrame, path: str, domain: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:
+    """Where the trials are along a searched path, and the names of its places; none along numbers."""
+    texts = rows["config_" + path].astype(str)
+    numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=float)
+    if domain.get("type") != "categorical" and np.isfinite(numbers).any():
+        return numbers, []
+    names = sorted(set(texts), key=lambda name: (_sortable(name), name))
+    spread = (rows["number"].to_numpy(dtype=float) * 0.618034) % 1 - 0.5  # side by side, always the same way
+    return np.array([names.index(text) for text in texts]) + 0.5 * spread, names
+
+
+def _along(axes: Axes, axis: Axis, domain: Mapping[str, Any], values: np.ndarray, names: Sequence[str]) -> None:
+    """One axis over what was searched, with a margin."""
+    across = axis is axes.xaxis
+    limits, scale = (axes.set_xlim, axes.set_xscale) if across else (axes.set_ylim, axes.set_yscale)
+    if names:
+        axis.set_ticks(range(len(names)), [_drawable(name) or "none" for name in names])
+        limits(-0.6, len(names) - 0.4)
+        return
     low, high = float(domain.get("low", np.nanmin(values))), float(domain.get("high", np.nanmax(values)))
     if domain.get("log") and 0 < low < high:
         decades = math.log10(high / low)
-        axes.set_xscale("log")
+        scale("log")
         subs = (1.0,) if decades > 1.4 else (1.0, 2.0, 5.0) if decades > 0.6 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
-        axes.xaxis.set_major_locator(LogLocator(subs=subs))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
+        axis.set_major_locator(LogLocator(subs=subs))
+        axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axis.set_minor_locator(NullLocator())
         margin = 10 ** (0.06 * decades)
-        axes.set_xlim(low / margin, high * margin)
+        limits(low / margin, high * margin)
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=domain.get("type") == "int"))
+        axis.set_major_locator(MaxNLocator(4, integer=domain.get("type") == "int"))
         margin = 0.06 * (high - low) or 0.5
-        axes.set_xlim(low - margin, high + margin)
+        limits(low - margin, high + margin)
 
 
 def _way(direction: str) -> str:

@@ -10,15 +10,25 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lstm_bench import figure, frontier
+from lstm_bench.importance import Importance
 from lstm_bench.result import Result
 from lstm_bench.table import escape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_PATHS = 5  # searched paths of which all planes are drawn
 
-def study_figure_makers(result: Result) -> dict[str, tuple[Callable[[], Figure], str] | str]:
-    """The figures of one study: name -> (maker, caption), or the reason why there is none."""
+
+def study_figure_makers(
+    result: Result, shares: Importance | str = ""
+) -> dict[str, tuple[Callable[[], Figure], str] | str]:
+    """The figures of one study: name -> (maker, caption), or the reason why there is none.
+
+    Args:
+      result: The study.
+      shares: Importance of the searched paths: where there are many, the planes of the most important are drawn.
+    """
     counts = result.counts
     failed = counts["failed"] + counts["requeued"]
     ended = f"{counts['complete']} complete, {counts['pruned']} pruned, {failed} failed trials"
@@ -36,6 +46,16 @@ def study_figure_makers(result: Result) -> dict[str, tuple[Callable[[], Figure],
             f"{result.objective} against each searched path: {counts['complete']} complete trials, darker the later"
         )
         makers["slices"] = (make, f"{caption}, the best ringed; {device}.")
+        if len(space) > 1:
+            share = {} if isinstance(shares, str) else shares.ped_anova
+            most = sorted(space, key=lambda path: (-share.get(path, 0.0), path))[:_PATHS]
+            chosen = {path: space[path] for path in most}
+            make = partial(figure.pairs, result.trials, chosen, result.objective, result.maximize)
+            some = f" ({_PATHS} of {len(space)}, by importance)" if len(space) > _PATHS else ""
+            caption = (
+                f"{result.objective} in each plane of two searched paths{some}: {counts['complete']} complete trials"
+            )
+            makers["pairs"] = (make, f"{caption}, the best ringed, one colour for the worse half; {device}.")
     else:
         makers["slices"] = "" if not space else "No slices: no trial is complete with a finite objective."
     front = frontier.front(result)

@@ -49,11 +49,10 @@ def importance(result: Result) -> Importance | str:
     space = {path: domain for path, domain in result.space().items() if "config_" + path in result.ranked}
     if not space:
         return "Nothing was searched."
-    rows = []
-    for _, row in result.ranked.sort_values("number", kind="stable").iterrows():
-        values = {path: _value(row["config_" + path], domain) for path, domain in space.items()}
-        if None not in values.values():
-            rows.append((values, float(row[result.objective])))
+    ranked = result.ranked.sort_values("number", kind="stable")
+    columns = [[_value(text, domain) for text in ranked["config_" + path]] for path, domain in space.items()]
+    known = zip(zip(*columns, strict=True), ranked[result.objective].astype(float), strict=True)
+    rows = [(dict(zip(space, values, strict=True)), score) for values, score in known if None not in values]
     if len(rows) < LEAST:
         return f"Too few complete trials to tell: {len(rows)}, at least {LEAST} are needed."
     if len({value for _, value in rows}) == 1:

@@ -12,7 +12,7 @@ import pandas as pd
 from lstm_bench import diagnosis, frontier, health, importance, recipe
 from lstm_bench.gallery import study_figure_makers
 from lstm_bench.result import Result, not_alone, pack_size
-from lstm_bench.statistic import Interval, median, t_interval
+from lstm_bench.statistic import Interval, deviation, median, t_interval
 from lstm_bench.table import (
     NONE,
     Raw,
@@ -66,12 +66,12 @@ def study_page(result: Result) -> Pages:
     place = stem(result)
     up = "../" * place.count("/")
     pages, shown = Pages(), {}
-    for name, made in study_figure_makers(result).items():
+    shares = importance.importance(result)
+    for name, made in study_figure_makers(result, shares).items():
         path = f"figures/{place}-{name}"
         shown[name] = made if isinstance(made, str) else image(path, made[1], up)
         if not isinstance(made, str):
             pages.figures[path] = made[0]
-    shares = importance.importance(result)
     parts = [
         f"# {escape(result.name)}",
         escape(sentence(str(result.get("study.description", "")))),
@@ -88,6 +88,7 @@ def study_page(result: Result) -> Pages:
         shown["curves"],
         *importance.section(result, shares),
         shown["slices"],
+        shown.get("pairs", ""),
         "## Confirmation on the test set",
         *_candidates(result),
         *_confirmation(result),
@@ -319,11 +320,22 @@ def _confirmation(result: Result) -> list[str]:
     lost = len(result.replicates) - sum(map(len, result.candidates.values()))
     packed = any(pack_size(str(share)) > 1 for share in result.replicates["device_share"])
     score = "error" if regression else "accuracy"
+    ends = result.sampling
+    spread = deviation(result.confirmed[result.measure.column])
+    test_set = ""
+    if math.isfinite(ends.low) and math.isfinite(spread):
+        n = count(float(result.env("dataset.n_test")))
+        test_set = (
+            f"The {n} test samples alone leave {percent(ends.low)} to {percent(ends.high)} % open for a single network of "
+            f"that accuracy (95 % Wilson interval, standard error {percent(ends.error)} %); the seeds' standard deviation is "
+            f"{percent(spread)} %. More seeds make only the second weigh less."
+        )
     said = f"{lost} of {len(result.replicates)} replicates failed or gave no finite {score}; they are not in the mean."
     return [
         f"{'Each of them' if several else 'The best configuration'}, trained afresh with each seed, the test set read once.",
         markdown(columns, rows, numbers),
         said if lost else "",
+        test_set,
         "Packed seeds were trained in one program: the seconds of each are those of all." if packed else "",
     ]
 

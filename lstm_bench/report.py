@@ -31,9 +31,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import multiprocessing
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +52,8 @@ from lstm_bench.errors import (
 )
 
 if TYPE_CHECKING:  # pandas and matplotlib take a second: --help and the sweep's driver do without
+    from matplotlib.figure import Figure
+
     from lstm_bench.page import Pages
     from lstm_bench.result import Result
 
@@ -76,6 +80,7 @@ reports/working/, or in reports/ where nothing is published. Starts no framework
 MANIFEST = "MANIFEST.json"
 HTML = "html"
 _LISTED = 200  # stale files named one by one
+_FIGURES_PER_CORE = 20  # that pay for the second in which a process imports matplotlib
 WORKING = "working"
 SOURCES = ("records", "mlflow")
 
@@ -252,12 +257,13 @@ def study_figures(folder: Path, out: Path) -> list[Path]:
 
     Args:
       folder: The study's records.
-      out: Folder for `history.png`, `slices.png`, `front.png`, `curves.png`, `confusion.png` and `worst.png`; made if need be.
+      out: Folder for `history.png`, `slices.png`, `pairs.png`, `front.png`, `curves.png`,
+        `confusion.png` and `worst.png`; made if need be.
     """
-    from lstm_bench import figure, gallery, result
+    from lstm_bench import figure, gallery, importance, result
 
-    paths = []
-    for name, made in gallery.study_figure_makers(result.load(Path(folder))).items():
+    study, paths = result.load(Path(folder)), []
+    for name, made in gallery.study_figure_makers(study, importance.importance(study)).items():
         if not isinstance(made, str):
             path = Path(out) / f"{name}.png"
             _write(path, figure.render(made[0](), "png"))
@@ -414,12 +420,9 @@ def _settle(folder: Path, pages: Pages, options: Options) -> Change:
         change.remarks.append(f"{folder}: {remark}")
         sums |= {path: known.get(path, "") for path in [*drawn, *pages.estimated]}
     else:
-        for path, make in pages.figures.items():
-            image = make()
-            for kind in ("svg", "png"):
-                files[f"{path}.{kind}"] = figure.render(image, kind)
-            if interactive:
-                charts[path] = chart.chart(image)
+        files |= _drawn(pages.figures)
+        if interactive:
+            charts = {path: chart.chart(make()) for path, make in pages.figures.items()}
         sums |= {path: _sha256(files[path]) for path in drawn}
     if options.html and not options.check:
         _write_site(folder / HTML, webpage.site(files, charts) if files else {}, change, whole=options.studies is None)
@@ -459,6 +462,19 @@ def _settle(folder: Path, pages: Pages, options: Options) -> Change:
             _remove(folder, path)
             change.removed.append(path)
     return change
+
+
+def _drawn(makers: Mapping[str, Callable[[], Figure]]) -> dict[str, bytes]:
+    """Pictures of all figures, drawn on all cores where there are many: path with suffix -> contents."""
+    from lstm_bench import device, figure
+
+    cores = min(len(device.cores()), len(makers) // _FIGURES_PER_CORE)
+    if cores < 2:
+        pictures = list(map(figure.pictures, makers.values()))
+    else:
+        with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn")) as pool:
+            pictures = list(pool.map(figure.pictures, makers.values(), chunksize=4))
+    return {f"{path}.{kind}": data for path, some in zip(makers, pictures, strict=True) for kind, data in some.items()}
 
 
 def _write_site(folder: Path, site: dict[str, bytes], change: Change, whole: bool) -> None:

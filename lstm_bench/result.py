@@ -17,7 +17,7 @@ import yaml
 
 from lstm_bench import record
 from lstm_bench.candidate import standing
-from lstm_bench.statistic import Interval, median, t_interval
+from lstm_bench.statistic import Interval, Share, median, sampling_error, t_interval
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Ends that are not the trial's own doing: its parameters ran, or will run, again under another number.
@@ -202,6 +202,13 @@ class Result:
     def score(self) -> Interval:
         """`measure` of the picked configuration over its seeds."""
         return t_interval(self.confirmed[self.measure.column])
+
+    @property
+    def sampling(self) -> Share:
+        """Sampling error of the test set; none for classes per timestep, whose errors within a sequence go together."""
+        n = self.env("dataset.n_test")
+        alone = self.measure == ACCURACY and self.env("dataset.task", "classification") == "classification"
+        return sampling_error(self.score.mean, float(n) if alone and isinstance(n, int | float) else math.nan)
 
     @property
     def accuracy(self) -> Interval:

@@ -400,6 +400,49 @@ def test_one_length_or_other_data_makes_no_such_figure(here):
     assert "Long memory" not in page(here)
 
 
+# --- figures of those that compare -------------------------------------------------------------------------------------
+
+
+def captions(text, name):
+    return [line for line in text.splitlines() if f"(figures/{name}" in line]
+
+
+def test_matched_weights_and_other_grounds_have_figures_of_their_own(here):
+    for name, weights in (("single", None), ("stacked", None), ("simple_rnn", 25000), ("cnn_lstm", 25000)):
+        make_study(here / "sweeps" / name)
+        change(here / "sweeps" / name, model={"weights": weights})
+    change(make_study(here / "sweeps/other"), {"n_train": 7})
+    made_pages = made(here)
+    figures = {name for name in made_pages.figures if name.startswith("figures/accuracy")}
+    assert figures == {"figures/accuracy-mnist", "figures/accuracy-mnist-matched"}  # one alone has its own page
+    (usual,), (matched,) = (captions(page(here), f"{kind}.svg") for kind in ("curves-mnist", "curves-mnist-matched"))
+    assert "families at 25,000 weights" in matched and "25,000 weights" not in usual
+    assert "training samples" in usual  # which of the two grounds
+
+
+def test_learning_curves_by_family_are_the_means_and_ranges_of_the_picked_seeds(here):
+    folder = make_study(here / "sweeps/single", accuracies=[0.9, 0.92])
+    rows = [
+        {"kind": kind, "number": seed, "epoch": epoch, "val_accuracy": 0.5 + seed / 10 + epoch / 100}
+        for kind in ("trial", "replicate")
+        for seed in (0, 1)
+        for epoch in (2, 1)
+    ]
+    record.write_rows(folder / "history.csv", record.HISTORY_COLUMNS, rows)
+    drawn = made(here).figures["figures/curves-mnist"]()
+    (line,) = drawn.axes[0].lines
+    assert line.get_xydata() == pytest.approx(np.array([[1, 56], [2, 57]]))
+    band = drawn.axes[0].collections[0].get_paths()[0].vertices
+    assert (band[:, 1].min(), band[:, 1].max()) == pytest.approx((51, 62))
+
+
+def test_one_epoch_is_no_curve(here):
+    folder = make_study(here / "sweeps/single", accuracies=[0.9, 0.92])
+    rows = [row for row in record.read_rows(folder / "history.csv") if row["epoch"] == "1"]
+    record.write_rows(folder / "history.csv", record.HISTORY_COLUMNS, rows)
+    assert "no learning curves" in page(here)
+
+
 # --- the whole -------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import yaml
 from test_report import edit, make_study
 
-from lstm_bench import diagnosis, figure, frontier, pareto, record, report, result
+from lstm_bench import diagnosis, figure, frontier, gallery, importance, pareto, record, report, result
 from lstm_bench.result import Result
 
 
@@ -275,6 +276,55 @@ def test_slices_have_a_panel_per_path_and_leave_out_what_is_not_complete() -> No
     assert [a.get_xlabel() for a in axes] == ["a", "b"]
     assert axes[0].collections[0].get_offsets().tolist() == [[1, 0.5], [3, 0.2]]
     assert axes[0].collections[1].get_offsets().tolist() == [[3, 0.2]]  # the ring
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+def test_pairs_have_a_panel_per_plane_with_the_best_ringed(maximize) -> None:
+    trials = pd.DataFrame({
+        "number": [0.0, 1, 2, 3], "state": ["COMPLETE", "PRUNED", "COMPLETE", "COMPLETE"],
+        "val_loss": [0.5, 0.1, 0.2, math.nan], "config_a": ["1", "2", "3", "4"], "config_b": ["x", "y", "x", ""],
+        "config_c": ["0.1", "0.2", "0.3", "0.4"],
+    })  # fmt: skip
+    space = {
+        "a": {"type": "int", "low": 1, "high": 4}, "b": {"type": "categorical", "choices": ["x", "y"]},
+        "c": {"type": "float", "low": 0.1, "high": 1, "log": True},
+    }  # fmt: skip
+    made = figure.pairs(trials, space, "val_loss", maximize)
+    axes = {(a.get_xlabel(), a.get_ylabel()): a for a in made.axes[:4] if a.get_visible()}
+    assert set(axes) == {("", "b"), ("a", "c"), ("b", "")}
+    plane = axes["a", "c"]
+    assert plane.get_yscale() == "log" and plane.get_xscale() == "linear"
+    assert sorted(plane.collections[0].get_offsets().tolist()) == [[1, 0.1], [3, 0.3]]
+    assert plane.collections[1].get_offsets().tolist() == [[1, 0.1] if maximize else [3, 0.3]]
+
+
+def test_of_many_paths_the_most_important_make_the_planes(here):
+    folder = make_study(here / "sweeps/single")
+    study = result.load(folder)
+    paths = [f"p{n}" for n in range(7)]
+    study.config["study"]["space"] = {path: {"type": "float", "low": 0.0, "high": 1.0} for path in paths}
+    for path in paths:
+        study.trials["config_" + path] = np.linspace(0, 1, len(study.trials)).astype(str)
+    shares = importance.Importance({path: (path == "p6") / 1 for path in paths}, {}, 9, 0.1, 9, 9)
+    make, caption = gallery.study_figure_makers(study, shares)["pairs"]
+    assert list(make.args[1]) == ["p6", "p0", "p1", "p2", "p3"]
+    assert "(5 of 7, by importance)" in caption
+
+
+def test_the_test_set_s_own_error_stands_beside_the_spread_of_the_seeds(here):
+    make_study(here / "sweeps/single", accuracies=[0.97, 0.972, 0.974, 0.976, 0.978])
+    path = here / "sweeps/single/environment.json"
+    environment = json.loads(path.read_text())
+    environment["dataset"]["n_test"] = 10000
+    path.write_text(json.dumps(environment))
+    report.main([])
+    text = (here / "reports/single.md").read_text()
+    assert "The 10,000 test samples alone leave 97.07 to 97.69 % open" in text
+    assert "standard error 0.16 %); the seeds' standard deviation is 0.32 %" in text
+    environment["dataset"]["task"] = "tagging"
+    path.write_text(json.dumps(environment))
+    report.main([])
+    assert "test samples alone" not in (here / "reports/single.md").read_text()
 
 
 def test_published_scores_stand_beside_ours_with_conditions_and_source(here):

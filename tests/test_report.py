@@ -1,5 +1,6 @@
 """Reports of made-up studies: written through `record`, so that the columns are those of a real one."""
 
+import functools
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_bench import figure, record, report, result, table
+from lstm_bench import device, figure, record, report, result, table
 
 ROOT = Path(report.__file__).parents[1]
 DEVICE = "Xeon Test @ 2.20GHz"
@@ -663,7 +664,7 @@ def test_study_figures_for_the_tracker(here):
     folder = make_study(here / "sweeps/single")
     (folder / "worst.csv").unlink()
     paths = report.study_figures(folder, here / "out")
-    assert [p.name for p in paths] == ["history.png", "slices.png", "curves.png", "confusion.png"]
+    assert [p.name for p in paths] == ["history.png", "slices.png", "pairs.png", "curves.png", "confusion.png"]
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in paths)
     assert report.comparison_row(folder)["n"] == 5
 
@@ -737,6 +738,16 @@ def test_figures_of_10000_trials_are_quick_and_small():
     (best,) = (line for line in picture.axes[0].lines if line.get_label() == "best so far")
     assert best.get_xydata().tolist() == [[0, 99], [9999, 99]]
     assert len(figure.render(picture, "svg")) < 500_000
+
+
+def test_many_figures_are_drawn_on_several_cores_and_are_the_same_bytes(monkeypatch):
+    history = many_rows(3)[1]
+    makers = {f"figure-{n}": functools.partial(figure.learning_curves, history, n % 3) for n in range(4)}
+    alone = report._drawn(makers)
+    monkeypatch.setattr(report, "_FIGURES_PER_CORE", 2)
+    monkeypatch.setattr(device, "cores", lambda: (0, 1))
+    assert report._drawn(makers) == alone
+    assert sorted(alone) == [f"figure-{n}.{kind}" for n in range(4) for kind in ("png", "svg")]
 
 
 def test_each_curve_is_one_trial_s_epochs_whatever_the_order_of_the_rows():
