@@ -1,0 +1,192 @@
+"""Optuna's storage as the one driver of a study needs it: the database for every write, memory for every read.
+
+Optuna's own storage asks the database again for each trial that is not finished, and commits each parameter by itself: beside
+sixty workers that is most of a driver's time. Whoever alone writes a study knows what is in it. A trial being suggested is a
+draft, which goes into the database whole, with one transaction: a driver that dies before leaves nothing of it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Container, Sequence
+from datetime import datetime
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+
+_DRAFT = -1  # its id, until the database has given it one
+
+
+class Ledger(BaseStorage):
+    """One study, written by this process alone.
+
+    Args:
+      backend: The database, which holds the study.
+      name: Of the study.
+
+    Raises:
+      KeyError: when the database holds no such study.
+    """
+
+    def __init__(self, backend: RDBStorage, name: str):
+        self.backend, self._name = backend, name
+        self._study_id = backend.get_study_id_from_name(name)
+        self._directions = backend.get_study_directions(self._study_id)
+        self._user_attrs = dict(backend.get_study_user_attrs(self._study_id))
+        self._system_attrs = dict(backend.get_study_system_attrs(self._study_id))
+        self._trials = backend.get_all_trials(self._study_id, deepcopy=False)
+        self._numbers = {trial._trial_id: trial.number for trial in self._trials}
+
+    def settle(self) -> int:
+        """Writes the draft into the database; returns its number."""
+        number = self._numbers[_DRAFT]
+        draft = self._trials[number]
+        trial_id = self.backend.create_new_trial(self._study_id, template_trial=draft)
+        assert self.backend.get_trial_number_from_id(trial_id) == number, "another driver wrote to this study"
+        draft._trial_id = trial_id
+        del self._numbers[_DRAFT]
+        self._numbers[trial_id] = number
+        return number
+
+    # The study.
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        return self.backend.create_new_study(directions, study_name)
+
+    def delete_study(self, study_id: int) -> None:
+        self.backend.delete_study(study_id)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return self._study_id if study_name == self._name else self.backend.get_study_id_from_name(study_name)
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self._name
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return self._directions
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        return self.backend.get_all_studies()
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._user_attrs
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._system_attrs
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        self.backend.set_study_user_attr(study_id, key, value)
+        self._user_attrs = {**self._user_attrs, key: _as_read(value)}
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self.backend.set_study_system_attr(study_id, key, value)
+        self._system_attrs = {**self._system_attrs, key: _as_read(value)}
+
+    # Its trials.
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        if template_trial is None:
+            trial = FrozenTrial(
+                number=len(self._trials), state=TrialState.RUNNING, value=None, datetime_start=datetime.now(),
+                datetime_complete=None, params={}, distributions={}, user_attrs={}, system_attrs={}, intermediate_values={},
+                trial_id=_DRAFT,
+            )  # fmt: skip
+            if _DRAFT in self._numbers:  # of a suggestion that failed
+                self._trials.pop(self._numbers[_DRAFT])
+                trial.number -= 1
+        else:
+            trial_id = self.backend.create_new_trial(study_id, template_trial)
+            trial = self.backend.get_trial(trial_id)
+        self._trials.append(trial)
+        self._numbers[trial._trial_id] = trial.number
+        return int(trial._trial_id)
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        if trial_id != _DRAFT:
+            self.backend.set_trial_param(trial_id, param_name, param_value_internal, distribution)
+
+        def change(trial: FrozenTrial) -> None:
+            value = distribution.to_external_repr(param_value_internal)
+            trial.params = {**trial.params, param_name: value}
+            trial.distributions = {**trial.distributions, param_name: distribution}
+
+        self._change(trial_id, change)
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        if not self.backend.set_trial_state_values(trial_id, state, values):
+            return False
+
+        def change(trial: FrozenTrial) -> None:
+            trial.state = state
+            if values is not None:
+                trial.values = list(values)
+            if state.is_finished():
+                trial.datetime_complete = datetime.now()
+
+        self._change(trial_id, change)
+        return True
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        self.backend.set_trial_intermediate_value(trial_id, step, intermediate_value)
+
+        def change(trial: FrozenTrial) -> None:
+            trial.intermediate_values = {**trial.intermediate_values, step: intermediate_value}
+
+        self._change(trial_id, change)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        if trial_id != _DRAFT:
+            self.backend.set_trial_user_attr(trial_id, key, value)
+
+        def change(trial: FrozenTrial) -> None:
+            trial.user_attrs = {**trial.user_attrs, key: _as_read(value)}
+
+        self._change(trial_id, change)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        if trial_id != _DRAFT:
+            self.backend.set_trial_system_attr(trial_id, key, value)
+
+        def change(trial: FrozenTrial) -> None:
+            trial.system_attrs = {**trial.system_attrs, key: _as_read(value)}
+
+        self._change(trial_id, change)
+
+    def _change(self, trial_id: int, change: Callable[[FrozenTrial], None]) -> None:
+        """Changes a copy: whoever has read a trial keeps what he has read."""
+        number = self._numbers[trial_id]
+        trial = copy.copy(self._trials[number])
+        change(trial)
+        self._trials[number] = trial
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self._trials[self._numbers[trial_id]]
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        trials = [trial for trial in self._trials if states is None or trial.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        if not 0 <= trial_number < len(self._trials):
+            raise KeyError(f"No trial with number {trial_number} exists.")
+        return int(self._trials[trial_number]._trial_id)
+
+    def get_trial_number_from_id(self, trial_id: int) -> int:
+        return self._numbers[trial_id]
+
+    def remove_session(self) -> None:
+        self.backend.remove_session()
+
+
+def _as_read(value: Any) -> Any:
+    """A value as the database would give it back."""
+    return json.loads(json.dumps(value))

@@ -1,0 +1,144 @@
+"""What is read from memory is what the database holds: after every operation, for every sampler, and after a reload."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from lstm_bench.ledger import Ledger
+
+SPACE = {
+    "units": IntDistribution(8, 64, log=True),
+    "rate": FloatDistribution(1e-4, 1e-1, log=True),
+    "kind": CategoricalDistribution(["a", "b", None]),
+}
+SAMPLERS = {
+    "tpe": lambda: optuna.samplers.TPESampler(seed=1, n_startup_trials=3),
+    "random": lambda: optuna.samplers.RandomSampler(seed=1),
+    "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=1, n_startup_trials=2, warn_independent_sampling=False),
+}
+
+
+def opened(path: Path, directions: tuple[str, ...] = ("maximize",)) -> tuple[Ledger, optuna.Study]:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    backend = optuna.storages.RDBStorage(f"sqlite:///{path}")
+    if not optuna.get_all_study_names(backend):
+        optuna.create_study(storage=backend, study_name="one", directions=list(directions))
+    ledger = Ledger(backend, "one")
+    return ledger, optuna.load_study(storage=ledger, study_name="one")
+
+
+def plain(trial: Any) -> dict[str, Any]:
+    names = ("number", "_trial_id", "state", "values", "params", "distributions", "user_attrs", "intermediate_values")
+    return {name: getattr(trial, name) for name in names} | {"system_attrs": trial.system_attrs}
+
+
+def agree(ledger: Ledger) -> None:
+    stored = optuna.storages.RDBStorage(str(ledger.backend.engine.url))
+    (study_id,) = (study._study_id for study in stored.get_all_studies())
+    assert list(map(plain, ledger.get_all_trials(study_id))) == list(map(plain, stored.get_all_trials(study_id)))
+    assert ledger.get_study_user_attrs(study_id) == stored.get_study_user_attrs(study_id)
+    assert ledger.get_study_system_attrs(study_id) == stored.get_study_system_attrs(study_id)
+    for mine, theirs in zip(ledger.get_all_trials(study_id), stored.get_all_trials(study_id), strict=True):
+        for name in ("datetime_start", "datetime_complete"):
+            a, b = getattr(mine, name), getattr(theirs, name)
+            assert (a is None) == (b is None) and (a is None or abs((a - b).total_seconds()) < 5)
+
+
+def ask(ledger: Ledger, study: optuna.Study) -> optuna.Trial:
+    trial = study.ask(fixed_distributions=SPACE)
+    trial.set_user_attr("seed", 7)
+    ledger.settle()
+    return trial
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_memory_and_database_agree_after_every_step(tmp_path: Path, sampler: str) -> None:
+    ledger, study = opened(tmp_path / "study.db")
+    study.sampler = SAMPLERS[sampler]()
+    for n in range(9):
+        number = ask(ledger, study).number
+        assert number == n
+        agree(ledger)
+        trial_id = ledger.get_trial_id_from_study_id_trial_number(1, number)
+        ledger.set_trial_intermediate_value(trial_id, 1, math.inf if n == 2 else 0.1 * n)
+        ledger.set_trial_user_attr(trial_id, "result", {"pair": (1, 2), "history": [{"epoch": 1}]})
+        agree(ledger)
+        assert ledger.get_trial(trial_id).user_attrs["result"]["pair"] == [1, 2]  # as JSON has it
+        state = {3: TrialState.PRUNED, 4: TrialState.FAIL}.get(n)
+        study.tell(number, state=state) if state else study.tell(number, 0.1 * n)
+        agree(ledger)
+    ledger.set_study_user_attr(1, "fact", {"a": (1,)})
+    agree(ledger)
+    again, _ = opened(tmp_path / "study.db")
+    agree(again)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_suggestions_are_those_of_optuna_s_own_storage(tmp_path: Path, sampler: str) -> None:
+    def suggested(study: optuna.Study, after: Any) -> list[dict[str, Any]]:
+        study.sampler, params = SAMPLERS[sampler](), []
+        for _ in range(8):
+            trial = study.ask(fixed_distributions=SPACE)
+            after()
+            params.append(dict(trial.params))
+            study.tell(trial.number, trial.params["rate"])
+        return params
+
+    ledger, study = opened(tmp_path / "ours.db")
+    theirs = optuna.create_study(storage=f"sqlite:///{tmp_path}/theirs.db", direction="maximize")
+    assert suggested(study, ledger.settle) == suggested(theirs, lambda: None)
+
+
+def test_a_draft_is_nowhere_until_it_is_settled(tmp_path: Path) -> None:
+    ledger, study = opened(tmp_path / "study.db")
+    study.ask(fixed_distributions=SPACE)
+    assert opened(tmp_path / "study.db")[0].get_n_trials(1) == 0
+    trial = study.ask(fixed_distributions=SPACE)  # the first was given up: its number is free
+    assert trial.number == 0
+    ledger.settle()
+    agree(ledger)
+
+
+def test_what_the_database_refuses_is_not_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, study = opened(tmp_path / "study.db")
+    ask(ledger, study)
+    before = [plain(trial) for trial in ledger.get_all_trials(1)]
+
+    def full(*_: Any) -> None:
+        raise optuna.exceptions.StorageInternalError("disk full")
+
+    for method in (
+        "set_trial_user_attr",
+        "set_trial_state_values",
+        "set_trial_intermediate_value",
+        "set_study_user_attr",
+    ):
+        monkeypatch.setattr(ledger.backend, method, full)
+    trial_id = ledger.get_trial_id_from_study_id_trial_number(1, 0)
+    for write in (
+        lambda: ledger.set_trial_user_attr(trial_id, "a", 1),
+        lambda: ledger.set_trial_intermediate_value(trial_id, 1, 0.5),
+        lambda: ledger.set_study_user_attr(1, "a", 1),
+        lambda: study.tell(0, 0.5),
+    ):
+        with pytest.raises(optuna.exceptions.StorageInternalError):
+            write()
+    assert [plain(trial) for trial in ledger.get_all_trials(1)] == before
+    assert "a" not in ledger.get_study_user_attrs(1)
+
+
+def test_what_was_read_does_not_change(tmp_path: Path) -> None:
+    ledger, study = opened(tmp_path / "study.db")
+    ask(ledger, study)
+    (read,) = ledger.get_all_trials(1, deepcopy=False)
+    study.tell(0, 0.5)
+    assert read.state is TrialState.RUNNING
+    assert json.dumps(read.params)
