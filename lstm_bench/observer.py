@@ -40,13 +40,14 @@ class _Call:
 
 def _queued(method: Callable[Concatenate[Tracking, _P], None]) -> Callable[Concatenate[Observer, _P], None]:
     """A method of `Tracking` that is put off until the thread comes to it, with copies of what it was given."""
+    name = method.__name__
 
     def call(self: Observer, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
         if self.uri is not None:
             given, named = [copy.copy(arg) for arg in args], {key: copy.copy(arg) for key, arg in kwargs.items()}
-            self._put(_Call(method.__name__, lambda tracking: method(tracking, *given, **named)))  # type: ignore[arg-type]
+            self._put(_Call(name, lambda tracking: getattr(tracking, name)(*given, **named)))
 
-    call.__doc__ = f"Queues `Tracking.{method.__name__}`."
+    call.__doc__ = f"Queues `Tracking.{name}`."
     return call
 
 
@@ -134,8 +135,8 @@ class Observer:
         try:
             thread.join(min(patience, notice))
             if thread.is_alive() and patience > notice:
-                n = len(self._calls)
-                self._say(f"waiting for MLflow ({self._tracking.address}), at most {patience:g} s: {n} calls to go")
+                address = self._tracking.address
+                self._say(f"waiting for MLflow ({address}), at most {patience:g} s: {self.waiting} calls to go")
                 thread.join(patience - notice)
         finally:
             with self._changed:
@@ -147,10 +148,15 @@ class Observer:
             raise self._fault
 
     @property
+    def waiting(self) -> int:
+        """What is still to be told."""
+        with self._changed:
+            return len(self._calls)
+
+    @property
     def warning(self) -> str | None:
         """After `finish`: one line about what MLflow was not told, and the way to tell it. None where nothing is missing."""
-        with self._changed:
-            waiting, left_out = len(self._calls), self._left_out
+        waiting, left_out = self.waiting, self._left_out
         if not self._closing or not (waiting or left_out) or self._fault is not None:
             return None
         cause = self._problem or (f"it was too slow, {waiting} calls were left" if waiting else "rows were left out")

@@ -43,6 +43,7 @@ def described(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict
       environment: As in `environment.json`.
     """
     settings = config["study"]
+    environment = json.loads(json.dumps(environment, sort_keys=True, default=str))  # as it is read from its file
     return {
         "id": environment.get("study_id"),
         "name": settings["name"],
