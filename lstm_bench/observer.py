@@ -16,11 +16,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec
 
+from lstm_bench import store
 from lstm_bench.errors import LstmBenchError
-from lstm_bench.store import said, sqlite_path
 from lstm_bench.tracking import Tracking
 
 _TRIES = 3  # of one thing to tell, when the store has answered before each
+_LAST_TRIES = 3  # failures in a row after which the end no longer waits
 _HASTE_S = 2.5  # an interrupted sweep waits so long
 _NOTICE_S = 1.0  # before it is said what the end waits for
 _WRITE_S = 30.0  # a local store is not left in the middle of a write unless it takes longer
@@ -124,7 +125,7 @@ class Observer:
         if thread is None:
             return
         with self._changed:
-            if self._left_out and status == "FINISHED":
+            if status == "FINISHED":
                 self._calls.append(_Call("catch_up", self._replay))
             self._calls.append(_Call("finish", lambda tracking: tracking.finish(status)))
             self._closing = True
@@ -142,7 +143,7 @@ class Observer:
             with self._changed:
                 self._stopped = True
                 self._changed.notify_all()
-            if sqlite_path(str(self.uri)) is not None:
+            if store.sqlite_path(str(self.uri)) is not None:
                 thread.join(_WRITE_S)
         if self._fault is not None and status == "FINISHED":
             raise self._fault
@@ -177,17 +178,21 @@ class Observer:
 
     def _work(self) -> None:
         pause = self._settings["retry_s"]
+        failed = 0  # in a row
         while not self._stopped:
-            before = self._n_made
+            before, closing = self._n_made, self._closing
             if self._up or self._connect():
                 if self._tell():
                     return
                 if self._n_made > before:
-                    pause = self._settings["retry_s"]
-            elif self._closing:
-                return  # one try more at the end, not a minute of them
+                    failed, pause = 0, self._settings["retry_s"]
+            failed += 1
+            if closing and failed >= _LAST_TRIES:
+                return
             with self._changed:
-                if not self._closing:
+                if closing:
+                    self._changed.wait_for(lambda: self._stopped, min(pause, _NOTICE_S))
+                else:
                     self._changed.wait_for(lambda: self._closing or self._stopped, pause)
             pause = min(2 * pause, self._settings["retry_most_s"])
 
@@ -201,9 +206,8 @@ class Observer:
         if fault is not None:
             if not (self._down_said or self._stopped):
                 self._down_said = True
-                self._later(
-                    lambda: self._say(f"MLflow does not take what it is told, the sweep goes on: {self._problem}")
-                )
+                said = f"MLflow does not take what it is told, the sweep goes on: {self._problem}"
+                self._later(lambda: self._say(said))
             return False
         if self._told - self._tracking.known:  # another store has come up under the same address
             with self._changed:
@@ -242,13 +246,15 @@ class Observer:
         try:
             make(tracking)
         except Exception as error:  # whatever it is, it is the observer's: the sweep goes on
-            self._problem = str(error) if isinstance(error, LstmBenchError) else said(error)
+            self._problem = str(error) if isinstance(error, LstmBenchError) else store.said(error)
             return error
         if tracking.error is not None:
-            self._problem = said(tracking.error)
+            self._problem = store.said(tracking.error)
         return tracking.error
 
     def _replay(self, tracking: Tracking) -> None:
+        if not self._left_out:
+            return
         self._catch_up(tracking)
         if tracking.error is None:
             with self._changed:
