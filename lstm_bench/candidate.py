@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -21,6 +23,14 @@ class Candidate(NamedTuple):
     trial: int | None
     params: Mapping[str, Any]
     digest: str
+
+
+def digest(config: Mapping[str, Any]) -> str:
+    """Names a resolved configuration by what is trained: replicates of another one are not its own."""
+    parts = {group: config[group] for group in ("model", "train", "backend")}
+    later = ("deterministic", "global_clipnorm")  # a study that was made before there were these keeps its names
+    parts["train"] = {name: value for name, value in parts["train"].items() if value or name not in later}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def standing(validation: Iterable[float], *, maximize: bool) -> tuple[int, float]:

@@ -155,6 +155,10 @@ class Tracking:
 
     name: str = _in(Choice("mlflow", "none"))
     uri: str | None  # null: sqlite:///<working directory>/mlflow.db
+    patience: float = _in(_COUNT)  # seconds that a sweep's end waits for MLflow
+    retry_s: float = _in(_SECONDS)  # from a failure to the next try, doubled each time up to retry_most_s
+    retry_most_s: float = _in(_SECONDS)
+    queue: int = _in(_SIZE)  # rows kept for a store that is slow or down
 
 
 @dataclass(kw_only=True)

@@ -5,8 +5,6 @@ ask -> launcher -> epochs (prune?) -> tell -> record -> track, until `n_trials`;
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 import shutil
@@ -19,12 +17,13 @@ from lstm_bench import config as schema
 from lstm_bench import entity, record
 from lstm_bench import space as spaces
 from lstm_bench.arms import Arms
-from lstm_bench.candidate import Candidate, standing
+from lstm_bench.candidate import Candidate, digest, standing
 from lstm_bench.errors import TooManyFailedError
 from lstm_bench.loop import Loop, Running
+from lstm_bench.observer import Observer
 from lstm_bench.progress import Display, number
+from lstm_bench.replay import tracked
 from lstm_bench.study import Study
-from lstm_bench.tracking import Tracking
 
 
 class Driver:
@@ -48,7 +47,7 @@ class Driver:
         study: Study,
         loop: Loop,
         arms: Arms,
-        tracking: Tracking,
+        tracking: Observer,
         display: Display,
         folder: Path,
     ):
@@ -143,12 +142,8 @@ class Driver:
             row["history"],
             started_ms=row["started_ms"],
             ended_ms=row["ended_ms"],
-            params=self._tracked(self._config(params)),
+            params=tracked(self._config(params)),
         )
-
-    @staticmethod
-    def _tracked(config: Mapping[str, Any]) -> dict[str, Any]:
-        return schema.flatten({group: config[group] for group in ("model", "train")})
 
     def trial_columns(self) -> tuple[str, ...]:
         """Columns of this study's `trials.csv`."""
@@ -178,10 +173,7 @@ class Driver:
 
     def digest(self, params: Mapping[str, Any]) -> str:
         """Names a configuration by its searched values: replicates of another one are not its own."""
-        parts = {group: self._config(params)[group] for group in ("model", "train", "backend")}
-        later = ("deterministic", "global_clipnorm")  # a study that was made before there were these keeps its names
-        parts["train"] = {name: value for name, value in parts["train"].items() if value or name not in later}
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+        return digest(self._config(params))
 
     def replicates(self, digest: str) -> list[dict[str, Any]]:
         """Rows of a candidate's replicates, by seed."""
@@ -280,7 +272,7 @@ class Driver:
             row["history"],
             started_ms=row["started_ms"],
             ended_ms=row["ended_ms"],
-            params=self._tracked(self._config(candidate.params)),
+            params=tracked(self._config(candidate.params)),
             key=candidate.digest,
         )
 

@@ -95,6 +95,15 @@ def _value(row: Mapping[str, str], path: str, domain: Mapping[str, Any]) -> Any:
         raise ConfigError(f"trial {row.get('number')}: its {path} is not in the records", received=text) from None
 
 
+def places(root: Path) -> list[tuple[Path, bool]]:
+    """Folders of studies below `sweeps/`, its `published/`, or a folder in that, each with whether it is published."""
+    found = [(path.parent, False) for path in sorted(root.glob("*/config.yaml"))]
+    found += [
+        (path.parent, True) for pattern in ("published/*/*", "*/*") for path in root.glob(f"{pattern}/config.yaml")
+    ]
+    return [(folder, public) for folder, public in found if not folder.name.startswith("kernels-")]
+
+
 def find(name: str, root: Path) -> Recorded:
     """The records of a study: its working folder, else the published ones of that name.
 
@@ -106,15 +115,11 @@ def find(name: str, root: Path) -> Recorded:
       ConfigError: when there is no such study, or several machines have published one.
       StorageError: when its configuration cannot be read.
     """
-    places = [(path.parent, False) for path in sorted(root.glob("*/config.yaml"))]
-    places += [
-        (path.parent, True) for pattern in ("published/*/*", "*/*") for path in root.glob(f"{pattern}/config.yaml")
-    ]
-    places = [(folder, public) for folder, public in places if not folder.name.startswith("kernels-")]
-    named = [(folder, public) for folder, public in places if folder.name == name]
+    known = places(root)
+    named = [(folder, public) for folder, public in known if folder.name == name]
     working = [place for place in named if not place[1]]
     if not named:
-        names = {folder.name for folder, _ in places}
+        names = {folder.name for folder, _ in known}
         remedy = nearest(name, names) if names else "run python -m lstm_bench.sweep +study=NAME first"
         raise ConfigError(f"study={name}: there is no such study below {root}", remedy=remedy)
     if not working and len(named) > 1:

@@ -10,7 +10,7 @@ from typing import Any
 
 import lstm_bench
 from lstm_bench import config as schema
-from lstm_bench import data, device, environment, errors, health, kernel, memory, record
+from lstm_bench import data, device, environment, errors, health, kernel, memory, record, replay
 from lstm_bench import space as spaces
 from lstm_bench import study as studies
 from lstm_bench.arms import Arms
@@ -20,8 +20,9 @@ from lstm_bench.errors import ConfigError, InterruptedByUser, StorageError
 from lstm_bench.launcher import LocalLauncher
 from lstm_bench.loop import Loop
 from lstm_bench.mapping import SharedDataset
+from lstm_bench.observer import Observer
+from lstm_bench.outcome import confirmation, outcome, tested
 from lstm_bench.progress import Display, number, values
-from lstm_bench.statistic import t_interval
 from lstm_bench.tracking import open_tracking, store_uri
 
 
@@ -196,7 +197,6 @@ class Session:
         unavailable = {
             name: kernel.unavailable(name, self.backend, layers, self.gpu) for name in kernel.OF_BACKEND[self.backend]
         }
-        tracking = open_tracking(self.config["tracking"], experiment=self.config["study"]["name"])
         loop = Loop(self.launcher, self.display, self.config["study"]["trial_timeout"])
         arms = Arms(
             self.config,
@@ -211,6 +211,7 @@ class Session:
             workers=len(self.slots),
             gpu=self.gpu is not None,
         )
+        tracking = self._observer(loop)
         driver = Driver(self.config, self.space, study, loop, arms, tracking, self.display, self.folder)
         work = self._work_left(driver)
         if not work and not study.get("unsettled"):
@@ -226,7 +227,7 @@ class Session:
             )  # until records and MLflow agree with the database: a killed driver leaves it so
         tracking.check_store()
         seen = self._write_down(driver, facts)
-        loop.later(lambda: self._start_tracking(driver, facts, seen))
+        loop.later(lambda: self._start_tracking(driver, seen))
         status = "FAILED"
         try:
             if work:
@@ -280,33 +281,26 @@ class Session:
     def _write_down(self, driver: Driver, facts: Mapping[str, Any]) -> dict[str, Any]:
         """The records as they are at the start of this session; returns the environment."""
         config = schema.redacted_config(self.config)
-        seen = environment.collect(self.slots, self.gpus, dict(facts))
+        seen = environment.collect(self.slots, self.gpus, dict(facts)) | {"study_id": driver.study.get("id")}
         record.write_yaml(self.folder / "config.yaml", config)
         record.write_json(self.folder / "environment.json", seen)
         driver.rewrite()
         return seen
 
-    def _start_tracking(self, driver: Driver, facts: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
-        """Opens the parent run. MLflow's import takes seconds: the first task is given out before."""
-        settings = self.config["study"]
-        driver.tracking.start(
-            {
-                "id": driver.study.get("id"),
-                "name": settings["name"],
-                "description": settings["description"],
-                "params": schema.flatten(schema.redacted_config(self.config)),
-                "tags": {
-                    "backend": self.backend,
-                    "device": self.slots[0].device,
-                    "mlflow.source.git.commit": (seen["git"] or {}).get("commit") or "unknown",
-                },
-                "dataset": facts,
-                "environment": seen,
-                "objective": settings["objective"],
-                "direction": settings["direction"],
-                "searched": list(self.space),
-            }
+    def _observer(self, loop: Loop) -> Observer:
+        settings, name = self.config["tracking"], self.config["study"]["name"]
+        return Observer(
+            open_tracking(settings, experiment=name),
+            settings,
+            later=loop.later,
+            say=lambda text: self.display.line(text, "yellow"),
+            catch_up=lambda tracking: replay.tell(self.folder, tracking),
+            remedy=f"python -m lstm_bench.sync study={name}",
         )
+
+    def _start_tracking(self, driver: Driver, seen: Mapping[str, Any]) -> None:
+        """Opens the parent run. MLflow's import takes seconds of a core: the first task is given out before."""
+        driver.tracking.start(replay.described(schema.redacted_config(self.config), seen))
         driver.track_all()
 
     def _conclude(self, driver: Driver) -> None:
@@ -324,7 +318,7 @@ class Session:
         if self._probes():
             driver.tracking.log_kernels(driver.arms.probe(pick.params, pick.digest))
         driver.rewrite()
-        if driver.tracking.uri and not driver.tracking.warning:
+        if driver.tracking.uri:
             from lstm_bench.report import study_figures  # pandas and matplotlib, for MLflow alone
 
             driver.tracking.log_figures(study_figures(self.folder, self.folder / "figures"))
@@ -336,37 +330,27 @@ class Session:
         """Prints how the study stands and what to do next; returns it as metrics and tags."""
         counts, best, pick = driver.study.counts(), driver.study.best(), driver.pick()
         settings = self.config["study"]
-        metrics: dict[str, Any] = {f"trials_{key}": counts[key] for key in ("complete", "pruned", "failed")}
-        tags: dict[str, Any] = {}
         facts: dict[str, Any] = {}
         if self.space:
             facts["trials"] = ", ".join(f"{counts[key]} {key}" for key in ("complete", "pruned", "failed"))
+        front = driver.study.front() if best is not None and settings["objectives"] else None
         if best is not None:
             value, objective = best.values[0], settings["objective"]
             facts["best trial"] = f"{best.number}: {objective} {number(value)} with {values(best.params)}"
-            metrics[objective], tags["best_trial"] = value, best.number
-            if settings["objectives"]:
-                front = driver.study.front()
+            if front is not None:
                 facts["front"] = front_words(
                     settings["objectives"], [trial.values for trial in front], counts["complete"]
                 )
-                metrics["front"] = len(front)
         rows = driver.replicates(pick.digest) if pick is not None else []
         complete = [row for row in rows if row["state"] == "COMPLETE"]
         if pick is not None and pick.trial is not None:
-            tags["winner"], tags["winning_trial"] = values(pick.params), pick.trial
             n = len(driver.candidates())
             if n > 1 and complete:
                 facts["picked"] = picked(pick.trial, n, settings["objective"], complete) + f": {values(pick.params)}"
         if complete:
-            metric = "test_mse" if self._task == "regression" else "test_accuracy"
-            facts["confirmed"], confirmed = confirmation([row[metric] for row in complete], metric)
-            if self._task == "tagging":  # what its baseline is held against
-                words, of_loss = confirmation([row["test_loss"] for row in complete], "test_loss")
-                facts["confirmed"], confirmed = f"{facts['confirmed']}; {words}", confirmed | of_loss
-            metrics |= confirmed
+            words = [confirmation([row[metric] for row in complete], metric)[0] for metric in tested(self._task)]
+            facts["confirmed"] = "; ".join(words)
             speed = statistics.median(row["train_samples_per_s"] for row in complete)
-            metrics |= {"n_weights": complete[0]["n_weights"], "train_samples_per_s": speed}
             facts["weights"] = f"{complete[0]['n_weights']:,}"
             facts["training"] = (
                 f"{speed:,.0f} samples/s, kernel {complete[0]['kernel_ran']}, {complete[0]['device_share']}"
@@ -379,7 +363,15 @@ class Session:
         facts["records"] = f"{self._shown}/"
         facts["next"] = "python -m lstm_bench.ui      python -m lstm_bench.report"
         self.display.facts(f"{settings['name']}: done", facts)
-        return metrics, tags
+        return outcome(
+            counts,
+            None if best is None else (best.number, best.values[0]),
+            pick,
+            complete,
+            objective=settings["objective"],
+            task=self._task,
+            front=None if front is None else len(front),
+        )
 
     def _health(
         self, driver: Driver, pick: Candidate | None, complete: Sequence[Mapping[str, Any]]
@@ -417,22 +409,3 @@ def picked(trial: int, n: int, objective: str, rows: Sequence[Mapping[str, Any]]
     """Which of `n` candidates was picked, in words: by the mean objective of its finished replicates `rows`."""
     mean = statistics.fmean(row[objective] for row in rows)
     return f"trial {trial} of {n} candidates by mean {objective} {mean:.4f} over {len(rows)} seeds"
-
-
-def confirmation(scores: Sequence[float], metric: str = "test_accuracy") -> tuple[str, dict[str, float]]:
-    """A confirmed test score in words and as metrics: mean, 95 % t interval, n.
-
-    Args:
-      scores: Of the seeds.
-      metric: What they are: test_accuracy, fractions; test_mse or test_loss.
-    """
-    mean, half_width, n = t_interval(scores)
-    metrics: dict[str, float] = {metric: mean, f"{metric}_n": n}
-    if metric == "test_accuracy":
-        said, width = f"test accuracy {100 * mean:.2f} %", f"{100 * half_width:.2f}"
-    else:
-        said, width = f"{metric.replace('_mse', '_MSE').replace('_', ' ')} {number(mean)}", number(half_width)
-    if n < 2:
-        return f"{said} (n = 1: no interval)", metrics
-    metrics |= {f"{metric}_low": mean - half_width, f"{metric}_high": mean + half_width}
-    return f"{said} +- {width} (95 % interval, n = {n})", metrics

@@ -2,9 +2,10 @@
 
 A kernel benchmark is told like a study; its nested runs are its cells.
 
-MLflow observes: the truth is in Optuna and in the records. Only the driver calls this, from one thread. Whatever MLflow
-does, the command goes on: the first failure is kept as one line in `Tracking.warning` and ends tracking for this process.
-Every run carries an id of ours as a tag, so giving the same command again adds what is missing and nothing twice.
+MLflow observes: the truth is in Optuna and in the records. One thread alone calls this: in a sweep that of `observer`, which
+tries again after a failure. Whatever MLflow does, no method raises: the first failure is kept as one line in
+`Tracking.warning` and ends tracking until it is taken away and `start` is called again. Every run carries an id of ours as
+a tag, so whatever is told again adds what is missing and nothing twice.
 
 MLflow is imported at `Tracking.start`, not before: it costs more than a second.
 """
@@ -62,6 +63,7 @@ def _observed(method: Callable[Concatenate[Tracking, _P], None]) -> Callable[Con
         except LstmBenchError:
             raise
         except Exception as error:
+            self.error = error
             self.warning = (
                 f"MLflow ({redact(self.uri)}) failed in {method.__name__}: {said(error)}. "
                 "The command goes on and its records are complete; the same command later brings MLflow up to date."
@@ -79,6 +81,9 @@ class Tracking:
 
     Attributes:
       warning: One line about the first failure, None while there is none.
+      error: What MLflow raised then.
+      added: Runs that this object has ended, or made.
+      was: How the parent run had ended before `start`: status and milliseconds since 1970, None where it had not.
       parent_id: MLflow's id of the study's parent run, None before `start`.
       experiment_id: MLflow's id of the experiment, None before `start`.
     """
@@ -87,6 +92,9 @@ class Tracking:
         self.uri = uri
         self.experiment = experiment
         self.warning: str | None = None
+        self.error: Exception | None = None
+        self.added = 0
+        self.was: tuple[str, int] | None = None
         self.parent_id: str | None = None
         self.experiment_id: str | None = None
         self._client: Any = None
@@ -101,6 +109,11 @@ class Tracking:
     def address(self) -> str:
         """For people: where the runs go, without a password."""
         return "none" if self.uri is None else redact(self.uri)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Identities of the runs that the store holds of this study, as far as this object has seen."""
+        return frozenset(identity for _, identity in self._known)
 
     def check_store(self) -> None:
         """Refuses a sqlite file that is not fit for use, at once and without MLflow; other stores are seen by `start`.
@@ -122,7 +135,7 @@ class Tracking:
             `environment` (as environment.json and, by dotted path, as tags), `source` (the command; default: the
             sweep) and, for the page's table, `objective`, `direction` and `searched` (dotted paths). A benchmark has
             no dataset and none of these three, but may name its `backends`: else they are those of the cells logged
-            so far.
+            so far. `started_ms`: milliseconds since 1970, for a run that is made; default: now.
 
         Raises:
           StorageError: when a sqlite store is corrupt, foreign, out of date or cannot be written. It is left as it is.
@@ -133,6 +146,7 @@ class Tracking:
         self._source = str(study.get("source") or entity.SWEEP)
         self._backends = set(study.get("backends", ()))
         self._note = str(study.get("description") or "")
+        self._known = {}
         self._client = connect(str(self.uri))
         self.experiment_id = self._open_experiment(study)
         self._load_known()
@@ -140,11 +154,16 @@ class Tracking:
         known = self._known.get(("lstm_bench.study_run", self._study))
         if known is None:
             run = self._client.create_run(
-                self.experiment_id, tags=self._tags("study", tags), run_name=str(study["name"])
+                self.experiment_id, study.get("started_ms"), self._tags("study", tags), str(study["name"])
             )
             parent_id = run.info.run_id
+            self._known["lstm_bench.study_run", self._study] = (parent_id, "RUNNING")
+            self.added += 1
         else:
             parent_id = known[0]
+            info = self._client.get_run(parent_id).info
+            if info.status in _ENDED:
+                self.was = (info.status, info.end_time)
             self._client.update_run(parent_id, status="RUNNING")
         self._parent = self._client.get_run(parent_id).data
         # Parameters cannot change in MLflow: what a resume may change (n_trials, workers) is kept as a tag.
@@ -313,9 +332,14 @@ class Tracking:
         self._client.log_outputs(self.parent_id, [LoggedModelOutput(model.model_id, step=0)])
 
     @_observed
-    def finish(self, status: str) -> None:
-        """Ends the parent run: FINISHED, FAILED or KILLED."""
-        self._client.set_terminated(self.parent_id, status)
+    def finish(self, status: str, ended_ms: int | None = None) -> None:
+        """Ends the parent run.
+
+        Args:
+          status: FINISHED, FAILED or KILLED.
+          ended_ms: Milliseconds since 1970; None: now.
+        """
+        self._client.set_terminated(self.parent_id, status, ended_ms)
 
     def _open_experiment(self, study: Mapping[str, Any]) -> str:
         from mlflow.exceptions import MlflowException
@@ -390,6 +414,7 @@ class Tracking:
             status = "KILLED" if row.get("reason") in _ENDED_BY_OTHERS else "FAILED"
         self._client.set_terminated(run_id, status, span[1])
         self._known[f"lstm_bench.{kind}", identity] = (run_id, status)
+        self.added += 1
 
     def _new_run(
         self, kind: str, identity: str, name: str, started_ms: int, tags: Mapping[str, Any]
@@ -423,10 +448,13 @@ class Tracking:
         tags: Mapping[str, str],
         params: Mapping[str, str],
     ) -> None:
-        """Logs what is not in `stored`, the data of the run, and adds it there."""
+        """Logs what is not in `stored`, the data of the run, and adds it there.
+
+        Numbers that a record would hold with the same digits are the same: from the records they are told anew.
+        """
         found = ((entity.metric_name(key), entity.number(value)) for key, value in metrics.items())
-        old = stored.metrics
-        numbers = {key: value for key, value in found if value is not None and old.get(key) != value}
+        old = {key: cell(float(value)) for key, value in stored.metrics.items()}
+        numbers = {key: value for key, value in found if value is not None and old.get(key) != cell(value)}
         words = {key: value for key, value in tags.items() if stored.tags.get(key) != value}
         now = time.time_ns() // 1_000_000
         self._client.log_batch(

@@ -26,6 +26,7 @@ from lstm_bench import config as schema
 from lstm_bench import entity, figure, harvest, record, report, result, session, store
 from lstm_bench import space as spaces
 from lstm_bench.errors import ConfigError, StorageError
+from lstm_bench.observer import Observer
 from lstm_bench.progress import Display
 from lstm_bench.tracking import open_tracking
 from lstm_bench.trial import predictions
@@ -91,11 +92,14 @@ def trial(task: Any) -> Iterator[Any]:
 
 
 count = {"trials": 0}
+observers: list[Observer] = []
 PICTURES: dict[str, Path] = {}  # of a working directory: moment -> copy
 
 
 def photograph(moment: str) -> None:
-    """Keeps the working directory as it is at this moment."""
+    """Keeps the working directory as it is at this moment, when MLflow was told all."""
+    while observers[-1].waiting:
+        time.sleep(0.01)
     PICTURES[moment] = Path.cwd().with_name(moment)
     shutil.copytree(Path.cwd(), PICTURES[moment])
 
@@ -137,6 +141,7 @@ def moments(tmp_path_factory: pytest.TempPathFactory, unused_store: Path) -> dic
     with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ):
         patch.chdir(place)
         patch.setattr(session, "LocalLauncher", Launcher)
+        patch.setattr(session, "Observer", lambda *a, **k: observers.append(Observer(*a, **k)) or observers[-1])
         patch.setattr(session.kernel, "unavailable", lambda name, *_: UNAVAILABLE.get(name, "not asked for"))
         sweep({})
         sweep({"study.n_trials": 12, "study.replicates": 3})

@@ -1,0 +1,133 @@
+"""Command: `python -m lstm_bench.sync` brings MLflow up to date from the records, after an outage or in another store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lstm_bench import command
+from lstm_bench.errors import ConfigError, StorageError, nearest, redact
+
+HELP = """\
+python -m lstm_bench.sync [study=NAME] [sweeps=DIR] [tracking.uri=URI]
+
+Brings MLflow up to date from the records of finished and interrupted sweeps: what an outage kept from it is added, with the
+same runs, parameters, metrics and curves; what is there is left as it is. Twice gives nothing new.
+
+  study=NAME         only this study                                     (all in DIR)
+  sweeps=DIR         where the studies lie; sweeps=sweeps/published for the committed records   (sweeps)
+  tracking.uri=URI   of the store: sqlite:///FILE, http://HOST:5000, ...  (that of each study's sweep)
+                     '${oc.env:NAME}' reads it from the environment, which keeps a password out of the shell's history
+
+A study that a sweep is working on is left out, and said; named by study=, it is exit 4. Needs neither Optuna nor a framework.
+
+example  python -m lstm_bench.sync study=stacked
+exit     0 done, 2 bad usage or no such study, 4 unreadable records, a study at work, or MLflow does not take it
+"""
+_WAIT_S = "30"  # for one answer of a server: here nobody waits for a worker
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    return command.guarded(argv, HELP, run)
+
+
+def run(arguments: list[str]) -> None:
+    """Brings MLflow up to date.
+
+    Raises:
+      LstmBenchError: any expected fault.
+    """
+    given = command.options(arguments, ("study", "sweeps", "tracking.uri"))
+    from lstm_bench import recorded, store
+
+    uri = _resolved(given["tracking.uri"]) if "tracking.uri" in given else None
+    store.check({"name": "mlflow", "uri": uri})
+    root = Path(given.get("sweeps", "sweeps")).expanduser()
+    asked = "published" in root.absolute().parts
+    folders = sorted(folder for folder, public in recorded.places(root) if asked or not public)
+    if "study" in given:
+        names = [folder.name for folder in folders]
+        folders = [folder for folder in folders if folder.name == given["study"]]
+        if not folders:
+            raise ConfigError(
+                f"study={given['study']}: there is no such study below {root}", remedy=nearest(given["study"], names)
+            )
+    if not folders:
+        print(f"No studies below {root}: nothing to bring up to date.")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", _WAIT_S)
+    for folder in folders:
+        _sync(folder, uri, named="study" in given)
+
+
+def _resolved(text: str) -> str:
+    """A URI with `${oc.env:NAME}` filled in, as in the other commands."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return str(OmegaConf.create({"uri": text})["uri"])
+    except OmegaConfBaseException as error:
+        raise ConfigError("tracking.uri", expected="a URI", received=redact(text)) from error
+
+
+def _sync(folder: Path, uri: str | None, named: bool) -> None:
+    """Brings one study up to date and says what was added."""
+    import yaml
+
+    from lstm_bench import lock, replay
+    from lstm_bench.tracking import open_tracking
+
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        name, settings = str(config["study"]["name"]), _settings(config, uri)
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+        raise StorageError(f"{folder}: config.yaml cannot be read ({type(error).__name__})") from error
+    if settings is None:
+        print(f"{name}: left out, its sweep tracked nothing (tracking=none); tracking.uri=URI brings it there")
+        return
+    tracking = open_tracking(settings, experiment=name)
+    tracking.check_store()
+    with contextlib.ExitStack() as held:
+        if (folder / "lock").exists():  # else no sweep has ever worked here: copied or published records
+            try:
+                held.enter_context(lock.hold(folder, "study"))
+            except StorageError as error:
+                if named:
+                    raise
+                print(f"{name}: left out, {error.what}")
+                return
+        replay.bring(folder, tracking)
+    if tracking.error is not None:
+        from lstm_bench.store import said
+
+        raise StorageError(
+            f"{name}: MLflow ({tracking.address}) does not take it: {said(tracking.error)}",
+            remedy="Nothing is lost: when it does again, give this command once more.",
+        )
+    added, n = tracking.added, len(tracking.known)
+    what = f"{added} of {n} runs added" if added else f"up to date, {n} runs"
+    print(f"{name}: {what} ({tracking.address})")
+
+
+def _settings(config: Mapping[str, Any], uri: str | None) -> dict[str, Any] | None:
+    """Where a study goes: as given, else as its sweep was told; None where that was nowhere."""
+    tracking = config["tracking"]
+    if uri is not None:
+        return {"name": "mlflow", "uri": uri}
+    if tracking["name"] == "none":
+        return None
+    if tracking["uri"] and "***" in tracking["uri"]:
+        raise ConfigError(
+            f"{config['study']['name']}: the records hold no password of {tracking['uri']}",
+            remedy="Give the whole: tracking.uri='${oc.env:NAME}'.",
+        )
+    return {"name": "mlflow", "uri": tracking["uri"]}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
