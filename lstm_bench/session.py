@@ -281,6 +281,7 @@ class Session:
         """The records as they are at the start of this session; returns the environment."""
         config = schema.redacted_config(self.config)
         seen = environment.collect(self.slots, self.gpus, dict(facts))
+        seen["study_id"] = driver.study.get("id")
         record.write_yaml(self.folder / "config.yaml", config)
         record.write_json(self.folder / "environment.json", seen)
         driver.rewrite()
