@@ -272,7 +272,7 @@ def index(
             link(r.name, links[id(r)]), r.source, r.family, r.dataset,
             Raw("; ".join(map(escape, r.notes)) or "complete"),
         ]
-        for r in sorted(results, key=lambda r: (r.published or "", r.name))
+        for r in sorted(results, key=lambda r: (r.place or "", r.name))
     ]  # fmt: skip
     measured = [
         [
@@ -345,7 +345,7 @@ def short_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]], 
     columns = ["study", "data", heading, "n", "weights", "samples/s", "kernel", "device"]
     rows = [
         [
-            r.name if r.published is None else f"{r.name} ({r.published})",
+            r.name if r.place is None else f"{r.name} ({r.place})",
             data_of(r),
             mean_text(r.score, r.measure.percent) + ("" if one else " %" if r.measure.percent else " (MSE)"),
             str(r.score.n),
@@ -439,7 +439,7 @@ def _speed_figure(results: Sequence[Result], names: Mapping[int, str]) -> tuple[
 
 def _label(result: Result, results: Sequence[Result]) -> str:
     alone = sum(r.name == result.name for r in results) == 1
-    return result.name if alone else f"{result.name} ({result.published or 'working'})"
+    return result.name if alone else f"{result.name} ({result.place or 'working'})"
 
 
 def _span(numbers: Sequence[int]) -> str:

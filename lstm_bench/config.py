@@ -12,7 +12,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -381,6 +381,30 @@ def load(composed: DictConfig, root: type = Sweep) -> dict[str, Any]:
     return config
 
 
+def check_recorded(plain: Mapping[str, Any], root: type = Sweep) -> None:
+    """Checks a configuration from records, in which what an older version did not know may be missing.
+
+    Args:
+      plain: Nested dicts with text as keys.
+      root: The root of its schema.
+
+    Raises:
+      ConfigError: for an unknown key, a wrong type or a value out of its range.
+    """
+    for path, value in flatten(plain).items():
+        if "${" in str(value):  # records are resolved: no variable of this machine is looked up for them
+            raise ConfigError(path, expected="a value", received=str(value)[:40])
+    _refuse_unknown(plain, root)
+    try:
+        config = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(root), plain))
+    except (ValidationError, ConfigKeyError) as error:
+        raise _type_error(plain, error.full_key or "", root) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(_first_line(error)) from error
+    known = flatten(plain)
+    _check_rules(typing.cast(dict[str, Any], config), root, [path for path, _, _ in rules(root) if path in known])
+
+
 def _refuse_unknown(plain: Mapping[str, Any], root: Any) -> None:
     groups = [f.name for f in dataclasses.fields(root)]
     for key, value in plain.items():
@@ -413,8 +437,10 @@ def _type_error(plain: Mapping[str, Any], path: str, root: type) -> ConfigError:
     return ConfigError(path, expected=type_words(hint or str), received=received)
 
 
-def _check_rules(config: Mapping[str, Any], root: type) -> None:
+def _check_rules(config: Mapping[str, Any], root: type, only: Collection[str] | None = None) -> None:
     for path, hint, rule in rules(root):
+        if only is not None and path not in only:
+            continue
         value = get(config, path)
         if value is None or rule is None or value in rule:
             continue
@@ -452,6 +478,8 @@ def _check_study(config: Mapping[str, Any]) -> None:
         raise ConfigError("launcher.pack", expected=f"1 or auto with {where}", received=pack)
     if config["study"]["name"] == "published":
         raise ConfigError("study.name=published: that folder holds the committed records", remedy="Choose another.")
+    if config["study"]["name"] == "merged":
+        raise ConfigError("study.name=merged: that folder holds what was merged", remedy="Choose another.")
     if config["study"]["name"].startswith("kernels-"):
         raise ConfigError("study.name: kernels-... are the folders of kernel benchmarks", remedy="Choose another.")
     if not config["study"]["name"]:

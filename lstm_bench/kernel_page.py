@@ -96,8 +96,8 @@ def _sections(result: Result, place: str, literature: Mapping[str, Any], pages: 
     parts = []
     for device in devices:
         mine = [r for r in rows if r["device"] == device or (not r["device"] and device == devices[0])]
-        name = result.published or slug(device)
-        name += f"-{slug(device)}" if result.published and len(devices) > 1 else ""
+        name = result.place or slug(device)
+        name += f"-{slug(device)}" if result.place and len(devices) > 1 else ""
         ceilings = result.tables["ceilings.csv"]
         own = [c for c in ceilings.to_dict("records") if c["device"] in ("", device)]
         roofs: dict[str, tuple[float, float]] = {}

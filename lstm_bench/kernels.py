@@ -116,6 +116,7 @@ def _run(
     operations: Sequence[str],
     gpus: Sequence[Any],
 ) -> None:
+    import secrets
     import time
 
     from lstm_bench import environment, record
@@ -127,6 +128,7 @@ def _run(
     seen = environment.collect([benchmark.slot], benchmark.gpus, None)
     if seen["git"]:
         benchmark.commit = seen["git"]["commit"] + ("-dirty" if seen["git"]["dirty"] else "")
+    seen["study_id"] = f"{config['name']}-{secrets.token_hex(4)}"
     _guard(folder, config, seen)
     total = benchmark.work_left()
     print(
@@ -164,35 +166,32 @@ def _stored(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # What may differ between the sessions of one benchmark.
-_FREE = ("arms", "tracking", "grid", "method.rounds")
+FREE = ("arms", "tracking", "grid", "method.rounds")
 # What must not: numbers of two machines or versions are not one table.
-_MACHINE = (
+MACHINE = (
     *("lstm_bench", "python", "device.name", "device.kind", "device.cpu", "device.cores", "device.driver"),
     *(f"packages.{name}" for name in ("tensorflow", "keras", "jax", "jaxlib", "torch", "numpy")),
     *(f"packages.nvidia-cudnn-{cuda}" for cuda in ("cu12", "cu13")),
 )
 
 
-def _guard(folder: Path, config: dict[str, Any], seen: Mapping[str, Any]) -> None:
-    """Raises ConfigError when the folder's figures were measured otherwise or elsewhere; joins the arms of both."""
-    import json
-
-    import yaml
-
+def _guard(folder: Path, config: dict[str, Any], seen: dict[str, Any]) -> None:
+    """Raises ConfigError when the folder's figures were measured otherwise or elsewhere; joins the arms of both, keeps the id."""
     from lstm_bench import config as schema
+    from lstm_bench import document
 
     if not (folder / "runs.csv").exists():
         return
     remedy = "Choose another name=kernels-..., or remove that folder."
     try:
-        was = yaml.safe_load((folder / "config.yaml").read_text())
-        stored = json.loads((folder / "environment.json").read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        was = document.from_yaml((folder / "config.yaml").read_text())
+        stored = document.from_json((folder / "environment.json").read_text())
+    except (OSError, ValueError) as error:
         what = f"{folder.name} has figures, but what they were measured with cannot be read ({type(error).__name__})"
         raise ConfigError(what, remedy=remedy) from error
     before, now = (schema.flatten(part) for part in (was, _stored(config)))
     for path in sorted(before.keys() | now.keys()):
-        if path.startswith(tuple(f"{free}." for free in _FREE)) or path in _FREE or path == "name":
+        if path.startswith(tuple(f"{free}." for free in FREE)) or path in FREE or path == "name":
             continue
         if before.get(path) != now.get(path):
             what = f"{folder.name} was measured with {path}={before.get(path)}"
@@ -201,8 +200,9 @@ def _guard(folder: Path, config: dict[str, Any], seen: Mapping[str, Any]) -> Non
     for axis, names in config["arms"].items():
         earlier = was["arms"].get(axis) or []
         config["arms"][axis] = list(dict.fromkeys([*earlier, *names]))
+    seen["study_id"] = stored.get("study_id", seen["study_id"])
     a, b = schema.flatten(stored), schema.flatten(seen)
-    for path in _MACHINE:
+    for path in MACHINE:
         if a.get(path) != b.get(path):
             what = f"{folder.name} was measured with {path} = {a.get(path)}"
             raise ConfigError(what, received=b.get(path), remedy=remedy)

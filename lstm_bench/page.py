@@ -57,7 +57,7 @@ class Pages:
 
 def stem(result: Result) -> str:
     """Place of a study's page without `.md`, clear of the names that the reports need for themselves."""
-    parts = [result.published, result.name] if result.published else [result.name]
+    parts = [result.place, result.name] if result.place else [result.name]
     return "/".join(f"{p}-study" if str(p).lower() in _RESERVED else str(p) for p in parts)
 
 

@@ -204,6 +204,11 @@ BENCHMARK_FILES = {
     "ceilings.csv": CEILING_COLUMNS,
     "cells.csv": CELL_COLUMNS,
 }
+# Columns that hold words; those of `config_<path>` hold what was searched, all others numbers.
+TEXT = (
+    *("state", "reason", "kernel_ran", "backend", "device", "device_share", "kernel", "evidence", "kind", "values"),
+    *("cell", "layer", "dtype", "operation", "baseline", "marks", "commit", "weights_sha256"),
+)
 # What `publish` copies and `report` reads: everything else in the folder is the sweep's own business.
 RECORDS = ("config.yaml", "environment.json", *FILES)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from lstm_bench import data, record
+from lstm_bench import data, document, record
 from lstm_bench import space as spaces
 from lstm_bench.config import conf_dir, replaced
 from lstm_bench.errors import ConfigError, DataError, StorageError, nearest
@@ -126,13 +125,14 @@ def find(name: str, root: Path) -> Recorded:
         folders = " or ".join(f"sweeps={folder.parent}" for folder, _ in named)
         raise ConfigError(f"study={name}: several machines have published it", remedy=f"say {folders}")
     folder, public = (working or named)[0]
-    public = public or ((folder / "study.db").exists() is False and "published" in folder.absolute().parts)
+    elsewhere = not {"published", "merged"}.isdisjoint(folder.absolute().parts)
+    public = public or (elsewhere and not (folder / "study.db").exists())
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = document.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
         file = folder / "environment.json"
-        environment = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        environment = document.from_json(file.read_text(encoding="utf-8")) if file.exists() else {}
         return Recorded(name, folder, public, complete(config), environment)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StorageError(f"{folder}: config.yaml or environment.json cannot be read ({reason})") from error
 

@@ -83,10 +83,16 @@ def run(arguments: list[str]) -> None:
     numbers = {key: _number(key, given[key]) for key in ("trial", "seed") if key in given}
     if not numbers:
         raise ConfigError("nothing to repeat", expected="trial=N or seed=N")
-    from lstm_bench import device, recorded
+    from lstm_bench import device, family, recorded
     from lstm_bench.table import plain
 
     study = recorded.find(given["study"], Path(given.get("sweeps", "sweeps")))
+    target = str(study.config["model"].get("_target_"))
+    if "merged" in study.folder.absolute().parts and not family.is_own(target):
+        raise ConfigError(
+            f"study {study.name} came in an archive, which names {target!r} to be run",
+            remedy="If you trust it, copy its folder to one in sweeps/ of the same name.",
+        )
     name, row, trial = chosen(study, numbers.get("trial"), numbers.get("seed"))
     gpus = device.gpus()
     where = slot(study, row, gpus)

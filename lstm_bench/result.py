@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -13,9 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-import yaml
 
-from lstm_bench import record
+from lstm_bench import document, record
 from lstm_bench.candidate import standing
 from lstm_bench.statistic import Interval, Share, median, sampling_error, t_interval
 
@@ -23,11 +21,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Ends that are not the trial's own doing: its parameters ran, or will run, again under another number.
 REQUEUED = (*record.RETRIED, *record.RETRIED_FOR_EVER)
 
-_TEXT = {
-    "state", "reason", "kernel_ran", "backend", "device", "device_share", "kernel", "evidence", "kind", "values",
-    "cell", "layer", "dtype", "operation", "baseline", "marks",
-    "weights_sha256",
-}  # fmt: skip
 _SHAPE = ["layer", "units", "layers", "timesteps", "features", "batch", "dtype"]
 # What the page of a kernel benchmark is made of. Columns of cells.csv that are not ours are kept, as text.
 _BENCHMARK = {file: record.BENCHMARK_FILES[file] for file in ("cells.csv", "ceilings.csv")}
@@ -108,14 +101,19 @@ class Result:
         return best[column] if best is not None and best.get(column) else self.get(path)
 
     @property
+    def place(self) -> str | None:
+        """The device that a study is published under, "merged" where an archive brought it, None for a working folder."""
+        return self.published or ("merged" if self.folder.parent.name == "merged" else None)
+
+    @property
     def source(self) -> str:
-        """Which of several studies of one name: `published/<device>` or `working`."""
-        return f"published/{self.published}" if self.published else "working"
+        """Which of several studies of one name: `published/<device>`, `merged` or `working`."""
+        return f"published/{self.published}" if self.published else self.place or "working"
 
     @property
     def records(self) -> str:
         """The records' place in a checkout: the same text wherever it lies on this machine."""
-        return f"sweeps/published/{self.published}/{self.name}/" if self.published else f"sweeps/{self.name}/"
+        return f"sweeps/{self.name}/" if self.place is None else f"sweeps/{self.source}/{self.name}/"
 
     @property
     def family(self) -> str:
@@ -299,8 +297,8 @@ def find(root: Path) -> list[tuple[Path, str | None]]:
     """Study folders below `root`, sorted, each with the device it is published under.
 
     A study folder holds `config.yaml`, `trials.csv` or `replicates.csv` and is no benchmark's. It is a working folder
-    when it lies in `root` (or is `root`), published when it lies in `published/<device>/`; `root` may be that
-    `published`.
+    when it lies in `root` (or is `root`) or in `merged/`, published when it lies in `published/<device>/`; `root` may be
+    that `published`.
     """
     files = ("config.yaml", "trials.csv", "replicates.csv")
     return [p for p in _places(root) if any((p[0] / file).is_file() for file in files) and not _is_benchmark(p[0])]
@@ -315,7 +313,7 @@ def _places(root: Path) -> list[tuple[Path, str | None]]:
     public = root if root.name == "published" else root / "published"
     places: list[tuple[Path, str | None]] = [(folder, folder.parent.name) for folder in public.glob("*/*")]
     if root != public:
-        places += [(folder, None) for folder in (root, *root.glob("*")) if folder != public]
+        places += [(folder, None) for folder in (root, *root.glob("*"), *root.glob("merged/*")) if folder != public]
     return sorted(places, key=lambda place: (place[1] or "", place[0].name))
 
 
@@ -330,8 +328,8 @@ def _is_benchmark(folder: Path) -> bool:
 def load(folder: Path, published: str | None = None) -> Result:
     """Reads one study. Missing or damaged files leave empty tables and a note, never an exception."""
     result = Result(folder, folder.name, published)
-    result.config = _mapping(result, "config.yaml", yaml.safe_load)
-    result.environment = _mapping(result, "environment.json", json.loads)
+    result.config = _mapping(result, "config.yaml", document.from_yaml)
+    result.environment = _mapping(result, "environment.json", document.from_json)
     for file in record.FILES:
         result.tables[file] = _table(result, file)
     return _noted(result)
@@ -363,8 +361,8 @@ def _noted(result: Result) -> Result:
 def load_benchmark(folder: Path, published: str | None = None) -> Result:
     """Reads one kernel benchmark: tables `cells.csv` and `ceilings.csv`; damage is a note, never an exception."""
     result = Result(folder, folder.name, published)
-    result.config = _mapping(result, "config.yaml", yaml.safe_load)
-    result.environment = _mapping(result, "environment.json", json.loads)
+    result.config = _mapping(result, "config.yaml", document.from_yaml)
+    result.environment = _mapping(result, "environment.json", document.from_json)
     for file in _BENCHMARK:
         result.tables[file] = _table(result, file)
         if not (folder / file).is_file():
@@ -395,7 +393,7 @@ def _mapping(result: Result, file: str, parse: Any) -> dict[str, Any]:
         value = parse((result.folder / file).read_text(encoding="utf-8"))
     except FileNotFoundError:
         result.notes.append(f"{file} is missing.")
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         result.notes.append(f"{file} cannot be read: {type(error).__name__}.")
     else:
         if isinstance(value, dict):
@@ -430,7 +428,7 @@ def frame(result: Result, file: str, rows: list[dict[str, str]]) -> pd.DataFrame
         {c: pd.Series([row.get(c, "") for row in whole], dtype=object) for c in [*columns, *extra]},
     )
     for column in columns:
-        if column not in _TEXT:
+        if column not in record.TEXT:
             table[column] = pd.to_numeric(table[column], errors="coerce").astype(float)
     table = table.drop_duplicates()
     keys = _KEYS[file]
