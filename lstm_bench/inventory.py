@@ -44,7 +44,9 @@ def findings(config: Mapping[str, Any], sweeps: Path) -> list[Finding]:
     url = config["storage"]["url"]
     if url is not None:
         path = store.sqlite_path(url)
-        found.append(server("storage", url, answer_s) if path is None else database("storage", path, "studies", answer_s))
+        found.append(
+            server("storage", url, answer_s) if path is None else database("storage", path, "studies", answer_s)
+        )
     folders = sorted(path for path in sweeps.glob("*") if path.is_dir() and path.name != "published")
     return [*found, *(finding for folder in folders for finding in study(folder, answer_s))]
 
@@ -60,7 +62,9 @@ def datasets(settings: Mapping[str, Any]) -> list[Finding]:
         found.append(_own(settings))
     for name in mnist.TITLES:
         chosen = data.IMAGES.get(settings["name"]) == name
-        found.append(_images(name, settings if chosen else {**settings, **nothing, "name": name, "validation_size": 0.1}))
+        found.append(
+            _images(name, settings if chosen else {**settings, **nothing, "name": name, "validation_size": 0.1})
+        )
         parts = [part for folder in data.folders(name) for part in folder.glob("*.part")]
         found += [Finding(name, f"{part}: left by a download that was ended; may be deleted") for part in parts]
     return [*found, _digits()]
@@ -261,7 +265,9 @@ def study(folder: Path, answer_s: float) -> list[Finding]:
     running = states.get("RUNNING", 0)
     if running and held is None:
         what = f"{path}: {running} trials RUNNING, and nobody runs them"
-        found.append(at_fault(folder.name, StorageError(what, remedy="The study's command once more queues them again.")))
+        found.append(
+            at_fault(folder.name, StorageError(what, remedy="The study's command once more queues them again."))
+        )
     if held is None:
         found += _records(folder)
     return found

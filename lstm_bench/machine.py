@@ -17,7 +17,7 @@ from lstm_bench.errors import LstmBenchError, StorageError
 from lstm_bench.finding import Finding, at_fault
 
 _MIB = 2**20
-_SHARED = Path("/dev/shm")  # noqa: S108 (looked at, not written to)
+_SHARED = Path("/dev/shm")
 
 
 def findings(sweeps: Path, store: Path | None, limits: Mapping[str, Any]) -> list[Finding]:
@@ -115,7 +115,10 @@ def folder(name: str, place: Path, limits: Mapping[str, Any]) -> Finding:
     fault: LstmBenchError | None = None
     if free < limits["free_mib"]:
         fault = StorageError(
-            f"{there}: little room", expected=f"{limits['free_mib']:,} MiB", received=f"{free:,} MiB", remedy="Free some."
+            f"{there}: little room",
+            expected=f"{limits['free_mib']:,} MiB",
+            received=f"{free:,} MiB",
+            remedy="Free some.",
         )
     elif abs(ahead) > limits["clock_s"]:
         fault = StorageError(

@@ -35,7 +35,9 @@ class Process:
     def __init__(self, slot: Slot, backend: str, log_dir: Path, keras: bool, tasks: int = 1):
         self.kind: Kind = (backend, keras)
         self.seen: str | None = None
-        self._launcher = LocalLauncher([slot], backend, log_dir, recycle_after=tasks + 1, recycle_mib=2**40, keras=keras)
+        self._launcher = LocalLauncher(
+            [slot], backend, log_dir, recycle_after=tasks + 1, recycle_mib=2**40, keras=keras
+        )
 
     def wait(self) -> bool:
         """Waits until the framework is imported; False when the process died of that, or hangs."""

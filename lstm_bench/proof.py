@@ -107,7 +107,8 @@ class _Arms:
         lines = [line for path in self.logs.glob("*.log") for line in path.read_text(errors="replace").splitlines()]
         said = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
         fault = KernelError(
-            f"backend={self.backend} cannot be loaded ({said[:300]})", remedy=f"Install it anew: pip install {self.backend}"
+            f"backend={self.backend} cannot be loaded ({said[:300]})",
+            remedy=f"Install it anew: pip install {self.backend}",
         )
         return Proof(self.backend, "", "", "FAULT, see below", fault)
 
@@ -126,11 +127,15 @@ class _Arms:
     def _proof(self, name: str, result: Mapping[str, Any], run: Mapping[str, Any]) -> Proof:
         about = f"kernel={name} of backend={self.backend}"
         if run.get("state") == "measured":
-            off = f"off by {run['error']:.1g} of {run['tolerance']:g}" if run["error"] else "right to float32's rounding"
+            off = (
+                f"off by {run['error']:.1g} of {run['tolerance']:g}" if run["error"] else "right to float32's rounding"
+            )
             said = f"{run['evidence']}; {off}"
             return Proof(self.backend, name, run["kernel_ran"], said)
         detail = run.get("reason") or result.get("detail") or result["state"]
         slow = result.get("reason") == "compile_limit"
-        remedy = "Raise method.compile_limit_s, or use another kernel." if slow else "Use another kernel, and report this."
+        remedy = (
+            "Raise method.compile_limit_s, or use another kernel." if slow else "Use another kernel, and report this."
+        )
         fault = KernelError(f"{about}: {detail}", remedy=remedy)
         return Proof(self.backend, name, run.get("kernel_ran", ""), "FAULT, see below", fault)

@@ -427,7 +427,9 @@ def test_a_running_driver_is_named_and_what_it_is_writing_is_no_fault(
     holder.wait()
     found, orphan, torn = inventory.study(tmp_path / "fake", 1)
     assert (found.said, found.fault) == ("1 RUNNING", None)
-    assert "1 trials RUNNING, and nobody runs them. The study's command once more queues them again." in str(orphan.fault)
+    assert "1 trials RUNNING, and nobody runs them. The study's command once more queues them again." in str(
+        orphan.fault
+    )
     assert str(torn.fault).endswith(
         "trials.csv: its last line is torn. The study's command once more cuts it off and keeps it in trials.csv.bad-tail."
     )
@@ -517,7 +519,7 @@ class FakeProcess:
 
     seen: str | None = "cpu"
     loads = True
-    answers: Mapping[str, Any] = {}  # noqa: RUF012
+    answers: Mapping[str, Any] = {}
     made = ended = 0
 
     def __init__(self, slot: Any, backend: str, logs: Path, keras: bool, tasks: int):
