@@ -17,7 +17,7 @@ from lstm_bench.errors import LstmBenchError, StorageError
 from lstm_bench.finding import Finding, at_fault
 
 _MIB = 2**20
-_SHARED = Path("/dev/shm")
+_SHARED = Path("/dev/shm")  # its room is looked at, nothing is written  # nosec B108
 
 
 def findings(sweeps: Path, store: Path | None, limits: Mapping[str, Any]) -> list[Finding]:

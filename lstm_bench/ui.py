@@ -49,7 +49,7 @@ DEFAULTS: dict[str, Any] = {
 }
 HOSTS = ("127.0.0.1", "localhost")
 USER, PASSWORD = "admin", "LSTM_BENCH_UI_PASSWORD"
-_FORMER_DEFAULT = "password1234"  # nosec B105: MLflow's own once, known to everybody, and refused here
+_FORMER_DEFAULT = "password1234"  # known to everybody, and refused here
 _SHORTEST = 12  # characters of a password: MLflow's own rule
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _START_S = 60.0  # longest wait for the server's first answer
@@ -134,7 +134,7 @@ def _called(host: str, names: Sequence[str]) -> list[str]:
     own = [host]
     if host not in HOSTS:
         own += [socket.gethostname(), socket.getfqdn()]
-    if host == "0.0.0.0":  # nosec B104: asked for by the user, with authentication
+    if host == "0.0.0.0":  # asked for by the user, with authentication  # nosec B104
         cards = (address for card in psutil.net_if_addrs().values() for address in card)
         own = [*own[1:], *(address.address for address in cards if address.family == socket.AF_INET)]
     return list(dict.fromkeys([*HOSTS, *own, *names]))
@@ -262,7 +262,7 @@ def run(arguments: Sequence[str]) -> int:
         other = next((number for number in range(port + 1, min(port + 100, 65536)) if _free(number, bound)), None)
         raise ConfigError(f"ui.port={port} is in use", remedy=f"Free: ui.port={other}" if other else "Choose another.")
     password = os.environ[PASSWORD] if found["ui.auth"] else None
-    near = "127.0.0.1" if host == "0.0.0.0" else host  # nosec B104: compared, not bound to
+    near = "127.0.0.1" if host == "0.0.0.0" else host  # compared, not bound to  # nosec B104
     address = f"http://{near}:{port}"
     with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="lstm_bench-") as scratch:
         server = _serve(uri, found, log, Path(scratch))

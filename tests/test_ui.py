@@ -238,6 +238,12 @@ def test_it_is_up_soon_small_and_on_the_loopback_only(served, store):
 
 
 @pytest.mark.slow
+def test_the_server_is_told_to_load_no_pickle(served):
+    environments = [process.environ() for process in psutil.Process(served[1].pid).children(recursive=True)]
+    assert {environment.get("MLFLOW_ALLOW_PICKLE_DESERIALIZATION") for environment in environments} == {"false"}
+
+
+@pytest.mark.slow
 def test_foreign_hosts_and_origins_are_forbidden(served):
     address = served[0]
     port = address.rpartition(":")[2]
