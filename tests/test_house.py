@@ -124,7 +124,9 @@ def test_reports_from_mlflow_do_not_need_the_tracking_that_wrote_it() -> None:
     assert GRAPH["harvest"] == {"entity", "errors", "record", "result", "store"}
 
 
-@pytest.mark.parametrize("module", ["sweep", "session", "kernels", "benchmark", "report", "ui", "predict", "repeat", "doctor", "proof"])
+@pytest.mark.parametrize(
+    "module", ["sweep", "session", "kernels", "benchmark", "report", "ui", "predict", "repeat", "doctor", "proof"]
+)
 def test_commands_import_no_framework(module: str) -> None:
     code = (
         f"import sys, lstm_bench.{module}; "
