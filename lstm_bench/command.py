@@ -25,8 +25,8 @@ def choices(conf: Path, group: str) -> list[str]:
 
 
 def say(error: LstmBenchError) -> int:
-    """Prints an expected fault as one line; returns its exit code."""
-    print(f"error: {error}", file=sys.stderr)
+    """Prints an expected fault as one line, without passwords; returns its exit code."""
+    print(f"error: {errors.redact(str(error))}", file=sys.stderr)
     return error.exit_code
 
 

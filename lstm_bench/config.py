@@ -258,6 +258,31 @@ class Kernels:
     tracking: Tracking
 
 
+@dataclass(kw_only=True)
+class Limits:
+    """What the doctor wants of a machine."""
+
+    free_mib: int = _in(_COUNT)
+    open_files: int = _in(_COUNT)
+    clock_s: float = _in(_SECONDS)
+    answer_s: float = _in(_SECONDS)
+
+
+@dataclass(kw_only=True)
+class Doctor:
+    """Root of `conf/doctor.yaml`."""
+
+    dataset: Dataset
+    storage: Storage
+    tracking: Tracking
+    sweeps: str
+    backends: Any  # all, one, or a list
+    kernels: bool
+    limits: Limits
+    cell: dict[str, Any]  # checked by `cell.py`
+    method: Method
+
+
 GROUPS = tuple(f.name for f in dataclasses.fields(Sweep))
 
 

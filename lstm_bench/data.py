@@ -172,19 +172,15 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value.strip() not in ("", "???")
 
 
-def resolve(config: Mapping[str, Any]) -> Found:
-    """Finds the data, downloading images if need be. Contents are verified by `load`, except for a download's.
+def find(config: Mapping[str, Any]) -> Found | None:
+    """Finds the data on this machine; None where it would have to be downloaded. Contents are verified by `load`.
 
     Args:
       config: The `dataset` settings.
 
-    Returns:
-      What was found: with an absolute `dir` or `path`, or the settings of `digits` and a notice.
-
     Raises:
       ConfigError: if a setting cannot be meant.
-      DataError: if there is nothing, or only a part of it, and no fallback.
-      StorageError: if a download cannot be stored.
+      DataError: if the file or folder that was named is not there, or there is only a part of the data.
     """
     check(config)
     if config["name"] == "digits":
@@ -209,17 +205,43 @@ def resolve(config: Mapping[str, Any]) -> Found:
                 remedy="Correct dataset.dir, or leave it out to search and download.",
             )
         return Found({**config, "dir": str(folder)}, name, _short(folder))
-
-    folders = [cache, *([Path.home() / ".keras" / "datasets"] if of == "mnist" else [])]
-    if root := os.environ.get("LSTM_BENCH_DATA"):
-        folders.insert(0, _absolute(root) / of)
-    for folder in folders:
+    for folder in folders(of):
         if mnist.is_in(folder, of, partial=folder == cache):
             return Found({**config, "dir": str(folder)}, name, _short(folder))
+    return None
+
+
+def folders(of: str) -> list[Path]:
+    """Where images are looked for, in order: `$LSTM_BENCH_DATA`, the user's cache, and for MNIST Keras's own."""
+    places = [_cache(of), *([Path.home() / ".keras" / "datasets"] if of == "mnist" else [])]
+    if root := os.environ.get("LSTM_BENCH_DATA"):
+        places.insert(0, _absolute(root) / of)
+    return places
+
+
+def resolve(config: Mapping[str, Any]) -> Found:
+    """Finds the data, downloading images if need be. Contents are verified by `load`, except for a download's.
+
+    Args:
+      config: The `dataset` settings.
+
+    Returns:
+      What was found: with an absolute `dir` or `path`, or the settings of `digits` and a notice.
+
+    Raises:
+      ConfigError: if a setting cannot be meant.
+      DataError: if there is nothing, or only a part of it, and no fallback.
+      StorageError: if a download cannot be stored.
+    """
+    if here := find(config):
+        return here
+    name, of = config["name"], IMAGES[config["name"]]
+    cache, title = _cache(of), mnist.TITLES[of]
     try:
         url = download.complete(cache, of)
     except download.UnreachableError as error:
-        missing = f"{title} was neither found in {', '.join(map(_short, folders))} nor could it be downloaded ({error})"
+        searched = ", ".join(map(_short, folders(of)))
+        missing = f"{title} was neither found in {searched} nor could it be downloaded ({error})"
         if config["fallback"] is None:
             remedy = "Say dataset.dir=FOLDER of its four IDX files"
             remedy += ", or allow dataset.fallback=digits." if name == "mnist" else "."

@@ -20,7 +20,9 @@ from typing import Any, Protocol
 
 from lstm_bench.backend import BENCH
 from lstm_bench.device import Slot
-from lstm_bench.errors import StorageError
+from lstm_bench.errors import StorageError, redact
+
+_CREDENTIALS = ("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "LSTM_BENCH_UI_PASSWORD")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,22 @@ def deterministic_environment(known: Mapping[str, str]) -> dict[str, str]:
     return {
         "XLA_FLAGS": " ".join([*flags, "--xla_gpu_deterministic_ops=true"]),
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    }
+
+
+def without_passwords(known: Mapping[str, str]) -> dict[str, str]:
+    """An environment for a worker, which runs a user's code and needs none of the driver's servers.
+
+    Left out are variables whose value is a URL with a password, but for those of a proxy, and those that MLflow, its UI and
+    PostgreSQL's library take credentials from.
+
+    Args:
+      known: The driver's environment.
+    """
+    return {
+        name: value
+        for name, value in known.items()
+        if name not in _CREDENTIALS and (redact(value) == value or name.lower().endswith("_proxy"))
     }
 
 
@@ -131,7 +149,7 @@ class LocalLauncher:
         ours, theirs = socket.socketpair()
         log = self._log_dir / f"worker-{slot.index}.log"
         environment = {
-            **os.environ,
+            **without_passwords(os.environ),
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1"),
             "XLA_PYTHON_CLIENT_PREALLOCATE": os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "false"),
             "KERAS_BACKEND": self._backend,

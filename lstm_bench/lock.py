@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import psutil
 
 from lstm_bench.errors import StorageError
 
@@ -47,3 +50,25 @@ def hold(folder: Path, option: str) -> Iterator[None]:
         file.write(f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
         file.flush()
         yield
+
+
+def owner(folder: Path) -> str | None:
+    """Who holds a folder below `sweeps/`, None when nobody does; holds nothing and writes nothing.
+
+    Args:
+      folder: Of a study or a kernel benchmark.
+    """
+    try:
+        file = (folder / "lock").open()
+    except OSError:
+        return None
+    with file:
+        said = file.read().strip()
+        named = re.match(r"pid (\d+) on (\S+) ", said)
+        if named and named[2] == socket.gethostname() and not psutil.pid_exists(int(named[1])):
+            return None  # without a look at the lock, which for that moment a driver could not take
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return said or "another process"
+    return None

@@ -25,16 +25,19 @@ class Process:
       backend: Of Keras.
       log_dir: Folder of its output.
       keras: Whether it imports Keras as well.
+      tasks: How many it may be given, one after the other.
 
     Attributes:
       kind: `backend` and `keras`, as given.
       seen: "gpu" or "cpu", what its framework sees, once ready; None before, and when it died.
     """
 
-    def __init__(self, slot: Slot, backend: str, log_dir: Path, keras: bool):
+    def __init__(self, slot: Slot, backend: str, log_dir: Path, keras: bool, tasks: int = 1):
         self.kind: Kind = (backend, keras)
         self.seen: str | None = None
-        self._launcher = LocalLauncher([slot], backend, log_dir, recycle_after=2, recycle_mib=2**40, keras=keras)
+        self._launcher = LocalLauncher(
+            [slot], backend, log_dir, recycle_after=tasks + 1, recycle_mib=2**40, keras=keras
+        )
 
     def wait(self) -> bool:
         """Waits until the framework is imported; False when the process died of that, or hangs."""

@@ -1,15 +1,18 @@
-"""Command: the MLflow UI on the right store, for this machine only.
+"""Command: the MLflow UI on the right store, for this machine only, or for others with a name and a password.
 
 Ctrl-C is how it is meant to end, so that exits 0.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
+import importlib.util
 import json
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -17,8 +20,11 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
+
+import psutil
 
 from lstm_bench import entity, store
 from lstm_bench.errors import DONE, ConfigError, LstmBenchError, StorageError, nearest, redact
@@ -27,11 +33,25 @@ HELP = """\
 python -m lstm_bench.ui [key=value ...]    the MLflow UI in a browser; Ctrl-C ends it
 
   tracking.uri=null     the store: null is mlflow.db in the working directory, else as for lstm_bench.sweep
-  ui.host=127.0.0.1     127.0.0.1 or localhost; there is no authentication, so nothing else
+  ui.host=127.0.0.1     127.0.0.1 or localhost; with ui.auth=true any address of this machine, or 0.0.0.0 for all
   ui.port=5000          1 to 65535
+  ui.auth=false         true: MLflow's basic authentication (extra `auth`). The user is admin, the password comes from
+                        the variable LSTM_BENCH_UI_PASSWORD, at least 12 characters; MLflow keeps its hash in
+                        mlflow-auth.db beside the store. Without TLS it crosses the network in the clear
+  ui.names=null         a,b: further names by which browsers call this machine, with ui.auth=true
 """
-DEFAULTS: dict[str, Any] = {"tracking.uri": None, "ui.host": "127.0.0.1", "ui.port": 5000}
+DEFAULTS: dict[str, Any] = {
+    "tracking.uri": None,
+    "ui.host": "127.0.0.1",
+    "ui.port": 5000,
+    "ui.auth": False,
+    "ui.names": None,
+}
 HOSTS = ("127.0.0.1", "localhost")
+USER, PASSWORD = "admin", "LSTM_BENCH_UI_PASSWORD"
+_FORMER_DEFAULT = "password1234"  # known to everybody, and refused here
+_SHORTEST = 12  # characters of a password: MLflow's own rule
+_HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _START_S = 60.0  # longest wait for the server's first answer
 _SHOWN = 10  # experiments listed, newest first
 
@@ -54,12 +74,18 @@ def options(arguments: Sequence[str]) -> dict[str, Any]:
             found[key] = OmegaConf.select(OmegaConf.from_dotlist([argument]), key)  # resolves ${oc.env:NAME} too
         except OmegaConfBaseException as error:
             raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
-    if found["ui.host"] not in HOSTS:
+    if not isinstance(found["ui.auth"], bool):
+        raise ConfigError("ui.auth", expected="true or false", received=str(found["ui.auth"]))
+    if found["ui.auth"]:
+        _require_authentication(found)
+    elif found["ui.names"] is not None:
+        raise ConfigError("ui.names", expected="none without ui.auth=true", received=str(found["ui.names"]))
+    elif found["ui.host"] not in HOSTS:
         raise ConfigError(
             "ui.host",
             expected=" or ".join(HOSTS),
             received=found["ui.host"],
-            remedy="The UI asks nobody for a password: from elsewhere, use ssh -L 5000:127.0.0.1:5000 HOST.",
+            remedy="The UI asks nobody for a password: from elsewhere, use ssh -L 5000:127.0.0.1:5000 HOST, or ui.auth=true.",
         )
     port = found["ui.port"]
     if type(port) is not int or not 1 <= port <= 65535:
@@ -68,20 +94,65 @@ def options(arguments: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _free(port: int) -> bool:
+def _require_authentication(found: dict[str, Any]) -> None:
+    """Checks what `ui.auth=true` needs; makes `ui.names` a list."""
+    if importlib.util.find_spec("flask_wtf") is None:
+        raise ConfigError("ui.auth=true: Flask-WTF is not installed", remedy="pip install 'lstm-bench[auth]'")
+    password = os.environ.get(PASSWORD, "")
+    if len(password) < _SHORTEST or password == _FORMER_DEFAULT:
+        make = f"export {PASSWORD}=$(python -c 'import secrets; print(secrets.token_urlsafe())')"
+        raise ConfigError(
+            f"ui.auth=true: the variable {PASSWORD}",
+            expected=f"a password of at least {_SHORTEST} characters, not MLflow's former default",
+            remedy=f"For instance: {make}",
+        )
+    host, names = found["ui.host"], found["ui.names"]
+    try:
+        socket.getaddrinfo(host, None, socket.AF_INET)
+    except (OSError, TypeError, UnicodeError) as error:
+        raise ConfigError(
+            "ui.host", expected="an IPv4 address or a name of this machine", received=str(host)
+        ) from error
+    found["ui.names"] = [] if names is None else [name.strip() for name in str(names).strip("[]").split(",")]
+    for name in found["ui.names"]:
+        if not _HOSTNAME.fullmatch(name):
+            raise ConfigError("ui.names", expected="names of hosts, a,b", received=name)
+
+
+def _free(port: int, host: str = "127.0.0.1") -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError:
             return False
     return True
 
 
-def _serve(uri: str, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Starts MLflow's server in a process group of its own. The URI travels by environment: `ps` shows arguments."""
-    allowed = [f"{host}:{port}" for host in HOSTS]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+def _called(host: str, names: Sequence[str]) -> list[str]:
+    """The names under which a server on `host` may be called: a page elsewhere that points its own name here is not one."""
+    own = [host]
+    if host not in HOSTS:
+        own += [socket.gethostname(), socket.getfqdn()]
+    if host == "0.0.0.0":  # asked for by the user, with authentication  # nosec B104
+        cards = (address for card in psutil.net_if_addrs().values() for address in card)
+        own = [*own[1:], *(address.address for address in cards if address.family == socket.AF_INET)]
+    return list(dict.fromkeys([*HOSTS, *own, *names]))
+
+
+def _serve(uri: str, options: Mapping[str, Any], log: IO[bytes], scratch: Path) -> subprocess.Popen[bytes]:
+    """Starts MLflow's server in a process group of its own. Secrets travel by environment: `ps` shows arguments.
+
+    Args:
+      uri: Of the store.
+      options: As `options` returned.
+      log: Receives what it says.
+      scratch: Folder for the configuration of its authentication, which holds no password.
+    """
+    host, port = options["ui.host"], options["ui.port"]
+    allowed = [f"{name}:{port}" for name in _called(host, options["ui.names"] or ())]
+    bound = host if options["ui.auth"] and host != "localhost" else "127.0.0.1"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", bound, "--port", str(port), "--workers", "1"]
     command += ["--artifacts-destination", store.artifact_dir(uri).as_uri()]
     command += ["--allowed-hosts", ",".join(allowed)]
     command += ["--cors-allowed-origins", ",".join(f"http://{name}" for name in allowed)]
@@ -92,13 +163,36 @@ def _serve(uri: str, port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
         "MLFLOW_BACKEND_STORE_URI": uri,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    password = environment.pop(PASSWORD, "")
+    if options["ui.auth"]:
+        command += ["--app-name", "basic-auth"]
+        settings = scratch / "basic_auth.ini"
+        database = str(_users(uri)).replace("%", "%%")  # as configparser wants it
+        settings.write_text(f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{database}\n")
+        environment |= {
+            "MLFLOW_AUTH_CONFIG_PATH": str(settings),
+            "MLFLOW_AUTH_ADMIN_USERNAME": USER,
+            "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(),
+            "MLFLOW_BASIC_AUTH_FAIL_CLOSED": "true",
+        }
+    # Others of this machine need not read the users' hashes; what the file mode was before stays as it was.
+    umask = 0o077 if options["ui.auth"] else -1
+    return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True, umask=umask)
 
 
-def _ask(address: str, path: str, body: dict[str, Any] | None = None) -> bytes | None:
-    """The server's answer, None while there is none. Proxies are for other machines."""
+def _users(uri: str) -> Path:
+    """Where MLflow keeps names and hashes: beside a sqlite store, else in the working directory."""
+    return store.artifact_dir(uri).with_name("mlflow-auth.db")
+
+
+def _ask(address: str, path: str, body: dict[str, Any] | None = None, password: str | None = None) -> bytes | None:
+    """The server's answer, None while there is none or it refuses. Proxies are for other machines."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(address + path, data, {"Content-Type": "application/json"})
+    if password is not None:
+        token = base64.b64encode(f"{USER}:{password}".encode()).decode()
+        request.add_header("Authorization", f"Basic {token}")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=10) as answer:
@@ -118,11 +212,16 @@ def _await(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> Non
         time.sleep(0.2)
 
 
-def _pages(address: str) -> list[tuple[str, str]]:
-    """Name and address of the newest experiments, laid out as a table of the columns that matter."""
-    answer = _ask(address, "/api/2.0/mlflow/experiments/search", {"max_results": _SHOWN + 1}) or b"{}"
+def _experiments(address: str, password: str | None) -> list[dict[str, Any]] | None:
+    """The newest experiments, None when the server does not let us in."""
+    answer = _ask(address, "/api/2.0/mlflow/experiments/search", {"max_results": _SHOWN + 1}, password)
+    return None if answer is None else json.loads(answer).get("experiments", [])
+
+
+def _pages(address: str, experiments: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Name and address of experiments of ours, laid out as a table of the columns that matter."""
     pages = []
-    for experiment in json.loads(answer).get("experiments", ()):
+    for experiment in experiments:
         ours = any(tag["key"] == f"mlflow.sharedViewState.{entity.VIEW}" for tag in experiment.get("tags", ()))
         if ours:
             place = f"{address}/#/experiments/{experiment['experiment_id']}/runs?{entity.PAGE_QUERY}"
@@ -156,16 +255,29 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"{path}: no runs yet", remedy="First: python -m lstm_bench.sweep +study=stacked")
     if path is not None:
         store.check_sqlite(path)
-    if not _free(port):
-        other = next((number for number in range(port + 1, min(port + 100, 65536)) if _free(number)), None)
+    bound = host if found["ui.auth"] else "127.0.0.1"
+    if not _free(port, bound):
+        if not _free(0, bound):
+            raise ConfigError("ui.host", expected="an address of this machine, or 0.0.0.0", received=host)
+        other = next((number for number in range(port + 1, min(port + 100, 65536)) if _free(number, bound)), None)
         raise ConfigError(f"ui.port={port} is in use", remedy=f"Free: ui.port={other}" if other else "Choose another.")
-    address = f"http://{host}:{port}"
-    with tempfile.TemporaryFile() as log:
-        server = _serve(uri, port, log)
+    password = os.environ[PASSWORD] if found["ui.auth"] else None
+    near = "127.0.0.1" if host == "0.0.0.0" else host  # compared, not bound to  # nosec B104
+    address = f"http://{near}:{port}"
+    with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory(prefix="lstm_bench-") as scratch:
+        server = _serve(uri, found, log, Path(scratch))
         try:
             _await(server, address, log)
-            print(f"MLflow UI: {address}")
-            for name, place in _pages(address):
+            experiments = _experiments(address, password)
+            if experiments is None and password is not None:
+                raise ConfigError(
+                    f"{PASSWORD} is not the password of {USER} in {_users(uri)}",
+                    remedy="Give the one that it was made with; or end the UI, remove that file, and start it anew.",
+                )
+            print(f"MLflow UI: {address}" + (f" (user {USER}, password from {PASSWORD})" if password else ""))
+            if password and host not in HOSTS:
+                print(f"Reachable by others on {host}, without TLS: put a proxy with a certificate before it.")
+            for name, place in _pages(address, experiments or []):
                 print(f"  {name}: {place}")
             print("Ctrl-C ends it.", flush=True)
             code = server.wait()

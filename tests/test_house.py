@@ -85,6 +85,11 @@ def test_leaves_import_nothing_of_ours(leaf: str) -> None:
         ("repeat", "recorded"),
         ("repeat", "launcher"),
         ("sequences", "arrays"),
+        ("doctor", "installation"),
+        ("doctor", "machine"),
+        ("doctor", "inventory"),
+        ("inventory", "finding"),
+        ("proof", "process"),
     ],
 )
 def test_the_flow_of_the_design(above: str, below: str) -> None:
@@ -119,7 +124,9 @@ def test_reports_from_mlflow_do_not_need_the_tracking_that_wrote_it() -> None:
     assert GRAPH["harvest"] == {"entity", "errors", "record", "result", "store"}
 
 
-@pytest.mark.parametrize("module", ["sweep", "session", "kernels", "benchmark", "report", "ui", "predict", "repeat"])
+@pytest.mark.parametrize(
+    "module", ["sweep", "session", "kernels", "benchmark", "report", "ui", "predict", "repeat", "doctor", "proof"]
+)
 def test_commands_import_no_framework(module: str) -> None:
     code = (
         f"import sys, lstm_bench.{module}; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 import zipfile
@@ -233,6 +234,26 @@ def test_a_model_saved_before_there_was_an_input_json_works(at_home: Path, capsy
     settings.write_text(settings.read_text().replace("standardize: false", "standardize: true"))
     assert predict.main(["study=toy", "input=toy.npz"]) == 2
     assert "saved without the scaling of its input" in capsys.readouterr().err
+
+
+def test_code_in_a_model_is_not_run(at_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import keras
+
+    touched, model = tmp_path / "touched", at_home / "model" / "model.keras"
+    payload = eval(f"lambda x: (__import__('pathlib').Path({str(touched)!r}).touch(), x)[1]")  # noqa: S307
+    keras.Sequential([keras.Input((5, 3)), keras.layers.Lambda(payload)]).save(model)
+    about = json.loads((model.parent / "input.json").read_text())
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    (model.parent / "input.json").write_text(
+        json.dumps({**about, "model_sha256": digest})
+    )  # whoever wrote one wrote both
+    touched.unlink(missing_ok=True)
+    assert predict.main(["study=toy", "input=toy.npz"]) == 3
+    said = capsys.readouterr().err
+    assert "model.keras: Keras cannot load it (" in said and "Lambda" in said and said.count("\n") == 1
+    assert not touched.exists()
+    keras.saving.load_model(model, safe_mode=False)  # the proof that the payload is live
+    assert touched.exists()
 
 
 def unconfirmed(folder: Path) -> None:
