@@ -10,7 +10,7 @@ from typing import Any
 
 import lstm_bench
 from lstm_bench import config as schema
-from lstm_bench import data, device, environment, errors, health, kernel, memory, record
+from lstm_bench import data, device, environment, errors, health, kernel, memory, record, served
 from lstm_bench import space as spaces
 from lstm_bench import study as studies
 from lstm_bench.arms import Arms
@@ -77,7 +77,7 @@ class Session:
             facts = self._facts(self._loaded)
             self._share()
             layers = self._check_in_worker() if fresh else None
-            study = studies.Study(self.config, self.space, self.folder, facts["sha256"])
+            study = served.opened(self.config, self.space, self.folder, facts["sha256"], self.display.line)
             try:
                 self._drive(study, facts, layers)
             finally:
@@ -198,6 +198,8 @@ class Session:
         }
         tracking = open_tracking(self.config["tracking"], experiment=self.config["study"]["name"])
         loop = Loop(self.launcher, self.display, self.config["study"]["trial_timeout"])
+        if isinstance(study, served.ServedStudy):
+            study.interrupted = loop.interrupted
         arms = Arms(
             self.config,
             self.space,
@@ -215,6 +217,8 @@ class Session:
         work = self._work_left(driver)
         if not work and not study.get("unsettled"):
             self.display.line("nothing to do: the study is complete")
+            if study.shared:  # by other drivers, perhaps: their rows are missing here
+                self._write_down(driver, facts)
             self._summary(driver)
             return
         if work and self.launcher is None:
@@ -235,7 +239,10 @@ class Session:
                     self.display.line(f"  kernel    auto -> {decided}")
                 driver.search()
             loop.catch_up()
-            self._conclude(driver)
+            if driver.timed_out and study.leave():
+                self.display.line("the other drivers go on, and the last of them confirms the winner")
+            else:
+                self._conclude(driver)
             status = "FINISHED"
         except (InterruptedByUser, KeyboardInterrupt):
             status = "KILLED"
@@ -243,9 +250,13 @@ class Session:
         finally:
             # Whatever ended the session, what is known by now is written down in order.
             driver.rewrite()
-            tracking.finish(status)
-            if status == "FINISHED" and not tracking.warning:
-                study.set("unsettled", False)
+            if not study.leave():  # the last one brings MLflow up to date
+                if study.shared:
+                    tracking.look_again()
+                    driver.track_all()
+                tracking.finish(status)
+                if status == "FINISHED" and not tracking.warning:
+                    study.set("unsettled", False)
             if tracking.warning:
                 self.display.box(tracking.warning)
 
@@ -265,7 +276,7 @@ class Session:
 
     def _work_left(self, driver: Driver) -> bool:
         counts = driver.study.counts()
-        if counts["queued"] or counts["left"]:
+        if counts["queued"] or counts["left"] or counts["running"]:
             return True
         pick = driver.pick()
         if pick is None:
@@ -289,25 +300,26 @@ class Session:
     def _start_tracking(self, driver: Driver, facts: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
         """Opens the parent run. MLflow's import takes seconds: the first task is given out before."""
         settings = self.config["study"]
-        driver.tracking.start(
-            {
-                "id": driver.study.get("id"),
-                "name": settings["name"],
-                "description": settings["description"],
-                "params": schema.flatten(schema.redacted_config(self.config)),
-                "tags": {
-                    "backend": self.backend,
-                    "device": self.slots[0].device,
-                    "mlflow.source.git.commit": (seen["git"] or {}).get("commit") or "unknown",
-                },
-                "dataset": facts,
-                "environment": seen,
-                "objective": settings["objective"],
-                "direction": settings["direction"],
-                "searched": list(self.space),
-            }
-        )
-        driver.track_all()
+        about = {
+            "id": driver.study.get("id"),
+            "name": settings["name"],
+            "description": settings["description"],
+            "params": schema.flatten(schema.redacted_config(self.config)),
+            "tags": {
+                "backend": self.backend,
+                "device": self.slots[0].device,
+                "mlflow.source.git.commit": (seen["git"] or {}).get("commit") or "unknown",
+            },
+            "dataset": facts,
+            "environment": seen,
+            "objective": settings["objective"],
+            "direction": settings["direction"],
+            "searched": list(self.space),
+        }
+        with driver.study.turn("tracking"):  # the second finds the parent run of the first
+            driver.tracking.start(about)
+        if not driver.study.shared:  # else each driver logs its own, and the last one what is missing then
+            driver.track_all()
 
     def _conclude(self, driver: Driver) -> None:
         """Confirms the best, probes the kernels of the pick, hands figures and model to MLflow."""
@@ -321,16 +333,21 @@ class Session:
         pick = driver.pick()
         assert pick is not None
         driver.place(pick)
-        if self._probes():
-            driver.tracking.log_kernels(driver.arms.probe(pick.params, pick.digest))
+        probed = driver.arms.probe(pick.params, pick.digest) if self._probes() else []
         driver.rewrite()
-        if driver.tracking.uri and not driver.tracking.warning:
+        tracked = bool(driver.tracking.uri) and not driver.tracking.warning
+        if tracked and (self.folder / "model" / "mlflow").is_dir():  # of the driver that trained the first seed
+            driver.tracking.log_model(self.folder / "model" / "mlflow", self.config["study"]["name"])
+        summary = self._summary(driver)
+        if driver.study.leave():
+            return
+        if probed:
+            driver.tracking.log_kernels(probed)
+        if tracked:
             from lstm_bench.report import study_figures  # pandas and matplotlib, for MLflow alone
 
             driver.tracking.log_figures(study_figures(self.folder, self.folder / "figures"))
-            if (self.folder / "model" / "mlflow").is_dir():
-                driver.tracking.log_model(self.folder / "model" / "mlflow", self.config["study"]["name"])
-        driver.tracking.log_summary(*self._summary(driver))
+        driver.tracking.log_summary(*summary)
 
     def _summary(self, driver: Driver) -> tuple[dict[str, Any], dict[str, Any]]:
         """Prints how the study stands and what to do next; returns it as metrics and tags."""
