@@ -101,7 +101,12 @@ class ServedStudy(Study):
         self._ids: set[str] = set()  # that this driver has or had
         self._mine: set[int] = set()  # trials that it runs
         self._stale = self._left = False
-        super().__init__(config, space, folder, data_sha256)
+        try:
+            super().__init__(config, space, folder, data_sha256)
+        except BaseException:
+            if hasattr(self, "_storage"):
+                self._storage.engine.dispose()
+            raise
         self._wait_s = settings["patience"]
         self._roster.start(self._storage.engine)
 
@@ -122,7 +127,7 @@ class ServedStudy(Study):
             except ImportError as error:
                 raise StorageError(
                     f"{self.where}: the database's driver is not installed",
-                    remedy="pip install 'lstm-bench[postgres]', and give the URL as postgresql+psycopg://...",
+                    remedy="For PostgreSQL: pip install 'lstm-bench[postgres]', and a URL of postgresql+psycopg://...",
                 ) from error
             # Of several that make the tables at once, all but one would fail.
             with opening.begin() as connection:

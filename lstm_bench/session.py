@@ -217,8 +217,11 @@ class Session:
         work = self._work_left(driver)
         if not work and not study.get("unsettled"):
             self.display.line("nothing to do: the study is complete")
-            if study.shared:  # by other drivers, perhaps: their rows are missing here
+            if study.shared:  # by other drivers, perhaps: what they did is missing here
                 self._write_down(driver, facts)
+                pick = driver.pick()
+                if pick is not None:
+                    driver.place(pick)
             self._summary(driver)
             return
         if work and self.launcher is None:
