@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from lstm_bench import engine, record
 from lstm_bench import space as spaces
 from lstm_bench.config import replaced
 from lstm_bench.errors import KernelError
-from lstm_bench.loop import Loop, Running
+from lstm_bench.loop import LATER, Loop, Running
 from lstm_bench.memory import Memory, bucket
 from lstm_bench.progress import values
 from lstm_bench.study import Study
 
 _DECISION_S = 0.5  # timed seconds per arm and shape: the choice needs the order, not the third digit
 _INPUTS = ("train.learning_rate", "train.schedule", "train.decay")  # of a program, not part of it: see engine.py
+
+
+_T = TypeVar("_T")
 
 
 class Arm(NamedTuple):
@@ -81,15 +84,30 @@ class Arms:
     def decide(self) -> str:
         """Where there is a choice, decides once per study, at the ends of its space, and keeps the answer; in words."""
         choices = self._choices()
-        stored = self.study.get("kernels")
-        if stored is None and len(choices) > 1:
-            stored = self._measure(choices)
-            self.study.set("kernels", stored)
-        self._decided = stored or []
+        if len(choices) > 1:
+            self._decided = self._once("kernels", lambda: self._measure(choices))
+        else:
+            self._decided = self.study.get("kernels") or []
         decided = {self._words(arm) for arm in map(self._arm, self._decided)} or {self._words(choices[0])}
         if len(decided) == 1:
             return decided.pop()
         return ", ".join(f"{self._words(self._arm(found))} near {values(found['corner'])}" for found in self._decided)
+
+    def _once(self, key: str, measure: Callable[[], _T]) -> _T:
+        """A fact that is measured once per study: by this driver, or by another one, which is waited for."""
+        taken = False
+
+        def look() -> Running | None:
+            nonlocal taken
+            taken = self.study.get(key) is None and bool(self.study.claim([key]))
+            return None if taken or self.study.get(key) is not None else LATER
+
+        if look() is LATER:
+            self.loop.run(look, lambda *_: None)
+        if taken:
+            self.study.set(key, measure())
+        found: _T = self.study.get(key)
+        return found
 
     def _arm(self, decision: Mapping[str, Any]) -> Arm:
         usual = engine.steps_per_execution(self.backend, decision["kernel"])[0]
@@ -198,10 +216,7 @@ class Arms:
             return 1
         shape = values({path: value for path, value in params.items() if path not in _INPUTS})
         key = f"pack/{size}/{shape}"
-        measured = self.study.get(key)
-        if measured is None:
-            measured = self._measure_pack(config, params, size)
-            self.study.set(key, measured)
+        measured = self._once(key, lambda: self._measure_pack(config, params, size))
         return size if measured.get("packed", 0.0) > measured.get("alone", 0.0) else 1
 
     def _measure_pack(self, config: Mapping[str, Any], params: Mapping[str, Any], size: int) -> dict[str, float]:
@@ -233,9 +248,9 @@ class Arms:
           winner: Searched values of the confirmed configuration.
           digest: Its name.
         """
-        stored = self.study.get(f"probe/{digest}")
-        if stored is not None:
-            return list(stored)
+        return self._once(f"probe/{digest}", lambda: self._probe(winner))
+
+    def _probe(self, winner: Mapping[str, Any]) -> list[dict[str, Any]]:
         backend = self.backend
         rows: dict[str, dict[str, Any]] = {}
         for name, reason in self.unavailable.items():
@@ -262,9 +277,7 @@ class Arms:
                 row["reason"] = ": ".join(filter(None, (result.get("reason"), result.get("detail"))))
 
         self.loop.run(next_task, finished)
-        found = list(rows.values())
-        self.study.set(f"probe/{digest}", found)
-        return found
+        return list(rows.values())
 
 
 def _size(value: float) -> float:

@@ -147,6 +147,9 @@ class Storage:
     """Group `storage`: where Optuna's database is."""
 
     url: str | None  # null: sqlite in the study's folder
+    patience: float = _in(Range(0))  # the next three are PostgreSQL's alone, in seconds; see conf/storage/
+    heartbeat: float = _in(_SECONDS)
+    grace: float = _in(_SECONDS)
 
 
 @dataclass(kw_only=True)
@@ -179,6 +182,7 @@ class Study:
 
     name: str
     description: str
+    shared: bool  # with other drivers, each on a machine of its own
     n_trials: int = _in(_COUNT)
     confirm: int = _in(_SIZE)
     replicates: int = _in(_COUNT)
@@ -521,6 +525,17 @@ def _check_study(config: Mapping[str, Any]) -> None:
     if url is not None and not re.match(r"^(sqlite:///(?!:memory:)[^?]|postgresql(\+\w+)?://)", url):
         scheme = url.split(":", 1)[0]
         raise ConfigError("storage.url", expected="sqlite:///FILE or postgresql://...", received=f"{scheme}:...")
+    if config["study"]["shared"] and not str(url).startswith("postgresql"):
+        raise ConfigError(
+            "study.shared=true: several drivers need a database that serves several",
+            remedy="Give storage=postgres, and its URL in $LSTM_BENCH_STORAGE.",
+        )
+    if config["storage"]["grace"] < 3 * config["storage"]["heartbeat"]:
+        raise ConfigError(
+            "storage.grace",
+            expected="at least three times storage.heartbeat: a late sign of life is no death",
+            received=config["storage"]["grace"],
+        )
 
 
 def _check_objectives(config: Mapping[str, Any]) -> None:

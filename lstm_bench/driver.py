@@ -19,7 +19,7 @@ from lstm_bench import space as spaces
 from lstm_bench.arms import Arms
 from lstm_bench.candidate import Candidate, digest, standing
 from lstm_bench.errors import TooManyFailedError
-from lstm_bench.loop import Loop, Running
+from lstm_bench.loop import LATER, Loop, Running
 from lstm_bench.observer import Observer
 from lstm_bench.progress import Display, number
 from lstm_bench.replay import tracked
@@ -55,6 +55,7 @@ class Driver:
         self.tracking, self.display, self.folder = tracking, display, folder
         self.settings = config["study"]
         self._n_replicates = self._n_replicated = 0  # of this confirmation
+        self.timed_out = False  # the search ended by study.timeout, before n_trials
 
     def _config(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return schema.replaced(self.config, params)
@@ -74,13 +75,14 @@ class Driver:
             nonlocal announced
             self._too_many()
             if time.monotonic() > ends:
-                if not announced and self.study.counts()["left"]:
+                self.timed_out = self.timed_out or bool(self.study.counts()["left"])
+                if not announced and self.timed_out:
                     announced = True
                     self.display.line(f"study.timeout: no new trial after {self.settings['timeout']:g} s", "yellow")
                 return None
             asked = self.study.ask()
             if asked is None:
-                return None
+                return LATER if self.study.pending() else None
             config = self._config(asked.params)
             arm = self.arms.of(config, asked.params)
             task = {"kind": "trial", "config": config, "seed": asked.seed, **arm.task()}
@@ -114,7 +116,9 @@ class Driver:
         number = running.number
         if result.get("reason") == "oom" and result.get("device_share") != "exclusive":
             result["reason"] = "oom_shared"  # the neighbour's memory may have been the cause: it may try again
-        self.study.tell(number, {**result, "history": running.epochs})
+        if not self.study.tell(number, {**result, "history": running.epochs}):
+            self.display.line(f"{running.name}: another driver has taken it over, this result does not count", "yellow")
+            return
         self.loop.later(lambda: self._after_trial(running.name, number, result.get("detail")))
 
     def _after_trial(self, name: str, number: int, detail: str | None) -> None:
@@ -204,10 +208,26 @@ class Driver:
         def name(candidate: Candidate, seeds: str) -> str:
             return seeds if len(candidates) == 1 else f"trial {candidate.trial} {seeds}"
 
+        def take() -> tuple[Candidate, list[int], int] | None:
+            """The first in the queue that no other driver has."""
+            for entry in list(waiting):
+                waiting.remove(entry)
+                candidate, seeds, tries = entry
+                missing = self.missing_replicates(candidate.digest)
+                keys = {_key(candidate, seed): seed for seed in seeds if seed in missing}
+                mine = [keys[key] for key in self.study.claim(list(keys))]
+                theirs = [seed for seed in keys.values() if seed not in mine]
+                if theirs:
+                    waiting.append((candidate, theirs, 1))
+                if mine:
+                    return candidate, mine, tries
+            return None
+
         def next_task() -> Running | None:
-            if not waiting:
-                return None
-            candidate, seeds, tries = waiting.pop(0)
+            found = take()
+            if found is None:
+                return LATER if waiting else None
+            candidate, seeds, tries = found
             config = self._config(candidate.params)
             if len(seeds) > 1:
                 words = f"seeds {seeds[0]}-{seeds[-1]}"
@@ -249,7 +269,10 @@ class Driver:
                     record.write_rows(self.artefacts(candidate) / f"{file}.csv", columns, result.pop(file))
             times = {"started_ms": running.started_ms, "ended_ms": int(time.time() * 1000)}
             row = {**result, "seed": seed, **times}
-            self.study.set(f"replicate/{candidate.digest}/{seed}", row)
+            if not self.study.put(_key(candidate, seed), row):
+                words = name(candidate, f"seed {seed}")
+                self.display.line(f"{words}: another driver has taken it over, this result does not count", "yellow")
+                return
             self.loop.later(lambda: self._after_replicate(name(candidate, f"seed {seed}"), row, candidate))
 
         self.display.total(f"{self.settings['name']}  confirming", 0, self._n_replicates)
@@ -286,11 +309,13 @@ class Driver:
         Linked, not moved: another candidate may be picked when the study goes on. A driver that dies in between leaves a
         study whose next session places them again.
         """
-        placed, source = self.study.get("placed"), self.artefacts(pick)
+        # Drivers that share a study have folders of their own, and what they placed there is no fact of the study.
+        placed, source = "" if self.study.shared else self.study.get("placed"), self.artefacts(pick)
         if placed == pick.digest:
             return
         if source.is_dir() or placed is not None:
-            self.study.set("placed", "")
+            if not self.study.shared:
+                self.study.set("placed", "")
             for file in ("predictions.csv", "worst.csv"):
                 (self.folder / file).unlink(missing_ok=True)
                 if (source / file).exists():
@@ -298,7 +323,8 @@ class Driver:
             shutil.rmtree(self.folder / "model", ignore_errors=True)
             if (source / "model").is_dir():
                 shutil.copytree(source / "model", self.folder / "model", copy_function=_link)
-        self.study.set("placed", pick.digest)
+        if not self.study.shared:
+            self.study.set("placed", pick.digest)
 
     # Records from the database, whole: at the start what a crash left out, at the end in order.
 
@@ -330,6 +356,11 @@ class Driver:
         self.tracking.log_confirmed([candidate.digest for candidate in self.candidates()])
         for candidate, row in self._replicated():
             self._track_replicate(row, candidate)
+
+
+def _key(candidate: Candidate, seed: int) -> str:
+    """Of a replicate, among the study's facts."""
+    return f"replicate/{candidate.digest}/{seed}"
 
 
 def _history(kind: str, number: int, row: Mapping[str, Any]) -> list[dict[str, Any]]:

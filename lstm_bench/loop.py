@@ -18,6 +18,7 @@ from lstm_bench.progress import Display
 
 GRACE_S = 5.0  # what running tasks get to finish in after the first interrupt
 _TICK_S = 0.2
+_LOOK_S = 1.0  # between two questions for a task while there is none yet
 _LOST = 3  # workers in a row that die before their first task: the installation is at fault
 
 
@@ -44,6 +45,9 @@ class Running:
     started_ms: int = field(default_factory=lambda: int(time.time() * 1000))
 
 
+# In place of a task: there is none yet, but the work of others may make one.
+LATER = Running("later", {})
+
 Next = Callable[[], Running | None]
 Finished = Callable[[Running, dict[str, Any]], None]
 Report = Callable[[Running, dict[str, Any]], bool]
@@ -66,6 +70,10 @@ class Loop:
         self._signals = self._heeded = self._lost = 0
         self._deadline = math.inf
 
+    def interrupted(self) -> bool:
+        """Whether the user wants to end."""
+        return self._signals > 0
+
     def later(self, work: Callable[[], None]) -> None:
         """Puts off work that no worker waits for (records, tracking, display) until the workers are busy again."""
         self._later.append(work)
@@ -78,7 +86,8 @@ class Loop:
         """Submits what `next_task` gives until it gives None and nothing runs any more.
 
         Args:
-          next_task: The next task; None for now. Asked again after each result, which may have made new work.
+          next_task: The next task; None for now. Asked again after each result, which may have made new work. `LATER`
+            for none yet: asked again soon, and waited for.
           finished: Receives each task with its result: what the worker said, or FAIL with reason worker_died, timeout or
             interrupted. A task that the pruner stopped is PRUNED.
           report: Receives the metrics of each epoch; returns whether to stop the task.
@@ -90,11 +99,14 @@ class Loop:
         assert self.launcher is not None
         handlers = {number: signal.signal(number, self._signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            exhausted = False
+            exhausted, look_at = False, 0.0
             while True:
                 self._heed(finished)
-                while not (self._signals or exhausted) and self.launcher.capacity():
+                while not (self._signals or exhausted) and time.monotonic() >= look_at and self.launcher.capacity():
                     running = next_task()
+                    if running is LATER:
+                        look_at = time.monotonic() + _LOOK_S
+                        break
                     if running is None:
                         exhausted = True
                         break
@@ -112,7 +124,8 @@ class Loop:
                 for event in self.launcher.events(_TICK_S):
                     self._handle(event, finished, report)
                 self._end_late(finished)
-                exhausted = exhausted and len(self._running) == before
+                if len(self._running) != before:
+                    exhausted, look_at = False, 0.0
         except LstmBenchError:
             # The sweep ends here: what still runs is queued again, unless it is the database that failed.
             with contextlib.suppress(StorageError):

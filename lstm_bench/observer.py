@@ -98,6 +98,7 @@ class Observer:
     log_summary = _queued(Tracking.log_summary)
     log_figures = _queued(Tracking.log_figures)
     log_model = _queued(Tracking.log_model)
+    look_again = _queued(Tracking.look_again)
 
     def check_store(self) -> None:
         """As `Tracking.check_store`, at once and by the caller."""
@@ -113,10 +114,20 @@ class Observer:
             self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
             self._thread.start()
 
-    def finish(self, status: str) -> None:
+    def wait_open(self, seconds: float) -> None:
+        """Waits until the parent run is open or the store has failed once, at most so long."""
+        if self._thread is not None:
+            with self._changed:
+                self._changed.wait_for(lambda: self._up or self._problem or self._stopped, seconds)
+
+    def finish(self, status: str, goes_on: bool = False) -> None:
         """Has the parent run ended and waits for all that is queued, at most `tracking.patience` seconds.
 
         An interrupted sweep (KILLED) waits for a moment only. Whatever is left then is left; see `warning`.
+
+        Args:
+          status: FINISHED, FAILED or KILLED.
+          goes_on: Whether the run does not end: other drivers are at the study.
 
         Raises:
           LstmBenchError: the fault that ends a sweep, unless it was raised before.
@@ -125,9 +136,10 @@ class Observer:
         if thread is None:
             return
         with self._changed:
-            if status == "FINISHED":
+            if status == "FINISHED" and not goes_on:
                 self._calls.append(_Call("catch_up", self._replay))
-            self._calls.append(_Call("finish", lambda tracking: tracking.finish(status)))
+            if not goes_on:
+                self._calls.append(_Call("finish", lambda tracking: tracking.finish(status)))
             self._closing = True
             self._changed.notify_all()
         patience, notice = self._settings["patience"], _NOTICE_S
@@ -200,6 +212,9 @@ class Observer:
         """Opens the parent run; whether that went well."""
         first, self._tried = not self._tried, True
         fault = self._call(lambda tracking: tracking.start(self._study))
+        with self._changed:
+            self._up = fault is None
+            self._changed.notify_all()
         if isinstance(fault, LstmBenchError) and first:
             self._fault, self._stopped = fault, True
             self._later(self._raise)

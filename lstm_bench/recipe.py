@@ -15,7 +15,16 @@ from lstm_bench.table import escape
 
 _GROUPS = ("dataset", "model", "kernel", "backend", "sampler", "pruner")
 # Where things lie and run, and what is told about them: not what is computed.
-_ELSEWHERE = ("storage.", "tracking.", "launcher.", "study.description", "study.space", "dataset.dir", "model._target_")
+_ELSEWHERE = (
+    "storage.",
+    "tracking.",
+    "launcher.",
+    "study.shared",
+    "study.description",
+    "study.space",
+    "dataset.dir",
+    "model._target_",
+)
 _INSTALLED = ("tensorflow", "keras", "jax", "torch", "numpy", "optuna")
 
 

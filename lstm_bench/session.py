@@ -10,7 +10,7 @@ from typing import Any
 
 import lstm_bench
 from lstm_bench import config as schema
-from lstm_bench import data, device, environment, errors, health, kernel, memory, record, replay
+from lstm_bench import data, device, environment, errors, health, kernel, memory, record, replay, served
 from lstm_bench import space as spaces
 from lstm_bench import study as studies
 from lstm_bench.arms import Arms
@@ -78,7 +78,7 @@ class Session:
             facts = self._facts(self._loaded)
             self._share()
             layers = self._check_in_worker() if fresh else None
-            study = studies.Study(self.config, self.space, self.folder, facts["sha256"])
+            study = served.opened(self.config, self.space, self.folder, facts["sha256"], self.display.line)
             try:
                 self._drive(study, facts, layers)
             finally:
@@ -198,6 +198,8 @@ class Session:
             name: kernel.unavailable(name, self.backend, layers, self.gpu) for name in kernel.OF_BACKEND[self.backend]
         }
         loop = Loop(self.launcher, self.display, self.config["study"]["trial_timeout"])
+        if isinstance(study, served.ServedStudy):
+            study.interrupted = loop.interrupted
         arms = Arms(
             self.config,
             self.space,
@@ -216,6 +218,11 @@ class Session:
         work = self._work_left(driver)
         if not work and not study.get("unsettled"):
             self.display.line("nothing to do: the study is complete")
+            if study.shared:  # by other drivers, perhaps: what they did is missing here
+                self._write_down(driver, facts)
+                pick = driver.pick()
+                if pick is not None:
+                    driver.place(pick)
             self._summary(driver)
             return
         if work and self.launcher is None:
@@ -236,7 +243,10 @@ class Session:
                     self.display.line(f"  kernel    auto -> {decided}")
                 driver.search()
             loop.catch_up()
-            self._conclude(driver)
+            if driver.timed_out and study.leave():
+                self.display.line("the other drivers go on, and the last of them confirms the winner")
+            else:
+                self._conclude(driver)
             status = "FINISHED"
         except (InterruptedByUser, KeyboardInterrupt):
             status = "KILLED"
@@ -244,9 +254,15 @@ class Session:
         finally:
             # Whatever ended the session, what is known by now is written down in order.
             driver.rewrite()
-            tracking.finish(status)
-            if status == "FINISHED" and not tracking.warning:
-                study.set("unsettled", False)
+            if study.leave():  # the last one brings MLflow up to date
+                tracking.finish(status, goes_on=True)
+            else:
+                if study.shared:
+                    tracking.look_again()
+                    driver.track_all()
+                tracking.finish(status)
+                if status == "FINISHED" and not tracking.warning:
+                    study.set("unsettled", False)
             if tracking.warning:
                 self.display.box(tracking.warning)
 
@@ -266,7 +282,7 @@ class Session:
 
     def _work_left(self, driver: Driver) -> bool:
         counts = driver.study.counts()
-        if counts["queued"] or counts["left"]:
+        if counts["queued"] or counts["left"] or counts["running"]:
             return True
         pick = driver.pick()
         if pick is None:
@@ -300,8 +316,13 @@ class Session:
 
     def _start_tracking(self, driver: Driver, seen: Mapping[str, Any]) -> None:
         """Opens the parent run. MLflow's import takes seconds of a core: the first task is given out before."""
-        driver.tracking.start(replay.described(schema.redacted_config(self.config), seen))
-        driver.track_all()
+        study = driver.study
+        with study.turn("tracking"):  # the second finds the parent run of the first
+            driver.tracking.start(replay.described(schema.redacted_config(self.config), seen))
+            if study.shared:
+                driver.tracking.wait_open(self.config["storage"]["grace"])
+        if not study.shared:  # else each driver logs its own, and the last one what is missing then
+            driver.track_all()
 
     def _conclude(self, driver: Driver) -> None:
         """Confirms the best, probes the kernels of the pick, hands figures and model to MLflow."""
@@ -315,16 +336,21 @@ class Session:
         pick = driver.pick()
         assert pick is not None
         driver.place(pick)
-        if self._probes():
-            driver.tracking.log_kernels(driver.arms.probe(pick.params, pick.digest))
+        probed = driver.arms.probe(pick.params, pick.digest) if self._probes() else []
         driver.rewrite()
-        if driver.tracking.uri:
+        tracked = bool(driver.tracking.uri)
+        if tracked and (self.folder / "model" / "mlflow").is_dir():  # of the driver that trained the first seed
+            driver.tracking.log_model(self.folder / "model" / "mlflow", self.config["study"]["name"])
+        summary = self._summary(driver)
+        if driver.study.leave():
+            return
+        if probed:
+            driver.tracking.log_kernels(probed)
+        if tracked:
             from lstm_bench.report import study_figures  # pandas and matplotlib, for MLflow alone
 
             driver.tracking.log_figures(study_figures(self.folder, self.folder / "figures"))
-            if (self.folder / "model" / "mlflow").is_dir():
-                driver.tracking.log_model(self.folder / "model" / "mlflow", self.config["study"]["name"])
-        driver.tracking.log_summary(*self._summary(driver))
+        driver.tracking.log_summary(*summary)
 
     def _summary(self, driver: Driver) -> tuple[dict[str, Any], dict[str, Any]]:
         """Prints how the study stands and what to do next; returns it as metrics and tags."""

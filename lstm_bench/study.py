@@ -13,24 +13,25 @@ import re
 import secrets
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from lstm_bench import config as schema
 from lstm_bench import domination, search
 from lstm_bench import space as spaces
-from lstm_bench.errors import ConfigError, StorageError
+from lstm_bench.errors import ConfigError, StorageError, redact
 from lstm_bench.record import RETRIED, RETRIED_FOR_EVER, cell
 
 # What may differ when a study is resumed: how much, how long, where; never what.
 MAY_CHANGE = (
     *("study.n_trials", "study.confirm", "study.replicates", "study.max_failed", "study.max_retry"),
     *("study.timeout", "study.trial_timeout", "study.description", "dataset.dir", "dataset.path", "dataset.fallback"),
-    *("launcher.", "storage.", "tracking.", "kernel.probe", "kernel.remember"),
+    *("launcher.", "storage.", "tracking.", "kernel.probe", "kernel.remember", "study.shared"),
 )
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,17 @@ def guarded(where: str) -> Iterator[None]:
         yield
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, sqlite3.Error) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
-        text = str(getattr(cause, "orig", None) or cause).splitlines()[0]
         raise StorageError(
-            f"{where}: {text}",
+            f"{where}: {first_line(cause)}",
             remedy="Finished trials are kept: mend the cause (space, permissions, server), then give the same command again.",
         ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What a database said, in one line and without passwords."""
+    lines = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
+    several = lines[0].startswith("Multiple connection attempts failed") and len(lines) > 1  # one for each address
+    return redact(lines[-1].strip("- ") if several else lines[0])
 
 
 def check_file(path: Path) -> None:
@@ -78,18 +85,6 @@ def check_file(path: Path) -> None:
         raise StorageError(f"{path}: corrupt, or not a study's database", remedy=remedy)
 
 
-def _connect(url: str, where: str, options: dict[str, Any]) -> Any:
-    import optuna
-
-    try:
-        # Optuna fills in a template: braces are its own.
-        return optuna.storages.RDBStorage(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=options)
-    except ImportError as error:
-        raise StorageError(
-            f"{where}: the database's driver is not installed", remedy="For PostgreSQL: pip install psycopg2-binary"
-        ) from error
-
-
 class Study:
     """One study in its database.
 
@@ -108,46 +103,68 @@ class Study:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.config, self.space, self._settings = config, space, config["study"]
+        self.config, self.space, self._settings, self.folder = config, space, config["study"], folder
         self._distributions = spaces.distributions(space)
-        # What the trials read so far add up to, see `_sum_up`.
+        self.objectives: dict[str, str] = dict(self._settings["objectives"])
+        self._forget()
+        # Not the study's own: Optuna would show the sampler only one bracket of hyperband, chosen by trial number.
+        self._pruner = search.pruner(config["pruner"], config["train"]["epochs"])
+        self._connect()
+        self._alone(lambda: self._enter(data_sha256))
+
+    def _forget(self) -> None:
+        """Sets back what the trials read so far add up to, see `_sum_up`."""
         self._n_read = self._suggestions = 0
         self._open: list[int] = []
         self._ended = {"COMPLETE": 0, "PRUNED": 0, "FAIL": 0}
         self._queue: dict[int, Any] = {}
         self._best: Any | None = None
         # Of several objectives: complete trials, as they ended and as they were after each epoch.
-        self.objectives: dict[str, str] = dict(self._settings["objectives"])
         self._front, self._fronts = domination.Front(), defaultdict[int, domination.Front](domination.Front)
-        url = config["storage"]["url"]
-        self.where = str(folder / "study.db") if url is None else schema.redact(url)
+
+    def _connect(self) -> None:
+        """Opens the database, with tables made if there are none."""
+        import optuna
+
+        url, file = self.config["storage"]["url"], self.folder / "study.db"
+        self.where = str(file) if url is None else schema.redact(url)
         if url is None:
-            check_file(folder / "study.db")
+            check_file(file)
             # The only characters of a path that mean something in SQLAlchemy's URL.
-            url = "sqlite:///" + re.sub("[%?]", lambda found: quote(found[0]), str(folder / "study.db"))
-        sqlite = url.startswith("sqlite")
-        options: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
+            url = "sqlite:///" + re.sub("[%?]", lambda found: quote(found[0]), str(file))
+        options = {"connect_args": {"timeout": 60}}
         with guarded(self.where):
-            self._storage = _connect(url, self.where, options)
-            # Names alone: a summary would read every trial.
-            if self._settings["name"] not in optuna.get_all_study_names(self._storage):
-                optuna.create_study(
-                    storage=self._storage, study_name=self._settings["name"], directions=self._directions()
-                )
-            self._study = optuna.load_study(storage=self._storage, study_name=self._settings["name"])
-            # One that a driver killed while it made it has neither configuration nor trials yet.
-            blank = self.get("config") is None and not self._study.get_trials(deepcopy=False)
-            self.is_new = blank and [d.name.lower() for d in self._study.directions] == self._directions()
-            if self.is_new:
-                # Runs of an earlier study of the same name, moved away since, are not this one's.
-                self.set("id", f"{self._settings['name']}-{secrets.token_hex(4)}")
-                self.set("data_sha256", data_sha256)
-                self.set("config", json.dumps(schema.redacted_config(config)))
-            else:
-                self._refuse_changes(data_sha256)
-            # Not the study's own: Optuna would show the sampler only one bracket of hyperband, chosen by trial number.
-            self._pruner = search.pruner(config["pruner"], config["train"]["epochs"])
-            self._id = self._storage.get_study_id_from_name(self._settings["name"])
+            # Optuna fills in a template: braces are its own.
+            self._storage = optuna.storages.RDBStorage(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=options)
+
+    def _enter(self, data_sha256: str) -> None:
+        """Makes the study, or takes up the one that is there."""
+        import optuna
+
+        # Names alone: a summary would read every trial.
+        if self._settings["name"] not in optuna.get_all_study_names(self._storage):
+            optuna.create_study(storage=self._storage, study_name=self._settings["name"], directions=self._directions())
+        self._study = optuna.load_study(storage=self._storage, study_name=self._settings["name"])
+        # One that a driver killed while it made it has neither configuration nor trials yet.
+        blank = self.get("config") is None and not self._study.get_trials(deepcopy=False)
+        self.is_new = blank and [d.name.lower() for d in self._study.directions] == self._directions()
+        if self.is_new:
+            # Runs of an earlier study of the same name, moved away since, are not this one's.
+            self.set("id", f"{self._settings['name']}-{secrets.token_hex(4)}")
+            self.set("data_sha256", data_sha256)
+            self.set("config", json.dumps(schema.redacted_config(self.config)))
+        else:
+            self._refuse_changes(data_sha256)
+        self._id = self._storage.get_study_id_from_name(self._settings["name"])
+
+    def _do(self, work: Callable[[], _T]) -> _T:
+        """Does what reads or writes the database."""
+        with guarded(self.where):
+            return work()
+
+    def _alone(self, work: Callable[[], _T]) -> _T:
+        """Does what no other driver may do at the same time: one that holds the folder's lock is alone."""
+        return self._do(work)
 
     def _directions(self) -> list[str]:
         return list(self.objectives.values()) or [self._settings["direction"]]
@@ -184,24 +201,50 @@ class Study:
 
     def get(self, key: str) -> Any:
         """A stored fact, None when there is none."""
-        return self._study.user_attrs.get(key)
+        return self._attrs().get(key)
 
     def set(self, key: str, value: Any) -> None:
         """Stores a fact (JSON)."""
-        with guarded(self.where):
-            self._study.set_user_attr(key, value)
+        self._do(lambda: self._study.set_user_attr(key, value))
 
     def facts(self, prefix: str) -> dict[str, Any]:
         """Stored facts whose key begins with `prefix`, without it."""
-        attrs = self._study.user_attrs
-        return {key.removeprefix(prefix): value for key, value in attrs.items() if key.startswith(prefix)}
+        return {key.removeprefix(prefix): value for key, value in self._attrs().items() if key.startswith(prefix)}
+
+    def _attrs(self) -> dict[str, Any]:
+        return self._do(lambda: dict(self._study.user_attrs))
+
+    # Other drivers on the same study. Here there are none; where there may be some, see `served.py`.
+
+    shared = False
+
+    def claim(self, keys: Sequence[str]) -> list[str]:
+        """Which of these pieces of work are this driver's to do."""
+        return list(keys)
+
+    def put(self, key: str, value: Any) -> bool:
+        """Stores what came of claimed work; returns whether it counts."""
+        self.set(key, value)
+        return True
+
+    @contextlib.contextmanager
+    def turn(self, key: str) -> Iterator[None]:
+        """Lets one driver after the other do what is in the block."""
+        yield
+
+    def pending(self) -> bool:
+        """Whether trials of other drivers run, whose ends may make new work."""
+        return False
+
+    def leave(self) -> bool:
+        """Leaves the rest to other drivers; returns False where there is none, and leaves nothing then."""
+        return False
 
     # Trials.
 
     def trials(self) -> list[Any]:
         """All trials, as Optuna's FrozenTrial, by number."""
-        with guarded(self.where):
-            return self._study.get_trials(deepcopy=False)
+        return self._do(lambda: self._study.get_trials(deepcopy=False))
 
     def repair(self) -> int:
         """Fails what a dead driver left RUNNING, which queues it again; returns how many. Only under the lock."""
@@ -340,19 +383,20 @@ class Study:
             return False
         return self._fronts[metrics["epoch"]].dominates(domination.oriented(metrics, self.objectives))
 
-    def tell(self, number: int, result: Mapping[str, Any]) -> None:
-        """Ends a trial by its result: state COMPLETE, PRUNED or FAIL (with its reason)."""
+    def tell(self, number: int, result: Mapping[str, Any]) -> bool:
+        """Ends a trial by its result: state COMPLETE, PRUNED or FAIL (with its reason); returns whether it counts."""
         from optuna.trial import TrialState
 
         if result["state"] == "FAIL":
             self._fail(number, result["reason"], result)
-            return
+            return True
         with guarded(self.where):
             self._storage.set_trial_user_attr(self._trial_id(number), "result", dict(result))
             if result["state"] == "PRUNED":
                 self._study.tell(number, state=TrialState.PRUNED)
             else:
                 self._study.tell(number, [result[name] for name in self.objectives or (self._settings["objective"],)])
+        return True
 
     def _fail(self, number: int, reason: str, result: Mapping[str, Any]) -> None:
         from optuna.trial import TrialState

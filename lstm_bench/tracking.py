@@ -181,6 +181,12 @@ class Tracking:
         self._client.log_text(parent_id, redact(environment), "environment.json")
 
     @_observed
+    def look_again(self) -> None:
+        """Finds what other drivers of the same study have logged since `start`."""
+        self._known.clear()
+        self._load_known()
+
+    @_observed
     def log_trial(
         self,
         row: Mapping[str, Any],

@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from objective import accuracy, complete, failed, fault, metrics
 
 from lstm_bench import config as schema
+from lstm_bench import served
 from lstm_bench import space as spaces
 from lstm_bench.arms import Arms
 from lstm_bench.driver import Driver
@@ -172,7 +173,7 @@ class Bench:
 def study(folder: Path, config: Mapping[str, Any], sha256: str = SHA256) -> Study:
     """The study of a configuration, created or resumed."""
     folder.mkdir(parents=True, exist_ok=True)
-    return Study(config, spaces.parse(config), folder, sha256)
+    return served.opened(config, spaces.parse(config), folder, sha256)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ train nothing. The environment says more:
 
 | variable     | meaning                                                                                                     |
 |--------------|-------------------------------------------------------------------------------------------------------------|
-| SPY_LOG      | file that gets a line of JSON per task as it begins and ends: `event kind seed pid time config`               |
+| SPY_LOG      | file that gets a line of JSON per task as it begins and ends: `event kind seed pid time config`, and per probe |
 | SPY_EPOCH_S  | seconds that an epoch lasts, 0 by default                                                                   |
 | SPY_FAULTS   | folder of faults to come: a task takes one file as it begins; its name up to the dot is the fault |
 | SPY_ALWAYS   | a fault of every task                                                                                       |
@@ -121,6 +121,7 @@ class SpyBench(Bench):
         return {**complete(task), **end}
 
     def _probe(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
+        note(event="probe", kind="probe", kernel=task["kernel"])
         return complete(task)
 
 

@@ -208,6 +208,21 @@ def test_storages_that_are_taken(url):
     assert loaded({"storage.url": url})["storage"]["url"] == url
 
 
+@pytest.mark.parametrize("url", [None, "sqlite:///x.db"])
+def test_a_study_is_shared_on_a_server_alone(url):
+    line = refused({"study.shared": True, "storage.url": url})
+    assert line.startswith(
+        "study.shared=true: several drivers need a database that serves several. Give storage=postgres"
+    )
+    assert loaded({"study.shared": True, "storage.url": "postgresql://me@db/x"})["study"]["shared"]
+
+
+def test_a_driver_is_not_declared_dead_for_one_late_sign_of_life():
+    line = refused({"storage.heartbeat": 10, "storage.grace": 29})
+    assert line.startswith("storage.grace: expected at least three times storage.heartbeat")
+    assert loaded({"storage.heartbeat": 10, "storage.grace": 30})["storage"]["grace"] == 30
+
+
 def test_numbers_become_what_the_schema_says():
     config = loaded({"study.timeout": 60, "train.learning_rate": 1, "dataset.validation_size": 5})
     assert repr(config["study"]["timeout"]) == "60.0"

@@ -56,6 +56,29 @@ def test_a_result_may_make_new_work():
     assert ended == ["a", "a", "a"]
 
 
+def test_work_that_others_may_yet_make_is_waited_for(monkeypatch):
+    monkeypatch.setattr(loop, "_LOOK_S", 0.05)
+    given = iter([loop.LATER, loop.LATER, task("a"), loop.LATER, task("b"), loop.LATER, None])
+    launcher, ended = fake.FakeLauncher(), []
+    Loop(launcher, Display("val_accuracy", 3), None).run(
+        lambda: next(given), lambda running, _: ended.append(running.name)
+    )
+    assert ended == ["a", "b"]
+
+
+def test_who_waits_for_the_work_of_others_can_be_interrupted():
+    launcher = fake.FakeLauncher()
+
+    def none_yet():
+        os.kill(os.getpid(), signal.SIGINT)
+        return loop.LATER
+
+    waits = Loop(launcher, Display("val_accuracy", 3), None)
+    with pytest.raises(InterruptedByUser):
+        waits.run(none_yet, lambda *_: None)
+    assert waits.interrupted()
+
+
 def test_epochs_are_kept_and_reported():
     seen = []
 

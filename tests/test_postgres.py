@@ -1,0 +1,577 @@
+"""Studies on a real PostgreSQL server: restarted in mid-sweep, and driven by several at once."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fake
+import postgres
+import pytest
+import spy
+from sqlalchemy.exc import OperationalError
+
+from lstm_bench import record, served
+from lstm_bench.errors import StorageError
+from lstm_bench.served import ServedStudy
+
+ARGUMENTS = (*spy.QUICK, "storage=postgres", "study.replicates=2")
+SHARED = (*ARGUMENTS, "study.shared=true", "storage.heartbeat=0.3", "storage.grace=3")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Server]:
+    with postgres.running() as running:
+        yield running
+
+
+@pytest.fixture
+def database(server: postgres.Server) -> str:
+    return server.database()
+
+
+# Sweeps of the spy: real drivers, real workers.
+
+
+def trials(server: postgres.Server, database: str) -> list[dict[str, Any]]:
+    """Trials as the database has them: number, state, and what is stored with each."""
+    if server.ask(database, "SELECT to_regclass('trials')") == [(None,)]:
+        return []
+    rows = server.ask(
+        database,
+        "SELECT t.number, t.state::text, json_object_agg(a.key, a.value_json) FROM trials t JOIN trial_user_attributes a"
+        " USING (trial_id) GROUP BY t.number, t.state ORDER BY t.number",
+    )
+    return [
+        {"number": number, "state": state, **{key: json.loads(value) for key, value in attrs.items()}}
+        for number, state, attrs in rows
+    ]
+
+
+def owners(server: postgres.Server, database: str) -> int:
+    """Drivers that run a trial at this moment."""
+    return len({trial["owner"] for trial in trials(server, database) if trial["state"] == "RUNNING"})
+
+
+def facts(server: postgres.Server, database: str, beginning: str) -> dict[str, Any]:
+    """Facts of the study whose key begins so."""
+    rows = server.ask(database, "SELECT key, value_json FROM study_user_attributes ORDER BY key")
+    return {key: json.loads(value) for key, value in rows if key.startswith(beginning)}
+
+
+def check(server: postgres.Server, database: str, n_trials: int, *folders: Path) -> list[dict[str, Any]]:
+    """Holds a finished study to its totals, and the records in each folder to the database; returns the trials."""
+    found = trials(server, database)
+    states = Counter(trial["state"] for trial in found)
+    assert states["RUNNING"] == 0
+    assert states["COMPLETE"] == n_trials
+    assert [trial["number"] for trial in found] == list(range(len(found)))
+    complete = [trial["seed"] for trial in found if trial["state"] == "COMPLETE"]
+    assert len(set(complete)) == n_trials, "a suggestion was trained to its end twice, or two are one"
+    replicates = facts(server, database, "replicate/")
+    assert sorted(row["seed"] for row in replicates.values()) == [0, 1]
+    for folder in folders:
+        study = folder / "sweeps" / "smoke"
+        rows = record.read_rows(study / "trials.csv")
+        assert [(row["number"], row["state"], row["seed"]) for row in rows] == [
+            (str(trial["number"]), trial["state"], str(trial["seed"])) for trial in found
+        ]
+        assert [row["seed"] for row in record.read_rows(study / "replicates.csv")] == ["0", "1"]
+        epochs = Counter(row["number"] for row in record.read_rows(study / "history.csv") if row["kind"] == "trial")
+        assert all(epochs[str(trial["number"])] == 3 for trial in found if trial["state"] == "COMPLETE")
+    return found
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Waits for something to be so."""
+    ends = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < ends, "waited in vain"
+        time.sleep(0.1)
+    return found
+
+
+class Sweeps:
+    """Sweeps on one database, each in a folder of its own; what is left of them is ended with the test."""
+
+    def __init__(self, tmp_path: Path, url: str):
+        self.tmp_path, self.url = tmp_path, url
+        self.log = tmp_path / "log"
+        self.running: list[subprocess.Popen[str]] = []
+
+    def folder(self, name: str) -> Path:
+        path = self.tmp_path / name
+        path.mkdir(exist_ok=True)
+        return path
+
+    def start(self, name: str, *arguments: str, epoch_s: float = 0.1) -> subprocess.Popen[str]:
+        environment = {"SPY_EPOCH_S": str(epoch_s), "SPY_LOG": str(self.log), "LSTM_BENCH_STORAGE": self.url}
+        self.running.append(spy.start(self.folder(name), *arguments, **environment))
+        return self.running[-1]
+
+    def ended(self, *processes: subprocess.Popen[str]) -> list[str]:
+        """Waits for sweeps that end well; what they printed."""
+        said = [process.communicate(timeout=200) for process in processes]
+        assert [process.returncode for process in processes] == [0] * len(processes), said
+        return [out for out, _ in said]
+
+    def begun(self) -> list[int]:
+        """Seeds of the trials that workers have begun."""
+        return [line["seed"] for line in spy.noted(self.log) if line["event"] == "begin" and line["kind"] == "trial"]
+
+
+@pytest.fixture
+def sweeps(tmp_path: Path, server: postgres.Server, database: str) -> Iterator[Sweeps]:
+    made = Sweeps(tmp_path, server.url(database))
+    yield made
+    for process in made.running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+            process.communicate(timeout=30)
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_on_a_server_goes_on_at_once_and_to_the_exact_total(
+    server: postgres.Server, database: str, sweeps: Sweeps
+) -> None:
+    arguments = (*ARGUMENTS, "study.n_trials=8")
+    first = sweeps.start("a", *arguments)
+    until(lambda: len(sweeps.begun()) > 3)
+    first.kill()
+    first.communicate(timeout=30)
+    (said,) = sweeps.ended(sweeps.start("a", *arguments))  # long before a grace of 30 s is over
+    assert "trials that a dead driver left running are queued again" in said
+    found = check(server, database, 8, sweeps.folder("a"))
+    assert 1 <= sum(trial.get("reason") == "driver_died" for trial in found) <= 2
+    (said,) = sweeps.ended(sweeps.start("a", *arguments))
+    assert "nothing to do" in said
+    assert trials(server, database) == found
+
+
+@pytest.mark.slow
+def test_a_sweep_outlasts_a_server_that_is_restarted_and_one_that_is_down_for_ten_seconds(
+    server: postgres.Server, database: str, sweeps: Sweeps
+) -> None:
+    sweep = sweeps.start("a", *ARGUMENTS, "study.n_trials=12", epoch_s=0.2)
+    until(lambda: len(sweeps.begun()) > 2)
+    server.stop("immediate")
+    server.start()
+    until(lambda: len(sweeps.begun()) > 6)
+    server.stop("immediate")
+    stopped = time.monotonic()
+    time.sleep(10)
+    server.start()
+    (said,) = sweeps.ended(sweep)
+    assert said.count("database away, waiting for up to 60 s") in (1, 2)  # of the restart it may not have noticed
+    assert "back after" in said
+    found = check(server, database, 12, sweeps.folder("a"))
+    assert len(found) == 12  # nothing was run again
+    assert sorted(sweeps.begun()) == sorted(trial["seed"] for trial in found)
+    ends = [line["time"] for line in spy.noted(sweeps.log) if line["event"] == "end"]
+    assert any(stopped + 0.1 < end < stopped + 9 for end in ends)  # the workers went on meanwhile
+
+
+@pytest.mark.slow
+def test_a_server_that_stays_away_ends_the_sweep_and_the_same_command_goes_on(
+    server: postgres.Server, database: str, sweeps: Sweeps
+) -> None:
+    arguments = (*ARGUMENTS, "study.n_trials=6")
+    sweep = sweeps.start("a", *arguments, "storage.patience=1.5")
+    until(lambda: len(sweeps.begun()) > 1)
+    server.stop("immediate")
+    stopped = time.monotonic()
+    try:
+        out, err = sweep.communicate(timeout=100)
+        assert time.monotonic() - stopped < 20  # not once more for each task in flight
+    finally:
+        server.start()
+    assert sweep.returncode == 4
+    assert out.count("database away, waiting for up to 1.5 s") == 1
+    (line,) = err.strip().splitlines()
+    assert "then give the same command again" in line and postgres.PASSWORD not in out + err
+    sweeps.ended(sweeps.start("a", *arguments))
+    check(server, database, 6, sweeps.folder("a"))
+
+
+@pytest.mark.slow
+def test_two_drivers_share_a_study_to_the_exact_total(server: postgres.Server, database: str, sweeps: Sweeps) -> None:
+    arguments = (*SHARED, "study.n_trials=30", "kernel=auto", "kernel.probe=true", "kernel.remember=false")
+    said = sweeps.ended(*[sweeps.start(name, *arguments) for name in "ab"])
+    found = check(server, database, 30, sweeps.folder("a"), sweeps.folder("b"))
+    assert len(found) == 30
+    assert sorted(sweeps.begun()) == sorted(trial["seed"] for trial in found)  # each was trained once
+    assert len({trial["owner"] for trial in found}) == 2
+    assert all("done" in words and "30 complete" in words for words in said)
+    seeds = [line["seed"] for line in spy.noted(sweeps.log) if line["event"] == "begin" and line["kind"] == "replicate"]
+    assert sorted(seeds) == [0, 1]
+    # What is measured once was measured by one: each arm in each shape, and each arm of the winner.
+    (kernels,), (probe,) = facts(server, database, "kernels").values(), facts(server, database, "probe/").values()
+    probes = [line for line in spy.noted(sweeps.log) if line["event"] == "probe"]
+    measured = sum(len(corner["measured"]) for corner in kernels)
+    assert len(probes) == measured + sum(row.get("train_samples_per_s") is not None for row in probe)
+    for name in "ab":
+        rows = record.read_rows(sweeps.folder(name) / "sweeps" / "smoke" / "kernels.csv")
+        assert [row["kernel"] for row in rows] == [row["kernel"] for row in probe]
+    assert facts(server, database, "unsettled") == {"unsettled": False}
+    (again,) = sweeps.ended(sweeps.start("a", *arguments))
+    assert "nothing to do" in again
+
+
+@pytest.mark.slow
+def test_what_a_killed_driver_leaves_is_done_by_the_other_in_mid_sweep(
+    server: postgres.Server, database: str, sweeps: Sweeps
+) -> None:
+    arguments = (*SHARED, "study.n_trials=14")
+    doomed, other = sweeps.start("a", *arguments, epoch_s=0.3), sweeps.start("b", *arguments, epoch_s=0.3)
+    until(lambda: owners(server, database) == 2)
+    doomed.kill()
+    doomed.communicate(timeout=30)
+    (said,) = sweeps.ended(other)
+    assert "trials of a driver that died are queued again" in said
+    found = check(server, database, 14, sweeps.folder("b"))
+    died = [trial for trial in found if trial.get("reason") == "driver_died"]
+    assert 1 <= len(died) <= 2 and len(found) == 14 + len(died)
+    # Its folder has all rows once the command is given there again.
+    (said,) = sweeps.ended(sweeps.start("a", *arguments))
+    assert "nothing to do" in said
+    check(server, database, 14, sweeps.folder("a"))
+
+
+@pytest.mark.slow
+def test_a_driver_halted_beyond_the_grace_comes_back_and_no_trial_counts_twice(
+    server: postgres.Server, database: str, sweeps: Sweeps
+) -> None:
+    arguments = (*SHARED, "study.n_trials=24")
+    halted, other = sweeps.start("a", *arguments, epoch_s=0.3), sweeps.start("b", *arguments, epoch_s=0.3)
+    until(lambda: owners(server, database) == 2)
+    halted.send_signal(signal.SIGSTOP)  # its workers go on
+    until(lambda: any(trial.get("reason") == "driver_died" for trial in trials(server, database)))
+    halted.send_signal(signal.SIGCONT)
+    said, _ = sweeps.ended(halted, other)
+    assert "this driver was given up, and begins anew" in said
+    assert "another driver has taken it over, this result does not count" in said
+    found = check(server, database, 24, sweeps.folder("a"), sweeps.folder("b"))
+    assert len({trial["owner"] for trial in found}) == 3  # one of them under two names
+
+
+@pytest.mark.slow
+def test_two_drivers_make_one_picture_in_mlflow(
+    server: postgres.Server, database: str, sweeps: Sweeps, tmp_path: Path, unused_store: Path
+) -> None:
+    shutil.copy(unused_store, tmp_path / "mlflow.db")
+    arguments = (*SHARED, "study.n_trials=10", "tracking=mlflow", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
+    sweeps.ended(*[sweeps.start(name, *arguments, epoch_s=0.4) for name in "ab"])
+    found = check(server, database, 10, sweeps.folder("a"), sweeps.folder("b"))
+    assert len({trial["owner"] for trial in found}) == 2
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as store:
+        runs = store.execute("SELECT name, status, lifecycle_stage FROM runs").fetchall()
+        summary = dict(store.execute("SELECT key, value FROM latest_metrics WHERE key LIKE 'trials_%'").fetchall())
+    assert Counter(name.split(" of ")[0] for name, _, _ in runs) == Counter(
+        ["smoke", *(f"trial {n}" for n in range(10)), "replicate seed 0", "replicate seed 1"]
+    )
+    assert {(status, stage) for _, status, stage in runs} == {("FINISHED", "active")}
+    assert summary == {"trials_complete": 10, "trials_pruned": 0, "trials_failed": 0}
+
+
+@pytest.mark.slow
+def test_drivers_out_of_time_leave_the_confirmation_to_the_last_of_them(
+    server: postgres.Server, database: str, sweeps: Sweeps
+) -> None:
+    arguments = (*SHARED, "study.n_trials=1000")
+    short = sweeps.start("a", *arguments, "study.timeout=1")
+    long = sweeps.start("b", *arguments, "study.timeout=5")
+    first, last = sweeps.ended(short, long)
+    assert "the other drivers go on, and the last of them confirms the winner" in first and "seed 0" not in first
+    assert all(f"seed {seed}       COMPLETE" in last for seed in (0, 1)) and "confirmed   test accuracy" in last
+    assert facts(server, database, "unsettled") == {"unsettled": False}
+
+
+def test_a_wrong_password_is_one_line_without_it(server: postgres.Server, database: str, tmp_path: Path) -> None:
+    wrong = "WR0NG+pass"
+    code, out, err = spy.swept(tmp_path, *ARGUMENTS, LSTM_BENCH_STORAGE=server.url(database, wrong))
+    assert code == 4
+    (line,) = err.strip().splitlines()
+    assert "password authentication failed" in line
+    assert wrong not in out + err
+    assert all(wrong.encode() not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+# The study alone, several of it in this process.
+
+Opened = Callable[..., ServedStudy]
+
+
+@pytest.fixture
+def opened(server: postgres.Server, database: str, tmp_path: Path) -> Iterator[Opened]:
+    """Opens the study as another driver would, in another folder."""
+    made: list[ServedStudy] = []
+
+    def open_one(name: str = "a", **values: Any) -> ServedStudy:
+        usual = {"study.shared": True, "storage.heartbeat": 0.3, "storage.grace": 1, "storage.patience": 5}
+        config = fake.config({**usual, "storage.url": server.url(database), **values})
+        study = fake.study(tmp_path / name, config)
+        assert isinstance(study, ServedStudy)
+        made.append(study)
+        return study
+
+    yield open_one
+    for study in made:
+        study.close()
+
+
+def score(study: ServedStudy, seed: int, params: dict[str, Any]) -> dict[str, Any]:
+    config = fake.schema.replaced(study.config, params)
+    return fake.complete({"kind": "trial", "kernel": "generic", "seed": seed, "config": config})
+
+
+def silent(study: ServedStudy) -> None:
+    """Lets a driver be silent beyond the grace."""
+    study._roster.stop()
+    time.sleep(1.3)
+
+
+def test_drivers_that_ask_all_at_once_claim_each_slot_of_the_budget_once(opened: Opened) -> None:
+    studies = [opened(name, **{"study.n_trials": 25}) for name in "abcd"]
+    faults: list[BaseException] = []
+
+    def work(study: ServedStudy) -> None:
+        try:
+            while asked := study.ask():
+                result = {"state": "FAIL", "reason": "worker_died"} if asked.seed % 5 == 0 else None
+                study.tell(asked.number, result or score(study, asked.seed, asked.params))
+        except BaseException as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=work, args=(study,)) for study in studies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert not faults
+    counts = studies[0].counts()
+    assert counts["complete"] + counts["failed"] == 25 and counts["left"] == counts["running"] == 0
+    found = studies[0].trials()
+    first = [trial.user_attrs["seed"] for trial in found if trial.user_attrs.get("retry_of") is None]
+    assert len(set(first)) == len(first) == 25  # each suggestion is another point
+    assert len({tuple(trial.params.values()) for trial in found}) == 25
+    retried = [trial.user_attrs["retry_of"] for trial in found if trial.user_attrs.get("retry_of") is not None]
+    assert len(set(retried)) == len(retried) > 0  # each failure is run again by one driver
+
+
+def test_a_driver_given_up_is_not_heard_of_what_others_run_again(opened: Opened) -> None:
+    a, b = opened("a"), opened("b")
+    lost, kept = a.ask(), b.ask()
+    assert lost is not None and kept is not None
+    silent(a)
+    again = b.ask()
+    assert again is not None and (again.retry_of, again.seed) == (lost.number, lost.seed)
+    assert a.report(lost.number, 1, 0.5)  # it is to stop
+    assert not a.tell(lost.number, score(a, lost.seed, lost.params))
+    assert b.tell(again.number, score(b, again.seed, again.params))
+    states = [(trial.number, trial.state.name) for trial in b.trials()]
+    assert states == [(lost.number, "FAIL"), (kept.number, "RUNNING"), (again.number, "COMPLETE")]
+    assert a.ask() is not None  # as a new driver
+    assert len(a._ids) == 2
+
+
+def test_a_driver_given_up_keeps_what_nobody_has_taken_over(opened: Opened) -> None:
+    a, b = opened("a"), opened("b")
+    asked = a.ask()
+    assert asked is not None
+    silent(a)
+    assert b.claim(["anything"])  # whoever does anything declares it dead
+    a.claim(["something"])  # and it comes back
+    assert b.repair() == 0
+    assert a.tell(asked.number, score(a, asked.seed, asked.params))
+
+
+def test_a_server_that_was_down_for_longer_than_the_grace_makes_nobody_dead(
+    server: postgres.Server, opened: Opened
+) -> None:
+    a, b = opened("a"), opened("b")
+    asked = a.ask()
+    assert asked is not None
+    a._roster.stop()
+    server.stop("immediate")
+    time.sleep(1.3)
+    server.start()
+    assert b.repair() == 0
+    assert a.tell(asked.number, score(a, asked.seed, asked.params))
+
+
+def test_a_driver_halted_in_its_transaction_holds_up_nobody(opened: Opened) -> None:
+    a, b = opened("a"), opened("b", **{"storage.patience": 60})
+    inside, over = threading.Event(), threading.Event()
+
+    def halt() -> None:
+        inside.set()
+        over.wait(60)
+
+    thrown: list[BaseException] = []
+
+    def enter() -> None:
+        try:
+            a._transaction(halt)
+        except Exception as error:
+            thrown.append(error)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    assert inside.wait(30)
+    assert b.ask() is not None  # the server threw the other out after a second
+    over.set()
+    thread.join(30)
+    assert served.away(thrown[0])  # so that it tries again
+
+
+def disconnected() -> OperationalError:
+    return OperationalError("", {}, Exception("server closed the connection unexpectedly"), connection_invalidated=True)
+
+
+def lose_answers(study: ServedStudy, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Lets the answer to every other transaction be lost; returns what was lost so far."""
+    transaction, lost = study._transaction, list[str]()
+    turn = iter(range(1000))
+
+    def lossy(work: Callable[[], Any]) -> Any:
+        done = transaction(work)
+        if next(turn) % 2 == 0:
+            lost.append("an answer")
+            study._stale = True
+            raise disconnected()
+        return done
+
+    monkeypatch.setattr(study, "_transaction", lossy)
+    monkeypatch.setattr(served, "_AGAIN_S", 0)
+    return lost
+
+
+def test_lost_answers_repeat_nothing(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = opened()
+    lost = lose_answers(study, monkeypatch)
+    while asked := study.ask():
+        assert study.tell(asked.number, score(study, asked.seed, asked.params))
+    assert [trial.state.name for trial in study.trials()] == ["COMPLETE"] * 6
+    assert study.put("replicate/x/0", {"seed": 0, "loss": float("nan")})
+    assert len(lost) == 14  # six times two, the last question, and what was put
+
+
+def test_what_fails_in_the_middle_of_a_question_leaves_no_trial(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = opened()
+    trial_id, broken = study._trial_id, [True]
+
+    def breaks(number: int) -> int:
+        if broken and broken.pop():
+            raise disconnected()
+        return trial_id(number)
+
+    monkeypatch.setattr(study, "_trial_id", breaks)  # after Optuna has made its trial
+    asked = study.ask()
+    assert not broken and asked is not None and asked.number == 0
+    assert [trial.state.name for trial in study.trials()] == ["RUNNING"]
+    assert study.counts()["running"] == 1
+
+
+def test_work_is_claimed_by_one_driver_and_taken_over_from_a_dead_one(opened: Opened) -> None:
+    a, b = opened("a"), opened("b")
+    assert a.claim(["x", "y"]) == ["x", "y"]
+    assert a.claim(["x"]) == ["x"]
+    assert b.claim(["x", "y", "z"]) == ["z"]
+    silent(a)
+    assert b.claim(["x"]) == ["x"]
+    assert not a.put("x", 1)
+    assert b.put("x", 2)
+    assert not a.put("x", 1)
+    assert a.put("y", 3)
+    assert (a.get("x"), b.get("y")) == (2, 3)
+
+
+def test_drivers_wait_for_the_trials_of_others_and_the_last_one_concludes(opened: Opened) -> None:
+    a, b = opened("a", **{"study.n_trials": 1}), opened("b", **{"study.n_trials": 1})
+    asked = a.ask()
+    assert asked is not None and b.ask() is None
+    assert b.pending() and not a.pending()
+    a.tell(asked.number, {"state": "FAIL", "reason": "interrupted"})
+    assert b.pending()
+    again = b.ask()
+    assert again is not None and b.tell(again.number, score(b, again.seed, again.params))
+    assert not a.pending() and not b.pending()
+    assert a.leave()
+    assert not b.leave()
+
+
+def test_turns_are_taken_one_after_the_other(opened: Opened) -> None:
+    a, b = opened("a"), opened("b")
+    with a.turn("tracking"):
+        assert b.claim(["tracking"]) == []
+    with b.turn("tracking"):
+        assert a.claim(["tracking"]) == []
+
+
+def test_one_that_does_not_share_is_alone(opened: Opened) -> None:
+    alone = opened("a", **{"study.shared": False})
+    for shared in (False, True):
+        with pytest.raises(
+            StorageError, match=rf"fake is running as pid {os.getpid()} on .* since .*, last seen"
+        ) as caught:
+            opened("b", **{"study.shared": shared})
+        assert "study.shared=true to all" in str(caught.value)
+    asked = alone.ask()
+    silent(alone)
+    other = opened("b", **{"study.shared": False})
+    assert asked is not None and other.repair() == 1
+    with pytest.raises(StorageError, match="fake is running as"):
+        alone.tell(asked.number, score(alone, asked.seed, asked.params))
+
+
+def test_an_earlier_driver_of_the_same_folder_is_dead_without_any_grace(opened: Opened) -> None:
+    first = opened("a", **{"study.shared": False, "storage.grace": 1000})
+    assert first.ask() is not None
+    again = opened("a", **{"study.shared": False, "storage.grace": 1000})
+    assert again.repair() == 1
+
+
+def test_studies_opened_at_once_on_an_empty_database_are_one(opened: Opened, server: postgres.Server) -> None:
+    empty, faults = server.database(), list[BaseException]()
+    made: list[ServedStudy] = []
+
+    def open_one(name: str) -> None:
+        try:
+            made.append(opened(name, **{"storage.url": server.url(empty)}))
+        except BaseException as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=open_one, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not faults
+    assert len({study.get("id") for study in made}) == 1
+
+
+def test_a_plain_address_means_the_driver_of_the_extra(server: postgres.Server, database: str, tmp_path: Path) -> None:
+    plain = server.url(database).replace("+psycopg", "")
+    study = fake.study(tmp_path, fake.config({"storage.url": plain}))
+    assert study._storage.engine.dialect.driver == "psycopg"
+    assert study.where == plain.replace(postgres.PASSWORD, "***")
+    study.close()
+
+
+def test_a_missing_driver_is_one_line_that_names_the_extra(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"pip install 'lstm-bench\[postgres\]'"):
+        fake.study(tmp_path, fake.config({"storage.url": "postgresql+psycopg2://me:S3CRET@127.0.0.1:1/x"}))
