@@ -8,6 +8,7 @@ draft, which goes into the database whole, with one transaction: a driver that d
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from collections.abc import Callable, Container, Sequence
 from datetime import datetime
@@ -39,8 +40,15 @@ class Ledger(BaseStorage):
         self._directions = backend.get_study_directions(self._study_id)
         self._user_attrs = dict(backend.get_study_user_attrs(self._study_id))
         self._system_attrs = dict(backend.get_study_system_attrs(self._study_id))
-        self._trials = backend.get_all_trials(self._study_id, deepcopy=False)
-        self._numbers = {trial._trial_id: trial.number for trial in self._trials}
+
+    @functools.cached_property
+    def _trials(self) -> list[FrozenTrial]:
+        """All of them, by number, read when first wanted."""
+        return self.backend.get_all_trials(self._study_id, deepcopy=False)
+
+    @functools.cached_property
+    def _numbers(self) -> dict[int, int]:
+        return {trial._trial_id: trial.number for trial in self._trials}
 
     def settle(self) -> int:
         """Writes the draft into the database; returns its number."""
@@ -122,15 +130,8 @@ class Ledger(BaseStorage):
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         if not self.backend.set_trial_state_values(trial_id, state, values):
             return False
-
-        def change(trial: FrozenTrial) -> None:
-            trial.state = state
-            if values is not None:
-                trial.values = list(values)
-            if state.is_finished():
-                trial.datetime_complete = datetime.now()
-
-        self._change(trial_id, change)
+        # As the database has it, with its time of day: a trial that has ended never changes again.
+        self._trials[self._numbers[trial_id]] = self.backend.get_trial(trial_id)
         return True
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:

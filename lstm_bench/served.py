@@ -137,6 +137,12 @@ class ServedStudy(Study):
                 template = url.replace("{", "{{").replace("}", "}}")
                 self._storage = optuna.storages.RDBStorage(template, engine_kwargs=options)
 
+    def _kept(self, storage: Any) -> Any:
+        return storage  # other drivers write too
+
+    def _settle(self) -> None:
+        return
+
     # Patience and solitude.
 
     def _do(self, work: Callable[[], _T]) -> _T:

@@ -144,6 +144,8 @@ class Study:
         # Names alone: a summary would read every trial.
         if self._settings["name"] not in optuna.get_all_study_names(self._storage):
             optuna.create_study(storage=self._storage, study_name=self._settings["name"], directions=self._directions())
+        self._engine = self._storage.engine
+        self._storage = self._kept(self._storage)
         self._study = optuna.load_study(storage=self._storage, study_name=self._settings["name"])
         # One that a driver killed while it made it has neither configuration nor trials yet.
         blank = self.get("config") is None and not self._study.get_trials(deepcopy=False)
@@ -156,6 +158,12 @@ class Study:
         else:
             self._refuse_changes(data_sha256)
         self._id = self._storage.get_study_id_from_name(self._settings["name"])
+
+    def _kept(self, storage: Any) -> Any:
+        """How trials are read and written: by a driver that is alone, see `ledger.py`."""
+        from lstm_bench.ledger import Ledger
+
+        return Ledger(storage, self._settings["name"])
 
     def _do(self, work: Callable[[], _T]) -> _T:
         """Does what reads or writes the database."""
@@ -341,7 +349,11 @@ class Study:
             trial = self._study.ask(fixed_distributions=self._distributions)
             train_seed = search.derived_seed(seed, suggestion, "train")
             trial.set_user_attr("seed", train_seed)
+            self._settle()
             return Asked(trial.number, dict(trial.params), train_seed, None)
+
+    def _settle(self) -> None:
+        self._storage.settle()
 
     def _again(self, failed: Any) -> Asked:
         """A new RUNNING trial with the parameters of a failed one, without moving the sampler."""
@@ -441,7 +453,7 @@ class Study:
     def close(self) -> None:
         """Lets go of the database's connections."""
         self._storage.remove_session()
-        self._storage.engine.dispose()
+        self._engine.dispose()
 
 
 def row(trial: Any) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def test_leaves_import_nothing_of_ours(leaf: str) -> None:
         ("sweep", "session"),
         ("session", "driver"),
         ("driver", "study"),
+        ("study", "ledger"),
         ("session", "served"),
         ("served", "roster"),
         ("served", "study"),

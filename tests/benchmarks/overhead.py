@@ -416,8 +416,8 @@ def fill(folder: Path, config: dict[str, Any], n: int) -> None:
     space = spaces.parse(config)
     study = Study(config, space, folder, "ab" * 32)
     # As in any fast import: nothing is lost if the machine goes down meanwhile but this study.
-    sqlalchemy.event.listen(study._storage.engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
-    study._storage.engine.dispose()
+    sqlalchemy.event.listen(study._engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
+    study._engine.dispose()
     distributions, rng, sampler = spaces.distributions(space), random.Random(0), RandomSampler(seed=0)
     params: dict[str, Any] = {}
     for number in range(n):
@@ -543,7 +543,7 @@ def _measure(folder: Path, config: dict[str, Any], repeats: int) -> Clocks:
     kept = {name: getattr(made, name) for name in _SAMPLING}
     for name in _SAMPLING:
         clocks.aside(made, name, "sampler")
-    clocks.aside(opened._storage.engine.dialect, "do_commit", "disk")
+    clocks.aside(opened._engine.dialect, "do_commit", "disk")
     driver = _driver(folder, config, opened, open_tracking(config["tracking"], experiment="single"))
     clocks("rewrite of the records", driver.rewrite)
     while opened.counts()["queued"]:  # what the last one left, so that the next is a suggestion

@@ -98,7 +98,7 @@ def measure(n: int, workers: int, epochs: int, storage: str | None, out: Path) -
         if storage:
             config["storage"]["url"], config["study"]["name"] = storage, f"scaling-{time.time_ns()}"
         with fake.opened(Path(name) / "study", config, at_once, workers=workers) as bench:
-            counts = counted(bench.study._storage.engine)
+            counts = counted(bench.study._engine)
             for method, phase in (("ask", "ask"), ("report", "report"), ("tell", "tell")):
                 clock.wrap(bench.study, method, phase)
             clock.wrap(bench.driver, "_after_trial", "after")
@@ -316,8 +316,8 @@ def page(path: Path, trial_s: float, workers: Sequence[int]) -> str:
             markdown(SIMULATED, simulate(path, trial_s, workers), set(SIMULATED[2:])),
             "## What would be changed next",
             "Longer trials need nothing. For more, shorter ones: several drivers on one PostgreSQL study (`study.shared=true`) "
-            "share the driver's work; reports of epochs that no pruner reads need no transaction of their own; MLflow's trials can"
-            " be sent in batches.",
+            "share the driver's work; reports of epochs that no pruner reads need no transaction of their own; MLflow's trials "
+            "can be sent in batches.",
         ]
     )
 
