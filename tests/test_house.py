@@ -68,7 +68,11 @@ def test_leaves_import_nothing_of_ours(leaf: str) -> None:
         ("sweep", "session"),
         ("session", "driver"),
         ("driver", "study"),
-        ("driver", "tracking"),
+        ("driver", "observer"),
+        ("observer", "tracking"),
+        ("session", "replay"),
+        ("sync", "replay"),
+        ("replay", "tracking"),
         ("trial", "train"),
         ("train", "engine"),
         ("engine", "kernel"),
@@ -119,7 +123,9 @@ def test_reports_from_mlflow_do_not_need_the_tracking_that_wrote_it() -> None:
     assert GRAPH["harvest"] == {"entity", "errors", "record", "result", "store"}
 
 
-@pytest.mark.parametrize("module", ["sweep", "session", "kernels", "benchmark", "report", "ui", "predict", "repeat"])
+@pytest.mark.parametrize(
+    "module", ["sweep", "session", "kernels", "benchmark", "report", "ui", "predict", "repeat", "sync"]
+)
 def test_commands_import_no_framework(module: str) -> None:
     code = (
         f"import sys, lstm_bench.{module}; "
