@@ -72,7 +72,11 @@ def test_leaves_import_nothing_of_ours(leaf: str) -> None:
         ("session", "served"),
         ("served", "roster"),
         ("served", "study"),
-        ("driver", "tracking"),
+        ("driver", "observer"),
+        ("observer", "tracking"),
+        ("session", "replay"),
+        ("sync", "replay"),
+        ("replay", "tracking"),
         ("trial", "train"),
         ("train", "engine"),
         ("engine", "kernel"),
@@ -129,7 +133,8 @@ def test_reports_from_mlflow_do_not_need_the_tracking_that_wrote_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["sweep", "session", "kernels", "benchmark", "report", "ui", "predict", "repeat", "doctor", "proof"]
+    "module",
+    ["sweep", "session", "kernels", "benchmark", "report", "ui", "predict", "repeat", "sync", "doctor", "proof"],
 )
 def test_commands_import_no_framework(module: str) -> None:
     code = (

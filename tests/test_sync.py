@@ -138,6 +138,7 @@ def test_missing_and_half_told_runs_are_added(here: Path) -> None:
         database.execute("DELETE FROM tags WHERE run_uuid = ?", (gone,))
         database.execute("DELETE FROM runs WHERE run_uuid = ?", (gone,))
         database.execute("UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE run_uuid = ?", (half,))
+        database.execute("UPDATE runs SET status = 'KILLED' WHERE name = 'smoke'")
     assert sync.main([]) == 0
     assert without_clock(told(here / "mlflow.db")) == without_clock(before)
 
