@@ -264,10 +264,11 @@ def study(folder: Path, answer_s: float) -> list[Finding]:
     found.insert(0, Finding(folder.name, ", ".join(said) or "no database of its own", _stopped(folder, held)))
     running = states.get("RUNNING", 0)
     if running and held is None:
-        what = f"{path}: {running} trials RUNNING, and nobody runs them"
-        found.append(
-            at_fault(folder.name, StorageError(what, remedy="The study's command once more queues them again."))
+        what = (
+            f"{path}: {running} trial{'s' * (running > 1)} RUNNING, and nobody runs {'it' if running == 1 else 'them'}"
         )
+        remedy = "The study's command once more queues it again, and goes on."
+        found.append(at_fault(folder.name, StorageError(what, remedy=remedy)))
     if held is None:
         found += _records(folder)
     return found

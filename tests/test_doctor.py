@@ -55,6 +55,7 @@ def make_study(folder: Path, *states: str) -> Path:
         database.execute("CREATE TABLE trials (number INTEGER, state TEXT, filler TEXT)")
         rows = [(number, state, "x" * 3000) for number, state in enumerate(states)]
         database.executemany("INSERT INTO trials VALUES (?, ?, ?)", rows)
+        database.execute("CREATE TABLE experiments AS SELECT * FROM trials")
     database.close()
     return folder / "study.db"
 
@@ -86,7 +87,9 @@ def test_every_fault_is_one_line_with_a_remedy_and_no_password(command: Command,
     assert done.returncode == 6
     assert done.stderr == "error: 5 faults found. See above\n"
     said = said_faults(done)
-    for one, part in zip(said, ("mnist", "mlflow.db: corrupt", "postgresql", "1 trials RUNNING", "torn"), strict=True):
+    for one, part in zip(
+        said, ("mnist", "mlflow.db: corrupt", "postgresql", "1 trial RUNNING, and nobody runs it", "torn"), strict=True
+    ):
         assert part in one and re.search(r"\. [A-Z]", one), one
     assert "S3CRET" not in done.stdout + done.stderr
 
@@ -334,18 +337,28 @@ def overwritten(path: Path) -> None:
     path.write_bytes(content[:4096] + b"\xff" * 8192 + content[12288:])
 
 
+def one_bad_page(path: Path) -> None:
+    """Of a table that nobody counts."""
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE versions AS SELECT * FROM trials")
+    database.close()
+    content = path.read_bytes()
+    path.write_bytes(content[:-4096] + b"\xff" * 4096)
+
+
 @pytest.mark.parametrize(
-    "break_it",
+    ("break_it", "said"),
     [
-        overwritten,
-        lambda path: path.write_bytes(path.read_bytes()[:5000]),
-        lambda path: path.write_bytes(b""),
-        lambda path: path.write_text("no database at all, just words" * 100),
+        (overwritten, "corrupt, or not a database"),
+        (one_bad_page, "corrupt, or not a database"),
+        (lambda path: path.write_bytes(path.read_bytes()[:5000]), "corrupt, or not a database"),
+        (lambda path: path.write_bytes(b""), "an empty file where a database is expected"),
+        (lambda path: path.write_text("no database at all, just words" * 100), "file is not a database"),
     ],
-    ids=["overwritten", "truncated", "empty", "foreign"],
+    ids=["overwritten", "one bad page", "truncated", "empty", "foreign"],
 )
 @pytest.mark.parametrize("which", ["study", "mlflow"])
-def test_a_corrupt_database_is_a_fault_and_left_alone(tmp_path: Path, which: str, break_it: Any) -> None:
+def test_a_corrupt_database_is_a_fault_and_left_alone(tmp_path: Path, which: str, break_it: Any, said: str) -> None:
     path = make_study(tmp_path / "fake", *["COMPLETE"] * 20)
     break_it(path)
     before = sha256(path)
@@ -354,12 +367,16 @@ def test_a_corrupt_database_is_a_fault_and_left_alone(tmp_path: Path, which: str
     else:
         found = [inventory.mlflow_store(f"sqlite:///{path}", 1)]
     (fault,) = faults(found)
-    assert fault.startswith(f"{path}: ") and fault.endswith("Restore it from a copy, or move it away to start afresh.")
+    assert fault.startswith(f"{path}: ") and said in fault and "no table" not in fault
+    assert fault.endswith("Restore it from a copy, or move it away to start afresh.")
     assert sha256(path) == before and sorted(p.name for p in path.parent.iterdir()) == ["study.db"]
 
 
 def test_another_program_s_database_is_a_fault(tmp_path: Path) -> None:
     path = make_study(tmp_path / "fake", "COMPLETE")
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE experiments")
+    database.close()
     (fault,) = faults([inventory.mlflow_store(f"sqlite:///{path}", 1)])
     assert "it has no table of experiments" in fault
 
@@ -427,7 +444,7 @@ def test_a_running_driver_is_named_and_what_it_is_writing_is_no_fault(
     holder.wait()
     found, orphan, torn = inventory.study(tmp_path / "fake", 1)
     assert (found.said, found.fault) == ("1 RUNNING", None)
-    assert "1 trials RUNNING, and nobody runs them. The study's command once more queues them again." in str(
+    assert "1 trial RUNNING, and nobody runs it. The study's command once more queues it again, and goes on." in str(
         orphan.fault
     )
     assert str(torn.fault).endswith(
@@ -524,6 +541,7 @@ class FakeProcess:
 
     def __init__(self, slot: Any, backend: str, logs: Path, keras: bool, tasks: int):
         FakeProcess.made += 1
+        self.stuck = False
         (logs / "worker-0.log").write_text("ImportError: libcudnn.so\n")
 
     def wait(self) -> bool:
@@ -531,8 +549,10 @@ class FakeProcess:
 
     def run(self, task: Mapping[str, Any], report: Callable[[Any], None], limit: float) -> Mapping[str, Any]:
         assert Path(task["reference"]).exists() and limit == CONF["method"]["compile_limit_s"]
+        assert not self.stuck, "it is still compiling"
         answer = FakeProcess.answers.get(task["kernel"], {**MEASURED, "kernel_ran": task["kernel"]})
         if answer["state"] == "FAIL":
+            self.stuck = True
             return answer
         report({"phase": "compile"})
         report({"phase": "done", "run": answer})

@@ -392,7 +392,7 @@ def begun(place, *arguments, password=SECRET):
 
 
 def ended(server):
-    server.send_signal(signal.SIGINT)
+    server.terminate()
     return server.communicate(timeout=60)[0]
 
 
