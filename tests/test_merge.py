@@ -225,3 +225,10 @@ def test_a_sweep_that_goes_on_extends_what_was_merged(tmp_path: Path, monkeypatc
             assert merge.main([f"input={file}", f"sweeps={sweeps}"]) == 0
         for file in record.RECORDS:
             assert not (own / file).exists() or (own / file).read_bytes() == Path(sweeps, "merged/s", file).read_bytes()
+
+
+def test_a_recorded_dataset_is_no_path(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path("sweeps", SMALL.name, "config.yaml")
+    path.write_text(path.read_text().replace("name: adding\n", "name: ../kernels\n", 1))
+    assert repeat.main([f"study={SMALL.name}", "trial=0"]) == 4
+    assert "dataset.name is '../kernels'" in capsys.readouterr().err
