@@ -96,7 +96,7 @@ MALICIOUS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a NUL in a name": (renamed, "no such file belongs"),
     "a link": (lambda: zipped(link()), "worst.csv: it is no plain file"),
     "a member twice": (lambda: zipped({**GOOD, "Worst.csv": b""}).replace(b"Worst", b"worst"), "worst.csv: it is there"),
-    "encrypted": (encrypted, "encrypted"),
+    "encrypted": (encrypted, "it is encrypted"),
     "another packing": (lambda: zipped(GOOD, zipfile.ZIP_LZMA), "packed by method 14"),
     "a bomb": (lambda: bomb("history.csv", 100), "a bomb"),
     "a document too large": (lambda: bomb("config.yaml", 2), "config.yaml: too large"),

@@ -1,7 +1,7 @@
 """Damaged and malicious inputs for every reader: `python tests/fuzz/inputs.py n=1000000 [seed=0] [reader=NAME] [processes=2]`.
 
-An input is a good file, changed a few times: bits, numbers, pieces, lines; in the packed bytes or, packed and signed anew, in what
-they hold. A reader may give a value or raise an error of ours. Anything else is a failure: another exception, more than
+An input is a good file, changed a few times: bits, numbers, pieces, lines; in the packed bytes or, packed and signed anew,
+in what they hold. A reader may give a value or raise an error of ours. Anything else is a failure: another exception, more than
 `SECONDS` or `MIB`, a file written, a process started, a pickle loaded. The input of an index is always the same:
 `only=INDEX reader=NAME seed=SEED` runs it alone and shows the traceback.
 """
@@ -506,8 +506,9 @@ class Guard:
         Raises:
           Broken: for anything else that came of it.
         """
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.seen.clear()
         before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
         self.folder = folder
@@ -542,7 +543,7 @@ def work(job: tuple[str, int, int, int]) -> tuple[str, int, Counter[str], list[t
     _guard = _guard or Guard()
     ends: Counter[str] = Counter()
     failures = []
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as scratch:  # noqa: PTH112
+    with tempfile.TemporaryDirectory() as scratch:
         for index in range(start, stop):
             body = input_of(name, seed, index)
             signal.alarm(3 * SECONDS)
