@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,13 @@ import yaml
 
 from lstm_bench import data, document, record
 from lstm_bench import space as spaces
-from lstm_bench.config import conf_dir, replaced
+from lstm_bench.config import NAME, check_recorded, conf_dir, get, replaced
 from lstm_bench.errors import ConfigError, DataError, StorageError, nearest
 
 Row = dict[str, str]
 # Where a value comes from that an older version did not record. Those of `dataset` are in the file of its own name.
 _DEFAULTS = {"train": "train/default", "launcher": "launcher/local", "kernel": "kernel/auto"}
+_NEEDED = ("study.space", "study.objective", "study.direction", "study.replicates", "model._target_", "backend.name")
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,12 @@ class Recorded:
         """The best COMPLETE trial by the objective, the first of several; None where nothing was searched."""
         objective, direction = (self.config["study"][key] for key in ("objective", "direction"))
         sign = -1.0 if direction == "maximize" else 1.0
-        complete = [row for row in self.rows("trials.csv") if row["state"] == "COMPLETE" and row.get(objective)]
-        return min(complete, key=lambda row: (sign * float(row[objective]), int(row["number"])), default=None)
+        rows = self.rows("trials.csv")
+        try:
+            complete = [row for row in rows if row["state"] == "COMPLETE" and row.get(objective)]
+            return min(complete, key=lambda row: (sign * float(row[objective]), int(row["number"])), default=None)
+        except (KeyError, TypeError, ValueError) as error:  # no such column, a torn row, no number
+            raise StorageError(f"{self.folder / 'trials.csv'}: cannot be read ({error})") from error
 
     def data(self) -> data.Dataset:
         """The data of the study, found where it was or where this machine has it.
@@ -131,21 +137,33 @@ def find(name: str, root: Path) -> Recorded:
         config = document.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
         file = folder / "environment.json"
         environment = document.from_json(file.read_text(encoding="utf-8")) if file.exists() else {}
-        return Recorded(name, folder, public, complete(config), environment)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if not isinstance(environment, dict):
+            raise ValueError("environment.json holds no mapping")
+        whole = complete(config)
+        check_recorded(whole)
+        for path in _NEEDED:
+            get(whole, path)
+        return Recorded(name, folder, public, whole, environment)
+    except (OSError, ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StorageError(f"{folder}: config.yaml or environment.json cannot be read ({reason})") from error
 
 
 def complete(config: Mapping[str, Any]) -> dict[str, Any]:
     """A recorded configuration with the values of `conf/` where an older version had none."""
-    files = {**_DEFAULTS, "dataset": f"dataset/{config['dataset']['name']}"}
+    dataset = str(config["dataset"]["name"])
+    if not NAME.fullmatch(dataset):  # it becomes a path
+        raise ValueError(f"dataset.name is {dataset[:40]!r}")
+    files = {**_DEFAULTS, "dataset": f"dataset/{dataset}"}
     whole = dict(config)
     for group, file in files.items():
-        path = conf_dir() / f"{file}.yaml"
-        known = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
-        whole[group] = {**known, **config.get(group, {})}
+        whole[group] = {**_known(conf_dir() / f"{file}.yaml"), **config.get(group, {})}
     return whole
+
+
+@functools.cache
+def _known(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def packages(study: Recorded, names: Sequence[str]) -> dict[str, str | None]:

@@ -13,7 +13,7 @@ import lstm_bench
 
 PACKAGE = Path(lstm_bench.__file__).parent
 FRAMEWORKS = ("keras", "tensorflow", "jax", "torch", "mlflow")
-LEAVES = {"errors", "timing"}
+LEAVES = {"document", "errors", "timing"}
 
 
 def imports(module: Path) -> set[str]:
@@ -98,6 +98,10 @@ def test_leaves_import_nothing_of_ours(leaf: str) -> None:
         ("doctor", "inventory"),
         ("inventory", "finding"),
         ("proof", "process"),
+        ("export", "archive"),
+        ("merge", "union"),
+        ("union", "bundle"),
+        ("archive", "document"),
     ],
 )
 def test_the_flow_of_the_design(above: str, below: str) -> None:
@@ -134,7 +138,10 @@ def test_reports_from_mlflow_do_not_need_the_tracking_that_wrote_it() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["sweep", "session", "kernels", "benchmark", "report", "ui", "predict", "repeat", "sync", "doctor", "proof"],
+    [
+        *("sweep", "session", "kernels", "benchmark", "report", "ui", "predict", "repeat", "sync", "doctor", "proof"),
+        *("export", "merge"),
+    ],
 )
 def test_commands_import_no_framework(module: str) -> None:
     code = (

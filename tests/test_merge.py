@@ -14,7 +14,7 @@ import yaml
 from conftest import Command
 from test_archive import LIMITS, PUBLISHED
 
-from lstm_bench import archive, export, merge, record, repeat, result
+from lstm_bench import archive, export, lock, merge, record, repeat, result
 from lstm_bench.errors import ConfigError, StorageError
 
 SMALL = PUBLISHED / "long_memory-gru-10"
@@ -99,6 +99,13 @@ def test_a_damaged_folder_is_left_alone(packed: Path, capsys: pytest.CaptureFixt
     assert merge.main([f"input={packed}"]) == 4
     assert "trials.csv: cannot be read" in capsys.readouterr().err
     assert state(Path("sweeps")) == before
+
+
+def test_two_merges_at_once_do_not_meet(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with lock.hold(Path("sweeps/merged"), "time"):
+        assert merge.main([f"input={packed}"]) == 4
+    assert "merged is running as pid" in capsys.readouterr().err
+    assert [path.name for path in Path("sweeps/merged").iterdir()] == ["lock"]
 
 
 def test_an_export_finds_working_before_merged_before_published(tmp_path: Path) -> None:
@@ -225,3 +232,10 @@ def test_a_sweep_that_goes_on_extends_what_was_merged(tmp_path: Path, monkeypatc
             assert merge.main([f"input={file}", f"sweeps={sweeps}"]) == 0
         for file in record.RECORDS:
             assert not (own / file).exists() or (own / file).read_bytes() == Path(sweeps, "merged/s", file).read_bytes()
+
+
+def test_a_recorded_dataset_is_no_path(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path("sweeps", SMALL.name, "config.yaml")
+    path.write_text(path.read_text().replace("name: adding\n", "name: ../kernels\n", 1))
+    assert repeat.main([f"study={SMALL.name}", "trial=0"]) == 4
+    assert "dataset.name is '../kernels'" in capsys.readouterr().err

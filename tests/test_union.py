@@ -145,7 +145,7 @@ def test_another_study_of_the_same_name_is_refused(tmp_path: Path) -> None:
     def named(name: str) -> Bundle:
         return changed(STUDY, tmp_path, environment=lambda tree: {**tree, "study_id": name})
 
-    with pytest.raises(DataError, match="study 'families-mlp-.' and study 'families-mlp-.'"):
+    with pytest.raises(DataError, match=r"study 'families-mlp-.' and study 'families-mlp-.'"):
         union(named("families-mlp-1"), named("families-mlp-2"))
     assert union(STUDY, named("families-mlp-1")).study_id == "families-mlp-1"  # an older version wrote none
     whole = union(named("families-mlp-1"), STUDY)
@@ -202,7 +202,7 @@ def test_a_run_that_failed_gives_way_to_one_that_did_not(tmp_path: Path) -> None
 
 def test_benchmarks_of_two_machines_are_refused(tmp_path: Path) -> None:
     other = changed(BENCHMARK, tmp_path, environment=with_path("device.name", "another"))
-    with pytest.raises(DataError, match="device.name"):
+    with pytest.raises(DataError, match=r"device.name"):
         union(BENCHMARK, other)
 
 
