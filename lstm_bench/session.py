@@ -109,7 +109,8 @@ class Session:
                 "device": slot.device + (f" x {len(self.gpus)}" if len(self.gpus) > 1 else ""),
                 "workers": f"{len(self.slots)} ({slot.share}), backend {self.backend}",
                 "kernel": config["kernel"]["name"],
-                "storage": schema.redact(url) if url else f"{self._shown}/study.db",
+                "storage": (schema.redact(url) if url else f"{self._shown}/study.db")
+                + (", shared with other drivers" if settings["shared"] else ""),
                 "tracking": schema.redact(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",
             },
         )
