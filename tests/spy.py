@@ -175,6 +175,7 @@ def main(argv: list[str]) -> int:
 
     if "SPY_CLOCK" in os.environ:
         jump(os.environ["SPY_CLOCK"])
+    session.RayLauncher = functools.partial(session.RayLauncher, bench="spy:bench")  # type: ignore[misc,assignment]
     session.LocalLauncher = functools.partial(session.LocalLauncher, bench="spy:bench")  # type: ignore[misc,assignment]
     return sweep.main(argv)
 
