@@ -177,7 +177,7 @@ class RayLauncher:
             said = self._ray.get(worker.listening)
             worker.listening = worker.actor.listen.remote()
         except self._ray.exceptions.RayError as error:
-            return self._bury(worker, str(error))
+            return self._bury(worker, error)
         happened: list[Event] = []
         for message in said:
             happened += self._event(worker, message)
@@ -213,14 +213,17 @@ class RayLauncher:
     def _log(self, worker: _Worker) -> Path:
         return self._log_dir / f"worker-{worker.node.name}-{worker.place}.log"
 
-    def _bury(self, worker: _Worker, why: str) -> list[Event]:
+    def _bury(self, worker: _Worker, error: Exception | str) -> list[Event]:
         """Takes a dead worker out; its task has died with it. One that dies with its node is nobody's fault."""
         self._dismiss(worker)
-        with_its_node = "its node" in why or worker.node.id not in {node.id for node in self._connection.nodes()}
+        alive = worker.node.id in {node.id for node in self._connection.nodes()}
+        # The death of a worker is reported by its node: where Ray knows of none, it is the node that does not answer.
+        unknown = isinstance(error, self._ray.exceptions.ActorUnavailableError)
+        with_its_node = unknown or not alive or "its node" in str(error)
         if with_its_node:
-            words = f"node {worker.node.name} was lost"
+            words = f"node {worker.node.name} {'is out of reach' if unknown and alive else 'was lost'}"
         else:
-            words = f"on node {worker.node.name}: {_reason(why)}"
+            words = f"on node {worker.node.name}: {_reason(str(error))}"
         if worker.key is None and (with_its_node or worker.facts):
             return []
         logs = {"log": str(self._log(worker)), "there": f"{worker.node.name}:{worker.facts.get('log', '')}"}
