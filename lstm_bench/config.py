@@ -168,12 +168,15 @@ class Tracking:
 class Launcher:
     """Group `launcher`."""
 
-    name: str = _in(Choice("local"))
+    name: str = _in(Choice("local", "ray"))
     workers: int | str
     pack: int | str
     keep_engines: int = _in(_SIZE)  # networks whose compiled programs a worker keeps
     recycle_after: int = _in(_SIZE)  # trials of one worker process
     recycle_mib: int = _in(_SIZE)  # resident memory above which a worker is replaced after its trial
+    address: str | None = None  # of ray, like those below
+    cpus_per_trial: float | None = None
+    gpus_per_trial: float | str | None = None
 
 
 @dataclass(kw_only=True)
@@ -505,6 +508,7 @@ def _check_study(config: Mapping[str, Any]) -> None:
     if pack not in ("auto", 1) and (backend != "jax" or kernel not in ("auto", "generic")):
         where = f"kernel={kernel}" if backend == "jax" else f"backend={backend}"
         raise ConfigError("launcher.pack", expected=f"1 or auto with {where}", received=pack)
+    _check_cluster(config["launcher"])
     if config["study"]["name"] == "published":
         raise ConfigError("study.name=published: that folder holds the committed records", remedy="Choose another.")
     if config["study"]["name"] == "merged":
@@ -535,6 +539,35 @@ def _check_study(config: Mapping[str, Any]) -> None:
             "storage.grace",
             expected="at least three times storage.heartbeat: a late sign of life is no death",
             received=config["storage"]["grace"],
+        )
+
+
+def _check_cluster(launcher: dict[str, Any]) -> None:
+    """Checks what only a Ray cluster has."""
+    names = ("address", "cpus_per_trial", "gpus_per_trial")
+    if launcher["name"] != "ray":
+        for name in names:
+            if launcher[name] is not None:
+                raise ConfigError(f"launcher.{name}: launcher={launcher['name']} has none", remedy="Give launcher=ray.")
+        return
+    address, cpus, gpus = (launcher[name] for name in names)
+    if address is None or not re.fullmatch(
+        r"auto|local|(ray://)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}", address
+    ):
+        raise ConfigError(
+            "launcher.address", expected="auto, local, HOST:PORT or ray://HOST:PORT", received=address or "null"
+        )
+    if cpus is None or cpus not in Range(0):
+        raise ConfigError("launcher.cpus_per_trial", expected=str(Range(0)), received=cpus)
+    if gpus == "auto":
+        return
+    try:
+        launcher["gpus_per_trial"] = number = float(gpus)
+    except (TypeError, ValueError):
+        number = math.nan
+    if number not in Range(0) or (number > 1 and number != int(number)):
+        raise ConfigError(
+            "launcher.gpus_per_trial", expected="auto, a share of one (0.5), or a whole number", received=gpus
         )
 
 

@@ -30,7 +30,7 @@ class Event:
     """What happened to a task, or to a worker without one (`key` None).
 
     Kinds: "ready" (a worker has loaded its backend: `body` {"seen"}), "epoch" (`body`: metrics), "result" (`body`: see
-    `trial.py`), "died" (`body`: {"exit": code or -signal, "log": file}).
+    `trial.py`), "died" (`body`: {"exit": code or -signal, "log": file}; "why", in words, where there is no code).
     """
 
     kind: str
@@ -92,6 +92,31 @@ def without_passwords(known: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def worker_environment(
+    known: Mapping[str, str], backend: str, programs: Path | None, deterministic: bool
+) -> dict[str, str]:
+    """Variables of a worker that its framework must find before it is loaded.
+
+    Args:
+      known: The environment so far; what a person has set goes first.
+      backend: Keras backend.
+      programs: Folder of the programs that XLA compiled before, None to compile anew.
+      deterministic: Whether it is to compute the same bits again.
+    """
+    kept = {}
+    if programs and backend == "jax" and "JAX_COMPILATION_CACHE_DIR" not in known:
+        # Every program is kept: those of the initial weights are small, many, and seconds in all.
+        kept = {"JAX_COMPILATION_CACHE_DIR": str(programs), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return {
+        "TF_CPP_MIN_LOG_LEVEL": known.get("TF_CPP_MIN_LOG_LEVEL", "1"),
+        "XLA_PYTHON_CLIENT_PREALLOCATE": known.get("XLA_PYTHON_CLIENT_PREALLOCATE", "false"),
+        "KERAS_BACKEND": backend,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        **kept,
+        **(deterministic_environment(known) if deterministic else {}),
+    }
+
+
 @dataclass
 class _Worker:
     slot: Slot
@@ -134,13 +159,7 @@ class LocalLauncher:
     ):
         self._deterministic, self._bench = deterministic, bench
         self._backend, self._log_dir, self._keras, self._data_fd = backend, log_dir, keras, data_fd
-        self._programs = {}
-        if programs and backend == "jax" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-            # Every program is kept: those of the initial weights are small, many, and seconds in all.
-            self._programs = {
-                "JAX_COMPILATION_CACHE_DIR": str(programs),
-                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            }
+        self._programs = programs
         self._recycle_after, self._recycle_mib = recycle_after, recycle_mib
         self._selector = selectors.DefaultSelector()
         self._workers = [self._start(slot) for slot in slots]
@@ -150,13 +169,8 @@ class LocalLauncher:
         log = self._log_dir / f"worker-{slot.index}.log"
         environment = {
             **without_passwords(os.environ),
-            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1"),
-            "XLA_PYTHON_CLIENT_PREALLOCATE": os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "false"),
-            "KERAS_BACKEND": self._backend,
+            **worker_environment(os.environ, self._backend, self._programs, self._deterministic),
             "PYTHONPATH": os.pathsep.join(str(Path(p).absolute()) for p in sys.path if p or p == ""),
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            **self._programs,
-            **(deterministic_environment(os.environ) if self._deterministic else {}),
             **slot.environment,
         }
         try:

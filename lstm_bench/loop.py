@@ -191,7 +191,8 @@ class Loop:
         del self._running[event.key]
         self.display.gone(running.name)
         if event.kind == "died":
-            finished(running, {"state": "FAIL", "reason": "worker_died", "detail": f"exit {event.body['exit']}"})
+            detail = event.body.get("why") or f"exit {event.body['exit']}"
+            finished(running, {"state": "FAIL", "reason": "worker_died", "detail": detail})
             return
         result = dict(event.body)
         if result["state"] == "FAULT":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from lstm_bench.mapping import SharedDataset
 from lstm_bench.observer import Observer
 from lstm_bench.outcome import confirmation, outcome, tested
 from lstm_bench.progress import Display, number, values
+from lstm_bench.ray_launcher import RayLauncher
 from lstm_bench.tracking import open_tracking, store_uri
 
 
@@ -52,9 +53,12 @@ class Session:
         self.slots = device.slots(config["launcher"]["workers"], gpus)
         self.backend = config["backend"]["name"]
         self.gpu = gpus[0].name if gpus else None
-        self.launcher: LocalLauncher | None = None
+        self.launcher: LocalLauncher | RayLauncher | None = None
+        self._on_ray = config["launcher"]["name"] == "ray"
+        self._ray: RayLauncher | None = None  # the launcher, if it is that
         self._loaded: data.Dataset | None = None  # until the workers have it
         self._shared: SharedDataset | None = None
+        self._give: Callable[[data.Dataset, Mapping[str, Any]], None] | None = None  # to the workers
         self._task, self._baselines = "classification", dict[str, float]()  # of the data, once it is there
         self._shown = str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
 
@@ -77,6 +81,8 @@ class Session:
             self._task, self._baselines = self._loaded.task, self._loaded.baselines
             facts = self._facts(self._loaded)
             self._share()
+            if fresh:
+                self._meet()
             layers = self._check_in_worker() if fresh else None
             study = served.opened(self.config, self.space, self.folder, facts["sha256"], self.display.line)
             try:
@@ -108,12 +114,21 @@ class Session:
                 "data": f"{config['dataset']['name']} ({self.source})",
                 "device": slot.device + (f" x {len(self.gpus)}" if len(self.gpus) > 1 else ""),
                 "workers": f"{len(self.slots)} ({slot.share}), backend {self.backend}",
+                **(self._asked_of_ray() if self._on_ray else {}),
                 "kernel": config["kernel"]["name"],
                 "storage": (schema.redact(url) if url else f"{self._shown}/study.db")
                 + (", shared with other drivers" if settings["shared"] else ""),
                 "tracking": schema.redact(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",
             },
         )
+
+    def _asked_of_ray(self) -> dict[str, str]:
+        asked = self.config["launcher"]
+        each = f"{asked['cpus_per_trial']:g} CPU and {asked['gpus_per_trial']} GPU each"
+        return {
+            "device": f"a Ray cluster ({asked['address']})",
+            "workers": f"{asked['workers']}, {each}, backend {self.backend}",
+        }
 
     def _wanted(self) -> str:
         settings = self.config["study"]
@@ -143,8 +158,16 @@ class Session:
 
     def _launch(self) -> None:
         settings = self.config["launcher"]
+        if self._on_ray:
+            deterministic = self.config["train"]["deterministic"]
+            given = settings, self.backend, self.folder / "logs"
+            self.launcher = self._ray = RayLauncher(*given, self.display.line, deterministic=deterministic)
+            self._give = self._ray.share
+            self._share()
+            return
         recycling = settings["recycle_after"], settings["recycle_mib"]
         self._shared = SharedDataset()
+        self._give = self._shared.store
         given = self.slots, self.backend, self.folder / "logs"
         # Machines may share a home, but not what was compiled for one of their processors.
         programs = memory.folder() / "xla" / re.sub(r"\W+", "-", device.cpu_name())
@@ -156,9 +179,19 @@ class Session:
 
     def _share(self) -> None:
         """Gives the workers the data, once both are there; the driver keeps no copy."""
-        if self._shared and self._loaded:
-            self._shared.store(self._loaded, self.config["dataset"])
+        if self._give and self._loaded:
+            self._give(self._loaded, self.config["dataset"])
             self._loaded = None
+
+    def _meet(self) -> None:
+        """Learns what a cluster's workers run on: here that was known before."""
+        if self._ray:
+            self._ray.meet()
+            self.slots, self.gpus = self._ray.slots, self._ray.gpus
+            self.gpu = self.slots[0].gpu
+            nodes, slot = self._ray.about()["nodes"], self.slots[0]
+            where = ", ".join(f"{n} on {name}" for name, n in nodes.items())
+            self.display.line(f"  ray       workers: {where}; {slot.device} ({slot.share})")
 
     def _check_in_worker(self) -> list[str]:
         """Builds the model once in a worker, before the study is created; returns the family's recurrent layers."""
@@ -169,6 +202,8 @@ class Session:
         while True:
             for event in self.launcher.events(0.5):
                 if event.kind == "died":
+                    if event.body.get("why"):
+                        raise StorageError(f"a worker died while it started {event.body['why']}")
                     said = Path(event.body["log"]).read_text(errors="replace").strip().splitlines()[-1:]
                     raise StorageError(f"a worker died while it started (exit {event.body['exit']}): {' '.join(said)}")
                 if event.kind == "ready" and self.gpu and event.body["seen"] == "cpu":
@@ -191,31 +226,15 @@ class Session:
         if study.get("layers") is None:
             if layers is None:  # the driver that made this study died before it had written them down
                 self._launch()
+                self._meet()
                 layers = self._check_in_worker()
             study.set("layers", layers)
         layers = study.get("layers")
-        kernel.require(self.config["kernel"]["name"], self.backend, layers, self.gpu)
-        unavailable = {
-            name: kernel.unavailable(name, self.backend, layers, self.gpu) for name in kernel.OF_BACKEND[self.backend]
-        }
         loop = Loop(self.launcher, self.display, self.config["study"]["trial_timeout"])
         if isinstance(study, served.ServedStudy):
             study.interrupted = loop.interrupted
-        arms = Arms(
-            self.config,
-            self.space,
-            study,
-            loop,
-            unavailable,
-            facts["n_train"],
-            facts["timesteps"],
-            memory=memory.Memory(memory.folder() / "kernels.json") if self.config["kernel"]["remember"] else None,
-            about=self._measured_on(facts),
-            workers=len(self.slots),
-            gpu=self.gpu is not None,
-        )
         tracking = self._observer(loop)
-        driver = Driver(self.config, self.space, study, loop, arms, tracking, self.display, self.folder)
+        driver = self._driver(study, loop, tracking, facts, layers)
         work = self._work_left(driver)
         if not work and not study.get("unsettled"):
             self.display.line("nothing to do: the study is complete")
@@ -228,6 +247,9 @@ class Session:
             return
         if work and self.launcher is None:
             self._launch()
+            if self._on_ray:  # what a kernel is there for is known only now
+                self._meet()
+                driver = self._driver(study, loop, tracking, facts, layers)
         loop.launcher = self.launcher
         if not study.get("unsettled"):
             study.set(
@@ -239,7 +261,7 @@ class Session:
         status = "FAILED"
         try:
             if work:
-                decided = arms.decide()
+                decided = driver.arms.decide()
                 if self.config["kernel"]["name"] == "auto":
                     self.display.line(f"  kernel    auto -> {decided}")
                 driver.search()
@@ -267,13 +289,37 @@ class Session:
             if tracking.warning:
                 self.display.box(tracking.warning)
 
+    def _driver(
+        self, study: studies.Study, loop: Loop, tracking: Observer, facts: Mapping[str, Any], layers: list[str]
+    ) -> Driver:
+        named = self.config["kernel"]["name"]
+        if self.launcher or not self._on_ray:
+            kernel.require(named, self.backend, layers, self.gpu)
+        unavailable = {
+            name: kernel.unavailable(name, self.backend, layers, self.gpu) for name in kernel.OF_BACKEND[self.backend]
+        }
+        arms = Arms(
+            self.config,
+            self.space,
+            study,
+            loop,
+            unavailable,
+            facts["n_train"],
+            facts["timesteps"],
+            memory=memory.Memory(memory.folder() / "kernels.json") if self.config["kernel"]["remember"] else None,
+            about=self._measured_on(facts),
+            workers=len(self.slots),
+            gpu=self.gpu is not None,
+        )
+        return Driver(self.config, self.space, study, loop, arms, tracking, self.display, self.folder)
+
     def _measured_on(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """What a kernel's throughput depends on besides the configuration."""
         known, slot = environment.versions(), self.slots[0]
         return {
             "versions": {"lstm_bench": lstm_bench.__version__}
             | {name: known.get(name) for name in ("keras", self.backend)},
-            "device": slot.device if self.gpu else device.cpu_name(),
+            "device": slot.device if self.gpu or self._on_ray else device.cpu_name(),
             "share": slot.share,
             "cores": len(slot.cores),
             "data": [facts[name] for name in ("timesteps", "features", "n_classes")]
@@ -299,6 +345,8 @@ class Session:
         """The records as they are at the start of this session; returns the environment."""
         config = schema.redacted_config(self.config)
         seen = environment.collect(self.slots, self.gpus, dict(facts)) | {"study_id": driver.study.get("id")}
+        if self._ray:  # the machine of the trials, not the driver's
+            seen["device"]["name"], seen["ray"] = self.slots[0].device, self._ray.about()
         record.write_yaml(self.folder / "config.yaml", config)
         record.write_json(self.folder / "environment.json", seen)
         driver.rewrite()

@@ -135,6 +135,14 @@ def _check_exclusive(config: Mapping[str, Any], gpus: list[device.Gpu]) -> None:
     from lstm_bench import device
 
     workers = config["launcher"]["workers"]
+    if config["launcher"]["name"] == "ray":
+        share = config["launcher"]["gpus_per_trial"]
+        if "train_samples_per_s" in config["study"]["objectives"] and share != "auto" and 0 < share < 1:
+            raise ConfigError(
+                f"study.objectives.train_samples_per_s: with launcher.gpus_per_trial={share:g}, trials share a GPU",
+                remedy="Give launcher.gpus_per_trial=1, or leave that objective out.",
+            )
+        return
     if "train_samples_per_s" in config["study"]["objectives"]:
         shared = [slot for slot in device.slots(workers, gpus) if slot.share == "shared"]
         if shared:
@@ -150,13 +158,16 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
       LstmBenchError: any expected fault.
     """
-    from lstm_bench import data, device, family, kernel, lock, record
+    from lstm_bench import cluster, data, device, family, kernel, lock, record
     from lstm_bench.progress import Display
 
     config, space, pinned = checked(composed, overrides)
     backend = config["backend"]["name"]
-    gpus = device.gpus()
-    if family.is_own(config["model"]["_target_"]):
+    on_ray = config["launcher"]["name"] == "ray"
+    if on_ray:
+        cluster.check(config["launcher"]["address"])
+    gpus = [] if on_ray else device.gpus()
+    if not on_ray and family.is_own(config["model"]["_target_"]):
         layers = family.recurrent_layers(family.find(config["model"]["_target_"]))
         kernel.require(config["kernel"]["name"], backend, layers, gpus[0].name if gpus else None)
     _check_exclusive(config, gpus)

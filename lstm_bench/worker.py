@@ -6,6 +6,7 @@ at any time, and ends itself when its driver is gone. Its standard output and er
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
@@ -14,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import psutil
@@ -57,28 +59,44 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the driver's to understand
     link = _Link(int(argv[0]))
     link.start()
-    setup = link.tasks.get()
+    serve(link.tasks.get(), link.tasks, link.send, link.stopped)
+    return 0
+
+
+def serve(
+    setup: Mapping[str, Any],
+    tasks: queue.Queue[dict[str, Any]],
+    send: Callable[[dict[str, Any]], None],
+    stopped: Callable[[str], bool],
+) -> None:
+    """Makes a bench in this thread and runs tasks on it until one says exit.
+
+    Args:
+      setup: See `backend.made`; `cores` are those to run on.
+      tasks: Messages of a launcher. One that brings the `data` of its task, a pair of the `dataset` settings and the
+        dataset, spares the bench to load it.
+      send: Takes what happens: "ready", "epoch", "result".
+      stopped: Whether the task of a key is to stop.
+    """
     if setup["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, setup["cores"])
     bench, seen = backend.made(setup)
     # What was imported is never garbage: leaving it out makes the collection after each task a matter of milliseconds.
     gc.collect()
     gc.freeze()
-    link.send({"event": "ready", "seen": seen})
-    while (task := link.tasks.get())["do"] != "exit":
+    send({"event": "ready", "seen": seen})
+    while (task := tasks.get())["do"] != "exit":
         key = task["key"]
+        if "data" in task:
+            bench.prime(*task["data"])
 
         def report(metrics: dict[str, Any], key: str = key) -> None:
-            link.send({"event": "epoch", "key": key, "metrics": metrics})
+            send({"event": "epoch", "key": key, "metrics": metrics})
 
-        def stopped(key: str = key) -> bool:
-            return link.stopped(key)
-
-        result = bench.run(task["task"], report, stopped)
+        result = bench.run(task["task"], report, functools.partial(stopped, key))
         gc.collect()  # a traced model is one large circle of references
         rss = psutil.Process().memory_info().rss // 2**20
-        link.send({"event": "result", "key": key, "result": result, "rss_mib": rss})
-    return 0
+        send({"event": "result", "key": key, "result": result, "rss_mib": rss})
 
 
 if __name__ == "__main__":

@@ -106,7 +106,8 @@ class SpyBench(Bench):
     ) -> dict[str, Any]:
         about = {name: task.get(name) for name in ("kind", "seed")}
         chosen = {"units": task["config"]["model"]["units"], "rate": task["config"]["train"]["learning_rate"]}
-        note(event="begin", config=chosen, **about)
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        note(event="begin", config=chosen, gpus=gpus, task=json.dumps(task), **about)
         end: dict[str, Any] = {}
         what = fault()
         for epoch in range(1, task["config"]["train"]["epochs"] + 1):
@@ -176,6 +177,7 @@ def main(argv: list[str]) -> int:
 
     if "SPY_CLOCK" in os.environ:
         jump(os.environ["SPY_CLOCK"])
+    session.RayLauncher = functools.partial(session.RayLauncher, bench="spy:bench")  # type: ignore[misc,assignment]
     session.LocalLauncher = functools.partial(session.LocalLauncher, bench="spy:bench")  # type: ignore[misc,assignment]
     return sweep.main(argv)
 
