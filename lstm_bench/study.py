@@ -3,6 +3,7 @@
 Trials move RUNNING -> COMPLETE, PRUNED or FAIL. A FAIL has a reason. Those of the trial's own fault count towards
 `n_trials`; the others (a dead worker, a dead driver, an interrupt) are run again with the same parameters, as a new trial
 whose `retry_of` names the old one. What is queued is never stored: it is the FAILs to be retried that no trial retries yet.
+Of a trial whose driver died while it asked for it, half the parameters may be there: its place is asked for anew.
 """
 
 from __future__ import annotations
@@ -240,6 +241,8 @@ class Study:
                 self._queue.pop(retry_of, None)
             if not trial.state.is_finished():
                 still_open.append(trial.number)
+            elif _is_stillborn(trial):
+                self._suggestions -= 1
             elif trial.state.name == "FAIL" and not self._is_final(trial, trials):
                 self._queue[trial.number] = trial
             else:
@@ -293,18 +296,18 @@ class Study:
                 seed=seed,
                 suggestion=suggestion,
                 n_trials=self._settings["n_trials"],
-                tried=[trial.params for trial in self.trials()] if grid else (),
+                tried=[trial.params for trial in self.trials() if not _is_stillborn(trial)] if grid else (),
             )
             trial = self._study.ask(fixed_distributions=self._distributions)
             train_seed = search.derived_seed(seed, suggestion, "train")
-            trial.set_user_attr("seed", train_seed)
+            trial.set_user_attr("seed", train_seed)  # comes last: without it, a trial was not asked for to the end
             return Asked(trial.number, dict(trial.params), train_seed, None)
 
     def _again(self, failed: Any) -> Asked:
         """A new RUNNING trial with the parameters of a failed one, without moving the sampler."""
         import optuna
 
-        attrs = {"retry_of": failed.number, "seed": failed.user_attrs.get("seed", 0)}
+        attrs = {"retry_of": failed.number, "seed": failed.user_attrs["seed"]}
         template = optuna.trial.create_trial(
             state=optuna.trial.TrialState.RUNNING,
             params=failed.params,
@@ -398,6 +401,11 @@ class Study:
         """Lets go of the database's connections."""
         self._storage.remove_session()
         self._storage.engine.dispose()
+
+
+def _is_stillborn(trial: Any) -> bool:
+    """Whether a driver died while it asked for the trial."""
+    return trial.state.name == "FAIL" and "seed" not in trial.user_attrs
 
 
 def row(trial: Any) -> dict[str, Any]:
