@@ -79,6 +79,27 @@ def check_file(path: Path) -> None:
         raise StorageError(f"{path}: corrupt, or not a study's database", remedy=remedy)
 
 
+def _make_file(path: Path) -> None:
+    """Makes a study's sqlite file, whole or not at all: from an empty one nobody could tell who left it."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        for left in (part, part.with_name(f"{part.name}-journal")):  # by a driver that died
+            left.unlink(missing_ok=True)
+        storage = _connect(_sqlite_url(part), str(path), {})
+        storage.remove_session()
+        storage.engine.dispose()
+        part.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be made ({error.strerror})", remedy="Free space, or mend the permissions."
+        ) from error
+
+
+def _sqlite_url(path: Path) -> str:
+    # The only characters of a path that mean something in SQLAlchemy's URL.
+    return "sqlite:///" + re.sub("[%?]", lambda found: quote(found[0]), str(path))
+
+
 def _connect(url: str, where: str, options: dict[str, Any]) -> Any:
     import optuna
 
@@ -124,8 +145,10 @@ class Study:
         self.where = str(folder / "study.db") if url is None else schema.redact(url)
         if url is None:
             check_file(folder / "study.db")
-            # The only characters of a path that mean something in SQLAlchemy's URL.
-            url = "sqlite:///" + re.sub("[%?]", lambda found: quote(found[0]), str(folder / "study.db"))
+            if not (folder / "study.db").exists():
+                with guarded(self.where):
+                    _make_file(folder / "study.db")
+            url = _sqlite_url(folder / "study.db")
         sqlite = url.startswith("sqlite")
         options: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
         with guarded(self.where):

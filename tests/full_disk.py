@@ -21,7 +21,10 @@ every=K takes each K-th call only, from the first=N-th.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
+import io
 import json
 import multiprocessing
 import os
@@ -43,6 +46,10 @@ sys.path.insert(0, str(TESTS))
 
 import books  # noqa: E402
 import spy  # noqa: E402
+from hydra import compose, initialize_config_dir  # noqa: E402
+
+from lstm_bench import command  # noqa: E402
+from lstm_bench.config import conf_dir  # noqa: E402
 
 N_TRIALS, REPLICATES = 2, 1
 ARGUMENTS = (
@@ -80,7 +87,9 @@ def built(folder: Path) -> Path:
 class Forked:
     """A worker process without the half second of an interpreter and its imports: takes Popen's place in the launcher."""
 
-    def __init__(self, command: Sequence[str], *, stdout: Any, env: Mapping[str, str], pass_fds: Sequence[int], **_: Any):
+    def __init__(
+        self, command: Sequence[str], *, stdout: Any, env: Mapping[str, str], pass_fds: Sequence[int], **_: Any
+    ):
         self.pid = os.fork()
         if self.pid == 0:
             try:
@@ -113,6 +122,23 @@ def _arm(below: str, first: int, n: int) -> None:
     _shim().full_disk_arm(below.encode(), first, n)
 
 
+@functools.cache
+def composed(*arguments: str) -> Any:
+    """What Hydra composes; it writes nothing, and would take half of the time."""
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        return compose("sweep", overrides=command._arguments(arguments))
+
+
+def driven(folder: Path, arguments: Sequence[str]) -> int:
+    """A sweep in this process, with forked workers; returns its exit code."""
+    from lstm_bench import launcher, session, sweep
+
+    os.chdir(folder)
+    launcher.subprocess = types.SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]
+    session.LocalLauncher = functools.partial(launcher.LocalLauncher, bench="full_disk:bench")  # type: ignore
+    return command._guarded(sweep.run, composed(*arguments), [*arguments])
+
+
 def swept(folder: Path, arguments: Sequence[str], below: Path, first: int = 0, n: int = 0) -> dict[str, Any]:
     """A sweep in a process of its own, with a disk that is full from the `first` call on, for `n` calls.
 
@@ -125,17 +151,11 @@ def swept(folder: Path, arguments: Sequence[str], below: Path, first: int = 0, n
         code = 1
         try:
             os.setsid()
-            os.chdir(folder)
             for stream, name in ((1, "out"), (2, "err")):
                 os.dup2(os.open(around / name, os.O_CREAT | os.O_WRONLY), stream)
             signal.alarm(120)
-            from lstm_bench import launcher, session, sweep
-
-            launcher.subprocess = types.SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]
-            local = session.LocalLauncher
-            session.LocalLauncher = lambda *a, **k: local(*a, **k, bench="full_disk:bench")  # type: ignore
             _arm(str(below), first, n)
-            code = sweep.main([*arguments])
+            code = driven(folder, arguments)
         except BaseException:
             import traceback
 
@@ -171,7 +191,7 @@ class Case:
         place = self.folder / "mlflow"
         if name in WITH_MLFLOW:
             place.mkdir()
-            self.arguments = (*ARGUMENTS, "tracking=mlflow", f"tracking.uri=sqlite:///{place / 'mlflow.db'}")
+            self.arguments = (*ARGUMENTS, "tracking=mlflow", "tracking.uri=sqlite:///mlflow/mlflow.db")
             if name != "new" and store is not None:
                 shutil.copy(store, place / "mlflow.db")
         else:
@@ -208,7 +228,9 @@ class Case:
             wrong += books.complaints(study, N_TRIALS, REPLICATES, self.mlflow)
             trials, _, _ = books.study_database(study)
             wrong += [f"trial {number} is not kept" for number, row in kept.items() if trials.get(number) != row]
-            wrong += [f"no {file}" for file in ("predictions.csv", "worst.csv", "kernels.csv") if not (study / file).exists()]
+            wrong += [
+                f"no {file}" for file in ("predictions.csv", "worst.csv", "kernels.csv") if not (study / file).exists()
+            ]
         return {"n": n, "set": self.name, "faults": said, "wrong": wrong, "seconds": time.monotonic() - begun}
 
     def faults(self, faulted: Mapping[str, Any]) -> list[str]:
@@ -247,7 +269,9 @@ class Case:
         finally:
             shutil.rmtree(copy.parent)
         shown = {int(found[1]): found[2] for found in re.finditer(r"^trial (\d+) +(COMPLETE|FAIL|PRUNED)", out, re.M)}
-        wrong += [f"trial {n} was shown as {s}, and is not" for n, s in shown.items() if trials.get(n, {}).get("state") != s]
+        wrong += [
+            f"trial {n} was shown as {s}, and is not" for n, s in shown.items() if trials.get(n, {}).get("state") != s
+        ]
         return trials
 
 
@@ -255,24 +279,25 @@ def _error(err: str) -> str:
     return next((line for line in reversed(err.splitlines()) if line), "")
 
 
-def preload(mlflow: bool) -> None:
-    """Imports what a sweep imports while it runs, so that forked ones have it."""
-    import hydra  # noqa: F401
-    import optuna
-    import sqlalchemy.dialects.sqlite
+def warmed(folder: Path, names: Sequence[str]) -> Path | None:
+    """Runs a sweep with and without MLflow in this process: forked ones then have what it imports, and compiles.
 
-    from lstm_bench import session, sweep, worker  # noqa: F401
+    Returns:
+      An unused MLflow store, None where no set has one.
+    """
+    from lstm_bench import store
 
-    optuna.storages.RDBStorage  # noqa: B018
-    if mlflow:
-        from lstm_bench import store
-
-        os.environ.update(store.PATIENCE)
-        import matplotlib.pyplot  # noqa: F401
-        import mlflow  # noqa: F401
-        from mlflow.store.tracking import sqlalchemy_store  # noqa: F401
-
-        from lstm_bench import report  # noqa: F401
+    unused = None
+    os.environ.update(store.PATIENCE)
+    if {*names} & {*WITH_MLFLOW}:
+        unused = folder / "unused.db"
+        store.connect(f"sqlite:///{unused}")
+    for name in {"store", "for_ever"} if unused else {"for_ever"}:
+        case = Case(name, folder / f"warm-{name}", unused)
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert driven(case.folder, case.arguments) == 0
+    os.chdir(folder)
+    return unused
 
 
 def _case(job: tuple[str, int, int, str, str | None]) -> dict[str, Any]:
@@ -309,17 +334,8 @@ def main(argv: Sequence[str]) -> int:
             environment = {**os.environ, "LD_PRELOAD": library, "FULL_DISK_SO": library, "NO_COLOR": "1"}
             environment |= {"XDG_CACHE_HOME": f"{scratch}/cache", "TMPDIR": scratch, "SPY_FAULTS": ""}
             return subprocess.call([sys.executable, __file__, *argv], env=environment)
-        preload(bool({*names} & {*WITH_MLFLOW}))
         failed = 0
-        store = None
-        if {*names} & {"store", "both"}:
-            store = Path(scratch) / "unused.db"
-            if os.fork() == 0:
-                from lstm_bench.store import connect
-
-                connect(f"sqlite:///{store}")
-                os._exit(0)
-            os.wait()
+        store = warmed(Path(scratch), names)
         with multiprocessing.get_context("fork").Pool(int(options.get("jobs", 2))) as pool:
             for name in names:
                 begun = time.monotonic()
