@@ -28,27 +28,27 @@ def hold(folder: Path, option: str) -> Iterator[None]:
       StorageError: when another driver holds it, naming it.
     """
     path = folder / "lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+")
-    except OSError as error:
-        raise StorageError(
-            f"{folder}: cannot be written ({error.strerror})",
-            remedy="Work in a folder of your own, or mend the permissions.",
-        ) from error
-    with file:
+    with contextlib.ExitStack() as opened:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = opened.enter_context(path.open("ab+", buffering=0))  # nothing is left to write when it is closed
+        except OSError as error:
+            raise _unwritable(folder, error) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
-            owner = file.read().strip() or "another process"
+            owner = file.read().decode(errors="replace").strip() or "another process"
             raise StorageError(
                 f"{folder.name} is running as {owner}",
                 remedy=f"Wait for it, end it, or choose another {option}.",
             ) from error
-        file.truncate(0)
-        file.write(f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}")
-        file.flush()
+        try:
+            file.truncate(0)
+            owner = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+            file.write(owner.encode())
+        except OSError as error:
+            raise _unwritable(folder, error) from error
         yield
 
 
@@ -72,3 +72,10 @@ def owner(folder: Path) -> str | None:
         except OSError:
             return said or "another process"
     return None
+
+
+def _unwritable(folder: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{folder}: cannot be written ({error.strerror})",
+        remedy="Work in a folder of your own, free space, or mend the permissions.",
+    )

@@ -32,7 +32,7 @@ PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # it prints a traceback of what it raises as well, and that is said in a line of ours
 }
 _CHECKED_BYTES = 64 * 2**20  # sqlite files up to this size are read through before use
 
@@ -157,6 +157,13 @@ def connect(uri: str, write: bool = True) -> Any:
 
             utils.MAX_RETRY_COUNT = 3  # ten, with growing pauses, take two minutes to say that a password is wrong
         try:
+            if path and write and not path.exists():
+                # Hundreds of statements, without a transaction around them: half of them are a file of no use to anyone.
+                part = path.with_name(f"{path.name}.part")
+                for left in (part, part.with_name(f"{part.name}-journal")):  # by a driver that died
+                    left.unlink(missing_ok=True)
+                MlflowClient(f"sqlite:///{part}", registry_uri=f"sqlite:///{part}")
+                part.replace(path)
             return MlflowClient(uri, registry_uri=uri)
         except Exception as error:
             if path is None:

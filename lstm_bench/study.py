@@ -3,6 +3,7 @@
 Trials move RUNNING -> COMPLETE, PRUNED or FAIL. A FAIL has a reason. Those of the trial's own fault count towards
 `n_trials`; the others (a dead worker, a dead driver, an interrupt) are run again with the same parameters, as a new trial
 whose `retry_of` names the old one. What is queued is never stored: it is the FAILs to be retried that no trial retries yet.
+Of a trial whose driver died while it asked for it, half the parameters may be there: its place is asked for anew.
 """
 
 from __future__ import annotations
@@ -85,6 +86,35 @@ def check_file(path: Path) -> None:
         raise StorageError(f"{path}: corrupt, or not a study's database", remedy=remedy)
 
 
+def _make_file(path: Path) -> None:
+    """Makes a study's sqlite file, whole or not at all: from an empty one nobody could tell who left it."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        for left in (part, part.with_name(f"{part.name}-journal")):  # by a driver that died
+            left.unlink(missing_ok=True)
+        storage = _sqlite(_sqlite_url(part))
+        storage.remove_session()
+        storage.engine.dispose()
+        part.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be made ({error.strerror})", remedy="Free space, or mend the permissions."
+        ) from error
+
+
+def _sqlite_url(path: Path) -> str:
+    # The only characters of a path that mean something in SQLAlchemy's URL.
+    return "sqlite:///" + re.sub("[%?]", lambda found: quote(found[0]), str(path))
+
+
+def _sqlite(url: str) -> Any:
+    import optuna
+
+    # Optuna fills in a template: braces are its own.
+    template = url.replace("{", "{{").replace("}", "}}")
+    return optuna.storages.RDBStorage(template, engine_kwargs={"connect_args": {"timeout": 60}})
+
+
 class Study:
     """One study in its database.
 
@@ -124,18 +154,14 @@ class Study:
 
     def _connect(self) -> None:
         """Opens the database, with tables made if there are none."""
-        import optuna
-
         url, file = self.config["storage"]["url"], self.folder / "study.db"
         self.where = str(file) if url is None else schema.redact(url)
         if url is None:
             check_file(file)
-            # The only characters of a path that mean something in SQLAlchemy's URL.
-            url = "sqlite:///" + re.sub("[%?]", lambda found: quote(found[0]), str(file))
-        options = {"connect_args": {"timeout": 60}}
         with guarded(self.where):
-            # Optuna fills in a template: braces are its own.
-            self._storage = optuna.storages.RDBStorage(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=options)
+            if url is None and not file.exists():
+                _make_file(file)
+            self._storage = _sqlite(url or _sqlite_url(file))
 
     def _enter(self, data_sha256: str) -> None:
         """Makes the study, or takes up the one that is there."""
@@ -291,6 +317,8 @@ class Study:
                 self._queue.pop(retry_of, None)
             if not trial.state.is_finished():
                 still_open.append(trial.number)
+            elif _is_stillborn(trial):
+                self._suggestions -= 1
             elif trial.state.name == "FAIL" and not self._is_final(trial, trials):
                 self._queue[trial.number] = trial
             else:
@@ -344,12 +372,16 @@ class Study:
                 seed=seed,
                 suggestion=suggestion,
                 n_trials=self._settings["n_trials"],
-                tried=[trial.params for trial in self.trials()] if grid else (),
+                tried=[trial.params for trial in self.trials() if not _is_stillborn(trial)] if grid else (),
             )
             trial = self._study.ask(fixed_distributions=self._distributions)
             train_seed = search.derived_seed(seed, suggestion, "train")
+<<<<<<< HEAD
             trial.set_user_attr("seed", train_seed)
             self._settle()
+=======
+            trial.set_user_attr("seed", train_seed)  # comes last: without it, a trial was not asked for to the end
+>>>>>>> wt-disk
             return Asked(trial.number, dict(trial.params), train_seed, None)
 
     def _settle(self) -> None:
@@ -359,7 +391,7 @@ class Study:
         """A new RUNNING trial with the parameters of a failed one, without moving the sampler."""
         import optuna
 
-        attrs = {"retry_of": failed.number, "seed": failed.user_attrs.get("seed", 0)}
+        attrs = {"retry_of": failed.number, "seed": failed.user_attrs["seed"]}
         template = optuna.trial.create_trial(
             state=optuna.trial.TrialState.RUNNING,
             params=failed.params,
@@ -454,6 +486,11 @@ class Study:
         """Lets go of the database's connections."""
         self._storage.remove_session()
         self._engine.dispose()
+
+
+def _is_stillborn(trial: Any) -> bool:
+    """Whether a driver died while it asked for the trial."""
+    return trial.state.name == "FAIL" and "seed" not in trial.user_attrs
 
 
 def row(trial: Any) -> dict[str, Any]:
