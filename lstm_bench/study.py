@@ -403,6 +403,7 @@ class Study:
 def row(trial: Any) -> dict[str, Any]:
     """A finished FrozenTrial as a row of `record.TRIAL_COLUMNS` and `config_<path>`, with `history` and times."""
     result = trial.user_attrs.get("result", {})
+    started_ms = int(trial.datetime_start.timestamp() * 1000)
     return {
         **result,
         "number": trial.number,
@@ -411,7 +412,7 @@ def row(trial: Any) -> dict[str, Any]:
         "retry_of": trial.user_attrs.get("retry_of"),
         "seed": trial.user_attrs.get("seed"),
         "history": result.get("history", []),
-        "started_ms": int(trial.datetime_start.timestamp() * 1000),
-        "ended_ms": int(trial.datetime_complete.timestamp() * 1000),
+        "started_ms": started_ms,
+        "ended_ms": max(started_ms, int(trial.datetime_complete.timestamp() * 1000)),  # a clock may be put back
         **{f"config_{path}": value for path, value in trial.params.items()},
     }

@@ -95,6 +95,7 @@ class Tracking:
         self._backends: set[str] = set()  # of a benchmark
         self._known: dict[tuple[str, str], tuple[str, str]] = {}  # (tag, identity) -> (run id, status)
         self._parent: Any = None
+        self._since_ms = 0
         self._note = ""
 
     @property
@@ -146,7 +147,8 @@ class Tracking:
         else:
             parent_id = known[0]
             self._client.update_run(parent_id, status="RUNNING")
-        self._parent = self._client.get_run(parent_id).data
+        run = self._client.get_run(parent_id)
+        self._parent, self._since_ms = run.data, run.info.start_time
         # Parameters cannot change in MLflow: what a resume may change (n_trials, workers) is kept as a tag.
         params = entity.texts(study.get("params", {}))
         old = self._parent.params
@@ -315,7 +317,8 @@ class Tracking:
     @_observed
     def finish(self, status: str) -> None:
         """Ends the parent run: FINISHED, FAILED or KILLED."""
-        self._client.set_terminated(self.parent_id, status)
+        now_ms = time.time_ns() // 1_000_000
+        self._client.set_terminated(self.parent_id, status, max(self._since_ms, now_ms))  # a clock may be put back
 
     def _open_experiment(self, study: Mapping[str, Any]) -> str:
         from mlflow.exceptions import MlflowException

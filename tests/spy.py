@@ -17,6 +17,7 @@ Faults: nan, oom, raise, kill, segv, exit, hang, stop (the process halts itself 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import json
 import os
@@ -163,10 +164,20 @@ def noted(path: Path) -> list[dict[str, Any]]:
 
 
 def jump(spec: str) -> None:
-    """Lets the wall clock of this process jump."""
+    """Lets the wall clock of this process jump: `time.time`, `time.time_ns` and the clock of Optuna's database."""
     by, after = map(float, spec.split("@"))
-    real, begun = time.time, time.monotonic()
-    time.time = lambda: real() + (by if time.monotonic() - begun > after else 0)
+    real, begun = time.time_ns, time.monotonic()
+
+    class Jumped(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+            return cls.fromtimestamp(time.time(), tz)
+
+    time.time_ns = lambda: real() + round(1e9 * by * (time.monotonic() - begun > after))
+    time.time = lambda: time.time_ns() / 1e9
+    from optuna.storages._rdb import storage
+
+    storage.datetime = Jumped  # type: ignore[attr-defined]
 
 
 def main(argv: list[str]) -> int:
