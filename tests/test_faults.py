@@ -35,7 +35,8 @@ def rows(folder: Path, study: str = "smoke") -> Rows:
 
 
 def query(database: Path, sql: str) -> list[tuple[Any, ...]]:
-    with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
+    uri = f"file:{database}?mode=rw"  # one that is not there is not made; not ro: a journal may be left to roll back
+    with contextlib.closing(sqlite3.connect(uri, timeout=60, uri=True)) as connection:
         return list(connection.execute(sql))
 
 
@@ -83,7 +84,8 @@ def settled(folder: Path, total: int, study: str = "smoke") -> Rows:
     assert [(int(row["number"]), row["state"]) for row in found] == stored(folder, study)
     assert [int(row["number"]) for row in found] == list(range(len(found)))
     retried = {row["retry_of"] for row in found if row["retry_of"]}
-    counted = [row for row in found if row["number"] not in retried]
+    # Of a trial whose driver died while it asked for it, there may be no seed yet.
+    counted = [row for row in found if row["number"] not in retried and row["seed"]]
     assert len(counted) == total
     assert {row["reason"] for row in counted} <= {"", "nan", "oom", "exception", "timeout", "worker_died"}
     assert len({row["seed"] for row in counted}) == total  # each suggestion once
@@ -141,14 +143,13 @@ def test_r01_four_studies_started_at_once_on_an_empty_directory(tmp_path: Path, 
 def test_r02_no_trial_runs_twice_and_none_vanishes(tmp_path: Path) -> None:
     faults, log = tmp_path / "faults", tmp_path / "log"
     faults.mkdir()
-    for number in range(12):
+    for number in range(8):
         (faults / f"exit.{number}").touch()
-    code, _, err = spy.swept(
-        tmp_path, *spy.QUICK, "study.n_trials=200", "launcher.workers=4", SPY_LOG=str(log), SPY_FAULTS=str(faults)
-    )
+    many = (*spy.QUICK, "study.n_trials=200", "launcher.workers=4", "study.max_retry=9")
+    code, _, err = spy.swept(tmp_path, *many, SPY_LOG=str(log), SPY_FAULTS=str(faults))
     assert code == 0, err
     found = settled(tmp_path, 200)
-    assert Counter(row["reason"] for row in found) == {"": 200, "worker_died": 12}
+    assert Counter(row["reason"] for row in found) == {"": 200, "worker_died": 8}
     heard = spy.noted(log)
     begins = Counter(str(line["seed"]) for line in heard if line["event"] == "begin")
     assert begins == Counter(row["seed"] for row in found)  # as often as there are rows, never once more
@@ -275,11 +276,11 @@ def test_r05_a_driver_that_waits_for_mlflow_hears_an_interrupt_all_the_same(tmp_
         with running(tmp_path, *TRACKED, f"tracking.uri={uri}", SPY_LOG=str(log), **LONG) as process:
             begun(log)
             deaf.settimeout(60)
-            deaf.accept()
-            since = time.monotonic()
-            process.send_signal(signal.SIGINT)
-            read_until(process, "interrupted:")
-            assert time.monotonic() - since < 3  # MLflow is given up after two times five seconds
+            with deaf.accept()[0]:
+                since = time.monotonic()
+                process.send_signal(signal.SIGINT)
+                read_until(process, "interrupted:")
+                assert time.monotonic() - since < 3  # MLflow is given up after two times five seconds
 
 
 def test_r05_sigterm_before_the_first_trial_is_an_interrupt(tmp_path: Path) -> None:
@@ -299,8 +300,8 @@ def test_r06_a_stopped_worker_is_waited_for_until_trial_timeout_and_no_longer(tm
     faults.mkdir()
     for number in range(3):
         (faults / f"stop.{number}").touch()
-    # It goes on at once, at the very moment when it is given up, and never.
-    waits, seen = [0.3, limit, 1e9], dict[int, float]()
+    # The first goes on soon, the second about when it is given up, the third never.
+    waits, goes_on = [0.3, limit, 1e9], dict[int, float]()
     arguments = (*spy.QUICK, "study.n_trials=6", f"study.trial_timeout={limit:g}")
     with running(tmp_path, *arguments, SPY_FAULTS=str(faults)) as process:
         while process.poll() is None:
@@ -308,9 +309,11 @@ def test_r06_a_stopped_worker_is_waited_for_until_trial_timeout_and_no_longer(tm
                 with contextlib.suppress(psutil.Error, ProcessLookupError):
                     if psutil.Process(pid).status() != psutil.STATUS_STOPPED:
                         continue
-                    since = seen.setdefault(pid, time.monotonic())
-                    if time.monotonic() - since > waits[list(seen).index(pid)]:
+                    if pid not in goes_on:
+                        goes_on[pid] = time.monotonic() + waits.pop(0)
+                    if time.monotonic() > goes_on[pid]:
                         os.kill(pid, signal.SIGCONT)
+                        del goes_on[pid]
             time.sleep(0.02)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
@@ -326,7 +329,7 @@ def test_r06_a_stopped_worker_is_waited_for_until_trial_timeout_and_no_longer(tm
 @pytest.mark.slow
 def test_r07_a_full_disk_is_one_line_and_what_was_finished_is_kept(tmp_path: Path) -> None:
     arguments, environment = (*spy.QUICK, "study.n_trials=30", "launcher.workers=1"), {"SPY_EPOCH_S": "0.01"}
-    sizes = [0, 8, 90, 170]  # KiB: of a lock, of any file, of a database in the making, and of one with some trials
+    sizes = [1, 90, 130]  # KiB: less than a database, than one in the making, than one with all its trials
     folders = [tmp_path / str(size) for size in sizes]
     processes = []
     for folder, size in zip(folders, sizes, strict=True):
@@ -597,7 +600,13 @@ def test_a_stopped_driver_hears_first_what_ended_in_time(tmp_path: Path) -> None
     arguments = (*spy.QUICK, "study.n_trials=4", "study.trial_timeout=4")
     with running(tmp_path, *arguments, SPY_LOG=str(log), SPY_EPOCH_S="0.3") as process:
         begun(log, 2)
-        process.send_signal(signal.SIGSTOP)
+        # It is stopped while it writes an epoch down: what came in meanwhile it has not looked at.
+        database = sqlite3.connect(tmp_path / "sweeps" / "smoke" / "study.db", isolation_level=None, timeout=60)
+        with contextlib.closing(database):
+            database.execute("BEGIN IMMEDIATE")
+            time.sleep(0.6)
+            process.send_signal(signal.SIGSTOP)
+            database.execute("ROLLBACK")
         until(lambda: sum(line["event"] == "end" for line in spy.noted(log)) == 2)
         time.sleep(5)  # both ended long before their time was up
         process.send_signal(signal.SIGCONT)
