@@ -138,7 +138,9 @@ class Loop:
         self._signals += 1
         if self._signals == 1:
             self._deadline = time.monotonic() + GRACE_S
-            text = f"interrupted: what runs gets {GRACE_S:g} s to finish, then it is queued again; Ctrl-C again stops now"
+            text = (
+                f"interrupted: what runs gets {GRACE_S:g} s to finish, then it is queued again; Ctrl-C again stops now"
+            )
             # Said at once, whatever the loop is busy with (MLflow's import takes seconds), and by another thread: this one
             # may hold the display's locks.
             self._notice = threading.Thread(target=self.display.line, args=(text, "yellow"))
