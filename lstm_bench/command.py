@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -85,6 +86,10 @@ def main(
 
 
 def _guarded(run: Callable[..., object], composed: DictConfig, overrides: list[str]) -> int:
+    def terminated(*_: object) -> None:  # a request to end, where no loop of ours hears it, is a Ctrl-C
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, terminated)
     try:
         run(composed, overrides)
         return errors.DONE
@@ -92,6 +97,8 @@ def _guarded(run: Callable[..., object], composed: DictConfig, overrides: list[s
         return say(error)
     except KeyboardInterrupt:
         return say(errors.InterruptedByUser("interrupted", remedy="The same command goes on from here."))
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) -> LstmBenchError:

@@ -267,7 +267,8 @@ class Driver:
             for file, columns in (("predictions", record.PREDICTION_COLUMNS), ("worst", record.WORST_COLUMNS)):
                 if file in result:
                     record.write_rows(self.artefacts(candidate) / f"{file}.csv", columns, result.pop(file))
-            times = {"started_ms": running.started_ms, "ended_ms": int(time.time() * 1000)}
+            lasted_ms = int((time.monotonic() - running.since) * 1000)
+            times = {"started_ms": running.started_ms, "ended_ms": running.started_ms + lasted_ms}
             row = {**result, "seed": seed, **times}
             if not self.study.put(_key(candidate, seed), row):
                 words = name(candidate, f"seed {seed}")

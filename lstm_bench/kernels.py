@@ -153,7 +153,8 @@ def _run(
         status = "KILLED"
         raise
     finally:
-        _track(tracking, config, seen, benchmark.rows, (started_ms, int(time.time() * 1000)), status)
+        ended_ms = max(started_ms, int(time.time() * 1000))  # a clock may be put back
+        _track(tracking, config, seen, benchmark.rows, (started_ms, ended_ms), status)
     _summary(benchmark, folder)
 
 

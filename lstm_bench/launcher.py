@@ -254,8 +254,9 @@ class LocalLauncher:
 
     def _end(self, worker: _Worker) -> int:
         """Takes the worker out of service; its process is dead on return."""
-        self._selector.unregister(worker.socket)
-        worker.socket.close()
+        if worker.socket.fileno() != -1:  # else it is ended already, and what was to replace it could not be started
+            self._selector.unregister(worker.socket)
+            worker.socket.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(worker.process.pid, signal.SIGKILL)
         return worker.process.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from lstm_bench.progress import Display
 GRACE_S = 5.0  # what running tasks get to finish in after the first interrupt
 _TICK_S = 0.2
 _LOOK_S = 1.0  # between two questions for a task while there is none yet
+_READ_S = 1.0  # from when a task is found late to when it is ended: what its worker had sent before is read first
 _LOST = 3  # workers in a row that die before their first task: the installation is at fault
 
 
@@ -33,6 +35,7 @@ class Running:
       epochs: Metrics reported so far.
       stopped: Whether the pruner has stopped it.
       tries: How often this task was started, this time included.
+      late: When it was found to last too long, None while it was not; on the monotonic clock.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Running:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     stopped: bool = False
     tries: int = 1
+    late: float | None = None
     since: float = field(default_factory=time.monotonic)
     started_ms: int = field(default_factory=lambda: int(time.time() * 1000))
 
@@ -67,8 +71,9 @@ class Loop:
         self._limit = task_timeout_s or math.inf
         self._running: dict[str, Running] = {}
         self._later: list[Callable[[], None]] = []
-        self._signals = self._heeded = self._lost = 0
+        self._signals = self._lost = 0
         self._deadline = math.inf
+        self._notice: threading.Thread | None = None
 
     def interrupted(self) -> bool:
         """Whether the user wants to end."""
@@ -144,22 +149,32 @@ class Loop:
 
     def _signal(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1
+        if self._signals == 1:
+            self._deadline = time.monotonic() + GRACE_S
+            text = (
+                f"interrupted: what runs gets {GRACE_S:g} s to finish, then it is queued again; Ctrl-C again stops now"
+            )
+            # Said at once, whatever the loop is busy with (MLflow's import takes seconds), and by another thread: this one
+            # may hold the display's locks.
+            self._notice = threading.Thread(target=self.display.line, args=(text, "yellow"))
+            self._notice.start()
 
     def _heed(self, finished: Finished) -> None:
-        if self._signals and not self._heeded:
-            self._heeded, self._deadline = 1, time.monotonic() + GRACE_S
-            self.display.line(
-                f"interrupted: what runs gets {GRACE_S:g} s to finish, then it is queued again; Ctrl-C again stops now",
-                "yellow",
-            )
+        if self._notice:
+            self._notice.join()
         if self._signals > 1 or time.monotonic() > self._deadline:
             for key in list(self._running):
                 self._kill(key, finished, {"state": "FAIL", "reason": "interrupted"})
 
     def _end_late(self, finished: Finished) -> None:
         for key, running in list(self._running.items()):
-            elapsed = time.monotonic() - running.since
+            now = time.monotonic()
+            elapsed = now - running.since
             if elapsed > self._limit:
+                # A driver that was stopped, or its machine, hears only now of what ended in time.
+                running.late = running.late or now
+                if now - running.late < _READ_S:
+                    continue
                 self._kill(
                     key, finished, {"state": "FAIL", "reason": "timeout", "setup_s": elapsed, "total_s": elapsed}
                 )

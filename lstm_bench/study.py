@@ -376,12 +376,8 @@ class Study:
             )
             trial = self._study.ask(fixed_distributions=self._distributions)
             train_seed = search.derived_seed(seed, suggestion, "train")
-<<<<<<< HEAD
             trial.set_user_attr("seed", train_seed)
             self._settle()
-=======
-            trial.set_user_attr("seed", train_seed)  # comes last: without it, a trial was not asked for to the end
->>>>>>> wt-disk
             return Asked(trial.number, dict(trial.params), train_seed, None)
 
     def _settle(self) -> None:
@@ -496,6 +492,7 @@ def _is_stillborn(trial: Any) -> bool:
 def row(trial: Any) -> dict[str, Any]:
     """A finished FrozenTrial as a row of `record.TRIAL_COLUMNS` and `config_<path>`, with `history` and times."""
     result = trial.user_attrs.get("result", {})
+    started_ms = int(trial.datetime_start.timestamp() * 1000)
     return {
         **result,
         "number": trial.number,
@@ -504,7 +501,7 @@ def row(trial: Any) -> dict[str, Any]:
         "retry_of": trial.user_attrs.get("retry_of"),
         "seed": trial.user_attrs.get("seed"),
         "history": result.get("history", []),
-        "started_ms": int(trial.datetime_start.timestamp() * 1000),
-        "ended_ms": int(trial.datetime_complete.timestamp() * 1000),
+        "started_ms": started_ms,
+        "ended_ms": max(started_ms, int(trial.datetime_complete.timestamp() * 1000)),  # a clock may be put back
         **{f"config_{path}": value for path, value in trial.params.items()},
     }

@@ -103,6 +103,7 @@ class Tracking:
         self._backends: set[str] = set()  # of a benchmark
         self._known: dict[tuple[str, str], tuple[str, str]] = {}  # (tag, identity) -> (run id, status)
         self._parent: Any = None
+        self._since_ms = 0
         self._note = ""
 
     @property
@@ -165,7 +166,8 @@ class Tracking:
             if info.status in _ENDED:
                 self.was = (info.status, info.end_time)
             self._client.update_run(parent_id, status="RUNNING")
-        self._parent = self._client.get_run(parent_id).data
+        run = self._client.get_run(parent_id)
+        self._parent, self._since_ms = run.data, run.info.start_time
         # Parameters cannot change in MLflow: what a resume may change (n_trials, workers) is kept as a tag.
         params = entity.texts(study.get("params", {}))
         old = self._parent.params
@@ -345,7 +347,8 @@ class Tracking:
           status: FINISHED, FAILED or KILLED.
           ended_ms: Milliseconds since 1970; None: now.
         """
-        self._client.set_terminated(self.parent_id, status, ended_ms)
+        ended_ms = time.time_ns() // 1_000_000 if ended_ms is None else ended_ms
+        self._client.set_terminated(self.parent_id, status, max(self._since_ms, ended_ms))  # a clock may be put back
 
     def _open_experiment(self, study: Mapping[str, Any]) -> str:
         from mlflow.exceptions import MlflowException

@@ -9,7 +9,7 @@ train nothing. The environment says more:
 | SPY_EPOCH_S  | seconds that an epoch lasts, 0 by default                                                                   |
 | SPY_FAULTS   | folder of faults to come: a task takes one file as it begins; its name up to the dot is the fault |
 | SPY_ALWAYS   | a fault of every task                                                                                       |
-| SPY_CLOCK    | `SECONDS@AFTER`: the driver's wall clock jumps by so much, so many seconds after its start                  |
+| SPY_CLOCK    | `SECONDS@AFTER`: the driver's wall clock jumps by so much, so many seconds after its start or, where AFTER is a file, as soon as that is there |
 
 Faults: nan, oom, raise, kill, segv, exit, hang, stop (the process halts itself by SIGSTOP), slow (a second more).
 """
@@ -17,6 +17,7 @@ Faults: nan, oom, raise, kill, segv, exit, hang, stop (the process halts itself 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import json
 import os
@@ -165,10 +166,23 @@ def noted(path: Path) -> list[dict[str, Any]]:
 
 
 def jump(spec: str) -> None:
-    """Lets the wall clock of this process jump."""
-    by, after = map(float, spec.split("@"))
-    real, begun = time.time, time.monotonic()
-    time.time = lambda: real() + (by if time.monotonic() - begun > after else 0)
+    """Lets the wall clock of this process jump: `time.time`, `time.time_ns` and the clock of Optuna's database."""
+    by, _, after = spec.partition("@")
+    real, begun = time.time_ns, time.monotonic()
+
+    def jumped() -> bool:
+        return Path(after).exists() if "/" in after else time.monotonic() - begun > float(after)
+
+    class Jumped(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+            return cls.fromtimestamp(time.time(), tz)
+
+    time.time_ns = lambda: real() + round(1e9 * float(by) * jumped())
+    time.time = lambda: time.time_ns() / 1e9
+    from optuna.storages._rdb import storage
+
+    storage.datetime = Jumped  # type: ignore[attr-defined]
 
 
 def main(argv: list[str]) -> int:
