@@ -66,7 +66,9 @@ def records(folder: Path) -> tuple[Book, Book, list[str]]:
         int(row["number"]): {
             **{key: row[key] for key in ("state", "reason", "retry_of", "seed")},
             "value": row["val_accuracy"] if row["state"] == "COMPLETE" else "",
-            "params": {path.removeprefix("config_"): row[path] for path in row if path.startswith("config_") and row[path]},
+            "params": {
+                path.removeprefix("config_"): row[path] for path in row if path.startswith("config_") and row[path]
+            },
             "curve": curves[row["number"]],
         }
         for row in rows
@@ -137,7 +139,9 @@ def finished(trials: Mapping[int, Mapping[str, Any]]) -> Book:
     return {number: dict(trial) for number, trial in trials.items() if trial["state"] not in ("RUNNING", "WAITING")}
 
 
-def complaints(folder: Path, n_trials: int, replicates: int, mlflow: Path | None = None, max_retry: int = 2) -> list[str]:
+def complaints(
+    folder: Path, n_trials: int, replicates: int, mlflow: Path | None = None, max_retry: int = 2
+) -> list[str]:
     """What is wrong with a study whose command has said that it is done; nothing, if all is well.
 
     Args:
@@ -186,7 +190,9 @@ def _sums(trials: Book, n_trials: int, max_retry: int) -> list[str]:
     if sorted(trials) != list(range(len(trials))):
         wrong.append(f"trial numbers {sorted(trials)}")
     # Without a seed, its driver died while it asked for it: no suggestion yet.
-    first = [n for n, trial in trials.items() if trial["retry_of"] == "" and (trial["seed"] or trial["state"] != "FAIL")]
+    first = [
+        n for n, trial in trials.items() if trial["retry_of"] == "" and (trial["seed"] or trial["state"] != "FAIL")
+    ]
     if len(first) != n_trials:
         wrong.append(f"{len(first)} suggestions, {n_trials} wanted")
     after: dict[int, int] = {}
