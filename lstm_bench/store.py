@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import logging
 import os
+import secrets
 import socket
 import sqlite3
 import warnings
@@ -159,9 +161,9 @@ def connect(uri: str, write: bool = True) -> Any:
         try:
             if path and write and not path.exists():
                 # Hundreds of statements, without a transaction around them: half of them are a file of no use to anyone.
-                part = path.with_name(f"{path.name}.part")
-                for left in (part, part.with_name(f"{part.name}-journal")):  # by a driver that died
+                for left in path.parent.glob(f"{glob.escape(path.name)}.*.part*"):  # by a driver that died
                     left.unlink(missing_ok=True)
+                part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")  # MLflow keeps connections by name
                 MlflowClient(f"sqlite:///{part}", registry_uri=f"sqlite:///{part}")
                 part.replace(path)
             return MlflowClient(uri, registry_uri=uri)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -108,6 +110,22 @@ def series(
         subprocess.CompletedProcess(line, code, (folder / f"{i}.out").read_text(), (folder / f"{i}.err").read_text())
         for i, (line, code) in enumerate(zip(lines, json.loads(done.stdout), strict=True))
     ]
+
+
+@contextlib.contextmanager
+def _no_room(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))  # Python ignores SIGXFSZ
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def no_room() -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """Within `no_room(size)`, no file of this process grows beyond so many bytes."""
+    return _no_room
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 void full_disk_arm(const char *folder, long at, long n) {
-    snprintf(below, sizeof below, "%s", folder);
+    if (!realpath(folder, below)) below[0] = 0;
     count = 0, first = at, last = at + (n > 0 ? n - 1 : LONG_MAX - at - 1), hit[0] = 0;
 }
 long full_disk_count(void) { return count; }
@@ -62,10 +62,13 @@ static int full_fd(const char *what, int fd) {
 }
 
 static int full_path(const char *what, const char *path) {
-    char whole[2 * PATH_MAX], here[PATH_MAX];
+    char whole[2 * PATH_MAX], parent[PATH_MAX], real[PATH_MAX];
     if (!below[0]) return 0;
-    if (path[0] == '/' || !getcwd(here, sizeof here)) snprintf(whole, sizeof whole, "%s", path);
-    else snprintf(whole, sizeof whole, "%s/%s", here, path);
+    snprintf(parent, sizeof parent, "%s", path);
+    char *name = strrchr(parent, '/');
+    if (name) *name++ = 0;
+    if (!realpath(!name ? "." : parent[0] ? parent : "/", real)) return 0;
+    snprintf(whole, sizeof whole, "%s/%s", real, name ? name : path);
     return is_below(whole) ? full(what, whole) : 0;
 }
 

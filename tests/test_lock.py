@@ -51,3 +51,11 @@ def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path):
     with pytest.raises(StorageError) as caught, hold(tmp_path / "sweeps" / "fake", "study.name"):
         pass
     assert str(caught.value).startswith(f"{tmp_path}/sweeps/fake: cannot be written (Not a directory)")
+
+
+def test_a_lock_that_cannot_be_written_is_said_in_one_line_and_is_free_again(tmp_path, no_room):
+    with no_room(0), pytest.raises(StorageError) as caught, hold(tmp_path, "study.name"):
+        pass
+    assert str(caught.value).startswith(f"{tmp_path}: cannot be written (File too large)")
+    with hold(tmp_path, "study.name"):
+        pass

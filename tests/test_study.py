@@ -48,6 +48,14 @@ def go_on(study: Study, n: int = 1000, results=()) -> list:
     return done
 
 
+class Died(Exception):
+    """In a driver's place."""
+
+
+def _die():
+    raise Died
+
+
 def suggested(study: Study) -> list[dict]:
     return [t.params for t in study.trials() if t.user_attrs.get("retry_of") is None]
 
@@ -145,6 +153,45 @@ def test_what_a_dead_driver_left_running_is_queued_again(tmp_path):
         assert study.row(2)["reason"] == "driver_died"
         again = study.ask()
         assert (again.retry_of, again.params, again.seed) == (2, left.params, left.seed)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "grid"])
+@pytest.mark.parametrize("n_params", [0, 1, 2])
+def test_a_trial_whose_driver_died_while_it_asked_for_it_is_asked_for_anew(tmp_path, monkeypatch, sampler, n_params):
+    values = {"sampler.name": sampler, "study.space": fake.GRID if sampler == "grid" else fake.SPACE}
+    with opened(tmp_path / "undisturbed", values) as study:
+        go_on(study)
+        wanted = [(trial.params, trial.user_attrs["seed"]) for trial in study.trials()]
+    with opened(tmp_path / "disturbed", values) as study:
+        go_on(study, 2)
+        calls = iter(range(1000))
+
+        def dies(real):
+            return lambda *given, **named: real(*given, **named) if next(calls) < n_params else _die()
+
+        for name in ("set_trial_param", "set_trial_user_attr"):
+            monkeypatch.setattr(study._storage, name, dies(getattr(study._storage, name)))
+        with pytest.raises(Died):
+            study.ask()
+    with opened(tmp_path / "disturbed", values) as study:
+        assert len(study.trials()[2].params) == n_params
+        assert study.repair() == 1
+        assert study.counts()["left"] == 4 and not study.counts()["queued"]
+        assert len(go_on(study)) == 4
+        assert (study.row(2)["state"], study.row(2)["reason"]) == ("FAIL", "driver_died")
+        assert study.counts() == {"complete": 6, "pruned": 0, "failed": 0, "running": 0, "queued": 0, "left": 0}
+        found = [(trial.params, trial.user_attrs["seed"]) for trial in study.trials() if trial.number != 2]
+        assert found == wanted and not any("retry_of" in trial.user_attrs for trial in study.trials())
+
+
+def test_a_study_whose_file_could_not_be_made_is_made_by_the_same_command(tmp_path, no_room):
+    with no_room(20_000), pytest.raises(StorageError, match=r"study\.db: ") as caught, opened(tmp_path):
+        pass
+    assert caught.value.exit_code == 4
+    assert not (tmp_path / "study.db").exists()
+    with opened(tmp_path) as study:
+        assert len(go_on(study)) == 6
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study.db"]
 
 
 def test_resume_runs_only_the_missing_trials(tmp_path):

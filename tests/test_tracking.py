@@ -152,6 +152,24 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def test_a_store_that_could_not_be_made_is_made_by_the_next_command(empty, no_room):
+    uri = f"sqlite:///{empty}/mlflow.db"
+    with no_room(100_000), pytest.raises(StorageError, match=r"mlflow\.db: MLflow cannot use it"):
+        store.connect(uri)
+    assert not (empty / "mlflow.db").exists()
+    assert list(empty.glob("mlflow.db.*.part"))  # half of it
+    store.connect(uri).create_experiment("fine")
+    assert [path.name for path in empty.glob("mlflow.db*")] == ["mlflow.db"]
+
+
+def test_what_mlflow_raises_is_said_in_our_line_alone(place, capfd, no_room):
+    tracking = open_tracking(CONFIG, experiment="stacked")
+    with no_room(1000):
+        tracking.start(STUDY)
+    assert "failed in start" in tracking.warning
+    assert capfd.readouterr() == ("", "")
+
+
 def test_no_tracking_touches_nothing(empty):
     observer = open_tracking({"name": "none", "uri": None}, experiment="stacked")
     observer.start(STUDY)
