@@ -205,10 +205,10 @@ def killed_at_random(folder: Path, seed: int, kills: int) -> None:
     environment, times = {"SPY_LOG": str(log), "SPY_EPOCH_S": "0.15"}, random.Random(seed)
     kept: dict[str, dict[str, str]] = {}
     for kill in range(kills):
-        before = len(spy.noted(log))
+        begun_before = sum(line["event"] == "begin" for line in spy.noted(log))
         with running(folder, *arguments, **environment) as process:
             if kill % 2:
-                until(lambda: len(spy.noted(log)) > before or process.poll() is not None)
+                begun(log, begun_before + 1)
             time.sleep(times.uniform(0, 0.9 if kill % 2 else 2))
             process.kill()
             process.wait()
@@ -314,7 +314,9 @@ def test_r06_a_stopped_worker_is_waited_for_until_trial_timeout_and_no_longer(tm
     waits, goes_on = [0.3, limit, 1e9], dict[int, float]()
     arguments = (*spy.QUICK, "study.n_trials=6", f"study.trial_timeout={limit:g}")
     with running(tmp_path, *arguments, SPY_FAULTS=str(faults)) as process:
+        ends = time.monotonic() + 90
         while process.poll() is None:
+            assert time.monotonic() < ends, "it waits for ever"
             for pid in orphans(tmp_path):
                 with contextlib.suppress(psutil.Error, ProcessLookupError):
                     if psutil.Process(pid).status() != psutil.STATUS_STOPPED:
@@ -338,8 +340,8 @@ def test_r06_a_stopped_worker_is_waited_for_until_trial_timeout_and_no_longer(tm
 
 @pytest.mark.slow
 def test_r07_a_full_disk_is_one_line_and_what_was_finished_is_kept(tmp_path: Path) -> None:
-    arguments, environment = (*spy.QUICK, "study.n_trials=30", "launcher.workers=1"), {"SPY_EPOCH_S": "0.01"}
-    sizes = [1, 90, 130]  # KiB: less than a database, than one in the making, than one with all its trials
+    arguments, environment = (*spy.QUICK, "study.n_trials=20", "launcher.workers=1"), {"SPY_EPOCH_S": "0.01"}
+    sizes = [1, 90, 124]  # KiB: less than a database, than one in the making, than one with all its trials
     folders = [tmp_path / str(size) for size in sizes]
     processes = []
     for folder, size in zip(folders, sizes, strict=True):
@@ -351,12 +353,12 @@ def test_r07_a_full_disk_is_one_line_and_what_was_finished_is_kept(tmp_path: Pat
         assert str(folder) in err
         assert orphans(folder) == []
     finished = stored(folders[-1])
-    assert 0 < len(finished) < 30
+    assert 0 < len(finished) < 20
     for folder, (code, _, err) in zip(
         folders, at_once(*(spy.start(folder, *arguments, **environment) for folder in folders)), strict=True
     ):
         assert (code, err) == (0, "")
-        settled(folder, 30)
+        settled(folder, 20)
     assert {pair for pair in finished if pair[1] == "COMPLETE"} <= set(stored(folders[-1]))
 
 
@@ -478,10 +480,10 @@ def test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_a
         return False
 
     for number in (signal.SIGKILL, signal.SIGTERM):
-        before = len(spy.noted(log))
+        begun_before = sum(line["event"] == "begin" for line in spy.noted(log))
         with running(tmp_path, *arguments, **environment) as process:
             until(nested)
-            until(lambda: len(spy.noted(log)) > before)
+            begun(log, begun_before + 1)
             process.send_signal(number)
             process.communicate(timeout=60)
         if number == signal.SIGKILL:
@@ -489,7 +491,7 @@ def test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_a
             assert "RUNNING" in {state for _, state in stored(tmp_path)}
         faults.mkdir(exist_ok=True)
         (faults / "kill.0").touch()
-    code, out, err = spy.swept(tmp_path, *arguments, **environment)
+    code, _, err = spy.swept(tmp_path, *arguments, **environment)
     assert (code, err) == (0, "")
     found = settled(tmp_path, 8)
     assert {state for _, state in stored(tmp_path)} <= {"COMPLETE", "FAIL"}
