@@ -169,8 +169,8 @@ def test_a_trial_whose_driver_died_while_it_asked_for_it_is_asked_for_anew(tmp_p
         def dies(real):
             return lambda *given, **named: real(*given, **named) if next(calls) < n_params else _die()
 
-        for name in ("set_trial_param", "set_trial_user_attr"):
-            monkeypatch.setattr(study._storage, name, dies(getattr(study._storage, name)))
+        for name in ("set_trial_param", "set_trial_user_attr"):  # of what Optuna wraps around the database
+            monkeypatch.setattr(study._study._storage, name, dies(getattr(study._study._storage, name)))
         with pytest.raises(Died):
             study.ask()
     with opened(tmp_path / "disturbed", values) as study:

@@ -67,10 +67,18 @@ def test_books_that_disagree_are_seen(swept: Path, tmp_path: Path, name: str) ->
     assert any(line.startswith(said) for line in books.complaints(folder, n_trials=3, replicates=1))
 
 
+def _played(n: int, seed: int, tracking: str, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = rounds.run(n, seed, tracking, study_rounds=n)
+    out = capsys.readouterr().out
+    assert bad == 0 and out.count(": ok ") == n, out
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("tracking", "n", "seed"), [("none", 9, 11), ("sqlite", 2, 12)])
-def test_after_any_fault_the_same_command_makes_every_book_agree(
-    capsys: pytest.CaptureFixture[str], tracking: str, n: int, seed: int
-) -> None:
-    assert rounds.run(n, seed, tracking, study_rounds=n) == 0, capsys.readouterr().out
-    assert capsys.readouterr().out.count(": ok ") == n
+def test_after_any_fault_the_same_command_makes_the_books_agree(capsys: pytest.CaptureFixture[str]) -> None:
+    _played(6, 11, "none", capsys)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("tracking", ["sqlite", "server"])
+def test_after_any_fault_mlflow_agrees_too(capsys: pytest.CaptureFixture[str], tracking: str) -> None:
+    _played(4, 12, tracking, capsys)
