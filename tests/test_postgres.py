@@ -22,8 +22,10 @@ import pytest
 import spy
 from sqlalchemy.exc import OperationalError
 
-from lstm_bench import record, served
+from lstm_bench import record, served, session
+from lstm_bench import space as spaces
 from lstm_bench.errors import StorageError
+from lstm_bench.progress import Display
 from lstm_bench.served import ServedStudy
 
 ARGUMENTS = (*spy.QUICK, "storage=postgres", "study.replicates=2")
@@ -557,6 +559,66 @@ def test_what_another_driver_measures_is_waited_for_and_not_measured_again(
         assert other.claim(["kernels"])
         threading.Timer(1.5, other.set, ("kernels", ["measured"])).start()
         assert bench.arms._once("kernels", measure) == ["measured"]
+
+
+def test_a_parent_run_is_opened_by_one_driver_at_a_time(
+    opened: Opened, server: postgres.Server, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with driving(server, database, tmp_path) as bench:
+        other, config = opened("a", **TWO), dict(bench.driver.config)
+        sweep = session.Session(config, bench.driver.space, bench.folder, [], bench.driver.display, "here")
+        seen: list[list[str]] = []
+        monkeypatch.setattr(
+            fake.FakeTracking, "start", lambda *_: seen.append(other.claim(["tracking"])), raising=False
+        )
+        sweep._start_tracking(bench.driver, {}, {"git": None})
+        assert seen == [[]]
+        assert other.claim(["tracking"])
+
+
+class Notes:
+    """A tracking that notes what it is told."""
+
+    uri = warning = None
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *given, **_: self.told.append((name, given[0] if given else None))
+
+    def all(self, name: str) -> list[Any]:
+        return [given for told, given in self.told if told == name]
+
+
+def test_the_last_driver_ends_the_parent_run_and_logs_what_is_missing(
+    opened: Opened, server: postgres.Server, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(task: Any) -> Any:
+        return iter([{"state": "COMPLETE", "layers": ["lstm"]}]) if task["kind"] == "check" else fake.train(task)
+
+    def run() -> Notes:
+        notes = Notes()
+        config = fake.config({**TWO, "study.shared": True, "storage.url": server.url(database), "kernel.probe": False})
+        monkeypatch.setattr(session, "LocalLauncher", lambda *_, **__: fake.FakeLauncher(answer))
+        monkeypatch.setattr(session, "open_tracking", lambda *_, **__: notes)
+        monkeypatch.setattr(session.served, "opened", lambda c, s, f, _, say: ServedStudy(c, s, f, fake.SHA256, say))
+        folder, display = tmp_path / "b", Display("val_accuracy", 3)
+        session.Session(config, spaces.parse(config), folder, [], display, "here").run()
+        return notes
+
+    other = opened("a", **TWO)
+    asked = other.ask()
+    assert asked is not None and other.tell(asked.number, score(other, asked.seed, asked.params))
+    first = run()
+    assert [row["number"] for row in first.all("log_trial")] == [1]  # its own
+    assert len(first.all("start")) == 1 and not first.all("finish") and not first.all("log_summary")
+    other.close()
+    last = run()
+    assert [row["number"] for row in last.all("log_trial")] == [0, 1]  # what is there already is left alone
+    assert last.all("finish") == ["FINISHED"] and len(last.all("log_summary")) == 1
+    names = [name for name, _ in last.told]
+    assert names.index("look_again") < names.index("log_trial")
 
 
 def test_what_a_driver_that_died_was_to_measure_is_measured(
