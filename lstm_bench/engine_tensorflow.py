@@ -5,6 +5,7 @@ tf.data, with its autotune thread and end-of-epoch stall, is not used.
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,18 @@ def _placed(array: np.ndarray) -> Any:
 
     aligned = array.ctypes.data % 64 == 0  # Eigen ends the process over a tensor that is not
     if aligned and array.flags.c_contiguous and not tf.config.list_physical_devices("GPU"):
-        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+        return tf.experimental.dlpack.from_dlpack(_writable(array).__dlpack__())
     return tf.constant(array)
+
+
+def _writable(array: np.ndarray) -> np.ndarray:
+    """The array, or one over the same memory where it may only be read: DLPack has no words for that, and tensors are not
+    written to."""
+    if array.flags.writeable:
+        return array
+    bare = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
+    bare.owner = array  # type: ignore[attr-defined]  # the memory is its, and lives as long
+    return np.frombuffer(memoryview(bare), array.dtype).reshape(array.shape)
 
 
 class TensorflowEngine(Base):

@@ -117,6 +117,18 @@ def worker_environment(
     }
 
 
+def without_databases(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A task as a worker gets it: its configurations say nothing of the databases, whose URLs may hold passwords."""
+
+    def reduced(config: Any) -> Any:
+        if not isinstance(config, Mapping):
+            return config
+        return {group: values for group, values in config.items() if group not in ("storage", "tracking")}
+
+    known = {"config": reduced(task.get("config")), "corners": [reduced(corner) for corner in task.get("corners", ())]}
+    return {name: known.get(name, value) for name, value in task.items()}
+
+
 @dataclass
 class _Worker:
     slot: Slot
@@ -210,7 +222,7 @@ class LocalLauncher:
     def submit(self, key: str, task: Mapping[str, Any]) -> None:
         worker = next(worker for worker in self._workers if worker.key is None)
         worker.key, worker.tasks = key, worker.tasks + 1
-        self._send(worker, {"do": "run", "key": key, "task": task})
+        self._send(worker, {"do": "run", "key": key, "task": without_databases(task)})
 
     def events(self, timeout_s: float) -> list[Event]:
         happened: list[Event] = []

@@ -23,7 +23,7 @@ from lstm_bench.cluster import Connection, Node
 from lstm_bench.data import Dataset
 from lstm_bench.device import Gpu, Slot
 from lstm_bench.errors import StorageError
-from lstm_bench.launcher import Event
+from lstm_bench.launcher import Event, without_databases
 
 _LOOK_S = 2.0  # between two looks at the cluster's nodes
 _PATIENCE_S = 5.0  # what further workers get to start in once the first has
@@ -148,7 +148,7 @@ class RayLauncher:
                 worker.keep = Path(task["keep"]) if task.get("keep") else None
                 config, data = self._data if self._data and not worker.primed else (None, None)
                 worker.primed = True
-                worker.actor.submit.remote(worker.key, dict(task), config, data)
+                worker.actor.submit.remote(worker.key, without_databases(task), config, data)
 
     def events(self, timeout_s: float) -> list[Event]:
         ends = time.monotonic() + timeout_s

