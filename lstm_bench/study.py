@@ -90,20 +90,37 @@ def _connect(url: str, where: str, options: dict[str, Any]) -> Any:
         ) from error
 
 
-def _make_file(path: Path, options: dict[str, Any]) -> None:
-    """Makes a study's sqlite file, whole or not at all: in its hundred statements a driver may die or the disk be full."""
+def _make_file(path: Path) -> None:
+    """Makes a study's sqlite file, whole or not at all: from an empty one nobody could tell who left it."""
     part = path.with_name(f"{path.name}.part")
-    for left in (part, part.with_name(f"{part.name}-journal")):
-        left.unlink(missing_ok=True)
-    storage = _connect(_sqlite_url(part), str(path), options)
-    storage.remove_session()
-    storage.engine.dispose()
-    part.replace(path)
+    try:
+        for left in (part, part.with_name(f"{part.name}-journal")):  # by a driver that died
+            left.unlink(missing_ok=True)
+        storage = _connect(_sqlite_url(part), str(path), {})
+        storage.remove_session()
+        storage.engine.dispose()
+        part.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be made ({error.strerror})", remedy="Free space, or mend the permissions."
+        ) from error
 
 
 def _sqlite_url(path: Path) -> str:
     # The only characters of a path that mean something in SQLAlchemy's URL.
     return "sqlite:///" + re.sub("[%?]", lambda found: quote(found[0]), str(path))
+
+
+def _connect(url: str, where: str, options: dict[str, Any]) -> Any:
+    import optuna
+
+    try:
+        # Optuna fills in a template: braces are its own.
+        return optuna.storages.RDBStorage(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=options)
+    except ImportError as error:
+        raise StorageError(
+            f"{where}: the database's driver is not installed", remedy="For PostgreSQL: pip install psycopg2-binary"
+        ) from error
 
 
 class Study:
@@ -139,12 +156,13 @@ class Study:
         self.where = str(folder / "study.db") if url is None else schema.redact(url)
         if url is None:
             check_file(folder / "study.db")
+            if not (folder / "study.db").exists():
+                with guarded(self.where):
+                    _make_file(folder / "study.db")
             url = _sqlite_url(folder / "study.db")
         sqlite = url.startswith("sqlite")
         options: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
         with guarded(self.where):
-            if config["storage"]["url"] is None and not (folder / "study.db").exists():
-                _make_file(folder / "study.db", options)
             self._storage = _connect(url, self.where, options)
             # Names alone: a summary would read every trial.
             if self._settings["name"] not in optuna.get_all_study_names(self._storage):

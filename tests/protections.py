@@ -163,7 +163,7 @@ PROTECTIONS = (
         "A disk that was full while a study was made leaves no half of it",
         "r07_a_full_disk_is_one_line_and_what_was_finished_is_kept",
         "study",
-        'if config["storage"]["url"] is None and not (folder / "study.db").exists():',
+        'if not (folder / "study.db").exists():',
         "if False:",
     ),
     _faults(
