@@ -78,18 +78,6 @@ def check_file(path: Path) -> None:
         raise StorageError(f"{path}: corrupt, or not a study's database", remedy=remedy)
 
 
-def _connect(url: str, where: str, options: dict[str, Any]) -> Any:
-    import optuna
-
-    try:
-        # Optuna fills in a template: braces are its own.
-        return optuna.storages.RDBStorage(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=options)
-    except ImportError as error:
-        raise StorageError(
-            f"{where}: the database's driver is not installed", remedy="For PostgreSQL: pip install psycopg2-binary"
-        ) from error
-
-
 def _make_file(path: Path) -> None:
     """Makes a study's sqlite file, whole or not at all: from an empty one nobody could tell who left it."""
     part = path.with_name(f"{path.name}.part")

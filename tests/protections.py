@@ -495,11 +495,10 @@ def main(names: list[str]) -> int:
                 path.write_text(whole)
                 verdict = "red" if code == 1 else "GREEN" if code == 0 else f"COULD NOT RUN ({code})"
             bad += verdict != "red"
-            name = protection.test.removeprefix("test_")
             cells = [
                 protection.requirement,
                 protection.promise,
-                name,
+                protection.test,
                 *map(shown, (protection.text, protection.instead)),
             ]
             print("| " + " | ".join([*cells, verdict, shown(line)]) + " |", flush=True)
