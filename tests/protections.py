@@ -163,7 +163,7 @@ PROTECTIONS = (
         "A disk that was full while a study was made leaves no half of it",
         "r07_a_full_disk_is_one_line_and_what_was_finished_is_kept",
         "study",
-        'if config["storage"]["url"] is None and not (folder / "study.db").exists():',
+        'if not (folder / "study.db").exists():',
         "if False:",
     ),
     _faults(
@@ -495,11 +495,10 @@ def main(names: list[str]) -> int:
                 path.write_text(whole)
                 verdict = "red" if code == 1 else "GREEN" if code == 0 else f"COULD NOT RUN ({code})"
             bad += verdict != "red"
-            name = protection.test.removeprefix("test_")
             cells = [
                 protection.requirement,
                 protection.promise,
-                name,
+                protection.test,
                 *map(shown, (protection.text, protection.instead)),
             ]
             print("| " + " | ".join([*cells, verdict, shown(line)]) + " |", flush=True)

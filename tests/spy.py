@@ -9,7 +9,7 @@ train nothing. The environment says more:
 | SPY_EPOCH_S  | seconds that an epoch lasts, 0 by default                                                                   |
 | SPY_FAULTS   | folder of faults to come: a task takes one file as it begins; its name up to the dot is the fault |
 | SPY_ALWAYS   | a fault of every task                                                                                       |
-| SPY_CLOCK    | `SECONDS@AFTER`: its clock jumps, AFTER seconds after its start, or once a file AFTER is there |
+| SPY_CLOCK    | `SECONDS@AFTER`: the driver's clock jumps, AFTER seconds after its start, or once a file AFTER is there |
 
 Faults: nan, oom, raise, kill, segv, exit, hang, stop (the process halts itself by SIGSTOP), slow (a second more).
 """
