@@ -394,7 +394,8 @@ def _mapping(result: Result, file: str, parse: Any) -> dict[str, Any]:
     except FileNotFoundError:
         result.notes.append(f"{file} is missing.")
     except (OSError, ValueError) as error:
-        result.notes.append(f"{file} cannot be read: {type(error).__name__}.")
+        reason = str(error) if isinstance(error, document.UnreadableError) else type(error).__name__
+        result.notes.append(f"{file} cannot be read: {reason}.")
     else:
         if isinstance(value, dict):
             return value

@@ -194,6 +194,6 @@ def _text(file: str, table: Table) -> str:
 
 def _place(text: str) -> tuple[int, int, str]:
     """Numbers by their value, "trial" before "replicate", before anything else by its letters."""
-    if text.isdecimal():
+    if text.isdecimal() and len(text) < 20:  # Python makes no number of a name of 5,000 digits
         return 0, int(text), ""
     return 1, 0, {"trial": " 0", "replicate": " 1"}.get(text, text)

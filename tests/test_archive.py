@@ -215,6 +215,8 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
             (folder / file.name).write_bytes(file.read_bytes())
     packed = [archive.packed(bundle.from_folder(tmp_path / name, LIMITS)) for name in ("a", "b")]
     assert packed[0] == packed[1]
+    with zipfile.ZipFile(io.BytesIO(packed[0])) as file:
+        assert {info.date_time for info in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}  # not that of the day
 
 
 def test_a_row_that_is_being_written_is_left_out(tmp_path: Path) -> None:

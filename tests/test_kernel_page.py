@@ -499,7 +499,7 @@ def test_a_long_grid_is_drawn_on_several_pictures(here):
     rows = [r for u in range(10, 30) for r in make_cell(rng, {**SMALL, "units": u}, backends=("jax",))]
     for row in rows:
         for column in (*COLUMNS,):
-            row.setdefault(column, float("nan") if column not in result._TEXT else "")
+            row.setdefault(column, float("nan") if column not in record.TEXT else "")
     makers = kernel_figure.kernel_figure_makers(rows, {"float32": (4e11, 2e10)}, "Xeon")
     assert {"speedup-1", "speedup-2", "speedup-3", "scaling-units", "roofline"} == set(makers)
 

@@ -580,7 +580,7 @@ def only_config(folder):
 def no_config(folder):
     (folder / "config.yaml").unlink()
     (folder / "environment.json").write_text("{")
-    return "environment.json cannot be read: JSONDecodeError."
+    return "environment.json cannot be read: it is no JSON ("
 
 
 def nothing_searched(folder):

@@ -206,6 +206,11 @@ def test_benchmarks_of_two_machines_are_refused(tmp_path: Path) -> None:
         union(BENCHMARK, other)
 
 
+def test_a_name_of_many_digits_is_no_number(tmp_path: Path) -> None:
+    other = changed(BENCHMARK, tmp_path, ceilings=lambda rows: [{**row, "device": "1" * 5000} for row in rows])
+    assert union(BENCHMARK, other).count("ceilings.csv") == 2 * BENCHMARK.count("ceilings.csv")
+
+
 def test_every_table_of_the_records_is_known() -> None:
     whole = {"kernels.csv", "predictions.csv", "worst.csv"}
     assert {*record.FILES, *record.BENCHMARK_FILES} == IDENTITY.keys() | whole

@@ -40,7 +40,8 @@ from lstm_bench import archive, arrays, bundle, document, mnist, record, recorde
 from lstm_bench.errors import LstmBenchError
 
 PUBLISHED = Path(__file__).parent.parent.parent / "sweeps" / "published" / "amd-epyc-2-cores"
-SECONDS = 20  # of one input; the machine may be busy
+SECONDS = 10  # of one input, of the processor: the machine may be busy
+HANGS = 600  # seconds of a clock
 MIB = 512  # that one input may add to the process
 Change = tuple[int, int, int]  # which of `CHANGES`, where, what
 
@@ -510,7 +511,7 @@ class Guard:
         for path in folder.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         self.seen.clear()
-        before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+        before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
         self.folder = folder
         try:
             READERS[name].read(body, folder)
@@ -523,15 +524,15 @@ class Guard:
             self.folder = None
         if self.seen:
             raise Broken(self.seen[0])
-        if time.monotonic() - begun > SECONDS:
-            raise Broken(f"{time.monotonic() - begun:.0f} s")
+        if (took := time.process_time() - begun) > SECONDS:
+            raise Broken(f"{took:.0f} s")
         if (grown := resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) > MIB * 1024:
             raise Broken(f"{grown // 1024} MiB")
         return end
 
 
 def _stop(*_: object) -> None:
-    raise Broken(f"more than {3 * SECONDS} s")
+    raise Broken(f"more than {HANGS} s")
 
 
 def work(job: tuple[str, int, int, int]) -> tuple[str, int, Counter[str], list[tuple[int, str]]]:
@@ -546,7 +547,7 @@ def work(job: tuple[str, int, int, int]) -> tuple[str, int, Counter[str], list[t
     with tempfile.TemporaryDirectory() as scratch:
         for index in range(start, stop):
             body = input_of(name, seed, index)
-            signal.alarm(3 * SECONDS)
+            signal.alarm(HANGS)
             try:
                 ends[_guard.run(name, body, Path(scratch) / "i")] += 1
             except Exception as error:

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,17 +88,22 @@ def _bad(how: str, folder: Path) -> None:
         pickle.loads(pickle.dumps(_Evil()))  # noqa: S301
     elif how == "grows":
         bytearray(b"x") * (2**20 * (inputs.MIB + 200))
+    elif how == "takes long":
+        until = time.process_time() + 0.3
+        while time.process_time() < until:
+            pass
     elif how == "says much":
         error = DataError("x")
         error.args = ("two\nlines",)
         raise error
 
 
-@pytest.mark.parametrize("how", ["raises", "writes", "runs", "unpickles", "grows", "says much"])
+@pytest.mark.parametrize("how", ["raises", "writes", "runs", "unpickles", "grows", "takes long", "says much"])
 def test_what_a_reader_must_not_do_is_seen(
     how: str, guard: inputs.Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(inputs.READERS, "bad", inputs.Reader(1, list, lambda _, folder: _bad(how, folder)))
+    monkeypatch.setattr(inputs, "SECONDS", 0.2)
     with pytest.raises((inputs.Broken, KeyError)):
         guard.run("bad", b"", tmp_path / "i")
 
