@@ -163,7 +163,7 @@ PROTECTIONS = (
         "A disk that was full while a study was made leaves no half of it",
         "r07_a_full_disk_is_one_line_and_what_was_finished_is_kept",
         "study",
-        'if not (folder / "study.db").exists():',
+        "if url is None and not file.exists():",
         "if False:",
     ),
     _faults(
@@ -401,8 +401,8 @@ PROTECTIONS = (
         "... and the study's own run",
         "a_clock_put_back_leaves_no_study_that_ends_before_it_begins",
         "tracking",
-        "max(self._since_ms, now_ms)",
-        "now_ms",
+        "max(self._since_ms, ended_ms)",
+        "ended_ms",
     ),
     _faults(
         "read-only",
