@@ -152,7 +152,7 @@ def test_r02_no_trial_runs_twice_and_none_vanishes(tmp_path: Path) -> None:
     for number in range(8):
         (faults / f"exit.{number}").touch()
     many = (*spy.QUICK, "study.n_trials=200", "launcher.workers=4", "study.max_retry=9")
-    code, _, err = spy.swept(tmp_path, *many, SPY_LOG=str(log), SPY_FAULTS=str(faults))
+    code, _, err = spy.swept(tmp_path, *many, timeout=240, SPY_LOG=str(log), SPY_FAULTS=str(faults))
     assert code == 0, err
     found = settled(tmp_path, 200)
     assert Counter(row["reason"] for row in found) == {"": 200, "worker_died": 8}
@@ -201,14 +201,14 @@ def test_r03_a_trial_that_always_dies_fails_after_max_retry_and_the_sweep_ends(t
 
 def killed_at_random(folder: Path, seed: int, kills: int) -> None:
     """Kills a driver again and again, during its start or while its workers work, and sees the study through."""
-    arguments, log = (*spy.QUICK, "study.n_trials=12"), folder / "log"
-    environment, times = {"SPY_LOG": str(log), "SPY_EPOCH_S": "0.15"}, random.Random(seed)
-    kept: dict[str, dict[str, str]] = {}
+    total, log, times = 2 * kills, folder / "log", random.Random(seed)
+    arguments, environment = (*spy.QUICK, f"study.n_trials={total}"), {"SPY_LOG": str(log), "SPY_EPOCH_S": "0.2"}
+    kept: dict[str, str] = {}
     for kill in range(kills):
-        begun_before = sum(line["event"] == "begin" for line in spy.noted(log))
         with running(folder, *arguments, **environment) as process:
             if kill % 2:
-                begun(log, begun_before + 1)
+                lines = len(spy.noted(log))
+                until(lambda n=lines, it=process: len(spy.noted(log)) > n or it.poll() is not None)
             time.sleep(times.uniform(0, 0.9 if kill % 2 else 2))
             process.kill()
             process.wait()
@@ -217,7 +217,7 @@ def killed_at_random(folder: Path, seed: int, kills: int) -> None:
             kept |= {str(number): state for number, state in stored(folder) if state == "COMPLETE"}
     code, _, err = spy.swept(folder, *arguments, **environment)
     assert (code, err) == (0, "")
-    found = settled(folder, 12)
+    found = settled(folder, total)
     assert kept.items() <= {row["number"]: row["state"] for row in found}.items()
     assert {row["reason"] for row in found} == {"", "driver_died"}  # some were killed in the midst of work
     database = folder / "sweeps" / "smoke" / "study.db"
@@ -487,7 +487,7 @@ def test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_a
             process.send_signal(number)
             process.communicate(timeout=60)
         if number == signal.SIGKILL:
-            assert runs("RUNNING") == [("smoke",)]
+            assert ("smoke",) in runs("RUNNING")
             assert "RUNNING" in {state for _, state in stored(tmp_path)}
         faults.mkdir(exist_ok=True)
         (faults / "kill.0").touch()
