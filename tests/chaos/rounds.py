@@ -85,16 +85,18 @@ class Study:
         return spy.start(self.folder, *self.arguments(), *more, **environment)
 
     def moment(self, process: subprocess.Popen[str]) -> str:
-        """Waits for a time by chance: most often while trials run, else as the command starts. Returns it in words."""
-        if self.rng.random() < 0.25:
-            after = self.rng.uniform(0, 1) * self.base_s
-            time.sleep(after)
-            return f"{after:.2f} s after the start"
-        while process.poll() is None and len(spy.noted(self.folder / "log")) == self.seen:
+        """Waits for a time by chance: most often while trials run, else before or after them. Returns it in words."""
+        early = self.rng.random() < 0.25
+        after = self.rng.uniform(0, 0.5 * self.base_s if early else SEARCH_S)
+        lock, log = self.folder / "sweeps" / "chaos" / "lock", self.folder / "log"
+        while process.poll() is None:
+            if early and lock.exists() and lock.read_text().startswith(f"pid {process.pid} "):
+                break
+            if not early and len(spy.noted(log)) > self.seen:
+                break
             time.sleep(0.02)
-        after = self.rng.uniform(0, SEARCH_S)
         time.sleep(after)
-        return f"{after:.2f} s after the first trial"
+        return f"{after:.2f} s after the {'lock' if early else 'first trial'}"
 
     def workers(self, driver: subprocess.Popen[str]) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
