@@ -52,12 +52,15 @@ def _help() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code: the worst one when several studies run."""
-    from lstm_bench.config import Sweep, conf_dir
-
     line = list(sys.argv[1:] if argv is None else argv)
-    if campaign.is_asked(line) and not {"--help", "-h"} & {*line}:
-        return campaign.main(line, conf=conf_dir(), check=checked, run=run, root=Sweep)
-    return command.main(line, config_name="sweep", root=Sweep, help_text=_help, run=run)
+    try:
+        from lstm_bench.config import Sweep, conf_dir
+
+        if campaign.is_asked(line) and not {"--help", "-h"} & {*line}:
+            return campaign.main(line, conf=conf_dir(), check=checked, run=run, root=Sweep)
+        return command.main(line, config_name="sweep", root=Sweep, help_text=_help, run=run)
+    except KeyboardInterrupt:  # while it composes and imports; `command` has those of the sweep itself
+        return command.say(errors.InterruptedByUser("interrupted before anything was started"))
 
 
 def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:

@@ -134,6 +134,19 @@ def test_what_cannot_be_meant_is_refused_in_one_line(
     assert list(folder.iterdir()) == []
 
 
+def test_a_ctrl_c_before_anything_is_started_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    from lstm_bench import sweep
+
+    monkeypatch.setattr("lstm_bench.command._scratch", interrupted)
+    assert sweep.main(["+study=smoke"]) == 130
+    assert capsys.readouterr().err == "error: interrupted before anything was started\n"
+
+
 def test_a_wrong_command_is_refused_in_under_three_seconds_without_a_framework(tmp_path: Path) -> None:
     code = (
         "import sys, time; from lstm_bench.sweep import main; since = time.monotonic();"

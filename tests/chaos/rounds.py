@@ -41,7 +41,8 @@ import spy  # noqa: E402
 
 GROWTH = 4  # trials
 REPLICATES = 1
-EPOCH_S = "0.1"
+EPOCH_S = "0.2"
+SEARCH_S = 1.5  # that the trials of a round take, and a little
 LIMIT_S = 120  # of one command
 WORKER_FAULTS = ("nan", "oom", "raise", "exit", "kill", "segv", "slow", "hang", "stop")
 ARGUMENTS = (*(a for a in spy.QUICK if not a.startswith(("study.replicates", "tracking"))), "study.name=chaos")
@@ -60,6 +61,7 @@ class Study:
     base_s: float
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
     n_trials: int = 0
+    seen: int = 0  # lines of the spy's log, as the last command started
     server: subprocess.Popen[bytes] | None = None
     port: int = 0
 
@@ -71,14 +73,30 @@ class Study:
         return [*ARGUMENTS, *budget, "tracking=mlflow", f"tracking.uri={uri}"]
 
     def start(self, *more: str, **environment: str) -> subprocess.Popen[str]:
-        environment = {MARK: self.mark, "SPY_EPOCH_S": EPOCH_S, "PYTHONDONTWRITEBYTECODE": "1", **environment}
+        log = self.folder / "log"
+        self.seen = len(spy.noted(log))
+        environment = {
+            MARK: self.mark,
+            "SPY_LOG": str(log),
+            "SPY_EPOCH_S": EPOCH_S,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **environment,
+        }
         return spy.start(self.folder, *self.arguments(), *more, **environment)
 
-    def moment(self) -> float:
-        """Waits for a time by chance, within what a command takes; returns it."""
-        after = self.rng.uniform(0, 0.9) * self.base_s
+    def moment(self, process: subprocess.Popen[str]) -> str:
+        """Waits for a time by chance: most often while trials run, else before or after them. Returns it in words."""
+        early = self.rng.random() < 0.25
+        after = self.rng.uniform(0, 0.5 * self.base_s if early else SEARCH_S)
+        lock, log = self.folder / "sweeps" / "chaos" / "lock", self.folder / "log"
+        while process.poll() is None:
+            if early and lock.exists() and lock.read_text().startswith(f"pid {process.pid} "):
+                break
+            if not early and len(spy.noted(log)) > self.seen:
+                break
+            time.sleep(0.02)
         time.sleep(after)
-        return after
+        return f"{after:.2f} s after the {'lock' if early else 'first trial'}"
 
     def workers(self, driver: subprocess.Popen[str]) -> list[psutil.Process]:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -162,14 +180,14 @@ def driver_signal(*numbers: signal.Signals, pause_s: float = 0.0) -> Fault:
 
     def happen(study: Study) -> Told:
         process = study.start()
-        after = study.moment()
+        after = study.moment(process)
         for number in numbers:
             process.send_signal(number)
             time.sleep(pause_s)
         # A signal before Python can hear it ends the process as the system wills.
         usual = {signal.SIGKILL: (0, -9), signal.SIGTERM: (0, 130, -15), signal.SIGINT: (0, 130, -2)}
         said, wrong = _end(process, usual.get(numbers[0], (0,)))
-        return f"at {after:.2f} s {said}", wrong
+        return f"{after} {said}", wrong
 
     return happen
 
@@ -179,7 +197,7 @@ def worker_signal(*numbers: signal.Signals) -> Fault:
 
     def happen(study: Study) -> Told:
         process = study.start()
-        after = study.moment()
+        after = study.moment(process)
         workers = study.workers(process)
         if workers:
             victim = study.rng.choice(workers)
@@ -188,7 +206,7 @@ def worker_signal(*numbers: signal.Signals) -> Fault:
                     victim.send_signal(number)
                 time.sleep(0.0 if number == numbers[-1] else 1.5)
         said, wrong = _end(process, (0, 4))  # 4: a worker died while the model was checked, before there was a study
-        return f"at {after:.2f} s one of {len(workers)} {said}", wrong
+        return f"{after} one of {len(workers)} {said}", wrong
 
     return happen
 
@@ -215,7 +233,7 @@ def records_fault(tear: bool) -> Fault:
 
     def happen(study: Study) -> Told:
         process = study.start()
-        after = study.moment()
+        after = study.moment(process)
         kills = study.rng.random() < 0.7
         if kills:
             process.kill()
@@ -230,7 +248,7 @@ def records_fault(tear: bool) -> Fault:
             else:
                 path.unlink(missing_ok=True)
         said, wrong = _end(process, (0, -9))
-        return f"at {after:.2f} s {name}{', driver killed' if kills else ''} {said}", wrong
+        return f"{after} {name}{', driver killed' if kills else ''} {said}", wrong
 
     return happen
 
@@ -246,19 +264,19 @@ def full(study: Study) -> Told:
 def two(study: Study) -> Told:
     """Two commands at once: one is refused, unless it came late."""
     first = study.start()
-    after = study.moment()
+    after = study.moment(first)
     second = study.start()
     said, wrong = _end(second, (0, 4))
     more, also = _end(first, (0, 4))
     if {said, more} == {"rc 4"}:
         wrong.append("both were refused")
-    return f"second at {after:.2f} s {said}, first {more}", wrong + also
+    return f"second at {after} {said}, first {more}", wrong + also
 
 
 def locked(study: Study) -> Told:
     """MLflow's sqlite file locked for a while, longer or shorter than MLflow waits."""
     process = study.start()
-    after = study.moment()
+    after = study.moment(process)
     held = study.rng.choice([1, 3, 6])
     if (study.folder / "mlflow.db").exists():
         with contextlib.closing(sqlite3.connect(study.folder / "mlflow.db", timeout=20)) as database:
@@ -267,17 +285,17 @@ def locked(study: Study) -> Told:
                 time.sleep(held)
             database.rollback()
     said, wrong = _end(process, (0,))
-    return f"at {after:.2f} s for {held} s {said}", wrong
+    return f"{after} for {held} s {said}", wrong
 
 
 def server_killed(study: Study) -> Told:
     """MLflow's server killed while the command runs."""
     process = study.start()
-    after = study.moment()
+    after = study.moment(process)
     study.end_server()
     said, wrong = _end(process, (0,))
     study.serve()
-    return f"at {after:.2f} s {said}", wrong
+    return f"{after} {said}", wrong
 
 
 FAULTS: dict[str, Fault] = {
