@@ -168,7 +168,8 @@ class Connection:
                     address=self.address, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR
                 )
         except (OSError, RuntimeError, ValueError, self._ray.exceptions.RayError) as error:
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            said = " ".join(dict.fromkeys((lines[0], lines[-1])))[:300]
             raise ConfigError(
                 f"launcher.address={self.address}: {said}",
                 remedy=f"Is the token that of the cluster, and Ray {self._ray.__version__} on both? See {self._log}.",

@@ -113,7 +113,9 @@ class RayLauncher:
         while time.monotonic() < until:
             for event in self.events(0.5):
                 if event.kind == "died":
-                    raise StorageError(f"a worker died while it started: {event.body['why']}", remedy=_see(event))
+                    raise StorageError(
+                        f"a worker died while it started: {event.body['why']}", remedy=f"See {event.body['log']}."
+                    )
             ready = [worker for worker in self._workers if worker.facts]
             if ready and len(ready) == len(self._workers):
                 return
@@ -226,8 +228,7 @@ class RayLauncher:
             words = f"on node {worker.node.name}: {_reason(str(error))}"
         if worker.key is None and (with_its_node or worker.facts):
             return []
-        logs = {"log": str(self._log(worker)), "there": f"{worker.node.name}:{worker.facts.get('log', '')}"}
-        return [Event("died", worker.key, {"exit": None, "why": words, **logs})]
+        return [Event("died", worker.key, {"exit": None, "why": words, "log": str(self._log(worker))})]
 
     def _dismiss(self, worker: _Worker) -> None:
         """Ends a worker; another takes its place when the cluster is next looked at, which is at once."""
@@ -366,10 +367,6 @@ def _reason(text: str) -> str:
     if exits:
         return exits[0].partition("exit detail:")[2].split(". Some common causes")[0].strip()[:300]
     return lines[-1][:300] if lines else "it died"
-
-
-def _see(event: Event) -> str:
-    return f"See {event.body['log']}, or {event.body['there']}."
 
 
 logging.getLogger("ray").setLevel(logging.ERROR)

@@ -89,7 +89,7 @@ class Worker:
             os.environ.update({**given, **slot.environment})
             facts = {"device": slot.device, "share": slot.share, "cores": list(slot.cores), "gpu": slot.gpu}
             found = next((vars(gpu) for gpu in device.gpus() if slot.gpu), None)
-            self._facts = {**facts, "found": found, "node": setup["node"], "log": self._log.where()}
+            self._facts = {**facts, "found": found, "node": setup["node"]}
             worker.serve({**setup, **facts, "data_fd": None}, self._tasks, self._say, self._stopped.__contains__)
         except BaseException as error:  # a thread's end is not the process's
             traceback.print_exc()
@@ -119,10 +119,6 @@ class _Log:
                 if stat.S_ISREG(os.fstat(fd).st_mode):
                     path = str(Path(f"/proc/self/fd/{fd}").readlink())
                     self._read.setdefault(path, Path(path).stat().st_size)
-
-    def where(self) -> str:
-        """The last of the files, which has the errors; "" where there is none."""
-        return next(reversed(self._read), "")
 
     def rest(self) -> str:
         """What was added since."""
