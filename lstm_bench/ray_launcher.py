@@ -26,6 +26,7 @@ from lstm_bench.errors import StorageError
 from lstm_bench.launcher import Event, without_databases
 
 _LOOK_S = 2.0  # between two looks at the cluster's nodes
+_TAKEN_S = 60.0  # what the first worker gets to start in before a person is told
 _PATIENCE_S = 5.0  # what further workers get to start in once the first has
 
 
@@ -77,12 +78,13 @@ class RayLauncher:
         self._asked: dict[str, Any] = {}  # node -> what it answers when it is asked what it runs
         self._fit: dict[str, bool] = {}  # node -> whether it may be used
         self._begun = self._alone = False
-        self._look_at = 0.0
+        self._look_at, self._patient_until = 0.0, time.monotonic() + _TAKEN_S
         self._ours = cluster.runs(backend)()
         self._connection = Connection(settings["address"], log_dir / "ray.log")
         import ray
 
         self._ray = ray
+        self._look()
 
     @property
     def slots(self) -> list[Slot]:
@@ -306,7 +308,13 @@ class RayLauncher:
                 break
             taken[best] += 1
             self._workers.append(self._start(self._nodes[best], room[best]))
-        if not any(room.values()) and not any(worker.facts for worker in self._workers) and not self._alone:
+        if self._alone or any(worker.facts for worker in self._workers):
+            self._patient_until = time.monotonic() + _TAKEN_S
+        elif any(room.values()):
+            if time.monotonic() > self._patient_until:
+                self._alone = True
+                self._say("no worker: the cluster's resources are taken, or its workers still start")
+        else:
             self._alone = True
             asked = " and ".join(f"{amount:g} {name}" for name, amount in self._request.items() if amount)
             self._say(f"no worker: waiting for a node{f' with {asked}' if asked else ''} of the Ray cluster")
