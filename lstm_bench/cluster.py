@@ -138,7 +138,8 @@ class Connection:
             os.environ["RAY_AUTH_MODE"] = "token"
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         # Ray's sockets are in there: a long path would not do.
-        self._folder = tempfile.mkdtemp(prefix="ray-", dir=None if len(tempfile.gettempdir()) < 20 else "/tmp")
+        place = None if len(tempfile.gettempdir()) < 20 else "/tmp"  # a folder of its own is made there  # nosec B108
+        self._folder = tempfile.mkdtemp(prefix="ray-", dir=place)
         with self._log.open("ab") as output:
             # In a session of its own: `ray.init` would take this process out of the terminal's, and with it Ctrl-C.
             self._head = subprocess.Popen(

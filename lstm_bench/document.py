@@ -60,7 +60,11 @@ def from_yaml(text: str) -> Any:
     """
     _require_length(text)
     try:
-        tree = yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+        loader = _Loader(text)
+        try:
+            tree = loader.get_single_data()
+        finally:
+            loader.dispose()
         _check(tree, 0)
     except UnreadableError:
         raise

@@ -51,7 +51,8 @@ def importance(result: Result) -> Importance | str:
         return "Nothing was searched."
     ranked = result.ranked.sort_values("number", kind="stable")
     columns = [[_value(text, domain) for text in ranked["config_" + path]] for path, domain in space.items()]
-    known = zip(zip(*columns, strict=True), ranked[result.objective].astype(float), strict=True)
+    scores = ranked[result.objective].astype(float) if len(ranked) else ()  # an unknown objective is no column
+    known = zip(zip(*columns, strict=True), scores, strict=True)
     rows = [(dict(zip(space, values, strict=True)), score) for values, score in known if None not in values]
     if len(rows) < LEAST:
         return f"Too few complete trials to tell: {len(rows)}, at least {LEAST} are needed."

@@ -103,7 +103,7 @@ class Result:
     @property
     def place(self) -> str | None:
         """The device that a study is published under, "merged" where an archive brought it, None for a working folder."""
-        return self.published or ("merged" if self.folder.parent.name == "merged" else None)
+        return self.published or ("merged" if self.folder and self.folder.parent.name == "merged" else None)
 
     @property
     def source(self) -> str:

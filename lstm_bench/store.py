@@ -143,6 +143,7 @@ def connect(uri: str, write: bool = True) -> Any:
         os.environ.setdefault(key, value)
     os.environ.update(ENVIRONMENT)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # says every retry
+    logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])  # also where it was imported before
     path = sqlite_path(uri)
     parts = urlsplit(uri)
     if path is None and parts.scheme not in ("http", "https"):

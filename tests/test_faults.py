@@ -133,7 +133,7 @@ def test_r01_four_studies_started_at_once_on_an_empty_directory(tmp_path: Path, 
         few = (*TRACKED, "study.n_trials=2", "launcher.workers=1")
         for code, out, err in at_once(*(spy.start(folder, *few, f"study.name={name}") for name in names)):
             assert (code, err) == (0, ""), err
-            assert "MLflow (" not in out  # no outage
+            assert "is not up to date" not in out  # no outage
         for path in (folder / "mlflow.db", *(folder / "sweeps" / name / "study.db" for name in names)):
             assert query(path, "PRAGMA integrity_check") == [("ok",)]
         runs = query(
@@ -467,7 +467,7 @@ def test_r11_workers_that_start_together_start_at_different_points(tmp_path: Pat
 
 @pytest.mark.slow
 def test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_again(tmp_path: Path) -> None:
-    arguments, log, faults = (*TRACKED, "study.n_trials=8"), tmp_path / "log", tmp_path / "faults"
+    arguments, log, faults = (*TRACKED, "study.n_trials=30"), tmp_path / "log", tmp_path / "faults"
     environment = {"SPY_LOG": str(log), "SPY_EPOCH_S": "0.2", "SPY_FAULTS": str(faults)}
     database = tmp_path / "mlflow.db"
 
@@ -493,7 +493,7 @@ def test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_a
         (faults / "kill.0").touch()
     code, _, err = spy.swept(tmp_path, *arguments, **environment)
     assert (code, err) == (0, "")
-    found = settled(tmp_path, 8)
+    found = settled(tmp_path, 30)
     assert {state for _, state in stored(tmp_path)} <= {"COMPLETE", "FAIL"}
     assert runs("RUNNING") == []
     assert [name for (name,) in query(database, "SELECT name FROM runs ORDER BY name")] == sorted(

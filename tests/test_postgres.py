@@ -571,7 +571,8 @@ def test_a_parent_run_is_opened_by_one_driver_at_a_time(
         monkeypatch.setattr(
             fake.FakeTracking, "start", lambda *_: seen.append(other.claim(["tracking"])), raising=False
         )
-        sweep._start_tracking(bench.driver, {}, {"git": None})
+        monkeypatch.setattr(fake.FakeTracking, "wait_open", lambda *_: None, raising=False)
+        sweep._start_tracking(bench.driver, {"git": None})
         assert seen == [[]]
         assert other.claim(["tracking"])
 
@@ -579,7 +580,8 @@ def test_a_parent_run_is_opened_by_one_driver_at_a_time(
 class Notes:
     """A tracking that notes what it is told."""
 
-    uri = warning = None
+    uri, address, known = "http://127.0.0.1:9", "notes", frozenset[object]()
+    warning = error = None
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
