@@ -239,3 +239,24 @@ def test_a_recorded_dataset_is_no_path(packed: Path, capsys: pytest.CaptureFixtu
     path.write_text(path.read_text().replace("name: adding\n", "name: ../kernels\n", 1))
     assert repeat.main([f"study={SMALL.name}", "trial=0"]) == 4
     assert "dataset.name is '../kernels'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "said"),
+    [
+        ("config.yaml", "epochs: ", "epochs: -", "train.epochs: expected"),
+        ("config.yaml", "dataset:", "x: &x [1]\ny: *x\ndataset:", "it has an alias"),
+        ("config.yaml", "  direction: minimize\n", "", "study.direction"),
+        ("environment.json", "{", "[", "environment.json cannot be read"),
+        ("trials.csv", "6.675118199e-05", "6.675118199e-05x", "trials.csv: cannot be read"),
+    ],
+)
+def test_damaged_records_are_one_line_when_they_are_used(
+    packed: Path, file: str, before: str, after: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("sweeps", SMALL.name, file)
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+    capsys.readouterr()
+    assert repeat.main([f"study={SMALL.name}", "seed=0"]) == 4
+    assert said in (error := capsys.readouterr().err) and error.count("\n") == 1
