@@ -214,6 +214,8 @@ class Session:
         driver = Driver(self.config, self.space, study, loop, arms, tracking, self.display, self.folder)
         work = self._work_left(driver)
         if not work and not study.get("unsettled"):
+            for name in driver.mend():
+                self.display.line(f"{name} was not what the database says: written anew", "yellow")
             self.display.line("nothing to do: the study is complete")
             self._summary(driver)
             return
