@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -329,18 +329,30 @@ class Driver:
 
     # Records from the database, whole: at the start what a crash left out, at the end in order.
 
-    def rewrite(self) -> None:
-        """Writes `trials.csv`, `replicates.csv`, `history.csv` and `kernels.csv` anew from the database."""
+    def _tables(self) -> Iterator[tuple[Path, Sequence[str], list[dict[str, Any]]]]:
+        """Each record file that grows, with its columns and the rows that the database has for it."""
         pick = self.pick()
         rows, replicates = self.study.rows(), self._replicated()
         history = [line for row in rows for line in _history("trial", row["number"], row)]
         history += [line for _, row in replicates for line in _replicate_history(row)]
-        record.write_rows(self.folder / "trials.csv", self.trial_columns(), rows)
-        record.write_rows(self.folder / "replicates.csv", record.REPLICATE_COLUMNS, [row for _, row in replicates])
-        record.write_rows(self.folder / "history.csv", record.HISTORY_COLUMNS, history)
+        yield self.folder / "trials.csv", self.trial_columns(), rows
+        yield self.folder / "replicates.csv", record.REPLICATE_COLUMNS, [row for _, row in replicates]
+        yield self.folder / "history.csv", record.HISTORY_COLUMNS, history
         probed = None if pick is None else self.study.get(f"probe/{pick.digest}")
         if probed is not None:
-            record.write_rows(self.folder / "kernels.csv", record.KERNEL_COLUMNS, probed)
+            yield self.folder / "kernels.csv", record.KERNEL_COLUMNS, probed
+
+    def rewrite(self) -> None:
+        """Writes `trials.csv`, `replicates.csv`, `history.csv` and `kernels.csv` anew from the database."""
+        for path, columns, rows in self._tables():
+            record.write_rows(path, columns, rows)
+
+    def mend(self) -> list[str]:
+        """Writes anew which of them does not say what the database says: lost or torn since. Returns their names."""
+        mended = [table for table in self._tables() if not record.holds(*table)]
+        for path, columns, rows in mended:
+            record.write_rows(path, columns, rows)
+        return [path.name for path, _, _ in mended]
 
     def _replicated(self) -> list[tuple[Candidate, dict[str, Any]]]:
         """Candidates with the rows of their replicates, by trial and seed."""

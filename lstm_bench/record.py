@@ -272,6 +272,11 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
     write_text(path, _lines(columns, rows, header=True))
 
 
+def holds(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a record file is what `write_rows` would make it."""
+    return path.exists() and path.read_bytes() == _lines(columns, rows, header=True).encode()
+
+
 def append_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Appends rows and fsyncs. A torn last line left by a crash is first moved to `<name>.bad-tail`."""
     try:

@@ -237,6 +237,8 @@ class Session:
         driver = self._driver(study, loop, tracking, facts, layers)
         work = self._work_left(driver)
         if not work and not study.get("unsettled"):
+            for name in driver.mend():
+                self.display.line(f"{name} was not what the database says: written anew", "yellow")
             self.display.line("nothing to do: the study is complete")
             if study.shared:  # by other drivers, perhaps: what they did is missing here
                 self._write_down(driver, facts)

@@ -775,6 +775,19 @@ def test_lost_records_come_back_from_the_database(tmp_path):
         assert records(tmp_path) == whole
 
 
+def test_only_records_that_do_not_say_what_the_database_says_are_mended(tmp_path):
+    with fake.opened(tmp_path, fake.config()) as bench:
+        bench.driver.search()
+        bench.driver.rewrite()
+        whole, made = records(tmp_path), {name: (tmp_path / name).stat().st_ino for name in FILES}
+        assert bench.driver.mend() == []
+        (tmp_path / "history.csv").unlink()
+        os.truncate(tmp_path / "trials.csv", (tmp_path / "trials.csv").stat().st_size - 9)
+        assert bench.driver.mend() == ["trials.csv", "history.csv"]
+        assert records(tmp_path) == whole
+        assert (tmp_path / "replicates.csv").stat().st_ino == made["replicates.csv"]
+
+
 def test_a_probe_is_recorded(tmp_path):
     config = fake.config({"study.n_trials": 1})
     with fake.opened(tmp_path, config, unavailable={"cudnn": "no GPU", "generic": None}) as bench:

@@ -85,6 +85,20 @@ def test_without_work_nothing_is_stored_and_no_worker_is_started(run: Any) -> No
     assert len(Launcher.made) == 1
 
 
+def test_without_work_a_lost_record_comes_back(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run()
+    lost = tmp_path / "fake" / "trials.csv"
+    whole = lost.read_text()
+    lost.unlink()
+    capsys.readouterr()
+    run()
+    assert lost.read_text() == whole
+    out = capsys.readouterr().out
+    assert "trials.csv was not what the database says: written anew\nnothing to do: the study is complete\n" in out
+    run()
+    assert "written anew" not in capsys.readouterr().out
+
+
 def test_workers_that_start_after_the_data_was_read_have_it_too(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run()
     order.clear()
