@@ -45,6 +45,8 @@ _LIBPQ = {
 _REFUSED = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|does not exist|permission denied"
 )
+# SQLSTATEs of a session that the server ended for its idleness: this driver was halted. Psycopg thinks it still open.
+_THROWN_OUT = ("25P03", "57P05")
 
 
 def _nobody_hears(*_: object) -> None:
@@ -365,7 +367,10 @@ def away(error: BaseException | None) -> bool:
     if isinstance(error, StorageInternalError):
         error = error.__cause__
     if isinstance(error, exc.DBAPIError):
-        lost = error.connection_invalidated or isinstance(error, exc.OperationalError | exc.InterfaceError)
-        return lost and not _REFUSED.search(str(error.orig))
+        thrown_out = getattr(error.orig, "sqlstate", None) in _THROWN_OUT
+        lost = (
+            thrown_out or error.connection_invalidated or isinstance(error, exc.OperationalError | exc.InterfaceError)
+        )
+        return bool(lost) and not _REFUSED.search(str(error.orig))
     # What follows in a transaction whose connection is gone; no connection free.
     return isinstance(error, exc.PendingRollbackError | exc.ResourceClosedError | exc.TimeoutError)

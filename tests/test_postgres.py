@@ -18,9 +18,11 @@ from typing import Any
 
 import fake
 import postgres
+import psycopg
 import pytest
 import spy
-from sqlalchemy.exc import OperationalError
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 
 from lstm_bench import record, served, session
 from lstm_bench import space as spaces
@@ -125,7 +127,7 @@ class Sweeps:
 
     def ended(self, *processes: subprocess.Popen[str]) -> list[str]:
         """Waits for sweeps that end well; what they printed."""
-        said = [process.communicate(timeout=200) for process in processes]
+        said = [process.communicate(timeout=280) for process in processes]
         assert [process.returncode for process in processes] == [0] * len(processes), said
         return [out for out, _ in said]
 
@@ -415,27 +417,38 @@ def test_a_server_that_was_down_for_longer_than_the_grace_makes_nobody_dead(
 
 def test_a_driver_halted_in_its_transaction_holds_up_nobody(opened: Opened) -> None:
     a, b = opened("a", **SOON_DEAD), opened("b")
-    inside, over = threading.Event(), threading.Event()
+    inside, over, done = threading.Event(), threading.Event(), list[int]()
 
-    def halt() -> None:
-        inside.set()
-        over.wait(60)
+    def work() -> int:
+        if not inside.is_set():
+            inside.set()
+            over.wait(60)
+        return a.repair()
 
-    thrown: list[BaseException] = []
-
-    def enter() -> None:
-        try:
-            a._transaction(halt)
-        except Exception as error:
-            thrown.append(error)
-
-    thread = threading.Thread(target=enter)
+    thread = threading.Thread(target=lambda: done.append(a._alone(work)))
     thread.start()
     assert inside.wait(30)
     assert b.ask() is not None  # the server threw the other out
     over.set()
-    thread.join(30)
-    assert served.away(thrown[0])  # so that it tries again
+    thread.join(60)
+    assert done == [0]  # it tried again
+
+
+@pytest.mark.parametrize(
+    ("raised", "orig", "is_away"),
+    [
+        (OperationalError, psycopg.OperationalError("connection failed: Connection refused"), True),
+        (OperationalError, psycopg.errors.CannotConnectNow("the database system is starting up"), True),
+        (InternalError, psycopg.errors.IdleInTransactionSessionTimeout("terminating connection"), True),
+        (InternalError, psycopg.errors.ReadOnlySqlTransaction("read-only"), False),
+        (OperationalError, psycopg.OperationalError('FATAL: password authentication failed for user "me"'), False),
+        (IntegrityError, psycopg.errors.UniqueViolation("duplicate key"), False),
+    ],
+)
+def test_what_is_waited_for_and_what_is_not(raised: Any, orig: psycopg.Error, is_away: bool) -> None:
+    error = StorageInternalError("in a commit")
+    error.__cause__ = raised("", {}, orig)
+    assert served.away(error) is is_away
 
 
 def disconnected() -> OperationalError:
