@@ -152,7 +152,8 @@ def test_r02_no_trial_runs_twice_and_none_vanishes(tmp_path: Path) -> None:
     for number in range(8):
         (faults / f"exit.{number}").touch()
     many = (*spy.QUICK, "study.n_trials=200", "launcher.workers=4", "study.max_retry=9")
-    code, _, err = spy.swept(tmp_path, *many, timeout=240, SPY_LOG=str(log), SPY_FAULTS=str(faults))
+    environment = {"SPY_LOG": str(log), "SPY_FAULTS": str(faults), "SPY_EPOCH_S": "0.02"}
+    code, _, err = spy.swept(tmp_path, *many, timeout=240, **environment)
     assert code == 0, err
     found = settled(tmp_path, 200)
     assert Counter(row["reason"] for row in found) == {"": 200, "worker_died": 8}
