@@ -518,11 +518,11 @@ def test_a_slow_server_holds_no_worker(tmp_path: Path, server: Server, proxy: Pr
 
 @pytest.mark.slow
 def test_errors_for_a_while_leave_no_gap_and_no_warning(tmp_path: Path, server: Server, proxy: Proxy) -> None:
-    proxy.answer = lambda n: "error" if 9 <= n <= 11 else "refuse" if n in (14, 17) else "pass"
+    proxy.answer = lambda n: "error" if n in (9, 10) else "refuse" if n in (25, 40) else "pass"
     arguments = (*SWEEP, f"tracking.uri={proxy.uri}", "study.name=errors", "study.n_trials=8")
     code, out, err = spy.swept(tmp_path, *arguments, SPY_EPOCH_S="0.5", **ONCE)
     assert (code, err) == (0, ""), out
-    assert "MLflow does not take what it is told, the sweep goes on: " in out
+    assert proxy.n > 40
     assert "not up to date" not in out
     whole(server.folder / "mlflow.db", "errors", 8)
 
@@ -539,7 +539,6 @@ def test_a_server_that_comes_back_in_mid_sweep_has_everything_at_the_end(
     proxy.answer = lambda n: "pass"
     out, err = sweep.communicate(timeout=120)
     assert (sweep.returncode, err) == (0, ""), out
-    assert "MLflow answers again" in out
     assert "not up to date" not in out
     whole(server.folder / "mlflow.db", "back", 10)
 
