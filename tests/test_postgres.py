@@ -287,19 +287,6 @@ def test_two_drivers_make_one_picture_in_mlflow(
     assert summary == {"trials_complete": 10, "trials_pruned": 0, "trials_failed": 0}
 
 
-@pytest.mark.long
-def test_drivers_out_of_time_leave_the_confirmation_to_the_last_of_them(
-    server: postgres.Server, database: str, sweeps: Sweeps
-) -> None:
-    arguments = (*SHARED, "study.n_trials=1000")
-    short = sweeps.start("a", *arguments, "study.timeout=1")
-    long = sweeps.start("b", *arguments, "study.timeout=5")
-    first, last = sweeps.ended(short, long)
-    assert "the other drivers go on, and the last of them confirms the winner" in first and "seed 0" not in first
-    assert all(f"seed {seed}       COMPLETE" in last for seed in (0, 1)) and "confirmed   test accuracy" in last
-    assert facts(server, database, "unsettled") == {"unsettled": False}
-
-
 def test_a_wrong_password_is_one_line_without_it(server: postgres.Server, database: str, tmp_path: Path) -> None:
     wrong = "WR0NG+pass"
     code, out, err = spy.swept(tmp_path, *ARGUMENTS, LSTM_BENCH_STORAGE=server.url(database, wrong))
@@ -606,30 +593,56 @@ class Notes:
         return [given for told, given in self.told if told == name]
 
 
-def test_the_last_driver_ends_the_parent_run_and_logs_what_is_missing(
-    opened: Opened, server: postgres.Server, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+Ran = Callable[..., tuple[Notes, fake.FakeLauncher]]
+
+
+@pytest.fixture
+def ran(server: postgres.Server, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ran:
+    """Runs a session of two trials and two seeds in this process: what tracking and workers were told."""
+
     def answer(task: Any) -> Any:
         return iter([{"state": "COMPLETE", "layers": ["lstm"]}]) if task["kind"] == "check" else fake.train(task)
 
-    def run() -> Notes:
-        notes = Notes()
-        config = fake.config({**TWO, "study.shared": True, "storage.url": server.url(database), "kernel.probe": False})
-        monkeypatch.setattr(session, "LocalLauncher", lambda *_, **__: fake.FakeLauncher(answer))
+    def run(**values: Any) -> tuple[Notes, fake.FakeLauncher]:
+        notes, launcher = Notes(), fake.FakeLauncher(answer)
+        usual = {**TWO, "study.shared": True, "storage.url": server.url(database), "kernel.probe": False}
+        config = fake.config({**usual, **values})
+        monkeypatch.setattr(session, "LocalLauncher", lambda *_, **__: launcher)
         monkeypatch.setattr(session, "open_tracking", lambda *_, **__: notes)
         monkeypatch.setattr(session.served, "opened", lambda c, s, f, _, say: ServedStudy(c, s, f, fake.SHA256, say))
-        folder, display = tmp_path / "b", Display("val_accuracy", 3)
-        session.Session(config, spaces.parse(config), folder, [], display, "here").run()
-        return notes
+        display = Display("val_accuracy", 3)
+        session.Session(config, spaces.parse(config), tmp_path / "b", [], display, "here").run()
+        return notes, launcher
+
+    return run
+
+
+def test_a_driver_out_of_time_leaves_the_confirmation_to_the_last_one(
+    opened: Opened, ran: Ran, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def seeds(launcher: fake.FakeLauncher) -> list[int]:
+        return [task["seed"] for task in launcher.submitted if task["kind"] == "replicate"]
 
     other = opened("a", **TWO)
     asked = other.ask()
     assert asked is not None and other.tell(asked.number, score(other, asked.seed, asked.params))
-    first = run()
+    _, first = ran(**{"study.timeout": 1e-9})
+    assert seeds(first) == []
+    assert "the other drivers go on, and the last of them confirms the winner" in capsys.readouterr().out
+    other.close()
+    _, last = ran(**{"study.timeout": 1e-9})
+    assert seeds(last) == [0, 1]
+
+
+def test_the_last_driver_ends_the_parent_run_and_logs_what_is_missing(opened: Opened, ran: Ran) -> None:
+    other = opened("a", **TWO)
+    asked = other.ask()
+    assert asked is not None and other.tell(asked.number, score(other, asked.seed, asked.params))
+    first, _ = ran()
     assert [row["number"] for row in first.all("log_trial")] == [1]  # its own
     assert len(first.all("start")) == 1 and not first.all("finish") and not first.all("log_summary")
     other.close()
-    last = run()
+    last, _ = ran()
     assert [row["number"] for row in last.all("log_trial")] == [0, 1]  # what is there already is left alone
     assert last.all("finish") == ["FINISHED"] and len(last.all("log_summary")) == 1
     names = [name for name, _ in last.told]
