@@ -391,7 +391,7 @@ class Server:
                 return connection.getresponse().status == 200
             return False
 
-        until(answers, 120)
+        until(answers, 300)
 
     def kill(self) -> None:
         if self.process is not None:
@@ -506,7 +506,7 @@ def whole(path: Path, experiment: str, n_trials: int) -> None:
 def test_a_slow_server_holds_no_worker(tmp_path: Path, server: Server, proxy: Proxy) -> None:
     proxy.delay_s = 0.3
     arguments = (*SWEEP, f"tracking.uri={proxy.uri}", "study.name=slow", "study.n_trials=6")
-    code, out, err = spy.swept(tmp_path, *arguments, SPY_LOG=str(tmp_path / "log"), SPY_EPOCH_S="0.02")
+    code, out, err = spy.swept(tmp_path, *arguments, SPY_LOG=str(tmp_path / "log"), SPY_EPOCH_S="0.02", timeout=300)
     assert (code, err) == (0, ""), out
     trials = [line["time"] for line in spy.noted(tmp_path / "log") if line["kind"] == "trial"]
     searched_s, told_s = trials[-1] - trials[0], proxy.n * proxy.delay_s
@@ -520,7 +520,7 @@ def test_a_slow_server_holds_no_worker(tmp_path: Path, server: Server, proxy: Pr
 def test_errors_for_a_while_leave_no_gap_and_no_warning(tmp_path: Path, server: Server, proxy: Proxy) -> None:
     proxy.answer = lambda n: "error" if n in (9, 10) else "refuse" if n in (25, 40) else "pass"
     arguments = (*SWEEP, f"tracking.uri={proxy.uri}", "study.name=errors", "study.n_trials=8")
-    code, out, err = spy.swept(tmp_path, *arguments, SPY_EPOCH_S="0.5", **ONCE)
+    code, out, err = spy.swept(tmp_path, *arguments, SPY_EPOCH_S="0.5", **ONCE, timeout=300)
     assert (code, err) == (0, ""), out
     assert proxy.n > 40
     assert "not up to date" not in out
@@ -535,9 +535,9 @@ def test_a_server_that_comes_back_in_mid_sweep_has_everything_at_the_end(
     proxy.answer = lambda n: "refuse"
     arguments = (*SWEEP, f"tracking.uri={proxy.uri}", "study.name=back", "study.n_trials=10")
     sweep = spy.start(tmp_path, *arguments, SPY_LOG=str(log), SPY_EPOCH_S="0.3", **ONCE)
-    until(lambda: proxy.n and sum(line["event"] == "end" for line in spy.noted(log)) >= 4, 90)
+    until(lambda: proxy.n and sum(line["event"] == "end" for line in spy.noted(log)) >= 4, 300)
     proxy.answer = lambda n: "pass"
-    out, err = sweep.communicate(timeout=120)
+    out, err = sweep.communicate(timeout=300)
     assert (sweep.returncode, err) == (0, ""), out
     assert "not up to date" not in out
     whole(server.folder / "mlflow.db", "back", 10)
@@ -555,7 +555,7 @@ def test_a_server_killed_for_the_whole_sweep_costs_nothing_that_sync_does_not_br
     seconds = {}
     for name, uri in (("undisturbed", "null"), ("disturbed", server.uri)):
         began = time.monotonic()
-        code, out, err = spy.swept(tmp_path / name, *arguments, f"tracking.uri={uri}")
+        code, out, err = spy.swept(tmp_path / name, *arguments, f"tracking.uri={uri}", timeout=300)
         seconds[name] = time.monotonic() - began
         assert (code, err) == (0, ""), out
     assert "is not up to date: " in out
@@ -566,7 +566,7 @@ def test_a_server_killed_for_the_whole_sweep_costs_nothing_that_sync_does_not_br
     command = [sys.executable, "-m", "lstm_bench.sync", "study=outage"]
     dumps = []
     for expected in ("9 of 9 runs added", "up to date, 9 runs"):
-        done = subprocess.run(command, cwd=tmp_path / "disturbed", capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, cwd=tmp_path / "disturbed", capture_output=True, text=True, timeout=300)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == f"outage: {expected} ({server.uri})\n"
         dumps.append(told(server.folder / "mlflow.db", "outage"))
@@ -578,7 +578,7 @@ def test_four_sweeps_at_once_on_a_new_store_each_have_their_own_runs(tmp_path: P
     names = [f"s{n}" for n in range(4)]
     spy.tiny(tmp_path)
     sweeps = [spy.start(tmp_path, *SWEEP, f"study.name={name}", "study.n_trials=4") for name in names]
-    said = [sweep.communicate(timeout=240) for sweep in sweeps]
+    said = [sweep.communicate(timeout=300) for sweep in sweeps]
     assert [sweep.returncode for sweep in sweeps] == [0] * 4, said
     assert not [out for out, _ in said if "not up to date" in out]
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
@@ -599,13 +599,13 @@ def test_no_run_is_left_running_once_the_same_command_was_given_again(
     shutil.copy(unused_store, tmp_path)
     arguments = (*SWEEP, "study.n_trials=6", "study.name=ended")
     sweep = spy.start(tmp_path, *arguments, SPY_EPOCH_S="0.4")
-    until(lambda: len(told(tmp_path / "mlflow.db", "ended")) >= 3, 90)
+    until(lambda: len(told(tmp_path / "mlflow.db", "ended")) >= 3, 300)
     sweep.send_signal(end)
-    sweep.communicate(timeout=60)
+    sweep.communicate(timeout=300)
     assert sweep.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL)
     parent = told(tmp_path / "mlflow.db", "ended")["ended"]
     assert parent[0] == ("KILLED" if end == signal.SIGINT else "RUNNING")
-    code, out, err = spy.swept(tmp_path, *arguments)
+    code, out, err = spy.swept(tmp_path, *arguments, timeout=300)
     assert (code, err) == (0, ""), out
     found = told(tmp_path / "mlflow.db", "ended")
     assert {status for name, (status, _, _) in found.items()} <= {"FINISHED", "KILLED"}
@@ -616,7 +616,7 @@ def test_no_run_is_left_running_once_the_same_command_was_given_again(
 
 def test_a_corrupt_store_ends_the_sweep_at_once(tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_bytes(b"no database at all" * 99)
-    code, _, err = spy.swept(tmp_path, *SWEEP, "study.n_trials=2", SPY_LOG=str(tmp_path / "log"))
+    code, _, err = spy.swept(tmp_path, *SWEEP, "study.n_trials=2", SPY_LOG=str(tmp_path / "log"), timeout=300)
     assert code == 4
     assert err.startswith("error: ") and "mlflow.db: corrupt" in err and err.count("\n") == 1
     assert not [line for line in spy.noted(tmp_path / "log") if line["kind"] == "trial"]

@@ -36,7 +36,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory, unused_store: Path) -> Path:
     (folder / "faults").mkdir()
     for name in ("nan.1", "kill.1"):
         (folder / "faults" / name).touch()
-    code, out, err = spy.swept(folder, *ARGUMENTS, SPY_FAULTS=str(folder / "faults"), SPY_EPOCH_S="0.02")
+    code, out, err = spy.swept(folder, *ARGUMENTS, SPY_FAULTS=str(folder / "faults"), SPY_EPOCH_S="0.02", timeout=300)
     assert (code, err) == (0, ""), out
     return folder
 
