@@ -101,16 +101,25 @@ def running() -> Iterator[Server]:
     """A server that is stopped at the end, whatever happens."""
     user = "postgres" if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))  # below pytest's folders, another user finds no way
+    data = folder / "data"
+    # The end of its input is the end of this process, even one that was killed.
+    clean = f"read x; {binary('pg_ctl')} -D {data} -m immediate stop; rm -rf {folder}"
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", clean],
+        cwd="/",
+        user=user,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         if user:
             shutil.chown(folder, user)
         server = Server(folder, user)
         server.make()
         server.start()
-        try:
-            yield server
-        finally:
-            with contextlib.suppress(RuntimeError):  # it may be down
-                server.stop()
+        yield server
     finally:
+        guard.communicate(timeout=90)
         shutil.rmtree(folder, ignore_errors=True)
