@@ -22,6 +22,7 @@ import psycopg
 import pytest
 import spy
 from optuna.exceptions import StorageInternalError
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 
 from lstm_bench import record, served, session
@@ -193,14 +194,12 @@ def test_a_server_that_stays_away_ends_the_sweep_and_the_same_command_goes_on(
     sweep = sweeps.start("a", *arguments, "storage.patience=1.5")
     until(lambda: len(sweeps.begun()) > 1)
     server.stop("immediate")
-    stopped = time.monotonic()
     try:
         out, err = sweep.communicate(timeout=100)
-        assert time.monotonic() - stopped < 20  # not once more for each task in flight
     finally:
         server.start()
     assert sweep.returncode == 4
-    assert out.count("database away, waiting for up to 1.5 s") == 1
+    assert out.count("database away, waiting for up to 1.5 s") == 1  # not once more for each task in flight
     (line,) = err.strip().splitlines()
     assert "then give the same command again" in line and postgres.PASSWORD not in out + err
     sweeps.ended(sweeps.start("a", *arguments))
@@ -300,7 +299,6 @@ def test_a_wrong_password_is_one_line_without_it(server: postgres.Server, databa
 # The study alone, several of it in this process.
 
 Opened = Callable[..., ServedStudy]
-SOON_DEAD = {"storage.grace": 1.5}
 
 
 @pytest.fixture
@@ -328,9 +326,13 @@ def score(study: ServedStudy, seed: int, params: dict[str, Any]) -> dict[str, An
 
 
 def silent(study: ServedStudy) -> None:
-    """Lets a driver be silent beyond the grace."""
+    """Lets a driver have been silent for an hour."""
     study._roster.stop()
-    time.sleep(1.8)
+    with study._storage.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE lstm_bench_drivers SET seen = seen - interval '1 hour' WHERE id = :id"),
+            {"id": study._roster.id},
+        )
 
 
 def test_drivers_that_ask_all_at_once_claim_each_slot_of_the_budget_once(opened: Opened) -> None:
@@ -362,7 +364,7 @@ def test_drivers_that_ask_all_at_once_claim_each_slot_of_the_budget_once(opened:
 
 
 def test_a_driver_given_up_is_not_heard_of_what_others_run_again(opened: Opened) -> None:
-    a, b = opened("a", **SOON_DEAD), opened("b", **SOON_DEAD)
+    a, b = opened("a"), opened("b")
     lost, kept = a.ask(), b.ask()
     assert lost is not None and kept is not None
     silent(a)
@@ -378,7 +380,7 @@ def test_a_driver_given_up_is_not_heard_of_what_others_run_again(opened: Opened)
 
 
 def test_a_driver_given_up_keeps_what_nobody_has_taken_over(opened: Opened) -> None:
-    a, b = opened("a", **SOON_DEAD), opened("b", **SOON_DEAD)
+    a, b = opened("a"), opened("b")
     asked = a.ask()
     assert asked is not None
     silent(a)
@@ -391,19 +393,18 @@ def test_a_driver_given_up_keeps_what_nobody_has_taken_over(opened: Opened) -> N
 def test_a_server_that_was_down_for_longer_than_the_grace_makes_nobody_dead(
     server: postgres.Server, opened: Opened
 ) -> None:
-    a, b = opened("a", **SOON_DEAD), opened("b", **SOON_DEAD)
+    a, b = opened("a"), opened("b")
     asked = a.ask()
     assert asked is not None
-    a._roster.stop()
+    silent(a)
     server.stop("immediate")
-    time.sleep(1.8)
     server.start()
     assert b.repair() == 0
     assert a.tell(asked.number, score(a, asked.seed, asked.params))
 
 
 def test_a_driver_halted_in_its_transaction_holds_up_nobody(opened: Opened) -> None:
-    a, b = opened("a", **SOON_DEAD), opened("b")
+    a, b = opened("a", **{"storage.grace": 1.5}), opened("b")
     inside, over, done = threading.Event(), threading.Event(), list[int]()
 
     def work() -> int:
@@ -489,7 +490,7 @@ def test_what_fails_in_the_middle_of_a_question_leaves_no_trial(
 
 
 def test_work_is_claimed_by_one_driver_and_taken_over_from_a_dead_one(opened: Opened) -> None:
-    a, b = opened("a", **SOON_DEAD), opened("b", **SOON_DEAD)
+    a, b = opened("a"), opened("b")
     assert a.claim(["x", "y"]) == ["x", "y"]
     assert a.claim(["x"]) == ["x"]
     assert b.claim(["x", "y", "z"]) == ["z"]
@@ -506,17 +507,17 @@ TWO = {"study.n_trials": 2, "study.replicates": 2}
 
 
 @contextlib.contextmanager
-def driving(server: postgres.Server, database: str, tmp_path: Path, **values: Any) -> Iterator[fake.Bench]:
+def driving(server: postgres.Server, database: str, tmp_path: Path) -> Iterator[fake.Bench]:
     """A driver of two trials and two seeds."""
     usual = {"study.shared": True, "storage.heartbeat": 0.2, "storage.url": server.url(database)}
-    with fake.opened(tmp_path / "b", fake.config({**usual, **TWO, **values})) as bench:
+    with fake.opened(tmp_path / "b", fake.config({**usual, **TWO})) as bench:
         yield bench
 
 
 @contextlib.contextmanager
-def confirming(server: postgres.Server, database: str, tmp_path: Path, **values: Any) -> Iterator[fake.Bench]:
+def confirming(server: postgres.Server, database: str, tmp_path: Path) -> Iterator[fake.Bench]:
     """A driver whose search is over."""
-    with driving(server, database, tmp_path, **values) as bench:
+    with driving(server, database, tmp_path) as bench:
         bench.driver.search()
         yield bench
 
@@ -538,11 +539,11 @@ def test_the_last_trial_of_another_driver_is_waited_for(
 def test_the_last_trial_of_a_driver_that_died_is_taken_over(
     opened: Opened, server: postgres.Server, database: str, tmp_path: Path
 ) -> None:
-    with driving(server, database, tmp_path, **SOON_DEAD) as bench:
+    with driving(server, database, tmp_path) as bench:
         other = opened("a", **TWO)
         asked = other.ask()
         assert asked is not None
-        other._roster.stop()
+        threading.Timer(1.5, silent, (other,)).start()
         bench.driver.search()
         assert bench.study.counts()["complete"] == 2
         assert asked.seed in [task["seed"] for task in bench.launcher.submitted]
@@ -652,10 +653,10 @@ def test_the_last_driver_ends_the_parent_run_and_logs_what_is_missing(opened: Op
 def test_what_a_driver_that_died_was_to_measure_is_measured(
     opened: Opened, server: postgres.Server, database: str, tmp_path: Path
 ) -> None:
-    with driving(server, database, tmp_path, **SOON_DEAD) as bench:
+    with driving(server, database, tmp_path) as bench:
         other = opened("a", **TWO)
         assert other.claim(["probe/x"])
-        other._roster.stop()
+        threading.Timer(1.5, silent, (other,)).start()
         assert bench.arms._once("probe/x", lambda: ["by the other"]) == ["by the other"]
 
 
@@ -676,13 +677,14 @@ def test_a_seed_that_another_driver_trains_is_waited_for(
 def test_a_seed_of_a_driver_that_died_is_taken_over(
     opened: Opened, server: postgres.Server, database: str, tmp_path: Path
 ) -> None:
-    with confirming(server, database, tmp_path, **SOON_DEAD) as bench:
+    with confirming(server, database, tmp_path) as bench:
         (winner,) = bench.driver.candidates()
         other, key = opened("a", **TWO), f"replicate/{winner.digest}/0"
         assert other.claim([key]) == [key]
-        other._roster.stop()
+        threading.Timer(1.5, silent, (other,)).start()
         bench.driver.confirm([winner])
-        assert [task["seed"] for task in bench.launcher.submitted if task["kind"] == "replicate"] == [1, 0]
+        trained = [task["seed"] for task in bench.launcher.submitted if task["kind"] == "replicate"]
+        assert sorted(trained) == [0, 1]
         assert not other.put(key, {"seed": 0, "late": True})
 
 
@@ -709,16 +711,16 @@ def test_turns_are_taken_one_after_the_other(opened: Opened) -> None:
 
 
 def test_one_that_does_not_share_is_alone(opened: Opened) -> None:
-    alone = opened("a", **{"study.shared": False, **SOON_DEAD})
+    alone = opened("a", **{"study.shared": False})
     for shared in (False, True):
         with pytest.raises(
             StorageError, match=rf"fake is running as pid {os.getpid()} on .* since .*, last seen"
         ) as caught:
-            opened("b", **{"study.shared": shared, "storage.grace": 30})
+            opened("b", **{"study.shared": shared})
         assert "study.shared=true to all" in str(caught.value)
     asked = alone.ask()
     silent(alone)
-    other = opened("b", **{"study.shared": False, **SOON_DEAD})
+    other = opened("b", **{"study.shared": False})
     assert asked is not None and other.repair() == 1
     with pytest.raises(StorageError, match="fake is running as"):
         alone.tell(asked.number, score(alone, asked.seed, asked.params))
