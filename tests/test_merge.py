@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -124,8 +125,9 @@ def test_an_export_finds_working_before_merged_before_published(tmp_path: Path) 
         export.find("ab", tmp_path)
 
 
-def test_a_crash_anywhere_leaves_the_old_state_or_the_new_one(packed: Path) -> None:
-    """The process ends at its n-th call that Python audits (open, rename, mkdir, remove, ...), for every n."""
+def crash_anywhere(packed: Path) -> None:
+    """Merges into a folder in a process that ends at its n-th call that Python audits (open, rename, mkdir, remove, ...),
+    for every n."""
     came = archive.read(packed, LIMITS)
     rows = record.read_rows(SMALL / "trials.csv")[:2]
     folder = Path("sweeps/merged", SMALL.name)
@@ -168,6 +170,22 @@ def test_a_crash_anywhere_leaves_the_old_state_or_the_new_one(packed: Path) -> N
             break
     assert code == 0 and {"old", "new"} <= set(ends)
     assert ends.count("between") <= 2  # between two renames nothing is there, and the next merge puts it back
+
+
+def test_a_crash_anywhere_leaves_the_old_state_or_the_new_one(packed: Path) -> None:
+    # In a process of its own: this one may hold the threads of a framework, and forking it is no sound thing to do.
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys, pathlib, test_merge; test_merge.crash_anywhere(pathlib.Path(sys.argv[1]))",
+            packed,
+        ],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(spy.TESTS), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
