@@ -1,8 +1,10 @@
 """Optuna's storage as the one driver of a study needs it: the database for every write, memory for every read.
 
-Optuna's own storage asks the database again for each trial that is not finished, and commits each parameter by itself: beside
-sixty workers that is most of a driver's time. Whoever alone writes a study knows what is in it. A trial being suggested is a
-draft, which goes into the database whole, with one transaction: a driver that dies before leaves nothing of it.
+Optuna's own storage asks the database again for each trial that is not finished, and commits each parameter, attribute and
+report by itself: beside sixty workers that is most of a driver's time. Whoever alone writes a study knows what is in it. Here
+a trial is two transactions. Being suggested it is a draft, which goes into the database whole: a driver that dies before leaves
+nothing of it. What it reports while it runs is kept in memory, and goes in with its end: a trial whose driver dies is run
+again from its first epoch, so nobody would read what it had reported.
 """
 
 from __future__ import annotations
@@ -40,11 +42,14 @@ class Ledger(BaseStorage):
         self._directions = backend.get_study_directions(self._study_id)
         self._user_attrs = dict(backend.get_study_user_attrs(self._study_id))
         self._system_attrs = dict(backend.get_study_system_attrs(self._study_id))
+        self._written: dict[int, FrozenTrial] = {}  # those that have not ended, by id, as the database has them
 
     @functools.cached_property
     def _trials(self) -> list[FrozenTrial]:
         """All of them, by number, read when first wanted."""
-        return self.backend.get_all_trials(self._study_id, deepcopy=False)
+        trials = self.backend.get_all_trials(self._study_id, deepcopy=False)
+        self._written = {trial._trial_id: trial for trial in trials if not trial.state.is_finished()}
+        return trials
 
     @functools.cached_property
     def _numbers(self) -> dict[int, int]:
@@ -54,9 +59,11 @@ class Ledger(BaseStorage):
         """Writes the draft into the database; returns its number."""
         number = self._numbers[_DRAFT]
         draft = self._trials[number]
-        trial_id = self.backend.create_new_trial(self._study_id, template_trial=draft)
-        assert self.backend.get_trial_number_from_id(trial_id) == number, "another driver wrote to this study"
+        made = self.backend._create_new_trial(self._study_id, draft)
+        assert made.number == number, "another driver wrote to this study"
+        trial_id = made._trial_id
         draft._trial_id = trial_id
+        self._written[trial_id] = draft
         del self._numbers[_DRAFT]
         self._numbers[trial_id] = number
         return number
@@ -110,6 +117,8 @@ class Ledger(BaseStorage):
         else:
             trial_id = self.backend.create_new_trial(study_id, template_trial)
             trial = self.backend.get_trial(trial_id)
+            if not trial.state.is_finished():
+                self._written[trial_id] = trial
         self._trials.append(trial)
         self._numbers[trial._trial_id] = trial.number
         return int(trial._trial_id)
@@ -128,33 +137,57 @@ class Ledger(BaseStorage):
         self._change(trial_id, change)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        if not self.backend.set_trial_state_values(trial_id, state, values):
-            return False
-        # As the database has it, with its time of day: a trial that has ended never changes again.
-        self._trials[self._numbers[trial_id]] = self.backend.get_trial(trial_id)
+        assert state.is_finished(), "nothing waits here"
+        trial = copy.copy(self._trials[self._numbers[trial_id]])
+        self.check_trial_is_updatable(trial_id, trial.state)
+        trial.state, trial.datetime_complete = state, datetime.now()
+        if values is not None:
+            trial.values = list(values)
+        self._end(trial, self._written[trial_id])
+        del self._written[trial_id]
+        self._trials[self._numbers[trial_id]] = trial
         return True
 
-    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        self.backend.set_trial_intermediate_value(trial_id, step, intermediate_value)
+    def _end(self, trial: FrozenTrial, written: FrozenTrial) -> None:
+        """Writes a trial's end into the database, and whatever it has got since it was written there."""
+        from optuna.storages._rdb import models, storage
 
+        trial_id, number_of = trial._trial_id, models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
+        with storage._create_scoped_session(self.backend.scoped_session) as session:
+            row = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
+            for model, now, before in (
+                (models.TrialUserAttributeModel, trial.user_attrs, written.user_attrs),
+                (models.TrialSystemAttributeModel, trial.system_attrs, written.system_attrs),
+            ):
+                for key, value in now.items():
+                    if key not in before or before[key] != value:
+                        self.backend._set_trial_attr_without_commit(session, model, trial_id, key, value)
+            for step, value in trial.intermediate_values.items():
+                if step in written.intermediate_values:
+                    continue
+                stored, kind = number_of(value)
+                session.add(
+                    models.TrialIntermediateValueModel(
+                        trial_id=trial_id, step=step, intermediate_value=stored, intermediate_value_type=kind
+                    )
+                )
+            for objective, value in enumerate(trial.values or ()):
+                self.backend._set_trial_value_without_commit(session, row, objective, value)
+            row.state, row.datetime_complete = trial.state, trial.datetime_complete
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         def change(trial: FrozenTrial) -> None:
             trial.intermediate_values = {**trial.intermediate_values, step: intermediate_value}
 
         self._change(trial_id, change)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        if trial_id != _DRAFT:
-            self.backend.set_trial_user_attr(trial_id, key, value)
-
         def change(trial: FrozenTrial) -> None:
             trial.user_attrs = {**trial.user_attrs, key: _as_read(value)}
 
         self._change(trial_id, change)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        if trial_id != _DRAFT:
-            self.backend.set_trial_system_attr(trial_id, key, value)
-
         def change(trial: FrozenTrial) -> None:
             trial.system_attrs = {**trial.system_attrs, key: _as_read(value)}
 
@@ -164,6 +197,7 @@ class Ledger(BaseStorage):
         """Changes a copy: whoever has read a trial keeps what he has read."""
         number = self._numbers[trial_id]
         trial = copy.copy(self._trials[number])
+        self.check_trial_is_updatable(trial_id, trial.state)
         change(trial)
         self._trials[number] = trial
 

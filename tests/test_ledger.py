@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
@@ -41,10 +42,16 @@ def plain(trial: Any) -> dict[str, Any]:
     return {name: getattr(trial, name) for name in names} | {"system_attrs": trial.system_attrs}
 
 
-def agree(ledger: Ledger) -> None:
+def agree(ledger: Ledger, running: bool = True) -> None:
+    """Memory and database: all trials, or those that have ended."""
     stored = optuna.storages.RDBStorage(str(ledger.backend.engine.url))
     (study_id,) = (study._study_id for study in stored.get_all_studies())
-    assert list(map(plain, ledger.get_all_trials(study_id))) == list(map(plain, stored.get_all_trials(study_id)))
+    ours, theirs = (
+        [plain(trial) for trial in storage.get_all_trials(study_id) if running or trial.state.is_finished()]
+        for storage in (ledger, stored)
+    )
+    assert ours == theirs
+    assert ledger.get_n_trials(study_id) == stored.get_n_trials(study_id)
     assert ledger.get_study_user_attrs(study_id) == stored.get_study_user_attrs(study_id)
     assert ledger.get_study_system_attrs(study_id) == stored.get_study_system_attrs(study_id)
 
@@ -57,7 +64,7 @@ def ask(ledger: Ledger, study: optuna.Study) -> optuna.Trial:
 
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
-def test_memory_and_database_agree_after_every_step(tmp_path: Path, sampler: str) -> None:
+def test_memory_and_database_agree_when_a_trial_is_asked_for_and_when_it_ends(tmp_path: Path, sampler: str) -> None:
     ledger, study = opened(tmp_path / "study.db")
     study.sampler = SAMPLERS[sampler]()
     for n in range(9):
@@ -67,7 +74,9 @@ def test_memory_and_database_agree_after_every_step(tmp_path: Path, sampler: str
         trial_id = ledger.get_trial_id_from_study_id_trial_number(1, number)
         ledger.set_trial_intermediate_value(trial_id, 1, math.inf if n == 2 else 0.1 * n)
         ledger.set_trial_user_attr(trial_id, "result", {"pair": (1, 2), "history": [{"epoch": 1}]})
-        agree(ledger)
+        ledger.set_trial_user_attr(trial_id, "seed", n % 2 * 7)  # there already, half of the time with this value
+        ledger.set_trial_system_attr(trial_id, "rung", {"0": 0.5})
+        agree(ledger, running=False)
         assert ledger.get_trial(trial_id).user_attrs["result"]["pair"] == [1, 2]  # as JSON has it
         state = {3: TrialState.PRUNED, 4: TrialState.FAIL}.get(n)
         study.tell(number, state=state) if state else study.tell(number, 0.1 * n)
@@ -104,6 +113,21 @@ def test_a_draft_is_nowhere_until_it_is_settled(tmp_path: Path) -> None:
     agree(ledger)
 
 
+def test_a_trial_is_two_transactions(tmp_path: Path) -> None:
+    ledger, study = opened(tmp_path / "study.db")
+    study.sampler = SAMPLERS["random"]()
+    ledger.get_n_trials(1)
+    commits = []
+    sqlalchemy.event.listen(ledger.backend.engine, "commit", commits.append)
+    number = ask(ledger, study).number
+    assert len(commits) == 1
+    for epoch in range(1, 20):
+        ledger.set_trial_intermediate_value(ledger.get_trial_id_from_study_id_trial_number(1, number), epoch, 0.5)
+    assert len(commits) == 1
+    study.tell(number, 0.5)
+    assert len(commits) == 2
+
+
 def test_what_the_database_refuses_is_not_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger, study = opened(tmp_path / "study.db")
     ask(ledger, study)
@@ -112,24 +136,46 @@ def test_what_the_database_refuses_is_not_in_memory(tmp_path: Path, monkeypatch:
     def full(*_: Any) -> None:
         raise optuna.exceptions.StorageInternalError("disk full")
 
-    for method in (
-        "set_trial_user_attr",
-        "set_trial_state_values",
-        "set_trial_intermediate_value",
-        "set_study_user_attr",
-    ):
-        monkeypatch.setattr(ledger.backend, method, full)
-    trial_id = ledger.get_trial_id_from_study_id_trial_number(1, 0)
-    for write in (
-        lambda: ledger.set_trial_user_attr(trial_id, "a", 1),
-        lambda: ledger.set_trial_intermediate_value(trial_id, 1, 0.5),
-        lambda: ledger.set_study_user_attr(1, "a", 1),
-        lambda: study.tell(0, 0.5),
-    ):
-        with pytest.raises(optuna.exceptions.StorageInternalError):
-            write()
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger.backend, "set_study_user_attr", full)
+        patched.setattr(ledger.backend, "_set_trial_value_without_commit", full)
+        for write in (lambda: ledger.set_study_user_attr(1, "a", 1), lambda: study.tell(0, 0.5)):
+            with pytest.raises(optuna.exceptions.StorageInternalError):
+                write()
     assert [plain(trial) for trial in ledger.get_all_trials(1)] == before
     assert "a" not in ledger.get_study_user_attrs(1)
+    agree(ledger)
+    study.tell(0, 0.5)
+    agree(ledger)
+
+
+def test_a_trial_that_has_ended_never_changes(tmp_path: Path) -> None:
+    ledger, study = opened(tmp_path / "study.db")
+    ask(ledger, study)
+    study.tell(0, 0.5)
+    (trial,) = ledger.get_all_trials(1)
+    for write in (
+        lambda: ledger.set_trial_intermediate_value(trial._trial_id, 9, 0.5),
+        lambda: ledger.set_trial_user_attr(trial._trial_id, "late", 1),
+        lambda: ledger.set_trial_state_values(trial._trial_id, TrialState.FAIL),
+    ):
+        with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+            write()
+    assert plain(ledger.get_trial(trial._trial_id)) == plain(trial)
+    agree(ledger)
+
+
+def test_what_an_earlier_version_has_written_of_a_running_trial_stays(tmp_path: Path) -> None:
+    ledger, study = opened(tmp_path / "study.db")
+    trial_id = ledger.get_trial_id_from_study_id_trial_number(1, ask(ledger, study).number)
+    ledger.backend.set_trial_intermediate_value(trial_id, 1, 0.25)
+    ledger.backend.set_trial_user_attr(trial_id, "reason", "none")
+    again, study = opened(tmp_path / "study.db")
+    again.set_trial_user_attr(trial_id, "reason", "driver_died")
+    study.tell(0, state=TrialState.FAIL)
+    agree(again)
+    (trial,) = again.get_all_trials(1)
+    assert trial.intermediate_values == {1: 0.25} and trial.user_attrs == {"seed": 7, "reason": "driver_died"}
 
 
 def test_what_was_read_does_not_change(tmp_path: Path) -> None:
