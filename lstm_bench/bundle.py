@@ -134,7 +134,7 @@ class Reader:
         self._environment(environment)
         space = self._config(name, config)
         tables = {file: self._table(file, texts[file]) for file in TABLES if file in texts}
-        self._values(tables, space, environment.get("dataset", {}))
+        self._values(tables, space, environment.get("dataset") or {})
         study_id = environment.get("study_id")
         if study_id is not None and not schema.NAME.fullmatch(study_id):
             self.refuse("environment.json", "study_id", expected="letters, digits and ._-", received=study_id[:40])
@@ -157,8 +157,8 @@ class Reader:
                 continue
             if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
                 self.refuse("environment.json", path, expected=f"a value of type {kinds[0].__name__}")
-        baselines = environment.get("dataset", {}).get("baselines", {})
-        if not all(isinstance(value, int | float) for value in (baselines or {}).values()):
+        baselines = (environment.get("dataset") or {}).get("baselines") or {}
+        if not all(isinstance(value, int | float) for value in baselines.values()):
             self.refuse("environment.json", "dataset.baselines", expected="numbers")
 
     def _config(self, name: str, config: dict[str, Any]) -> dict[str, Any]:
@@ -323,8 +323,9 @@ def from_folder(folder: Path, bounds: Limits) -> Bundle:
             texts[file] = text
     reader = Reader(str(folder), bounds, StorageError)
     config = reader.mapping("config.yaml", texts.get("config.yaml", "{}"), document.from_yaml)
-    own = config.get("name") if folder.name.startswith("kernels-") else (config.get("study") or {}).get("name")
-    name = str(own or folder.name)  # a merged study may lie under another
+    study = config.get("study")
+    own = config if folder.name.startswith("kernels-") else study if isinstance(study, dict) else {}
+    name = str(own.get("name") or folder.name)  # a merged study may lie under another
     return reader.bundle(name, texts)
 
 

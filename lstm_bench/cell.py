@@ -42,10 +42,15 @@ def widths(cell: Mapping[str, Any]) -> list[int]:
     return [cell["features"], *[directions(cell) * cell["units"]] * (cell["layers"] - 1)]
 
 
+def _inputs(cell: Mapping[str, Any]) -> int:
+    """The sum of `widths`, also of as many layers as records from elsewhere may claim."""
+    return int(cell["features"] + directions(cell) * cell["units"] * (cell["layers"] - 1))
+
+
 def n_weights(cell: Mapping[str, Any]) -> int:
     """Weights of the network, biases included (one per gate, two in a GRU, which resets after the product)."""
-    units, gates = cell["units"], _GATES[cell["layer"]]
-    return sum(directions(cell) * gates * units * (width + units + _BIASES[cell["layer"]]) for width in widths(cell))
+    units, gates, each = cell["units"], _GATES[cell["layer"]], cell["units"] + _BIASES[cell["layer"]]
+    return int(directions(cell) * gates * units * (_inputs(cell) + cell["layers"] * each))
 
 
 def flop_per_sample(cell: Mapping[str, Any], operation: str) -> int:
@@ -56,7 +61,7 @@ def flop_per_sample(cell: Mapping[str, Any], operation: str) -> int:
     leaves out the gradient of the network's own inputs, which training does not need.
     """
     product = 2 * directions(cell) * _GATES[cell["layer"]] * cell["units"] * cell["timesteps"]
-    forward = sum(product * (width + cell["units"]) for width in widths(cell))
+    forward = product * (_inputs(cell) + cell["layers"] * cell["units"])
     return {
         "inference": forward,
         "forward_backward": 3 * forward,

@@ -25,6 +25,7 @@ from typing import Any
 
 from lstm_bench import device
 from lstm_bench.errors import ConfigError, StorageError
+from lstm_bench.launcher import without_passwords
 
 _START_S = 60.0  # what a cluster of our own gets to start in
 _END_S = 10.0  # and to end in
@@ -149,7 +150,7 @@ class Connection:
                 stderr=output,
                 text=True,
                 start_new_session=True,
-                env={**os.environ, **_LOOPBACK},
+                env={**without_passwords(os.environ), **_LOOPBACK},  # workers inherit it
             )
         late = threading.Timer(_START_S, self._head.kill)
         late.start()
@@ -264,12 +265,14 @@ def _found(address: str) -> str:
     if address == "auto":
         from ray._private.utils import read_ray_address
 
-        given = os.environ.get("RAY_ADDRESS") or read_ray_address(None) or ""
+        given = os.environ.get("RAY_ADDRESS", "").removeprefix("auto") or read_ray_address(None) or ""
         if not given:
             raise ConfigError(
                 "launcher.address=auto: no Ray cluster runs on this machine",
                 remedy="Start one (see the README), or give launcher.address=local.",
             )
+    if not given.rpartition(":")[2].isdecimal():
+        raise ConfigError("RAY_ADDRESS", expected="HOST:PORT or ray://HOST:PORT", received=given)
     host, port = _host(given), int(given.rpartition(":")[2])
     hosts = [host]
     if loopback(host):

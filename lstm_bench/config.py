@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
 from lstm_bench.cell import DTYPES
-from lstm_bench.errors import ConfigError, nearest, redact
+from lstm_bench.errors import ConfigError, nearest, redact, require_quoted
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
@@ -434,6 +434,9 @@ def check_recorded(plain: Mapping[str, Any], root: type = Sweep) -> None:
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from error
     known = flatten(plain)
+    for path, value in flatten(typing.cast(dict[str, Any], config)).items():
+        if isinstance(known.get(path), str) and value is not None and not isinstance(value, str):  # a number as text
+            raise ConfigError(path, expected=f"a value of type {type(value).__name__}", received=known[path][:40])
     _check_rules(typing.cast(dict[str, Any], config), root, [path for path, _, _ in rules(root) if path in known])
 
 
@@ -526,6 +529,8 @@ def _check_study(config: Mapping[str, Any]) -> None:
         )
     _check_objectives(config)
     url = config["storage"]["url"]
+    if url is not None and not url.startswith("sqlite:"):
+        require_quoted("storage.url", url)
     if url is not None and not re.match(r"^(sqlite:///(?!:memory:)[^?]|postgresql(\+\w+)?://)", url):
         scheme = url.split(":", 1)[0]
         raise ConfigError("storage.url", expected="sqlite:///FILE or postgresql://...", received=f"{scheme}:...")

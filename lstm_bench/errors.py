@@ -99,6 +99,16 @@ def nearest(name: str, valid: Iterable[str], n: int = 3) -> str:
     return "valid: " + ", ".join(shown) if shown else "there is none to choose from"
 
 
+def require_quoted(key: str, url: str) -> None:
+    """Refuses a URL in which `redact` could not see where a password ends, without showing it.
+
+    Raises:
+      ConfigError: when it holds a blank or a quotation mark.
+    """
+    if re.search(r"[\s\"']", url):
+        raise ConfigError(key, expected="a URL with %20, %22 and %27 in place of blanks, \" and '")
+
+
 def redact(text: str) -> str:
     """`text` with the passwords of the URLs in it replaced by `***`: in the user part and in the query."""
     text = re.sub(r"([A-Za-z][\w+.-]*://[^\s/:@\"']*):[^\s\"']*@", r"\1:***@", text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import selectors
 import signal
 import socket
@@ -79,8 +80,8 @@ def deterministic_environment(known: Mapping[str, str]) -> dict[str, str]:
 def without_passwords(known: Mapping[str, str]) -> dict[str, str]:
     """An environment for a worker, which runs a user's code and needs none of the driver's servers.
 
-    Left out are variables whose value is a URL with a password, but for those of a proxy, and those that MLflow, its UI and
-    PostgreSQL's library take credentials from.
+    Left out are variables whose value is a URL with a password, well formed or not, but for those of a proxy, and those that
+    MLflow, its UI and PostgreSQL's library take credentials from.
 
     Args:
       known: The driver's environment.
@@ -88,8 +89,12 @@ def without_passwords(known: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in known.items()
-        if name not in _CREDENTIALS and (redact(value) == value or name.lower().endswith("_proxy"))
+        if name not in _CREDENTIALS and (not _holds_password(value) or name.lower().endswith("_proxy"))
     }
+
+
+def _holds_password(value: str) -> bool:
+    return redact(value) != value or bool(re.search(r"://[^/]*:.*@", value, re.DOTALL))
 
 
 def worker_environment(

@@ -101,11 +101,12 @@ def _writing(folder: Path):  # type: ignore[no-untyped-def]
 
 
 def _recover(folder: Path) -> None:
-    """Undoes what a crash left of an earlier merge: the folder is as it was before, or as it is after."""
+    """Undoes what a crash left of an earlier merge, of whichever study: its folder is as it was before, or as it is after."""
     stage = folder.parent / STAGE
-    old = stage / f"{folder.name}.old"
-    if old.exists() and not folder.exists():
-        old.rename(folder)
+    for old in stage.glob("*.old"):
+        place = folder.parent / old.name.removesuffix(".old")
+        if not place.exists():
+            old.rename(place)
     shutil.rmtree(stage, ignore_errors=True)
 
 

@@ -103,6 +103,9 @@ def read(folder: Path, of: str = "mnist") -> Arrays:
         raise DataError(f"{folder}: {TITLES[of]} is not there")
     arrays = read_npz(folder / "mnist.npz", KEYS)
     for key, name in KEYS.items():
+        shape = arrays[key].shape
+        if len(shape) > 3 or any(size >= 2**32 for size in shape):  # more than the IDX format can say
+            _verify(f"{folder / 'mnist.npz'}: {key}", "none", "mnist", name, f"its shape is {shape}")
         header = b"\0\0\x08" + bytes([arrays[key].ndim]) + np.array(arrays[key].shape, ">u4").tobytes()
         actual = hashlib.sha256(header + arrays[key].tobytes()).hexdigest()  # as if it were the IDX file
         _verify(f"{folder / 'mnist.npz'}: {key}", actual, "mnist", name)

@@ -37,6 +37,7 @@ class _Worker:
     actor: Any
     listening: Any
     key: str | None = None
+    given: Any = None  # the task on its way to it
     tasks: int = 0
     primed: bool = False
     facts: dict[str, Any] = field(default_factory=dict)  # what it said when it was ready
@@ -152,14 +153,15 @@ class RayLauncher:
                 worker.keep = Path(task["keep"]) if task.get("keep") else None
                 config, data = self._data if self._data and not worker.primed else (None, None)
                 worker.primed = True
-                worker.actor.submit.remote(worker.key, without_databases(task), config, data)
+                worker.given = worker.actor.submit.remote(worker.key, without_databases(task), config, data)
 
     def events(self, timeout_s: float) -> list[Event]:
         ends = time.monotonic() + timeout_s
         self._look()
         questions = {worker.listening: worker for worker in self._workers}
         answers = {ref: node for node, ref in self._asked.items()}
-        refs = [*questions, *answers]
+        tasks = {worker.given: worker for worker in self._workers if worker.given is not None}
+        refs = [*questions, *answers, *tasks]
         if not refs:
             time.sleep(max(0.0, ends - time.monotonic()))
             return []
@@ -171,10 +173,21 @@ class RayLauncher:
         for ref in refs:
             if ref in answers:
                 self._judge(answers[ref], ref)
+            elif ref in tasks:
+                happened += self._arrived(tasks[ref])
             else:
                 happened += self._heard(questions[ref])
         self._assign()
         return happened
+
+    def _arrived(self, worker: _Worker) -> list[Event]:
+        """A task has reached its worker, or was lost on the way: no room for its files there, or for the data."""
+        given, worker.given = worker.given, None
+        try:
+            self._ray.get(given)
+        except self._ray.exceptions.RayError as error:
+            return self._bury(worker, error) if worker in self._workers else []
+        return []
 
     def _heard(self, worker: _Worker) -> list[Event]:
         try:

@@ -23,7 +23,7 @@ from typing import Any
 from lstm_bench import device, memory, worker
 from lstm_bench.data import Dataset
 from lstm_bench.device import Slot
-from lstm_bench.launcher import worker_environment
+from lstm_bench.launcher import without_passwords, worker_environment
 
 LISTEN_S = 5.0  # an idle worker answers the driver this often
 _ALONE_S = 60.0  # without a question of the driver's there is none
@@ -83,6 +83,8 @@ class Worker:
 
     def _serve(self, setup: dict[str, Any]) -> None:
         try:
+            for name in os.environ.keys() - without_passwords(os.environ).keys():  # of whoever started the node
+                del os.environ[name]
             slot = placed(setup)
             programs = memory.folder() / "xla" / re.sub(r"\W+", "-", device.cpu_name()) if setup["programs"] else None
             given = worker_environment(os.environ, setup["backend"], programs, setup["deterministic"])

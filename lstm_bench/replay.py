@@ -15,15 +15,13 @@ import sqlite3
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import yaml
-
 from lstm_bench import config as schema
-from lstm_bench import domination, entity, record
+from lstm_bench import document, domination, entity, record
 from lstm_bench import space as spaces
 from lstm_bench.candidate import Candidate, digest, standing
 from lstm_bench.errors import StorageError
@@ -74,7 +72,7 @@ def bring(folder: Path, tracking: Tracking) -> None:
       StorageError: when the records cannot be read, or do not say which study they are.
     """
     past = _read(folder)
-    tracking.start({**described(past.config, past.environment), "id": past.id, "started_ms": past.span[0]})
+    tracking.start({**past.described, "id": past.id, "started_ms": past.span[0]})
     past.tell(tracking)
     status, ended_ms = past.status, past.span[1]
     if tracking.was is not None and (past.status != "FINISHED" or not tracking.added):
@@ -90,7 +88,7 @@ def tell(folder: Path, tracking: Tracking) -> None:
 def _read(folder: Path) -> Past:
     try:
         return Past(folder)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError, csv.Error) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StorageError(f"{folder}: its records cannot be read ({reason})") from error
 
@@ -104,6 +102,7 @@ class Past:
     Attributes:
       config: `config.yaml`.
       environment: `environment.json`.
+      described: What `Tracking.start` is told of it, but for its id and times.
       id: Of the study.
       span: Begin and end of its trainings, milliseconds since 1970.
       status: How a sweep would have left its run: FINISHED, FAILED or KILLED.
@@ -111,9 +110,10 @@ class Past:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        self.config = document.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
         file = folder / "environment.json"
-        self.environment = json.loads(file.read_text(encoding="utf-8"))
+        self.environment = document.from_json(file.read_text(encoding="utf-8"))
+        self.described = described(self.config, self.environment)
         self._settings = self.config["study"]
         self._study = Recorded(self._settings["name"], folder, False, self.config, self.environment)
         own_file = self.config["storage"]["url"] is None
@@ -360,4 +360,4 @@ def _known(result: Mapping[str, Any]) -> Row:
 
 
 def _ms(text: str) -> int:
-    return int(datetime.fromisoformat(text).timestamp() * 1000)
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)  # Optuna stores naive UTC

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.arrays import MAX_NPZ_BYTES, check_npy
+from lstm_bench.arrays import MAX_NPZ_BYTES, check_npy, member_of
 from lstm_bench.data import standardized
 from lstm_bench.errors import DataError, LstmBenchError
 
@@ -51,7 +51,7 @@ def _npy(path: Path) -> np.ndarray:
 
 def _npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     with zipfile.ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         if "x" not in names:
             raise DataError(f"{path}: x is missing", expected="x, and y where it is known", received=names[:12])
         sizes = {key: archive.getinfo(f"{key}.npy").file_size for key in ("x", "y") if key in names}
@@ -60,8 +60,7 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         for key, size in sizes.items():
             with archive.open(f"{key}.npy") as member:
                 check_npy(member, size, f"{path}: {key}")
-    with np.load(path, allow_pickle=False) as file:
-        return file["x"], file["y"] if "y" in sizes else None
+        return member_of(archive, "x"), member_of(archive, "y") if "y" in sizes else None
 
 
 def _csv(path: Path, shape: tuple[int, int]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench import config as schema
@@ -138,8 +138,13 @@ def _numeric(where: str, kind: str, domain: Domain) -> Domain:
         raise ConfigError(f"{where}.low", expected="a number above 0 where log is true", received=low)
     if step is not None and (step <= 0 or log):
         raise ConfigError(f"{where}.step", expected="a number above 0, and no log", received=step)
-    if step is not None and (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step)):
-        raise ConfigError(f"{where}.high", expected=f"low {low:g} plus whole steps of {step:g}", received=high)
+    if step is not None:
+        try:
+            rest = (Decimal(str(high)) - Decimal(str(low))) % Decimal(str(step))
+        except InvalidOperation:  # more steps than 28 digits can count
+            raise ConfigError(f"{where}.step", expected="a larger step", received=step) from None
+        if rest:
+            raise ConfigError(f"{where}.high", expected=f"low {low:g} plus whole steps of {step:g}", received=high)
     if kind == "float":
         low, high, step = float(low), float(high), None if step is None else float(step)
     return {"type": kind, "low": low, "high": high, "step": step, "log": log}

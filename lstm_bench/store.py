@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from lstm_bench.errors import ConfigError, StorageError, nearest, redact
+from lstm_bench.errors import ConfigError, StorageError, nearest, redact, require_quoted
 
 NAMES = ("mlflow", "none")
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql")
@@ -56,6 +56,8 @@ def check(config: Mapping[str, Any], key: str = "tracking.uri") -> None:
         return
     if not isinstance(uri, str):
         raise ConfigError(key, expected="a URI or null", received=uri)
+    if not uri.startswith("sqlite:"):
+        require_quoted(key, uri)
     known = "a URI of " + ", ".join(SCHEMES)
     scheme, separator, _ = uri.partition("://")
     if not separator or scheme == "file":
@@ -88,7 +90,8 @@ def store_uri(config: Mapping[str, Any]) -> str:
 
 def sqlite_path(uri: str) -> Path | None:
     """The absolute path of a `sqlite:///` URI's file, None for any other URI."""
-    return Path.cwd() / urlsplit(uri).path[1:] if uri.startswith("sqlite:") else None
+    # Not by urlsplit: a folder may have a # in its name.
+    return Path.cwd() / uri.partition(":///")[2].partition("?")[0] if uri.startswith("sqlite:") else None
 
 
 def artifact_dir(uri: str) -> Path:

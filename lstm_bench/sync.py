@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_bench import command
-from lstm_bench.errors import ConfigError, StorageError, nearest, redact
+from lstm_bench.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
 
 HELP = """\
 python -m lstm_bench.sync [study=NAME] [sweeps=DIR] [tracking.uri=URI]
@@ -40,7 +40,7 @@ def run(arguments: list[str]) -> None:
     """Brings MLflow up to date.
 
     Raises:
-      LstmBenchError: any expected fault.
+      LstmBenchError: any expected fault; of several studies that have one the last, when the others are done and said.
     """
     given = command.options(arguments, ("study", "sweeps", "tracking.uri"))
     from lstm_bench import recorded, store
@@ -60,8 +60,16 @@ def run(arguments: list[str]) -> None:
     if not folders:
         print(f"No studies below {root}: nothing to bring up to date.")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", _WAIT_S)
+    faults: list[LstmBenchError] = []
     for folder in folders:
-        _sync(folder, uri, named="study" in given)
+        try:
+            _sync(folder, uri, named="study" in given)
+        except LstmBenchError as error:
+            faults.append(error)  # the other studies are brought up to date all the same
+    for fault in faults[:-1]:
+        command.say(fault)
+    if faults:
+        raise faults[-1]
 
 
 def _resolved(text: str) -> str:
@@ -77,15 +85,13 @@ def _resolved(text: str) -> str:
 
 def _sync(folder: Path, uri: str | None, named: bool) -> None:
     """Brings one study up to date and says what was added."""
-    import yaml
-
-    from lstm_bench import lock, replay
+    from lstm_bench import document, lock, replay
     from lstm_bench.tracking import open_tracking
 
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = document.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
         name, settings = str(config["study"]["name"]), _settings(config, uri)
-    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise StorageError(f"{folder}: config.yaml cannot be read ({type(error).__name__})") from error
     if settings is None:
         print(f"{name}: left out, its sweep tracked nothing (tracking=none); tracking.uri=URI brings it there")

@@ -147,7 +147,6 @@ class Tracking:
         self._source = str(study.get("source") or entity.SWEEP)
         self._backends = set(study.get("backends", ()))
         self._note = str(study.get("description") or "")
-        self._known = {}
         self._client = connect(str(self.uri))
         self.experiment_id = self._open_experiment(study)
         self._load_known()
@@ -158,6 +157,8 @@ class Tracking:
                 self.experiment_id, study.get("started_ms"), self._tags("study", tags), str(study["name"])
             )
             parent_id = run.info.run_id
+            self._load_known()  # another driver may have made one at the same time: all keep the first
+            parent_id = self._known.get(("lstm_bench.study_run", self._study), (parent_id,))[0]
             self._known["lstm_bench.study_run", self._study] = (parent_id, "RUNNING")
             self.added += 1
         else:
@@ -185,7 +186,6 @@ class Tracking:
     @_observed
     def look_again(self) -> None:
         """Finds what other drivers of the same study have logged since `start`."""
-        self._known.clear()
         self._load_known()
 
     @_observed
@@ -372,8 +372,10 @@ class Tracking:
         return str(found.experiment_id)
 
     def _load_known(self) -> None:
-        """Finds this study's runs. A second run of one id, left by a lost answer of a server, is deleted."""
-        token = None
+        """Finds this study's runs. A second run of one id is deleted: a lost answer of a server leaves one, and drivers that
+        start at once. The one that has ended stays, else the older one, whoever looks."""
+        self._known = {}
+        token = None  # newest first
         while True:
             page = self._client.search_runs(
                 [self.experiment_id], f"tags.`lstm_bench.study` = '{self._study}'", page_token=token
@@ -384,7 +386,7 @@ class Tracking:
                         continue
                     found, other = (run.info.run_id, run.info.status), self._known.get((tag, run.data.tags[tag]))
                     if other is not None:
-                        spare = other if found[1] in _ENDED else found
+                        spare = found if other[1] in _ENDED and found[1] not in _ENDED else other
                         self._client.delete_run(spare[0])
                         found = found if spare is other else other
                     self._known[tag, run.data.tags[tag]] = found
@@ -409,14 +411,16 @@ class Tracking:
         run_id, status = self._known.get((f"lstm_bench.{kind}", identity), (None, None))
         if status in _ENDED:
             return
-        values = entity.texts(params)
+        values, there = entity.texts(params), set[tuple[str, int]]()
         if run_id is None:
             run_id, _ = self._new_run(kind, identity, name, span[0], entity.words(row))
         else:  # made by a driver that died before it could end it
-            stored = self._client.get_run(run_id).data.params
-            values = {key: value for key, value in values.items() if key not in stored}
+            stored = self._client.get_run(run_id).data
+            values = {key: value for key, value in values.items() if key not in stored.params}
+            points = (p for key in stored.metrics for p in self._client.get_metric_history(run_id, key))
+            there = {(point.key, point.step) for point in points}
         marks = {key: value for key, value in entity.marks(row, epochs).items() if value}
-        metrics = entity.metrics(row, epochs, span)
+        metrics = [point for point in entity.metrics(row, epochs, span) if (point.key, point.step) not in there]
         self._client.log_batch(run_id, metrics, entity.params(values), entity.tags(marks))
         status = "FINISHED"
         if row.get("state") == "FAIL":

@@ -10,7 +10,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -23,6 +24,7 @@ from lstm_bench.record import CELL_COLUMNS, cell
 from lstm_bench.study import MAY_CHANGE
 
 _APART = "name=OTHER keeps it apart."
+MAX_SAMPLES, MAX_ROUNDS = 1000, 100  # of one arm, as many as its statistics take in an archive
 _SHOWN = 4  # differences that are named
 
 
@@ -166,6 +168,7 @@ def _settle(tables: dict[str, Table], further: Bundle, less: Bundle) -> None:
     old = [bundle.tables["cells.csv"].rows for bundle in (further, less) if "cells.csv" in bundle.tables]
     shares = [(row["device"], row["device_share"]) for rows in old for row in rows.values() if row.get("device")]
     device, share = shares[0] if shares else ("", "")
+    _refuse_unmeasured(further, samples)
     full = [{column: row.get(column, "") for column in TABLES["runs.csv"]} for row in runs]
     try:
         made = throughput.rows(full, samples, ceilings, device, share)
@@ -178,6 +181,16 @@ def _settle(tables: dict[str, Table], further: Bundle, less: Bundle) -> None:
         raise DataError(f"{further.name}: its runs are not those of a benchmark ({type(error).__name__})") from error
     fields = [{column: cell(row.get(column)) for column in CELL_COLUMNS} for row in made]
     tables["cells.csv"] = Table(CELL_COLUMNS, {throughput.key(row): row for row in fields})
+
+
+def _refuse_unmeasured(bundle: Bundle, samples: Sequence[Row]) -> None:
+    """Refuses more samples of a run, or rounds, than any benchmark measures: intervals need memory for their product."""
+    runs = Counter(tuple(row.get(name, "") for name in IDENTITY["runs.csv"]) for row in samples)
+    rounds = Counter(run[:-1] for run in runs)
+    for n, most, what in ((max(runs.values(), default=0), MAX_SAMPLES, "samples of a run"),
+                          (max(rounds.values(), default=0), MAX_ROUNDS, "rounds")):  # fmt: skip
+        if n > most:
+            raise DataError(f"{bundle.name}: too many {what}", expected=f"at most {most}", received=n)
 
 
 def _text(file: str, table: Table) -> str:
