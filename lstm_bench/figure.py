@@ -64,9 +64,10 @@ _P = ParamSpec("_P")
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """How every figure is drawn, whatever a user's matplotlibrc says."""
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a user's matplotlibrc would change the bytes
+        matplotlib.rcdefaults()
         matplotlib.rcParams.update(cast("Any", _STYLE))
         yield
 
@@ -74,7 +75,7 @@ def _style() -> Iterator[None]:
 def _styled(make: Callable[_P, Figure]) -> Callable[_P, Figure]:
     @functools.wraps(make)
     def styled(*args: _P.args, **kwargs: _P.kwargs) -> Figure:
-        with _style():
+        with style():
             return make(*args, **kwargs)
 
     return styled
@@ -92,7 +93,7 @@ def renderer() -> dict[str, str]:
 def render(figure: Figure, kind: str) -> bytes:
     """The figure as `svg` or `png`, without dates and versions in it."""
     out = io.BytesIO()
-    with _style():
+    with style():
         metadata = {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
         figure.savefig(out, format=kind, metadata=metadata)
     return out.getvalue()

@@ -422,7 +422,8 @@ def _settle(folder: Path, pages: Pages, options: Options) -> Change:
     else:
         files |= _drawn(pages.figures)
         if interactive:
-            charts = {path: chart.chart(make()) for path, make in pages.figures.items()}
+            with figure.style():  # a figure is laid out where it is drawn, by the settings that it meets there
+                charts = {path: chart.chart(make()) for path, make in pages.figures.items()}
         sums |= {path: _sha256(files[path]) for path in drawn}
     if options.html and not options.check:
         _write_site(folder / HTML, webpage.site(files, charts) if files else {}, change, whole=options.studies is None)

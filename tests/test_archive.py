@@ -128,6 +128,15 @@ MALICIOUS: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: zipped(signed({**GOOD, "environment.json": json.dumps({**_ENV, "dataset": 3}).encode()})),
         "environment.json: dataset",
     ),
+    "a dataset that is null": (
+        lambda: zipped(signed({**GOOD, "environment.json": json.dumps({**_ENV, "dataset": None, "study_id": []}).encode()})),
+        "environment.json: study_id",
+    ),
+    "a number that is text": (lambda: edited("config.yaml", "  epochs: 3", "  epochs: '3'"), "train.epochs"),
+    "a step of nothing": (
+        lambda: edited("config.yaml", "high: 0.5\n      step: null", "high: 0.5\n      step: 1.0e-30"),
+        "study.space.model.dropout.step: expected a larger step",
+    ),
     "an alias": (lambda: edited("config.yaml", "dataset:", "x: &x [1]\ny: *x\ndataset:"), "config.yaml: it has an alias"),
     "an unknown option": (lambda: edited("config.yaml", "  epochs: 3", "  epochs: 3\n  shell: id"), "unknown option"),
     "a number out of range": (lambda: edited("config.yaml", "  epochs: 3", "  epochs: -3"), "train.epochs"),
@@ -225,6 +234,14 @@ def test_a_row_that_is_being_written_is_left_out(tmp_path: Path) -> None:
     with (tmp_path / "trials.csv").open("a") as file:
         file.write("8,COMP")
     assert bundle.from_folder(tmp_path, LIMITS).count("trials.csv") == 8
+
+
+def test_a_configuration_whose_study_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("study: 3\n")
+    (tmp_path / "environment.json").write_text("{}")
+    (tmp_path / "trials.csv").write_text("number\n")
+    with pytest.raises(StorageError, match=r"config.yaml: study"):
+        bundle.from_folder(tmp_path, LIMITS)
 
 
 def test_damaged_records_are_not_packed(tmp_path: Path) -> None:

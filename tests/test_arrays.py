@@ -219,6 +219,14 @@ def test_npz_that_would_unpack_beyond_the_cap_is_refused_unread(tmp_path: Path, 
         data.load({**NPZ, "path": str(path)})
 
 
+def test_a_member_without_npy_is_not_read_in_place_of_the_one_that_was_checked(tmp_path: Path) -> None:
+    config = save(tmp_path / "x.npz", own())
+    before = data.load(config)
+    with zipfile.ZipFile(config["path"], "a") as archive:
+        archive.writestr("x_train", b"\0" * 1000)  # NumPy's own reader would prefer it
+    assert data.load(config).sha256 == before.sha256
+
+
 def test_npy_header_is_not_believed(tmp_path: Path) -> None:
     member = io.BytesIO()
     np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": (2**31, 28, 28)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -69,8 +70,11 @@ def until(launcher: LocalLauncher, kind: str, key: str | None = None, seconds: f
 
 
 def workers() -> list[psutil.Process]:
-    found = psutil.Process().children(recursive=True)
-    return [process for process in found if "lstm_bench.worker" in " ".join(process.cmdline())]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # gone by now, or a zombie that another test has left
+            found += [process] if "lstm_bench.worker" in " ".join(process.cmdline()) else []
+    return found
 
 
 @pytest.fixture

@@ -328,6 +328,8 @@ def score(study: ServedStudy, seed: int, params: dict[str, Any]) -> dict[str, An
 def silent(study: ServedStudy) -> None:
     """Lets a driver have been silent for an hour."""
     study._roster.stop()
+    assert study._roster._thread is not None
+    study._roster._thread.join()  # it may be in the middle of a sign of life
     with study._storage.engine.begin() as connection:
         connection.execute(
             text("UPDATE lstm_bench_drivers SET seen = seen - interval '1 hour' WHERE id = :id"),

@@ -90,6 +90,15 @@ def text(content: str) -> Callable[[Path], None]:
     return lambda path: path.write_text(content) and None  # type: ignore[func-returns-value]
 
 
+def test_a_member_without_npy_is_not_read_in_place_of_the_one_that_was_checked(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=X)
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        for name in ("x", "y"):
+            archive.writestr(name, b"\0" * 1000)
+    x, y = sequences.read(tmp_path / "a.npz", SHAPE)
+    assert np.array_equal(x, X) and y is None
+
+
 @pytest.mark.parametrize(
     ("name", "make", "said"),
     [

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 import pytest
 import spy
+from test_security import PASSWORDS
 
 import lstm_bench
 from lstm_bench import cluster, ray_launcher, ray_worker
@@ -303,18 +304,21 @@ def test_two_trials_share_a_gpu_and_a_node_that_runs_other_code_is_refused_by_na
         patch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
         other = ready.add(num_cpus=1)
     (ready.folder / "log").unlink()
-    code, _, err = spy.swept(tmp_path, *on(ready, "study.name=other"), timeout=200)
+    try:
+        # Ray may not have noticed yet that the node with the GPU is dead: `auto` would ask for one.
+        code, _, err = spy.swept(tmp_path, *on(ready, "study.name=other", "launcher.gpus_per_trial=0"), timeout=200)
+    finally:
+        ready.kill(other)
     assert code == 2 and err.count("\n") == 1, err
     assert re.search(
         r"error: node node\d+ \(127.0.0.1\) runs other code: expected keras 3\S+, received 'keras 9.9'", err
     )
     assert not noted(ready, "begin") and not (tmp_path / "sweeps" / "other").exists()
-    ready.kill(other)
 
 
 @pytest.mark.slow
 def test_a_cluster_of_its_own_leaves_no_process_and_is_closed_to_others(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")} | PASSWORDS
     log = tmp_path / "log"
     spy.tiny(tmp_path)
     process = subprocess.Popen(
@@ -335,6 +339,10 @@ def test_a_cluster_of_its_own_leaves_no_process_and_is_closed_to_others(tmp_path
     until(lambda: spy.noted(log))
     family = {process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))}
     assert any("raylet" in psutil.Process(pid).name() for pid in family)
+    (trains,) = {line["pid"] for line in spy.noted(log)[:1]}
+    for pid in family - {process.pid}:
+        assert "S3CRET" not in "".join(psutil.Process(pid).environ().values()), psutil.Process(pid).cmdline()
+    assert trains in family
     assert os.getpgid(process.pid) == os.getpgid(0), "a Ctrl-C in the terminal reaches the driver"
     listening = [c for pid in family for c in psutil.Process(pid).net_connections() if c.status == "LISTEN"]
     assert listening and {c.laddr.ip.removeprefix("::ffff:") for c in listening} == {"127.0.0.1"}
@@ -386,6 +394,13 @@ def test_a_cluster_beyond_this_machine_is_refused_where_tokens_are_off(
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     cluster.check("auto")
     assert not (tmp_path / "sweeps").exists()
+
+
+@pytest.mark.parametrize("given", ["local", "head", "ray://head", "head:port"])
+def test_an_address_in_the_environment_that_is_none_is_one_line(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", given)
+    with pytest.raises(ConfigError, match=f"RAY_ADDRESS: expected HOST:PORT or ray://HOST:PORT, received '{given}'"):
+        cluster._found("auto")
 
 
 def test_where_nobody_answers_the_sweep_says_so_at_once(tmp_path: Path) -> None:
@@ -489,6 +504,36 @@ class FakeRay:
 
     def kill(self, *_: Any, **__: Any) -> None:
         pass
+
+    def wait(self, refs: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
+        return [ref for ref in refs if isinstance(ref, Exception)], []
+
+    def get(self, ref: Exception) -> None:
+        raise ref
+
+
+def test_a_task_that_is_lost_on_its_way_to_a_worker_has_died(tmp_path: Path) -> None:
+    launcher = object.__new__(ray_launcher.RayLauncher)
+    launcher._ray, launcher._log_dir, launcher._asked, launcher._data = FakeRay(), tmp_path, {}, None
+    launcher._look_at, launcher._waiting = time.monotonic() + 60, deque([("trial 1/1", {"config": {}})])
+    node = Node("1", "here", "127.0.0.1")
+
+    class Alive:
+        def nodes(self) -> list[Node]:
+            return [node]
+
+    class Full:
+        class submit:
+            @staticmethod
+            def remote(*_: Any) -> Exception:
+                return FakeRay.exceptions.RayError("OSError: [Errno 28] No space left on device")
+
+    launcher._connection = Alive()  # type: ignore[assignment]
+    launcher._workers = [ray_launcher._Worker(node, 0, Full(), "listening", facts={"log": ""})]
+    launcher._assign()
+    (event,) = launcher.events(1)
+    assert (event.kind, event.key) == ("died", "trial 1/1") and "No space left" in event.body["why"]
+    assert launcher._workers == []
 
 
 def test_only_a_worker_that_dies_before_it_is_ready_on_a_living_node_speaks_against_the_installation(

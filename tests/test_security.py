@@ -30,6 +30,7 @@ PASSWORDS = {
     "PGPASSWORD": "S3CRET",
     "MLFLOW_TRACKING_PASSWORD": "S3CRET",
     "LSTM_BENCH_UI_PASSWORD": "S3CRET-of-twelve-or-more",
+    "UNQUOTED": 'postgresql://me:it\'s "S3CRET"@127.0.0.1:9/x',
 }
 
 # What runs code that a file brings along, or a shell: as the last two words of a call's name, and as an argument of any call.
@@ -146,6 +147,9 @@ SLIPS = (
     "storage.url=postgresql://me:S3CRET@h/x'",  # what Hydra's grammar stumbles over, it repeats
     "storage.ulr=postgresql://me:S3CRET@h/x",
     "storage=postgresql://me:S3CRET@h/x",
+    "storage.url='postgresql://me:S3 CRET@h/x'",
+    'storage.url="postgresql://me:S3\'CRET@h/x"',
+    "tracking.uri='http://me:S3\"CRET@h/x'",
     "storage.url=[postgresql://me:S3CRET@h/x]",
     "storage.url={a: postgresql://me:S3CRET@h/x}",
     "tracking.uri=htp://me:S3CRET@h/x",
@@ -160,7 +164,7 @@ def test_a_slip_of_the_pen_does_not_show_the_password(tmp_path: Path, command: s
     study = ["+study=smoke"] if command == "sweep" else []
     for slip, one in zip(SLIPS, series(tmp_path, command, [[*study, slip] for slip in SLIPS]), strict=True):
         assert one.returncode in (1, 2) and one.stderr.startswith("error: "), (slip, one)
-        assert "S3CRET" not in one.stdout + one.stderr, (slip, one)
+        assert not re.search("S3.?CRET", one.stdout + one.stderr), (slip, one)
 
 
 # Names.

@@ -8,7 +8,7 @@ import pytest
 
 import lstm_bench
 from lstm_bench.errors import ConfigError
-from lstm_bench.store import check, store_uri
+from lstm_bench.store import artifact_dir, check, sqlite_path, store_uri
 
 ROOT = Path(lstm_bench.__file__).parents[1]
 
@@ -50,6 +50,8 @@ def test_check_takes_every_store_mlflow_can_use(uri):
         ({"name": "mlflow", "uri": "sqlite:///:memory:"}, "sqlite:///FILE"),
         ({"name": "mlflow", "uri": "http://"}, "http://HOST"),
         ({"name": "mlflow", "uri": "http://me:S3CRET@host:port"}, "http://HOST"),
+        ({"name": "mlflow", "uri": "http://me:S3CRET'S@host"}, "%27"),
+        ({"name": "mlflow", "uri": "postgresql://me:S3CRET S@db/x"}, "%20"),
     ],
 )
 def test_check_refuses_what_cannot_be_meant(config, said):
@@ -65,3 +67,10 @@ def test_store_uri_is_absolute(tmp_path, monkeypatch):
     assert store_uri({"uri": "sqlite:///a/b.db"}) == f"sqlite:///{tmp_path}/a/b.db"
     assert store_uri({"uri": "sqlite:////x/b.db"}) == "sqlite:////x/b.db"
     assert store_uri({"uri": "http://host:5000"}) == "http://host:5000"
+
+
+def test_a_folder_may_have_any_name(tmp_path, monkeypatch):
+    (tmp_path / "c#x").mkdir()
+    monkeypatch.chdir(tmp_path / "c#x")
+    assert sqlite_path(store_uri({"uri": None})) == tmp_path / "c#x" / "mlflow.db"
+    assert artifact_dir(store_uri({"uri": None})) == tmp_path / "c#x" / "mlartifacts"

@@ -143,6 +143,47 @@ def test_missing_and_half_told_runs_are_added(here: Path) -> None:
     assert without_clock(told(here / "mlflow.db")) == without_clock(before)
 
 
+def test_a_run_that_was_told_all_but_its_end_has_no_point_twice(here: Path) -> None:
+    before = told(here / "mlflow.db")
+    with sqlite3.connect(here / "mlflow.db") as database:
+        database.execute("UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE name = 'trial 4'")
+    (here / "sweeps" / "smoke" / "study.db").unlink()  # other times, fewer digits
+    assert sync.main([]) == 0
+    after = told(here / "mlflow.db")
+    assert after["trial 4"]["status"] == before["trial 4"]["status"]
+    assert after["trial 4"]["metrics"] == before["trial 4"]["metrics"]
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_times_are_those_of_the_sweep_in_any_time_zone(here: Path, zone: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lstm_bench.sync", "tracking.uri=sqlite:///other.db"], env={**os.environ, "TZ": zone}
+    )
+    assert done.returncode == 0
+    assert {name: run.get("times") for name, run in told(here / "other.db").items() if name != "smoke"} == {
+        name: run.get("times") for name, run in told(here / "mlflow.db").items() if name != "smoke"
+    }
+
+
+def test_a_study_that_cannot_be_read_does_not_keep_the_next_one_from_its_turn(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in (("a", "study: {"), ("b", "study: " + "[" * 3000)):
+        (here / "sweeps" / name).mkdir()
+        (here / "sweeps" / name / "config.yaml").write_text(text)
+    assert sync.main(["tracking.uri=sqlite:///other.db"]) == 4
+    out, err = capsys.readouterr()
+    assert out.startswith("smoke: ") and "runs added" in out
+    assert [
+        line.startswith(f"error: sweeps/{name}: config.yaml") for name, line in zip("ab", err.splitlines(), strict=True)
+    ]
+    (here / "sweeps" / "smoke" / "config.yaml").write_text(
+        "study: {name: smoke}\ntracking: {name: mlflow, uri: null}\n"
+    )
+    assert sync.main(["study=smoke"]) == 4
+    assert "smoke: its records cannot be read" in capsys.readouterr().err
+
+
 def test_records_without_a_database_give_the_same_tables_and_the_same_identities(here: Path) -> None:
     before = told(here / "mlflow.db")
     (here / "sweeps" / "smoke" / "study.db").unlink()

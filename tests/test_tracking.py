@@ -274,6 +274,25 @@ def test_a_run_that_its_driver_could_not_end_is_completed():
     assert found["trial 0"].data.metrics["val_accuracy"] == 0.93
 
 
+def test_drivers_that_make_a_study_s_run_at_once_keep_the_first_one(place, monkeypatch):
+    one, other = (open_tracking({"name": "mlflow", "uri": None}, experiment="s") for _ in range(2))
+    looked = []
+
+    def blind(self):
+        looked.append(self)
+        if looked.count(self) > 1:
+            known(self)
+
+    known = Tracking._load_known
+    monkeypatch.setattr(Tracking, "_load_known", blind)  # neither sees the other's before it has made its own
+    one.start(STUDY)
+    other.start(STUDY)
+    assert one.warning is None and other.warning is None
+    assert other.parent_id == one.parent_id
+    one.look_again()
+    assert one.parent_id in [run for run, _ in one._known.values()]
+
+
 def test_a_run_made_twice_by_a_lost_answer_is_deleted():
     observer = started()
     log_three(observer)

@@ -191,6 +191,21 @@ def test_rounds_of_a_benchmark_are_united_and_its_cells_computed_anew(tmp_path: 
     assert union(whole, parts[0]).texts == whole.texts
 
 
+def test_numbers_of_no_benchmark_cost_no_memory(tmp_path: Path) -> None:
+    def vast(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [{**row, "layers": str(10**15)} for row in rows]
+
+    def more(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [*rows, *({**rows[0], "sample": str(i)} for i in range(1000, 2100))]
+
+    def deep(n: int) -> Bundle:
+        return changed(BENCHMARK, tmp_path, runs=lambda rows: vast(rows)[:n], cells=lambda rows: [])
+
+    assert union(deep(1), deep(2)).count("runs.csv") == 2
+    with pytest.raises(DataError, match="too many samples of a run: expected at most 1000"):
+        union(BENCHMARK, changed(BENCHMARK, tmp_path, samples=more, runs=lambda rows: rows[:-1]))
+
+
 def test_a_run_that_failed_gives_way_to_one_that_did_not(tmp_path: Path) -> None:
     def failed(rows: list[dict[str, str]]) -> list[dict[str, str]]:
         return [{**row, "state": "failed", "reason": "killed"} if i == 0 else row for i, row in enumerate(rows)]
