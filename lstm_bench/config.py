@@ -176,7 +176,7 @@ class Launcher:
     recycle_mib: int = _in(_SIZE)  # resident memory above which a worker is replaced after its trial
     address: str | None = None  # of ray, like those below
     cpus_per_trial: float | None = None
-    gpus_per_trial: float | str | None = None
+    gpus_per_trial: int | float | str | None = None
 
 
 @dataclass(kw_only=True)

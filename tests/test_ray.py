@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fake
 import psutil
 import pytest
 import spy
@@ -27,6 +28,7 @@ from test_security import PASSWORDS
 
 import lstm_bench
 from lstm_bench import cluster, ray_launcher, ray_worker
+from lstm_bench import config as schema
 from lstm_bench.cluster import Node
 from lstm_bench.errors import ConfigError, StorageError
 
@@ -49,7 +51,8 @@ class Cluster:
     def _arguments(name: str) -> dict[str, Any]:
         return {"node_name": name, "node_ip_address": "127.0.0.1", "include_dashboard": False}
 
-    def add(self, **arguments: Any) -> Any:
+    def add(self, *, num_cpus: int, **arguments: Any) -> Any:
+        arguments["num_cpus"] = num_cpus
         return self._made.add_node(**self._arguments(f"node{next(self._names)}"), **arguments)
 
     @property
@@ -66,7 +69,12 @@ class Cluster:
             process.wait()
 
     def two(self) -> None:
-        """Makes it a cluster of two nodes for two workers each."""
+        """Makes it a cluster of two nodes for two workers each, whatever an earlier test has left."""
+        for node in self.nodes[2:]:
+            self.kill(node)
+        for node in self.nodes:
+            if node._ray_params.num_cpus != 2:
+                self.kill(node)
         while len(self.nodes) < 2:
             self.add(num_cpus=2)
 
@@ -394,6 +402,20 @@ def test_a_cluster_beyond_this_machine_is_refused_where_tokens_are_off(
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     cluster.check("auto")
     assert not (tmp_path / "sweeps").exists()
+
+
+@pytest.mark.parametrize("given", ["0", "0.5", "1", "1.0", "8", "auto"])
+def test_gpus_of_a_trial_are_none_a_share_or_whole_ones(given: str) -> None:
+    config = schema.load(fake.composed("+study=smoke", "launcher=ray", f"launcher.gpus_per_trial={given}"))
+    assert config["launcher"]["gpus_per_trial"] == (given if given == "auto" else float(given))
+
+
+@pytest.mark.parametrize("given", ["-1", "1.5", "many", "null", "nan"])
+def test_other_numbers_of_gpus_are_refused(given: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"launcher.gpus_per_trial: expected auto, a share of one \(0.5\), or a whole"
+    ):
+        schema.load(fake.composed("+study=smoke", "launcher=ray", f"launcher.gpus_per_trial={given}"))
 
 
 @pytest.mark.parametrize("given", ["local", "head", "ray://head", "head:port"])
