@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import FEWER_PASSES
 
 from lstm_bench.device import gpus
 from lstm_bench.engine import steps_per_execution
@@ -20,9 +21,10 @@ def printed(script: str, backend: str, *arguments: str, timeout: float = 280) ->
     """What a script beside this file prints in a process with that backend of Keras, where it is installed."""
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
+    environment = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(Path(__file__).parent / script), backend, *arguments],
-        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **environment, **(FEWER_PASSES if backend == "jax" else {})},
         capture_output=True,
         text=True,
         timeout=timeout,

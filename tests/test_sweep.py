@@ -749,7 +749,10 @@ TINY += ("launcher.workers=1", "tracking=none", "train.batch_size=16")
     ("name", "filled", "empty", "said"),
     [
         ("adding", ("val_mse", "val_mae", "test_mse", "test_mae"), ("val_accuracy", "train_accuracy"), "test MSE"),
-        ("copy", ("val_accuracy", "train_accuracy", "test_accuracy"), ("val_mse", "val_mae"), "test accuracy"),
+        pytest.param(
+            *("copy", ("val_accuracy", "train_accuracy", "test_accuracy"), ("val_mse", "val_mae"), "test accuracy"),
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_task_of_another_kind_is_searched_confirmed_and_recorded(
