@@ -316,8 +316,8 @@ def page(path: Path, trial_s: float, workers: Sequence[int]) -> str:
             markdown(SIMULATED, simulate(path, trial_s, workers), set(SIMULATED[2:])),
             "## What would be changed next",
             "Longer trials need nothing. For more, shorter ones: several drivers on one PostgreSQL study (`study.shared=true`) "
-            "share the driver's work; reports of epochs that no pruner reads need no transaction of their own; MLflow's trials "
-            "can be sent in batches.",
+            "share the driver's work; the end of one trial and the beginning of the next can be one transaction; MLflow's "
+            "trials can be sent in batches.",
         ]
     )
 
