@@ -355,17 +355,18 @@ def read_until(process: subprocess.Popen[str], text: str) -> None:
 
 
 def wait_for_a_running_trial(process: subprocess.Popen[str], folder: Path, seconds: float = 60) -> None:
-    """Returns when a trial of `smoke` has reported its first epoch."""
+    """Returns when a trial of `smoke` was given to a worker; ends the sweep where none is."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends and process.poll() is None:
         path = folder / "sweeps" / "smoke" / "study.db"
         if path.exists() and path.stat().st_size:
             with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(path)) as database:
-                query = "SELECT count(*) FROM trial_intermediate_values JOIN trials USING (trial_id) WHERE state = 'RUNNING'"
+                query = "SELECT count(*) FROM trials WHERE state = 'RUNNING'"
                 if database.execute(query).fetchone()[0]:
                     return
         time.sleep(0.1)
-    raise AssertionError("no trial ran")
+    process.kill()
+    raise AssertionError(f"no trial ran: {process.communicate()}")
 
 
 def states(folder: Path, study: str = "smoke") -> list[tuple[int, str]]:
