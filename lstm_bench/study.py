@@ -306,7 +306,8 @@ class Study:
         """Brings the sums over all trials up to date with the database; returns the trials.
 
         A finished trial never changes, so each is added once, when it is first read as such; only the open ones are looked
-        at again. A trial is retried after it has FAILed, hence read later than its failure or together with it.
+        at again. A trial is retried after it has FAILed, under a higher number, hence looked at after its failure. A failure
+        that was retried never counts, whatever `study.max_retry` is by now: its retry does.
         """
         trials = self.trials()
         still_open = []
@@ -314,7 +315,8 @@ class Study:
             if trial.number >= self._n_read:
                 retry_of = trial.user_attrs.get("retry_of")
                 self._suggestions += retry_of is None
-                self._queue.pop(retry_of, None)
+                if retry_of is not None and self._queue.pop(retry_of, None) is None:
+                    self._ended["FAIL"] -= 1
             if not trial.state.is_finished():
                 still_open.append(trial.number)
             elif _is_stillborn(trial):

@@ -15,6 +15,7 @@ import fake
 import optuna
 import pytest
 
+from lstm_bench import replay
 from lstm_bench.config import replaced
 from lstm_bench.errors import ConfigError, StorageError
 from lstm_bench.study import Study, check_file
@@ -320,8 +321,11 @@ def recounted(study: Study) -> tuple[dict, int | None]:
     fails = [t.number for t in trials if t.state.name == "FAIL"]
     again = [n for n in fails if attrs[n]["reason"] in ("driver_died", "interrupted")]
     again += [n for n in fails if attrs[n]["reason"] in ("worker_died", "oom_shared") and deaths(n) <= limit]
+    again = {*again} | {
+        attr["retry_of"] for attr in attrs if attr.get("retry_of") is not None
+    }  # a retry counts in its place
     done = {state: sum(t.state.name == state for t in trials) for state in ("COMPLETE", "PRUNED", "RUNNING")}
-    queued = len(set(again) - {attr.get("retry_of") for attr in attrs})
+    queued = len(again - {attr.get("retry_of") for attr in attrs})
     failed = len(fails) - len(again)
     left = study.config["study"]["n_trials"] - done["COMPLETE"] - done["PRUNED"] - failed - done["RUNNING"] - queued
     counts = {"complete": done["COMPLETE"], "pruned": done["PRUNED"], "failed": failed}
@@ -530,6 +534,29 @@ def test_a_raised_limit_gives_a_dead_worker_s_trial_another_try(tmp_path):
         assert study.counts()["queued"] == 0
     with opened(tmp_path, {"study.max_retry": 1}) as study:
         assert study.ask().retry_of == 0
+
+
+@pytest.mark.parametrize("read", ["after each end", "at once", "when a retry runs"])
+def test_a_lowered_limit_counts_no_failure_beside_its_retry(tmp_path, read):
+    with opened(tmp_path, {"study.max_retry": 3}) as study, opened(tmp_path, {"study.max_retry": 0}) as lowered:
+        for n, result in enumerate((DIED, INTERRUPTED, DIED, None)):
+            asked = study.ask()
+            assert (asked.number, asked.retry_of) == (n, n - 1 if n else None)
+            if read == "when a retry runs":
+                lowered._storage.__dict__.pop("_trials", None)
+                assert lowered.counts() == recounted(lowered)[0]
+            study.tell(asked.number, result or score(study, asked))
+            if read == "after each end":
+                lowered._storage.__dict__.pop("_trials", None)
+                assert lowered.counts() == recounted(lowered)[0]
+        lowered._storage.__dict__.pop("_trials", None)
+        ended = {"complete": 1, "pruned": 0, "failed": 0, "running": 0, "queued": 0, "left": 5}
+        assert lowered.counts() == study.counts() == ended
+        words = ("complete", "pruned", "failed")
+        assert replay._counts(lowered.rows(), max_retry=0) == {word: ended[word] for word in words}
+    with opened(tmp_path, {"study.max_retry": 0}) as study:
+        assert len(go_on(study)) == 5
+        assert study.counts()["complete"] == 6
 
 
 def test_no_password_is_stored(tmp_path):
