@@ -189,7 +189,8 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     folder = record.study_dir(config["study"]["name"])
     created = not folder.exists()
     try:
-        with lock.hold(folder, "study.name"), display:
+        alone = lock.hold_database(config["storage"]["url"], config["study"]["name"])
+        with lock.hold(folder, "study.name"), alone, display:
             from lstm_bench.session import Session
 
             Session(config, space, folder, gpus, display, found.source).run()
