@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench import command
-from lstm_bench.errors import CheckFailedError, ConfigError, LstmBenchError, redact
+from lstm_bench.errors import CheckFailedError, ConfigError, LstmBenchError, redact, require_quoted
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -78,6 +78,8 @@ def _check_url(url: str | None) -> None:
     if url is not None and not url.startswith(("sqlite:///", "postgresql")):
         scheme = url.split(":", 1)[0]
         raise ConfigError("storage.url", expected="sqlite:///FILE or postgresql://...", received=f"{scheme}:...")
+    if url is not None and not url.startswith("sqlite:"):
+        require_quoted("storage.url", url)
 
 
 def _check_cell(asked: dict[str, Any], axes: Sequence[str]) -> None:
