@@ -24,7 +24,7 @@ from lstm_bench import config as schema
 from lstm_bench import space as spaces
 from lstm_bench.errors import StorageError
 from lstm_bench.roster import Living, Roster
-from lstm_bench.study import Asked, Study, guarded
+from lstm_bench.study import Asked, Study, guarded, rdb
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -113,7 +113,6 @@ class ServedStudy(Study):
         self._roster.start(self._storage.engine)
 
     def _connect(self) -> None:
-        import optuna
         import sqlalchemy
 
         given = self.config["storage"]["url"]
@@ -135,9 +134,7 @@ class ServedStudy(Study):
             with opening.begin() as connection:
                 connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(hashtext('lstm_bench'))"))
                 self._roster.create(connection)
-                # Optuna fills in a template: braces are its own.
-                template = url.replace("{", "{{").replace("}", "}}")
-                self._storage = optuna.storages.RDBStorage(template, engine_kwargs=options)
+                self._storage = rdb(url, self.where, options)
 
     def _kept(self, storage: Any) -> Any:
         return storage  # other drivers write too

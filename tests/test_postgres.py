@@ -752,6 +752,16 @@ def test_studies_opened_at_once_on_an_empty_database_are_one(opened: Opened, ser
     assert len({study.get("id") for study in made}) == 1
 
 
+def test_a_server_s_database_of_another_optuna_is_one_line(opened: Opened) -> None:
+    with opened("a")._storage.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'v2.6.0.a'"))
+    with pytest.raises(
+        StorageError, match=r"/\w+: a database of another version of Optuna\. The runtime optuna"
+    ) as caught:
+        opened("b")
+    assert postgres.PASSWORD not in str(caught.value)
+
+
 def test_a_plain_address_means_the_driver_of_the_extra(server: postgres.Server, database: str, tmp_path: Path) -> None:
     plain = server.url(database).replace("+psycopg", "")
     study = fake.study(tmp_path, fake.config({"storage.url": plain}))

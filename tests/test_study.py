@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import random
+import re
 import sqlite3
 import subprocess
 import sys
@@ -598,6 +599,23 @@ def test_a_file_that_is_no_sound_study_is_refused_and_left_alone(tmp_path, kind)
     assert caught.value.exit_code == 4
     assert sha256(path) == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["study.db"]
+
+
+@pytest.mark.parametrize(
+    ("revision", "remedy"), [("v2.6.0.a", "optuna storage upgrade"), ("v9.0.0", "pip install -U optuna")]
+)
+def test_a_database_of_another_optuna_is_one_line_and_left_alone(tmp_path, revision, remedy):
+    with opened(tmp_path) as study:
+        go_on(study, 2)
+    path = tmp_path / "study.db"
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    before = sha256(path)
+    with pytest.raises(StorageError, match=re.escape(remedy)) as caught:
+        fake.study(tmp_path, fake.config())
+    assert str(caught.value).startswith(f"{path}: a database of another version of Optuna. The runtime optuna version ")
+    assert "\n" not in str(caught.value)
+    assert sha256(path) == before
 
 
 def test_an_optuna_study_of_someone_else_is_refused(tmp_path):
