@@ -73,7 +73,7 @@ class Driver:
 
         def next_task() -> Running | None:
             nonlocal announced
-            self._too_many()
+            self.check_failures()
             if time.monotonic() > ends:
                 self.timed_out = self.timed_out or bool(self.study.counts()["left"])
                 if not announced and self.timed_out:
@@ -98,7 +98,7 @@ class Driver:
 
         self._show_total()
         self.loop.run(next_task, self._end_trial, report)
-        self._too_many()
+        self.check_failures()
 
     def _best(self) -> str:
         best = self.study.best()
@@ -131,7 +131,12 @@ class Driver:
             self.display.line(f"             {detail}", "red")
         self._show_total()
 
-    def _too_many(self) -> None:
+    def check_failures(self) -> None:
+        """Refuses to go on where too many have failed.
+
+        Raises:
+          TooManyFailedError: when more trials failed by their own fault than `study.max_failed`.
+        """
         failed, allowed = self.study.counts()["failed"], self.settings["max_failed"]
         if failed > allowed:
             raise TooManyFailedError(

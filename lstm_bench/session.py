@@ -239,6 +239,7 @@ class Session:
         if not work and not study.get("unsettled"):
             for name in driver.mend():
                 self.display.line(f"{name} was not what the database says: written anew", "yellow")
+            driver.check_failures()
             self.display.line("nothing to do: the study is complete")
             if study.shared:  # by other drivers, perhaps: what they did is missing here
                 self._write_down(driver, facts)
@@ -268,6 +269,7 @@ class Session:
                     self.display.line(f"  kernel    auto -> {decided}")
                 driver.search()
             loop.catch_up()
+            driver.check_failures()  # also where an earlier session has told the last of them
             if driver.timed_out and study.leave():
                 self.display.line("the other drivers go on, and the last of them confirms the winner")
             else:
