@@ -75,7 +75,9 @@ class Driver:
             nonlocal announced
             self.check_failures()
             if time.monotonic() > ends:
-                self.timed_out = self.timed_out or bool(self.study.counts()["left"])
+                counts = self.study.counts()
+                # What is queued, and what other drivers run, may yet be better than the best there is.
+                self.timed_out |= bool(counts["left"] or counts["queued"]) or self.study.pending()
                 if not announced and self.timed_out:
                     announced = True
                     self.display.line(f"study.timeout: no new trial after {self.settings['timeout']:g} s", "yellow")

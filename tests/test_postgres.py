@@ -635,6 +635,24 @@ def test_a_driver_out_of_time_leaves_the_confirmation_to_the_last_one(
     assert seeds(last) == [0, 1]
 
 
+@pytest.mark.parametrize("end", [None, "interrupted"])
+def test_a_driver_out_of_time_does_not_confirm_while_the_last_trial_runs_or_is_queued(
+    opened: Opened, ran: Ran, capsys: pytest.CaptureFixture[str], end: str | None
+) -> None:
+    other = opened("a", **TWO)
+    for last in (False, True):
+        asked = other.ask()
+        assert asked is not None
+        if not last:
+            other.tell(asked.number, score(other, asked.seed, asked.params))
+        elif end:
+            other.tell(asked.number, {"state": "FAIL", "reason": end})
+    assert other.counts()["left"] == 0
+    _, launcher = ran(**{"study.timeout": 1e-9})
+    assert [task["kind"] for task in launcher.submitted] == ["check"]
+    assert "the other drivers go on, and the last of them confirms the winner" in capsys.readouterr().out
+
+
 def test_the_last_driver_ends_the_parent_run_and_logs_what_is_missing(opened: Opened, ran: Ran) -> None:
     other = opened("a", **TWO)
     asked = other.ask()
