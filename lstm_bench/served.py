@@ -135,6 +135,14 @@ class ServedStudy(Study):
                 connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(hashtext('lstm_bench'))"))
                 self._roster.create(connection)
                 self._storage = rdb(url, self.where, options)
+        # A driver that is halted between a statement and its commit is thrown out: what it had locked is free then.
+        sqlalchemy.event.listen(self._storage.engine, "connect", self._limit_idleness)
+        self._storage.engine.dispose()  # of connections from before
+
+    def _limit_idleness(self, connection: Any, _: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {int(1000 * self._grace_s)}")
+        connection.commit()
 
     def _kept(self, storage: Any) -> Any:
         return storage  # other drivers write too
@@ -192,9 +200,8 @@ class ServedStudy(Study):
         usual = self._storage.scoped_session
         try:
             with self._storage.engine.begin() as connection:
-                # A driver halted in here is thrown out by the server; one that waits for the lock learns of it.
-                for limit in ("idle_in_transaction_session_timeout", "lock_timeout"):
-                    connection.execute(text(f"SET LOCAL {limit} = {int(1000 * self._grace_s)}"))
+                # A driver halted in here is thrown out, see `_limit_idleness`; one that waits for the lock learns of it.
+                connection.execute(text(f"SET LOCAL lock_timeout = {int(1000 * self._grace_s)}"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._lock})
                 # What Optuna commits is part of this transaction.
                 self._storage.scoped_session = sessionmaker(connection, join_transaction_mode="create_savepoint")

@@ -422,6 +422,32 @@ def test_a_driver_halted_in_its_transaction_holds_up_nobody(opened: Opened) -> N
     assert done == [0]  # it tried again
 
 
+def test_a_driver_halted_at_a_sign_of_life_or_a_report_holds_up_nobody(opened: Opened) -> None:
+    limits = {"storage.grace": 1.5, "storage.patience": 3}
+    a, b = opened("a", **limits), opened("b", **limits)
+    asked = a.ask()
+    assert asked is not None
+    trial_id = a._trial_id(asked.number)
+    silent(a)
+    with contextlib.suppress(InternalError, OperationalError), a._storage.engine.begin() as halted:
+        assert a._roster.beat(halted)  # not yet committed
+        halted.execute(text("UPDATE trials SET state = 'RUNNING' WHERE trial_id = :id"), {"id": trial_id})
+        again = b.ask()  # the server threw the other out
+    assert again is not None and again.retry_of == asked.number
+    assert not a.tell(asked.number, score(a, asked.seed, asked.params))  # it comes back
+    assert a.ask() is not None
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_every_session_has_its_limit(opened: Opened, connections: int) -> None:
+    a = opened("a", **{"storage.grace": 7.5})
+    with contextlib.ExitStack() as stack:
+        for _ in range(connections):
+            session = stack.enter_context(a._storage.engine.connect())
+            session.rollback()
+            assert session.scalar(text("SHOW idle_in_transaction_session_timeout")) == "7500ms"
+
+
 @pytest.mark.parametrize(
     ("raised", "orig", "is_away"),
     [
