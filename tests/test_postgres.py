@@ -299,6 +299,7 @@ def test_a_wrong_password_is_one_line_without_it(server: postgres.Server, databa
 # The study alone, several of it in this process.
 
 Opened = Callable[..., ServedStudy]
+MANY_SIGNS = {"storage.heartbeat": 0.2, "storage.grace": 10}
 
 
 @pytest.fixture
@@ -308,7 +309,7 @@ def opened(server: postgres.Server, database: str, tmp_path: Path) -> Iterator[O
     fake.config()  # Hydra composes once, not in several threads
 
     def open_one(name: str = "a", **values: Any) -> ServedStudy:
-        usual = {"study.shared": True, "storage.heartbeat": 0.2}
+        usual = {"study.shared": True, **MANY_SIGNS}
         config = fake.config({**usual, "storage.url": server.url(database), **values})
         study = fake.study(tmp_path / name, config)
         assert isinstance(study, ServedStudy)
@@ -326,8 +327,11 @@ def score(study: ServedStudy, seed: int, params: dict[str, Any]) -> dict[str, An
 
 
 def silent(study: ServedStudy) -> None:
-    """Lets a driver have been silent for an hour."""
+    """Lets a driver have been silent for an hour, on a server that has been up for longer than the grace."""
     study._roster.stop()
+    up = text("SELECT clock_timestamp() - pg_postmaster_start_time() > make_interval(secs => :grace)")
+    with study._storage.engine.connect() as connection:
+        until(lambda: connection.scalar(up, {"grace": study._grace_s}))
     with study._storage.engine.begin() as connection:
         connection.execute(
             text("UPDATE lstm_bench_drivers SET seen = seen - interval '1 hour' WHERE id = :id"),
@@ -535,7 +539,7 @@ TWO = {"study.n_trials": 2, "study.replicates": 2}
 @contextlib.contextmanager
 def driving(server: postgres.Server, database: str, tmp_path: Path) -> Iterator[fake.Bench]:
     """A driver of two trials and two seeds."""
-    usual = {"study.shared": True, "storage.heartbeat": 0.2, "storage.url": server.url(database)}
+    usual = {"study.shared": True, **MANY_SIGNS, "storage.url": server.url(database)}
     with fake.opened(tmp_path / "b", fake.config({**usual, **TWO})) as bench:
         yield bench
 
