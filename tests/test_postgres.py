@@ -592,6 +592,28 @@ def test_what_another_driver_measures_is_waited_for_and_not_measured_again(
         assert bench.arms._once("kernels", measure) == ["measured"]
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_what_was_measured_by_a_driver_given_up_replaces_nothing(
+    opened: Opened, server: postgres.Server, database: str, tmp_path: Path, late: bool
+) -> None:
+    with driving(server, database, tmp_path) as bench:
+        other, measured = opened("a", **TWO), list[str]()
+
+        def measure() -> list[str]:
+            assert not measured, "measured twice"
+            measured.append("here")
+            silent(bench.study)  # type: ignore[arg-type]
+            assert other.claim(["kernels"])
+            if late:
+                threading.Timer(1.5, other.put, ("kernels", ["by the other"])).start()
+            else:
+                other.put("kernels", ["by the other"])
+            return measured
+
+        assert bench.arms._once("kernels", measure) == ["by the other"]
+        assert other.get("kernels") == ["by the other"]
+
+
 def test_a_parent_run_is_opened_by_one_driver_at_a_time(
     opened: Opened, server: postgres.Server, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
