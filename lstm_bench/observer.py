@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from lstm_bench.tracking import Tracking
 _TRIES = 3  # of one thing to tell, when the store has answered before each
 _LAST_TRIES = 3  # failures in a row after which the end no longer waits
 _HASTE_S = 2.5  # an interrupted sweep waits so long
+_LOOK_S = 0.2  # between two looks whether the user wants to end
 _NOTICE_S = 1.0  # before it is said what the end waits for
 _WRITE_S = 30.0  # a local store is not left in the middle of a write unless it takes longer
 _ROWS = ("log_trial", "log_replicate")  # what the records hold as well, and what there is much of
@@ -114,11 +116,16 @@ class Observer:
             self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
             self._thread.start()
 
-    def wait_open(self, seconds: float) -> None:
-        """Waits until the parent run is open or the store has failed once, at most so long."""
+    def wait_open(self, seconds: float, interrupted: Callable[[], bool]) -> None:
+        """Waits until the parent run is open or the store has failed once, at most so long, and not once `interrupted`."""
         if self._thread is not None:
-            with self._changed:
-                self._changed.wait_for(lambda: self._up or self._problem or self._stopped, seconds)
+            self._await(lambda: bool(self._up or self._problem), seconds, interrupted)
+
+    def _await(self, holds: Callable[[], bool], seconds: float, interrupted: Callable[[], bool]) -> None:
+        ends = time.monotonic() + seconds
+        with self._changed:
+            while not (holds() or self._stopped or interrupted()) and (left := ends - time.monotonic()) > 0:
+                self._changed.wait(min(left, _LOOK_S))
 
     def finish(self, status: str, goes_on: bool = False) -> None:
         """Has the parent run ended and waits for all that is queued, at most `tracking.patience` seconds.

@@ -332,9 +332,9 @@ class ServedStudy(Study):
 
     @contextlib.contextmanager
     def turn(self, key: str) -> Iterator[None]:
-        """Waits for at most `storage.grace` seconds: the turn is a courtesy, no more."""
+        """Waits for at most `storage.grace` seconds, and for no user who wants to end: the turn is a courtesy, no more."""
         ends = time.monotonic() + self._grace_s
-        while not (taken := bool(self.claim([key]))) and time.monotonic() < ends:
+        while not (taken := bool(self.claim([key]))) and time.monotonic() < ends and not self.interrupted():
             time.sleep(_TURN_S)
         try:
             yield

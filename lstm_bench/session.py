@@ -373,7 +373,7 @@ class Session:
         with study.turn("tracking"):  # the second finds the parent run of the first
             driver.tracking.start(replay.described(schema.redacted_config(self.config), seen))
             if study.shared:
-                driver.tracking.wait_open(self.config["storage"]["grace"])
+                driver.tracking.wait_open(self.config["storage"]["grace"], driver.loop.interrupted)
         if not study.shared:  # else each driver logs its own, and the last one what is missing then
             driver.track_all()
 

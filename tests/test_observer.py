@@ -172,6 +172,24 @@ def test_an_outage_ends_and_everything_is_told_in_order() -> None:
     ]
 
 
+@pytest.mark.parametrize("ends_by", ["an answer", "a failure", "the user", "the limit"])
+def test_the_parent_run_is_waited_for_until_it_is_open_or_the_user_wants_to_end(ends_by: str) -> None:
+    answers, wants_to_end = threading.Event(), threading.Event()
+
+    def slow(*_: Any) -> Exception | None:
+        answers.wait(60)
+        return ConnectionError("down") if ends_by == "a failure" else None
+
+    with observed(Store(slow)) as (made, _, _):
+        event = {"the user": wants_to_end, "the limit": threading.Event()}.get(ends_by, answers)
+        threading.Timer(0.5, event.set).start()
+        since = time.monotonic()
+        made.wait_open(1.5 if ends_by == "the limit" else 60, wants_to_end.is_set)
+        seconds = time.monotonic() - since
+        answers.set()
+    assert (1.5 if ends_by == "the limit" else 0.4) <= seconds < 5
+
+
 def test_tries_come_later_and_later_up_to_a_limit() -> None:
     tracking = Store(down(6))
     with observed(tracking, retry_s=0.05, retry_most_s=0.2):

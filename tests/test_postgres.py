@@ -780,6 +780,19 @@ def test_turns_are_taken_one_after_the_other(opened: Opened) -> None:
         assert a.claim(["tracking"]) == []
 
 
+def test_nobody_who_wants_to_end_waits_for_his_turn(opened: Opened) -> None:
+    a, b = opened("a"), opened("b", **{"storage.grace": 60})
+    wants_to_end = threading.Event()
+    b.interrupted = wants_to_end.is_set
+    with a.turn("tracking"):
+        threading.Timer(0.5, wants_to_end.set).start()
+        since = time.monotonic()
+        with b.turn("tracking"):
+            assert time.monotonic() - since < 5
+        assert wants_to_end.is_set()
+        assert b.claim(["tracking"]) == []  # it was not his
+
+
 def test_one_that_does_not_share_is_alone(opened: Opened) -> None:
     alone = opened("a", **{"study.shared": False})
     for shared in (False, True):
