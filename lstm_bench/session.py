@@ -270,7 +270,7 @@ class Session:
                 driver.search()
             loop.catch_up()
             driver.check_failures()  # also where an earlier session has told the last of them
-            if driver.timed_out and study.leave():
+            if driver.timed_out and self._leave(driver):
                 self.display.line("the other drivers go on, and the last of them confirms the winner")
             else:
                 self._conclude(driver)
@@ -281,7 +281,7 @@ class Session:
         finally:
             # Whatever ended the session, what is known by now is written down in order.
             driver.rewrite()
-            if study.leave():  # the last one brings MLflow up to date
+            if self._leave(driver, status):  # the last one brings MLflow up to date
                 tracking.finish(status, goes_on=True)
             else:
                 if study.shared:
@@ -377,6 +377,19 @@ class Session:
         if not study.shared:  # else each driver logs its own, and the last one what is missing then
             driver.track_all()
 
+    def _leave(self, driver: Driver, status: str = "FINISHED") -> bool:
+        """Leaves the rest to other drivers, if there are any, and to the last of them what MLflow was not told by now."""
+        if not driver.study.shared:
+            return False
+        driver.tracking.hold(status)
+        left = False
+        try:
+            left = driver.study.leave()
+        finally:
+            if not left:
+                driver.tracking.release()
+        return left
+
     def _conclude(self, driver: Driver) -> None:
         """Confirms the best, probes the kernels of the pick, hands figures and model to MLflow."""
         candidates = driver.candidates()
@@ -395,7 +408,7 @@ class Session:
         if tracked and (self.folder / "model" / "mlflow").is_dir():  # of the driver that trained the first seed
             driver.tracking.log_model(self.folder / "model" / "mlflow", self.config["study"]["name"])
         summary = self._summary(driver)
-        if driver.study.leave():
+        if self._leave(driver):
             return
         if probed:
             driver.tracking.log_kernels(probed)

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fake
 import postgres
@@ -635,12 +635,19 @@ class Notes:
 
     uri, address, known = "http://127.0.0.1:9", "notes", frozenset[object]()
     warning = error = None
+    slow_s = 0.0  # that each call lasts
+    made: ClassVar[list[Notes]] = []
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
+        self.made.append(self)
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *given, **_: self.told.append((name, given[0] if given else None))
+        def tell(*given: Any, **_: Any) -> None:
+            time.sleep(self.slow_s)
+            self.told.append((name, given[0] if given else None))
+
+        return tell
 
     def all(self, name: str) -> list[Any]:
         return [given for told, given in self.told if told == name]
@@ -718,6 +725,26 @@ def test_the_last_driver_ends_the_parent_run_and_logs_what_is_missing(opened: Op
     assert last.all("finish") == ["FINISHED"] and len(last.all("log_summary")) == 1
     names = [name for name, _ in last.told]
     assert names.index("look_again") < names.index("log_trial")
+
+
+def test_a_driver_that_leaves_has_told_mlflow_what_the_last_one_would_tell_again(
+    opened: Opened, ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = opened("a", **TWO)
+    asked = other.ask()
+    assert asked is not None and other.tell(asked.number, score(other, asked.seed, asked.params))
+    leave, told = ServedStudy.leave, list[int]()
+    monkeypatch.setattr(Notes, "slow_s", 0.4)
+    monkeypatch.setattr(Notes, "made", [])
+
+    def leaving(study: ServedStudy) -> bool:
+        told.append(len(Notes.made[0].told))
+        return leave(study)
+
+    monkeypatch.setattr(ServedStudy, "leave", leaving)
+    notes, _ = ran()
+    assert [len(notes.all(name)) for name in ("log_trial", "log_replicate")] == [1, 2]  # its own
+    assert {*told} == {len(notes.told)}  # all before it left, nothing after
 
 
 def test_what_a_driver_that_died_was_to_measure_is_measured(
