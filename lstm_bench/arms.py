@@ -102,10 +102,12 @@ class Arms:
             taken = self.study.get(key) is None and bool(self.study.claim([key]))
             return None if taken or self.study.get(key) is not None else LATER
 
-        if look() is LATER:
-            self.loop.run(look, lambda *_: None)
-        if taken:
-            self.study.set(key, measure())
+        counts = False
+        while not counts:
+            if look() is LATER:
+                self.loop.run(look, lambda *_: None)
+            # What was claimed by another driver since, this one having been silent for too long, is not this one's to say.
+            counts = not taken or self.study.put(key, measure())
         found: _T = self.study.get(key)
         return found
 

@@ -73,9 +73,11 @@ class Driver:
 
         def next_task() -> Running | None:
             nonlocal announced
-            self._too_many()
+            self.check_failures()
             if time.monotonic() > ends:
-                self.timed_out = self.timed_out or bool(self.study.counts()["left"])
+                counts = self.study.counts()
+                # What is queued, and what other drivers run, may yet be better than the best there is.
+                self.timed_out |= bool(counts["left"] or counts["queued"]) or self.study.pending()
                 if not announced and self.timed_out:
                     announced = True
                     self.display.line(f"study.timeout: no new trial after {self.settings['timeout']:g} s", "yellow")
@@ -98,7 +100,7 @@ class Driver:
 
         self._show_total()
         self.loop.run(next_task, self._end_trial, report)
-        self._too_many()
+        self.check_failures()
 
     def _best(self) -> str:
         best = self.study.best()
@@ -131,7 +133,12 @@ class Driver:
             self.display.line(f"             {detail}", "red")
         self._show_total()
 
-    def _too_many(self) -> None:
+    def check_failures(self) -> None:
+        """Refuses to go on where too many have failed.
+
+        Raises:
+          TooManyFailedError: when more trials failed by their own fault than `study.max_failed`.
+        """
         failed, allowed = self.study.counts()["failed"], self.settings["max_failed"]
         if failed > allowed:
             raise TooManyFailedError(

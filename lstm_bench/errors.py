@@ -100,13 +100,24 @@ def nearest(name: str, valid: Iterable[str], n: int = 3) -> str:
 
 
 def require_quoted(key: str, url: str) -> None:
-    """Refuses a URL in which `redact` could not see where a password ends, without showing it.
+    """Refuses a URL in which `redact` or a database could not see where a password ends, without showing it.
 
     Raises:
-      ConfigError: when it holds a blank or a quotation mark.
+      ConfigError: when it holds a blank or a quotation mark; when it is a database's and cannot be taken apart.
     """
     if re.search(r"[\s\"']", url):
         raise ConfigError(key, expected="a URL with %20, %22 and %27 in place of blanks, \" and '")
+    if not url.startswith(("postgresql", "mysql")):
+        return
+    import sqlalchemy
+
+    try:
+        sqlalchemy.make_url(url)
+        clear = url.partition("?")[0].count("@") < 2  # after the first, a password would be taken for a host, and shown
+    except (ValueError, sqlalchemy.exc.ArgumentError):
+        clear = False
+    if not clear:
+        raise ConfigError(f"{key}: cannot be read", remedy="Percent-encode the password: @ is %40, : is %3A.")
 
 
 def redact(text: str) -> str:

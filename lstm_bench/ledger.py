@@ -22,6 +22,8 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from lstm_bench.errors import StorageError
+
 _DRAFT = -1  # its id, until the database has given it one
 
 
@@ -60,7 +62,10 @@ class Ledger(BaseStorage):
         number = self._numbers[_DRAFT]
         draft = self._trials[number]
         made = self.backend._create_new_trial(self._study_id, draft)
-        assert made.number == number, "another driver wrote to this study"
+        if made.number != number:
+            raise StorageError(
+                f"study {self._name}: another driver writes to it", remedy="End it, then give the same command again."
+            )
         trial_id = made._trial_id
         draft._trial_id = trial_id
         self._written[trial_id] = draft

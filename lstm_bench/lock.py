@@ -1,4 +1,4 @@
-"""One driver per folder below `sweeps/`: a file lock that names its owner and dies with it."""
+"""One driver per folder below `sweeps/` and per study of a sqlite file: file locks that name their owner and die with it."""
 
 from __future__ import annotations
 
@@ -27,20 +27,50 @@ def hold(folder: Path, option: str) -> Iterator[None]:
     Raises:
       StorageError: when another driver holds it, naming it.
     """
-    path = folder / "lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    with _held(folder / "lock", folder.name, option):
+        yield
+
+
+@contextlib.contextmanager
+def hold_database(url: str | None, study: str) -> Iterator[None]:
+    """Holds a study in a sqlite file that was named by a URL: drivers in other folders may be given the same one.
+
+    Args:
+      url: `storage.url`. For None, and for a server, which knows its drivers itself, nothing is held.
+      study: Its name. Other studies of the file have drivers of their own.
+
+    Raises:
+      StorageError: when another driver holds it, naming it.
+    """
+    if not str(url).startswith("sqlite:"):
+        yield
+        return
+    from sqlalchemy import make_url
+
+    file = Path(str(make_url(str(url)).database).removeprefix("file:")).resolve()
+    with _held(file.with_name(f"{file.name}.{study}.lock"), study, "study.name"):
+        yield
+
+
+@contextlib.contextmanager
+def _held(path: Path, name: str, option: str) -> Iterator[None]:
+    """Holds a lock file, for what people know by a name."""
     with contextlib.ExitStack() as opened:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             file = opened.enter_context(path.open("ab+", buffering=0))  # nothing is left to write when it is closed
         except OSError as error:
-            raise _unwritable(folder, error) from error
+            raise _unwritable(path.parent, error) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
             owner = file.read().decode(errors="replace").strip() or "another process"
             raise StorageError(
-                f"{folder.name} is running as {owner}",
+                f"{name} is running as {owner}",
                 remedy=f"Wait for it, end it, or choose another {option}.",
             ) from error
         try:
@@ -48,7 +78,7 @@ def hold(folder: Path, option: str) -> Iterator[None]:
             owner = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
             file.write(owner.encode())
         except OSError as error:
-            raise _unwritable(folder, error) from error
+            raise _unwritable(path.parent, error) from error
         yield
 
 

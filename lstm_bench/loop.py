@@ -126,7 +126,8 @@ class Loop:
                     if exhausted:
                         return
                 before = len(self._running)
-                for event in self.launcher.events(_TICK_S):
+                # A fault comes last: it ends the sweep, and what came together with it is finished.
+                for event in sorted(self.launcher.events(_TICK_S), key=_is_fault):
                     self._handle(event, finished, report)
                 self._end_late(finished)
                 if len(self._running) != before:
@@ -217,3 +218,7 @@ class Loop:
             decided = {"state": "PRUNED", "epochs": len(running.epochs), "weights_sha256": None}
             result = {**result, **running.epochs[-1], **decided}
         finished(running, result)
+
+
+def _is_fault(event: Event) -> bool:
+    return event.kind == "result" and event.body["state"] == "FAULT"

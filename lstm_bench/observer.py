@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from lstm_bench.tracking import Tracking
 _TRIES = 3  # of one thing to tell, when the store has answered before each
 _LAST_TRIES = 3  # failures in a row after which the end no longer waits
 _HASTE_S = 2.5  # an interrupted sweep waits so long
+_LOOK_S = 0.2  # between two looks whether the user wants to end
 _NOTICE_S = 1.0  # before it is said what the end waits for
 _WRITE_S = 30.0  # a local store is not left in the middle of a write unless it takes longer
 _ROWS = ("log_trial", "log_replicate")  # what the records hold as well, and what there is much of
@@ -81,7 +83,8 @@ class Observer:
         self._later, self._say, self._catch_up, self._remedy = later, say, catch_up, remedy
         self._changed = threading.Condition()  # guards what follows
         self._calls: deque[_Call] = deque()
-        self._closing = self._stopped = False
+        self._closing = self._stopped = self._held = False
+        self._waited_s = 0.0  # by `hold`
         self._left_out = 0  # refused by the store, or beyond the queue, or lost by the store
         # The thread's own.
         self._study: Mapping[str, Any] = {}
@@ -89,6 +92,7 @@ class Observer:
         self._up = self._tried = self._down_said = False
         self._told: frozenset[str] = frozenset()
         self._problem, self._n_made = "", 0
+        self._failed = 0  # times in a row
         self._fault: LstmBenchError | None = None
 
     log_trial = _queued(Tracking.log_trial)
@@ -114,11 +118,49 @@ class Observer:
             self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
             self._thread.start()
 
-    def wait_open(self, seconds: float) -> None:
-        """Waits until the parent run is open or the store has failed once, at most so long."""
+    def wait_open(self, seconds: float, interrupted: Callable[[], bool]) -> None:
+        """Waits until the parent run is open or the store has failed once, at most so long, and not once `interrupted`."""
         if self._thread is not None:
-            with self._changed:
-                self._changed.wait_for(lambda: self._up or self._problem or self._stopped, seconds)
+            self._await(lambda: bool(self._up or self._problem), seconds, interrupted)
+
+    def _await(self, holds: Callable[[], bool], seconds: float, interrupted: Callable[[], bool]) -> None:
+        ends = time.monotonic() + seconds
+        with self._changed:
+            while not (holds() or self._stopped or interrupted()) and (left := ends - time.monotonic()) > 0:
+                self._changed.wait(min(left, _LOOK_S))
+
+    def hold(self, status: str) -> None:
+        """Waits until all that is queued is told, then tells nothing more until `release`; `finish` in between drops the rest.
+
+        For a driver that leaves: what it has told, the last one finds; what it told later would be there twice. Waits for at
+        most `tracking.patience` seconds in all, and for no store that fails again and again.
+
+        Args:
+          status: How the sweep ends. An interrupted one (KILLED) waits for a moment only.
+        """
+        if self._thread is None or self._held:
+            return
+        since = time.monotonic()
+        patience, notice = self._settings["patience"] - self._waited_s, _NOTICE_S
+        if status == "KILLED":
+            patience = notice = min(patience, _HASTE_S)
+
+        def done() -> bool:
+            return not self._calls or self._failed >= _LAST_TRIES
+
+        self._await(done, min(patience, notice), lambda: False)
+        if patience > notice and not (done() or self._stopped):
+            self._say_waiting(patience)
+            self._await(done, patience - notice, lambda: False)
+        self._waited_s += time.monotonic() - since
+        with self._changed:
+            self._held = True
+
+    def release(self) -> None:
+        """Goes on telling."""
+        with self._changed:
+            self._held = False
+            self._changed.notify_all()
 
     def finish(self, status: str, goes_on: bool = False) -> None:
         """Has the parent run ended and waits for all that is queued, at most `tracking.patience` seconds.
@@ -140,16 +182,17 @@ class Observer:
                 self._calls.append(_Call("catch_up", self._replay))
             if not goes_on:
                 self._calls.append(_Call("finish", lambda tracking: tracking.finish(status)))
-            self._closing = True
+            self._closing, self._stopped = True, self._stopped or self._held
             self._changed.notify_all()
         patience, notice = self._settings["patience"], _NOTICE_S
         if status == "KILLED":
             patience = notice = min(patience, _HASTE_S)
+        if self._held:
+            patience = notice = min(patience, _LOOK_S)  # it has been waited for
         try:
             thread.join(min(patience, notice))
             if thread.is_alive() and patience > notice:
-                address = self._tracking.address
-                self._say(f"waiting for MLflow ({address}), at most {patience:g} s: {self.waiting} calls to go")
+                self._say_waiting(patience)
                 thread.join(patience - notice)
         finally:
             with self._changed:
@@ -159,6 +202,10 @@ class Observer:
                 thread.join(_WRITE_S)
         if self._fault is not None and status == "FINISHED":
             raise self._fault
+
+    def _say_waiting(self, patience: float) -> None:
+        address = self._tracking.address
+        self._say(f"waiting for MLflow ({address}), at most {patience:g} s: {self.waiting} calls to go")
 
     @property
     def waiting(self) -> int:
@@ -190,16 +237,15 @@ class Observer:
 
     def _work(self) -> None:
         pause = self._settings["retry_s"]
-        failed = 0  # in a row
-        while not self._stopped:
+        while self._may_tell():
             before, closing = self._n_made, self._closing
             if self._up or self._connect():
                 if self._tell():
                     return
                 if self._n_made > before:
-                    failed, pause = 0, self._settings["retry_s"]
-            failed += 1
-            if closing and failed >= _LAST_TRIES:
+                    self._failed, pause = 0, self._settings["retry_s"]
+            self._failed += 1
+            if closing and self._failed >= _LAST_TRIES:
                 return
             with self._changed:
                 if closing:
@@ -207,6 +253,12 @@ class Observer:
                 else:
                     self._changed.wait_for(lambda: self._closing or self._stopped, pause)
             pause = min(2 * pause, self._settings["retry_most_s"])
+
+    def _may_tell(self) -> bool:
+        """Waits while this driver is held; False at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or not self._held)
+            return not self._stopped
 
     def _connect(self) -> bool:
         """Opens the parent run; whether that went well."""
@@ -240,7 +292,7 @@ class Observer:
         """Makes the calls in their order; True when there is no more to come, False at a failure."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._calls or self._closing or self._stopped)
+                self._changed.wait_for(lambda: self._stopped or (not self._held and (self._calls or self._closing)))
                 if self._stopped or not self._calls:
                     return True
                 call = self._calls[0]
@@ -253,6 +305,7 @@ class Observer:
             with self._changed:
                 self._calls.popleft()
                 self._left_out += fault is not None
+                self._changed.notify_all()
 
     def _call(self, make: Callable[[Tracking], None]) -> Exception | None:
         """Calls the tracking once; what went wrong, also in `_problem`."""

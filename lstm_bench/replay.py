@@ -308,6 +308,7 @@ def _value(text: str | None) -> Any:
 def _counts(rows: Sequence[Row], max_retry: int) -> dict[str, int]:
     """`complete pruned failed` as `Study.counts`: without the trials that run again under another number."""
     by_number = {row["number"]: row for row in rows}
+    retried = {_number(row.get("retry_of")) for row in rows}  # whatever study.max_retry is by now
 
     def deaths(row: Row | None) -> int:
         found = 0
@@ -317,7 +318,7 @@ def _counts(rows: Sequence[Row], max_retry: int) -> dict[str, int]:
         return found
 
     def counts(row: Row) -> bool:
-        if row.get("reason") in record.RETRIED_FOR_EVER:
+        if row.get("reason") in record.RETRIED_FOR_EVER or row["number"] in retried:
             return False
         return row.get("reason") not in record.RETRIED or deaths(row) > max_retry
 

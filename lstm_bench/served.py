@@ -24,7 +24,7 @@ from lstm_bench import config as schema
 from lstm_bench import space as spaces
 from lstm_bench.errors import StorageError
 from lstm_bench.roster import Living, Roster
-from lstm_bench.study import Asked, Study, guarded
+from lstm_bench.study import Asked, Study, guarded, rdb
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -113,7 +113,6 @@ class ServedStudy(Study):
         self._roster.start(self._storage.engine)
 
     def _connect(self) -> None:
-        import optuna
         import sqlalchemy
 
         given = self.config["storage"]["url"]
@@ -135,9 +134,15 @@ class ServedStudy(Study):
             with opening.begin() as connection:
                 connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(hashtext('lstm_bench'))"))
                 self._roster.create(connection)
-                # Optuna fills in a template: braces are its own.
-                template = url.replace("{", "{{").replace("}", "}}")
-                self._storage = optuna.storages.RDBStorage(template, engine_kwargs=options)
+                self._storage = rdb(url, self.where, options)
+        # A driver that is halted between a statement and its commit is thrown out: what it had locked is free then.
+        sqlalchemy.event.listen(self._storage.engine, "connect", self._limit_idleness)
+        self._storage.engine.dispose()  # of connections from before
+
+    def _limit_idleness(self, connection: Any, _: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {int(1000 * self._grace_s)}")
+        connection.commit()
 
     def _kept(self, storage: Any) -> Any:
         return storage  # other drivers write too
@@ -195,9 +200,8 @@ class ServedStudy(Study):
         usual = self._storage.scoped_session
         try:
             with self._storage.engine.begin() as connection:
-                # A driver halted in here is thrown out by the server; one that waits for the lock learns of it.
-                for limit in ("idle_in_transaction_session_timeout", "lock_timeout"):
-                    connection.execute(text(f"SET LOCAL {limit} = {int(1000 * self._grace_s)}"))
+                # A driver halted in here is thrown out, see `_limit_idleness`; one that waits for the lock learns of it.
+                connection.execute(text(f"SET LOCAL lock_timeout = {int(1000 * self._grace_s)}"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._lock})
                 # What Optuna commits is part of this transaction.
                 self._storage.scoped_session = sessionmaker(connection, join_transaction_mode="create_savepoint")
@@ -328,9 +332,9 @@ class ServedStudy(Study):
 
     @contextlib.contextmanager
     def turn(self, key: str) -> Iterator[None]:
-        """Waits for at most `storage.grace` seconds: the turn is a courtesy, no more."""
+        """Waits for at most `storage.grace` seconds, and for no user who wants to end: the turn is a courtesy, no more."""
         ends = time.monotonic() + self._grace_s
-        while not (taken := bool(self.claim([key]))) and time.monotonic() < ends:
+        while not (taken := bool(self.claim([key]))) and time.monotonic() < ends and not self.interrupted():
             time.sleep(_TURN_S)
         try:
             yield

@@ -239,6 +239,7 @@ class Session:
         if not work and not study.get("unsettled"):
             for name in driver.mend():
                 self.display.line(f"{name} was not what the database says: written anew", "yellow")
+            driver.check_failures()
             self.display.line("nothing to do: the study is complete")
             if study.shared:  # by other drivers, perhaps: what they did is missing here
                 self._write_down(driver, facts)
@@ -268,7 +269,8 @@ class Session:
                     self.display.line(f"  kernel    auto -> {decided}")
                 driver.search()
             loop.catch_up()
-            if driver.timed_out and study.leave():
+            driver.check_failures()  # also where an earlier session has told the last of them
+            if driver.timed_out and self._leave(driver):
                 self.display.line("the other drivers go on, and the last of them confirms the winner")
             else:
                 self._conclude(driver)
@@ -279,7 +281,7 @@ class Session:
         finally:
             # Whatever ended the session, what is known by now is written down in order.
             driver.rewrite()
-            if study.leave():  # the last one brings MLflow up to date
+            if self._leave(driver, status):  # the last one brings MLflow up to date
                 tracking.finish(status, goes_on=True)
             else:
                 if study.shared:
@@ -371,9 +373,22 @@ class Session:
         with study.turn("tracking"):  # the second finds the parent run of the first
             driver.tracking.start(replay.described(schema.redacted_config(self.config), seen))
             if study.shared:
-                driver.tracking.wait_open(self.config["storage"]["grace"])
+                driver.tracking.wait_open(self.config["storage"]["grace"], driver.loop.interrupted)
         if not study.shared:  # else each driver logs its own, and the last one what is missing then
             driver.track_all()
+
+    def _leave(self, driver: Driver, status: str = "FINISHED") -> bool:
+        """Leaves the rest to other drivers, if there are any, and to the last of them what MLflow was not told by now."""
+        if not driver.study.shared:
+            return False
+        driver.tracking.hold(status)
+        left = False
+        try:
+            left = driver.study.leave()
+        finally:
+            if not left:
+                driver.tracking.release()
+        return left
 
     def _conclude(self, driver: Driver) -> None:
         """Confirms the best, probes the kernels of the pick, hands figures and model to MLflow."""
@@ -393,7 +408,7 @@ class Session:
         if tracked and (self.folder / "model" / "mlflow").is_dir():  # of the driver that trained the first seed
             driver.tracking.log_model(self.folder / "model" / "mlflow", self.config["study"]["name"])
         summary = self._summary(driver)
-        if driver.study.leave():
+        if self._leave(driver):
             return
         if probed:
             driver.tracking.log_kernels(probed)

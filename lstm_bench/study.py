@@ -92,7 +92,7 @@ def _make_file(path: Path) -> None:
     try:
         for left in (part, part.with_name(f"{part.name}-journal")):  # by a driver that died
             left.unlink(missing_ok=True)
-        storage = _sqlite(_sqlite_url(part))
+        storage = _sqlite(_sqlite_url(part), str(part))
         storage.remove_session()
         storage.engine.dispose()
         part.replace(path)
@@ -107,12 +107,33 @@ def _sqlite_url(path: Path) -> str:
     return "sqlite:///" + re.sub("[%?]", lambda found: quote(found[0]), str(path))
 
 
-def _sqlite(url: str) -> Any:
+def _sqlite(url: str, where: str) -> Any:
+    return rdb(url, where, {"connect_args": {"timeout": 60}})
+
+
+def rdb(url: str, where: str, options: Mapping[str, Any]) -> Any:
+    """Optuna's storage of a database.
+
+    Args:
+      url: Of the database.
+      where: What people know it as.
+      options: Of SQLAlchemy's engine.
+
+    Raises:
+      StorageError: when another version of Optuna made its tables.
+    """
     import optuna
 
     # Optuna fills in a template: braces are its own.
     template = url.replace("{", "{{").replace("}", "}}")
-    return optuna.storages.RDBStorage(template, engine_kwargs={"connect_args": {"timeout": 60}})
+    storage = optuna.storages.RDBStorage(template, engine_kwargs=dict(options), skip_compatibility_check=True)
+    try:
+        storage._version_manager.check_table_schema_compatibility()  # apart: what it has opened can be closed
+    except RuntimeError as error:
+        storage.remove_session()
+        storage.engine.dispose()
+        raise StorageError(f"{where}: a database of another version of Optuna", remedy=redact(str(error))) from error
+    return storage
 
 
 class Study:
@@ -161,7 +182,7 @@ class Study:
         with guarded(self.where):
             if url is None and not file.exists():
                 _make_file(file)
-            self._storage = _sqlite(url or _sqlite_url(file))
+            self._storage = _sqlite(url or _sqlite_url(file), self.where)
 
     def _enter(self, data_sha256: str) -> None:
         """Makes the study, or takes up the one that is there."""
@@ -306,7 +327,8 @@ class Study:
         """Brings the sums over all trials up to date with the database; returns the trials.
 
         A finished trial never changes, so each is added once, when it is first read as such; only the open ones are looked
-        at again. A trial is retried after it has FAILed, hence read later than its failure or together with it.
+        at again. A trial is retried after it has FAILed, under a higher number, hence looked at after its failure. A failure
+        that was retried never counts, whatever `study.max_retry` is by now: its retry does.
         """
         trials = self.trials()
         still_open = []
@@ -314,7 +336,8 @@ class Study:
             if trial.number >= self._n_read:
                 retry_of = trial.user_attrs.get("retry_of")
                 self._suggestions += retry_of is None
-                self._queue.pop(retry_of, None)
+                if retry_of is not None and self._queue.pop(retry_of, None) is None:
+                    self._ended["FAIL"] -= 1
             if not trial.state.is_finished():
                 still_open.append(trial.number)
             elif _is_stillborn(trial):

@@ -189,12 +189,14 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     folder = record.study_dir(config["study"]["name"])
     created = not folder.exists()
     try:
-        with lock.hold(folder, "study.name"), display:
+        alone = lock.hold_database(config["storage"]["url"], config["study"]["name"])
+        with lock.hold(folder, "study.name"), alone, display:
             from lstm_bench.session import Session
 
             Session(config, space, folder, gpus, display, found.source).run()
     except (ConfigError, errors.DataError):
-        if created and not (folder / "study.db").exists():
+        # A study behind a URL leaves no study.db here; its config.yaml is written before anything runs.
+        if created and not any((folder / name).exists() for name in ("study.db", "config.yaml")):
             shutil.rmtree(folder, ignore_errors=True)  # nothing was run: no file is left behind
         raise
     finally:

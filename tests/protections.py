@@ -206,6 +206,14 @@ PROTECTIONS = (
         "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
     ),
+    _faults(
+        "R9",
+        "... also of a sqlite file that drivers in several folders are given",
+        "r09_a_sqlite_file_named_by_a_url_has_one_driver_whatever_the_folder",
+        "sweep",
+        '"study.name"), alone, display',
+        '"study.name"), display',
+    ),
     *(
         _faults(
             "R10", promise, f"r10_a_resume_of_something_else_is_refused_and_writes_nothing[{case}]", "study", *change

@@ -202,6 +202,22 @@ def test_a_storage_that_would_not_keep_the_study_is_refused(url, received):
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://me:p@ss:S3CRET@db/x",
+        "postgresql://me:p@S3CRET@db/x",
+        "postgresql://me:p@ss/S3CRET@db/x",
+        "postgresql://db:abc/x",
+        "postgresql://[::1/x",
+    ],
+)
+def test_a_url_that_a_database_would_take_apart_otherwise_is_refused_without_being_shown(url):
+    line = refused({"storage.url": url})
+    assert line == "storage.url: cannot be read. Percent-encode the password: @ is %40, : is %3A."
+    assert loaded({"storage.url": "postgresql://me:p%40ss%3Aword@[::1]:5432/x?options=a@b"})
+
+
+@pytest.mark.parametrize(
     "url", [None, "sqlite:///x.db", "sqlite:////var/x.db", "postgresql://me@db/x", "postgresql+psycopg://me@db/x"]
 )
 def test_storages_that_are_taken(url):

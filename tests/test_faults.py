@@ -384,6 +384,31 @@ def test_r09_a_second_driver_is_refused_and_a_dead_one_holds_nothing(tmp_path: P
     settled(tmp_path, 3)
 
 
+@pytest.mark.parametrize(
+    "url", ["sqlite:///{}/shared.db", "sqlite:///../shared.db", "sqlite:///file:{}/shared.db?uri=true"]
+)
+def test_r09_a_sqlite_file_named_by_a_url_has_one_driver_whatever_the_folder(tmp_path: Path, url: str) -> None:
+    log, folders = tmp_path / "log", [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    given = (*spy.QUICK, f"storage.url='{url.format(tmp_path)}'")
+    with running(
+        folders[0], *spy.QUICK, f"storage.url=sqlite:///{tmp_path}/shared.db", SPY_LOG=str(log), **LONG
+    ) as first:
+        begun(log)
+        code, _, err = spy.swept(folders[1], *given)
+        assert (code, len(err.splitlines())) == (4, 1)
+        assert f"smoke is running as pid {first.pid} on {socket.gethostname()} since 2" in err
+        assert query(tmp_path / "shared.db", "SELECT state FROM trials")[0] == ("RUNNING",)  # and was left alone
+        assert spy.swept(folders[1], *given, "study.name=another")[0] == 0
+        first.kill()
+    assert spy.swept(folders[1], *given)[0] == 0
+    states = query(
+        tmp_path / "shared.db", "SELECT state FROM trials JOIN studies USING (study_id) WHERE study_name='smoke'"
+    )
+    assert Counter(state for (state,) in states)["COMPLETE"] == 3
+
+
 # R10: what a resume may not change.
 
 

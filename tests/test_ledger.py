@@ -13,6 +13,7 @@ import sqlalchemy
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from lstm_bench.errors import StorageError
 from lstm_bench.ledger import Ledger
 
 SPACE = {
@@ -111,6 +112,14 @@ def test_a_draft_is_nowhere_until_it_is_settled(tmp_path: Path) -> None:
     assert trial.number == 0
     ledger.settle()
     agree(ledger)
+
+
+def test_a_second_driver_that_no_lock_kept_out_is_one_line(tmp_path: Path) -> None:
+    (ledger, study), (_, other) = opened(tmp_path / "study.db"), opened(tmp_path / "study.db")
+    study.ask(fixed_distributions=SPACE)
+    ask(other._storage, other)
+    with pytest.raises(StorageError, match="study one: another driver writes to it"):
+        ledger.settle()
 
 
 def test_a_trial_is_two_transactions(tmp_path: Path) -> None:

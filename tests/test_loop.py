@@ -184,6 +184,24 @@ def test_a_fault_that_a_worker_found_stops_everything(name, code):
     assert type(caught.value).__name__ == (name if name != "NoSuch" else "LstmBenchError")
 
 
+def test_what_comes_together_with_a_fault_is_heard_and_what_still_runs_is_queued_again():
+    def script(given):
+        if given["name"] == "a":
+            yield fake.fault("DataError", "gone")
+        elif given["name"] == "b":
+            yield fake.complete(given)
+        else:
+            yield fake.HANG
+
+    launcher, waiting, ended = fake.FakeLauncher(script, 3), [task(name) for name in "abc"], []
+    with pytest.raises(errors.DataError, match="gone"):
+        Loop(launcher, Display("val_accuracy", 3), None).run(
+            lambda: waiting.pop(0) if waiting else None,
+            lambda running, result: ended.append((running.name, result["state"], result.get("reason"))),
+        )
+    assert ended == [("b", "COMPLETE", None), ("c", "FAIL", "interrupted")]
+
+
 def test_workers_that_die_before_their_first_task_are_an_installation_s_fault():
     launcher = fake.FakeLauncher()
     launcher.capacity = lambda: 1

@@ -172,6 +172,80 @@ def test_an_outage_ends_and_everything_is_told_in_order() -> None:
     ]
 
 
+@pytest.mark.parametrize("ends_by", ["an answer", "a failure", "the user", "the limit"])
+def test_the_parent_run_is_waited_for_until_it_is_open_or_the_user_wants_to_end(ends_by: str) -> None:
+    answers, wants_to_end = threading.Event(), threading.Event()
+
+    def slow(*_: Any) -> Exception | None:
+        answers.wait(60)
+        return ConnectionError("down") if ends_by == "a failure" else None
+
+    with observed(Store(slow)) as (made, _, _):
+        event = {"the user": wants_to_end, "the limit": threading.Event()}.get(ends_by, answers)
+        threading.Timer(0.5, event.set).start()
+        since = time.monotonic()
+        made.wait_open(1.5 if ends_by == "the limit" else 60, wants_to_end.is_set)
+        seconds = time.monotonic() - since
+        answers.set()
+    assert (1.5 if ends_by == "the limit" else 0.4) <= seconds < 5
+
+
+def test_who_leaves_has_told_what_was_queued_and_tells_nothing_after_it() -> None:
+    tracking = Store(lambda *_: time.sleep(0.05))
+    with observed(tracking) as (made, _, said):
+        tell(made, rows(10))
+        made.hold("FINISHED")
+        assert tracking.told == list(range(10))
+        tell(made, [{"number": "late"}])
+        time.sleep(0.3)
+        made.finish("FINISHED", goes_on=True)
+        made._thread.join(30)
+    assert tracking.told == list(range(10))
+    assert said == []
+
+
+def test_who_does_not_leave_after_all_goes_on_telling() -> None:
+    tracking = Store()
+    with observed(tracking) as (made, _, _):
+        tell(made, rows(2))
+        made.hold("FINISHED")
+        tell(made, rows(4)[2:])
+        made.release()
+        made.finish("FINISHED")
+    assert tracking.told == [0, 1, 2, 3, "FINISHED"]
+    assert made.warning is None
+
+
+@pytest.mark.parametrize(
+    ("hangs", "status", "least"), [(True, "FINISHED", 1.0), (True, "KILLED", 0.3), (False, "FINISHED", 0)]
+)
+def test_who_leaves_waits_for_no_store_that_hangs_or_fails(
+    monkeypatch: pytest.MonkeyPatch, hangs: bool, status: str, least: float
+) -> None:
+    monkeypatch.setattr(observer, "_HASTE_S", 0.3)
+    answers = threading.Event()
+
+    def fail(*_: Any) -> Exception | None:
+        if hangs:
+            answers.wait(60)
+        return None if answers.is_set() else ConnectionError("down")
+
+    tracking = Store(fail)
+    with observed(tracking, patience=1.0) as (made, _, _):
+        tell(made, rows(3))
+        since = time.monotonic()
+        made.hold(status)
+        made.release()
+        if status == "FINISHED":
+            made.hold(status)  # once more, as a sweep does that concludes
+        assert least <= time.monotonic() - since < least + 5
+        made.finish(status, goes_on=True)
+        answers.set()
+        made._thread.join(30)
+        assert "is not up to date" in made.warning
+    assert tracking.told == []
+
+
 def test_tries_come_later_and_later_up_to_a_limit() -> None:
     tracking = Store(down(6))
     with observed(tracking, retry_s=0.05, retry_most_s=0.2):

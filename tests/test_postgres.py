@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fake
 import postgres
@@ -299,6 +299,7 @@ def test_a_wrong_password_is_one_line_without_it(server: postgres.Server, databa
 # The study alone, several of it in this process.
 
 Opened = Callable[..., ServedStudy]
+MANY_SIGNS = {"storage.heartbeat": 0.2, "storage.grace": 10}
 
 
 @pytest.fixture
@@ -308,7 +309,7 @@ def opened(server: postgres.Server, database: str, tmp_path: Path) -> Iterator[O
     fake.config()  # Hydra composes once, not in several threads
 
     def open_one(name: str = "a", **values: Any) -> ServedStudy:
-        usual = {"study.shared": True, "storage.heartbeat": 0.2}
+        usual = {"study.shared": True, **MANY_SIGNS}
         config = fake.config({**usual, "storage.url": server.url(database), **values})
         study = fake.study(tmp_path / name, config)
         assert isinstance(study, ServedStudy)
@@ -326,10 +327,13 @@ def score(study: ServedStudy, seed: int, params: dict[str, Any]) -> dict[str, An
 
 
 def silent(study: ServedStudy) -> None:
-    """Lets a driver have been silent for an hour."""
+    """Lets a driver have been silent for an hour, on a server that has been up for longer than the grace."""
     study._roster.stop()
     assert study._roster._thread is not None
     study._roster._thread.join()  # it may be in the middle of a sign of life
+    up = text("SELECT clock_timestamp() - pg_postmaster_start_time() > make_interval(secs => :grace)")
+    with study._storage.engine.connect() as connection:
+        until(lambda: connection.scalar(up, {"grace": study._grace_s}))
     with study._storage.engine.begin() as connection:
         connection.execute(
             text("UPDATE lstm_bench_drivers SET seen = seen - interval '1 hour' WHERE id = :id"),
@@ -424,6 +428,32 @@ def test_a_driver_halted_in_its_transaction_holds_up_nobody(opened: Opened) -> N
     assert done == [0]  # it tried again
 
 
+def test_a_driver_halted_at_a_sign_of_life_or_a_report_holds_up_nobody(opened: Opened) -> None:
+    limits = {"storage.grace": 1.5, "storage.patience": 3}
+    a, b = opened("a", **limits), opened("b", **limits)
+    asked = a.ask()
+    assert asked is not None
+    trial_id = a._trial_id(asked.number)
+    silent(a)
+    with contextlib.suppress(InternalError, OperationalError), a._storage.engine.begin() as halted:
+        assert a._roster.beat(halted)  # not yet committed
+        halted.execute(text("UPDATE trials SET state = 'RUNNING' WHERE trial_id = :id"), {"id": trial_id})
+        again = b.ask()  # the server threw the other out
+    assert again is not None and again.retry_of == asked.number
+    assert not a.tell(asked.number, score(a, asked.seed, asked.params))  # it comes back
+    assert a.ask() is not None
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_every_session_has_its_limit(opened: Opened, connections: int) -> None:
+    a = opened("a", **{"storage.grace": 7.5})
+    with contextlib.ExitStack() as stack:
+        for _ in range(connections):
+            session = stack.enter_context(a._storage.engine.connect())
+            session.rollback()
+            assert session.scalar(text("SHOW idle_in_transaction_session_timeout")) == "7500ms"
+
+
 @pytest.mark.parametrize(
     ("raised", "orig", "is_away"),
     [
@@ -511,7 +541,7 @@ TWO = {"study.n_trials": 2, "study.replicates": 2}
 @contextlib.contextmanager
 def driving(server: postgres.Server, database: str, tmp_path: Path) -> Iterator[fake.Bench]:
     """A driver of two trials and two seeds."""
-    usual = {"study.shared": True, "storage.heartbeat": 0.2, "storage.url": server.url(database)}
+    usual = {"study.shared": True, **MANY_SIGNS, "storage.url": server.url(database)}
     with fake.opened(tmp_path / "b", fake.config({**usual, **TWO})) as bench:
         yield bench
 
@@ -564,6 +594,28 @@ def test_what_another_driver_measures_is_waited_for_and_not_measured_again(
         assert bench.arms._once("kernels", measure) == ["measured"]
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_what_was_measured_by_a_driver_given_up_replaces_nothing(
+    opened: Opened, server: postgres.Server, database: str, tmp_path: Path, late: bool
+) -> None:
+    with driving(server, database, tmp_path) as bench:
+        other, measured = opened("a", **TWO), list[str]()
+
+        def measure() -> list[str]:
+            assert not measured, "measured twice"
+            measured.append("here")
+            silent(bench.study)  # type: ignore[arg-type]
+            assert other.claim(["kernels"])
+            if late:
+                threading.Timer(1.5, other.put, ("kernels", ["by the other"])).start()
+            else:
+                other.put("kernels", ["by the other"])
+            return measured
+
+        assert bench.arms._once("kernels", measure) == ["by the other"]
+        assert other.get("kernels") == ["by the other"]
+
+
 def test_a_parent_run_is_opened_by_one_driver_at_a_time(
     opened: Opened, server: postgres.Server, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -585,12 +637,19 @@ class Notes:
 
     uri, address, known = "http://127.0.0.1:9", "notes", frozenset[object]()
     warning = error = None
+    slow_s = 0.0  # that each call lasts
+    made: ClassVar[list[Notes]] = []
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
+        self.made.append(self)
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *given, **_: self.told.append((name, given[0] if given else None))
+        def tell(*given: Any, **_: Any) -> None:
+            time.sleep(self.slow_s)
+            self.told.append((name, given[0] if given else None))
+
+        return tell
 
     def all(self, name: str) -> list[Any]:
         return [given for told, given in self.told if told == name]
@@ -637,6 +696,24 @@ def test_a_driver_out_of_time_leaves_the_confirmation_to_the_last_one(
     assert seeds(last) == [0, 1]
 
 
+@pytest.mark.parametrize("end", [None, "interrupted"])
+def test_a_driver_out_of_time_does_not_confirm_while_the_last_trial_runs_or_is_queued(
+    opened: Opened, ran: Ran, capsys: pytest.CaptureFixture[str], end: str | None
+) -> None:
+    other = opened("a", **TWO)
+    for last in (False, True):
+        asked = other.ask()
+        assert asked is not None
+        if not last:
+            other.tell(asked.number, score(other, asked.seed, asked.params))
+        elif end:
+            other.tell(asked.number, {"state": "FAIL", "reason": end})
+    assert other.counts()["left"] == 0
+    _, launcher = ran(**{"study.timeout": 1e-9})
+    assert [task["kind"] for task in launcher.submitted] == ["check"]
+    assert "the other drivers go on, and the last of them confirms the winner" in capsys.readouterr().out
+
+
 def test_the_last_driver_ends_the_parent_run_and_logs_what_is_missing(opened: Opened, ran: Ran) -> None:
     other = opened("a", **TWO)
     asked = other.ask()
@@ -650,6 +727,26 @@ def test_the_last_driver_ends_the_parent_run_and_logs_what_is_missing(opened: Op
     assert last.all("finish") == ["FINISHED"] and len(last.all("log_summary")) == 1
     names = [name for name, _ in last.told]
     assert names.index("look_again") < names.index("log_trial")
+
+
+def test_a_driver_that_leaves_has_told_mlflow_what_the_last_one_would_tell_again(
+    opened: Opened, ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = opened("a", **TWO)
+    asked = other.ask()
+    assert asked is not None and other.tell(asked.number, score(other, asked.seed, asked.params))
+    leave, told = ServedStudy.leave, list[int]()
+    monkeypatch.setattr(Notes, "slow_s", 0.4)
+    monkeypatch.setattr(Notes, "made", [])
+
+    def leaving(study: ServedStudy) -> bool:
+        told.append(len(Notes.made[0].told))
+        return leave(study)
+
+    monkeypatch.setattr(ServedStudy, "leave", leaving)
+    notes, _ = ran()
+    assert [len(notes.all(name)) for name in ("log_trial", "log_replicate")] == [1, 2]  # its own
+    assert {*told} == {len(notes.told)}  # all before it left, nothing after
 
 
 def test_what_a_driver_that_died_was_to_measure_is_measured(
@@ -712,6 +809,19 @@ def test_turns_are_taken_one_after_the_other(opened: Opened) -> None:
         assert a.claim(["tracking"]) == []
 
 
+def test_nobody_who_wants_to_end_waits_for_his_turn(opened: Opened) -> None:
+    a, b = opened("a"), opened("b", **{"storage.grace": 60})
+    wants_to_end = threading.Event()
+    b.interrupted = wants_to_end.is_set
+    with a.turn("tracking"):
+        threading.Timer(0.5, wants_to_end.set).start()
+        since = time.monotonic()
+        with b.turn("tracking"):
+            assert time.monotonic() - since < 5
+        assert wants_to_end.is_set()
+        assert b.claim(["tracking"]) == []  # it was not his
+
+
 def test_one_that_does_not_share_is_alone(opened: Opened) -> None:
     alone = opened("a", **{"study.shared": False})
     for shared in (False, True):
@@ -752,6 +862,16 @@ def test_studies_opened_at_once_on_an_empty_database_are_one(opened: Opened, ser
         thread.join(60)
     assert not faults
     assert len({study.get("id") for study in made}) == 1
+
+
+def test_a_server_s_database_of_another_optuna_is_one_line(opened: Opened) -> None:
+    with opened("a")._storage.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'v2.6.0.a'"))
+    with pytest.raises(
+        StorageError, match=r"/\w+: a database of another version of Optuna\. The runtime optuna"
+    ) as caught:
+        opened("b")
+    assert postgres.PASSWORD not in str(caught.value)
 
 
 def test_a_plain_address_means_the_driver_of_the_extra(server: postgres.Server, database: str, tmp_path: Path) -> None:

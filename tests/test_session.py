@@ -10,7 +10,7 @@ import pytest
 
 from lstm_bench import data, mapping, session
 from lstm_bench import space as spaces
-from lstm_bench.errors import InterruptedByUser
+from lstm_bench.errors import InterruptedByUser, TooManyFailedError
 from lstm_bench.progress import Display
 
 
@@ -23,9 +23,10 @@ class Launcher(fake.FakeLauncher):
     """Notes when it was started and what its workers find in the file that they inherit."""
 
     made: list[Launcher] = []  # noqa: RUF012 (emptied before each test)
+    answer = staticmethod(answer)
 
     def __init__(self, *_: Any, data_fd: int | None = None, **__: Any):
-        super().__init__(answer)
+        super().__init__(self.answer)
         self.data_fd, self.found = data_fd, "nothing submitted"
         self.made.append(self)
         order.append("workers start")
@@ -97,6 +98,26 @@ def test_without_work_a_lost_record_comes_back(run: Any, tmp_path: Path, capsys:
     assert "trials.csv was not what the database says: written anew\nnothing to do: the study is complete\n" in out
     run()
     assert "written anew" not in capsys.readouterr().out
+
+
+def failing(task: Any) -> Any:
+    return answer(task) if task["kind"] == "check" else iter([fake.failed("nan")])
+
+
+def test_too_many_failures_are_said_by_every_run_not_by_the_first_alone(
+    run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Launcher, "answer", staticmethod(failing))
+    for _ in range(3):
+        with pytest.raises(TooManyFailedError, match=r"3 trials failed by their own fault, study\.max_failed is 2"):
+            run({"study.n_trials": 3, "study.max_failed": 2})
+    assert len(Launcher.made) == 1  # none is started for what cannot go on
+    assert ": done" not in capsys.readouterr().out
+    run({"study.n_trials": 3, "study.max_failed": 3})
+    run({"study.n_trials": 3, "study.max_failed": 3})
+    assert "nothing to do: the study is complete" in capsys.readouterr().out
+    with pytest.raises(TooManyFailedError):
+        run({"study.n_trials": 3, "study.max_failed": 2})
 
 
 def test_workers_that_start_after_the_data_was_read_have_it_too(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

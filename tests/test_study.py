@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import random
+import re
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import fake
 import optuna
 import pytest
 
+from lstm_bench import replay
 from lstm_bench.config import replaced
 from lstm_bench.errors import ConfigError, StorageError
 from lstm_bench.study import Study, check_file
@@ -320,8 +322,11 @@ def recounted(study: Study) -> tuple[dict, int | None]:
     fails = [t.number for t in trials if t.state.name == "FAIL"]
     again = [n for n in fails if attrs[n]["reason"] in ("driver_died", "interrupted")]
     again += [n for n in fails if attrs[n]["reason"] in ("worker_died", "oom_shared") and deaths(n) <= limit]
+    again = {*again} | {
+        attr["retry_of"] for attr in attrs if attr.get("retry_of") is not None
+    }  # a retry counts in its place
     done = {state: sum(t.state.name == state for t in trials) for state in ("COMPLETE", "PRUNED", "RUNNING")}
-    queued = len(set(again) - {attr.get("retry_of") for attr in attrs})
+    queued = len(again - {attr.get("retry_of") for attr in attrs})
     failed = len(fails) - len(again)
     left = study.config["study"]["n_trials"] - done["COMPLETE"] - done["PRUNED"] - failed - done["RUNNING"] - queued
     counts = {"complete": done["COMPLETE"], "pruned": done["PRUNED"], "failed": failed}
@@ -532,6 +537,29 @@ def test_a_raised_limit_gives_a_dead_worker_s_trial_another_try(tmp_path):
         assert study.ask().retry_of == 0
 
 
+@pytest.mark.parametrize("read", ["after each end", "at once", "when a retry runs"])
+def test_a_lowered_limit_counts_no_failure_beside_its_retry(tmp_path, read):
+    with opened(tmp_path, {"study.max_retry": 3}) as study, opened(tmp_path, {"study.max_retry": 0}) as lowered:
+        for n, result in enumerate((DIED, INTERRUPTED, DIED, None)):
+            asked = study.ask()
+            assert (asked.number, asked.retry_of) == (n, n - 1 if n else None)
+            if read == "when a retry runs":
+                lowered._storage.__dict__.pop("_trials", None)
+                assert lowered.counts() == recounted(lowered)[0]
+            study.tell(asked.number, result or score(study, asked))
+            if read == "after each end":
+                lowered._storage.__dict__.pop("_trials", None)
+                assert lowered.counts() == recounted(lowered)[0]
+        lowered._storage.__dict__.pop("_trials", None)
+        ended = {"complete": 1, "pruned": 0, "failed": 0, "running": 0, "queued": 0, "left": 5}
+        assert lowered.counts() == study.counts() == ended
+        words = ("complete", "pruned", "failed")
+        assert replay._counts(lowered.rows(), max_retry=0) == {word: ended[word] for word in words}
+    with opened(tmp_path, {"study.max_retry": 0}) as study:
+        assert len(go_on(study)) == 5
+        assert study.counts()["complete"] == 6
+
+
 def test_no_password_is_stored(tmp_path):
     uri = "postgresql://me:S3CRET@db/mlflow?password=S3CRET2"
     with opened(tmp_path, {"tracking.name": "mlflow", "tracking.uri": uri}) as study:
@@ -571,6 +599,23 @@ def test_a_file_that_is_no_sound_study_is_refused_and_left_alone(tmp_path, kind)
     assert caught.value.exit_code == 4
     assert sha256(path) == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["study.db"]
+
+
+@pytest.mark.parametrize(
+    ("revision", "remedy"), [("v2.6.0.a", "optuna storage upgrade"), ("v9.0.0", "pip install -U optuna")]
+)
+def test_a_database_of_another_optuna_is_one_line_and_left_alone(tmp_path, revision, remedy):
+    with opened(tmp_path) as study:
+        go_on(study, 2)
+    path = tmp_path / "study.db"
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    before = sha256(path)
+    with pytest.raises(StorageError, match=re.escape(remedy)) as caught:
+        fake.study(tmp_path, fake.config())
+    assert str(caught.value).startswith(f"{path}: a database of another version of Optuna. The runtime optuna version ")
+    assert "\n" not in str(caught.value)
+    assert sha256(path) == before
 
 
 def test_an_optuna_study_of_someone_else_is_refused(tmp_path):

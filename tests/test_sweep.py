@@ -18,10 +18,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import fake
 import numpy as np
 import psutil
 import pytest
 from conftest import Command, series
+
+from lstm_bench import session, sweep
+from lstm_bench.errors import DataError
 
 SMALL = (
     "+study=smoke",
@@ -798,3 +802,19 @@ def test_an_objective_that_the_labels_of_a_file_do_not_allow_leaves_no_study(com
     done = command("sweep", "+study=single", *mine, "study.objective=val_mse", "study.direction=minimize")
     assert done.returncode == 0, done.stderr
     assert "always predicting the training mean: MSE " in done.stdout
+
+
+@pytest.mark.parametrize(("file", "left"), [("config.yaml", True), ("study.db", True), ("lock", False)])
+def test_a_late_fault_takes_no_records_away_wherever_the_study_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, left: bool
+) -> None:
+    def late(sweep: Any) -> None:
+        (sweep.folder / file).write_text("")
+        raise DataError("found by a worker in its tenth trial")
+
+    composed = fake.composed("+study=smoke", "tracking=none", "storage.url=sqlite:///elsewhere.db")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(session.Session, "run", late)
+    with pytest.raises(DataError, match="found by a worker"):
+        sweep.run(composed, ())
+    assert (tmp_path / "sweeps" / "smoke").exists() is left
