@@ -64,6 +64,7 @@ _PIECES = (
     *(b"\xf0\x9f\x92\xa9", b"\xed\xa0\x80", b"${oc.env:HOME}", b"../", b"\x1b[31m", b"null", b"true", b"\\ud800", b"[" * 200),
     *(b"a: " * 50, b"PK\3\4", b"PK\5\6", b"\x1f\x8b", b"|O", b"<U99999999", b"\x93NUMPY", b"1" * 5000, b"?" * 100),
 )  # fmt: skip
+_VALUES = (b"null", b"3", b"'20'", b'"20"', b"[]", b"{}", b"1.0e-30", b"true", b"999999999999999999", b"a: b")
 _INTEGERS = (0, 1, 127, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1)
 
 
@@ -147,7 +148,18 @@ def _field(body: bytearray, where: int, what: int) -> None:
     body[:] = b"\n".join(lines)
 
 
-CHANGES = (_bit, _byte, _integer, _cut, _end, _insert, _repeat, _number, _number, _line, _field)
+def _value(body: bytearray, where: int, what: int) -> None:
+    """The value of a key of YAML or JSON becomes one of another kind."""
+    lines = bytes(body).split(b"\n")
+    row = where % len(lines)
+    key, colon, value = lines[row].partition(b": ")
+    if colon:
+        comma = b"," if value.endswith(b",") else b""
+        lines[row] = key + colon + _VALUES[what % len(_VALUES)] + comma
+        body[:] = b"\n".join(lines)
+
+
+CHANGES = (_bit, _byte, _integer, _cut, _end, _insert, _repeat, _number, _number, _line, _field, _value)
 
 
 def changed(body: bytes, changes: Sequence[Change]) -> bytes:
@@ -245,6 +257,8 @@ def _zip_repacked(body: bytes, changes: Sequence[Change], choice: int) -> bytes:
     name = sorted(members)[choice % len(members)]
     if choice // 1000 % 20 == 0:
         members[f"{name[:-4]}.npz"] = members.pop(name)
+    elif choice // 1000 % 20 == 1:  # which NumPy's own reader would prefer
+        members[name[:-4]] = changed(members[name], changes)
     else:
         members[name] = changed(members[name], changes)
     out = io.BytesIO()
@@ -291,7 +305,8 @@ def _study() -> bytes:
 
 
 @functools.cache
-def _benchmark() -> bytes:
+def _benchmark(less: int = 0) -> bytes:
+    """A small benchmark as an archive, its last runs left out."""
     whole = bundle.from_folder(PUBLISHED / "kernels-tutorial", bundle.limits({}))
     texts = dict(whole.texts)
     cell = next(csv.DictReader(io.StringIO(texts["runs.csv"])))
@@ -301,6 +316,8 @@ def _benchmark() -> bytes:
         texts[file] = "".join(
             [lines[0], *(line for line in lines[1:] if all(word in line.split(",") for word in about))]
         )
+    rows = texts["runs.csv"].splitlines(keepends=True)
+    texts["runs.csv"] = "".join(rows[: len(rows) - less])
     return archive.packed(bundle.Bundle(whole.name, None, texts, {}, whole.environment, {}))
 
 
@@ -334,7 +351,9 @@ def _archive(body: bytes, folder: Path) -> None:
     path = folder / "input.zip"
     path.write_bytes(body)
     came = archive.read(path, _limits())
-    union.union(_whole(_benchmark() if came.benchmark else _study()), came)
+    for known in (_benchmark(), _benchmark(less=1)) if came.benchmark else (_study(),):
+        with contextlib.suppress(LstmBenchError):  # refused by one, it may be more of the other
+            union.union(_whole(known), came)
     archive.packed(came)
 
 
