@@ -28,6 +28,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Of JAX's programs on a CPU: LLVM's optimiser takes a third of a test's time, and is not what is tested.
 FEWER_PASSES = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"}
 
+# Of what takes a quarter of a minute on each backend, CI runs the default one's; `pytest -m long` runs the others'.
+OTHERS_ARE_LONG = ["tensorflow", *(pytest.param(name, marks=pytest.mark.long) for name in ("jax", "torch"))]
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 

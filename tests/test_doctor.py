@@ -626,7 +626,7 @@ def test_a_backend_that_is_not_installed_is_no_fault(proved: Any, monkeypatch: p
     assert (one.said, one.fault) == ("unavailable: not installed (pip install 'lstm-bench[jax]')", None)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_kernel_of_every_backend_here_is_proved(command: Command, tmp_path: Path) -> None:
     from lstm_bench import kernel
 

@@ -385,7 +385,12 @@ def test_r09_a_second_driver_is_refused_and_a_dead_one_holds_nothing(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite:///{}/shared.db", "sqlite:///../shared.db", "sqlite:///file:{}/shared.db?uri=true"]
+    "url",
+    [
+        "sqlite:///{}/shared.db",
+        pytest.param("sqlite:///../shared.db", marks=pytest.mark.long),
+        pytest.param("sqlite:///file:{}/shared.db?uri=true", marks=pytest.mark.long),
+    ],
 )
 def test_r09_a_sqlite_file_named_by_a_url_has_one_driver_whatever_the_folder(tmp_path: Path, url: str) -> None:
     log, folders = tmp_path / "log", [tmp_path / name for name in "ab"]

@@ -590,7 +590,7 @@ def test_a_slow_server_holds_no_worker(tmp_path: Path, server: Server, proxy: Pr
     whole(server.folder / "mlflow.db", "slow", 6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_errors_for_a_while_leave_no_gap_and_no_warning(tmp_path: Path, server: Server, proxy: Proxy) -> None:
     proxy.answer = lambda n: "error" if n in (9, 10) else "refuse" if n in (25, 40) else "pass"
     arguments = (*SWEEP, f"tracking.uri={proxy.uri}", "study.name=errors", "study.n_trials=8")
@@ -647,7 +647,7 @@ def test_a_server_killed_for_the_whole_sweep_costs_nothing_that_sync_does_not_br
     assert dumps[0] == dumps[1] == told(tmp_path / "undisturbed" / "mlflow.db", "outage")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_four_sweeps_at_once_on_a_new_store_each_have_their_own_runs(tmp_path: Path) -> None:
     names = [f"s{n}" for n in range(4)]
     spy.tiny(tmp_path)

@@ -14,7 +14,7 @@ from conftest import FEWER_PASSES, Command
 ENVIRONMENT = {"KERAS_BACKEND": "jax", "CUDA_VISIBLE_DEVICES": ""}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_member_trains_as_its_solo_run_does() -> None:
     pytest.importorskip("jax", reason="jax is not installed: pip install 'lstm-bench[jax]'")
     done = subprocess.run(

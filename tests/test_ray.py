@@ -32,6 +32,8 @@ from lstm_bench import config as schema
 from lstm_bench.cluster import Node
 from lstm_bench.errors import ConfigError, StorageError
 
+# Ray forks, and JAX warns of every fork in a process that has imported it: another file's tests may have.
+pytestmark = pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning")
 EPOCH_S = 0.1
 Begin = Callable[..., subprocess.Popen[str]]
 ON_RAY = tuple(argument for argument in spy.QUICK if "workers" not in argument)

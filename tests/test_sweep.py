@@ -378,7 +378,7 @@ def states(folder: Path, study: str = "smoke") -> list[tuple[int, str]]:
         return list(database.execute("SELECT number, state FROM trials ORDER BY number"))
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_faults.py` has it without a framework
 def test_a_killed_driver_loses_nothing_and_the_same_command_ends_at_the_exact_total(tmp_path: Path) -> None:
     arguments = (*QUICK, "study.n_trials=4", "study.replicates=1", "train.epochs=40")
     undisturbed = tmp_path / "undisturbed"
@@ -457,7 +457,7 @@ def test_a_driver_that_died_before_or_after_its_trials_is_made_good(
     assert "nothing to do" in again.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_faults.py` has it without a framework
 def test_a_killed_worker_costs_one_retry_with_the_same_parameters(tmp_path: Path) -> None:
     arguments = (*QUICK, "study.n_trials=2", "study.replicates=0", "train.epochs=150")
     process = start(tmp_path, *arguments)
@@ -474,7 +474,7 @@ def test_a_killed_worker_costs_one_retry_with_the_same_parameters(tmp_path: Path
     assert retry["config_train.learning_rate"] == failed[0]["config_train.learning_rate"]
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_faults.py` has it without a framework
 def test_one_interrupt_queues_what_runs_and_two_stop_at_once(tmp_path: Path) -> None:
     arguments = (*QUICK, "study.n_trials=2", "study.replicates=0", "train.epochs=100000")
     for presses, limit in ((1, 10), (2, 5)):
@@ -696,7 +696,7 @@ def test_a_password_is_written_nowhere(outage: dict[str, tuple[Path, Completed]]
                 assert b"S3CRET" not in path.read_bytes(), path
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_observer.py` has it without a framework
 def test_an_mlflow_outage_is_a_warning_and_the_next_run_catches_up(
     command: Command, tmp_path: Path, outage: dict[str, tuple[Path, Completed]], unused_store: Path
 ) -> None:
