@@ -185,7 +185,7 @@ def jump(spec: str) -> None:
 
     from lstm_bench import ledger
 
-    storage.datetime = ledger.datetime = Jumped  # type: ignore[attr-defined,misc]
+    storage.datetime = ledger.datetime = Jumped  # type: ignore[attr-defined, misc]
 
 
 def main(argv: list[str]) -> int:
