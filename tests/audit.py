@@ -35,6 +35,9 @@ def main(arguments: list[str]) -> int:
         mended = ", ".join(known.get("fix_versions", ())) or "none yet"
         print(f"{name} {version}: {known['id']} {' '.join(known.get('aliases', ()))}, mended in: {mended}")
     skipped = [f"{one['name']} ({one['skip_reason']})" for one in packages if "skip_reason" in one]
+    if packages and len(skipped) == len(packages):  # a mirror that knows packages and no advisories
+        print(f"NOT AUDITED: the advisory database knows none of {len(packages)} packages, such as {skipped[0]}")
+        return 0
     print(
         f"{len(packages) - len(skipped)} packages audited, {len(open_ones)} vulnerabilities, {len(ACCEPTED)} accepted"
     )

@@ -245,6 +245,23 @@ def test_none_passes_it(tmp_path: Path, advisories: str) -> None:
     assert (done.returncode, done.stdout) == (0, "1 packages audited, 0 vulnerabilities, 0 accepted\n"), done
 
 
+def test_a_database_that_knows_no_package_is_no_pass(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'pip_audit' in sys.argv or '-m' in sys.argv[:1]:\n"
+        "    import json, os\n"
+        "    print(json.dumps({'dependencies': [{'name': 'made-up', 'skip_reason': 'not found on PyPI'}]}), flush=True)\n"
+        "    os._exit(0)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, str(ROOT / "tests" / "audit.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done
+    assert done.stdout == (
+        "NOT AUDITED: the advisory database knows none of 1 packages, such as made-up (not found on PyPI)\n"
+    )
+
+
 def test_without_a_network_it_says_that_nothing_was_audited(tmp_path: Path) -> None:
     done = audit(tmp_path, "1.0", "http://127.0.0.1:9/v1/query")
     assert done.returncode == 0 and done.stdout.startswith("NOT AUDITED: the advisory database cannot be reached"), done
