@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -32,9 +33,14 @@ from lstm_bench import config as schema
 from lstm_bench.cluster import Node
 from lstm_bench.errors import ConfigError, StorageError
 
-# Ray forks, and JAX warns of every fork in a process that has imported it: another file's tests may have.
-pytestmark = pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning")
+# Ray leaves its logs open. It forks, and JAX warns of every fork in a process that has imported it: another file's tests may have.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
+    pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning"),
+]
 EPOCH_S = 0.1
+# Ray reads it once per process.
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 Begin = Callable[..., subprocess.Popen[str]]
 ON_RAY = tuple(argument for argument in spy.QUICK if "workers" not in argument)
 
@@ -98,11 +104,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         # Nodes get the environment of this process, workers that of their node.
         (folder / "faults").mkdir()
         spying = {"SPY_LOG": folder / "log", "SPY_FAULTS": folder / "faults", "SPY_EPOCH_S": EPOCH_S}
-        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+        quiet = {"RAY_USAGE_STATS_ENABLED": "0"}
         # A dead node is noticed within 5 s instead of 15.
         soon = {"RAY_health_check_initial_delay_ms": 1000, "RAY_health_check_period_ms": 1000}
         soon |= {"RAY_health_check_failure_threshold": 4, "RAY_BACKEND_LOG_LEVEL": "error"}
-        for name, value in {**spying, **token, **soon, "PYTHONWARNINGS": "ignore"}.items():
+        for name, value in {**spying, **TOKEN, **quiet, **soon, "PYTHONWARNINGS": "ignore"}.items():
             patch.setenv(name, str(value))
         made = Cluster(folder)
         try:
@@ -362,6 +368,32 @@ def test_a_cluster_of_its_own_leaves_no_process_and_is_closed_to_others(tmp_path
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and err.count("\n") == 1, err
     assert gone(family)
+
+
+@pytest.mark.long  # the server that Ray forks for a client now and then hangs on a busy machine
+def test_a_client_of_a_cluster_runs_the_same_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**TOKEN, "SPY_EPOCH_S": "0.1"}.items():
+        monkeypatch.setenv(name, value)
+    from ray.cluster_utils import Cluster as Made
+
+    monkeypatch.setenv("PYTHONPATH", str(spy.TESTS))  # a client's own folder is not its workers'
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        port, agent = one.getsockname()[1], other.getsockname()[1]
+    with monkeypatch.context() as patch:
+        patch.setenv(
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"
+        )  # else its server takes the network's address for its own
+        ports = {"ray_client_server_port": port, "runtime_env_agent_port": agent}
+        made = Made(initialize_head=True, head_node_args={**Cluster._arguments("head"), **ports, "num_cpus": 0})
+    try:
+        made.add_node(**Cluster._arguments("node1"), num_cpus=2)
+        client = (*ON_RAY, "launcher=ray", f"launcher.address=ray://127.0.0.1:{port}", "study.n_trials=4")
+        code, out, err = spy.swept(tmp_path, *client, timeout=200)
+    finally:
+        made.shutdown()
+    assert code == 0, err
+    assert finished_once(tmp_path, 4) == []
+    assert "2 on node1" in out
 
 
 @pytest.mark.slow
