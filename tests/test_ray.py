@@ -33,7 +33,7 @@ from lstm_bench import config as schema
 from lstm_bench.cluster import Node
 from lstm_bench.errors import ConfigError, StorageError
 
-# Ray leaves its logs open. It forks, and JAX warns of every fork in a process that has imported it: another file's tests may have.
+# Ray leaves its logs open. It forks, and JAX warns of forks of whoever has imported it, as another file's tests may have.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
     pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning"),
