@@ -11,12 +11,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
 import yaml
 
 from lstm_bench.config import conf_dir
+from lstm_bench.kernel import OF_BACKEND
 
 # A worker's backend is its own; the tests' process uses TensorFlow, quietly.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -27,9 +29,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Of JAX's programs on a CPU: LLVM's optimiser takes a third of a test's time, and is not what is tested.
 FEWER_PASSES = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"}
-
-# Of what takes a quarter of a minute on each backend, CI runs the default one's; `pytest -m long` runs the others'.
-OTHERS_ARE_LONG = ["tensorflow", *(pytest.param(name, marks=pytest.mark.long) for name in ("jax", "torch"))]
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -119,6 +118,11 @@ def series(
         subprocess.CompletedProcess(line, code, (folder / f"{i}.out").read_text(), (folder / f"{i}.err").read_text())
         for i, (line, code) in enumerate(zip(lines, json.loads(done.stdout), strict=True))
     ]
+
+
+def long_but(one: str) -> list[Any]:
+    """Backends for a test that takes a minute or so on some: CI has time for one of them, `pytest -m long` runs the others'."""
+    return [one, *(pytest.param(name, marks=pytest.mark.long) for name in OF_BACKEND if name != one)]
 
 
 @contextlib.contextmanager

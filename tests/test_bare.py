@@ -37,7 +37,7 @@ ARMS = [
         backend,
         each,
         id="-".join(map(str, (kernel, backend, each["layer"], each["layers"], each["dtype"]))),
-        marks=() if each in QUICK else pytest.mark.long if backend == "jax" else pytest.mark.slow,
+        marks=() if each in QUICK else pytest.mark.long,
     )
     for kernel, backend, each in itertools.product(bare.NAMES, BACKENDS, CELLS)
     if bare.unavailable(kernel, backend, each, GPU) is None

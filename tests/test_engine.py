@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FEWER_PASSES, OTHERS_ARE_LONG
+from conftest import FEWER_PASSES, long_but
 
 from lstm_bench.device import gpus
 from lstm_bench.engine import steps_per_execution
@@ -34,7 +34,7 @@ def printed(script: str, backend: str, *arguments: str, timeout: float = 280) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", sorted(OF_BACKEND))
+@pytest.mark.parametrize("backend", ["tensorflow", "torch", pytest.param("jax", marks=pytest.mark.long)])
 def test_an_engine_trains_as_keras_does(backend: str) -> None:
     names = [name for name in OF_BACKEND[backend] if name != "cudnn"]
     arms = [f"{name} x{n}" for name in names for n in steps_per_execution(backend, name)]
@@ -43,7 +43,7 @@ def test_an_engine_trains_as_keras_does(backend: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", OTHERS_ARE_LONG)
+@pytest.mark.parametrize("backend", long_but("torch"))
 def test_every_task_is_trained_on_its_own_loss(backend: str) -> None:
     said = printed("criteria.py", backend)
     tasks = ("classification", "regression", "tagging")
@@ -52,7 +52,7 @@ def test_every_task_is_trained_on_its_own_loss(backend: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", OTHERS_ARE_LONG)
+@pytest.mark.parametrize("backend", long_but("tensorflow"))
 def test_every_family_trains_with_every_kernel_it_has_and_shows_it(backend: str) -> None:
     said = printed("family_steps.py", backend)
     assert "layers as published" in said and "saved and loaded" in said

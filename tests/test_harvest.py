@@ -188,7 +188,7 @@ def only(uri: str | None, **more: Any) -> result.Result:
 # The same study from both.
 
 
-@pytest.mark.parametrize("moment", ["running", "confirming", "finished"])
+@pytest.mark.parametrize("moment", ["running", pytest.param("confirming", marks=pytest.mark.long), "finished"])
 def test_every_table_is_that_of_the_records(here: Path, moments: dict[str, Path], moment: str) -> None:
     theirs = result.load(moments[moment] / "sweeps" / "mixed")
     shutil.copy(moments[moment] / "mlflow.db", here)
@@ -198,7 +198,7 @@ def test_every_table_is_that_of_the_records(here: Path, moments: dict[str, Path]
     assert theirs.counts["pruned"] and theirs.trials["retry_of"].notna().any()
 
 
-@pytest.mark.parametrize("moment", ["running", "finished"])
+@pytest.mark.parametrize("moment", [pytest.param("running", marks=pytest.mark.long), "finished"])
 def test_the_pages_are_the_same_bytes_from_the_store_alone(
     here: Path,
     moments: dict[str, Path],

@@ -138,6 +138,7 @@ def test_a_killed_worker_is_reported_with_its_task_and_replaced(launcher: LocalL
     assert until(launcher, "result", "b").body["state"] == "COMPLETE"
 
 
+@pytest.mark.long
 def test_a_task_that_is_killed_sends_nothing_more(launcher: LocalLauncher) -> None:
     launcher.submit("a", task(ENDLESS))
     until(launcher, "epoch", "a")
@@ -149,6 +150,7 @@ def test_a_task_that_is_killed_sends_nothing_more(launcher: LocalLauncher) -> No
     assert {event.key for event in seen} <= {"b", None}
 
 
+@pytest.mark.long
 def test_a_worker_is_replaced_after_so_many_tasks(launcher: LocalLauncher) -> None:
     pids = []
     for key in "abcd":

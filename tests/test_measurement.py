@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import OTHERS_ARE_LONG
+from conftest import long_but
 
 from lstm_bench import cell as cells
 from lstm_bench import kernel, measurement, probe, reference
@@ -62,7 +62,7 @@ def arms(backend: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", OTHERS_ARE_LONG)
+@pytest.mark.parametrize("backend", long_but("torch"))
 def test_every_keras_arm_agrees_with_the_reference(backend: str) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")

@@ -601,7 +601,7 @@ def test_errors_for_a_while_leave_no_gap_and_no_warning(tmp_path: Path, server: 
     whole(server.folder / "mlflow.db", "errors", 8)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_that_comes_back_in_mid_sweep_has_everything_at_the_end(
     tmp_path: Path, server: Server, proxy: Proxy
 ) -> None:
@@ -665,7 +665,7 @@ def test_four_sweeps_at_once_on_a_new_store_each_have_their_own_runs(tmp_path: P
     assert parents == [(name, name, 4) for name in names]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("end", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_no_run_is_left_running_once_the_same_command_was_given_again(
     tmp_path: Path, unused_store: Path, end: signal.Signals

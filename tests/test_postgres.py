@@ -148,7 +148,7 @@ def sweeps(tmp_path: Path, server: postgres.Server, database: str) -> Iterator[S
             process.communicate(timeout=30)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_sweep_killed_on_a_server_goes_on_at_once_and_to_the_exact_total(
     server: postgres.Server, database: str, sweeps: Sweeps
 ) -> None:

@@ -436,7 +436,7 @@ def pinned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, out
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_driver_that_died_before_or_after_its_trials_is_made_good(
     command: Command, tmp_path: Path, pinned: tuple[Path, str]
 ) -> None:

@@ -183,7 +183,7 @@ def test_a_browser_sees_the_experiment_its_runs_and_their_metrics(served, browse
     assert seen.index("trial 1") < seen.index("trial 0")  # the best one first
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_browser_sees_a_benchmark_as_a_table_of_its_cells(served, browser):
     from selenium.webdriver.common.by import By
 
@@ -202,7 +202,7 @@ def test_a_browser_sees_a_benchmark_as_a_table_of_its_cells(served, browser):
     assert sorted(names, key=places.__getitem__) == names
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_browser_sees_a_figure(served, store, browser):
     from selenium.webdriver.common.by import By
 

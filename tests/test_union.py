@@ -84,7 +84,7 @@ def test_any_order_of_the_states_of_a_study_gives_its_last_one(tmp_path: Path) -
     assert states[-1].texts["history.csv"] == STUDY.texts["history.csv"]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_rows_of_both_are_united_whichever_comes_first(tmp_path_factory: Any, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("union")
