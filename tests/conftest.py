@@ -33,6 +33,14 @@ FEWER_PASSES = {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disa
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is long is slow: `-m "not slow"` leaves out both."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache of the tests' own, with the user's MNIST: what they measure and compile is no study's."""
