@@ -96,7 +96,7 @@ def _value(row: Mapping[str, str], path: str, domain: Mapping[str, Any]) -> Any:
         if domain["type"] == "categorical":
             return next(choice for choice in domain["choices"] if text in (record.exact(choice), record.cell(choice)))
         return int(text or "") if domain["type"] == "int" else float(text or "")
-    except (ValueError, StopIteration):
+    except (KeyError, TypeError, ValueError, StopIteration):  # no such value, or a domain that is none
         raise ConfigError(f"trial {row.get('number')}: its {path} is not in the records", received=text) from None
 
 

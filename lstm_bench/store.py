@@ -140,7 +140,8 @@ def connect(uri: str, write: bool = True) -> Any:
       write: Whether it is to be written.
 
     Raises:
-      StorageError: for a sqlite store that cannot be used. Other stores raise whatever MLflow or the network does.
+      StorageError: for a sqlite store that cannot be used. Other stores, and one that others keep locked, raise whatever
+        MLflow or the network does.
     """
     for key, value in PATIENCE.items():
         os.environ.setdefault(key, value)
@@ -172,7 +173,7 @@ def connect(uri: str, write: bool = True) -> Any:
                 part.replace(path)
             return MlflowClient(uri, registry_uri=uri)
         except Exception as error:
-            if path is None:
+            if path is None or "database is locked" in str(error):  # busy for longer than MLflow waits: an outage
                 raise
             remedy = "Mend it, or choose another tracking.uri."
             raise StorageError(f"{path}: MLflow cannot use it ({said(error)})", remedy=remedy) from error

@@ -63,6 +63,13 @@ def test_a_trial_has_the_very_values_that_were_searched(tmp_path: Path) -> None:
     assert (work["kind"], work["kernel"], work["steps_per_execution"], work["seed"]) == ("trial", "unrolled", 50, 7)
 
 
+def test_a_domain_that_the_records_hold_by_halves_is_one_line(tmp_path: Path) -> None:
+    study = write(tmp_path / "mine")
+    study.config["study"]["space"]["train.learning_rate"] = {"type": "categorical"}
+    with pytest.raises(ConfigError, match="trial 0: its train.learning_rate is not in the records"):
+        study.config_of(study.rows("trials.csv")[0])
+
+
 def test_a_replicate_is_that_of_the_winner_and_the_first_of_equals_wins(tmp_path: Path) -> None:
     study = write(tmp_path / "mine", [{"seed": 0}, {"seed": 1}])
     name, row, trial = repeat.chosen(study, None, 1)

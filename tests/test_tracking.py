@@ -563,6 +563,21 @@ def test_an_unusable_study_id_is_refused():
         open_tracking(CONFIG, experiment="stacked").start({**STUDY, "id": "x' OR 1=1"})
 
 
+def test_a_store_that_others_keep_locked_is_an_outage(place, monkeypatch):
+    import mlflow
+    import sqlalchemy.exc
+
+    def locked(*_, **__):
+        raise sqlalchemy.exc.OperationalError("SELECT 1", {}, sqlite3.OperationalError("database is locked"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mlflow, "MlflowClient", locked)
+        observer = open_tracking(CONFIG, experiment="stacked")
+        observer.start(STUDY)
+    assert "failed in start: OperationalError: (sqlite3.OperationalError) database is locked" in observer.warning
+    assert started().warning is None
+
+
 @pytest.mark.parametrize("scheme", ["http", "postgresql"])
 def test_an_outage_is_one_warning_and_costs_seconds(scheme, empty, capfd):
     with socket.socket() as closed:
