@@ -66,7 +66,7 @@ def test_a_trial_has_the_very_values_that_were_searched(tmp_path: Path) -> None:
 def test_a_domain_that_the_records_hold_by_halves_is_one_line(tmp_path: Path) -> None:
     study = write(tmp_path / "mine")
     study.config["study"]["space"]["train.learning_rate"] = {"type": "categorical"}
-    with pytest.raises(ConfigError, match="trial 0: its train.learning_rate is not in the records"):
+    with pytest.raises(ConfigError, match=r"trial 0: its train\.learning_rate is not in the records"):
         study.config_of(study.rows("trials.csv")[0])
 
 
