@@ -12,7 +12,8 @@ from __future__ import annotations
 import copy
 import functools
 import json
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
@@ -58,20 +59,51 @@ class Ledger(BaseStorage):
         return {trial._trial_id: trial.number for trial in self._trials}
 
     def settle(self) -> int:
-        """Writes the draft into the database; returns its number."""
+        """Writes the draft into the database; returns its number.
+
+        Raises:
+          StorageError: when another driver has written to this study; then nothing of the draft is in it.
+        """
+        from optuna.distributions import distribution_to_json
+        from optuna.storages._rdb import models
+
         number = self._numbers[_DRAFT]
         draft = self._trials[number]
-        made = self.backend._create_new_trial(self._study_id, draft)
-        if made.number != number:
-            raise StorageError(
-                f"study {self._name}: another driver writes to it", remedy="End it, then give the same command again."
+        with self._session() as session:
+            row = models.TrialModel(
+                study_id=self._study_id, number=number, state=draft.state, datetime_start=draft.datetime_start
             )
-        trial_id = made._trial_id
+            session.add(row)
+            session.flush()
+            if row.count_past_trials(session) != number:
+                raise StorageError(
+                    f"study {self._name}: another driver writes to it",
+                    remedy="End it, then give the same command again.",
+                )
+            trial_id = int(row.trial_id)
+            params = [
+                {
+                    "trial_id": trial_id,
+                    "param_name": name,
+                    "param_value": draft.distributions[name].to_internal_repr(value),
+                    "distribution_json": distribution_to_json(draft.distributions[name]),
+                }
+                for name, value in draft.params.items()
+            ]
+            _insert(session, models.TrialParamModel, params)
+            _insert(session, models.TrialUserAttributeModel, _attributes(trial_id, draft.user_attrs))
+            _insert(session, models.TrialSystemAttributeModel, _attributes(trial_id, draft.system_attrs))
         draft._trial_id = trial_id
         self._written[trial_id] = draft
         del self._numbers[_DRAFT]
         self._numbers[trial_id] = number
         return number
+
+    def _session(self) -> AbstractContextManager[Any]:
+        """A transaction on the database, with Optuna's exceptions."""
+        from optuna.storages._rdb import storage
+
+        return storage._create_scoped_session(self.backend.scoped_session)
 
     # The study.
 
@@ -155,29 +187,31 @@ class Ledger(BaseStorage):
 
     def _end(self, trial: FrozenTrial, written: FrozenTrial) -> None:
         """Writes a trial's end into the database, and whatever it has got since it was written there."""
-        from optuna.storages._rdb import models, storage
+        from optuna.storages._rdb import models
 
-        trial_id, number_of = trial._trial_id, models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
-        with storage._create_scoped_session(self.backend.scoped_session) as session:
+        trial_id = trial._trial_id
+        with self._session() as session:
             row = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
             for model, now, before in (
                 (models.TrialUserAttributeModel, trial.user_attrs, written.user_attrs),
                 (models.TrialSystemAttributeModel, trial.system_attrs, written.system_attrs),
             ):
-                for key, value in now.items():
-                    if key not in before or before[key] != value:
-                        self.backend._set_trial_attr_without_commit(session, model, trial_id, key, value)
+                _insert(session, model, _attributes(trial_id, {key: now[key] for key in now if key not in before}))
+                for key in before:
+                    if now[key] != before[key]:
+                        self.backend._set_trial_attr_without_commit(session, model, trial_id, key, now[key])
+            steps = []
             for step, value in trial.intermediate_values.items():
-                if step in written.intermediate_values:
-                    continue
-                stored, kind = number_of(value)
-                session.add(
-                    models.TrialIntermediateValueModel(
-                        trial_id=trial_id, step=step, intermediate_value=stored, intermediate_value_type=kind
-                    )
-                )
+                if step not in written.intermediate_values:
+                    stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+                    about = {"trial_id": trial_id, "step": step}
+                    steps.append({**about, "intermediate_value": stored, "intermediate_value_type": kind})
+            _insert(session, models.TrialIntermediateValueModel, steps)
+            values = []
             for objective, value in enumerate(trial.values or ()):
-                self.backend._set_trial_value_without_commit(session, row, objective, value)
+                stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+                values.append({"trial_id": trial_id, "objective": objective, "value": stored, "value_type": kind})
+            _insert(session, models.TrialValueModel, values)
             row.state, row.datetime_complete = trial.state, trial.datetime_complete
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
@@ -225,6 +259,16 @@ class Ledger(BaseStorage):
 
     def remove_session(self) -> None:
         self.backend.remove_session()
+
+
+def _insert(session: Any, model: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """Adds rows to a table with one statement: its objects would each be asked for first."""
+    if rows:
+        session.execute(model.__table__.insert(), rows)
+
+
+def _attributes(trial_id: int, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"trial_id": trial_id, "key": key, "value_json": json.dumps(value)} for key, value in found.items()]
 
 
 def _as_read(value: Any) -> Any:

@@ -13,6 +13,7 @@ import sqlalchemy
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from lstm_bench import ledger as ledger_module
 from lstm_bench.errors import StorageError
 from lstm_bench.ledger import Ledger
 
@@ -147,7 +148,7 @@ def test_what_the_database_refuses_is_not_in_memory(tmp_path: Path, monkeypatch:
 
     with monkeypatch.context() as patched:
         patched.setattr(ledger.backend, "set_study_user_attr", full)
-        patched.setattr(ledger.backend, "_set_trial_value_without_commit", full)
+        patched.setattr(ledger_module, "_insert", full)
         for write in (lambda: ledger.set_study_user_attr(1, "a", 1), lambda: study.tell(0, 0.5)):
             with pytest.raises(optuna.exceptions.StorageInternalError):
                 write()
