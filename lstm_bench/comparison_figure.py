@@ -16,6 +16,9 @@ from lstm_bench.figure import COLOURS, MARKERS, _drawable, _scale, _styled
 _DASHES = ("-", (0, (6, 1.5)), (0, (5, 1, 1, 1)), (0, (3, 1)))  # dotted is a baseline
 
 
+_LEGEND_PT = 8
+
+
 @_styled
 def best_against_budget(lines: Sequence[Mapping[str, Any]], objective: str, maximize: bool = True) -> Figure:
     """The best validation score against trials, and beside it against device seconds, both on log axes.
@@ -44,8 +47,7 @@ def best_against_budget(lines: Sequence[Mapping[str, Any]], objective: str, maxi
         _plain_log(axes)
     panels[0].set_ylabel(label)
     _best_part(panels[0], [scale * line["values"] for line in lines], maximize)
-    handles, texts = panels[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside upper left", ncols=4, fontsize=8, frameon=False, borderaxespad=0.2)
+    _legend(figure, panels[0])
     return figure
 
 
@@ -72,8 +74,19 @@ def curves_by_family(lines: Sequence[Mapping[str, Any]], objective: str, maximiz
     axes.set(xlabel="epoch", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     _best_part(axes, [scale * np.array(line["mean"]) for line in lines], maximize)
-    figure.legend(loc="outside upper left", ncols=4, fontsize=8, frameon=False, borderaxespad=0.2)
+    _legend(figure, axes)
     return figure
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """A legend above all, in as many columns as its longest label leaves room for: it may be no wider than the figure."""
+    handles, texts = axes.get_legend_handles_labels()
+    room = figure.get_figwidth() * 72 / (0.6 * _LEGEND_PT)  # characters in a line
+    columns = int(room // (max(map(len, texts), default=0) + 7))  # 7: line, marker and gaps
+    figure.legend(
+        handles, texts, loc="outside upper left", ncols=max(1, min(4, columns)), fontsize=_LEGEND_PT, frameon=False,
+        borderaxespad=0.2,
+    )  # fmt: skip
 
 
 def _best_part(axes: Axes, values: Sequence[np.ndarray], maximize: bool) -> None:
@@ -131,7 +144,7 @@ def error_against_length(
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    figure.legend(loc="outside upper left", ncols=4, fontsize=8, frameon=False, borderaxespad=0.2)
+    _legend(figure, axes)
     return figure
 
 

@@ -52,7 +52,7 @@ def test_every_task_is_trained_on_its_own_loss(backend: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", long_but("tensorflow"))
+@pytest.mark.parametrize("backend", long_but("torch"))
 def test_every_family_trains_with_every_kernel_it_has_and_shows_it(backend: str) -> None:
     said = printed("family_steps.py", backend)
     assert "layers as published" in said and "saved and loaded" in said

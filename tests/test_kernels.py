@@ -87,7 +87,7 @@ def test_a_benchmark_is_measured_recorded_tracked_reported_and_then_complete(com
     assert rows(tmp_path) == found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_an_interrupt_keeps_what_was_measured_and_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
     arguments = [*TINY, "backend=torch", "kernel=bare", "method.rounds=30", "tracking=none"]

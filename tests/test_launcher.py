@@ -161,6 +161,7 @@ def test_a_worker_is_replaced_after_so_many_tasks(launcher: LocalLauncher) -> No
     assert pids[0] == pids[1] == pids[2] != pids[3]
 
 
+@pytest.mark.long
 def test_a_worker_that_replaces_another_inherits_the_shared_data_too(tmp_path: Path) -> None:
     nowhere = config(1)
     nowhere["dataset"] |= {"name": "npz", "path": str(tmp_path / "nowhere.npz")}  # no worker could load it itself

@@ -642,7 +642,7 @@ print("output", mlflow.keras.load_model(sys.argv[2]).predict(numpy.ones((1, 4, 3
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_winner_s_model_is_stored_once_and_loads_back_to_the_same_outputs(place):
     import keras
     import numpy as np

@@ -160,13 +160,15 @@ def test_a_process_that_burns_a_core_is_found(one_core: None) -> None:
 
 
 def test_a_core_burnt_by_this_process_is_its_own(one_core: None) -> None:
-    it = Watch(None, 0.8)  # far more than what others leave of half a second of our own
-    end = time.monotonic() + 0.5
+    it = Watch(None, 0.0)
+    begun, spent = time.monotonic(), time.process_time()
     it.start()
-    while time.monotonic() < end:
+    while time.monotonic() < begun + 0.5:
         pass
     marks, _ = it.stop()
-    assert "other load" not in marks
+    own = (time.process_time() - spent) / (time.monotonic() - begun)
+    other = int(marks.split()[2]) / 100 if "other load" in marks else 0.0
+    assert other < 1 - own + 0.15  # what is left of the core; the kernel counts in hundredths of a second
 
 
 Violation = namedtuple("Violation", "referenceTime violationTime")
