@@ -546,7 +546,8 @@ def said(folder: Path, tests: list[str]) -> tuple[int, str]:
 
 def shown(text: str, limit: int = 110) -> str:
     """A text as a cell of a table."""
-    text = re.sub(r"/\S*/pytest-\d+/", "", " ".join(text.split())).replace("|", "\\|")
+    # No path of the machine that it ran on.
+    text = re.sub(r"/\S*/(pytest-\d+/|(?=python\b)|lstm_bench-\w+/)", "", " ".join(text.split())).replace("|", "\\|")
     return f"`{text[:limit]}{'...' if len(text) > limit else ''}`".replace("``", "nothing")
 
 
