@@ -167,7 +167,8 @@ class Arms:
                 kept = {key: float(result[key]) for key in ("train_samples_per_s", "compile_s")}
                 number, arm = running.task["corner"], Arm(running.task["kernel"], running.task["steps_per_execution"])
                 measured[number][arm] = kept
-                if self.memory:
+                # Under other load the order of the arms is another one: good enough for this study, not for those to come.
+                if self.memory and not result.get("disturbed_by"):
                     self.memory.put(self._about(corners[number], arm), kept)
 
         self.loop.run(next_task, finished)
@@ -274,7 +275,8 @@ class Arms:
             row = rows[running.task["kernel"]]
             if result["state"] == "COMPLETE":
                 row |= {key: result[key] for key in record.KERNEL_COLUMNS if key in result}
-                row["device_share"] = str(row["device_share"]).replace("other busy", "other idle")
+                share = str(row["device_share"]).replace("other busy", "other idle")
+                row["device_share"] = "; ".join(filter(None, (share, result.get("disturbed_by"))))
             else:
                 row["reason"] = ": ".join(filter(None, (result.get("reason"), result.get("detail"))))
 

@@ -359,7 +359,7 @@ def _kernels(result: Result) -> list[str]:
                 short(row["step_ms"], 3) if math.isfinite(row["step_ms"]) else NONE,
                 seconds(row["compile_s"]),
                 count(row["batch_size"]),
-                row["device"],
+                "; ".join(filter(None, (row["device"], str(row["device_share"]).partition("; ")[2]))),
                 why or row["evidence"],
             ]
         )

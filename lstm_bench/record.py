@@ -111,7 +111,7 @@ KERNEL_COLUMNS = (
     "compile_s",
     "batch_size",
     "device",
-    "device_share",  # the other workers are idle while a kernel is probed
+    "device_share",  # the other workers are idle while a kernel is probed; after a semicolon, what disturbed it
     "evidence",  # op or kernel names
 )
 PREDICTION_COLUMNS = ("sample", "label", "prediction", "probability")

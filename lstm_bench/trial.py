@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import traceback
 from collections.abc import Callable, Mapping
@@ -21,9 +22,13 @@ from lstm_bench import data as datasets
 from lstm_bench import environment, family, mapping, measurement, packed, probe, record, train
 from lstm_bench.errors import KernelError, LstmBenchError
 from lstm_bench.timing import Phases
+from lstm_bench.watch import Watch
 
 Send = Callable[[dict[str, Any]], None]
 N_WORST = 12
+_MAX_OTHER_LOAD = (
+    0.25  # share of a probe's cores for others; the driver itself takes some, where it sits on the same core
+)
 _SIZED = ("trial", "replicate", "pack", "probe")  # tasks whose one model may be sized by its weights
 
 
@@ -113,13 +118,16 @@ class Bench:
         except KernelError as error:  # one arm of several: the others are still to be measured
             return {"state": "FAIL", "reason": "refused", "detail": str(error)}
         batch_size = members * min(config["train"]["batch_size"], len(data.x_train))
+        watch = Watch(os.environ.get("CUDA_VISIBLE_DEVICES", "0") if self.gpu else None, _MAX_OTHER_LOAD)
+        watch.start()
         try:
             figures = probe.training_throughput(arm, batch_size, len(data.x_train), task["seconds"])
         except Exception as error:
             if not_deterministic(error):
                 return {"state": "FAIL", "reason": "refused", "detail": str(undetermined(error))}
             raise
-        return {"state": "COMPLETE", "backend": config["backend"]["name"], "kernel": task["kernel"], **figures}
+        ran = {"backend": config["backend"]["name"], "kernel": task["kernel"], "disturbed_by": watch.stop()[0]}
+        return {"state": "COMPLETE", **ran, **figures}
 
     def _cell(self, task: Mapping[str, Any], phases: Phases, report: Send, *_: Any) -> dict[str, Any]:
         measurement.measure(task, self.gpu, report)

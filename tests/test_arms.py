@@ -213,6 +213,22 @@ def test_what_another_study_measured_is_not_measured_again(tmp_path):
         assert {task["config"]["model"]["units"] for task in bench.launcher.submitted} == {600}, "only the new end"
 
 
+def test_what_was_measured_beside_other_load_is_not_remembered(tmp_path):
+    table = {"generic": (1000.0, 0.0), "xla": (3000.0, 0.0), "unrolled": (2000.0, 0.0)}
+
+    def script(task):
+        (end,) = speeds(table)(task)
+        yield end | {"disturbed_by": "other load 80 %" if task["kernel"] == "xla" else ""}
+
+    known, config = Memory(tmp_path / "cache" / "kernels.json"), fake.config({**AUTO, **UNITS})
+    given = {"unavailable": ARMS, "memory": known, "about": {"device": "a CPU"}}
+    with fake.opened(tmp_path / "a", config, script, **given) as bench:
+        assert bench.arms.decide() == "xla", "this study has no better answer"
+    with fake.opened(tmp_path / "b", config, speeds({**table, "xla": (500.0, 0.0)}), **given) as bench:
+        assert bench.arms.decide() == "unrolled"
+        assert {task["kernel"] for task in bench.launcher.submitted} == {"xla"}, "the others are remembered"
+
+
 def test_a_probe_is_kept_with_its_winner(tmp_path):
     table = {"generic": (1000.0, 0.1), "xla": (1.0, 1.0), "unrolled": (1.0, 1.0)}
     with fake.opened(tmp_path, fake.config(UNITS), speeds(table), unavailable=ARMS) as bench:
@@ -230,6 +246,15 @@ def test_a_probe_s_worker_has_idle_neighbours(tmp_path):
     with fake.opened(tmp_path, fake.config(UNITS), script, unavailable={"generic": None}) as bench:
         (row,) = bench.arms.probe({}, "d1")
         assert row["device_share"] == "1 core of 2, other idle"
+
+
+def test_a_probe_beside_other_load_says_so(tmp_path):
+    def script(task):
+        yield fake.complete(task, device_share="1 core of 2, other busy", disturbed_by="other load 80 %")
+
+    with fake.opened(tmp_path, fake.config(UNITS), script, unavailable={"generic": None}) as bench:
+        (row,) = bench.arms.probe({}, "d1")
+        assert row["device_share"] == "1 core of 2, other idle; other load 80 %"
 
 
 PACKING = {"backend.name": "jax", "kernel.name": "auto", "study.space": {}, "study.replicates": 5}

@@ -227,6 +227,23 @@ def test_a_probe_times_whole_windows_and_proves_the_kernel(monkeypatch: pytest.M
     assert "While 0" in row["evidence"]
 
 
+def test_a_probe_s_worker_watches_what_else_its_cores_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[float] = []
+
+    class Busy:
+        def __init__(self, gpu: str | None, max_other_load: float):
+            assert gpu is None and max_other_load <= 0.5
+
+        def start(self) -> None:
+            started.append(0)
+
+        def stop(self) -> tuple[str, float | None]:
+            return f"other load {80 * len(started)} %", None
+
+    monkeypatch.setattr(trial, "Watch", Busy)
+    assert probed(monkeypatch, "generic")["disturbed_by"] == "other load 80 %"
+
+
 def test_windows_last_at_least_fifty_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     row = probed(monkeypatch, "generic")
     # n windows in at least 0.3 s, each of at least about WINDOW_S: no more of them than fit.

@@ -226,7 +226,8 @@ def test_every_trial_is_finished_exactly_once_though_a_node_is_killed_in_mid_tri
 
 @pytest.mark.slow
 def test_a_sweep_waits_without_a_node_and_uses_the_one_that_comes(ready: Cluster, begin: Begin, tmp_path: Path) -> None:
-    process = begin(*on(ready, "study.n_trials=12", "train.epochs=8"))
+    # So many that the first of the new nodes is at work for half a minute, however slowly the second starts.
+    process = begin(*on(ready, "study.n_trials=40", "train.epochs=8"))
     lines = heard(process)
     until(lambda: len(noted(ready, "begin")) >= 4)
     before = {line["pid"] for line in noted(ready, "begin")}
@@ -240,7 +241,7 @@ def test_a_sweep_waits_without_a_node_and_uses_the_one_that_comes(ready: Cluster
     assert process.wait(200) == 0
     text = "".join(lines)
     assert text.count("waiting for a node") == 1 and "a worker is there: node" in text
-    finished_once(tmp_path, 12)
+    finished_once(tmp_path, 40)
     new = {line["pid"] for line in noted(ready, "begin")} - before
     assert len(new) >= 2, "the first of the new nodes holds one: the other is used as well"
 
