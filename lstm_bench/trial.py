@@ -26,9 +26,8 @@ from lstm_bench.watch import Watch
 
 Send = Callable[[dict[str, Any]], None]
 N_WORST = 12
-_MAX_OTHER_LOAD = (
-    0.25  # share of a probe's cores for others; the driver itself takes some, where it sits on the same core
-)
+# Of a probe's cores, the share that others may take unsaid: the driver itself needs some, where it sits on the same core.
+_MAX_OTHER_LOAD = 0.25
 _SIZED = ("trial", "replicate", "pack", "probe")  # tasks whose one model may be sized by its weights
 
 
