@@ -44,6 +44,9 @@ class TensorflowEngine(Base):
         self._programs: dict[str, tuple[Any, Any]] = {}
         model, optimizer, criterion = self.model, self.optimizer, self.criterion
         variables = model.trainable_variables
+        # The sum over one replica is the gradient. Keras forms it by a custom gradient, which TensorFlow registers for good,
+        # and with it the graph of every program ever traced.
+        optimizer._all_reduce_sum_gradients = list
 
         def inference(batch: Any) -> Any:
             return 0.0, 0, [model(tf.gather(self.x, batch), training=False)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
+import weakref
 from typing import Any
 
 import numpy as np
@@ -228,6 +230,19 @@ def test_the_engine_that_was_used_longest_ago_goes() -> None:
     kept.of(config(batch_size=10), toy, "generic", seed=3)
     assert kept.of(config(batch_size=8), toy, "generic", seed=3) is a
     assert kept.of(config(batch_size=9), toy, "generic", seed=3) is not b
+
+
+def test_the_engine_that_goes_takes_its_programs_along() -> None:
+    kept, toy = train.Engines(), data()
+    engine = kept.of(config(), toy, "generic", seed=3)
+    engine.compile("train_step")
+    graphs = [weakref.ref(program.graph) for program in engine._programs["train_step"]]
+    assert all(graph() is not None for graph in graphs)
+    del engine
+    for size in (9, 10):
+        kept.of(config(batch_size=size), toy, "generic", seed=3)
+    gc.collect()
+    assert [graph() for graph in graphs] == [None, None]
 
 
 def test_momentum_reaches_sgd_alone() -> None:
