@@ -120,8 +120,12 @@ def _changes(config: Mapping[str, Any], composed: Mapping[str, Any]) -> list[str
         for path, value in mine.items()
         if not path.startswith(_ELSEWHERE) and (path not in theirs or theirs[path] != value)
     ]
-    pinned = [path for path in usual if path not in recorded and path in mine]
-    changes += [f"{path}={_text(mine[path])}" for path in pinned if theirs.get(path) == mine[path]]
+    out = [path for path in usual if path not in recorded and path in mine]
+    # Beside a number of weights the width may not be given: that it is not searched is said otherwise.
+    sized = mine.get("model.weights") is not None
+    fixed = [path for path in out if not (sized and path.startswith("model."))]
+    changes += [f"{path}={_text(mine[path])}" for path in fixed if theirs.get(path) == mine[path]]
+    changes += [f"study.space.{path}=null" for path in out if path not in fixed]
     changes += [f"study.space.{path}={_text(d)}" for path, d in recorded.items() if usual.get(path) != d]
     return changes
 

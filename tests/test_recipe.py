@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 
 from lstm_bench import command, config, recipe, sweep
+from lstm_bench.config import flatten
 from lstm_bench.result import Result
 
 
@@ -42,6 +44,9 @@ def test_a_study_as_it_stands_in_conf_needs_no_override() -> None:
         ["+study=single", "model=simple_rnn", "study.name=single-rnn"],
         ["+study=smoke", "dataset.train_size=100", "study.trial_timeout=5.5"],
         ["+study=single", "dataset=npz", 'dataset.path="my data/x=1.npz"', "study.name=single-mine"],
+        ["+study=gru", "model.weights=25k", "study.space.model.units=null", "study.name=gru-25k"],
+        ["+study=stacked", "model.weights=25k", "study.space.model.units=null", "model.layers=3", "study.name=stacked-25k"],
+        ["+study=cnn", "model.weights=100k", "study.space.model.filters=null", "model.blocks=3", "study.name=cnn-100k"],
         ["+study=single", "study.timeout=60", "study.max_failed=9", "train.optimizer=sgd", "study.seed=3"],
     ],
 )
@@ -53,6 +58,21 @@ def test_the_command_composes_to_what_was_recorded(overrides: list[str]) -> None
     for values in (want, got):
         values["study"].pop("description")
     assert got == want
+
+
+@pytest.mark.slow
+def test_the_command_of_every_published_study_composes_to_its_record() -> None:
+    folders = sorted(path.parent for path in (config.conf_dir().parent / "sweeps/published").rglob("trials.csv"))
+    wrong = []
+    for folder in folders:
+        values = yaml.safe_load((folder / "config.yaml").read_text())
+        words = shlex.split(line(of(values, folder.name)))
+        want, got = (flatten(c) for c in (values, recorded(*words[3:])))
+        spaces = (recipe._space(c) for c in (values, recorded(*words[3:])))
+        wrong += [] if next(spaces) == next(spaces) else [f"{folder.name}: study.space"]
+        compared = [path for path in want if path in got and not path.startswith(recipe._ELSEWHERE)]
+        wrong += [f"{folder.name}: {path}" for path in compared if got[path] != want[path]]
+    assert wrong == [] and len(folders) > 10
 
 
 def test_every_override_differs_from_the_file_and_no_other_value_is_named() -> None:
