@@ -56,7 +56,9 @@ def ground(result: Result) -> Ground:
     facts = (result.env("dataset.sha256"), result.env("dataset.n_train"), result.env("dataset.n_validation"))
     digest, n_train, n_validation = (_text(fact) or UNKNOWN for fact in facts)
     validation = str(result.get("dataset.validation", UNKNOWN))
-    return Ground(data_of(result), result.measure.column, digest, n_train, n_validation, validation, result.objective)
+    several = result.get("study.objectives")
+    objective = ", ".join(several) if isinstance(several, dict) and several else result.objective
+    return Ground(data_of(result), result.measure.column, digest, n_train, n_validation, validation, objective)
 
 
 def grounds(results: Sequence[Result]) -> dict[Ground, list[Result]]:
@@ -88,8 +90,26 @@ def caveats(results: Sequence[Result]) -> list[list[str]]:
     return says
 
 
+def circumstances(results: Sequence[Result]) -> str:
+    """How studies were trained, and where: `20,000 training samples; 3 epochs; AMD EPYC`."""
+    epochs = sorted({epoch for r in results for epoch in r.one("epochs").split(", ") if epoch}, key=float)
+    trained = " or ".join(sorted({r.trained_on.removesuffix(" training samples") for r in results} - {""}))
+    devices = sorted({r.where for r in results})
+    texts = (
+        f"{trained} training samples" if trained else "",
+        f"{' or '.join(epochs)} epochs" if epochs else "",
+        *devices,
+    )
+    return "; ".join(filter(None, texts))
+
+
 def _text(fact: Any) -> str:
     return "" if fact is None else f"{fact:,}" if isinstance(fact, int) else str(fact)
+
+
+def _search(result: Result) -> str:
+    """Sampler and pruner: `random, hyperband`."""
+    return ", ".join(str(result.get(f"{part}.name") or UNKNOWN) for part in ("sampler", "pruner"))
 
 
 def _fact(path: str) -> Callable[[Result], str]:
@@ -101,6 +121,7 @@ _SHARED: tuple[tuple[str, Callable[[Result], str], str], ...] = (
     ("data digest", lambda r: _fact("dataset.sha256")(r)[:12], "other data: SHA-256 {}..., not {}...; scores do not compare."),
     ("training size", _fact("dataset.n_train"), "{} training samples, not {}."),
     ("search budget", lambda r: _text(r.get("study.n_trials")), "{} trials of search, not {}."),
+    ("search", lambda r: _search(r), "searched by {}, not {}."),
     ("epochs", lambda r: r.one("epochs"), "{} epochs, not {}."),
     ("backend", lambda r: r.one("backend") or str(r.get("backend.name", "")), "backend {}, not {}."),
     ("device", lambda r: "" if r.where == "unknown device" else r.where, "device {}, not {}; speeds do not compare."),

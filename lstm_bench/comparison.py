@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lstm_bench import comparison_figure, figure
 from lstm_bench.bootstrap import bootstrap_interval
-from lstm_bench.caveat import UNKNOWN, caveats, data_of, ground, grounds, length_of
+from lstm_bench.caveat import UNKNOWN, caveats, circumstances, data_of, ground, grounds, length_of
 from lstm_bench.contrast import contrast_parts, contrast_row, contrasts
 from lstm_bench.cost import Curve, budget_parts, budget_rows, curve, front_parts, fronts, matched_parts, weights_of
 from lstm_bench.page import Pages
@@ -47,8 +47,9 @@ _INTRODUCTION = (
 )
 _PAIRS = (
     "Differences over common seeds; the 95 % intervals are of each pair alone, p is corrected by Holm for all pairs on the "
-    "same ground. P(first better) is the probability that a run of the first does better than one of the second. "
-    "Studies on other data, other training samples or by another objective are not paired."
+    "same ground and, where one was asked for, at the same number of weights. P(first better) is the probability that a run "
+    "of the first does better than one of the second. Studies on other data, other training samples or by another objective "
+    "are not paired, nor those at one number of weights with others."
 )
 
 
@@ -91,14 +92,16 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
         for suffix, words, crowd in crowds:
             title = f"{table.title}{words}"
             for kind, make, caption in (_accuracy_figure(crowd, names), _curves_figure(crowd, names)):
-                parts.append(_shown(pages, f"figures/{kind}-{place}{suffix}", make, caption, title))
+                where = f"{caption} {circumstances(crowd)}." if make else caption
+                parts.append(_shown(pages, f"figures/{kind}-{place}{suffix}", make, where, title))
         kind, make, caption = _speed_figure(mine, names)
         parts.append(_shown(pages, f"figures/{kind}-{place}", make, caption, table.title))
-        found = {ground: contrasts(group) for ground, group in grounds(mine).items()}
-        said = [contrast_parts(ground, pair, names, len(found) > 1) for ground, pair in found.items()]
+        rivals = _rivals(mine)
+        found = [(shared, contrasts(group)) for shared, group in rivals]
+        said = [contrast_parts(shared, pair, names) for shared, pair in found]
         if any(said):
             parts += ["### Pairs", "" if pairs else _PAIRS, *(part for one in said for part in one)]
-        pairs += [{"data": ground.data, **contrast_row(c)} for ground, pair in found.items() for c in pair]
+        pairs += [{"data": table.title, **contrast_row(c)} for _, pair in found for c in pair]
         searched = {id(c.result): c for c in map(curve, mine) if c is not None}
         for number, (suffix, words, crowd) in enumerate(crowds):
             those = [searched[id(r)] for r in crowd if id(r) in searched]
@@ -107,9 +110,9 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
                 shown = _shown(pages, f"figures/budget-{place}{suffix}", make, caption, f"{table.title}{words}")
                 parts += ["" if number else "### Budget", *more, shown]
         curves += searched.values()
-        said = [front_parts(ground, group, names, len(found) > 1) for ground, group in grounds(mine).items()]
+        said = [front_parts(words.removeprefix("; "), crowd, names) for _, words, crowd in crowds]
         if any(said):
-            parts += ["### Pareto front", "Yes: no other study on the same ground is better in both, by the means."]
+            parts += ["### Pareto front", "Yes: no other study of the table is better in both, by the means."]
             parts += [part for one in said for part in one]
         if matched := matched_parts(mine):
             parts += ["### Matched weights", *matched]
@@ -150,6 +153,25 @@ def _sections(results: Sequence[Result]) -> list[list[Result]]:
     return [groups[key] for key in sorted(groups)]
 
 
+def _rivals(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
+    """Studies whose difference is one of the families: what they share, in words, "" where there is one such group.
+
+    Those for which one number of weights was asked are held against each other alone.
+    """
+    groups: dict[tuple[Any, float], list[Result]] = {}
+    for result in results:
+        asked = weights_of(result)
+        groups.setdefault((ground(result), asked if asked > 0 else 0.0), []).append(result)
+    found = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+    several, matched = len({what for (what, _), _ in found}) > 1, len({asked for (_, asked), _ in found}) > 1
+
+    def shared(what: Any, asked: float) -> str:
+        weights = f"families at {count(asked)} weights" if asked else "families of any size"
+        return "; ".join(filter(None, (weights if matched else "", what.text() if several else "")))
+
+    return [(shared(*key), group) for key, group in found]
+
+
 def _crowds(results: Sequence[Result]) -> list[tuple[str, str, list[Result]]]:
     """Studies that share their figures: those on one ground, and of them apart those of matched weights.
 
@@ -184,7 +206,8 @@ def _table(results: list[Result], claims: Mapping[str, Any], links: Mapping[int,
         row = comparison_row(result)
         remarks = _remarks(result, claims) + differs
         notes += [remark for remark in dict.fromkeys(remarks) if remark not in notes]
-        mark = "".join(f"<sup>{notes.index(remark) + 1}</sup>" for remark in dict.fromkeys(remarks))
+        marks = ", ".join(str(notes.index(remark) + 1) for remark in dict.fromkeys(remarks))
+        mark = f"<sup>{marks}</sup>" if marks else ""
         cells: list[object] = [
             Raw(link(result.name, links[id(result)]) + mark),
             row["family"],
@@ -432,8 +455,9 @@ def _speed_figure(results: Sequence[Result], names: Mapping[int, str]) -> tuple[
     if not rows:
         return "speed", None, "no figure of the speed, since no exclusive measurement is recorded."
     runs = _span([len(r.measured) for r in known])
-    devices = "; ".join(sorted({str(r["device"]) for r in rows}))
-    caption = f"Training speed: median and range over n = {runs} runs, with the kernel that ran; {devices}."
+    caption = (
+        f"Training speed: median and range over n = {runs} runs, with the kernel that ran; {circumstances(known)}."
+    )
     return "speed", partial(figure.throughput, rows), caption
 
 

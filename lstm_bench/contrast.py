@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lstm_bench.caveat import Ground
 from lstm_bench.paired import Paired, floor, holm, paired
 from lstm_bench.result import Measure, Result
 from lstm_bench.table import NONE, amount, bullets, escape, link, markdown, probability, sentence
@@ -51,7 +50,8 @@ def contrasts(results: Sequence[Result]) -> list[Contrast]:
 
     The test is chosen by the number of seeds and pairs alone, never by the data: the exact sign-flip test where its
     smallest p-value, times the number of pairs, can be as low as 0.05, else the paired t test. With five seeds and
-    one pair the exact test could show nothing: its p is at least 1/16.
+    one pair the exact test could show nothing: its p is at least 1/16. Where all seeds differ by the same, as on a small
+    test set, there is no t, and the exact test has to do.
 
     Args:
       results: Of one ground, best first.
@@ -66,7 +66,7 @@ def contrasts(results: Sequence[Result]) -> list[Contrast]:
     made = []
     for a, b, pair in found:
         n = pair.difference.n
-        exact = n > 1 and floor(n) * tested <= ALPHA
+        exact = n > 1 and (floor(n) * tested <= ALPHA or math.isnan(pair.p_t))
         test = "exact" if exact else "t" if n > 1 else ""
         made.append(Contrast(a, b, pair, test, {"exact": pair.p_exact, "t": pair.p_t}.get(test, math.nan)))
     for contrast, p in zip(made, holm([c.p for c in made]), strict=True):
@@ -98,6 +98,8 @@ def verdict_sentence(contrast: Contrast, names: Mapping[int, str], pairs: int) -
     p = f"{probability(contrast.adjusted)} ({test}{f', Holm over {pairs} pairs' if pairs > 1 else ''})"
     tuned = [r.get("study.n_trials") for r in (contrast.first, contrast.second)]
     budgets = f"; {a} had {tuned[0]} trials of search, {b} {tuned[1]}" if tuned[0] != tuned[1] else ""
+    epochs = [r.one("epochs") for r in (contrast.first, contrast.second)]
+    budgets += f"; {a} was trained for {epochs[0]} epochs, {b} for {epochs[1]}" if epochs[0] != epochs[1] else ""
     if contrast.verdict == "none":
         return f"No difference shown between {a} and {b} at n = {n}: {_difference(mean, half, measure)}, {p}{budgets}."
     if contrast.verdict == "second":
@@ -111,14 +113,13 @@ def _difference(mean: float, half: float, measure: Measure) -> str:
     return f"{amount(mean, measure.percent)} ({low} to {high}) {unit}"
 
 
-def contrast_parts(ground: Ground, found: Sequence[Contrast], names: Mapping[int, str], several: bool) -> list[str]:
-    """Paragraphs of a comparison page on the pairs of one ground; none where there is no pair.
+def contrast_parts(shared: str, found: Sequence[Contrast], names: Mapping[int, str]) -> list[str]:
+    """Paragraphs of a comparison page on the pairs of one group of studies; none where there is no pair.
 
     Args:
-      ground: What they share.
-      found: All pairs of the ground, of the best study first.
+      shared: What they have in common, "" where all of the data have it.
+      found: All pairs of the group, of the best study first.
       names: `id(result)` -> name.
-      several: Whether the data has other grounds, so that this one is to be named.
     """
     if not found:
         return []
@@ -126,7 +127,7 @@ def contrast_parts(ground: Ground, found: Sequence[Contrast], names: Mapping[int
     studies = list(dict.fromkeys([id(found[0].first), *(id(c.second) for c in found if c.first is found[0].first)]))
     many = len(studies) > _ALL
     shown = [c for c in found if c.first is found[0].first] if many else list(found)
-    parts = [f"{escape(sentence(ground.text()))}:" if several else ""]
+    parts = [f"{escape(sentence(shared))}:" if shared else ""]
     parts.append(bullets(verdict_sentence(c, names, tested) for c in shown))
     low = sorted({c.found.difference.n for c in found if c.test == "t"})
     if low:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lstm_bench import comparison_figure
 from lstm_bench.budget import expected_best, expected_best_interval, ladder, running_best
-from lstm_bench.caveat import Ground, data_of, grounds
+from lstm_bench.caveat import circumstances, data_of, grounds
 from lstm_bench.pareto import front
 from lstm_bench.result import REQUEUED, Result
 from lstm_bench.table import NONE, amount, bullets, count, escape, markdown, mean_text, seconds, sentence
@@ -123,7 +123,6 @@ def budget_parts(curves: Sequence[Curve], names: Mapping[int, str]) -> tuple[lis
     objective = curves[0].result.objective
     fair = [c for c in curves if c.expected]
     other = [c for c in curves if not c.expected]
-    devices = "; ".join(sorted({c.result.where for c in curves}))
     says = [f"Best {objective.replace('val_', 'validation ')} against trials and device seconds."]
     if fair:
         which = ", ".join(f"{names[id(c.result)]} ({c.trials[-1]:.0f} trials)" for c in fair)
@@ -135,7 +134,7 @@ def budget_parts(curves: Sequence[Curve], names: Mapping[int, str]) -> tuple[lis
         says.append(f"Dashed steps: running best of a single search, no expectation: {which}.")
     if len({tuple(ground) for ground in grounds([c.result for c in curves])}) > 1:
         says.append("Not all have the same training and validation samples: see the marks above.")
-    caption = f"{' '.join(says)} {devices}."
+    caption = f"{' '.join(says)} {circumstances([c.result for c in curves])}."
     lines = [
         {
             "label": names[id(c.result)],
@@ -154,6 +153,7 @@ def budget_parts(curves: Sequence[Curve], names: Mapping[int, str]) -> tuple[lis
         n, spent = min(c.trials[-1] for c in curves), min(c.device_s[-1] for c in curves)
         columns = [
             "study", "search", "what is shown", "trials", "device, s", f"at {n:.0f} trials", f"at {seconds(spent)} s",
+            "device",
         ]  # fmt: skip
         rows = [
             [
@@ -164,15 +164,28 @@ def budget_parts(curves: Sequence[Curve], names: Mapping[int, str]) -> tuple[lis
                 seconds(float(c.device_s[-1])),
                 amount(c.at("trials", n), share),
                 amount(c.at("device_s", spent), share),
+                c.result.where,
             ]
             for c in curves
         ]
         unit = ", %" if share else ""
         parts.append(
             f"At the budgets that all of them had, so that none wins by a longer search; {escape(objective)}{unit}. A "
-            "running best is one search's luck, and compares with no expectation."
+            "running best is one search's luck, and compares with no expectation; seconds compare on one device alone. No value: "
+            "the budget buys no whole trial."
         )
-        parts.append(markdown(columns, rows, set(columns[3:])))
+        parts.append(markdown(columns, rows, set(columns[3:-1])))
+        lost = [f"{names[id(c.result)]} {n}" for c in fair if (n := c.result.counts["failed"])]
+        if lost:
+            parts.append(
+                f"Trials that failed by their own fault (such as a loss that is no number): {', '.join(lost)}. They have no "
+                "score, so an expected best is that of the others: a family that often fails is flattered."
+            )
+        loaded = sorted({names[id(c.result)] for c in curves if c.result.disturbed})
+        if loaded:
+            parts.append(
+                f"Measured beside other work, so that their seconds compare with nothing: {', '.join(loaded)}."
+            )
     return parts, make, caption
 
 
@@ -193,8 +206,14 @@ def fronts(results: Sequence[Result]) -> tuple[set[int], set[int]]:
     return {id(known[k]) for k in small}, fast
 
 
-def front_parts(ground: Ground, results: Sequence[Result], names: Mapping[int, str], several: bool) -> list[str]:
-    """Paragraphs on what the scores of one ground cost in weights and speed; none for fewer than two studies."""
+def front_parts(shared: str, results: Sequence[Result], names: Mapping[int, str]) -> list[str]:
+    """Paragraphs on what the scores of studies of one ground cost in weights and speed; none for fewer than two.
+
+    Args:
+      shared: What they have in common, "" where all of the data have it.
+      results: The studies.
+      names: `id(result)` -> name.
+    """
     known = [r for r in results if r.score.n and r.n_weights > 0]
     if len(known) < 2:
         return []
@@ -213,7 +232,7 @@ def front_parts(ground: Ground, results: Sequence[Result], names: Mapping[int, s
         ]
         for r in known
     ]
-    heading = f"{escape(sentence(ground.text()))}:" if several else ""
+    heading = f"{escape(sentence(shared))}:" if shared else ""
     return [heading, markdown(columns, rows, {measure.label, "weights", "samples/s"})]
 
 

@@ -32,7 +32,7 @@ def study_figure_makers(
     counts = result.counts
     failed = counts["failed"] + counts["requeued"]
     ended = f"{counts['complete']} complete, {counts['pruned']} pruned, {failed} failed trials"
-    device = result.where
+    device = "; ".join(filter(None, (result.trained_on, result.where)))
     makers: dict[str, tuple[Callable[[], Figure], str] | str] = {}
     if len(result.trials) and result.objective in result.trials:
         make = partial(figure.optimisation_history, result.trials, result.objective, result.maximize)

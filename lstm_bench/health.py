@@ -81,8 +81,16 @@ def spread(seeds: Sequence[float]) -> float | None:
     return statistics.stdev(finite) if len(finite) > 1 else None
 
 
+def _behind(best: Ended, trial: Ended, maximize: bool) -> float:
+    """By how much a trial with a value is behind the winner; negative where it is ahead."""
+    assert best.value is not None and trial.value is not None
+    return best.value - trial.value if maximize else trial.value - best.value
+
+
 def within_noise(best: Ended, trials: Iterable[Ended], seeds: Sequence[float], *, maximize: bool) -> list[int]:
     """Numbers of the trials whose objective is behind the winner's by less than its standard deviation between seeds.
+
+    Those that are ahead, where the winner was picked by its replicates, are among them.
 
     Args:
       best: The winner's trial.
@@ -90,13 +98,13 @@ def within_noise(best: Ended, trials: Iterable[Ended], seeds: Sequence[float], *
       seeds: Objective of the winner's replicates; of fewer than two, nothing is known.
       maximize: Whether more is better.
     """
-    noise, sign = spread(seeds), 1 if maximize else -1
+    noise = spread(seeds)
     if noise is None or best.value is None:
         return []
     return [
         trial.number
         for trial in trials
-        if trial.number != best.number and trial.value is not None and sign * (best.value - trial.value) < noise
+        if trial.number != best.number and trial.value is not None and _behind(best, trial, maximize) < noise
     ]
 
 
@@ -146,8 +154,10 @@ def sentences(
     pruned = sum(trial.state == "PRUNED" for trial in trials)
     if failed:
         found.append(f"{failed} of {n} trials failed ({100 * failed / n:.0f} %).")
-    if 2 * pruned > n:
-        found.append(f"{pruned} of {n} trials were pruned: {n - pruned - failed} were trained to the end.")
+    if pruned:
+        whole = n - pruned - failed
+        verbs = ["was" if number == 1 else "were" for number in (pruned, whole)]
+        found.append(f"{pruned} of {n} trials {verbs[0]} pruned: {whole} {verbs[1]} trained to the end.")
     if several:
         return found
     if stagnant := stagnation(trials, maximize=maximize):
@@ -158,8 +168,28 @@ def sentences(
     if near:
         more = f" and {len(near) - _SHOWN} more" if len(near) > _SHOWN else ""
         numbers = ", ".join(map(str, near[:_SHOWN])) + more
+        ahead = any(t.number in near and _behind(of_winner, t, maximize) < 0 for t in trials) if of_winner else False
         found.append(
-            f"The winner is within noise of trial{'s' * (len(near) > 1)} {numbers}: "
-            f"they are behind it by less than {spread(seeds):.2g}, its standard deviation between seeds."
+            f"The winner is within noise of trial{'s' * (len(near) > 1)} {numbers}: {'it is' if len(near) == 1 else 'they are'} "
+            f"{'ahead of it, or ' * ahead}behind it by less than {spread(seeds):.2g}, its standard deviation between seeds."
         )
     return found
+
+
+def unjudged(trials: Sequence[Ended], *, seeds: Sequence[float] = (), several: bool = False) -> list[str]:
+    """What could not be judged of a search, a sentence each: no fault of it, and no praise either.
+
+    Args:
+      trials: Of the search.
+      seeds: Objective of the winner's replicates.
+      several: Whether there are several objectives.
+    """
+    if several:
+        return ["With several objectives neither stagnation nor noise is judged."]
+    few = len(trials) // 3 < _FEWEST - 1
+    found = (
+        [f"Too few trials ({len(trials)}) to judge whether more would find better ({3 * (_FEWEST - 1)})."]
+        if few
+        else []
+    )
+    return found + (["Too few seeds to judge noise."] if spread(seeds) is None else [])

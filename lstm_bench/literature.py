@@ -69,5 +69,8 @@ def _score(result: Result) -> str:
 def _conditions(result: Result) -> str:
     length = result.get("dataset.length")
     on_test = "validated on the test set" if result.get("dataset.validation") == "test" else ""
-    parts = [f"length {length}" if length else "", f"{result.one('epochs') or '?'} epochs", on_test, result.where]
+    weights = result.get("model.weights")
+    asked = f"width chosen for {weights:,} weights" if isinstance(weights, int) else ""
+    epochs = f"{result.one('epochs') or '?'} epochs"
+    parts = [f"length {length}" if length else "", result.trained_on, epochs, asked, on_test, result.where]
     return ", ".join(part for part in parts if part)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lstm_bench import diagnosis, frontier, health, importance, recipe
 from lstm_bench.gallery import study_figure_makers
-from lstm_bench.result import Result, not_alone, pack_size
+from lstm_bench.result import Result, pack_size
 from lstm_bench.statistic import Interval, deviation, median, t_interval
 from lstm_bench.table import (
     NONE,
@@ -212,7 +212,7 @@ def _best(result: Result) -> list[str]:
             int(row["number"]),
             percent(float(row[result.objective])) if share else short(row[result.objective], 6),
             count(row["n_weights"]),
-            NONE if not_alone(str(row["device_share"])) else count(row["train_samples_per_s"]),
+            count(result.speed(row)),
             row["kernel_ran"],
             *(short(row[c]) for c in searched),
         ]
@@ -233,17 +233,20 @@ def _health(result: Result) -> list[str]:
         **{result.objective: pd.to_numeric(trials[result.objective], errors="coerce")}
     )
     rows = [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]
-    seeds: list[float] = list(result.confirmed.get(result.objective, []))
+    scores: list[float] = list(result.confirmed.get(result.objective, []))
+    seeds, several = [score for score in scores if math.isfinite(score)], bool(result.get("study.objectives"))
+    ended = health.ended(rows, result.objective)
     found = health.sentences(
         space,
-        health.ended(rows, result.objective),
+        ended,
         winner=int(winner["number"]),
         params={path: result.winning(path) for path in space},
-        seeds=[seed for seed in seeds if math.isfinite(seed)],
+        seeds=seeds,
         maximize=result.maximize,
-        several=bool(result.get("study.objectives")),
+        several=several,
     )
-    return ["Health of the search:", bullets(found or ["Nothing speaks against it."])]
+    open_ = health.unjudged(ended, seeds=seeds, several=several)
+    return ["Health of the search:", bullets([*(found or ["Nothing that was judged speaks against it."]), *open_])]
 
 
 def _shown(score: Interval, share: bool) -> str:
@@ -306,7 +309,7 @@ def _confirmation(result: Result) -> list[str]:
                 if regression
                 else [percent(row["test_accuracy"]), _short(row["test_loss"]), percent(row["val_accuracy"])]
             ),
-            NONE if not_alone(str(row["device_share"])) else count(row["train_samples_per_s"]),
+            count(result.speed(row)),
             row["kernel_ran"],
             seconds(row["total_s"]),
         ]
@@ -335,9 +338,24 @@ def _confirmation(result: Result) -> list[str]:
         f"{'Each of them' if several else 'The best configuration'}, trained afresh with each seed, the test set read once.",
         markdown(columns, rows, numbers),
         said if lost else "",
+        "" if several else _curse(result),
         test_set,
         "Packed seeds were trained in one program: the seconds of each are those of all." if packed else "",
     ]
+
+
+def _curse(result: Result) -> str:
+    """The picked configuration's score in the search beside that over its seeds, on the same data: the winner's curse."""
+    best, objective, n = result.winner, result.objective, result.counts["complete"]
+    seeds = t_interval(result.confirmed[objective]) if objective in result.confirmed else t_interval([])
+    if best is None or n < 2 or not seeds.n:
+        return ""
+    share = objective.endswith("accuracy")
+    own, mean = ((f"{percent(v)} %" if share else short(v)) for v in (float(best[objective]), seeds.mean))
+    return (
+        f"On validation data it had {escape(objective)} {own} in the search and {mean} over its n = {seeds.n} seeds: the best "
+        f"of {n} trials was picked for its luck as well, so the score of a search is optimistic (the winner's curse)."
+    )
 
 
 def _kernels(result: Result) -> list[str]:

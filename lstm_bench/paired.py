@@ -88,7 +88,11 @@ def floor(n: int) -> float:
 
 
 def t_test(differences: Iterable[float]) -> float:
-    """Two-sided p-value of the paired t test, which takes the differences to be normal; NaN for fewer than two."""
+    """Two-sided p-value of the paired t test, which takes the differences to be normal.
+
+    NaN for fewer than two, and for equal ones: seeds that all differ by the same, such as by one sample of a small test
+    set, show no spread that a difference could be held against.
+    """
     known = finite(differences)
     mean, _, n = t_interval(known)
     if n < 2:
@@ -96,8 +100,8 @@ def t_test(differences: Iterable[float]) -> float:
     from scipy.special import stdtr
 
     error = math.sqrt(math.fsum((v - mean) ** 2 for v in known) / (n - 1) / n)
-    if error == 0:
-        return 1.0 if mean == 0 else 0.0
+    if error <= 1e-12 * abs(mean):  # or but for rounding
+        return 1.0 if mean == 0 else math.nan
     return 2 * float(stdtr(n - 1, -abs(mean) / error))
 
 

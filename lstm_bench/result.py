@@ -7,16 +7,18 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lstm_bench import document, record
+from lstm_bench import __version__, document, record
 from lstm_bench.candidate import standing
 from lstm_bench.statistic import Interval, Share, median, sampling_error, t_interval
 
+REMARKS = "remarks.yaml"  # of a device: `speeds: {PATTERN: why the speeds of such studies compare with nothing}`
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Ends that are not the trial's own doing: its parameters ran, or will run, again under another number.
 REQUEUED = (*record.RETRIED, *record.RETRIED_FOR_EVER)
@@ -76,6 +78,7 @@ class Result:
       published: Name of the device's folder below `published/`, None for a working folder.
       notes: One sentence for each thing that is missing, torn or contradictory.
       lacking: File -> why its rows cannot be had from where the others are.
+      disturbed: What else used the machine while its speeds were measured, as whoever published it knows; "" for nothing.
     """
 
     folder: Path
@@ -86,6 +89,7 @@ class Result:
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     lacking: dict[str, str] = field(default_factory=dict)
+    disturbed: str = ""
 
     def get(self, path: str, default: Any = None) -> Any:
         """Value at a dotted path of the configuration."""
@@ -238,7 +242,18 @@ class Result:
     def shared(self) -> str:
         """Why its speed compares with nothing, "" where it does: what else used the device while it was measured."""
         kinds = {not_alone(share) for share in self.measured["device_share"]}
-        return next((kind for kind in ("shared device", "packed seeds") if kind in kinds), "")
+        return next((kind for kind in ("shared device", "packed seeds") if kind in kinds), self.disturbed)
+
+    def speed(self, row: pd.Series) -> float:
+        """Training samples per second of a trial or replicate; NaN where that compares with nothing."""
+        alone = not (self.disturbed or not_alone(str(row["device_share"])))
+        return float(row["train_samples_per_s"]) if alone else math.nan
+
+    @property
+    def trained_on(self) -> str:
+        """How many samples, in words; "" where that is not recorded."""
+        n = self.env("dataset.n_train")
+        return f"{n:,} training samples" if isinstance(n, int) else ""
 
     @property
     def samples_per_s(self) -> float:
@@ -332,7 +347,24 @@ def load(folder: Path, published: str | None = None) -> Result:
     result.environment = _mapping(result, "environment.json", document.from_json)
     for file in record.FILES:
         result.tables[file] = _table(result, file)
+    result.disturbed = _disturbed(result) if published else ""
     return _noted(result)
+
+
+def _disturbed(result: Result) -> str:
+    """What the device's `remarks.yaml` says of the speeds of this study: the first pattern that fits its name."""
+    try:
+        remarks = document.from_yaml((result.folder.parent / REMARKS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        result.notes.append(f"{REMARKS} of its device cannot be read: {type(error).__name__}.")
+        return ""
+    speeds = at(remarks, "speeds") if isinstance(remarks, dict) else None
+    if not isinstance(speeds, dict):
+        result.notes.append(f"{REMARKS} of its device holds no mapping `speeds`.")
+        return ""
+    return next((str(why) for pattern, why in speeds.items() if fnmatchcase(result.name, str(pattern))), "")
 
 
 def assemble(result: Result, rows: Mapping[str, list[dict[str, str]]]) -> Result:
@@ -352,6 +384,11 @@ def _noted(result: Result) -> Result:
     named = result.get("study.name")
     if named and str(named) != result.name:
         result.notes.append(f"config.yaml says study.name={named}, the folder {result.name}.")
+    version = result.env("lstm_bench")
+    if version and str(version) != __version__:
+        result.notes.append(f"Recorded by version {version} of lstm_bench, read by {__version__}.")
+    if result.disturbed:
+        result.notes.append(f"Speeds and seconds compare with nothing: {result.disturbed}.")
     if result.objective not in result.trials:
         result.notes.append(f"trials.csv has no column {result.objective}, the objective.")
     _progress(result)

@@ -472,16 +472,19 @@ class Session:
         settings = self.config["study"]
         if pick is None or not self.space:
             return {}
+        ended = health.ended(driver.study.rows(), settings["objective"])
+        seeds, several = [row[settings["objective"]] for row in complete], bool(settings["objectives"])
         found = health.sentences(
             self.space,
-            health.ended(driver.study.rows(), settings["objective"]),
+            ended,
             winner=pick.trial,
             params=pick.params,
-            seeds=[row[settings["objective"]] for row in complete],
+            seeds=seeds,
             maximize=settings["direction"] == "maximize",
-            several=bool(settings["objectives"]),
+            several=several,
         )
-        return {"health": found or ["nothing speaks against the search"]}
+        unjudged = health.unjudged(ended, seeds=seeds, several=several)
+        return {"health": [*(found or ["nothing that was judged speaks against the search"]), *unjudged]}
 
 
 def front_words(objectives: Sequence[str], points: Sequence[Sequence[float]], complete: int) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import spy
 import yaml
 from conftest import Command
 
@@ -234,3 +237,32 @@ def test_a_campaign_of_real_studies_is_resumed_like_one(command: Command, tmp_pa
         timeout=200,
     )
     assert again.stdout.count("nothing to do: the study is complete") == 4
+
+
+@pytest.mark.slow
+def test_a_campaign_that_was_interrupted_in_its_second_study_goes_on_there(tmp_path: Path) -> None:
+    (tmp_path / "campaign").mkdir()
+    of = {"studies": ["smoke"], "each": {"study.seed": [1, 2, 3]}}
+    (tmp_path / "campaign" / "two.yaml").write_text(yaml.safe_dump(of))
+    quick = [argument for argument in spy.QUICK if not argument.startswith("+study")]
+    line = ["--config-dir", str(tmp_path), "+campaign=two", *quick, "study.n_trials=6"]
+
+    def complete(seed: int) -> list[tuple[str, str]]:
+        path = tmp_path / f"sweeps/two-smoke-{seed}/trials.csv"
+        rows = record.read_rows(path) if path.is_file() else []
+        return [(row["number"], row["val_accuracy"]) for row in rows if row["state"] == "COMPLETE"]
+
+    begun = spy.start(tmp_path, *line, SPY_EPOCH_S="0.1")
+    end = time.monotonic() + 120
+    while not complete(2) and time.monotonic() < end:
+        time.sleep(0.05)
+    begun.send_signal(signal.SIGINT)
+    begun.communicate(timeout=60)
+    assert begun.returncode == 130
+    kept = complete(2)
+    assert len(complete(1)) == 6 and 1 <= len(kept) < 6 and not complete(3)
+    code, out, err = spy.swept(tmp_path, *line)
+    assert code == 0, err
+    assert out.count("nothing to do: the study is complete") == 1
+    assert [len(complete(seed)) for seed in (1, 2, 3)] == [6, 6, 6]
+    assert set(kept) < set(complete(2)), "what was finished is there as it was"

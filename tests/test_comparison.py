@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import pathlib
 import re
 import time
 
@@ -227,8 +228,10 @@ def test_a_longer_search_is_said_beside_its_win(here):
 
 
 def test_what_stands_on_other_ground_is_not_paired(here):
-    for name in ("single", "stacked", "simple_rnn", "cnn_lstm"):
-        make_study(here / "sweeps" / name)
+    for name, low in (("single", 0.960), ("stacked", 0.975), ("simple_rnn", 0.930), ("cnn_lstm", 0.980)):
+        make_study(
+            here / "sweeps" / name, accuracies=[low + d for d in (0.0, 0.001, 0.0005 + low / 1000, 0.002, 0.001)]
+        )
     change(here / "sweeps/simple_rnn", {"sha256": "cd" * 32})
     change(here / "sweeps/cnn_lstm", {"sha256": "cd" * 32})
     text = page(here)
@@ -237,7 +240,10 @@ def test_what_stands_on_other_ground_is_not_paired(here):
         ("stacked", "single", "first"), ("cnn_lstm", "simple_rnn", "first"),
     ]  # fmt: skip
     assert "Data abababababab..., 50,000 training samples" in text and "Data cdcdcdcdcdcd..., " in text
-    assert len(lines(text, "- stacked beats single by 1.50 (1.50 to 1.50) points, n = 5,")) == 1
+    assert (
+        len(lines(text, "- stacked beats single by 1.50 (1.50 to 1.50) points, n = 5, p &lt; 0.0001 (paired t test)"))
+        == 1
+    )
     assert "With 5 seeds no exact p-value is below 0.0625, so the p-values named t are of the paired t test" in text
     assert "It decides from 6 seeds on (`study.replicates=6`)." in text
 
@@ -245,12 +251,12 @@ def test_what_stands_on_other_ground_is_not_paired(here):
 def test_of_many_studies_the_page_has_the_best_against_the_others_and_the_data_has_all(here):
     for k in range(10):
         make_study(
-            here / f"sweeps/s{k}", accuracies=[0.9 + k / 100 + s / 1000 for s in (0, 2, 1, 3, 1 + k % 2)], n_trials=1
+            here / f"sweeps/s{k}", accuracies=[0.9 + k / 100 + s / 1000 for s in (0, 2, 1, 3, k / 10)], n_trials=1
         )
     text = page(here)
     rows = record.read_rows(here / "reports/pairs.csv")
     assert len(rows) == 45
-    assert len(lines(text, "- s9 ")) == 9
+    assert len(lines(text, "- s9 beats ")) == 9
     assert not lines(text, "- s8 ") and "| first | second |" not in text
     assert "all 45 pairs, over which Holm's correction goes, are in [pairs.csv](pairs.csv)" in text
     assert "Holm over 45 pairs" in text
@@ -318,7 +324,11 @@ def test_searches_of_unequal_length_are_compared_at_the_budget_that_both_had(her
     assert "| simple_rnn | tpe, median pruning | running best | 30 |" in shown
     assert "(figures/budget-mnist.svg)" in shown
     assert "Lines with a band: expected best of n random trials, unbiased, with 95 % bootstrap interval: " in shown
-    assert f"simple_rnn (tpe, median pruning, 30 trials). {DEVICE}, 1 core of 2, other busy. Data: mnist." in shown
+    assert (
+    where = f"50,000 training samples; 3 epochs; {DEVICE}, 1 core of 2, other busy"
+    assert f"simple_rnn (tpe, median pruning, 30 trials). {where}. Data: mnist." in shown
+        in shown
+    )
     rows = record.read_rows(here / "reports/budget.csv")
     assert {(r["study"], r["kind"]) for r in rows} == {
         ("single", "expected best"), ("stacked", "expected best"), ("simple_rnn", "running best"),
@@ -504,3 +514,104 @@ def test_grounds_come_in_one_order(here):
     results = loaded(here, single=[0.97], stacked=[0.98], simple_rnn=[0.9])
     results[0].environment["dataset"]["sha256"] = "00"
     assert [len(group) for group in caveat.grounds(results).values()] == [2, 1]
+
+
+# --- what is compared with what ----------------------------------------------------------------------------------------
+
+
+def test_families_are_paired_at_their_number_of_weights_and_corrected_among_those_alone(here):
+    scores = {"single": (0.95, 0.951, 0.9535), "stacked": (0.96, 0.962, 0.964), "simple_rnn": (0.93, 0.9325, 0.931)}
+    for family, accuracies in scores.items():
+        make_study(here / f"sweeps/{family}", accuracies=accuracies)
+        for budget in (25_000, 100_000):
+            folder = make_study(here / f"sweeps/{family}-{budget}", n_weights=budget, accuracies=accuracies)
+            change(folder, model={"_target_": f"lstm_bench.model.{family}", "weights": budget})
+    text = page(here)
+    rows = record.read_rows(here / "reports/pairs.csv")
+    assert len(rows) == 9, "three pairs each"
+    assert all(r["first"].partition("-")[2] == r["second"].partition("-")[2] for r in rows)
+    for name in ("Families of any size:", "Families at 25,000 weights:", "Families at 100,000 weights:"):
+        assert len(lines(text, name)) >= 1, name
+    assert len(lines(text, "- stacked-25000 beats simple_rnn-25000 by ")) == 1 and "Holm over 3 pairs" in text
+
+
+def test_a_study_of_several_objectives_is_not_paired_with_those_of_one(here):
+    for name in ("single", "stacked"):
+        make_study(here / "sweeps" / name)
+    change(here / "sweeps/stacked", study={"objectives": {}})
+    page(here)
+    assert len(record.read_rows(here / "reports/pairs.csv")) == 1
+    (here / "reports/pairs.csv").unlink()
+    change(here / "sweeps/stacked", study={"objectives": {"val_accuracy": "maximize", "n_weights": "minimize"}})
+    page(here)
+    assert not (here / "reports/pairs.csv").exists()
+
+
+def test_unequal_epochs_and_ways_of_search_are_said(here):
+    for name in ("single", "stacked", "simple_rnn"):
+        make_study(here / "sweeps" / name, accuracies=[0.9 + len(name) / 1000, 0.9, 0.91])
+    path = here / "sweeps/stacked/replicates.csv"
+    rows = record.read_rows(path)
+    record.write_rows(path, record.REPLICATE_COLUMNS, [row | {"epochs": 7} for row in rows])
+    change(here / "sweeps/simple_rnn", sampler={"name": "random"})
+    text = page(here)
+    assert "stacked was trained for 7 epochs, " in text
+    assert "Searched by random, median, not tpe, median." in text
+
+
+def test_seeds_that_all_differ_by_the_same_are_no_proof(here):
+    make_study(here / "sweeps/single", accuracies=[0.95, 0.96])
+    make_study(here / "sweeps/stacked", accuracies=[0.951, 0.961])
+    text = page(here)
+    assert (
+        "No difference shown between stacked and single at n = 2:" in text and "p = 0.5 (exact sign-flip test)" in text
+    )
+
+
+def test_speeds_that_were_measured_beside_other_work_are_left_out_with_the_reason(here):
+    for name in ("single", "stacked", "simple_rnn"):
+        make_study(here / "sweeps/published/cpu" / name, accuracies=[0.9 + len(name) / 1000, 0.9, 0.91])
+    (here / "sweeps/published/cpu/remarks.yaml").write_text("speeds: {s*k*: others were at work, nothing: no}\n")
+    speeds = {row["study"]: row["train_samples_per_s"] for row in comparison_rows(here)}
+    assert math.isfinite(speeds["single"]) and math.isnan(speeds["stacked"]) and math.isfinite(speeds["simple_rnn"])
+    text = page(here)
+    assert "Others were at work: the speed compares with nothing and is left out." in text
+    assert "Measured beside other work, so that their seconds compare with nothing: stacked." in text
+    one = result.load(here / "sweeps/published/cpu/stacked", "cpu")
+    assert "Speeds and seconds compare with nothing: others were at work." in one.notes
+    assert all(math.isnan(one.speed(row)) for _, row in one.replicates.iterrows())
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("speeds: [a]", "holds no mapping `speeds`"),
+        ("- 3", "holds no mapping `speeds`"),
+        ("speeds: {a: !!python/name:os.system ''}", "cannot be read"),
+    ],
+)
+def test_remarks_that_are_none_are_a_note(here, text, note):
+    folder = make_study(here / "sweeps/published/cpu/single")
+    (folder.parent / "remarks.yaml").write_text(text)
+    assert note in " ".join(result.load(folder, "cpu").notes)
+
+
+def test_records_of_another_version_say_so(here):
+    folder = make_study(here / "sweeps/single")
+    change(folder, {"lstm_bench": "0.0.7"})
+    assert any(
+        note.startswith("Recorded by version 0.0.7 of lstm_bench, read by ") for note in result.load(folder).notes
+    )
+
+
+def comparison_rows(here):
+    return [comparison.comparison_row(result.load(*place)) for place in result.find(here / "sweeps")]
+
+
+def test_every_committed_figure_across_studies_says_n_device_and_training_size():
+    lacking = []
+    for line in (pathlib.Path(__file__).parent.parent / "reports/comparison.md").read_text().splitlines():
+        if line.startswith("!["):
+            n = " trials)" if "/budget-" in line else "n = "
+            lacking += [f"{word}: {line[:90]}" for word in (n, "AMD EPYC", " training s") if word not in line]
+    assert lacking == []

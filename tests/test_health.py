@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -57,11 +58,12 @@ def test_the_edge_is_said_with_its_bounds() -> None:
     ]
 
 
-def test_failures_and_many_pruned_are_said() -> None:
-    assert said(0.9, "FAIL", 0.5, "PRUNED") == ["1 of 4 trials failed (25 %)."]
+def test_failures_and_pruned_are_said() -> None:
+    assert said(0.9, "FAIL", 0.5) == ["1 of 3 trials failed (33 %)."]
+    assert said(0.9, 0.5, "PRUNED") == ["1 of 3 trials was pruned: 2 were trained to the end."]
     assert said(0.9, "FAIL", "PRUNED", "PRUNED", "PRUNED") == [
         "1 of 5 trials failed (20 %).",
-        "3 of 5 trials were pruned: 1 were trained to the end.",
+        "3 of 5 trials were pruned: 1 was trained to the end.",
     ]
 
 
@@ -76,9 +78,14 @@ def test_no_improvement_in_the_last_third_is_said() -> None:
 
 def test_trials_behind_the_winner_by_less_than_the_seeds_differ_are_within_noise() -> None:
     seeds = [0.88, 0.90, 0.92]  # a standard deviation of 0.02
-    assert said(0.90, 0.885, 0.879, 0.91, seeds=seeds) == [
-        "The winner is within noise of trials 1, 3: they are behind it by less than 0.02, "
-        "its standard deviation between seeds."
+    noise = "behind it by less than 0.02, its standard deviation between seeds."
+    assert said(0.90, 0.885, 0.879, 0.89, seeds=seeds) == [
+        f"The winner is within noise of trials 1, 3: they are {noise}"
+    ]
+    assert said(0.90, 0.885, seeds=seeds) == [f"The winner is within noise of trial 1: it is {noise}"]
+    # One that was picked by its replicates may have had the worse trial.
+    assert said(0.90, 0.885, 0.99, seeds=seeds) == [
+        f"The winner is within noise of trials 1, 2: they are ahead of it, or {noise}"
     ]
     assert said(0.90, 0.885, seeds=seeds[:1]) == []
     lower = said(0.10, 0.115, 0.121, seeds=seeds, maximize=False)
@@ -116,3 +123,13 @@ def test_trials_that_ran_again_are_no_trials_of_the_search() -> None:
         Ended(4, "PRUNED", None),
         Ended(5, "FAIL", None),
     ]
+
+
+def test_what_could_not_be_judged_is_said() -> None:
+    trials = [Ended(k, "COMPLETE", 0.5) for k in range(9)]
+    assert health.unjudged(trials, seeds=[0.1, 0.2]) == []
+    assert health.unjudged(trials[:8], seeds=[0.1, math.nan]) == [
+        "Too few trials (8) to judge whether more would find better (9).",
+        "Too few seeds to judge noise.",
+    ]
+    assert health.unjudged(trials, several=True) == ["With several objectives neither stagnation nor noise is judged."]
