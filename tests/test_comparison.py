@@ -324,11 +324,8 @@ def test_searches_of_unequal_length_are_compared_at_the_budget_that_both_had(her
     assert "| simple_rnn | tpe, median pruning | running best | 30 |" in shown
     assert "(figures/budget-mnist.svg)" in shown
     assert "Lines with a band: expected best of n random trials, unbiased, with 95 % bootstrap interval: " in shown
-    assert (
     where = f"50,000 training samples; 3 epochs; {DEVICE}, 1 core of 2, other busy"
     assert f"simple_rnn (tpe, median pruning, 30 trials). {where}. Data: mnist." in shown
-        in shown
-    )
     rows = record.read_rows(here / "reports/budget.csv")
     assert {(r["study"], r["kind"]) for r in rows} == {
         ("single", "expected best"), ("stacked", "expected best"), ("simple_rnn", "running best"),
