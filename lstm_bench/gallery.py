@@ -45,7 +45,7 @@ def study_figure_makers(
         caption = (
             f"{result.objective} against each searched path: {counts['complete']} complete trials, darker the later"
         )
-        makers["slices"] = (make, f"{caption}, the best ringed; {device}.")
+        makers["slices"] = (make, f"{caption}, the best ringed, what is far worse cut off; {device}.")
         if len(space) > 1:
             share = {} if isinstance(shares, str) else shares.ped_anova
             most = sorted(space, key=lambda path: (-share.get(path, 0.0), path))[:_PATHS]

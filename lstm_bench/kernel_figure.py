@@ -49,16 +49,18 @@ def kernel_figure_makers(rows: Sequence[Row], roofs: Mapping[str, tuple[float, f
         parts = [cells[k : k + _PANELS] for k in range(0, len(cells), _PANELS)]
         for k, part in enumerate(parts, 1):
             name = "-".join(["speedup", *([layer] if len(panels) > 1 else []), *([str(k)] if len(parts) > 1 else [])])
+            n = _rounds(row for cell in part for row in cell)
             caption = (
                 f"Speedup of a training step over the generic kernel of the same backend, with 95 % intervals; pale: "
-                f"the interval contains 1; *: marked, see the tables. {layer}, {where}."
+                f"the interval contains 1; *: marked, see the tables. {layer}, {n}, {where}."
             )
             makers[name] = (partial(speedups, part), caption)
     for dimension in DIMENSIONS:
         groups = scaling_groups(rows, dimension)
         for k, (fixed, group) in enumerate(groups.items(), 1):
             caption = (
-                f"Speed against {dimension} at {fixed}: medians, bars from the 10th to the 90th percentile; {where}."
+                f"Speed against {dimension} at {fixed}: medians, bars from the 10th to the 90th percentile; {_rounds(group)}, "
+                f"{where}."
             )
             name = f"scaling-{dimension}" + (f"-{k}" if len(groups) > 1 else "")
             makers[name] = (partial(scaling, group, dimension), caption)
@@ -66,10 +68,21 @@ def kernel_figure_makers(rows: Sequence[Row], roofs: Mapping[str, tuple[float, f
     rated = [r for r in rows if _rated(r, operation, roofs)]
     if rated:
         caption = (
-            f"Effective speed of a {OPERATIONS[operation]} against its intensity, under the measured roof; {where}."
+            f"Effective speed of a {OPERATIONS[operation]} against its intensity, under the measured roof; {_rounds(rated)}, "
+            f"{where}."
         )
         makers["roofline"] = (partial(roofline, rated, roofs), caption)
     return makers
+
+
+def _rounds(rows: Iterable[Row]) -> str:
+    """In how many rounds of fresh processes they were timed: `n = 3 rounds`."""
+    found = sorted({int(r["rounds"]) for r in rows if math.isfinite(r["rounds"]) and r["rounds"] > 0})
+    return (
+        f"n = {found[0]}" + (f" to {found[-1]}" if len(found) > 1 else "") + " rounds"
+        if found
+        else "rounds not recorded"
+    )
 
 
 def scaling_groups(rows: Iterable[Row], dimension: str) -> dict[str, list[Row]]:

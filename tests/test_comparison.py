@@ -612,3 +612,10 @@ def test_every_committed_figure_across_studies_says_n_device_and_training_size()
             n = " trials)" if "/budget-" in line else "n = "
             lacking += [f"{word}: {line[:90]}" for word in (n, "AMD EPYC", " training s") if word not in line]
     assert lacking == []
+
+
+def test_every_committed_figure_of_a_study_says_its_device_and_training_size():
+    pages = sorted((pathlib.Path(__file__).parent.parent / "reports/amd-epyc-2-cores").glob("*.md"))
+    lines = [line for page in pages for line in page.read_text().splitlines() if line.startswith("![")]
+    assert len(lines) > 100
+    assert [line[:90] for line in lines if "AMD EPYC" not in line or " training samples" not in line] == []

@@ -334,7 +334,10 @@ def test_published_scores_stand_beside_ours_with_conditions_and_source(here):
     report.main([])
     text = (here / "reports/literature.md").read_text()
     mnist = text[text.index("## MNIST by rows") : text.index("## sequential MNIST")]
-    assert "| published | LSTM | 24.1 k | 98.5 % | \N{EN DASH} | one run | lh9171338/MNIST-Classify README |" in mnist
+    assert (
+        "| published | LSTM | 24.1 k | 98.5 % | \N{EN DASH} | one run | lh9171338/MNIST-Classify README, commit f0939508 |"
+        in mnist
+    )
     assert (
         "| ours | [single](single.md) | 24,714 | 97.50 ± 6.35 % | 2 | 50,000 training samples, 3 epochs, Xeon Test"
         in mnist

@@ -400,10 +400,10 @@ def test_a_client_of_a_cluster_runs_the_same_sweep(tmp_path: Path, monkeypatch: 
 @pytest.mark.slow
 def test_the_real_bench_trains_on_a_node_and_its_model_comes_back(shared: Cluster, tmp_path: Path) -> None:
     shared.two()
-    small = ("+study=smoke", "study.n_trials=2", "study.replicates=1", "train.epochs=1", "kernel=generic")
+    small = ("+study=smoke", "study.n_trials=1", "study.replicates=1", "train.epochs=1", "kernel=generic")
     small += ("kernel.probe=false", "tracking=none", "launcher=ray", f"launcher.address={shared.address}")
     done = subprocess.run(
-        [sys.executable, "-m", "lstm_bench.sweep", *small, "launcher.workers=2"],
+        [sys.executable, "-m", "lstm_bench.sweep", *small, "launcher.workers=1"],
         cwd=tmp_path,
         env={**os.environ, "NO_COLOR": "1"},
         capture_output=True,
@@ -411,7 +411,7 @@ def test_the_real_bench_trains_on_a_node_and_its_model_comes_back(shared: Cluste
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
-    assert [row["kernel_ran"] for row in rows(tmp_path)] == ["generic", "generic"]
+    assert [row["kernel_ran"] for row in rows(tmp_path)] == ["generic"]
     assert (tmp_path / "sweeps/smoke/model/model.keras").stat().st_size > 10_000
     assert rows(tmp_path, "predictions.csv"), "and what it says"
 
