@@ -202,6 +202,7 @@ def test_limits_are_those_given(tmp_path: Path) -> None:
         archive.read(path, bundle.limits({"max_archive_mib": "1"}))
 
 
+@pytest.mark.long
 def test_every_published_study_comes_back_as_it_went(tmp_path: Path) -> None:
     folders = sorted(path.parent for path in PUBLISHED.glob("*/config.yaml"))
     assert len(folders) > 30

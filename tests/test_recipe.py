@@ -66,7 +66,7 @@ def test_the_command_composes_to_what_was_recorded(overrides: list[str]) -> None
     assert got == want
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_of_every_published_study_composes_to_its_record() -> None:
     folders = sorted(path.parent for path in (config.conf_dir().parent / "sweeps/published").rglob("trials.csv"))
     wrong = []
