@@ -97,7 +97,7 @@ PROTECTIONS = (
     _faults(
         "R4",
         "Workers end when their driver is gone",
-        "r04_a_driver_killed_at_random_times_ends_at_the_exact_total[0-6]",
+        "r04_workers_in_the_midst_of_work_end_with_their_driver",
         "worker",
         "            os._exit(0)",
         "            pass",

@@ -30,6 +30,7 @@ import spy
 from lstm_bench import tracking
 
 Rows = list[dict[str, str]]
+LONG = {"SPY_EPOCH_S": "60"}  # what runs is still running when the test is over
 TRACKED = tuple(argument for argument in spy.QUICK if argument != "tracking=none")
 
 
@@ -235,9 +236,17 @@ def test_r04_a_driver_killed_at_random_times_ends_at_the_exact_total(tmp_path: P
     killed_at_random(tmp_path, seed, kills)
 
 
-# R5: Ctrl-C and SIGTERM.
+def test_r04_workers_in_the_midst_of_work_end_with_their_driver(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with running(tmp_path, *spy.QUICK, "study.n_trials=2", SPY_LOG=str(log), **LONG) as process:
+        begun(log, 2)
+        assert len(orphans(tmp_path)) == 2
+        process.kill()
+        process.wait()
+        until(lambda: not orphans(tmp_path), 10)
 
-LONG = {"SPY_EPOCH_S": "60"}
+
+# R5: Ctrl-C and SIGTERM.
 
 
 def test_r05_one_interrupt_lets_what_runs_finish(tmp_path: Path) -> None:

@@ -684,6 +684,7 @@ def shuffle_rows(folder):
             edit(folder / name, lambda lines: [lines[0], *(lines[1:][i] for i in rng.permutation(len(lines) - 1))])
 
 
+@pytest.mark.long  # CI draws every published figure anew and compares the bytes; the kernels' page has this test in CI
 def test_same_records_same_bytes_whatever_the_environment(tmp_path):
     homes = []
     for name, env in (
