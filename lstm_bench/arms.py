@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -16,6 +17,7 @@ from lstm_bench.progress import values
 from lstm_bench.study import Study
 
 _DECISION_S = 0.5  # timed seconds per arm and shape: the choice needs the order, not the third digit
+_MOST = 16  # trials in one program where that is measured: those asked for together do not learn from each other
 _INPUTS = ("train.learning_rate", "train.schedule", "train.decay")  # of a program, not part of it: see engine.py
 
 
@@ -76,6 +78,7 @@ class Arms:
             if reason is None and name != "unrolled_xla" and (unroll or name != "unrolled")
         ]
         self._decided: list[dict[str, Any]] = []
+        self._sizes: list[tuple[dict[str, Any], int]] = []  # of packs of trials: corner, members
 
     def _choices(self) -> list[Arm]:
         names = self.candidates if self.named == "auto" else [self.named]
@@ -128,12 +131,7 @@ class Arms:
         """
         if not self._decided:
             return self._choices()[0]
-
-        def distance(decision: Mapping[str, Any]) -> float:
-            shared = {path: value for path, value in decision["corner"].items() if path in params}
-            return sum((_size(params[path]) - _size(value)) ** 2 for path, value in shared.items())
-
-        return self._arm(min(self._decided, key=distance))
+        return self._arm(min(self._decided, key=lambda decision: _distance(decision["corner"], params)))
 
     def _compiles_per_trial(self) -> float:
         """Share of the trials that need a program of their own: workers keep the programs of shapes that come again."""
@@ -215,12 +213,53 @@ class Arms:
         if wanted != "auto":
             return int(wanted)
         size = math.ceil(n / self.workers)  # no worker idle
-        if size < 2 or not self.gpu or self.backend != "jax" or self.named != "auto":
+        if size < 2 or not self._measures_packs():
             return 1
-        shape = values({path: value for path, value in params.items() if path not in _INPUTS})
-        key = f"pack/{size}/{shape}"
+        return self._faster(config, params, size)
+
+    def _faster(self, config: Mapping[str, Any], params: Mapping[str, Any], size: int) -> int:
+        """`size` where a pack of that many is measured to be faster than trainings one by one, else 1."""
+        key = f"pack/{size}/{self.program(params)}"
         measured = self._once(key, lambda: self._measure_pack(config, params, size))
         return size if measured.get("packed", 0.0) > measured.get("alone", 0.0) else 1
+
+    def program(self, params: Mapping[str, Any]) -> str:
+        """Names what a configuration is compiled to: equal for searched values that one program trains."""
+        return json.dumps({path: value for path, value in params.items() if path not in _INPUTS}, sort_keys=True)
+
+    def decide_packs(self, n: int) -> int:
+        """Where a search may be packed, decides at the ends of its space how many trials go into one program.
+
+        A GPU decides by measurement, and only of trials whose results nothing waits for: a sampler that learns from them, or
+        a pruner that would end some of a pack early, gains more by training one by one.
+
+        Args:
+          n: Trials still to be run.
+
+        Returns:
+          The largest number decided on.
+        """
+        wanted = self.config["launcher"]["pack"]
+        if wanted != "auto":
+            return int(wanted)
+        size = min(_MOST, math.ceil(n / self.workers))
+        waits = self.config["sampler"]["name"] in ("tpe", "cmaes") or self.config["pruner"]["name"] != "none"
+        counted = "train_samples_per_s" in self.config["study"]["objectives"]
+        if size < 2 or not self._measures_packs() or waits or counted:
+            return 1
+        corners = spaces.corners(self.space)
+        self._sizes = [(end, self._faster(replaced(self.config, end), end, size)) for end in corners]
+        return max(found for _, found in self._sizes)
+
+    def at_once(self, params: Mapping[str, Any]) -> int:
+        """How many trials of such searched values go into one program: as asked for, or as `decide_packs` decided."""
+        wanted = self.config["launcher"]["pack"]
+        if wanted != "auto":
+            return int(wanted)
+        return min(self._sizes, key=lambda decided: _distance(decided[0], params))[1] if self._sizes else 1
+
+    def _measures_packs(self) -> bool:
+        return self.gpu and self.backend == "jax" and self.named == "auto"
 
     def _measure_pack(self, config: Mapping[str, Any], params: Mapping[str, Any], size: int) -> dict[str, float]:
         """Training samples per second in all: of trainings one by one, and of a pack; without what did not run."""
@@ -231,7 +270,7 @@ class Arms:
                 return None
             name, members = waiting.pop(0)
             arm = self.packed() if members > 1 else self.of(config, params)
-            running = self._task(f"seeds {name}", params, arm, _DECISION_S)
+            running = self._task(f"trainings {name}", params, arm, _DECISION_S)
             running.task["pack"] = members
             return running
 
@@ -282,6 +321,11 @@ class Arms:
 
         self.loop.run(next_task, finished)
         return list(rows.values())
+
+
+def _distance(corner: Mapping[str, Any], params: Mapping[str, Any]) -> float:
+    """From a measured shape to a configuration, squared, by the logarithm of the sizes."""
+    return sum((_size(params[path]) - _size(value)) ** 2 for path, value in corner.items() if path in params)
 
 
 def _size(value: float) -> float:

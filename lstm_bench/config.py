@@ -604,7 +604,7 @@ def _check_objectives(config: Mapping[str, Any]) -> None:
     pack = config["launcher"]["pack"]
     if "train_samples_per_s" in objectives and pack not in ("auto", 1):
         raise ConfigError(
-            "study.objectives.train_samples_per_s: seeds packed into one program have no throughput of their own",
+            "study.objectives.train_samples_per_s: trainings packed into one program have no throughput of their own",
             remedy=f"Give launcher.pack=1 instead of {pack}.",
         )
     study["objective"], study["direction"] = first, objectives[first]

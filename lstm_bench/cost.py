@@ -15,7 +15,7 @@ from lstm_bench import comparison_figure
 from lstm_bench.budget import expected_best, expected_best_interval, ladder, running_best
 from lstm_bench.caveat import circumstances, data_of, grounds
 from lstm_bench.pareto import front
-from lstm_bench.result import REQUEUED, Result
+from lstm_bench.result import REQUEUED, Result, alone_s
 from lstm_bench.table import NONE, amount, bullets, count, escape, markdown, mean_text, seconds, sentence
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def curve(result: Result) -> Curve | None:
     score = pd.to_numeric(rows[result.objective], errors="coerce").where(rows["state"] == "COMPLETE")
     steps = running_best(score.tolist(), result.maximize)
     counted = (~((rows["state"] == "FAIL") & rows["reason"].isin(REQUEUED))).cumsum().to_numpy(dtype=float)
-    spent = rows["total_s"].where(rows["total_s"].map(math.isfinite), 0.0).cumsum().to_numpy(dtype=float)
+    each = alone_s(rows)
+    spent = each.where(each.map(math.isfinite), 0.0).cumsum().to_numpy(dtype=float)
     places = [k for k, _ in steps] + [len(rows) - 1]
     values = np.array([value for _, value in steps] + [steps[-1][1]])
     none = np.full(len(values), math.nan)

@@ -5,6 +5,7 @@ ask -> launcher -> epochs (prune?) -> tell -> record -> track, until `n_trials`;
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shutil
@@ -18,12 +19,13 @@ from lstm_bench import entity, record
 from lstm_bench import space as spaces
 from lstm_bench.arms import Arms
 from lstm_bench.candidate import Candidate, digest, standing
-from lstm_bench.errors import TooManyFailedError
+from lstm_bench.cohort import Cohorts
+from lstm_bench.errors import StorageError, TooManyFailedError
 from lstm_bench.loop import LATER, Loop, Running
 from lstm_bench.observer import Observer
 from lstm_bench.progress import Display, number
 from lstm_bench.replay import tracked
-from lstm_bench.study import Study
+from lstm_bench.study import Asked, Study
 
 
 class Driver:
@@ -68,13 +70,26 @@ class Driver:
         Raises:
           TooManyFailedError: when more trials failed by their own fault than `study.max_failed`.
         """
+        counts = self.study.counts()
+        wanted = counts["left"] + counts["queued"]
+        largest = min(wanted, self.arms.decide_packs(wanted))
+        if largest > 1:
+            self.display.line(f"  pack      up to {largest} trials in one program")
         ends = time.monotonic() + (self.settings["timeout"] or math.inf)
         announced = False
+        cohorts = Cohorts(
+            self.study.ask,
+            size=lambda asked: self.arms.at_once(asked.params),
+            program=lambda asked: self.arms.program(asked.params),
+        )
+        flying: dict[str, list[Asked]] = {}  # packs
+        pruned: dict[int, int] = {}  # their members that the pruner has stopped -> after how many epochs
 
         def next_task() -> Running | None:
             nonlocal announced
             self.check_failures()
             if time.monotonic() > ends:
+                self._queue_again(cohorts)
                 counts = self.study.counts()
                 # What is queued, and what other drivers run, may yet be better than the best there is.
                 self.timed_out |= bool(counts["left"] or counts["queued"]) or self.study.pending()
@@ -82,25 +97,79 @@ class Driver:
                     announced = True
                     self.display.line(f"study.timeout: no new trial after {self.settings['timeout']:g} s", "yellow")
                 return None
-            asked = self.study.ask()
-            if asked is None:
+            trials = cohorts.next()
+            if not trials:
                 return LATER if self.study.pending() else None
-            config = self._config(asked.params)
-            arm = self.arms.of(config, asked.params)
-            task = {"kind": "trial", "config": config, "seed": asked.seed, **arm.task()}
-            return Running(f"trial {asked.number}", task, asked.number)
+            running = self._training(trials)
+            if running.number is None:
+                flying[running.name] = trials
+            return running
 
         def report(running: Running, metrics: dict[str, Any]) -> bool:
-            assert running.number is not None
-            if self.study.objectives:
-                prune = self.study.dominated(metrics)
-            else:
-                prune = self.study.report(running.number, metrics["epoch"], metrics[self.settings["objective"]])
-            return prune and metrics["epoch"] < self.config["train"]["epochs"]
+            if running.number is not None:
+                return self._prune(running.number, metrics)
+            # One whose loss is no number has none. The pack goes on as long as any of its members does.
+            going = {t.number: its for t, its in zip(flying[running.name], metrics["each"], strict=True) if its}
+            for trial, its in going.items():
+                if trial not in pruned and self._prune(trial, its):
+                    pruned[trial] = its["epoch"]
+            return going.keys() <= pruned.keys()
+
+        def finished(running: Running, result: dict[str, Any]) -> None:
+            if running.number is not None:
+                self._end_trial(running, result)
+                return
+            trials = flying.pop(running.name)
+            stopped = {trial.number: pruned.pop(trial.number, None) for trial in trials}
+            if "members" not in result and result.get("reason") != "interrupted":
+                # That a pack failed says nothing of its members.
+                reason = result.get("reason") or result["state"]
+                self.display.line(f"{running.name}: {reason} in one program, now one by one", "yellow")
+                cohorts.alone(trials)
+                return
+            for at, trial in enumerate(trials):
+                its, member = _member(running, result, at, stopped[trial.number])
+                self._end_trial(Running(f"trial {trial.number}", running.task, trial.number, its), member)
 
         self._show_total()
-        self.loop.run(next_task, self._end_trial, report)
+        try:
+            self.loop.run(next_task, finished, report)
+        finally:
+            with contextlib.suppress(StorageError):
+                self._queue_again(cohorts)
+                self.loop.catch_up()
         self.check_failures()
+
+    def _training(self, trials: Sequence[Asked]) -> Running:
+        """The task of one trial, or of several in one program."""
+        first = trials[0]
+        config = self._config(first.params)
+        if len(trials) == 1:
+            arm = self.arms.of(config, first.params)
+            task = {"kind": "trial", "config": config, "seed": first.seed, **arm.task()}
+            return Running(f"trial {first.number}", task, first.number)
+        task = {
+            "kind": "trials",
+            "config": config,
+            "seeds": [trial.seed for trial in trials],
+            "trains": [self._config(trial.params)["train"] for trial in trials],
+            **self.arms.packed().task(),
+        }
+        return Running(f"trial {first.number} and {len(trials) - 1} more", task)
+
+    def _prune(self, number: int, metrics: Mapping[str, Any]) -> bool:
+        """Whether a trial is to be stopped after an epoch."""
+        if self.study.objectives:
+            prune = self.study.dominated(metrics)
+        else:
+            prune = self.study.report(number, metrics["epoch"], metrics[self.settings["objective"]])
+        return prune and metrics["epoch"] < self.config["train"]["epochs"]
+
+    def _queue_again(self, cohorts: Cohorts) -> None:
+        """Puts back what was asked for and not begun."""
+        for trial in cohorts.give_up():
+            waiting = Running(f"trial {trial.number}", {}, trial.number)
+            self._end_trial(waiting, {"state": "FAIL", "reason": "interrupted"})
 
     def _best(self) -> str:
         best = self.study.best()
@@ -376,6 +445,29 @@ class Driver:
         self.tracking.log_confirmed([candidate.digest for candidate in self.candidates()])
         for candidate, row in self._replicated():
             self._track_replicate(row, candidate)
+
+
+def _member(
+    running: Running, result: Mapping[str, Any], at: int, stopped: int | None
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Of one trial of a pack the epochs and the result that it would have alone.
+
+    Args:
+      running: The pack.
+      result: Of the pack: with `members`, or without where it was interrupted.
+      at: Which member.
+      stopped: After how many epochs the pruner stopped the trial, None where it did not.
+    """
+    epochs = [epoch["each"][at] for epoch in running.epochs if epoch["each"][at]]
+    if "members" not in result:
+        return epochs, dict(result)
+    member = result["members"][at]
+    if stopped is None:
+        return epochs, member
+    # Decided when the epoch was reported, whatever became of the member in the meantime.
+    kept = {name: value for name, value in member.items() if name not in ("reason", "detail")}
+    decided = {"state": "PRUNED", "epochs": stopped, "weights_sha256": None}
+    return epochs[:stopped], {**kept, **epochs[stopped - 1], **decided}
 
 
 def _key(candidate: Candidate, seed: int) -> str:

@@ -2,8 +2,9 @@
 
 A member has weights, optimizer, random state, order of samples and learning rates of its own, and trains as it would alone, up
 to the order in which floating-point sums are taken. What makes the network is common to all: sizes, batch size, optimizer and
-dropout rate (a number in the program: members that differ in it are out of scope). cuDNN's calls cannot be mapped, so a pack
-runs `generic`, and whether it beats trainings one by one, on cuDNN where there is a GPU, is for measurement to say.
+dropout rate (a number in the program: trials that differ in it are packed apart, see `cohort.py`). cuDNN's calls cannot be
+mapped, so a pack runs `generic`, and whether it beats trainings one by one, on cuDNN where there is a GPU, is for measurement
+to say.
 """
 
 from __future__ import annotations

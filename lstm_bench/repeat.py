@@ -247,10 +247,12 @@ def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[
     steps = row.get("steps_per_execution") or engine.steps_per_execution(backend, named)[0]
     work = {"config": config, "kernel": named, "steps_per_execution": int(float(steps))}
     size, seed = _pack(row), int(row["seed"])
+    tested = bool(row.get("test_loss") or row.get("test_mse"))
     if size > 1:
-        # Seeds are packed in order; what a member is given does not depend on which others are beside it.
-        return {"kind": "pack", "seeds": list(range(seed // size * size, seed // size * size + size)), **work}
-    return {"kind": "replicate" if row.get("test_loss") or row.get("test_mse") else "trial", "seed": seed, **work}
+        # What a member is given does not depend on which others are beside it. Replicates are packed in order.
+        beside = range(seed // size * size, seed // size * size + size) if tested else [seed] * size
+        return {"kind": "pack" if tested else "trials", "seeds": list(beside), **work}
+    return {"kind": "replicate" if tested else "trial", "seed": seed, **work}
 
 
 def trained(study: Recorded, name: str, work: Mapping[str, Any], where: Slot, row: Mapping[str, str]) -> dict[str, Any]:
@@ -289,7 +291,8 @@ def trained(study: Recorded, name: str, work: Mapping[str, Any], where: Slot, ro
             shared.close()
     (result,) = results
     if result.get("members"):
-        result = result["members"][work["seeds"].index(int(row["seed"]))]
+        member = result["members"][work["seeds"].index(int(row["seed"]))]
+        result = {**member, "state": "PRUNED"} if result["state"] == "PRUNED" else member
     if result["state"] == "PRUNED":  # it may have come further before it heard of its end
         history = result["history"][: int(row["epochs"])]
         return {**result, **history[-1], "epochs": len(history), "history": history}

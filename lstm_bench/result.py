@@ -60,12 +60,17 @@ MSE = Measure("test_mse", "test MSE", False, False)
 
 def not_alone(share: str) -> str:
     """Of a row's `device_share`: why its speed belongs into no table, "" where it does."""
-    return "shared device" if share.startswith("shared") else "packed seeds" if share.startswith("packed ") else ""
+    return "shared device" if share.startswith("shared") else "packed trainings" if share.startswith("packed ") else ""
 
 
 def pack_size(share: str) -> int:
     """Of a row's `device_share`: how many trainings its seconds are those of."""
     return int(share.removeprefix("packed ")) if re.fullmatch(r"packed [1-9]\d*", share) else 1
+
+
+def alone_s(rows: pd.DataFrame) -> pd.Series:
+    """Seconds that each trial or replicate took of a device: of a pack's member, its share of the pack's."""
+    return rows["total_s"] / [pack_size(str(share)) for share in rows["device_share"]]
 
 
 @dataclass
@@ -242,7 +247,7 @@ class Result:
     def shared(self) -> str:
         """Why its speed compares with nothing, "" where it does: what else used the device while it was measured."""
         kinds = {not_alone(share) for share in self.measured["device_share"]}
-        return next((kind for kind in ("shared device", "packed seeds") if kind in kinds), self.disturbed)
+        return next((kind for kind in ("shared device", "packed trainings") if kind in kinds), self.disturbed)
 
     def speed(self, row: pd.Series) -> float:
         """Training samples per second of a trial or replicate; NaN where that compares with nothing."""
@@ -291,7 +296,7 @@ class Result:
     @property
     def search_s(self) -> float:
         """Seconds of all trials together."""
-        return math.fsum(v for v in self.trials["total_s"] if math.isfinite(v))
+        return math.fsum(v for v in alone_s(self.trials) if math.isfinite(v))
 
     def space(self) -> dict[str, dict[str, Any]]:
         """Searched paths with their domains, whether the configuration nests or dots them."""

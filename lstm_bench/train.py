@@ -286,7 +286,9 @@ def train_pack(
     *,
     seeds: Sequence[int],
     phases: Phases,
-    report: Callable[[dict[str, float]], None],
+    report: Callable[[dict[str, Any]], None],
+    stopped: Callable[[], bool] = lambda: False,
+    trains: Sequence[Mapping[str, Any]] = (),
 ) -> list[Member]:
     """Trains every member of a pack as `train` trains it alone: its seed gives the order of its samples.
 
@@ -299,7 +301,10 @@ def train_pack(
       data: Dataset.
       seeds: Of the members.
       phases: Stopwatch of the pack.
-      report: Receives after each epoch the mean metrics of the members that go on.
+      report: Receives after each epoch the mean metrics of the members that go on, and of `each` member its own, None where
+        it has failed.
+      stopped: As of `train`.
+      trains: Group `train` of each member, where they differ in what gives the learning rate of a step; none: all of `config`.
 
     Raises:
       KernelError: when another kernel ran than `packed.KERNEL`.
@@ -309,7 +314,9 @@ def train_pack(
     require_ran(packed.KERNEL, pack)
     batch_size, n_steps = _epoch_size(config, data)
     orders = [np.random.default_rng(seed) for seed in seeds]
-    rate = rates(config["train"], config["train"]["epochs"] * n_steps)
+    n_epochs = config["train"]["epochs"]
+    rate = np.stack([rates(each, n_epochs * n_steps) for each in trains or [config["train"]] * len(seeds)], axis=1)
+    n_weights = int(pack.model.count_params())
     members = [Member() for _ in seeds]
     seconds = 0.0
 
@@ -321,19 +328,20 @@ def train_pack(
             if not math.isfinite(value):
                 members[at].error = f"{what} {value} in epoch {number}"
 
-    for number in range(1, config["train"]["epochs"] + 1):
+    for number in range(1, n_epochs + 1):
         rows = np.stack([_epoch_rows(order, data, n_steps, batch_size) for order in orders], axis=1)
-        losses, correct, epoch_s = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64), 0.0
-        for done in range(0, n_steps, engines.MANY):
+        losses, correct, epoch_s, done = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64), 0.0, 0
+        while done < n_steps and not stopped():
             part = rows[done : done + engines.MANY]
             now = (number - 1) * n_steps + done
-            equal = np.repeat(rate[now : now + len(part), None], len(seeds), axis=1)
             with phases("train_s"):
                 since = clock()
-                loss, right = pack.steps(part, equal)
+                loss, right = pack.steps(part, rate[now : now + len(part)])
                 epoch_s += clock() - since
-            losses, correct = losses + loss, correct + right
+            losses, correct, done = losses + loss, correct + right, done + len(part)
             require_finite({at: float(loss[at]) for at in going()}, "loss")
+        if done < n_steps:
+            break
         seconds += epoch_s
         with phases("eval_s"):
             logits = pack.logits(data.x_validation)
@@ -341,13 +349,15 @@ def train_pack(
         require_finite({at: found["val_loss"] for at, found in validation.items()}, "validation loss")
         for at in going():
             running = _running(data, float(losses[at]), int(correct[at]), n_steps, batch_size)
-            members[at].epochs.append({"epoch": number, **running, **validation[at], "train_s": epoch_s})
-        ended = [members[at].epochs[-1] for at in going()]
+            known = {"n_weights": n_weights}  # may be an objective
+            members[at].epochs.append({"epoch": number, **running, **validation[at], "train_s": epoch_s, **known})
+        each = [None if member.error else member.epochs[-1] for member in members]
+        ended = [epoch for epoch in each if epoch]
         if not ended:
             break
-        names = [name for name in ended[0] if name not in ("epoch", "train_s")]
+        names = [name for name in ended[0] if name not in ("epoch", "train_s", "n_weights")]
         means = {name: float(np.mean([epoch[name] for epoch in ended])) for name in names}
-        report({"epoch": number, **means, "train_s": epoch_s})
+        report({"epoch": number, **means, "train_s": epoch_s, "each": each})
     for at in going():
         history = members[at].epochs
         throughput = samples_per_s(len(history) * n_steps * batch_size, seconds)

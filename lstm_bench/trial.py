@@ -1,8 +1,8 @@
 """What a worker does with a task: one configuration in, a result out, every exception a state.
 
-A task is a plain dict: `kind` (check, trial, replicate, pack, probe; in a kernel benchmark cell, ceiling), `config` (resolved),
-and what the kind needs. A result is a plain dict as well, with `state` COMPLETE, PRUNED, FAIL (with `reason`), or FAULT: a
-configuration, data or kernel fault that stops the sweep.
+A task is a plain dict: `kind` (check; trial, replicate, and several of either in one program: trials, pack; probe; in a kernel
+benchmark cell, ceiling), `config` (resolved), and what the kind needs. A result is a plain dict as well, with `state` COMPLETE,
+PRUNED, FAIL (with `reason`), or FAULT: a configuration, data or kernel fault that stops the sweep.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Send = Callable[[dict[str, Any]], None]
 N_WORST = 12
 # Of a probe's cores, the share that others may take unsaid: the driver itself needs some, where it sits on the same core.
 _MAX_OTHER_LOAD = 0.25
-_SIZED = ("trial", "replicate", "pack", "probe")  # tasks whose one model may be sized by its weights
+_SIZED = ("trial", "replicate", "trials", "pack", "probe")  # tasks whose one model may be sized by its weights
 
 
 class Bench:
@@ -63,6 +63,7 @@ class Bench:
                 "check": self._check,
                 "trial": self._trial,
                 "replicate": self._trial,
+                "trials": self._pack,
                 "pack": self._pack,
                 "probe": self._probe,
                 "cell": self._cell,
@@ -172,14 +173,29 @@ class Bench:
                 result |= keep(trained.engine.model, task, data)
         return result
 
-    def _pack(self, task: Mapping[str, Any], phases: Phases, report: Send, *_: Any) -> dict[str, Any]:
-        """Replicates of the seeds `seeds` in one program: `members` holds what each would be as a task of its own."""
-        config, seeds = task["config"], task["seeds"]
+    def _pack(
+        self, task: Mapping[str, Any], phases: Phases, report: Send, stopped: Callable[[], bool]
+    ) -> dict[str, Any]:
+        """Several of the seeds `seeds` in one program: `members` holds what each would be as a task of its own.
+
+        Those of kind `pack` are replicates and read the test set; `trials` do not, and may differ in group `train` (`trains`).
+        """
+        config, seeds, tests = task["config"], task["seeds"], task["kind"] == "pack"
         data = self.data(config["dataset"])
         pack = train.prepare_pack(config, data, seeds, task["steps_per_execution"])
-        trained = train.train_pack(pack, config, data, seeds=seeds, phases=phases, report=report)
-        with phases("eval_s"):
-            logits = pack.logits(data.x_test)
+        trained = train.train_pack(
+            pack,
+            config,
+            data,
+            seeds=seeds,
+            phases=phases,
+            report=report,
+            stopped=stopped,
+            trains=task.get("trains", ()),
+        )
+        if tests:
+            with phases("eval_s"):
+                logits = pack.logits(data.x_test)
         # Every member took as long as the pack did.
         common = {**phases.seconds(), **task["sized"], "device": self.device, "device_share": f"packed {len(seeds)}"}
         members = []
@@ -193,11 +209,14 @@ class Bench:
             }
             if member.error:
                 result |= {"state": "FAIL", "reason": "nan", "detail": member.error}
+            elif len(member.epochs) < config["train"]["epochs"]:
+                result["state"] = "PRUNED"
             else:
-                result |= train.metrics(logits[at], data.y_test, data.task, "test")
+                if tests:
+                    result |= train.metrics(logits[at], data.y_test, data.task, "test")
                 pack.settle(at)
                 result["weights_sha256"] = train.weights_digest(pack.model)
-                if seed == 0 and task.get("keep"):
+                if tests and seed == 0 and task.get("keep"):
                     result |= predicted(data, logits[at])
                     result |= keep(pack.model, task, data)
             members.append(result)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from objective import accuracy, complete, failed, fault, metrics
+from objective import accuracy, complete, configs, failed, fault, metrics
 
 from lstm_bench import config as schema
 from lstm_bench import served
@@ -25,7 +25,14 @@ from lstm_bench.memory import Memory
 from lstm_bench.progress import Display
 from lstm_bench.study import Study
 
-__all__ = ["accuracy", "complete", "failed", "fault", "metrics"]  # of `objective`, for those who script workers
+__all__ = [
+    "accuracy",
+    "complete",
+    "configs",
+    "failed",
+    "fault",
+    "metrics",
+]  # of `objective`, for those who script workers
 
 SPACE = {
     "model.units": {"type": "int", "low": 8, "high": 64, "log": True},
@@ -72,7 +79,8 @@ def config(values: Mapping[str, Any] | None = None) -> dict[str, Any]:
 def train(task: Mapping[str, Any]) -> Iterator[Any]:
     """The usual script: every epoch, then the result."""
     for epoch in range(1, task["config"]["train"]["epochs"] + 1):
-        yield metrics(task["config"], epoch)
+        each = {"each": [metrics(own, epoch) for own in configs(task)]} if "seeds" in task else {}
+        yield metrics(task["config"], epoch) | each
     yield complete(task)
 
 

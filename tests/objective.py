@@ -26,6 +26,12 @@ def metrics(config: Mapping[str, Any], epoch: int) -> dict[str, Any]:
     }
 
 
+def configs(task: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The configuration of each member of a pack."""
+    trains = task.get("trains") or [task["config"]["train"]] * len(task["seeds"])
+    return [{**task["config"], "train": train} for train in trains]
+
+
 SECONDS = {"setup_s": 0.25, "compile_s": 0.5, "train_s": 1.5, "eval_s": 0.25, "total_s": 2.5}
 WHERE = {"device": "a CPU", "device_share": "exclusive"}
 
@@ -33,12 +39,12 @@ WHERE = {"device": "a CPU", "device_share": "exclusive"}
 def complete(task: Mapping[str, Any], **values: Any) -> dict[str, Any]:
     """The result of a task that went well."""
     config = task["config"]
-    if task["kind"] == "pack":
-        k = len(task["seeds"])
+    if task["kind"] in ("pack", "trials"):
+        k, kind = len(task["seeds"]), {"pack": "replicate", "trials": "trial"}[task["kind"]]
         members = [
-            {**complete({**task, "kind": "replicate", "seed": seed}), "device_share": f"packed {k}", "pack": k}
-            | {"history": [{**metrics(config, epoch), "val_loss": float(seed)} for epoch in (1, 2)]}
-            for seed in task["seeds"]
+            {**complete({**task, "kind": kind, "config": own, "seed": seed}), "device_share": f"packed {k}", "pack": k}
+            | {"history": [{**metrics(own, epoch), "val_loss": float(seed)} for epoch in (1, 2)]}
+            for seed, own in zip(task["seeds"], configs(task), strict=True)
         ]
         return {**SECONDS, "state": "COMPLETE", "members": members, **WHERE, **values}
     last = metrics(config, config["train"]["epochs"])

@@ -65,7 +65,7 @@ def members_train_as_alone(family: str, n: int) -> None:
 
 def a_pack_s_epochs_are_those_of_its_seeds(family: str) -> None:
     chosen, toy = settings(family, epochs=3, schedule="cosine"), TOY
-    reported: list[dict[str, float]] = []
+    reported: list[dict[str, Any]] = []
     pack = train.prepare_pack(chosen, toy, SEEDS, engine.MANY)
     members = train.train_pack(pack, chosen, toy, seeds=SEEDS, phases=Phases(), report=reported.append)
     for seed, member in zip(SEEDS, members, strict=True):
@@ -82,7 +82,8 @@ def a_pack_s_epochs_are_those_of_its_seeds(family: str) -> None:
         assert member.error is None
         assert [epoch["epoch"] for epoch in member.epochs] == [1, 2, 3]
         for ours, theirs in zip(member.epochs, trained.epochs, strict=True):
-            assert ours.keys() == theirs.keys() - {"n_weights", "train_samples_per_s"}
+            assert ours.keys() == theirs.keys() - {"train_samples_per_s"}
+            assert ours["n_weights"] == theirs["n_weights"]
             for name in ("train_loss", "val_loss"):
                 np.testing.assert_allclose(ours[name], theirs[name], **CLOSE)
             for name in ("train_accuracy", "val_accuracy"):
@@ -95,6 +96,37 @@ def a_pack_s_epochs_are_those_of_its_seeds(family: str) -> None:
     assert len({member.epochs[-1]["val_loss"] for member in members}) == len(SEEDS)
     means = [np.mean([member.epochs[at]["val_loss"] for member in members]) for at in range(3)]
     np.testing.assert_allclose([metrics["val_loss"] for metrics in reported], means)
+    assert [metrics["each"] for metrics in reported] == [[member.epochs[at] for member in members] for at in range(3)]
+
+
+def trials_in_one_program_are_those_of_one_by_one() -> None:
+    """They differ in learning rate, schedule and seed, and none reads the test set; a stop ends all of them."""
+    bench = trial.Bench("a device", "exclusive")
+    bench.data = lambda settings: TOY  # type: ignore[method-assign]
+    chosen = {**settings("stacked", epochs=2), "dataset": {}}
+    trains = [
+        {**chosen["train"], "learning_rate": rate, "schedule": schedule}
+        for rate, schedule in zip(RATES, ("constant", "cosine", "inverse_time"), strict=True)
+    ]
+    arm = {"kernel": "generic", "steps_per_execution": engine.MANY}
+    work = {"kind": "trials", "config": chosen, "seeds": list(SEEDS), "trains": trains, **arm}
+    together = bench.run(work, lambda metrics: None, lambda: False)
+    json.dumps(together)
+    assert together["state"] == "COMPLETE", together
+    for member, seed, own in zip(together["members"], SEEDS, trains, strict=True):
+        task = {"kind": "trial", "config": {**chosen, "train": own}, "seed": seed, **arm}
+        alone = bench.run(task, lambda metrics: None, lambda: False)
+        assert member.keys() == {*alone, "pack"}
+        assert not any(name.startswith("test_") for name in member)
+        for name in ("val_loss", "train_loss"):
+            np.testing.assert_allclose(member[name], alone[name], **CLOSE)
+        assert (member["state"], member["device_share"]) == ("COMPLETE", "packed 3")
+    heard: list[dict[str, Any]] = []
+    stopped = bench.run(work, heard.append, lambda: bool(heard))
+    assert len(heard) == 1
+    for member, before in zip(stopped["members"], together["members"], strict=True):
+        assert (member["state"], member["epochs"], "weights_sha256" in member) == ("PRUNED", 1, False)
+        np.testing.assert_allclose(member["val_loss"], before["history"][0]["val_loss"], rtol=1e-6)
 
 
 def a_member_that_is_no_number_fails_alone() -> None:
@@ -168,6 +200,8 @@ if __name__ == "__main__":
             print(f"{made} x{per_execution} equal", flush=True)
         a_pack_s_epochs_are_those_of_its_seeds(made)
         print(f"{made} epochs equal", flush=True)
+    trials_in_one_program_are_those_of_one_by_one()
+    print("trials equal", flush=True)
     a_member_that_is_no_number_fails_alone()
     print("nan alone", flush=True)
     a_pack_s_task_gives_what_its_replicates_give()

@@ -315,8 +315,59 @@ def test_auto_packs_nothing_but_measured_kernels_of_jax_on_a_gpu(tmp_path, value
         assert bench.launcher.submitted == []
 
 
+RATE = {"train.learning_rate": fake.SPACE["train.learning_rate"]}
+TRIALS = {**PACKING, "study.space": RATE, "sampler.name": "random", "pruner.name": "none"}
+
+
+def test_trials_are_packed_where_that_is_measured_to_be_faster_at_the_nearest_end(tmp_path):
+    def script(task):
+        units, packed = task["config"]["model"]["units"], task["pack"] > 1
+        yield fake.complete(task, train_samples_per_s=30.0 if packed == (units < 20) else 10.0)
+
+    config = fake.config({**TRIALS, "study.space": {**RATE, **UNITS["study.space"]}})
+    with fake.opened(tmp_path, config, script, workers=2, unavailable=GPU, gpu=True) as bench:
+        bench.study.set("kernels", [{"corner": {}, "kernel": "cudnn", "steps_per_execution": 50, "measured": {}}])
+        bench.arms.decide()
+        assert bench.arms.decide_packs(12) == 6  # no worker idle
+        tried = [(t["kernel"], t["pack"], t["config"]["model"]["units"]) for t in bench.launcher.submitted]
+        assert tried == [("cudnn", 1, 8), ("generic", 6, 8), ("cudnn", 1, 64), ("generic", 6, 64)]
+        assert [bench.arms.at_once({"model.units": units}) for units in (8, 10, 60, 64)] == [6, 6, 1, 1]
+        assert bench.arms.decide_packs(1000) == 16
+        assert bench.arms.decide_packs(1) == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "gpu"),
+    [
+        ({}, False),
+        ({"backend.name": "tensorflow"}, True),
+        ({"kernel.name": "generic"}, True),
+        ({"launcher.pack": 1}, True),
+        ({"sampler.name": "tpe"}, True),
+        ({"sampler.name": "cmaes"}, True),
+        ({"pruner.name": "median"}, True),
+        ({"study.objectives": {"val_accuracy": "maximize", "train_samples_per_s": "maximize"}}, True),
+    ],
+)
+def test_auto_packs_no_trials_that_something_waits_for(tmp_path, values, gpu):
+    config = fake.config({**TRIALS, **values})
+    with fake.opened(tmp_path, config, seeds_at(10.0, 30.0), unavailable=GPU, gpu=gpu) as bench:
+        assert bench.arms.decide_packs(12) == 1
+        assert bench.arms.at_once({"train.learning_rate": 0.1}) == 1
+        assert bench.launcher.submitted == []
+
+
+def test_one_program_trains_what_differs_in_learning_rate_alone(tmp_path):
+    with fake.opened(tmp_path, fake.config(TRIALS), unavailable=GPU) as bench:
+        programs = [
+            bench.arms.program({"train.learning_rate": rate, "model.dropout": dropout})
+            for rate, dropout in ((0.1, 0.3), (0.2, 0.3), (0.1, 0.30001))
+        ]
+    assert programs[0] == programs[1] != programs[2]
+
+
 def test_a_number_packs_without_measurement(tmp_path):
     config = fake.config({**PACKING, "launcher.pack": 3})
     with fake.opened(tmp_path, config) as bench:
-        assert bench.arms.pack(config, {}, 5) == 3
+        assert bench.arms.pack(config, {}, 5) == bench.arms.decide_packs(9) == bench.arms.at_once({}) == 3
         assert bench.launcher.submitted == []

@@ -457,7 +457,7 @@ def test_pareto_is_a_study_of_three_objectives():
         (
             {**BOTH, "train_samples_per_s": "maximize"},
             {"launcher.pack": 2, "backend.name": "jax"},
-            "study.objectives.train_samples_per_s: seeds packed into one program have no throughput of their own."
+            "study.objectives.train_samples_per_s: trainings packed into one program have no throughput of their own."
             " Give launcher.pack=1 instead of 2.",
         ),
         ({}, {}, "pruner=dominated: with one objective it would stop all but the best. Name another."),

@@ -730,6 +730,211 @@ def test_an_interrupted_pack_leaves_all_its_seeds_missing(tmp_path, monkeypatch)
         assert bench.driver.missing_replicates("d") == [0, 1, 2, 3]
 
 
+# Packs of trials.
+
+RATES = {
+    **{"backend.name": "jax", "launcher.pack": 3, "study.n_trials": 7, "study.max_retry": 0},
+    "study.space": {"train.learning_rate": fake.SPACE["train.learning_rate"]},
+}
+
+
+def of(bench) -> list[tuple]:
+    return [(task["kind"], len(task.get("seeds", [0]))) for task in bench.launcher.submitted]
+
+
+def test_packed_trials_have_the_rows_that_they_have_alone(tmp_path):
+    rows = {}
+    for pack in (3, 1):
+        with fake.opened(tmp_path / str(pack), fake.config({**RATES, "launcher.pack": pack})) as bench:
+            bench.driver.search()
+            packed = of(bench)
+            rows[pack] = bench.study.rows()
+            noted = [(row["number"], row["history"]) for row in bench.tracking.trials]
+        assert packed == ([("trials", 3), ("trials", 3), ("trial", 1)] if pack == 3 else [("trial", 1)] * 7)
+        assert noted == [(row["number"], row["history"]) for row in rows[pack]]
+    assert [row["device_share"] for row in rows[3]] == ["packed 3"] * 6 + ["exclusive"]
+    for together, alone in zip(rows[3], rows[1], strict=True):
+        differ = {key for key in alone if together[key] != alone[key]}
+        assert differ <= {"device_share", "started_ms", "ended_ms"}
+    history = record.read_rows(tmp_path / "3" / "history.csv")
+    assert history == record.read_rows(tmp_path / "1" / "history.csv")
+
+
+def test_a_pack_has_the_seeds_and_rates_of_its_trials(tmp_path):
+    with fake.opened(tmp_path, fake.config({**RATES, "study.n_trials": 3})) as bench:
+        bench.driver.search()
+        (pack,) = bench.launcher.submitted
+        rows = bench.study.rows()
+        assert pack["seeds"] == [row["seed"] for row in rows]
+        assert [t["learning_rate"] for t in pack["trains"]] == [row["config_train.learning_rate"] for row in rows]
+        assert (pack["kernel"], pack["steps_per_execution"]) == ("generic", 50)
+
+
+def test_trials_of_other_shapes_are_packed_apart(tmp_path):
+    space = {**RATES["study.space"], "model.units": {"type": "categorical", "choices": [8, 16]}}
+    with fake.opened(tmp_path, fake.config({**RATES, "study.space": space, "study.n_trials": 12})) as bench:
+        bench.driver.search()
+        assert sum(n for _, n in of(bench)) == 12
+        assert ("trials", 3) in of(bench) or ("trials", 2) in of(bench)
+        units = {row["number"]: row["config_model.units"] for row in bench.study.rows()}
+        by_seed = {row["seed"]: row["number"] for row in bench.study.rows()}
+        for task in bench.launcher.submitted:
+            numbers = [by_seed[seed] for seed in task.get("seeds", [task.get("seed")])]
+            assert {units[number] for number in numbers} == {task["config"]["model"]["units"]}
+        assert bench.study.counts()["complete"] == 12
+
+
+def scores(*each):
+    """A script of packs: val_accuracy of each member after each epoch, None where it has failed by then."""
+
+    def script(task):
+        n = len(task["seeds"])
+        for epoch in range(1, len(each[0]) + 1):
+            now = [values[epoch - 1] for values in each[:n]]
+            its = [v if v is None else {**fake.metrics(task["config"], epoch), "val_accuracy": v} for v in now]
+            yield {**fake.metrics(task["config"], epoch), "each": its}
+        result = fake.complete(task)
+        for at, values in enumerate(each[:n]):
+            if values[-1] is None:
+                result["members"][at] = fake.failed("nan", "loss nan in epoch 2")
+        yield result
+
+    return script
+
+
+PRUNED = {
+    **{"pruner.name": "median", "pruner.n_startup_trials": 3, "pruner.n_warmup_epochs": 0, "train.epochs": 3},
+    "study.n_trials": 6,
+}
+
+
+def after(first, then):
+    """A script whose first pack does the one thing, the next the other."""
+    things = [first, then]
+    return lambda task: things.pop(0)(task)
+
+
+def test_a_member_is_pruned_and_the_pack_goes_on(tmp_path):
+    good, bad = (0.5, 0.6, 0.7), (0.5, 0.1, 0.9)
+    script = after(scores(good, good, good), scores((0.6, 0.7, 0.8), bad, (0.5, 0.6, 0.7)))
+    with fake.opened(tmp_path, fake.config({**RATES, **PRUNED}), script) as bench:
+        bench.driver.search()
+        assert bench.launcher.stopped == []
+        assert [row["state"] for row in bench.study.rows()] == ["COMPLETE"] * 4 + ["PRUNED", "COMPLETE"]
+        row = bench.study.row(4)
+        assert (row["epochs"], row["val_accuracy"], row["weights_sha256"], row["reason"]) == (2, 0.1, None, None)
+        assert [epoch["val_accuracy"] for epoch in row["history"]] == [0.5, 0.1]
+    assert "4,PRUNED,," in (tmp_path / "trials.csv").read_text()
+
+
+def test_a_pack_stops_when_all_that_is_left_of_it_is_pruned(tmp_path):
+    good, bad = (0.5, 0.6, 0.7), (0.5, 0.1, 0.9)
+    script = after(scores(good, good, good), scores(bad, (0.5, None, None), (0.5, 0.2, 0.9)))
+    with fake.opened(tmp_path, fake.config({**RATES, **PRUNED}), script) as bench:
+        bench.driver.search()
+        assert bench.launcher.stopped == ["trial 3 and 2 more/1"]
+        rows = bench.study.rows()[3:]
+        assert [(row["state"], row["epochs"]) for row in rows if row["state"] == "PRUNED"] == [("PRUNED", 2)] * 2
+
+
+def test_a_pruned_member_stays_pruned_whatever_becomes_of_it(tmp_path):
+    good = (0.5, 0.6, 0.7)
+    script = after(scores(good, good, good), scores(good, (0.1, None, None), good))
+    with fake.opened(tmp_path, fake.config({**RATES, **PRUNED}), script) as bench:
+        bench.driver.search()
+        row = bench.study.row(4)
+        assert (row["state"], row["reason"], row["epochs"], row.get("detail")) == ("PRUNED", None, 1, None)
+
+
+def test_a_trial_that_fails_in_a_pack_fails_alone(tmp_path):
+    config = fake.config({**RATES, "study.n_trials": 3})
+    with fake.opened(tmp_path, config, scores((0.5, 0.5), (0.5, None), (0.5, 0.5))) as bench:
+        bench.driver.search()
+        rows = [(row["state"], row["reason"], len(row["history"])) for row in bench.study.rows()]
+        assert rows == [("COMPLETE", None, 2), ("FAIL", "nan", 1), ("COMPLETE", None, 2)]
+
+
+@pytest.mark.parametrize("end", [fake.Died(), fake.failed("oom"), fake.failed("exception"), fake.failed("timeout")])
+def test_a_pack_that_fails_leaves_its_trials_to_be_trained_one_by_one(tmp_path, capsys, end):
+    def first(task):
+        yield {**fake.metrics(task["config"], 1), "each": [fake.metrics(own, 1) for own in fake.configs(task)]}
+        yield end
+
+    with fake.opened(tmp_path, fake.config({**RATES, "study.n_trials": 4}), nth_script(first)) as bench:
+        bench.driver.search()
+        assert of(bench) == [("trials", 3)] + [("trial", 1)] * 4
+        assert states(bench) == [(number, "COMPLETE", None, None) for number in range(4)]
+    assert "trial 0 and 2 more: " in capsys.readouterr().out
+
+
+def nth_script(*scripts):
+    """The n-th task follows the n-th script, the others train."""
+    left = list(scripts)
+    return lambda task: (left.pop(0) if left else fake.train)(task)
+
+
+def test_an_interrupted_pack_and_what_was_asked_for_with_it_are_queued_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "GRACE_S", 0.2)
+
+    def script(task):
+        yield {**fake.metrics(task["config"], 1), "each": [fake.metrics(own, 1) for own in fake.configs(task)]}
+        yield lambda: os.kill(os.getpid(), signal.SIGINT)
+        yield fake.HANG
+
+    space = {**RATES["study.space"], "model.units": {"type": "categorical", "choices": [8, 9]}}
+    config = fake.config({**RATES, "study.space": space, "study.n_trials": 8, "launcher.pack": 6})
+    with fake.opened(tmp_path, config, script) as bench:
+        with pytest.raises(InterruptedByUser):
+            bench.driver.search()
+        begun = len(bench.launcher.submitted[0]["seeds"])
+        assert begun < 6, "the seed of this study draws both shapes"
+        assert [row["reason"] for row in bench.study.rows()] == ["interrupted"] * 6
+        assert {len(row["history"]) for row in bench.study.rows()} == {0, 1}
+        assert len(bench.tracking.trials) == 6
+        assert bench.study.counts()["queued"] == 6
+        asked = [{**row} for row in bench.study.rows()]
+    with fake.opened(tmp_path, config) as bench:
+        bench.driver.search()
+        rows = bench.study.rows()
+        assert bench.study.counts()["complete"] == 8
+        assert len(rows) == 14
+        again = {row["retry_of"]: row["seed"] for row in rows if row["retry_of"] is not None}
+        assert again == {row["number"]: row["seed"] for row in asked}
+
+
+def test_a_search_whose_time_is_over_puts_back_what_it_has_not_begun(tmp_path, monkeypatch):
+    clock, real = [0.0], time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: real() + clock[0])
+
+    def script(task):
+        clock[0] = 3600.0
+        yield from fake.train(task)
+
+    space = {**RATES["study.space"], "model.units": {"type": "categorical", "choices": [8, 9]}}
+    values = {"study.space": space, "study.n_trials": 8, "launcher.pack": 6, "study.timeout": 1800.0}
+    with fake.opened(tmp_path, fake.config({**RATES, **values}), script) as bench:
+        bench.driver.search()
+        begun = sum(n for _, n in of(bench))
+        assert (len(bench.launcher.submitted), bench.driver.timed_out) == (1, True)
+        counts = bench.study.counts()
+        assert (counts["complete"], counts["queued"]) == (begun, 6 - begun)
+        assert counts["queued"] > 0
+
+
+def test_too_many_failures_leave_no_trial_running(tmp_path):
+    def script(task):
+        result = fake.complete(task)
+        result["members"][0] = fake.failed("nan", "loss nan in epoch 1")
+        yield result
+
+    space = {**RATES["study.space"], "model.units": {"type": "categorical", "choices": [8, 9]}}
+    values = {"study.space": space, "study.n_trials": 8, "launcher.pack": 6, "study.max_failed": 0}
+    with fake.opened(tmp_path, fake.config({**RATES, **values}), script) as bench:
+        with pytest.raises(TooManyFailedError):
+            bench.driver.search()
+        assert bench.study.counts()["running"] == 0
+
+
 # Records and tracking.
 
 

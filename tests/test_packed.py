@@ -26,12 +26,32 @@ def test_every_member_trains_as_its_solo_run_does() -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     expected = [f"{family} {what} equal" for family in ("stacked", "single") for what in ("x50", "x1", "epochs")]
-    assert done.stdout.splitlines() == [*expected, "nan alone", "tasks equal"]
+    assert done.stdout.splitlines() == [*expected, "trials equal", "nan alone", "tasks equal"]
 
 
-def _replicates(folder: Path, name: str) -> list[dict[str, str]]:
-    with (folder / "sweeps" / name / "replicates.csv").open() as file:
+def _rows(folder: Path, name: str, table: str) -> list[dict[str, str]]:
+    with (folder / "sweeps" / name / f"{table}.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.long
+def test_packed_trials_are_those_of_one_by_one(command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("jax", reason="jax is not installed: pip install 'lstm-bench[jax]'")
+    study = ("+study=smoke", "backend=jax", "kernel=generic", "tracking=none", "study.n_trials=4", "study.replicates=0")
+    study += ("train.epochs=2", "launcher.workers=1", "sampler=random", "pruner=none")
+    for pack in (4, 1):
+        done = command("sweep", *study, f"launcher.pack={pack}", f"study.name=packed{pack}", **ENVIRONMENT)
+        assert done.returncode == 0, done.stderr
+        assert ("up to 4 trials in one program" in done.stdout) is (pack == 4)
+    together, alone = (_rows(tmp_path, f"packed{pack}", "trials") for pack in (4, 1))
+    assert {row["device_share"] for row in together} == {"packed 4"}
+    for ours, theirs in zip(together, alone, strict=True):
+        for column in ("number", "state", "seed", "n_weights", "epochs", "kernel_ran", "config_train.learning_rate"):
+            assert ours[column] == theirs[column]
+        assert float(ours["val_accuracy"]) == pytest.approx(float(theirs["val_accuracy"]), abs=1e-6)
+        for column in ("val_loss", "train_loss"):
+            assert float(ours[column]) == pytest.approx(float(theirs[column]), rel=1e-3)
+    assert len({row["val_loss"] for row in together}) == 4
 
 
 @pytest.mark.long
@@ -43,7 +63,7 @@ def test_packed_replicates_are_those_of_one_by_one(command: Command, tmp_path: P
         done = command("sweep", *study, f"launcher.pack={pack}", f"study.name=packed{pack}", **ENVIRONMENT)
         assert done.returncode == 0, done.stderr
         assert ("3 seeds in one program" in done.stdout) is (pack == 3)
-    together, alone = _replicates(tmp_path, "packed3"), _replicates(tmp_path, "packed1")
+    together, alone = (_rows(tmp_path, name, "replicates") for name in ("packed3", "packed1"))
     assert [row["seed"] for row in together] == ["0", "1", "2"]
     assert [row["device_share"] for row in together] == ["packed 3"] * 3
     assert "packed 3" not in {row["device_share"] for row in alone}

@@ -92,6 +92,9 @@ def test_a_member_of_a_pack_is_trained_in_a_pack_of_the_same_size(tmp_path: Path
     _, row, trial = repeat.chosen(study, None, 4)
     work = repeat.task(study, row, trial, [])
     assert (work["kind"], work["seeds"]) == ("pack", [3, 4, 5])
+    _, row, trial = repeat.chosen(study, 0, None)
+    work = repeat.task(study, {**row, **packed}, trial, [])
+    assert (work["kind"], work["seeds"], "trains" in work) == ("trials", [7, 7, 7], False)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_bench import device, figure, record, report, result, table
+from lstm_bench import cost, device, figure, record, report, result, table
 
 ROOT = Path(report.__file__).parents[1]
 DEVICE = "Xeon Test @ 2.20GHz"
@@ -342,13 +342,24 @@ def test_speed_of_packed_seeds_is_left_out_and_their_seconds_count_once(here):
     report.main([])
     text = (here / "reports/comparison.md").read_text()
     assert "| 24,714 | – | generic |" in text  # noqa: RUF001
-    assert "1. Packed seeds: the speed compares with nothing and is left out." in text
+    assert "1. Packed trainings: the speed compares with nothing and is left out." in text
     assert "no figure of the speed" in text
     page = (here / "reports/single.md").read_text()
-    assert "speed not comparable (packed seeds)" in page
+    assert "speed not comparable (packed trainings)" in page
     assert "Packed seeds were trained in one program: the seconds of each are those of all." in page
     line = next(line for line in page.splitlines() if line.startswith("| all replicates, sum |"))
     assert line.endswith("| 22.0 |"), line  # five rows of 22 seconds, which the pack took once
+
+
+@pytest.mark.usefixtures("pages_only")
+def test_the_seconds_of_packed_trials_count_once(here):
+    folder = make_study(here / "sweeps/single", n_trials=8)
+    before = result.load(folder)
+    edit(folder / "trials.csv", lambda lines: [line.replace('"1 core of 2, other busy"', "packed 4") for line in lines])
+    packed = result.load(folder)
+    assert packed.search_s == pytest.approx(before.search_s / 4) != 0
+    spent = [cost.curve(one).device_s[-1] for one in (before, packed)]
+    assert spent[1] == pytest.approx(spent[0] / 4)
 
 
 @pytest.mark.usefixtures("pages_only")
