@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from lstm_bench import engine, record
 from lstm_bench import space as spaces
 from lstm_bench.config import replaced
-from lstm_bench.errors import KernelError
+from lstm_bench.errors import ConfigError, KernelError
 from lstm_bench.loop import LATER, Loop, Running
 from lstm_bench.memory import Memory, bucket
 from lstm_bench.progress import values
@@ -218,10 +218,12 @@ class Arms:
         return self._faster(config, params, size)
 
     def _faster(self, config: Mapping[str, Any], params: Mapping[str, Any], size: int) -> int:
-        """`size` where a pack of that many is measured to be faster than trainings one by one, else 1."""
+        """`size` where so many trainings end sooner in one program than one by one, compiling included, else 1."""
         key = f"pack/{size}/{self.program(params)}"
         measured = self._once(key, lambda: self._measure_pack(config, params, size))
-        return size if measured.get("packed", 0.0) > measured.get("alone", 0.0) else 1
+        samples = size * self.config["train"]["epochs"] * self.n_train
+        lasts = {name: got["compile_s"] + samples / got["train_samples_per_s"] for name, got in measured.items()}
+        return size if lasts.get("packed", math.inf) < lasts.get("alone", math.inf) else 1
 
     def program(self, params: Mapping[str, Any]) -> str:
         """Names what a configuration is compiled to: equal for searched values that one program trains."""
@@ -230,7 +232,8 @@ class Arms:
     def decide_packs(self, n: int) -> int:
         """Where a search may be packed, decides at the ends of its space how many trials go into one program.
 
-        A GPU decides by measurement, and only of trials whose results nothing waits for: a sampler that learns from them, or
+        Not where most trials have a program of their own: what is suggested ahead would only know less. Where that is `auto`, a
+        GPU decides by measurement, and only of trials whose results nothing waits for: a sampler that learns from them, or
         a pruner that would end some of a pack early, gains more by training one by one.
 
         Args:
@@ -240,7 +243,11 @@ class Arms:
           The largest number decided on.
         """
         wanted = self.config["launcher"]["pack"]
+        self._sizes = []
+        if self._programs() > self.config["study"]["n_trials"] / 2:
+            return 1
         if wanted != "auto":
+            self._sizes = [({}, int(wanted))]
             return int(wanted)
         size = min(_MOST, math.ceil(n / self.workers))
         waits = self.config["sampler"]["name"] in ("tpe", "cmaes") or self.config["pruner"]["name"] != "none"
@@ -251,19 +258,26 @@ class Arms:
         self._sizes = [(end, self._faster(replaced(self.config, end), end, size)) for end in corners]
         return max(found for _, found in self._sizes)
 
+    def _programs(self) -> float:
+        """How many programs the space has, as far as it is of steps and choices; infinity where it is not."""
+        shapes = {path: domain for path, domain in self.space.items() if path not in _INPUTS}
+        try:
+            return math.prod(len(found) for found in spaces.grid(shapes).values())
+        except ConfigError:  # no grid
+            return math.inf
+
     def at_once(self, params: Mapping[str, Any]) -> int:
-        """How many trials of such searched values go into one program: as asked for, or as `decide_packs` decided."""
-        wanted = self.config["launcher"]["pack"]
-        if wanted != "auto":
-            return int(wanted)
+        """How many trials of such searched values go into one program, as `decide_packs` decided."""
         return min(self._sizes, key=lambda decided: _distance(decided[0], params))[1] if self._sizes else 1
 
     def _measures_packs(self) -> bool:
         return self.gpu and self.backend == "jax" and self.named == "auto"
 
-    def _measure_pack(self, config: Mapping[str, Any], params: Mapping[str, Any], size: int) -> dict[str, float]:
-        """Training samples per second in all: of trainings one by one, and of a pack; without what did not run."""
-        waiting, found = [("alone", 1), ("packed", size)], dict[str, float]()
+    def _measure_pack(
+        self, config: Mapping[str, Any], params: Mapping[str, Any], size: int
+    ) -> dict[str, dict[str, float]]:
+        """Training samples per second in all, and seconds of compiling: one by one, and of a pack; without what did not run."""
+        waiting, found = [("alone", 1), ("packed", size)], dict[str, dict[str, float]]()
 
         def next_task() -> Running | None:
             if self.loop.busy() or not waiting:
@@ -276,7 +290,8 @@ class Arms:
 
         def finished(running: Running, result: dict[str, Any]) -> None:
             if result["state"] == "COMPLETE" and result["kernel_ran"] in (result["kernel"], "none"):
-                found["packed" if running.task["pack"] > 1 else "alone"] = float(result["train_samples_per_s"])
+                kept = {key: float(result[key]) for key in ("train_samples_per_s", "compile_s")}
+                found["packed" if running.task["pack"] > 1 else "alone"] = kept
 
         self.loop.run(next_task, finished)
         return found

@@ -81,6 +81,7 @@ class Driver:
             self.study.ask,
             size=lambda asked: self.arms.at_once(asked.params),
             program=lambda asked: self.arms.program(asked.params),
+            whole=self.config["launcher"]["pack"] == "auto",
         )
         flying: dict[str, list[Asked]] = {}  # packs
         pruned: dict[int, int] = {}  # their members that the pruner has stopped -> after how many epochs
@@ -108,7 +109,7 @@ class Driver:
         def report(running: Running, metrics: dict[str, Any]) -> bool:
             if running.number is not None:
                 return self._prune(running.number, metrics)
-            # One whose loss is no number has none. The pack goes on as long as any of its members does.
+            # A member that has failed has no metrics. The pack goes on as long as any of its members does.
             going = {t.number: its for t, its in zip(flying[running.name], metrics["each"], strict=True) if its}
             for trial, its in going.items():
                 if trial not in pruned and self._prune(trial, its):
@@ -122,14 +123,15 @@ class Driver:
             trials = flying.pop(running.name)
             stopped = {trial.number: pruned.pop(trial.number, None) for trial in trials}
             if "members" not in result and result.get("reason") != "interrupted":
-                # That a pack failed says nothing of its members.
+                # That a pack failed says nothing of its members: they are queued again, each for itself.
                 reason = result.get("reason") or result["state"]
                 self.display.line(f"{running.name}: {reason} in one program, now one by one", "yellow")
-                cohorts.alone(trials)
-                return
+                cohorts.part(trials[0])
+                result = {"state": "FAIL", "reason": "pack_failed"}
             for at, trial in enumerate(trials):
                 its, member = _member(running, result, at, stopped[trial.number])
-                self._end_trial(Running(f"trial {trial.number}", running.task, trial.number, its), member)
+                one = Running(f"trial {trial.number}", running.task, trial.number, its, started_ms=running.started_ms)
+                self._end_trial(one, member)
 
         self._show_total()
         try:
@@ -167,7 +169,7 @@ class Driver:
 
     def _queue_again(self, cohorts: Cohorts) -> None:
         """Puts back what was asked for and not begun."""
-        for trial in cohorts.give_up():
+        while (trial := cohorts.give_up()) is not None:
             waiting = Running(f"trial {trial.number}", {}, trial.number)
             self._end_trial(waiting, {"state": "FAIL", "reason": "interrupted"})
 
@@ -187,7 +189,7 @@ class Driver:
         number = running.number
         if result.get("reason") == "oom" and result.get("device_share") != "exclusive":
             result["reason"] = "oom_shared"  # the neighbour's memory may have been the cause: it may try again
-        if not self.study.tell(number, {**result, "history": running.epochs}):
+        if not self.study.tell(number, {**result, "history": running.epochs, "started_ms": running.started_ms}):
             self.display.line(f"{running.name}: another driver has taken it over, this result does not count", "yellow")
             return
         self.loop.later(lambda: self._after_trial(running.name, number, result.get("detail")))
@@ -454,7 +456,7 @@ def _member(
 
     Args:
       running: The pack.
-      result: Of the pack: with `members`, or without where it was interrupted.
+      result: Of the pack: with `members`, or that of each where it was not finished.
       at: Which member.
       stopped: After how many epochs the pruner stopped the trial, None where it did not.
     """

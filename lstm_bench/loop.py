@@ -63,7 +63,7 @@ class Loop:
     Args:
       launcher: Where tasks run; may be set later, but before `run`.
       display: What a person sees.
-      task_timeout_s: Seconds after which a task has failed, None for no limit.
+      task_timeout_s: Seconds after which a task has failed, a pack after as many for each member; None for no limit.
     """
 
     def __init__(self, launcher: Launcher | None, display: Display, task_timeout_s: float | None):
@@ -171,7 +171,8 @@ class Loop:
         for key, running in list(self._running.items()):
             now = time.monotonic()
             elapsed = now - running.since
-            if elapsed > self._limit:
+            members = len(running.task.get("seeds", [0]))  # of a pack
+            if elapsed > self._limit * members:
                 # A driver that was stopped, or its machine, hears only now of what ended in time.
                 running.late = running.late or now
                 if now - running.late < _READ_S:

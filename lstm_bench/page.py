@@ -438,15 +438,22 @@ def _number(value: Any) -> str:
 
 def _phases(result: Result) -> list[str]:
     rows, device = [], []
-    for name, table in (("all trials, sum", result.trials), ("all replicates, sum", result.replicates)):
+
+    def shares(table: pd.DataFrame) -> dict[str, pd.Series]:
+        """Seconds of each phase; of a pack's member, its share of the pack's."""
         sizes = [pack_size(str(share)) for share in table["device_share"]]
-        sums = [math.fsum(v for v in table[phase] / sizes if math.isfinite(v)) for phase in _PHASES]
+        return {phase: table[phase] / sizes for phase in _PHASES}
+
+    for name, table in (("all trials, sum", result.trials), ("all replicates, sum", result.replicates)):
+        each = shares(table)
+        sums = [math.fsum(v for v in each[phase] if math.isfinite(v)) for phase in _PHASES]
         whole = sums[-1]
         device.append(whole)
         share = [f"{seconds(s)} ({100 * s / whole:.0f} %)" if whole > 0 else NONE for s in sums[:-1]]
         rows.append([name, len(table), *share, seconds(whole) if len(table) else NONE])
     for name, table in (("a trial, median", result.trials), ("a replicate, median", result.replicates)):
-        rows.append([name, len(table), *(seconds(median(table[phase])) for phase in _PHASES)])
+        each = shares(table)
+        rows.append([name, len(table), *(seconds(median(each[phase])) for phase in _PHASES)])
     columns = ["", "n", "setup, s", "compile, s", "training, s", "evaluation, s", "total, s"]
     told = (
         f"Device seconds in all: {seconds(math.fsum(device))} (search {seconds(device[0])}, confirmation {seconds(device[1])}), "

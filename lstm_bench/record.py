@@ -69,7 +69,7 @@ _MEASURED = (
 TRIAL_COLUMNS = (
     "number",
     "state",  # COMPLETE, PRUNED, FAIL
-    "reason",  # of a FAIL: nan, oom, exception, timeout, worker_died, driver_died, interrupted
+    "reason",  # of a FAIL: nan, oom, exception, timeout, worker_died, driver_died, interrupted, pack_failed
     "retry_of",  # number of the trial whose parameters this one runs again
     "seed",
     *_MEASURED,
@@ -185,7 +185,7 @@ CELL_COLUMNS = (
 )
 
 # Reasons that are not the trial's own: its parameters run again under another number, without limit or study.max_retry times.
-RETRIED_FOR_EVER = ("driver_died", "interrupted")
+RETRIED_FOR_EVER = ("driver_died", "interrupted", "pack_failed")
 RETRIED = ("worker_died", "oom_shared")
 
 FILES = {

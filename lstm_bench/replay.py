@@ -348,7 +348,7 @@ def _database(path: Path, name: str) -> tuple[dict[str, Any], dict[int, Row]]:
                 (study,),
             )
             ends = {
-                number: {**_known(json.loads(text or "{}")), "started_ms": _ms(started), "ended_ms": _ms(ended)}
+                number: {"started_ms": _ms(started), **_known(json.loads(text or "{}")), "ended_ms": _ms(ended)}
                 for number, started, ended, text in rows
             }
         return facts, ends

@@ -515,7 +515,8 @@ def _is_stillborn(trial: Any) -> bool:
 def row(trial: Any) -> dict[str, Any]:
     """A finished FrozenTrial as a row of `record.TRIAL_COLUMNS` and `config_<path>`, with `history` and times."""
     result = trial.user_attrs.get("result", {})
-    started_ms = int(trial.datetime_start.timestamp() * 1000)
+    # One that was asked for ahead began later than Optuna thinks.
+    started_ms = result.get("started_ms") or int(trial.datetime_start.timestamp() * 1000)
     return {
         **result,
         "number": trial.number,

@@ -29,7 +29,7 @@ from lstm_bench.errors import ConfigError, LstmBenchError, redact
 from lstm_bench.record import cell
 from lstm_bench.store import artifact_dir, check, check_sqlite, connect, said, sqlite_path, store_uri
 
-_ENDED_BY_OTHERS = ("worker_died", "driver_died", "interrupted")
+_ENDED_BY_OTHERS = ("worker_died", "driver_died", "interrupted", "pack_failed")
 _ENDED = ("FINISHED", "FAILED", "KILLED")
 _TAG_LENGTH = 8000  # characters
 

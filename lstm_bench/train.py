@@ -1,4 +1,4 @@
-"""Training one configuration, once or with several seeds in one program: epochs of timed steps, validation after each epoch."""
+"""Training one configuration, or several in one program: epochs of timed steps, validation after each epoch."""
 
 from __future__ import annotations
 

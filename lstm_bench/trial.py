@@ -181,18 +181,13 @@ class Bench:
         Those of kind `pack` are replicates and read the test set; `trials` do not, and may differ in group `train` (`trains`).
         """
         config, seeds, tests = task["config"], task["seeds"], task["kind"] == "pack"
-        data = self.data(config["dataset"])
-        pack = train.prepare_pack(config, data, seeds, task["steps_per_execution"])
-        trained = train.train_pack(
-            pack,
-            config,
-            data,
-            seeds=seeds,
-            phases=phases,
-            report=report,
-            stopped=stopped,
-            trains=task.get("trains", ()),
-        )
+        data, trains = self.data(config["dataset"]), task.get("trains", ())
+        heard: dict[str, Any] = {"phases": phases, "report": report, "stopped": stopped}
+        try:
+            pack = train.prepare_pack(config, data, seeds, task["steps_per_execution"])
+            trained = train.train_pack(pack, config, data, seeds=seeds, trains=trains, **heard)
+        except KernelError as error:  # one by one another kernel may run
+            return {"state": "FAIL", "reason": "refused", "detail": str(error)}
         if tests:
             with phases("eval_s"):
                 logits = pack.logits(data.x_test)

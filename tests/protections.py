@@ -123,8 +123,8 @@ PROTECTIONS = (
         "... without counting",
         "r05_what_does_not_finish_is_queued_again[term]",
         "record",
-        'RETRIED_FOR_EVER = ("driver_died", "interrupted")',
-        'RETRIED_FOR_EVER = ("driver_died",)',
+        'RETRIED_FOR_EVER = ("driver_died", "interrupted", "pack_failed")',
+        'RETRIED_FOR_EVER = ("driver_died", "pack_failed")',
     ),
     _faults(
         "R5",
@@ -147,7 +147,7 @@ PROTECTIONS = (
         "A stopped worker is given up after study.trial_timeout",
         "r06_a_stopped_worker_is_waited_for_until_trial_timeout_and_no_longer",
         "loop",
-        "            if elapsed > self._limit:\n",
+        "            if elapsed > self._limit * members:\n",
         "            if elapsed > math.inf:\n",
     ),
     _other(

@@ -316,6 +316,7 @@ def test_auto_packs_nothing_but_measured_kernels_of_jax_on_a_gpu(tmp_path, value
 
 
 RATE = {"train.learning_rate": fake.SPACE["train.learning_rate"]}
+ENDS = {"model.units": {"type": "categorical", "choices": [8, 64]}}
 TRIALS = {**PACKING, "study.space": RATE, "sampler.name": "random", "pruner.name": "none"}
 
 
@@ -324,7 +325,7 @@ def test_trials_are_packed_where_that_is_measured_to_be_faster_at_the_nearest_en
         units, packed = task["config"]["model"]["units"], task["pack"] > 1
         yield fake.complete(task, train_samples_per_s=30.0 if packed == (units < 20) else 10.0)
 
-    config = fake.config({**TRIALS, "study.space": {**RATE, **UNITS["study.space"]}})
+    config = fake.config({**TRIALS, "study.space": {**RATE, **ENDS}})
     with fake.opened(tmp_path, config, script, workers=2, unavailable=GPU, gpu=True) as bench:
         bench.study.set("kernels", [{"corner": {}, "kernel": "cudnn", "steps_per_execution": 50, "measured": {}}])
         bench.arms.decide()
@@ -355,6 +356,40 @@ def test_auto_packs_no_trials_that_something_waits_for(tmp_path, values, gpu):
         assert bench.arms.decide_packs(12) == 1
         assert bench.arms.at_once({"train.learning_rate": 0.1}) == 1
         assert bench.launcher.submitted == []
+
+
+def test_compiling_counts_where_a_pack_is_chosen(tmp_path):
+    def script(task):
+        packed = task["pack"] > 1
+        yield fake.complete(task, train_samples_per_s=3000.0 if packed else 2000.0, compile_s=9.0 if packed else 1.0)
+
+    for epochs, size in (
+        (3, 1),
+        (30, 6),
+    ):  # 6 trainings of 1,000 samples an epoch: a third less, or 3 s and 30 s, against 8 s
+        config = fake.config({**TRIALS, "train.epochs": epochs})
+        with fake.opened(tmp_path / str(epochs), config, script, unavailable=GPU, gpu=True) as bench:
+            bench.study.set("kernels", [{"corner": {}, "kernel": "cudnn", "steps_per_execution": 50, "measured": {}}])
+            bench.arms.decide()
+            assert bench.arms.decide_packs(6) == bench.arms.at_once({}) == size
+
+
+@pytest.mark.parametrize(
+    ("space", "size"),
+    [
+        ({}, 3),
+        (ENDS, 3),
+        ({"model.units": {"type": "int", "low": 8, "high": 10}}, 3),  # three programs for six trials
+        ({"model.units": {"type": "int", "low": 8, "high": 11}}, 1),
+        ({"train.momentum": {"type": "float", "low": 0.0, "high": 0.5}}, 1),
+        ({"train.momentum": {"type": "float", "low": 0.0, "high": 0.5, "step": 0.25}}, 3),
+        ({"train.decay": {"type": "float", "low": 0.0, "high": 0.5}}, 3),
+    ],
+)
+def test_nothing_is_asked_for_ahead_where_most_trials_have_a_program_of_their_own(tmp_path, space, size):
+    config = fake.config({**TRIALS, "launcher.pack": 3, "study.space": {**RATE, **space}})
+    with fake.opened(tmp_path, config) as bench:
+        assert bench.arms.decide_packs(6) == bench.arms.at_once({}) == size
 
 
 def test_one_program_trains_what_differs_in_learning_rate_alone(tmp_path):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lstm_bench.cohort import Cohorts
+from lstm_bench.errors import StorageError
 from lstm_bench.study import Asked
 
 
-def cohorts(shapes: str, size: int = 3) -> tuple[Cohorts, list[Asked]]:
+def cohorts(shapes: str, size: int = 3, whole: bool = False) -> tuple[Cohorts, list[Asked]]:
     """Cohorts of trials whose shapes are the letters, and the trials that are left to be asked for; "s" is never packed."""
     left = [Asked(number, {"shape": shape}, number, None) for number, shape in enumerate(shapes)]
     ask = lambda: left.pop(0) if left else None  # noqa: E731
-    made = Cohorts(ask, size=lambda t: 1 if t.params["shape"] == "s" else size, program=lambda t: t.params["shape"])
-    return made, left
+    sizes = lambda trial: 1 if trial.params["shape"] == "s" else size  # noqa: E731
+    return Cohorts(ask, sizes, lambda trial: trial.params["shape"], whole=whole), left
 
 
 def turns(made: Cohorts) -> list[list[int]]:
@@ -42,15 +45,35 @@ def test_a_shape_that_is_trained_alone_is_not_packed_with_others_that_were_asked
     assert turns(cohorts("ass")[0]) == [[0], [1], [2]]
 
 
-def test_what_is_given_back_is_trained_one_by_one_and_first():
-    made, _ = cohorts("aaaa")
-    made.alone(made.next())
-    assert turns(made) == [[0], [1], [2], [3]]
+def test_what_has_failed_together_is_trained_one_by_one_from_then_on():
+    made, _ = cohorts("aaaaabbb")
+    (first, *_) = made.next()
+    made.part(first)
+    assert turns(made) == [[3], [4], [5, 6, 7]]
+
+
+def test_where_a_pack_was_measured_fewer_are_trained_one_by_one():
+    assert turns(cohorts("aaaaa", whole=True)[0]) == [[0, 1, 2], [3], [4]]
+    assert turns(cohorts("abab", whole=True)[0]) == [[0], [2], [1], [3]]
 
 
 def test_what_waits_can_be_given_up():
-    made, _ = cohorts("abca")
+    made, left = cohorts("abca")
     made.next()
-    assert [t.number for t in made.give_up()] == [1, 2]
-    assert made.give_up() == []
+    assert len(left) == 1
+    assert [trial.number for trial in iter(made.give_up, None)] == [2, 1]
     assert turns(made) == [[3]]
+
+
+def test_what_was_asked_for_before_the_study_failed_can_be_given_up():
+    def ask() -> Asked:
+        if len(asked) == 2:
+            raise StorageError("away")
+        asked.append(Asked(len(asked), {}, 0, None))
+        return asked[-1]
+
+    asked: list[Asked] = []
+    made = Cohorts(ask, size=lambda trial: 3, program=lambda trial: "a")
+    with pytest.raises(StorageError):
+        made.next()
+    assert [trial.number for trial in iter(made.give_up, None)] == [1, 0]

@@ -828,13 +828,13 @@ def test_a_member_is_pruned_and_the_pack_goes_on(tmp_path):
 
 
 def test_a_pack_stops_when_all_that_is_left_of_it_is_pruned(tmp_path):
-    good, bad = (0.5, 0.6, 0.7), (0.5, 0.1, 0.9)
-    script = after(scores(good, good, good), scores(bad, (0.5, None, None), (0.5, 0.2, 0.9)))
+    good = (0.5, 0.6, 0.7)
+    script = after(scores(good, good, good), scores((0.5, 0.1), (0.5, None), (0.5, 0.2)))
     with fake.opened(tmp_path, fake.config({**RATES, **PRUNED}), script) as bench:
         bench.driver.search()
         assert bench.launcher.stopped == ["trial 3 and 2 more/1"]
-        rows = bench.study.rows()[3:]
-        assert [(row["state"], row["epochs"]) for row in rows if row["state"] == "PRUNED"] == [("PRUNED", 2)] * 2
+        rows = [(row["state"], row["reason"], len(row["history"])) for row in bench.study.rows()[3:]]
+        assert rows == [("PRUNED", None, 2), ("FAIL", "nan", 1), ("PRUNED", None, 2)]
 
 
 def test_a_pruned_member_stays_pruned_whatever_becomes_of_it(tmp_path):
@@ -863,8 +863,39 @@ def test_a_pack_that_fails_leaves_its_trials_to_be_trained_one_by_one(tmp_path, 
     with fake.opened(tmp_path, fake.config({**RATES, "study.n_trials": 4}), nth_script(first)) as bench:
         bench.driver.search()
         assert of(bench) == [("trials", 3)] + [("trial", 1)] * 4
-        assert states(bench) == [(number, "COMPLETE", None, None) for number in range(4)]
+        assert states(bench)[:3] == [(number, "FAIL", "pack_failed", None) for number in range(3)]
+        assert states(bench)[3:6] == [(number + 3, "COMPLETE", None, number) for number in range(3)]
+        assert states(bench)[6:] == [(6, "COMPLETE", None, None)]
+        counts = bench.study.counts()
+        assert (counts["complete"], counts["failed"], counts["queued"]) == (4, 0, 0)
     assert "trial 0 and 2 more: " in capsys.readouterr().out
+
+
+def test_a_pack_lasts_as_long_as_its_members_may(tmp_path, monkeypatch):
+    clock, real = [0.0], time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: real() + clock[0])
+    passed = iter((2500.0, 3500.0))
+
+    def script(task):
+        if "seeds" in task:
+            clock[0] += next(passed)
+            yield lambda: None
+            yield lambda: time.sleep(1.2 * loop._READ_S)
+        yield from fake.train(task)
+
+    values = {"study.n_trials": 6, "study.trial_timeout": 1000.0}
+    with fake.opened(tmp_path, fake.config({**RATES, **values}), script) as bench:
+        bench.driver.search()
+        assert of(bench) == [("trials", 3), ("trials", 3)] + [("trial", 1)] * 3
+        assert [row["reason"] for row in bench.study.rows()] == [None] * 3 + ["pack_failed"] * 3 + [None] * 3
+
+
+def test_two_workers_have_packs_of_their_own(tmp_path):
+    with fake.opened(tmp_path, fake.config(RATES), workers=2) as bench:
+        bench.driver.search()
+        assert of(bench) == [("trials", 3), ("trials", 3), ("trial", 1)]
+        assert bench.launcher.most == 2
+        assert bench.study.counts()["complete"] == 7
 
 
 def nth_script(*scripts):
@@ -911,10 +942,11 @@ def test_a_search_whose_time_is_over_puts_back_what_it_has_not_begun(tmp_path, m
         yield from fake.train(task)
 
     space = {**RATES["study.space"], "model.units": {"type": "categorical", "choices": [8, 9]}}
-    values = {"study.space": space, "study.n_trials": 8, "launcher.pack": 6, "study.timeout": 1800.0}
+    values = {"study.space": space, "study.n_trials": 6, "launcher.pack": 6, "study.timeout": 1800.0}
     with fake.opened(tmp_path, fake.config({**RATES, **values}), script) as bench:
         bench.driver.search()
         begun = sum(n for _, n in of(bench))
+        assert begun < 6, "the seed of this study draws both shapes"
         assert (len(bench.launcher.submitted), bench.driver.timed_out) == (1, True)
         counts = bench.study.counts()
         assert (counts["complete"], counts["queued"]) == (begun, 6 - begun)
@@ -932,7 +964,23 @@ def test_too_many_failures_leave_no_trial_running(tmp_path):
     with fake.opened(tmp_path, fake.config({**RATES, **values}), script) as bench:
         with pytest.raises(TooManyFailedError):
             bench.driver.search()
-        assert bench.study.counts()["running"] == 0
+        assert sum(n for _, n in of(bench)) < 6, "the seed of this study draws both shapes"
+        counts = bench.study.counts()
+        assert (counts["running"], counts["failed"], counts["queued"] > 0) == (0, 1, True)
+
+
+def test_a_trial_begins_when_its_training_does(tmp_path):
+    def script(task):
+        yield lambda: time.sleep(0.2)
+        yield from fake.train(task)
+
+    space = {**RATES["study.space"], "model.units": {"type": "categorical", "choices": [8, 9]}}
+    values = {"study.space": space, "study.n_trials": 6, "launcher.pack": 6}
+    with fake.opened(tmp_path, fake.config({**RATES, **values}), script) as bench:
+        bench.driver.search()
+        begun = sorted({row["started_ms"] for row in bench.study.rows()})
+        assert len(begun) == len(bench.launcher.submitted) == 2
+        assert begun[1] - begun[0] >= 200
 
 
 # Records and tracking.

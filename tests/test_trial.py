@@ -13,7 +13,7 @@ import yaml
 from test_train import config, data, problem
 
 from lstm_bench import train, trial
-from lstm_bench.errors import DataError
+from lstm_bench.errors import DataError, KernelError
 
 
 def bench(monkeypatch: pytest.MonkeyPatch, scale: float = 1.0) -> trial.Bench:
@@ -87,6 +87,17 @@ def test_bad_data_is_a_fault_that_stops_the_sweep(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(trial.datasets, "load", fails)
     result = run(trial.Bench("a device", "exclusive"), task())
     assert (result["state"], result["error"], result["detail"]) == ("FAULT", "DataError", "mnist: torn")
+
+
+@pytest.mark.parametrize("kind", ["pack", "trials"])
+def test_a_kernel_that_a_pack_cannot_run_stops_no_sweep(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    def refuse(*_: Any) -> None:
+        raise KernelError("kernel=generic was asked for and none ran")
+
+    monkeypatch.setattr(train, "prepare_pack", refuse)
+    result = run(bench(monkeypatch), task(kind, seeds=[0, 1]))
+    assert (result["state"], result["reason"]) == ("FAIL", "refused")
+    assert result["detail"].startswith("kernel=generic was asked for")
 
 
 def test_a_replicate_reads_the_test_set_and_keeps_a_plain_model(
