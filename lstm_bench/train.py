@@ -169,16 +169,15 @@ def require_ran(kernel: str, engine: engines.Engine | packed.Pack) -> None:
         )
 
 
-def score(engine: engines.Engine, x: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
+def scored(logits: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
     """Mean cross-entropy (nats), accuracy (fraction) and class probabilities (samples, n_classes), in float64.
 
     Where there is a label for each timestep, means over all of them and probabilities (samples, timesteps, n_classes).
+
+    Args:
+      logits: `(samples, n_classes)` or `(samples, timesteps, n_classes)`.
+      y: Labels `(samples,)` or `(samples, timesteps)`.
     """
-    return scored(engine.logits(x), y)
-
-
-def scored(logits: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """The same from logits `(samples, n_classes)` or `(samples, timesteps, n_classes)`."""
     logits = logits.astype(np.float64)
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_probability = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FEWER_PASSES, long_but
+from conftest import long_but
 
 from lstm_bench.device import gpus
 from lstm_bench.engine import steps_per_execution
@@ -24,7 +24,7 @@ def printed(script: str, backend: str, *arguments: str, timeout: float = 280) ->
     environment = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(Path(__file__).parent / script), backend, *arguments],
-        env={**os.environ, **environment, **(FEWER_PASSES if backend == "jax" else {})},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=timeout,

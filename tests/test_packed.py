@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import FEWER_PASSES, Command
+from conftest import Command
 
 ENVIRONMENT = {"KERAS_BACKEND": "jax", "CUDA_VISIBLE_DEVICES": ""}
 
@@ -19,7 +19,7 @@ def test_every_member_trains_as_its_solo_run_does() -> None:
     pytest.importorskip("jax", reason="jax is not installed: pip install 'lstm-bench[jax]'")
     done = subprocess.run(
         [sys.executable, str(Path(__file__).parent / "packed_equivalence.py")],
-        env={**os.environ, **ENVIRONMENT, **FEWER_PASSES},
+        env={**os.environ, **ENVIRONMENT},
         capture_output=True,
         text=True,
         timeout=280,

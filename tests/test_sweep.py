@@ -644,7 +644,7 @@ BACKENDS = ("jax", "torch")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A sweep on each of `BACKENDS` that is installed."""
     arguments = ("+study=smoke", "train.epochs=1", "study.n_trials=1", "study.replicates=1", "dataset.train_size=200")
-    arguments += ("tracking=none", "launcher.workers=1")
+    arguments += ("tracking=none", "launcher.workers=1", "kernel=generic", "kernel.probe_s=0.1")
     installed = filter(importlib.util.find_spec, BACKENDS)
     commands = {backend: (*arguments, f"backend={backend}") for backend in installed}
     with at_once(tmp_path_factory.mktemp("others"), commands) as running:

@@ -251,11 +251,8 @@ def test_momentum_reaches_sgd_alone() -> None:
 
 
 def test_score_is_cross_entropy_and_accuracy() -> None:
-    class Engine:
-        def logits(self, x: np.ndarray) -> np.ndarray:
-            return np.array([[2.0, 0.0], [0.0, 0.0], [-1000.0, 1000.0]], np.float32)
-
-    loss, accuracy, probability = train.score(Engine(), np.zeros((3, 1, 1)), np.array([0, 1, 1]))  # type: ignore[arg-type]
+    logits = np.array([[2.0, 0.0], [0.0, 0.0], [-1000.0, 1000.0]], np.float32)
+    loss, accuracy, probability = train.scored(logits, np.array([0, 1, 1]))
     assert loss == pytest.approx((np.log1p(np.exp(-2)) + np.log(2) + 0) / 3)
     assert accuracy == pytest.approx(2 / 3)
     np.testing.assert_allclose(probability.sum(axis=1), 1)

@@ -58,13 +58,15 @@ DRIVER = {
 WORKER = {
     ("trial", "Bench", "run"): "run",
     ("train", "Engines", "of"): "build",
-    ("train", "", "score"): "evaluate",
     ("engine_tensorflow", "TensorflowEngine", "warm_up"): "warm_up",
     ("engine_tensorflow", "TensorflowEngine", "steps"): "train",
+    ("engine_tensorflow", "TensorflowEngine", "logits"): "evaluate",
     ("engine_jax", "JaxEngine", "warm_up"): "warm_up",
     ("engine_jax", "JaxEngine", "steps"): "train",
+    ("engine_jax", "JaxEngine", "logits"): "evaluate",
     ("engine_torch", "TorchEngine", "warm_up"): "warm_up",
     ("engine_torch", "TorchEngine", "steps"): "train",
+    ("engine_torch", "TorchEngine", "logits"): "evaluate",
 }
 
 Spans = list[dict[str, Any]]
