@@ -278,7 +278,7 @@ def test_workers_end_with_a_killed_driver(ready: Cluster, begin: Begin, tmp_path
     until(lambda: gone({line["pid"] for line in noted(ready, "begin")}), 60)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_trials_are_pruned_workers_die_and_are_recycled_as_locally(ready: Cluster, tmp_path: Path) -> None:
     (ready.folder / "faults" / "kill.1").touch()
     pruning = ("pruner=median", "pruner.n_startup_trials=1", "pruner.n_warmup_epochs=1", "launcher.recycle_after=2")

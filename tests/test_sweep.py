@@ -641,18 +641,18 @@ BACKENDS = ("jax", "torch")
 
 
 @pytest.fixture(scope="module")
-def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A sweep on each of `BACKENDS` that is installed."""
+def others(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A sweep on each of `BACKENDS` that is installed and asked for."""
     arguments = ("+study=smoke", "train.epochs=1", "study.n_trials=1", "study.replicates=1", "dataset.train_size=200")
     arguments += ("tracking=none", "launcher.workers=1", "kernel=generic", "kernel.probe_s=0.1")
-    installed = filter(importlib.util.find_spec, BACKENDS)
-    commands = {backend: (*arguments, f"backend={backend}") for backend in installed}
+    wanted = [name for name in BACKENDS if any(f"same_sweep[{name}]" in item.nodeid for item in request.session.items)]
+    commands = {name: (*arguments, f"backend={name}") for name in wanted if importlib.util.find_spec(name)}
     with at_once(tmp_path_factory.mktemp("others"), commands) as running:
         yield running
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.long)])
 def test_other_backends_run_the_same_sweep(others: Running, backend: str) -> None:
     if backend not in others:
         pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
