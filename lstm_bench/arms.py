@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from lstm_bench import engine, record
 from lstm_bench import space as spaces
 from lstm_bench.config import replaced
-from lstm_bench.errors import ConfigError, KernelError
+from lstm_bench.errors import KernelError
 from lstm_bench.loop import LATER, Loop, Running
 from lstm_bench.memory import Memory, bucket
 from lstm_bench.progress import values
@@ -259,12 +259,8 @@ class Arms:
         return max(found for _, found in self._sizes)
 
     def _programs(self) -> float:
-        """How many programs the space has, as far as it is of steps and choices; infinity where it is not."""
-        shapes = {path: domain for path, domain in self.space.items() if path not in _INPUTS}
-        try:
-            return math.prod(len(found) for found in spaces.grid(shapes).values())
-        except ConfigError:  # no grid
-            return math.inf
+        """How many programs the space has."""
+        return math.prod(spaces.size(domain) for path, domain in self.space.items() if path not in _INPUTS)
 
     def at_once(self, params: Mapping[str, Any]) -> int:
         """How many trials of such searched values go into one program, as `decide_packs` decided."""

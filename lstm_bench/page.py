@@ -11,7 +11,7 @@ import pandas as pd
 
 from lstm_bench import diagnosis, frontier, health, importance, recipe
 from lstm_bench.gallery import study_figure_makers
-from lstm_bench.result import Result, pack_size
+from lstm_bench.result import Result, alone_s, pack_size
 from lstm_bench.statistic import Interval, deviation, median, t_interval
 from lstm_bench.table import (
     NONE,
@@ -438,22 +438,14 @@ def _number(value: Any) -> str:
 
 def _phases(result: Result) -> list[str]:
     rows, device = [], []
-
-    def shares(table: pd.DataFrame) -> dict[str, pd.Series]:
-        """Seconds of each phase; of a pack's member, its share of the pack's."""
-        sizes = [pack_size(str(share)) for share in table["device_share"]]
-        return {phase: table[phase] / sizes for phase in _PHASES}
-
     for name, table in (("all trials, sum", result.trials), ("all replicates, sum", result.replicates)):
-        each = shares(table)
-        sums = [math.fsum(v for v in each[phase] if math.isfinite(v)) for phase in _PHASES]
+        sums = [math.fsum(v for v in alone_s(table, phase) if math.isfinite(v)) for phase in _PHASES]
         whole = sums[-1]
         device.append(whole)
         share = [f"{seconds(s)} ({100 * s / whole:.0f} %)" if whole > 0 else NONE for s in sums[:-1]]
         rows.append([name, len(table), *share, seconds(whole) if len(table) else NONE])
     for name, table in (("a trial, median", result.trials), ("a replicate, median", result.replicates)):
-        each = shares(table)
-        rows.append([name, len(table), *(seconds(median(each[phase])) for phase in _PHASES)])
+        rows.append([name, len(table), *(seconds(median(alone_s(table, phase))) for phase in _PHASES)])
     columns = ["", "n", "setup, s", "compile, s", "training, s", "evaluation, s", "total, s"]
     told = (
         f"Device seconds in all: {seconds(math.fsum(device))} (search {seconds(device[0])}, confirmation {seconds(device[1])}), "

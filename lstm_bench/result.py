@@ -68,9 +68,9 @@ def pack_size(share: str) -> int:
     return int(share.removeprefix("packed ")) if re.fullmatch(r"packed [1-9]\d*", share) else 1
 
 
-def alone_s(rows: pd.DataFrame) -> pd.Series:
-    """Seconds that each trial or replicate took of a device: of a pack's member, its share of the pack's."""
-    return rows["total_s"] / [pack_size(str(share)) for share in rows["device_share"]]
+def alone_s(rows: pd.DataFrame, phase: str = "total_s") -> pd.Series:
+    """Seconds that a phase of each trial or replicate took of a device: of a pack's member, its share of the pack's."""
+    return rows[phase] / [pack_size(str(share)) for share in rows["device_share"]]
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -192,12 +193,19 @@ def grid(space: Mapping[str, Domain]) -> dict[str, list[Any]]:
         if domain["type"] == "categorical":
             points[path] = list(domain["choices"])
             continue
-        step = domain["step"] or (1 if domain["type"] == "int" else None)
-        if step is None:
+        n = size(domain)
+        if not math.isfinite(n):
             raise ConfigError(f"study.space.{path}: sampler=grid needs a step", remedy="Give one, or list choices.")
-        n = int((domain["high"] - domain["low"]) / step + 1e-9) + 1
-        points[path] = [min(domain["low"] + i * step, domain["high"]) for i in range(n)]
+        points[path] = [min(domain["low"] + i * (domain["step"] or 1), domain["high"]) for i in range(int(n))]
     return points
+
+
+def size(domain: Domain) -> float:
+    """How many values a dimension has: infinitely many where it is a float without a step."""
+    if domain["type"] == "categorical":
+        return len(domain["choices"])
+    step = domain["step"] or (1 if domain["type"] == "int" else None)
+    return math.inf if step is None else int((domain["high"] - domain["low"]) / step + 1e-9) + 1
 
 
 def corners(space: Mapping[str, Domain]) -> list[dict[str, Any]]:

@@ -15,13 +15,8 @@ from typing import Any
 
 from lstm_bench import record
 
-AGAIN = (
-    "driver_died",
-    "interrupted",
-    "pack_failed",
-    "worker_died",
-    "oom_shared",
-)  # reasons after which parameters run again
+# Reasons after which parameters run again.
+AGAIN = ("driver_died", "interrupted", "pack_failed", "worker_died", "oom_shared")
 Book = dict[Any, dict[str, Any]]
 
 

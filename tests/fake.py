@@ -25,14 +25,8 @@ from lstm_bench.memory import Memory
 from lstm_bench.progress import Display
 from lstm_bench.study import Study
 
-__all__ = [
-    "accuracy",
-    "complete",
-    "configs",
-    "failed",
-    "fault",
-    "metrics",
-]  # of `objective`, for those who script workers
+# Of `objective`, for those who script workers.
+__all__ = ["accuracy", "complete", "configs", "failed", "fault", "metrics"]
 
 SPACE = {
     "model.units": {"type": "int", "low": 8, "high": 64, "log": True},

@@ -381,6 +381,7 @@ def test_compiling_counts_where_a_pack_is_chosen(tmp_path):
         (ENDS, 3),
         ({"model.units": {"type": "int", "low": 8, "high": 10}}, 3),  # three programs for six trials
         ({"model.units": {"type": "int", "low": 8, "high": 11}}, 1),
+        ({"model.units": {"type": "int", "low": 1, "high": 10**12}}, 1),  # counted, not listed
         ({"train.momentum": {"type": "float", "low": 0.0, "high": 0.5}}, 1),
         ({"train.momentum": {"type": "float", "low": 0.0, "high": 0.5, "step": 0.25}}, 3),
         ({"train.decay": {"type": "float", "low": 0.0, "high": 0.5}}, 3),

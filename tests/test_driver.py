@@ -808,15 +808,15 @@ PRUNED = {
 }
 
 
-def after(first, then):
-    """A script whose first pack does the one thing, the next the other."""
-    things = [first, then]
-    return lambda task: things.pop(0)(task)
+def nth_script(*scripts):
+    """The n-th task follows the n-th script, the others train."""
+    left = list(scripts)
+    return lambda task: (left.pop(0) if left else fake.train)(task)
 
 
 def test_a_member_is_pruned_and_the_pack_goes_on(tmp_path):
     good, bad = (0.5, 0.6, 0.7), (0.5, 0.1, 0.9)
-    script = after(scores(good, good, good), scores((0.6, 0.7, 0.8), bad, (0.5, 0.6, 0.7)))
+    script = nth_script(scores(good, good, good), scores((0.6, 0.7, 0.8), bad, (0.5, 0.6, 0.7)))
     with fake.opened(tmp_path, fake.config({**RATES, **PRUNED}), script) as bench:
         bench.driver.search()
         assert bench.launcher.stopped == []
@@ -829,7 +829,7 @@ def test_a_member_is_pruned_and_the_pack_goes_on(tmp_path):
 
 def test_a_pack_stops_when_all_that_is_left_of_it_is_pruned(tmp_path):
     good = (0.5, 0.6, 0.7)
-    script = after(scores(good, good, good), scores((0.5, 0.1), (0.5, None), (0.5, 0.2)))
+    script = nth_script(scores(good, good, good), scores((0.5, 0.1), (0.5, None), (0.5, 0.2)))
     with fake.opened(tmp_path, fake.config({**RATES, **PRUNED}), script) as bench:
         bench.driver.search()
         assert bench.launcher.stopped == ["trial 3 and 2 more/1"]
@@ -839,7 +839,7 @@ def test_a_pack_stops_when_all_that_is_left_of_it_is_pruned(tmp_path):
 
 def test_a_pruned_member_stays_pruned_whatever_becomes_of_it(tmp_path):
     good = (0.5, 0.6, 0.7)
-    script = after(scores(good, good, good), scores(good, (0.1, None, None), good))
+    script = nth_script(scores(good, good, good), scores(good, (0.1, None, None), good))
     with fake.opened(tmp_path, fake.config({**RATES, **PRUNED}), script) as bench:
         bench.driver.search()
         row = bench.study.row(4)
@@ -896,12 +896,6 @@ def test_two_workers_have_packs_of_their_own(tmp_path):
         assert of(bench) == [("trials", 3), ("trials", 3), ("trial", 1)]
         assert bench.launcher.most == 2
         assert bench.study.counts()["complete"] == 7
-
-
-def nth_script(*scripts):
-    """The n-th task follows the n-th script, the others train."""
-    left = list(scripts)
-    return lambda task: (left.pop(0) if left else fake.train)(task)
 
 
 def test_an_interrupted_pack_and_what_was_asked_for_with_it_are_queued_again(tmp_path, monkeypatch):
