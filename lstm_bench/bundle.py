@@ -28,7 +28,9 @@ IDENTITY = {
     "ceilings.csv": ("backend", "dtype", "device"),
     "cells.csv": ("cell", "backend", "kernel", "operation"),
 }
-TABLES: dict[str, tuple[str, ...]] = {**record.FILES, **record.BENCHMARK_FILES}
+TABLES: dict[str, tuple[str, ...]] = {**record.FILES, **record.BENCHMARK_FILES} | {
+    file: (*record.FILES[file], *record.OPTIONAL_COLUMNS) for file in ("trials.csv", "replicates.csv", "history.csv")
+}
 MAX_CLASSES = 4096  # of predictions: a confusion matrix has its square
 
 _RUN_STATES = ("measured", "wrong", "other_kernel", "compile_limit", "failed")

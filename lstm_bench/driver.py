@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,8 +196,8 @@ class Driver:
 
     def _after_trial(self, name: str, number: int, detail: str | None) -> None:
         row = self.study.row(number)
-        record.append_rows(self.folder / "trials.csv", self.trial_columns(), [row])
-        record.append_rows(self.folder / "history.csv", record.HISTORY_COLUMNS, _history("trial", number, row))
+        record.append_rows(self.folder / "trials.csv", self.trial_columns([row]), [row])
+        _append_history(self.folder, _history("trial", number, row))
         self._track_trial(row)
         self.display.finished(name, row, self._best())
         if row["reason"] and detail:
@@ -227,9 +227,9 @@ class Driver:
             params=tracked(self._config(params)),
         )
 
-    def trial_columns(self) -> tuple[str, ...]:
-        """Columns of this study's `trials.csv`."""
-        return (*record.TRIAL_COLUMNS, *(f"config_{path}" for path in self.space))
+    def trial_columns(self, rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+        """Columns of this study's `trials.csv` for those rows."""
+        return (*record.TRIAL_COLUMNS, *record.optional(rows), *(f"config_{path}" for path in self.space))
 
     # Confirmation.
 
@@ -359,8 +359,9 @@ class Driver:
 
     def _after_replicate(self, name: str, row: dict[str, Any], candidate: Candidate) -> None:
         row = {**row, "trial": candidate.trial}
-        record.append_rows(self.folder / "replicates.csv", record.REPLICATE_COLUMNS, [row])
-        record.append_rows(self.folder / "history.csv", record.HISTORY_COLUMNS, _replicate_history(row))
+        columns = (*record.REPLICATE_COLUMNS, *record.optional([row]))
+        record.append_rows(self.folder / "replicates.csv", columns, [row])
+        _append_history(self.folder, _replicate_history(row))
         self._track_replicate(row, candidate)
         self.display.finished(name, row, "")
         if row.get("detail"):
@@ -413,9 +414,10 @@ class Driver:
         rows, replicates = self.study.rows(), self._replicated()
         history = [line for row in rows for line in _history("trial", row["number"], row)]
         history += [line for _, row in replicates for line in _replicate_history(row)]
-        yield self.folder / "trials.csv", self.trial_columns(), rows
-        yield self.folder / "replicates.csv", record.REPLICATE_COLUMNS, [row for _, row in replicates]
-        yield self.folder / "history.csv", record.HISTORY_COLUMNS, history
+        confirmed = [row for _, row in replicates]
+        yield self.folder / "trials.csv", self.trial_columns(rows), rows
+        yield self.folder / "replicates.csv", (*record.REPLICATE_COLUMNS, *record.optional(confirmed)), confirmed
+        yield self.folder / "history.csv", (*record.HISTORY_COLUMNS, *record.optional(history)), history
         probed = None if pick is None else self.study.get(f"probe/{pick.digest}")
         if probed is not None:
             yield self.folder / "kernels.csv", record.KERNEL_COLUMNS, probed
@@ -475,6 +477,10 @@ def _member(
 def _key(candidate: Candidate, seed: int) -> str:
     """Of a replicate, among the study's facts."""
     return f"replicate/{candidate.digest}/{seed}"
+
+
+def _append_history(folder: Path, lines: list[dict[str, Any]]) -> None:
+    record.append_rows(folder / "history.csv", (*record.HISTORY_COLUMNS, *record.optional(lines)), lines)
 
 
 def _history(kind: str, number: int, row: Mapping[str, Any]) -> list[dict[str, Any]]:

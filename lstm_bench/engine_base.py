@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,11 +17,26 @@ Criterion = Callable[[Any, Any, Any], tuple[Any, Any]]
 MANY = 50
 
 
+class Totals(NamedTuple):
+    """Sums over training steps; of a pack, arrays (members,).
+
+    Attributes:
+      loss: The data's mean loss of each step, without the penalty.
+      correct: Labels that were predicted right; 0 where there are none.
+      penalty: What the model itself adds to the loss that is minimised, see `penalty`.
+    """
+
+    loss: Any
+    correct: Any
+    penalty: Any
+
+
 class Engine(Arm, Protocol):
     """A Keras model, its optimizer and its data on one device."""
 
     model: Any
     steps_per_execution: int
+    penalised: bool  # whether the model has losses of its own; known once training is compiled
 
     @property
     def kernel_ran(self) -> str:
@@ -37,12 +52,8 @@ class Engine(Arm, Protocol):
     def renew(self, model: Any) -> None:
         """Takes over the weights and random state of a fresh model of the same network; the optimizer begins anew."""
 
-    def steps(self, indices: np.ndarray, rates: np.ndarray) -> tuple[float, int]:
-        """Trains one step per row of `indices` (steps, batch) at the learning rates `rates` (steps,).
-
-        Returns:
-          The summed losses of the steps and how many labels were predicted right; 0 where there are none.
-        """
+    def steps(self, indices: np.ndarray, rates: np.ndarray) -> Totals:
+        """Trains one step per row of `indices` (steps, batch) at the learning rates `rates` (steps,)."""
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """Inference: `(samples, timesteps, features)` -> the model's outputs: logits `(samples, n_classes)`, say; float32."""
@@ -76,6 +87,18 @@ CRITERIA: dict[str, Criterion] = {
     "tagging": classification,
     "regression": regression,
 }  # task of a dataset -> what its networks are trained on
+
+
+def penalty(losses: Iterable[Any]) -> Any:
+    """The sum of a model's own losses, `model.losses` after a call: regularisers of weights and outputs, and `add_loss`.
+
+    Keras's `compute_loss` adds them to the data's loss in the same way; it has divided those of an activity regulariser by
+    the batch size before. 0.0 where there are none.
+    """
+    from keras import ops
+
+    return sum((ops.sum(loss) for loss in losses), 0.0)
+
 
 _resident: dict[str, Any] = {}
 
@@ -132,7 +155,7 @@ class Base(ABC):
         self.kernel, self.recurrent, self.timesteps = kernel, len(lengths), min(lengths, default=0)
         self.steps_per_execution = steps_per_execution
         self._proofs: dict[str, tuple[str, str]] = {}
-        self._warm = False
+        self._warm = self.penalised = False
         optimizer.build(model.trainable_variables)
         self.rate = float(optimizer.learning_rate)  # of what is timed rather than trained
         self.slots = [np.array(variable) for variable in optimizer.variables]  # as they are at the start
@@ -148,7 +171,7 @@ class Base(ABC):
     def compile(self, operation: str) -> None: ...
 
     @abstractmethod
-    def _run(self, operation: str, rows: np.ndarray, rates: np.ndarray) -> tuple[float, int, int]: ...
+    def _run(self, operation: str, rows: np.ndarray, rates: np.ndarray) -> tuple[Totals, int]: ...
 
     @abstractmethod
     def values(self, operation: str) -> list[np.ndarray]: ...
@@ -157,10 +180,10 @@ class Base(ABC):
     def _proof(self, operation: str) -> tuple[str, str]: ...
 
     def run(self, operation: str, rows: np.ndarray) -> int:
-        return self._run(operation, rows, np.full(len(rows), self.rate, np.float32))[2]
+        return self._run(operation, rows, np.full(len(rows), self.rate, np.float32))[1]
 
-    def steps(self, indices: np.ndarray, rates: np.ndarray) -> tuple[float, int]:
-        return self._run("train_step", indices, rates)[:2]
+    def steps(self, indices: np.ndarray, rates: np.ndarray) -> Totals:
+        return self._run("train_step", indices, rates)[0]
 
     def proof(self, operation: str) -> tuple[str, str]:
         if operation not in self._proofs:

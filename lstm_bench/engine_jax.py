@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench import kernel as kernels
-from lstm_bench.engine_base import Base, keep
+from lstm_bench.engine_base import Base, Totals, keep, penalty
 
 
 def looped(step: Any) -> Any:
@@ -40,29 +40,37 @@ class JaxEngine(Base):
         rate_at = next(i for i, variable in enumerate(optimizer.variables) if variable is optimizer.learning_rate)
 
         def loss_of(trainable: Any, inputs: Any, non_trainable: Any, y: Any, batch: Any) -> Any:
-            outputs, non_trainable = model.stateless_call(trainable, non_trainable, inputs, training=True)
+            outputs, non_trainable, own = model.stateless_call(
+                trainable, non_trainable, inputs, training=True, return_losses=True
+            )
             loss, correct = criterion(y, batch, outputs)
-            return loss, (correct, non_trainable)
+            self.penalised = bool(own)
+            added = penalty(own)
+            return loss + added if own else loss, (loss, correct, added, non_trainable)
+
+        def added_up(totals: Any, *more: Any) -> Any:
+            """Totals of loss, labels predicted right, penalty, and steps done, with those of one more step."""
+            return *(total + one for total, one in zip(totals, more, strict=False)), totals[3] + 1
 
         def inference(state: Any, totals: Any, x: Any, y: Any, batch: Any, rate: Any) -> Any:
             outputs, _ = model.stateless_call(state[0], state[1], x[batch], training=False)
-            return None, (totals[0], totals[1], totals[2] + 1), [outputs]
+            return None, added_up(totals, 0, 0, 0), [outputs]
 
         def forward_backward(state: Any, totals: Any, x: Any, y: Any, batch: Any, rate: Any) -> Any:
             trainable, non_trainable, _ = state
-            (loss, (correct, _)), (gradients, of_inputs) = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)(
+            (_, (*counted, _)), (gradients, of_inputs) = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)(
                 trainable, x[batch], non_trainable, y, batch
             )
-            return None, (totals[0] + loss, totals[1] + correct, totals[2] + 1), [*gradients, of_inputs]
+            return None, added_up(totals, *counted), [*gradients, of_inputs]
 
         def train_step(state: Any, totals: Any, x: Any, y: Any, batch: Any, rate: Any) -> Any:
             trainable, non_trainable, slots = state
-            (loss, (correct, non_trainable)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+            (_, (*counted, non_trainable)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
                 trainable, x[batch], non_trainable, y, batch
             )
             slots = [*slots[:rate_at], rate, *slots[rate_at + 1 :]]
             trainable, slots = optimizer.stateless_apply(slots, gradients, trainable)
-            return (trainable, non_trainable, slots), (totals[0] + loss, totals[1] + correct, totals[2] + 1), []
+            return (trainable, non_trainable, slots), added_up(totals, *counted), []
 
         def forward(trainable: Any, non_trainable: Any, inputs: Any) -> Any:
             return model.stateless_call(trainable, non_trainable, inputs, training=False)[0]
@@ -91,10 +99,11 @@ class JaxEngine(Base):
         )
         self._values = (*weights, [jnp.array(start) for start in self.slots])
 
-    def _zeros(self) -> tuple[Any, Any, Any]:
+    def _zeros(self, shape: tuple[int, ...] = ()) -> tuple[Any, ...]:
         import jax.numpy as jnp
 
-        return jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+        kinds = (jnp.float32, jnp.int32, jnp.float32, jnp.int32)  # loss, labels right, penalty, steps
+        return tuple(jnp.zeros(shape, kind) for kind in kinds)
 
     def calls(self, operation: str, rows: np.ndarray, rates: np.ndarray) -> Any:
         """What each call of a program gets besides the state: small host arrays, which cost less than ones placed before."""
@@ -118,7 +127,7 @@ class JaxEngine(Base):
         around = int(self.loop and operation == "train_step")
         return kernels.ran_in_hlo(self._programs[operation].as_text(), recurrent=self.recurrent, around=around)
 
-    def _run(self, operation: str, rows: np.ndarray, rates: np.ndarray) -> tuple[float, int, int]:
+    def _run(self, operation: str, rows: np.ndarray, rates: np.ndarray) -> tuple[Totals, int]:
         import jax
 
         program, totals, kept = self._programs[operation], self._zeros(), []
@@ -126,8 +135,8 @@ class JaxEngine(Base):
             state, totals, kept = program(self._values, totals, self.x, self.y, *given)
             self._values = state or self._values
         jax.block_until_ready((totals, kept))
-        loss, correct, done = (number.item() for number in totals)
-        return loss, correct, done
+        *counted, done = (number.item() for number in totals)
+        return Totals(*counted), done
 
     def memory_bytes(self, operation: str) -> int:
         """What the compiled program holds at once: arguments, results and temporaries."""

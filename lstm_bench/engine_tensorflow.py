@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench import kernel as kernels
-from lstm_bench.engine_base import Base, keep
+from lstm_bench.engine_base import Base, Totals, keep, penalty
 
 
 def _placed(array: np.ndarray) -> Any:
@@ -48,22 +48,30 @@ class TensorflowEngine(Base):
         # and with it the graph of every program ever traced.
         optimizer._all_reduce_sum_gradients = list
 
+        def losses_of(batch: Any, inputs: Any) -> Any:
+            """What is minimised, and what is counted: the data's loss, the labels predicted right, the penalty."""
+            loss, correct = criterion(self.y, batch, model(inputs, training=True))
+            own = model.losses
+            self.penalised = bool(own)
+            added = penalty(own)
+            return loss + added if own else loss, (loss, correct, added)
+
         def inference(batch: Any) -> Any:
-            return 0.0, 0, [model(tf.gather(self.x, batch), training=False)]
+            return (0.0, 0, 0.0), [model(tf.gather(self.x, batch), training=False)]
 
         def forward_backward(batch: Any) -> Any:
             inputs = tf.gather(self.x, batch)
             with tf.GradientTape() as tape:
                 tape.watch(inputs)
-                loss, correct = criterion(self.y, batch, model(inputs, training=True))
-            return loss, correct, tape.gradient(loss, [*variables, inputs])
+                minimised, counted = losses_of(batch, inputs)
+            return counted, tape.gradient(minimised, [*variables, inputs])
 
         def train_step(batch: Any) -> Any:
             inputs = tf.gather(self.x, batch)
             with tf.GradientTape() as tape:
-                loss, correct = criterion(self.y, batch, model(inputs, training=True))
-            optimizer.apply(tape.gradient(loss, variables), variables)
-            return loss, correct, []
+                minimised, counted = losses_of(batch, inputs)
+            optimizer.apply(tape.gradient(minimised, variables), variables)
+            return counted, []
 
         self._steps = {"inference": inference, "forward_backward": forward_backward, "train_step": train_step}
 
@@ -85,22 +93,23 @@ class TensorflowEngine(Base):
             input_signature=[tf.TensorSpec((self.batch_size,), tf.int32)],
             jit_compile=kernels.is_xla(self.kernel),
         )
-        specs = step.get_concrete_function().structured_outputs[2]
+        specs = step.get_concrete_function().structured_outputs[1]
 
         @tf.function(input_signature=[tf.TensorSpec((None, self.batch_size), tf.int32), tf.TensorSpec((None,))])
         def many(batches: Any, rates: Any) -> Any:
-            losses, correct, done = 0.0, 0, 0
+            losses, correct, penalties, done = 0.0, 0, 0.0, 0
             kept = [
                 tf.zeros(spec.shape, spec.dtype) for spec in specs
             ]  # of the last step: what is returned is computed
             for row in tf.range(tf.shape(batches)[0]):
                 tf.autograph.experimental.set_loop_options(parallel_iterations=1)
                 self.optimizer.learning_rate.assign(rates[row])
-                step_loss, step_correct, kept = step(batches[row])
+                (step_loss, step_correct, step_penalty), kept = step(batches[row])
                 losses += step_loss
                 correct += step_correct
+                penalties += step_penalty
                 done += 1
-            return losses, correct, done, kept
+            return losses, correct, penalties, done, kept
 
         self._programs[operation] = step.get_concrete_function(), many.get_concrete_function()
 
@@ -112,12 +121,13 @@ class TensorflowEngine(Base):
                 step.library.function.add().attr["_XlaMustCompile"].b = True
         return kernels.ran_in_graph(step, recurrent=self.recurrent, timesteps=self.timesteps)
 
-    def _run(self, operation: str, rows: np.ndarray, rates: np.ndarray) -> tuple[float, int, int]:
+    def _run(self, operation: str, rows: np.ndarray, rates: np.ndarray) -> tuple[Totals, int]:
         import tensorflow as tf
 
         program = self._programs[operation][1]
-        losses, correct, done, self._kept = program(tf.constant(rows, tf.int32), tf.constant(rates, tf.float32))
-        return float(losses), int(correct), int(done)
+        *counted, done, self._kept = program(tf.constant(rows, tf.int32), tf.constant(rates, tf.float32))
+        loss, correct, added = counted
+        return Totals(float(loss), int(correct), float(added)), int(done)
 
     def values(self, operation: str) -> list[np.ndarray]:
         import tensorflow as tf

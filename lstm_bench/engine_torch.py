@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench import kernel as kernels
-from lstm_bench.engine_base import Base, classification, keep
+from lstm_bench.engine_base import Base, Totals, classification, keep, penalty
 
 
 class TorchEngine(Base):
@@ -23,25 +23,29 @@ class TorchEngine(Base):
         if self.criterion is classification:
             self.criterion = _classification
 
-    def _step(self, operation: str, batch: Any) -> tuple[Any, Any, list[Any]]:
-        """Loss and count of a training step, None of the other operations, and what is kept of those."""
+    def _step(self, operation: str, batch: Any) -> tuple[Totals | None, list[Any]]:
+        """Totals of a training step, None of the other operations, and what is kept of those."""
         import torch
 
         inputs = self.x.index_select(0, batch)
         if operation == "inference":
             with torch.no_grad():
-                return None, None, [self.model(inputs, training=False)]
+                return None, [self.model(inputs, training=False)]
         variables = self.model.trainable_variables
         values = [variable.value for variable in variables]
         if operation == "forward_backward":
             inputs.requires_grad_()
-            loss, _ = self.criterion(self.y, batch, self.model(inputs, training=True))
-            return None, None, list(torch.autograd.grad(loss, [*values, inputs]))
         loss, correct = self.criterion(self.y, batch, self.model(inputs, training=True))
-        gradients = torch.autograd.grad(loss, values, allow_unused=True)
+        own = self.model.losses
+        self.penalised = bool(own)
+        added = penalty(own)
+        minimised = loss + added if own else loss
+        if operation == "forward_backward":
+            return None, list(torch.autograd.grad(minimised, [*values, inputs]))
+        gradients = torch.autograd.grad(minimised, values, allow_unused=True)
         with torch.no_grad():
             self.optimizer.apply(gradients, variables)
-        return loss.detach(), correct, []
+        return Totals(loss.detach(), correct, added.detach() if own else 0.0), []
 
     def compile(self, operation: str) -> None:
         """See `Arm`. There is nothing to compile."""
@@ -68,22 +72,24 @@ class TorchEngine(Base):
                 variable.assign(value)
         return kept
 
-    def _run(self, operation: str, rows: np.ndarray, rates: np.ndarray) -> tuple[float, int, int]:
+    def _run(self, operation: str, rows: np.ndarray, rates: np.ndarray) -> tuple[Totals, int]:
         import torch
 
-        losses, correct, done = torch.zeros((), device=self.device), torch.zeros((), device=self.device), 0
+        losses, correct, penalties = (torch.zeros((), device=self.device) for _ in range(3))
+        done = 0
         now = None
         for batch, rate in zip(torch.as_tensor(rows.astype(np.int64), device=self.device), rates.tolist(), strict=True):
             if operation == "train_step" and rate != now:
                 self.optimizer.learning_rate, now = rate, rate
-            loss, right, _ = self._step(operation, batch)
-            if operation == "train_step":
-                losses += loss
-                correct += right
+            counted, _ = self._step(operation, batch)
+            if counted is not None:
+                losses += counted.loss
+                correct += counted.correct
+                penalties += counted.penalty
             done += 1
         if torch.device(self.device).type == "cuda":
             torch.cuda.synchronize()
-        return float(losses), int(correct), done
+        return Totals(float(losses), int(correct), float(penalties)), done
 
     def values(self, operation: str) -> list[np.ndarray]:
         return [value.float().cpu().numpy() for value in self._unchanged(operation)]
@@ -99,6 +105,8 @@ def _classification(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
     """`engine_base.classification` in torch's own words: a tenth of the calls, which eager steps pay for one by one."""
     import torch
 
+    if getattr(logits, "_keras_mask", None) is not None:  # which Keras's loss heeds
+        return classification(y, batch, logits)
     labels = y[batch]
     right = (logits.argmax(-1) == labels).sum()
     if labels.ndim > 1:  # of every timestep: torch wants the classes second

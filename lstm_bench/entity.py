@@ -12,7 +12,7 @@ from typing import Any
 from lstm_bench.cell import AXES
 from lstm_bench.errors import redact
 from lstm_bench.kernel import OF_BACKEND
-from lstm_bench.record import KERNEL_COLUMNS, REPLICATE_COLUMNS, TRIAL_COLUMNS, cell
+from lstm_bench.record import KERNEL_COLUMNS, OPTIONAL_COLUMNS, REPLICATE_COLUMNS, TRIAL_COLUMNS, cell
 
 # Query of an experiment's page: MLflow's view for training, with the table layout stored under this key.
 VIEW = "trials"
@@ -30,7 +30,7 @@ _COLUMNS = (
     "train_samples_per_s",
 )  # the table's metrics
 SWEEP, BENCHMARK = "lstm_bench.sweep", "lstm_bench.kernels"  # sources of runs: the commands that made them
-_CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae")
+_CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae", "penalty")
 # Column of an epoch -> name of its metric. A trial has a `train_s` of its own, of all epochs.
 CURVES = {column: column for column in _CURVES} | {"train_s": "epoch_train_s"}
 END = "end/"  # begins the metric of a row's value that is not that of its last epoch
@@ -39,7 +39,9 @@ KEYS, ENVIRONMENT, RESUMED = "lstm_bench.keys.", "environment.", "resumed."  # b
 PROBE_WORDS = ("kernel_ran", "reason", "device", "device_share", "evidence")
 PROBE_NUMBERS = ("p10_samples_per_s", "p90_samples_per_s", "n", "step_ms", "compile_s", "batch_size")
 _METRICS = tuple(
-    column for column in dict.fromkeys((*REPLICATE_COLUMNS, *TRIAL_COLUMNS)) if column not in (*TAGS, "number")
+    column
+    for column in dict.fromkeys((*REPLICATE_COLUMNS, *TRIAL_COLUMNS, *OPTIONAL_COLUMNS))
+    if column not in (*TAGS, "number")
 )
 _PARAM_LENGTH = 6000  # longest parameter value, characters; MLflow cuts there itself, not every store says so
 _KEYS_LENGTH = 4000  # of one tag

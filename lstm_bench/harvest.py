@@ -165,6 +165,7 @@ def _row(run: Any, columns: Sequence[str]) -> dict[str, str]:
             row[column] = tags.get(column, "")
         else:
             row[column] = "" if column in without else _text(value)
+    row |= {name: _text(metrics[name]) for name in record.OPTIONAL_COLUMNS if name in metrics and name not in without}
     return row | {column: text for column, epoch, text in _infinite(tags) if epoch is None}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench import kernel as kernels
-from lstm_bench.engine_base import padded
+from lstm_bench.engine_base import Totals, padded
 from lstm_bench.engine_jax import JaxEngine, looped
 
 KERNEL = "generic"  # what every pack runs
@@ -53,11 +53,13 @@ class Pack:
         self._program: Any = None
         self._warm = False
 
-    def _zeros(self) -> tuple[Any, Any, Any]:
-        import jax.numpy as jnp
+    @property
+    def penalised(self) -> bool:
+        """See `Engine`."""
+        return self.engine.penalised
 
-        k = self.members
-        return jnp.zeros(k, jnp.float32), jnp.zeros(k, jnp.int32), jnp.zeros(k, jnp.int32)
+    def _zeros(self) -> tuple[Any, ...]:
+        return self.engine._zeros((self.members,))
 
     def _first(self) -> Any:
         """What one call of the program gets besides the state."""
@@ -78,25 +80,21 @@ class Pack:
         self.logits(np.zeros((1, *self.engine.x.shape[1:]), np.float32))
         self._warm = True
 
-    def steps(self, indices: np.ndarray, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Trains one step of every member per row of `indices` (steps, members, batch) at `rates` (steps, members).
+    def steps(self, indices: np.ndarray, rates: np.ndarray) -> Totals:
+        """Trains one step of every member per row of `indices` (steps, members, batch) at `rates` (steps, members)."""
+        return self._run(indices, rates)[0]
 
-        Returns:
-          Of each member (members,): the summed losses of the steps, and the samples that were predicted right.
-        """
-        return self._run(indices, rates)[:2]
-
-    def _run(self, indices: np.ndarray, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _run(self, indices: np.ndarray, rates: np.ndarray) -> tuple[Totals, np.ndarray]:
         totals = self._zeros()
         for given in self.engine.calls("train_step", indices, rates):
             self._values, totals, _ = self._program(self._values, totals, self.engine.x, self.engine.y, *given)
-        losses, correct, done = (np.asarray(total) for total in totals)
-        return losses, correct, done
+        *counted, done = (np.asarray(total) for total in totals)
+        return Totals(*counted), done
 
     def run(self, operation: str, rows: np.ndarray) -> int:
         """See `probe.Timed`: `rows` (steps, members * batch), so that samples are counted over all members."""
         apart = rows.reshape(len(rows), self.members, -1)
-        return int(self._run(apart, np.full(apart.shape[:2], self.engine.rate))[2].min())
+        return int(self._run(apart, np.full(apart.shape[:2], self.engine.rate))[1].min())
 
     def values(self, operation: str) -> list[np.ndarray]:
         """See `probe.Arm`: of all members, stacked."""

@@ -66,6 +66,10 @@ _MEASURED = (
     "eval_s",  # validation and test
     "total_s",  # the sum of the four
 )
+# Of trials, replicates and epochs, where a study has them: after the others, and before `config_<path>`.
+OPTIONAL_COLUMNS = (
+    "penalty",  # what the model adds to the loss that is minimised: regularisers, add_loss; running mean of the last epoch
+)
 TRIAL_COLUMNS = (
     "number",
     "state",  # COMPLETE, PRUNED, FAIL
@@ -277,11 +281,26 @@ def holds(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]])
     return path.exists() and path.read_bytes() == _lines(columns, rows, header=True).encode()
 
 
+def optional(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Those of `OPTIONAL_COLUMNS` that any of the rows has."""
+    rows = list(rows)
+    return tuple(column for column in OPTIONAL_COLUMNS if any(row.get(column) is not None for row in rows))
+
+
 def append_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Appends rows and fsyncs. A torn last line left by a crash is first moved to `<name>.bad-tail`."""
+    """Appends rows and fsyncs. A torn last line left by a crash is first moved to `<name>.bad-tail`.
+
+    A file whose header lacks one of the columns, as an older version's, is written anew with it.
+    """
     try:
         if path.exists() and path.stat().st_size:
             _cut_torn_tail(path)
+            with path.open(encoding="utf-8", newline="") as file:
+                header = next(csv.reader(file), [])
+            columns = tuple(dict.fromkeys((*header, *columns)))
+            if header and len(columns) > len(header):
+                write_rows(path, columns, [*read_rows(path), *rows])
+                return
         new = not path.exists() or path.stat().st_size == 0  # or nothing but a torn header
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", newline="") as file:

@@ -35,11 +35,21 @@ exit     0 equal, or not promised to be; 6 a training with train.deterministic=t
 # What is compared, in the order of the table; what is not recorded is left out.
 COMPARED = (
     *("state", "reason", "epochs", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae"),
-    *("test_loss", "test_accuracy", "test_mse", "test_mae", "n_weights", "n_trainable", "width", "kernel_ran"),
+    *(
+        "penalty",
+        "test_loss",
+        "test_accuracy",
+        "test_mse",
+        "test_mae",
+        "n_weights",
+        "n_trainable",
+        "width",
+        "kernel_ran",
+    ),
     "weights_sha256",
 )
 _SHOWN = ("train_samples_per_s", "total_s")  # never the same twice
-_EPOCH = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae")
+_EPOCH = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae", "penalty")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -252,17 +252,20 @@ def train(
     samples, seconds = 0, 0.0
     while len(history) < config["train"]["epochs"]:
         rows = _epoch_rows(order, data, n_steps, batch_size)
-        losses, correct, epoch_s, done = 0.0, 0, 0.0, 0
+        losses, correct, penalty, epoch_s, done = 0.0, 0, 0.0, 0.0, 0
         while done < n_steps and not stopped():
             part = rows[done : done + engines.MANY]
             now = len(history) * n_steps + done
             with phases("train_s"):
                 since = clock()
-                loss, right = engine.steps(part, rate[now : now + len(part)])
+                totals = engine.steps(part, rate[now : now + len(part)])
                 epoch_s += clock() - since
-            if not math.isfinite(loss):
-                raise NotFiniteError(f"loss {loss} in epoch {len(history) + 1}")
-            losses, correct, done = losses + loss, correct + right, done + len(part)
+            if not math.isfinite(totals.loss):
+                raise NotFiniteError(f"loss {totals.loss} in epoch {len(history) + 1}")
+            if not math.isfinite(totals.penalty):
+                raise NotFiniteError(f"penalty {totals.penalty} in epoch {len(history) + 1}")
+            losses, correct, done = losses + totals.loss, correct + totals.correct, done + len(part)
+            penalty += totals.penalty
         samples, seconds = samples + done * batch_size, seconds + epoch_s
         if done < n_steps:
             break
@@ -270,7 +273,7 @@ def train(
             validation = metrics(engine.logits(data.x_validation), data.y_validation, data.task, "val")
         if not math.isfinite(validation["val_loss"]):
             raise NotFiniteError(f"validation loss {validation['val_loss']} in epoch {len(history) + 1}")
-        running = _running(data, losses, correct, n_steps, batch_size)
+        running = _running(data, losses, correct, n_steps, batch_size, penalty if engine.penalised else None)
         known = {"n_weights": n_weights, "train_samples_per_s": samples_per_s(samples, seconds)}  # may be objectives
         history.append({"epoch": len(history) + 1, **running, **validation, "train_s": epoch_s, **known})
         report(history[-1])
@@ -329,16 +332,19 @@ def train_pack(
 
     for number in range(1, n_epochs + 1):
         rows = np.stack([_epoch_rows(order, data, n_steps, batch_size) for order in orders], axis=1)
-        losses, correct, epoch_s, done = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64), 0.0, 0
+        losses, penalty, epoch_s, done = np.zeros(len(seeds)), np.zeros(len(seeds)), 0.0, 0
+        correct = np.zeros(len(seeds), np.int64)
         while done < n_steps and not stopped():
             part = rows[done : done + engines.MANY]
             now = (number - 1) * n_steps + done
             with phases("train_s"):
                 since = clock()
-                loss, right = pack.steps(part, rate[now : now + len(part)])
+                totals = pack.steps(part, rate[now : now + len(part)])
                 epoch_s += clock() - since
-            losses, correct, done = losses + loss, correct + right, done + len(part)
-            require_finite({at: float(loss[at]) for at in going()}, "loss")
+            losses, correct, done = losses + totals.loss, correct + totals.correct, done + len(part)
+            penalty += totals.penalty
+            require_finite({at: float(totals.loss[at]) for at in going()}, "loss")
+            require_finite({at: float(totals.penalty[at]) for at in going()}, "penalty")
         if done < n_steps:
             break
         seconds += epoch_s
@@ -347,7 +353,8 @@ def train_pack(
             validation = {at: metrics(logits[at], data.y_validation, data.task, "val") for at in going()}
         require_finite({at: found["val_loss"] for at, found in validation.items()}, "validation loss")
         for at in going():
-            running = _running(data, float(losses[at]), int(correct[at]), n_steps, batch_size)
+            added = float(penalty[at]) if pack.penalised else None
+            running = _running(data, float(losses[at]), int(correct[at]), n_steps, batch_size, added)
             known = {"n_weights": n_weights}  # may be an objective
             members[at].epochs.append({"epoch": number, **running, **validation[at], "train_s": epoch_s, **known})
         each = [None if member.error else member.epochs[-1] for member in members]
@@ -364,9 +371,13 @@ def train_pack(
     return members
 
 
-def _running(data: Dataset, losses: float, correct: int, n_steps: int, batch_size: int) -> dict[str, float]:
-    """The running means of an epoch's training steps, from their summed losses and counts."""
+def _running(
+    data: Dataset, losses: float, correct: int, n_steps: int, batch_size: int, penalty: float | None
+) -> dict[str, float]:
+    """The running means of an epoch's training steps, from their sums; without a penalty where the model adds none."""
     means = {"train_loss": losses / n_steps}
+    if penalty is not None:
+        means["penalty"] = penalty / n_steps
     if data.task != "regression":
         labels = n_steps * batch_size * math.prod(data.y_train.shape[1:])
         means["train_accuracy"] = correct / labels

@@ -35,7 +35,7 @@ def main(backend: str, task: str, n: int) -> None:
     rows = np.arange(8)[None]
     outputs = made.logits(toy.x_train[:8])
     assert outputs.shape == (8, *((5,) if task == "tagging" else ()), toy.n_classes)
-    loss, correct = made.steps(rows, np.array([0.05], np.float32))
+    loss, correct, _ = made.steps(rows, np.array([0.05], np.float32))
     wanted_loss, wanted_correct = expected(outputs, toy.y_train[:8], task)
     np.testing.assert_allclose(loss, wanted_loss, rtol=1e-5)
     assert correct == wanted_correct

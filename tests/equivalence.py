@@ -59,11 +59,12 @@ def main(backend: str, kernel_name: str, n: int) -> None:
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    losses, correct = made.steps(rows[:4], rates[:4])
-    more_losses, more_correct = made.steps(rows[4:], rates[4:])
+    losses, correct, penalty = made.steps(rows[:4], rates[:4])
+    more_losses, more_correct, _ = made.steps(rows[4:], rates[4:])
     expected = [float(theirs.train_on_batch(x[row], y[row])) for row in rows]
     made.settle()
     np.testing.assert_allclose(losses + more_losses, sum(expected), rtol=1e-4)
+    assert (penalty, made.penalised) == (0, False)
     assert 0 <= correct + more_correct <= rows.size
     for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5)
@@ -71,7 +72,7 @@ def main(backend: str, kernel_name: str, n: int) -> None:
     assert made.logits(x).shape == (30, 4)
     # Renewed, it trains as a fresh one does: weights, optimizer and random state begin anew.
     made.renew(build(kernel_name))
-    again_losses, again_correct = made.steps(rows, rates)
+    again_losses, again_correct, _ = made.steps(rows, rates)
     assert again_correct == correct + more_correct
     np.testing.assert_allclose(again_losses, losses + more_losses, rtol=1e-5)
     made.settle()

@@ -49,7 +49,7 @@ def members_train_as_alone(family: str, n: int) -> None:
     for member, seed in enumerate(SEEDS):
         alone = ALONE.of(chosen, toy, "generic", seed, n)
         alone.warm_up()
-        losses, correct = zip(
+        losses, correct, _ = zip(
             *(alone.steps(rows[part, member], rates[part, member]) for part in (slice(0, 4), slice(4, 6))), strict=True
         )
         np.testing.assert_allclose([first[0][member], second[0][member]], losses, **CLOSE)

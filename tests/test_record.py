@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -118,3 +119,14 @@ def test_the_records_of_a_study_are_below_the_working_directory(tmp_path, monkey
         *("config.yaml", "environment.json", "trials.csv", "replicates.csv", "history.csv"),
         *("kernels.csv", "predictions.csv", "worst.csv"),
     ]
+
+
+def test_a_column_that_comes_later_is_added_to_what_was_written_before(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    record.append_rows(path, ("number", "epoch"), [{"number": 0, "epoch": 1}])
+    rows = [{"number": 1, "epoch": 1, "penalty": 0.5}]
+    assert record.optional(rows) == ("penalty",)
+    record.append_rows(path, ("number", "epoch", *record.optional(rows)), rows)
+    record.append_rows(path, ("number", "epoch"), [{"number": 2, "epoch": 1}])
+    assert path.read_text() == "number,epoch,penalty\n0,1,\n1,1,0.5\n2,1,\n"
+    assert record.optional([{"number": 1, "penalty": None}]) == ()
