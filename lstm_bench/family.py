@@ -7,18 +7,24 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import inspect
 import json
 import math
 import random
 import re
+import tempfile
+import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
-from lstm_bench import kernel
+import numpy as np
+
+from lstm_bench import kernel, network
 from lstm_bench.config import Choice, Range, type_words
 from lstm_bench.errors import ConfigError, nearest
 
@@ -264,8 +270,6 @@ def build(
     Raises:
       ConfigError: for an argument that does not fit, or a family that cannot give what is wanted.
     """
-    import keras
-
     function = check(model)
     if per_timestep and not _gives_sequences(function):
         raise ConfigError(
@@ -283,16 +287,65 @@ def build(
         **own,
         **({"return_sequences": True} if per_timestep else {}),
     )
-    shape = tuple(built.output_shape)
     wanted = (None, input_shape[0], n_classes) if per_timestep else (None, n_classes)
-    if shape != wanted:
+    target = str(model["_target_"])
+    built = network.whole(built, input_shape, wanted, target)
+    network.require_logits(built, target)
+    # A CNN before a recurrent layer may have shortened the sequence.
+    return built, network.lengths(built, input_shape[0])
+
+
+def load(file: Path, target: str) -> Any:
+    """A saved model of a family, in safe mode: Keras's layers, ours, and those that the family's module registers.
+
+    Raises:
+      ConfigError: when a user's family cannot be imported.
+      Exception: of any type, when Keras cannot load the file.
+    """
+    import keras
+
+    if importlib.util.find_spec("lstm_bench.layer"):
+        importlib.import_module("lstm_bench.layer")  # registers what Keras does not have
+    if not is_own(target):
+        find(target)  # a user's own layers are registered where the family is
+    return keras.saving.load_model(file, compile=False, safe_mode=True)
+
+
+def require_saveable(model: Any, target: str, registered: Mapping[str, Any]) -> None:
+    """Saves a model and loads it as `predict` will, in a process that has only imported the family.
+
+    Args:
+      model: Of plain layers.
+      target: The family.
+      registered: Keras's custom objects from before the model was built.
+
+    Raises:
+      ConfigError: when it cannot be saved or loaded, or is another model then.
+    """
+    import keras
+
+    known, objects = keras.saving.get_custom_objects(), dict(keras.saving.get_custom_objects())
+    words = f"model._target_={target}"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.keras"
+        try:
+            model.save(file)
+            known.clear()
+            known.update(registered)
+            loaded = load(file, target)
+            same = np.allclose(network.answers(loaded), network.answers(model), rtol=1e-4, atol=1e-5, equal_nan=True)
+        except Exception as error:  # what a user's layer raises, and what Keras says of a file
+            own = network.foreign_layers(model)
+            reason = f"its own {', '.join(own)}" if own else textwrap.shorten(str(error), 240, placeholder=" ...")
+            remedy = "Register it with @keras.saving.register_keras_serializable(); get_config gives every argument of __init__."
+            if "Lambda" in own:
+                remedy = "A Lambda holds code, which no file may run: write a keras.layers.Layer, and register it."
+            raise ConfigError(f"{words}: a model of it cannot be saved and loaded ({reason})", remedy=remedy) from error
+        finally:
+            known.clear()
+            known.update(objects)
+    if not same:
         raise ConfigError(
-            f"model._target_={model['_target_']}", expected=f"logits of shape {wanted}", received=str(shape)
+            f"{words}: a model of it gives other outputs once it was saved and loaded",
+            remedy="A layer's get_config lacks an argument of its __init__, or it keeps a state that is no weight.",
         )
-    lengths = []
-    for layer in built.layers:
-        inside = layer._flatten_layers(include_self=True, recursive=True)
-        recurrent = sum(isinstance(found, keras.layers.RNN) for found in inside)
-        # A CNN before it may have shortened the sequence; where the length is open, the data's stands in.
-        lengths += [layer.input.shape[1] or input_shape[0]] * recurrent
-    return built, lengths

@@ -9,12 +9,21 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from lstm_bench.errors import KernelError
+
+
+def _refused(why: str) -> KernelError:
+    error = KernelError(why, remedy="Name another kernel, or kernel=auto.")
+    # Keras would make an exception of its own of it, with the arguments of the call.
+    error._keras_call_info_injected = True  # type: ignore[attr-defined]
+    return error
+
 
 @functools.cache
 def layers() -> dict[str, Any]:
     """Layer name (as `kernel.LAYERS`) -> subclass of the Keras layer. Only with the torch backend.
 
-    A layer refuses (ValueError) what torch's operation does not compute: other activations than tanh and sigmoid, no bias,
+    A layer refuses (KernelError) what torch's operation does not compute: other activations than tanh and sigmoid, no bias,
     dropout inside the layer, a GRU that resets before the product, a mask.
     """
     import keras
@@ -25,7 +34,7 @@ def layers() -> dict[str, Any]:
 
     def run(layer: Any, operation: Any, sequences: Any, states: Any, mask: Any, parameters: Any) -> Any:
         if mask is not None:
-            raise ValueError("kernel=fused takes no mask")
+            raise _refused("kernel=fused takes no mask")
         if layer.go_backwards:
             sequences = torch.flip(sequences, [1])
         states = [state[None].contiguous() for state in states]
@@ -39,7 +48,7 @@ def layers() -> dict[str, Any]:
         cell = layer.cell
         plain = cell.activation is activations.tanh and cell.use_bias and not (cell.dropout or cell.recurrent_dropout)
         if not (plain and fits):
-            raise ValueError("kernel=fused needs tanh, sigmoid gates, a bias and no dropout inside the layer")
+            raise _refused("kernel=fused needs tanh, sigmoid gates, a bias and no dropout inside the layer")
 
     def weights(layer: Any) -> tuple[Any, Any, Any]:
         return layer.cell.kernel.value, layer.cell.recurrent_kernel.value, layer.cell.bias.value

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
-import importlib.util
 import json
 import os
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,17 +148,12 @@ def load(model: Path, study: Recorded) -> Any:
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     with _quiet():
-        import keras
-
-        target = str(study.config["model"].get("_target_", ""))
-        if importlib.util.find_spec("lstm_bench.layer"):
-            importlib.import_module("lstm_bench.layer")  # registers what Keras does not have
-        if not family.is_own(target):
-            family.find(target)  # a user's own layers are registered where the family is
         try:
-            return keras.saving.load_model(model, compile=False, safe_mode=True)
+            return family.load(model, str(study.config["model"].get("_target_", "")))
+        except ConfigError:
+            raise
         except Exception as error:  # a damaged or foreign file raises any of a dozen types
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = textwrap.shorten(str(error), 240, placeholder=" ...") or type(error).__name__
             raise DataError(f"{model}: Keras cannot load it ({reason})") from error
 
 
@@ -268,7 +262,7 @@ def _quiet() -> Iterator[None]:
         os.dup2(file.fileno(), 2)
         try:
             yield
-        except DataError:
+        except (ConfigError, DataError):
             raise  # said in one line
         except BaseException:
             file.seek(0)

@@ -26,6 +26,8 @@ from lstm_bench.progress import Display, number, values
 from lstm_bench.ray_launcher import RayLauncher
 from lstm_bench.tracking import open_tracking, store_uri
 
+TRACEBACK = "logs/traceback.txt"  # in a study's folder: what a user's family raised
+
 
 class Session:
     """A sweep on one study, from its header to its summary.
@@ -69,6 +71,7 @@ class Session:
           LstmBenchError: any expected fault; what was finished before is kept.
         """
         self._header()
+        (self.folder / TRACEBACK).unlink(missing_ok=True)
         own_file = self.config["storage"]["url"] is None
         if own_file:
             studies.check_file(self.folder / "study.db")
@@ -213,11 +216,20 @@ class Session:
                         " backend's GPU build, or set CUDA_VISIBLE_DEVICES= to run on the CPU knowingly."
                     )
                 if event.kind == "result":
+                    traced = self._keep_traceback(event.body.get("traceback"))
                     if event.body["state"] == "FAULT":
-                        raise getattr(errors, event.body["error"], ConfigError)(event.body["detail"])
+                        raise getattr(errors, event.body["error"], ConfigError)(event.body["detail"] + traced)
                     if event.body["state"] != "COMPLETE":
-                        raise ConfigError(f"model._target_={target}: cannot be built ({event.body['detail']})")
+                        raise ConfigError(f"model._target_={target}: cannot be built ({event.body['detail']}){traced}")
                     return list(event.body["layers"])
+
+    def _keep_traceback(self, text: str | None) -> str:
+        """Writes what a user's function raised to a file; names it, in words that end a line."""
+        file = self.folder / TRACEBACK
+        if text is None:
+            return ""
+        record.write_text(file, errors.redact(text))
+        return f"; the traceback is in {self._shown}/{TRACEBACK}"
 
     def _drive(self, study: studies.Study, facts: Mapping[str, Any], layers: list[str] | None) -> None:
         repaired = study.repair()

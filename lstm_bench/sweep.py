@@ -196,7 +196,8 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
             Session(config, space, folder, gpus, display, found.source).run()
     except (ConfigError, errors.DataError):
         # A study behind a URL leaves no study.db here; its config.yaml is written before anything runs.
-        if created and not any((folder / name).exists() for name in ("study.db", "config.yaml")):
+        kept = ("study.db", "config.yaml", "logs/traceback.txt")
+        if created and not any((folder / name).exists() for name in kept):
             shutil.rmtree(folder, ignore_errors=True)  # nothing was run: no file is left behind
         raise
     finally:

@@ -12,14 +12,14 @@ import json
 import os
 import shutil
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lstm_bench import data as datasets
-from lstm_bench import environment, family, mapping, measurement, packed, probe, record, train
+from lstm_bench import environment, family, kernel, mapping, measurement, network, packed, probe, record, train
 from lstm_bench.errors import KernelError, LstmBenchError
 from lstm_bench.timing import Phases
 from lstm_bench.watch import Watch
@@ -73,7 +73,7 @@ class Bench:
         except train.NotFiniteError as error:
             result = {"state": "FAIL", "reason": "nan", "detail": str(error)}
         except LstmBenchError as error:
-            result = {"state": "FAULT", "error": type(error).__name__, "detail": str(error)}
+            result = {"state": "FAULT", "error": type(error).__name__, "detail": str(error)} | _traced(error.__cause__)
         except Exception as error:  # any other exception is the trial's own, and the sweep goes on
             traceback.print_exc()
             if not_deterministic(error):
@@ -82,6 +82,7 @@ class Bench:
             reason = "oom" if out_of_memory(error) else "exception"
             detail = " ".join(f"{type(error).__name__}: {error}".split())[:500]
             result = {"state": "FAIL", "reason": reason, "detail": detail}
+            result |= _traced(error) if task["kind"] == "check" else {}
         return {**phases.seconds(), **sized, **result, "device": self.device, "device_share": self.share}
 
     def _sized(self, task: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,15 +97,39 @@ class Bench:
         return {**task, "config": {**task["config"], "model": model}, "sized": found}
 
     def _check(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
-        data = self.data(task["config"]["dataset"])
+        """Builds the model at the configuration's values and at the ends of its space.
+
+        Of a user's family it is also tried whether a winner could be saved and loaded, whether its outputs are logits, and
+        whether the kernel that is named runs it.
+        """
+        import keras
+
+        data, target = self.data(task["config"]["dataset"]), str(task["config"]["model"].get("_target_", ""))
+        function = family.find(target)
+        registered = dict(keras.saving.get_custom_objects())
         for config in (task["config"], *task["corners"]):
             model, lengths = _plain(config, data)
+            if not family.is_own(target):
+                network.require_no_distribution(model, target)
+                family.require_saveable(model, target, registered)
+        if not family.is_own(target):
+            self._require_kernel(task["config"], data, family.recurrent_layers(function))
         return {
             "state": "COMPLETE",
             "n_weights": int(model.count_params()),
             "recurrent": len(lengths),
-            "layers": list(family.recurrent_layers(family.find(task["config"]["model"]["_target_"]))),
+            "layers": list(family.recurrent_layers(function)),
         }
+
+    def _require_kernel(self, config: Mapping[str, Any], data: datasets.Dataset, layers: Sequence[str]) -> None:
+        """Raises KernelError where a user's network does not run the kernel that is named, as one with a mask may not."""
+        named, backend = config["kernel"]["name"], config["backend"]["name"]
+        if named == "auto" or kernel.unavailable(named, backend, layers, self.gpu):  # the latter is said by the driver
+            return
+        config = {**config, "model": sized(config["model"], data)}
+        engine = train.prepare(config, data, named, seed=0)
+        engine.warm_up()
+        train.require_ran(named, engine)
 
     def _probe(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
         config, data = task["config"], self.data(task["config"]["dataset"])
@@ -122,6 +147,8 @@ class Bench:
         watch.start()
         try:
             figures = probe.training_throughput(arm, batch_size, len(data.x_train), task["seconds"])
+        except KernelError as error:
+            return {"state": "FAIL", "reason": "refused", "detail": str(error)}
         except Exception as error:
             if not_deterministic(error):
                 return {"state": "FAIL", "reason": "refused", "detail": str(undetermined(error))}
@@ -216,6 +243,11 @@ class Bench:
                     result |= keep(pack.model, task, data)
             members.append(result)
         return {"state": "COMPLETE", "members": members}
+
+
+def _traced(error: BaseException | None) -> dict[str, str]:
+    """`traceback` of what a user's function raised, as a part of a result; nothing where there was no such exception."""
+    return {} if error is None else {"traceback": "".join(traceback.format_exception(error))}
 
 
 def sized(model: Mapping[str, Any], data: datasets.Dataset) -> dict[str, Any]:

@@ -34,6 +34,36 @@ def printed(script: str, backend: str, *arguments: str, timeout: float = 280) ->
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backend", "kernels"),
+    [
+        ("torch", ["generic", "fused"]),
+        ("jax", ["generic"]),
+        pytest.param("tensorflow", ["generic", "xla"], marks=pytest.mark.long),
+    ],
+)
+def test_models_as_users_write_them_train_as_keras_fits_them(backend: str, kernels: list[str]) -> None:
+    """Functional, nested, shared, masked, subclassed, and with losses of their own: the total of each step is `fit`'s."""
+    names = (
+        "plain",
+        "functional",
+        "residual",
+        "masked",
+        "nested",
+        "shared",
+        "branches",
+        "states",
+        "subclassed",
+        "regularised",
+    )
+    said = printed("own_model_steps.py", backend, *kernels).splitlines()
+    assert [f"{backend} {name} {kernel} equal" in said for name in names for kernel in kernels] == [True] * 10 * len(
+        kernels
+    )
+    assert said[-1] == "refused and saved" and ("pack equal" in said) is (backend == "jax")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "torch", pytest.param("jax", marks=pytest.mark.long)])
 def test_an_engine_trains_as_keras_does(backend: str) -> None:
     names = [name for name in OF_BACKEND[backend] if name != "cudnn"]
