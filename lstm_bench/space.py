@@ -11,6 +11,7 @@ from lstm_bench import config as schema
 from lstm_bench import family
 from lstm_bench.config import Choice, Range
 from lstm_bench.errors import ConfigError, nearest
+from lstm_bench.record import exact
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -107,10 +108,11 @@ def _domain(path: str, domain: Domain | None, config: Mapping[str, Any]) -> Doma
         choices = domain.get("choices")
         if not isinstance(choices, list) or not choices:
             raise ConfigError(f"{where}.choices", expected="a list of at least one value", received=choices)
-        if len(set(map(str, choices))) < len(choices):
-            raise ConfigError(f"{where}.choices", expected="different values", received=choices)
         if not all(choice is None or isinstance(choice, str | int | float) for choice in choices):
             raise ConfigError(f"{where}.choices", expected="numbers, texts, true, false or null", received=choices)
+        # Whoever reads the records must tell them apart: null is written as nothing.
+        if len({exact(choice) for choice in choices}) < len(choices) or len(set(choices)) < len(choices):
+            raise ConfigError(f"{where}.choices", expected="different values", received=choices)
         values, complete = choices, {"type": kind, "choices": list(choices)}
     else:
         complete = _numeric(where, kind, domain)
