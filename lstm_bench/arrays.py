@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -11,10 +12,23 @@ from typing import IO
 
 import numpy as np
 
-from lstm_bench.errors import DataError, LstmBenchError
+from lstm_bench import label
+from lstm_bench.errors import DataError, LstmBenchError, nearest
 
 SPLITS = ("train", "validation", "test")
 MAX_NPZ_BYTES = 16 * 2**30  # of all arrays in a file, unpacked
+# What an array that is not read may be named after -> why it is not.
+_NOT_YET = {
+    (
+        *("group", "groups", "subject", "subjects", "person", "persons", "patient", "patients", "user", "users"),
+        *("participant", "participants", "session", "sessions"),
+    ): "Groups are not supported yet: see to it that no group is in two splits, and save the file without it.",
+    ("length", "lengths", "len", "lens", "mask", "masks", "masking", "padding", "pad"): (
+        "Sequences of several lengths are not supported yet, and padding would be read as data: bring them to one length, "
+        "and save the file without it."
+    ),
+    ("weight", "weights"): "Weights of samples or classes are not supported yet: save the file without it.",
+}
 
 Arrays = dict[str, np.ndarray]  # x_train, y_train, ... of SPLITS
 
@@ -23,10 +37,11 @@ def read_npz(path: Path, keys: Collection[str]) -> Arrays:
     """Those `keys` that the file has: x and y of training and test, those of validation both or neither.
 
     Raises:
-      DataError: if the file is missing, damaged, too large or incomplete, or holds Python objects.
+      DataError: if the file is missing, damaged, too large or incomplete, or holds Python objects or other arrays.
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            require_known(archive, keys, path)
             names = {key for key in keys if f"{key}.npy" in archive.namelist()}
             sizes = {key: archive.getinfo(f"{key}.npy").file_size for key in names}
             if sum(sizes.values()) > MAX_NPZ_BYTES:
@@ -47,6 +62,25 @@ def read_npz(path: Path, keys: Collection[str]) -> Arrays:
         raise DataError(f"{path}: cannot be read ({error or type(error).__name__})", expected="an .npz file") from error
 
 
+def require_known(archive: zipfile.ZipFile, keys: Collection[str], path: Path) -> None:
+    """Raises DataError for an array that nobody reads: what it says of the others would be ignored without a word."""
+    names = [name[:-4] for name in archive.namelist() if name.lower().endswith(".npy")]
+    for name in names:
+        if name not in keys:
+            words = {*re.findall("[a-z]+", name.lower())}
+            remedy = next((why for of, why in _NOT_YET.items() if words & {*of}), None)
+            missing = [key for key in keys if key not in names]
+            split = words & {*SPLITS}
+            meant = nearest(name.lower(), [key for key in missing if not split or key.partition("_")[2] in split])
+            if remedy is None and meant.startswith("did you mean"):
+                remedy = meant
+            raise DataError(
+                f"{path}: unknown array {name[:80]}",
+                expected=f"none but {' '.join(keys)}",
+                remedy=remedy or "Save the file without it.",
+            )
+
+
 def member_of(archive: zipfile.ZipFile, key: str) -> np.ndarray:
     """The array of member `key`.npy, which `check_npy` has passed. `np.load` would prefer a member named `key`, unchecked."""
     with archive.open(f"{key}.npy") as member:
@@ -60,7 +94,10 @@ def check_npy(member: IO[bytes], size: int, where: str) -> None:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(member)
     if dtype.hasobject:
-        raise DataError(f"{where}: Python objects are never unpickled", expected="numbers", received=dtype)
+        remedy = "For sequences of several lengths: bring them to one length. For names: y.astype(str)."
+        raise DataError(
+            f"{where}: Python objects are never unpickled", expected="numbers", received=dtype, remedy=remedy
+        )
     if member.tell() + math.prod(shape) * dtype.itemsize != size:
         raise DataError(
             f"{where}: corrupt", expected=f"{dtype} of shape {shape}, its header says", received=f"{size} B"
@@ -89,38 +126,54 @@ def checked(arrays: Arrays, n_classes: int | None, where: Path) -> tuple[Arrays,
             raise DataError(f"{where}: {key}", expected=expected, received=received, remedy=remedy)
 
     checked: Arrays = {}
-    for split in (split for split in SPLITS if f"x_{split}" in arrays):
+    splits = [split for split in SPLITS if f"x_{split}" in arrays]
+    labels = {f"y_{split}": arrays[f"y_{split}"] for split in splits}
+    regression = arrays["y_train"].dtype.kind == "f" and n_classes in (None, 1)
+    for split in splits:
         x_key, y_key = f"x_{split}", f"y_{split}"
         x, y = arrays[x_key], arrays[y_key]
-        need(x_key, x.ndim == 3, "shape (samples, timesteps, features)", x.shape, "One feature: x[..., None].")
+        need(x_key, x.ndim == 3, "shape (samples, timesteps, features)", x.shape, _axes_remedy(x))
         need(x_key, x.size, "a shape with at least one sample, timestep and feature", x.shape)
         need(x_key, x.dtype.kind in "biuf", "real numbers", x.dtype)
         if x.dtype.kind == "f":
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, which is refused next
                 x = x.astype(np.float32, copy=False)
             need(x_key, np.isfinite(x).all(), "finite float32 numbers, neither NaN nor inf")
-        need(y_key, y.ndim == 1, "shape (samples,)", y.shape, "One-hot labels: y.argmax(-1).")
+        if y.ndim != 1:
+            need(y_key, False, "shape (samples,)", y.shape, label.shape_remedy(y, x, [*labels.values()]))
         need(y_key, len(y) == len(x), f"as many labels as {x_key} has samples, {len(x)}", len(y))
         form = arrays["x_train"].shape[1:]
         need(x_key, x.shape[1:] == form, f"(timesteps, features) {form} as in x_train", x.shape[1:])
-        if arrays["y_train"].dtype.kind == "f" and n_classes in (None, 1):
+        checked[x_key] = x
+        if regression:
             need(y_key, y.dtype.kind in "iuf", "numbers, as y_train has them", y.dtype)
-            n_classes = 1
             with np.errstate(over="ignore"):
-                checked[x_key], checked[y_key] = x, y.astype(np.float32)
+                checked[y_key] = y.astype(np.float32)
             need(y_key, np.isfinite(checked[y_key]).all(), "finite float32 numbers, neither NaN nor inf")
-            continue
-        need(y_key, y.dtype.kind in "iu", "integer labels", y.dtype)
-        if n_classes is None:
-            n_classes = int(y.max()) + 1
-            need(y_key, 2 <= n_classes <= len(y), f"2 to {len(y)} classes, labelled from 0", n_classes)
-        need(y_key, y.min() >= 0, "labels from 0", int(y.min()), "Subtract the least label.")
-        need(y_key, y.max() < n_classes, f"labels 0 to {n_classes - 1}", int(y.max()))
-        checked[x_key], checked[y_key] = x, y.astype(np.int32)
-        unknown = np.setdiff1d(checked[y_key], checked["y_train"])
-        need(y_key, not unknown.size, "only labels that y_train has", unknown[:5].tolist())
-    assert n_classes is not None  # there is a training split
+        else:
+            need(y_key, y.dtype.kind in "iu", "integer labels", y.dtype, label.type_remedy(y, labels))
+    if regression:
+        return checked, 1
+    if n_classes is None:
+        n_classes = label.check_classes(labels, str(where))
+    for key, y in labels.items():
+        wrong = y.min() if y.min() < 0 else y.max()
+        need(key, 0 <= wrong < n_classes, f"labels 0 to {n_classes - 1}", wrong)
+        checked[key] = y.astype(np.int32)
     return checked, n_classes
+
+
+def _axes_remedy(x: np.ndarray) -> str | None:
+    """How an x that has not three axes comes to them with all that it holds."""
+    if x.ndim == 2:
+        return "One feature: x[..., None]."
+    if x.ndim > 3:
+        return (
+            "One feature: x[..., 0]."
+            if x.ndim == 4 and x.shape[-1] == 1
+            else "More axes as features: x.reshape(*x.shape[:2], -1)."
+        )
+    return None
 
 
 def digest(arrays: Arrays) -> str:

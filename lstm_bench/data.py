@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import download, memory, mnist, synthetic
+from lstm_bench import download, label, memory, mnist, synthetic
 from lstm_bench.arrays import SPLITS, Arrays, checked, digest, read_npz
 from lstm_bench.config import OBJECTIVES
 from lstm_bench.errors import ConfigError, DataError, nearest
@@ -135,13 +135,16 @@ def check(config: Mapping[str, Any]) -> None:
     need("fallback", config["fallback"] in (None, "digits"), "digits or null")
 
 
-def check_objective(settings: Mapping[str, Any], name: str, task: str | None) -> None:
+def check_objective(
+    settings: Mapping[str, Any], name: str, task: str | None, targets: np.ndarray | None = None
+) -> None:
     """Checks that a study aims at something that its task has.
 
     Args:
       settings: Group `study`: `objective`, or `objectives`.
       name: Of the dataset.
       task: Its task; None where that is not known before the data is read.
+      targets: Of a regression, where they are known.
 
     Raises:
       ConfigError: for the accuracy of a regression, or the error of a classification.
@@ -152,8 +155,8 @@ def check_objective(settings: Mapping[str, Any], name: str, task: str | None) ->
     aims = settings.get("objectives") or [settings["objective"]]
     if wrong := next((aim for aim in aims if aim.startswith("val_") and aim not in valid), None):
         remedy = f"Give study.objective={valid[0]} study.direction={OBJECTIVES[valid[0]]}."
-        if task == "regression" and name not in TASKS:  # a file of one's own, whose y are floats by mistake perhaps
-            remedy += " Labels of classes are integers: y.astype(int)."
+        if targets is not None and (mended := label.integers(targets)):  # floats by mistake, perhaps
+            remedy += f" {mended}"
         raise ConfigError(
             "study.objective",
             expected=f"one of {', '.join(valid)} with dataset={name}, a {task}",

@@ -75,6 +75,11 @@ class Driver:
         largest = min(wanted, self.arms.decide_packs(wanted))
         if largest > 1:
             self.display.line(f"  pack      up to {largest} trials in one program")
+        if wanted and self.study.repeats():
+            points = spaces.points(self.space)
+            self.display.line(
+                f"study.n_trials: the space has {points} points, so that some are trained again", "yellow"
+            )
         ends = time.monotonic() + (self.settings["timeout"] or math.inf)
         announced = False
         cohorts = Cohorts(

@@ -77,6 +77,8 @@ def rules(function: Callable[..., Any]) -> dict[str, tuple[Any, Range | Choice |
         hint = _hint(function, parameter.annotation)
         extras = typing.get_args(hint)[1:] if typing.get_origin(hint) is typing.Annotated else ()
         kind = typing.get_args(hint)[0] if extras else hint
+        if parameter.default is None and kind is not Any:
+            kind = typing.Optional[kind]  # noqa: UP045 - of a type that is known only here
         found[name] = kind, next((extra for extra in extras if isinstance(extra, Range | Choice)), None)
     return found
 
@@ -126,7 +128,16 @@ def check(model: Mapping[str, Any]) -> Callable[..., Any]:
 
 
 def check_value(path: str, value: Any, kind: Any, rule: Range | Choice | None) -> None:
-    """Raises ConfigError when `value` has not the type `kind` or breaks `rule`."""
+    """Raises ConfigError when `value` has not the type `kind` or breaks `rule`; null does neither where the type has it."""
+    nullable = types.NoneType in typing.get_args(kind)
+    if nullable:
+        if value is None:
+            return
+        others = [part for part in typing.get_args(kind) if part is not types.NoneType]
+        kind = typing.Union[tuple(others)]  # noqa: UP007 - of types that are known only here
+    if typing.get_origin(kind) is typing.Annotated:  # Annotated[int, Range(1)] | None
+        kind, *extras = typing.get_args(kind)
+        rule = rule or next((extra for extra in extras if isinstance(extra, Range | Choice)), None)
     wrong = {
         int: not isinstance(value, int) or isinstance(value, bool),
         float: not isinstance(value, int | float) or isinstance(value, bool),
@@ -134,7 +145,7 @@ def check_value(path: str, value: Any, kind: Any, rule: Range | Choice | None) -
         str: not isinstance(value, str),
     }.get(kind, False)
     if wrong:
-        raise ConfigError(path, expected=type_words(kind), received=value)
+        raise ConfigError(path, expected=type_words(kind) + " or null" * nullable, received=value)
     if rule is not None and value not in rule:
         remedy = nearest(str(value), rule.names) if isinstance(rule, Choice) else None
         raise ConfigError(path, expected=str(rule), received=value, remedy=remedy)

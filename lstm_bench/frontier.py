@@ -73,7 +73,7 @@ def section(result: Result) -> list[str]:
         [
             int(row["number"]),
             *(_value(name, row[name]) for name in found.objectives),
-            *(short(row[c]) for c in searched),
+            *(short(row[c]) or "null" for c in searched),
         ]
         for _, row in found.members.head(_SHOWN).iterrows()
     ]

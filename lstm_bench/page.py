@@ -190,7 +190,7 @@ def _space(result: Result) -> list[str]:
     rows = []
     for path, domain in space.items():
         if "choices" in domain:
-            text = ", ".join(map(short, domain["choices"]))
+            text = ", ".join("null" if choice is None else short(choice) for choice in domain["choices"])
         else:
             text = f"{short(domain.get('low'))} to {short(domain.get('high'))}"
             text += f", step {short(domain['step'])}" if domain.get("step") else ""
@@ -214,7 +214,7 @@ def _best(result: Result) -> list[str]:
             count(row["n_weights"]),
             count(result.speed(row)),
             row["kernel_ran"],
-            *(short(row[c]) for c in searched),
+            *(short(row[c]) or "null" for c in searched),
         ]
         for _, row in top.iterrows()
     ]

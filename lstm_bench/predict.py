@@ -209,12 +209,17 @@ def table(answers: np.ndarray, task: str) -> tuple[tuple[str, ...], list[dict[st
 
 
 def _check_targets(y: np.ndarray, x: np.ndarray, about: Mapping[str, Any], path: Path) -> None:
+    from lstm_bench import label
+
     shape = x.shape[:2] if about["task"] == "tagging" else x.shape[:1]
     if y.shape != shape:
-        raise DataError(f"{path}: y", expected=f"shape {shape}, a target for each of x", received=y.shape)
+        remedy = label.shape_remedy(y, x) if len(shape) == 1 else None
+        raise DataError(
+            f"{path}: y", expected=f"shape {shape}, a target for each of x", received=y.shape, remedy=remedy
+        )
     kinds, words = ("iuf", "real numbers") if about["task"] == "regression" else ("iu", "whole numbers")
     if y.dtype.kind not in kinds:
-        raise DataError(f"{path}: y", expected=words, received=y.dtype)
+        raise DataError(f"{path}: y", expected=words, received=y.dtype, remedy=label.integers(y))
     last = about["n_classes"] - 1
     if about["task"] != "regression" and (y.min() < 0 or y.max() > last):
         raise DataError(f"{path}: y", expected=f"labels 0 to {last}", received=f"{y.min()} to {y.max()}")

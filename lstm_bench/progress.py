@@ -119,7 +119,10 @@ class Display:
 
 def values(params: Mapping[str, Any]) -> str:
     """Searched values in a few words: `units=87 learning_rate=0.0021`."""
-    return " ".join(
-        f"{path.rpartition('.')[2]}={format(value, '.3g') if isinstance(value, float) else cell(value)}"
-        for path, value in params.items()
-    )
+    return " ".join(f"{path.rpartition('.')[2]}={_value(value)}" for path, value in params.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return format(value, ".3g")
+    return "null" if value is None else cell(value)

@@ -107,7 +107,10 @@ class Result:
     def winning(self, path: str) -> Any:
         """Value of the winner: what its trial was given, else the configuration's."""
         best, column = self.winner, "config_" + path
-        return best[column] if best is not None and best.get(column) else self.get(path)
+        if best is not None and best.get(column):
+            return best[column]
+        searched = best is not None and column in best and None in self.space().get(path, {}).get("choices", ())
+        return None if searched else self.get(path)  # null is written as nothing
 
     @property
     def place(self) -> str | None:

@@ -8,7 +8,7 @@ import itertools
 import math
 import random
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench import space as spaces
@@ -16,6 +16,9 @@ from lstm_bench import space as spaces
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
+
+
+_ATTEMPTS = 16  # at a point that was not seen, before chance decides
 
 
 def derived_seed(seed: int, suggestion: int, purpose: str) -> int:
@@ -36,6 +39,7 @@ def sampler(
     suggestion: int,
     n_trials: int = 0,
     tried: Iterable[Mapping[str, Any]] = (),
+    attempt: int = 0,
 ) -> BaseSampler:
     """Optuna sampler for the suggestion of that index.
 
@@ -46,11 +50,12 @@ def sampler(
       suggestion: Count of distinct suggestions made before.
       n_trials: `study.n_trials`: how many points of a grid are wanted.
       tried: Points suggested before, which a grid leaves out.
+      attempt: How many suggestions were thrown away because that point was seen before, see `unrepeated`.
     """
     from optuna import samplers
     from optuna.exceptions import ExperimentalWarning
 
-    now = derived_seed(seed, suggestion, "sampler")
+    now = derived_seed(seed, suggestion, f"sampler/{attempt}" if attempt else "sampler")
     # A grid's order and a quasi-random sequence must stay the same from ask to ask.
     steady = derived_seed(seed, 0, "sequence")
     name, startup = config["name"], config["n_startup_trials"]
@@ -70,6 +75,51 @@ def sampler(
                 seed=steady, scramble=True, independent_sampler=independent, warn_independent_sampling=False
             )
     return independent
+
+
+def unrepeated(
+    make: Callable[[int], BaseSampler],
+    space: Mapping[str, spaces.Domain],
+    seen: Container[tuple[int, ...]],
+    seed: int,
+) -> BaseSampler:
+    """A sampler of a finite space that suggests no point twice.
+
+    What the sampler of attempt 0 suggests is taken unless it was seen; then other attempts follow, and at last chance decides
+    among the points that are left.
+
+    Args:
+      make: Attempt, from 0 -> sampler.
+      space: Parsed search space, finite.
+      seen: Places of points, see `space.place`; not all that there are.
+      seed: Of the last resort.
+    """
+    from optuna.samplers import BaseSampler, RandomSampler
+
+    distributions = spaces.distributions(space)
+
+    class Unrepeated(BaseSampler):
+        def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+            return distributions
+
+        def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
+            for attempt in range(_ATTEMPTS):
+                inner = make(attempt)
+                found = inner.sample_relative(study, trial, inner.infer_relative_search_space(study, trial))
+                for path, distribution in distributions.items():
+                    if distribution.single():  # Optuna asks no sampler for it
+                        found[path] = spaces.point(space, (0,) * len(space))[path]
+                    elif path not in found:
+                        found[path] = inner.sample_independent(study, trial, path, distribution)
+                if spaces.place(space, found) not in seen:
+                    return found
+            return spaces.point(space, spaces.unseen(space, seen, seed))
+
+        def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+            # Never asked: every value is in the point.
+            return RandomSampler(seed=seed).sample_independent(study, trial, param_name, param_distribution)
+
+    return Unrepeated()
 
 
 def _next_point(

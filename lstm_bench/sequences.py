@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.arrays import MAX_NPZ_BYTES, check_npy, member_of
+from lstm_bench.arrays import MAX_NPZ_BYTES, check_npy, member_of, require_known
 from lstm_bench.data import standardized
 from lstm_bench.errors import DataError, LstmBenchError
 
@@ -18,8 +18,8 @@ def read(path: Path, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | N
     """The sequences of a file, and the targets where it has them.
 
     Args:
-      path: `.npy`: an array; `.npz`: `x` and perhaps `y`; else CSV: a sequence per line, all features of its first timestep
-        first. A first line without a number is a header. Nothing is ever unpickled.
+      path: `.npy`: an array; `.npz`: `x`, perhaps `y`, and nothing else; else CSV: a sequence per line, all features of its first
+        timestep first. A first line without a number is a header. Nothing is ever unpickled.
       shape: `(timesteps, features)` of the model.
 
     Returns:
@@ -54,6 +54,7 @@ def _npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         if "x" not in names:
             raise DataError(f"{path}: x is missing", expected="x, and y where it is known", received=names[:12])
+        require_known(archive, ("x", "y"), path)
         sizes = {key: archive.getinfo(f"{key}.npy").file_size for key in ("x", "y") if key in names}
         if sum(sizes.values()) > MAX_NPZ_BYTES:
             raise DataError(f"{path}: too large", expected=f"at most {MAX_NPZ_BYTES} B", received=sum(sizes.values()))

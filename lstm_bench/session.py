@@ -80,7 +80,8 @@ class Session:
             if fresh:
                 self._launch()  # the workers import their framework while the driver reads the data
             self._loaded = data.load(self.config["dataset"])
-            data.check_objective(self.config["study"], self._loaded.name, self._loaded.task)
+            found = self._loaded
+            data.check_objective(self.config["study"], found.name, found.task, found.y_train)
             self._task, self._baselines = self._loaded.task, self._loaded.baselines
             facts = self._facts(self._loaded)
             self._share()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+import random
+from collections.abc import Callable, Container, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from lstm_bench import config as schema
 from lstm_bench import family
 from lstm_bench.config import Choice, Range
 from lstm_bench.errors import ConfigError, nearest
+from lstm_bench.record import exact
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -107,10 +109,11 @@ def _domain(path: str, domain: Domain | None, config: Mapping[str, Any]) -> Doma
         choices = domain.get("choices")
         if not isinstance(choices, list) or not choices:
             raise ConfigError(f"{where}.choices", expected="a list of at least one value", received=choices)
-        if len(set(map(str, choices))) < len(choices):
-            raise ConfigError(f"{where}.choices", expected="different values", received=choices)
         if not all(choice is None or isinstance(choice, str | int | float) for choice in choices):
             raise ConfigError(f"{where}.choices", expected="numbers, texts, true, false or null", received=choices)
+        # Whoever reads the records must tell them apart: null is written as nothing.
+        if len({exact(choice) for choice in choices}) < len(choices) or len(set(choices)) < len(choices):
+            raise ConfigError(f"{where}.choices", expected="different values", received=choices)
         values, complete = choices, {"type": kind, "choices": list(choices)}
     else:
         complete = _numeric(where, kind, domain)
@@ -206,6 +209,67 @@ def size(domain: Domain) -> float:
         return len(domain["choices"])
     step = domain["step"] or (1 if domain["type"] == "int" else None)
     return math.inf if step is None else int((domain["high"] - domain["low"]) / step + 1e-9) + 1
+
+
+def points(space: Mapping[str, Domain]) -> float:
+    """How many points a space has, a whole number or infinitely many; 1 where it is empty."""
+    return math.prod(size(domain) for domain in space.values())
+
+
+def place(space: Mapping[str, Domain], params: Mapping[str, Any]) -> tuple[int, ...]:
+    """Where a point of a finite space is along each dimension, counted from 0: equal for equal points alone."""
+
+    def along(domain: Domain, value: Any) -> int:
+        if domain["type"] == "categorical":
+            return int(domain["choices"].index(value))
+        return round((value - domain["low"]) / (domain["step"] or 1))
+
+    return tuple(along(domain, params[path]) for path, domain in space.items())
+
+
+def point(space: Mapping[str, Domain], at: tuple[int, ...]) -> dict[str, Any]:
+    """The point of a finite space at a `place`."""
+
+    def value(domain: Domain, index: int) -> Any:
+        if domain["type"] == "categorical":
+            return domain["choices"][index]
+        return min(domain["low"] + index * (domain["step"] or 1), domain["high"])
+
+    return {path: value(domain, index) for (path, domain), index in zip(space.items(), at, strict=True)}
+
+
+def unseen(space: Mapping[str, Domain], seen: Container[tuple[int, ...]], seed: int) -> tuple[int, ...]:
+    """The place of the first point that is not in `seen`, in an order of all that `seed` decides; no list of all is made.
+
+    Args:
+      space: Finite.
+      seen: Places; not all that there are.
+      seed: Of the order.
+    """
+    sizes, n = [int(size(domain)) for domain in space.values()], int(points(space))
+    rng = random.Random(seed)
+    at, stride = rng.randrange(n), rng.randrange(n)
+    while math.gcd(stride, n) != 1:  # else it would not come past all of them
+        stride += 1
+    while True:
+        rest, found = at, []
+        for length in sizes:
+            rest, index = divmod(rest, length)
+            found.append(index)
+        if tuple(found) not in seen:
+            return tuple(found)
+        at = (at + stride) % n
+
+
+def require_points(space: Mapping[str, Domain], n_trials: int, what: str = "space") -> None:
+    """Raises ConfigError for more trials than there are points: each is trained once."""
+    if n_trials > points(space):
+        raise ConfigError(
+            "study.n_trials",
+            expected=f"at most {points(space)}, the points of the {what}",
+            received=n_trials,
+            remedy="Each is trained once, and the best again by study.replicates.",
+        )
 
 
 def corners(space: Mapping[str, Domain]) -> list[dict[str, Any]]:

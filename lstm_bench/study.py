@@ -9,7 +9,9 @@ Of a trial whose driver died while it asked for it, half the parameters may be t
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import math
 import re
 import secrets
 import sqlite3
@@ -165,7 +167,8 @@ class Study:
 
     def _forget(self) -> None:
         """Sets back what the trials read so far add up to, see `_sum_up`."""
-        self._n_read = self._suggestions = 0
+        self._n_read = self._suggestions = self._n_placed = 0
+        self._seen: set[tuple[int, ...]] = set()  # of a finite space, the places of what was suggested
         self._open: list[int] = []
         self._ended = {"COMPLETE": 0, "PRUNED": 0, "FAIL": 0}
         self._queue: dict[int, Any] = {}
@@ -190,6 +193,8 @@ class Study:
 
         # Names alone: a summary would read every trial.
         if self._settings["name"] not in optuna.get_all_study_names(self._storage):
+            if self.space:
+                spaces.require_points(self.space, self._settings["n_trials"])
             optuna.create_study(storage=self._storage, study_name=self._settings["name"], directions=self._directions())
         self._engine = self._storage.engine
         self._storage = self._kept(self._storage)
@@ -238,6 +243,8 @@ class Study:
         for path in ("study.n_trials", "study.confirm"):
             if now[path] < was.get(path, 0):
                 differences.append(f"{path} was {was[path]}, is {now[path]} (only upward)")
+        if self.space and now["study.n_trials"] > was.get("study.n_trials", 0):
+            spaces.require_points(self.space, now["study.n_trials"])
         before = json.loads(stored)["study"].get("objectives", {})
         if before == self.objectives and list(before) != list(self.objectives):
             differences.append(f"study.objectives were in the order {' '.join(before)}")
@@ -388,20 +395,42 @@ class Study:
                 return None
             # Retries repeat a suggestion; only distinct ones move the sampler on.
             suggestion, seed = self._suggestions, self._settings["seed"]
-            grid = self.config["sampler"]["name"] == "grid"
-            self._study.sampler = search.sampler(
-                self.config["sampler"],
-                self.space,
-                seed=seed,
-                suggestion=suggestion,
-                n_trials=self._settings["n_trials"],
-                tried=[trial.params for trial in self.trials() if not _is_stillborn(trial)] if grid else (),
-            )
+            self._study.sampler = self._sampler(suggestion, seed)
             trial = self._study.ask(fixed_distributions=self._distributions)
             train_seed = search.derived_seed(seed, suggestion, "train")
             trial.set_user_attr("seed", train_seed)
             self._settle()
             return Asked(trial.number, dict(trial.params), train_seed, None)
+
+    def _sampler(self, suggestion: int, seed: int) -> Any:
+        """The sampler of a suggestion: of a finite space, one that repeats no point as long as there are others."""
+        grid = self.config["sampler"]["name"] == "grid"
+        make = functools.partial(
+            search.sampler,
+            self.config["sampler"],
+            self.space,
+            seed=seed,
+            suggestion=suggestion,
+            n_trials=self._settings["n_trials"],
+            tried=[trial.params for trial in self.trials() if not _is_stillborn(trial)] if grid else (),
+        )
+        points = spaces.points(self.space)
+        if grid or not self.space or math.isinf(points):
+            return make()
+        trials = self.trials()
+        places = (
+            spaces.place(self.space, trial.params) for trial in trials[self._n_placed :] if not _is_stillborn(trial)
+        )
+        self._seen.update(places)
+        self._n_placed = len(trials)
+        if len(self._seen) >= points:
+            return make()
+        last = search.derived_seed(seed, suggestion, "unseen")
+        return search.unrepeated(lambda attempt: make(attempt=attempt), self.space, self._seen, last)
+
+    def repeats(self) -> bool:
+        """Whether there are more trials to be than points of the space: in a study that was made when this was allowed."""
+        return bool(self.space) and self._settings["n_trials"] > spaces.points(self.space)
 
     def _settle(self) -> None:
         self._storage.settle()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -73,7 +72,7 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
       ConfigError: for anything that cannot be meant. Nothing was created.
     """
     from lstm_bench import config as schema
-    from lstm_bench import data, family, tracking
+    from lstm_bench import data, family, record, tracking
     from lstm_bench import space as spaces
 
     config = schema.load(composed)
@@ -89,13 +88,15 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     space = {path: domain for path, domain in space.items() if path not in pinned}
     config["study"]["space"] = space
     if config["sampler"]["name"] == "grid":
-        points = math.prod(len(values) for values in spaces.grid(space).values())
-        if config["study"]["n_trials"] > points:
-            raise ConfigError(
-                "study.n_trials",
-                expected=f"at most {points}, the points of the grid",
-                received=config["study"]["n_trials"],
-            )
+        spaces.grid(space)
+        spaces.require_points(space, config["study"]["n_trials"], "grid")
+    # One that was made when points were repeated goes on as it was; `Study` sees whether it is there behind a URL.
+    elif (
+        space
+        and config["storage"]["url"] is None
+        and not (record.study_dir(config["study"]["name"]) / "study.db").exists()
+    ):
+        spaces.require_points(space, config["study"]["n_trials"])
     if not space and config["study"]["n_trials"] > 1:
         raise ConfigError(
             "study.n_trials", expected="0 or 1 where study.space is empty", received=config["study"]["n_trials"]

@@ -63,7 +63,7 @@ def test_digest_of_own_arrays_knows_values_types_and_shapes(tmp_path: Path) -> N
     ]
     assert len({data.load(save(tmp_path / "x.npz", arrays)).sha256 for arrays in variants}) == len(variants)
     packed = tmp_path / "packed.npz"
-    np.savez_compressed(packed, **own(unused=np.zeros(3)))
+    np.savez_compressed(packed, **own())
     assert data.load({**NPZ, "path": str(packed)}).sha256 == data.load(save(tmp_path / "x.npz", own())).sha256
 
 
@@ -133,12 +133,27 @@ UNFIT: dict[str, tuple[dict[str, Any], str]] = {
         {"y_train": Y / 2, "y_test": np.full(9, "a")},
         "y_test: expected numbers, as y_train has them",
     ),
-    "negative label": ({"y_train": with_value(Y, -1)}, "y_train: expected labels from 0, received -1"),
-    "negative test label": ({"y_test": with_value(own()["y_test"], -1)}, "y_test: expected labels from 0, received -1"),
-    "huge label": ({"y_train": with_value(Y, 2**40)}, "y_train: expected 2 to 60 classes, labelled from 0, received"),
-    "one class": ({"y_train": Y * 0}, "y_train: expected 2 to 60 classes, labelled from 0, received"),
-    "label only in test": ({"y_test": with_value(own()["y_test"], 3)}, "y_test: expected labels 0 to 2, received 3"),
+    "negative label": (
+        {"y_train": with_value(Y, -1)},
+        r"y_train: expected labels 0 to 3, as .*received \[-1, 0, 1, 2\]",
+    ),
+    "negative test label": ({"y_test": with_value(own()["y_test"], -1)}, r"y_test: expected only labels .* \[-1\]"),
+    "huge label": (
+        {"y_train": with_value(Y, 2**40)},
+        "y_train: expected labels 0 to 3, as there are 4 of them, received",
+    ),
+    "many gaps": ({"y_train": 7 * np.arange(60), "y_test": Y[:9] * 0}, "received '0, 7, 14, 21, 28 and 55 more'"),
+    "from 1": ({"y_train": Y + 1, "y_test": Y[:9] + 1}, r"expected labels 0 to 2, .*, received \[1, 2, 3\]"),
+    "one class": ({"y_train": Y * 0, "y_test": Y[:9] * 0}, r"y_train: expected at least 2 classes, received \[0\]"),
+    "label only in test": (
+        {"y_test": with_value(own()["y_test"], 3)},
+        r"y_test: expected only labels .* \[3\]. A class",
+    ),
     "class only in test": ({"y_train": np.where(Y == 1, 2, Y)}, r"y_test: expected only labels .* received \[1\]"),
+    "label only in validation": (
+        {"x_validation": X[:4], "y_validation": np.array([0, 1, 2, 3])},
+        r"y_validation: expected only labels that y_train has, received \[3\]",
+    ),
     "counts differ": ({"y_train": Y[:-1]}, "y_train: expected as many labels as x_train has samples, 60, received 59"),
     "other features": ({"x_test": np.zeros((9, 7, 4))}, r"x_test: expected \(timesteps, features\) \(7, 3\) as in"),
     "other timesteps": ({"x_test": np.zeros((9, 8, 3))}, r"x_test: expected \(timesteps, features\) \(7, 3\) as in"),
@@ -235,3 +250,127 @@ def test_npy_header_is_not_believed(tmp_path: Path) -> None:
         archive.writestr("x_train.npy", member.getvalue())
     with pytest.raises(DataError, match=r"x.npz: x_train: corrupt: expected float64 of shape \(2147483648, 28, 28\)"):
         data.load(config)
+
+
+@pytest.mark.parametrize("names", [[0, 10, 20], [1, 2, 3], [-1, 1, 5]], ids=str)
+def test_classes_that_are_not_0_1_are_refused_with_a_line_that_mends_them(names: list[int], tmp_path: Path) -> None:
+    arrays = own()
+    for key in ("y_train", "y_test"):
+        arrays[key] = np.array(names)[arrays[key]]
+    with pytest.raises(DataError) as caught:
+        data.load(save(tmp_path / "x.npz", arrays))
+    line = "y_train, y_test = np.split(np.unique(np.concatenate([y_train, y_test]), return_inverse=True)[1], [60])"
+    assert f"expected labels 0 to 2, as there are 3 of them, received {names}. Classes: {line}." in str(caught.value)
+    scope = {"np": np, **arrays}
+    exec(line, scope)  # as a person does
+    got = data.load(save(tmp_path / "x.npz", {key: scope[key] for key in arrays}))
+    assert (got.n_classes, got.y_test.tolist()) == (3, own()["y_test"].tolist())
+
+
+def test_names_of_classes_are_refused_with_a_line_that_mends_them(tmp_path: Path) -> None:
+    arrays = own(x_validation=np.ones((3, 7, 3)), y_validation=np.arange(3))
+    for key in ("y_train", "y_validation", "y_test"):
+        arrays[key] = np.array(["high", "low", "mid"])[arrays[key]]
+    with pytest.raises(DataError, match=r"y_train: expected integer labels, received <U4\. Names") as caught:
+        data.load(save(tmp_path / "x.npz", arrays))
+    scope = {"np": np, **arrays}
+    exec(str(caught.value).partition("Names of classes: ")[2].removesuffix("."), scope)
+    got = data.load(save(tmp_path / "x.npz", {key: scope[key] for key in arrays}))
+    assert (got.y_validation.tolist(), got.y_test.tolist()) == ([0, 1, 2], own()["y_test"].tolist())
+
+
+H = np.random.RandomState(1).normal(size=(60, 4))
+ONE_HOT, ONE_HOT_TEST = np.eye(3, dtype=int)[Y], np.eye(3)[own()["y_test"]]
+NOT_EXACTLY_ONE = np.where(np.arange(60)[:, None] == 5, 0, ONE_HOT)
+FORMS: dict[str, tuple[np.ndarray, np.ndarray, str | None]] = {
+    "a column": (Y[:, None], Y[:9, None], "One label per sample: y[:, 0]."),
+    "a column of floats": (H[:, :1], H[:9, :1], "One label per sample: y[:, 0]."),
+    "a column of one class": (Y[:, None] * 0, Y[:9, None] * 0, "One label per sample: y[:, 0]."),
+    "a column of 0 and 1": (Y[:, None] % 2, Y[:9, None] % 2, "One label per sample: y[:, 0]."),
+    "a column of text": (Y[:, None].astype(str), Y[:9, None].astype(str), "One label per sample: y[:, 0]."),
+    "two axes of one": (Y[:, None, None], Y[:9, None, None], "One label per sample: y.reshape(-1)."),
+    "a row": (Y[None], Y[None, :9], "One row of labels: y[0]."),
+    "one-hot": (ONE_HOT, ONE_HOT_TEST, "One-hot labels: y.argmax(-1)."),
+    "one-hot bool": (ONE_HOT.astype(bool), ONE_HOT_TEST, "One-hot labels: y.argmax(-1)."),
+    "one-hot in training alone": (ONE_HOT, ONE_HOT_TEST * 0, "Some rows do not hold exactly one 1, so they are not"),
+    "a row of zeros": (NOT_EXACTLY_ONE, ONE_HOT_TEST, "several labels per sample are not supported"),
+    "several ones": (1 - ONE_HOT, 1 - ONE_HOT_TEST, "several labels per sample are not supported"),
+    "as many as timesteps": (np.eye(7)[Y], np.eye(7)[Y[:9]], "a label for every timestep is not supported."),
+    "several labels": (ONE_HOT * 2, ONE_HOT_TEST, "Several labels per sample are not supported; one column is a"),
+    "labels per timestep": (np.full((60, 7), 2), Y[:9], "A label for every timestep is not supported; one of them"),
+    "one-hot per timestep": (np.eye(3)[np.full((60, 7), 2)], Y[:9], "A label for every timestep is not supported;"),
+    "targets per timestep": (np.ones((60, 7)) / 2, Y[:9], "A target for every timestep is not supported; one of them"),
+    "a horizon": (H, H[:9], "A horizon, or several targets per sample, is not supported; one column is a study of"),
+    "a horizon of columns": (H[..., None], H[:9, :, None], "y[:, -1, 0]."),
+    "probabilities": (np.abs(H) / np.abs(H).sum(-1, keepdims=True), H[:9], "A horizon, or several targets per sample"),
+    "text in columns": (np.full((60, 2), "a"), np.full((9, 2), "a"), None),
+    "no axis": (np.array(3), Y[:9], None),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_labels_of_other_shapes_get_a_remedy_that_loses_nothing(form: str, tmp_path: Path) -> None:
+    y, y_test, remedy = FORMS[form]
+    with pytest.raises(DataError, match=r"y_train: expected shape \(samples,\), received \(") as caught:
+        data.load(save(tmp_path / "x.npz", own(y_train=y, y_test=y_test)))
+    said = str(caught.value).partition(f"received {y.shape}")[2]
+    assert (remedy in said) if remedy else said == ""
+    assert ("argmax" in said) == (form in ("one-hot", "one-hot bool", "as many as timesteps"))
+
+
+@pytest.mark.parametrize(
+    ("y", "remedy"),
+    [
+        (Y == 0, "received bool. True and false: y.astype(int)."),
+        (Y.astype("M8[s]"), "received datetime64[s]"),
+        (Y + 0j, "received complex128"),
+    ],
+    ids=["bool", "dates", "complex"],
+)
+def test_labels_of_other_types_get_a_remedy_that_loses_nothing(y: np.ndarray, remedy: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        data.load(save(tmp_path / "x.npz", own(y_train=y)))
+    assert str(caught.value).endswith(f"y_train: expected integer labels, {remedy}")
+
+
+@pytest.mark.parametrize(
+    ("shape", "remedy"),
+    [
+        ((60, 7), "One feature: x[..., None]."),
+        ((60, 7, 3, 1), "One feature: x[..., 0]."),
+        ((60, 7, 3, 2), "More axes as features: x.reshape(*x.shape[:2], -1)."),
+        ((60,), "received (60,)"),
+    ],
+    ids=str,
+)
+def test_inputs_of_other_shapes_get_a_remedy_that_works(shape: tuple[int, ...], remedy: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        data.load(save(tmp_path / "x.npz", own(x_train=np.zeros(shape))))
+    assert str(caught.value).endswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("given", "missing", "remedy"),
+    [
+        ("X_train", "x_train", "Did you mean x_train"),
+        ("x_val", None, "Did you mean x_validation"),
+        ("X_train", None, "Save the file without it."),
+        ("X_test", None, "Save the file without it."),
+        ("groups_train", None, "Groups are not supported yet: see to it that no group is in two splits, and save"),
+        ("subject", None, "Groups are not supported yet"),
+        (
+            "lengths_train",
+            None,
+            "Sequences of several lengths are not supported yet, and padding would be read as data",
+        ),
+        ("mask_train", None, "Sequences of several lengths are not supported yet"),
+        ("sample_weight", None, "Weights of samples or classes are not supported yet: save the file without it."),
+        ("class_names", None, "Save the file without it."),
+    ],
+)
+def test_unknown_arrays_are_refused_by_name(given: str, missing: str | None, remedy: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        data.load(save(tmp_path / "x.npz", own(**{given: np.ones(60)}, **({missing: None} if missing else {}))))
+    known = "x_train y_train x_validation y_validation x_test y_test"
+    assert f"x.npz: unknown array {given}: expected none but {known}. {remedy}" in str(caught.value)
+    assert caught.value.exit_code == 3

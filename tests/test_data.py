@@ -754,3 +754,10 @@ def test_an_objective_that_the_task_does_not_have_is_refused(objective: str, tas
     assert message in str(caught.value)
     better = "val_mse study.direction=minimize" if task == "regression" else "val_accuracy study.direction=maximize"
     assert f"Give study.objective={better}." in str(caught.value)
+
+
+@pytest.mark.parametrize(("target", "remedy"), [(2.0, " Labels of classes are integers: y.astype(int)."), (0.5, "")])
+def test_only_whole_targets_are_perhaps_labels(target: float, remedy: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        data.check_objective({"objective": "val_accuracy"}, "it", "regression", np.array([0.0, target]))
+    assert str(caught.value).endswith(f"Give study.objective=val_mse study.direction=minimize.{remedy}")

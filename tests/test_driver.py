@@ -566,11 +566,15 @@ def test_a_driver_killed_while_it_places_artefacts_places_them_again(tmp_path, m
     assert (tmp_path / "model" / "model.keras").read_text() == f"{units} units"
 
 
-def test_a_configuration_suggested_twice_is_one_candidate(tmp_path):
+def test_a_configuration_suggested_twice_is_one_candidate(tmp_path, monkeypatch, capsys):
+    # In a study that was made when there could be more trials than points.
+    monkeypatch.setattr("lstm_bench.space.require_points", lambda *_: None)
     space = {"train.batch_size": {"type": "categorical", "choices": [16, 32]}}
     with fake.opened(tmp_path, fake.config({**SEVERAL, "study.space": space})) as bench:
         bench.driver.search()
+        assert len(bench.study.trials()) == 5
         assert sorted(c.params["train.batch_size"] for c in bench.driver.candidates()) == [16, 32]
+    assert "study.n_trials: the space has 2 points, so that some are trained again" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import pytest
 
@@ -198,3 +199,20 @@ def test_outputs_per_timestep_are_no_option(toys):
     assert refused({"_target_": "toys.tags", "return_sequences": True}).startswith(
         "unknown option model.return_sequences"
     )
+
+
+def nullable(input_shape, n_classes, *, window: int | None = None, rate: Annotated[float | None, Range(0, 1)] = 0.5,
+             depth: Annotated[int, Range(1)] | None = None, implicit: int = None):  # fmt: skip  # noqa: RUF013
+    """No model: only its signature is read."""
+
+
+@pytest.mark.parametrize("name", ["window", "rate", "depth", "implicit"])
+def test_null_is_a_value_of_every_argument_that_allows_it(name):
+    target = f"{__name__}.nullable"
+    assert family.check({"_target_": target, name: None}) is nullable
+    expected = "a number or null" if name == "rate" else "a whole number or null"
+    with pytest.raises(ConfigError, match=f"model.{name}: expected {expected}, received 'a'"):
+        family.check({"_target_": target, name: "a"})
+    if name in ("rate", "depth"):
+        with pytest.raises(ConfigError, match=f"model.{name}: expected a number of at least"):
+            family.check({"_target_": target, name: -1})

@@ -93,6 +93,7 @@ def test_leaves_import_nothing_of_ours(leaf: str) -> None:
         ("repeat", "recorded"),
         ("repeat", "launcher"),
         ("sequences", "arrays"),
+        ("arrays", "label"),
         ("doctor", "installation"),
         ("doctor", "machine"),
         ("doctor", "inventory"),

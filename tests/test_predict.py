@@ -71,6 +71,10 @@ def lying(path: Path) -> None:
         np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
 
 
+def lengths(path: Path) -> None:
+    np.savez(path, x=X, lengths=np.array([1, 2]))
+
+
 def other_key(path: Path) -> None:
     np.savez(path, x_test=X)
 
@@ -122,6 +126,11 @@ def test_a_member_without_npy_is_not_read_in_place_of_the_one_that_was_checked(t
         ("a.npy", lying, "corrupt"),
         ("a.npy", text("not numpy"), "cannot be read"),
         ("a.npz", other_key, "x is missing: expected x, and y where it is known, received ['x_test']"),
+        (
+            "a.npz",
+            lengths,
+            "unknown array lengths: expected none but x y. Sequences of several lengths are not supported",
+        ),
         ("a.npz", torn, "cannot be read"),
         (
             "a.csv",
@@ -285,6 +294,19 @@ def published(folder: Path) -> None:
 def exchanged(folder: Path) -> None:
     with zipfile.ZipFile(folder / "model" / "model.keras", "a") as archive:
         archive.writestr("more.txt", "x")
+
+
+def test_targets_of_another_shape_or_type_get_a_remedy() -> None:
+    about, x = {"task": "classification", "n_classes": 3}, np.zeros((4, 2, 3))
+    wrong = {
+        "One label per sample: y[:, 0].": np.zeros((4, 1), int),
+        "One-hot labels: y.argmax(-1).": np.eye(3)[[0, 1, 2, 0]],
+        "Labels of classes are integers: y.astype(int).": np.ones(4),
+    }
+    for remedy, y in wrong.items():
+        with pytest.raises(DataError) as caught:
+            predict._check_targets(y, x, about, Path("a.npz"))
+        assert str(caught.value).endswith(remedy)
 
 
 def torn_model(folder: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_replicate_shows_its_test_accuracy(capsys):
 
 def test_searched_values_in_a_few_words():
     params = {"model.units": 87, "train.learning_rate": 0.00212345, "train.optimizer": "adam", "model.x": None}
-    assert values(params) == "units=87 learning_rate=0.00212 optimizer=adam x="
+    assert values(params) == "units=87 learning_rate=0.00212 optimizer=adam x=null"
 
 
 def test_a_small_error_is_not_shown_as_zero() -> None:

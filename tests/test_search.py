@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import fake
 import optuna
 import pytest
 
-from lstm_bench.search import derived_seed, pruner, sampler
+from lstm_bench import space as spaces
+from lstm_bench.search import derived_seed, pruner, sampler, unrepeated
 from lstm_bench.space import distributions, parse
 
 
@@ -29,6 +32,44 @@ def suggest(name, space, n, *, seed=0, failing=(), numbers_ahead=0):
         else:
             study.tell(trial.number, -abs(trial.params["model.units"] - 32))
     return points
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "qmc", "cmaes"])
+def test_what_was_not_seen_is_taken_as_it_is_suggested(name):
+    # Otherwise a study that is resumed would be suggested other trials from then on.
+    settings = {"name": name, "n_startup_trials": 2}
+    space = parse(fake.config({"study.space": fake.GRID}))
+    found = []
+    for wrapped in (False, True):
+        study, points = optuna.create_study(direction="maximize"), []
+        for suggestion in range(12):
+            make = partial(sampler, settings, space, seed=3, suggestion=suggestion)
+            inner = make() if not wrapped else unrepeated(lambda n, make=make: make(attempt=n), space, set(), 0)
+            study.sampler = inner
+            trial = study.ask(fixed_distributions=distributions(space))
+            points.append(dict(trial.params))
+            study.tell(trial.number, -abs(trial.params["model.units"] - 20))
+        found.append(points)
+    assert found[0] == found[1]
+
+
+def test_a_repeated_point_is_asked_for_again_and_then_chance_decides():
+    space = parse(fake.config({"study.space": fake.GRID}))
+    attempts = []
+
+    class Stuck(optuna.samplers.RandomSampler):
+        def sample_independent(self, study, trial, param_name, param_distribution):
+            return {"model.units": 20, "train.batch_size": 16}[param_name]
+
+    def make(attempt):
+        attempts.append(attempt)
+        return Stuck()
+
+    study = optuna.create_study(sampler=unrepeated(make, space, {(1, 0)}, seed=5))
+    one = study.ask(fixed_distributions=distributions(space)).params
+    assert attempts == list(range(16))
+    assert one != {"model.units": 20, "train.batch_size": 16}
+    assert one == spaces.point(space, spaces.unseen(space, {(1, 0)}, 5))
 
 
 SPACES = {"grid": fake.GRID, "tpe": fake.SPACE, "random": fake.SPACE, "qmc": fake.SPACE, "cmaes": fake.SPACE}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import fake
 import pytest
 from omegaconf import OmegaConf
 
+from lstm_bench import record, recorded
 from lstm_bench.errors import ConfigError
-from lstm_bench.space import corners, distributions, flatten, grid, parse, pinned
+from lstm_bench.space import corners, distributions, flatten, grid, parse, pinned, place, point, points, unseen
 
 INT = {"type": "int", "low": 8, "high": 64}
 RATE = {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}
@@ -133,6 +136,26 @@ def test_an_empty_space_is_one_configuration():
             "study.space.train.batch_size.choices: expected different values, received [32, 32]",
         ),
         (
+            {"train.batch_size": {"type": "categorical", "choices": [32, None]}},
+            "study.space.train.batch_size: expected a whole number",
+        ),
+        (
+            {"train.global_clipnorm": {"type": "categorical", "choices": [None, 0]}},
+            "study.space.train.global_clipnorm: expected a number above 0, received 0",
+        ),
+        (
+            {"train.global_clipnorm": {"type": "categorical", "choices": [None, "a"]}},
+            "study.space.train.global_clipnorm: expected a number or null, received 'a'",
+        ),
+        (
+            {"train.global_clipnorm": {"type": "categorical", "choices": [None, ""]}},
+            "study.space.train.global_clipnorm.choices: expected different values, received [None, '']",
+        ),
+        (
+            {"train.decay": {"type": "categorical", "choices": [1, 1.0]}},
+            "study.space.train.decay.choices: expected different values, received [1, 1.0]",
+        ),
+        (
             {"train.batch_size": {"type": "categorical", "choices": [[32], [64]]}},
             "study.space.train.batch_size.choices: expected numbers, texts, true, false or null, received [[32], [64]]",
         ),
@@ -224,3 +247,38 @@ def test_corners_are_the_cheapest_and_the_dearest_shape():
 def test_a_space_of_one_shape_has_one_corner():
     assert corners(parsed({"train.learning_rate": RATE})) == [{}]
     assert corners(parsed({"model.units": {**INT, "low": 64}})) == [{"model.units": 64}]
+
+
+def test_null_is_a_choice_where_it_is_allowed():
+    clip = {"type": "categorical", "choices": [None, 1.0]}
+    assert parsed({"train.global_clipnorm": clip}) == {"train.global_clipnorm": clip}
+    assert corners({"train.global_clipnorm": clip, "train.batch_size": clip}) == [{}]
+    row = {"number": "3", "config_train.global_clipnorm": record.exact(None)}
+    assert recorded._value(row, "train.global_clipnorm", clip) is None
+    assert recorded._value({"config_train.global_clipnorm": "1.0"}, "train.global_clipnorm", clip) == 1.0
+
+
+def test_every_point_of_a_finite_space_has_a_place_and_its_turn():
+    space = parsed(
+        {
+            "model.units": {"type": "int", "low": 8, "high": 24, "step": 8},
+            "train.decay": {"type": "float", "low": 0.1, "high": 0.4, "step": 0.1},
+            "train.global_clipnorm": {"type": "categorical", "choices": [None, 1.0]},
+        }
+    )
+    seen = set()
+    for _ in range(points(space)):
+        at = unseen(space, seen, 7)
+        assert place(space, point(space, at)) == at
+        seen.add(at)
+    assert len(seen) == points(space) == 24
+    assert unseen(space, set(), 7) == unseen(space, set(), 7)
+    assert len({unseen(space, set(), seed) for seed in range(30)}) > 10
+    assert points({}) == 1
+    assert math.isinf(points(parsed({"train.learning_rate": RATE})))
+
+
+def test_a_space_of_many_points_is_never_listed():
+    space = parsed({"train.batch_size": {"type": "int", "low": 1, "high": 10**15}})
+    first = unseen(space, set(), 0)
+    assert unseen(space, {first}, 0) != first

@@ -305,6 +305,71 @@ def test_a_whole_grid_is_visited_once_each(tmp_path):
         assert points == {(u, b) for u in (10, 20, 30, 40) for b in (16, 32, 64, 128)}
 
 
+FINITE = {
+    "model.units": {"type": "int", "low": 10, "high": 13},
+    "train.decay": {"type": "float", "low": 0.1, "high": 0.3, "step": 0.1},
+    "train.global_clipnorm": {"type": "categorical", "choices": [None, 1.0]},
+    "train.optimizer": {"type": "categorical", "choices": ["adam"]},
+}
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "cmaes"])
+def test_a_finite_space_is_visited_once_each_interrupted_or_not(tmp_path, sampler):
+    values = {"sampler.name": sampler, "sampler.n_startup_trials": 3, "study.space": FINITE, "study.n_trials": 24}
+    results = {2: {"state": "PRUNED"}, 4: NAN}
+    with opened(tmp_path / "whole", values) as study:
+        go_on(study, results=results)
+        expected = suggested(study)
+    points = {tuple(params[path] for path in FINITE) for params in expected}
+    assert len(expected) == len(points) == 24
+    assert {point[2] for point in points} == {None, 1.0}
+    with opened(tmp_path / "interrupted", values) as study:
+        go_on(study, 15, results)
+        study.ask()  # the driver dies with this one running
+    with opened(tmp_path / "interrupted", values) as study:
+        study.repair()
+        study.tell(study.ask().number, INTERRUPTED)
+        go_on(study, results=results)
+        assert suggested(study) == expected
+
+
+def test_those_asked_for_together_share_no_point_of_a_finite_space(tmp_path):
+    space = {"train.batch_size": {"type": "categorical", "choices": [16, 32, 64, 128]}}
+    with opened(tmp_path, {"study.space": space, "study.n_trials": 4, "sampler.name": "tpe"}) as study:
+        assert {study.ask().params["train.batch_size"] for _ in range(4)} == {16, 32, 64, 128}
+        assert not study.repeats()
+
+
+def test_more_trials_than_points_are_refused(tmp_path):
+    space = {"train.batch_size": {"type": "categorical", "choices": [16, 32, 64, 128]}}
+    said = "study.n_trials: expected at most 4, the points of the space, received 5. Each is trained once"
+    with pytest.raises(ConfigError, match=said), opened(tmp_path / "new", {"study.space": space, "study.n_trials": 5}):
+        pass
+    with opened(tmp_path / "old", {"study.space": space, "study.n_trials": 3}) as study:
+        go_on(study)
+    with pytest.raises(ConfigError, match=said), opened(tmp_path / "old", {"study.space": space, "study.n_trials": 5}):
+        pass
+    with opened(tmp_path / "old", {"study.space": space, "study.n_trials": 4}) as study:
+        go_on(study)
+        assert {params["train.batch_size"] for params in suggested(study)} == {16, 32, 64, 128}
+
+
+def test_a_study_made_when_points_were_repeated_goes_on_to_its_total(tmp_path, monkeypatch):
+    space = {"train.batch_size": {"type": "categorical", "choices": [16, 32, 64, 128]}}
+    values = {"study.space": space, "study.n_trials": 7, "sampler.name": "tpe", "sampler.n_startup_trials": 1}
+    with monkeypatch.context() as older:
+        older.setattr("lstm_bench.space.require_points", lambda *_: None)
+        older.setattr("lstm_bench.search.unrepeated", lambda make, *_: make(0))
+        with opened(tmp_path, values) as study:
+            go_on(study, 2)
+    with opened(tmp_path, values) as study:
+        assert study.repeats()
+        go_on(study, 3)
+        assert len({params["train.batch_size"] for params in suggested(study)}) == 4
+        go_on(study)
+        assert study.counts()["complete"] == 7
+
+
 # Sums over the trials, each finished one added once.
 
 

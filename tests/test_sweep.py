@@ -71,6 +71,15 @@ REFUSED = [
     (("+study=stacked", "model.units=0"), 2, "model.units: expected a number of at least 1, received 0"),
     (("+study=stacked", "model.unit=3"), 1, "model.unit: there is no such option"),
     (("+study=stacked", "sampler=grid"), 2, "sampler=grid needs a step"),
+    (
+        (
+            "+study=smoke",
+            "study.space.train.learning_rate={type: categorical, choices: [0.1, 0.2]}",
+            "study.n_trials=3",
+        ),
+        2,
+        "study.n_trials: expected at most 2, the points of the space, received 3. Each is trained once, and the best again",
+    ),
     (("+study=stacked", "sampler=null"), 1, "sampler=null: a group cannot be null"),
     (("+study=stacked", "launcher.workers=none"), 2, "launcher.workers: expected auto or a whole number"),
     (("+study=stacked", "dataset=npz"), 2, "Give one: dataset.path=VALUE"),
