@@ -10,6 +10,7 @@ import contextlib
 import random
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -307,6 +308,9 @@ def _said(run: Mapping[str, Any]) -> str:
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
     """SIGTERM ends the benchmark as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():  # there, signals are the caller's
+        yield
+        return
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

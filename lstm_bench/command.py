@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,8 @@ def _guarded(run: Callable[..., object], composed: DictConfig, overrides: list[s
     def terminated(*_: object) -> None:  # a request to end, where no loop of ours hears it, is a Ctrl-C
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, terminated)
+    heard = threading.current_thread() is threading.main_thread()  # in another one, signals are the caller's
+    before = signal.signal(signal.SIGTERM, terminated) if heard else None
     try:
         run(composed, overrides)
         return errors.DONE
@@ -98,7 +100,8 @@ def _guarded(run: Callable[..., object], composed: DictConfig, overrides: list[s
     except KeyboardInterrupt:
         return say(errors.InterruptedByUser("interrupted", remedy="The same command goes on from here."))
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if heard:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) -> LstmBenchError:

@@ -102,7 +102,9 @@ class Loop:
           LstmBenchError: a fault that a worker found in the configuration, the data or a kernel.
         """
         assert self.launcher is not None
-        handlers = {number: signal.signal(number, self._signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        main = threading.current_thread() is threading.main_thread()  # in another one, signals are the caller's
+        numbers = (signal.SIGINT, signal.SIGTERM) if main else ()
+        handlers = {number: signal.signal(number, self._signal) for number in numbers}
         try:
             exhausted, look_at = False, 0.0
             while True:

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from lstm_bench import device, memory
+from lstm_bench import device, lock, memory
 from lstm_bench.errors import LstmBenchError, StorageError
 from lstm_bench.finding import Finding, at_fault
 
@@ -33,6 +33,7 @@ def findings(sweeps: Path, store: Path | None, limits: Mapping[str, Any]) -> lis
     for name, place in places.items():
         if place is not None:
             found.append(folder(name, place, limits))
+    found += [locks(name, place) for name, place in {"working folder": Path.cwd(), "sweeps": sweeps}.items()]
     if _SHARED.is_dir():
         # Of torch's and Ray's, which make do with less: no fault.
         found.append(Finding(str(_SHARED), f"{_free_mib(_SHARED):,} MiB free"))
@@ -126,6 +127,14 @@ def folder(name: str, place: Path, limits: Mapping[str, Any]) -> Finding:
             remedy="Let the clocks of both machines be set by NTP.",
         )
     return Finding(name, f"{place}: can be written, {free:,} MiB free", fault)
+
+
+def locks(name: str, place: Path) -> Finding:
+    """How a driver would hold a folder, or one that is made in it; that it cannot be written is said elsewhere."""
+    try:
+        return Finding(f"lock, {name}", lock.kind(_existing(place)))
+    except OSError as error:
+        return Finding(f"lock, {name}", f"not tried: {error.strerror or error}")
 
 
 def clock(sweeps: Path, limits: Mapping[str, Any]) -> Finding:

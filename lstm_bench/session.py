@@ -10,7 +10,7 @@ from typing import Any
 
 import lstm_bench
 from lstm_bench import config as schema
-from lstm_bench import data, device, environment, errors, health, kernel, memory, record, replay, served
+from lstm_bench import data, device, environment, errors, health, held, kernel, memory, record, replay, served
 from lstm_bench import space as spaces
 from lstm_bench import study as studies
 from lstm_bench.arms import Arms
@@ -70,6 +70,7 @@ class Session:
         Raises:
           LstmBenchError: any expected fault; what was finished before is kept.
         """
+        held.say, held.interrupted = lambda text: self.display.line(text, "yellow"), lambda: False
         self._header()
         (self.folder / TRACEBACK).unlink(missing_ok=True)
         own_file = self.config["storage"]["url"] is None
@@ -244,6 +245,7 @@ class Session:
             study.set("layers", layers)
         layers = study.get("layers")
         loop = Loop(self.launcher, self.display, self.config["study"]["trial_timeout"])
+        held.interrupted = loop.interrupted
         if isinstance(study, served.ServedStudy):
             study.interrupted = loop.interrupted
         tracking = self._observer(loop)

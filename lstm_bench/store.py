@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from lstm_bench import lock
 from lstm_bench.errors import ConfigError, StorageError, nearest, redact, require_quoted
 
 NAMES = ("mlflow", "none")
@@ -187,12 +188,13 @@ def _alone(path: Path) -> Iterator[None]:
         folder = os.open(path.parent, os.O_RDONLY)
     except OSError as error:
         raise StorageError(f"{path.parent}: cannot be used ({error.strerror})") from error
-    try:
-        with contextlib.suppress(OSError):  # a network file system without locks
+    with contextlib.ExitStack() as held:
+        held.callback(os.close, folder)
+        try:
             fcntl.flock(folder, fcntl.LOCK_EX)
+        except OSError:  # a file system without such locks
+            held.enter_context(lock.wait(path.with_name(f"{path.name}.lock")))
         yield
-    finally:
-        os.close(folder)
 
 
 def said(error: Exception) -> str:

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from lstm_bench import config as schema
-from lstm_bench import domination, search
+from lstm_bench import domination, held, search
 from lstm_bench import space as spaces
 from lstm_bench.errors import ConfigError, StorageError, redact
 from lstm_bench.record import RETRIED, RETRIED_FOR_EVER, cell
@@ -35,6 +35,7 @@ MAY_CHANGE = (
     *("launcher.", "storage.", "tracking.", "kernel.probe", "kernel.remember", "study.shared"),
 )
 _T = TypeVar("_T")
+_TRY_S = 0.5  # sqlite waits in C, where no signal is heard
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,14 @@ def check_file(path: Path) -> None:
         raise StorageError(f"{path}: an empty file where a study is expected", remedy=remedy)
     try:
         # Not read-only: a driver killed in mid-transaction leaves a journal, which sqlite rolls back as it opens.
-        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
+        with contextlib.closing(
+            sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=_TRY_S, factory=held.Patient)
+        ) as database:
             verdict = database.execute("PRAGMA quick_check(1)").fetchone()[0]
             tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type='table'")}
     except sqlite3.Error as error:
+        if held.is_busy(error):
+            remedy = "Nothing was changed. End what holds it, then give the same command again."
         raise StorageError(f"{path}: {error}", remedy=remedy) from error
     if verdict != "ok" or "studies" not in tables:
         raise StorageError(f"{path}: corrupt, or not a study's database", remedy=remedy)
@@ -110,7 +115,7 @@ def _sqlite_url(path: Path) -> str:
 
 
 def _sqlite(url: str, where: str) -> Any:
-    return rdb(url, where, {"connect_args": {"timeout": 60}})
+    return rdb(url, where, {"connect_args": {"timeout": _TRY_S, "factory": held.Patient}})
 
 
 def rdb(url: str, where: str, options: Mapping[str, Any]) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import time
 
 import pytest
 
+from lstm_bench import lock
 from lstm_bench.errors import StorageError
 from lstm_bench.lock import hold
 
@@ -59,3 +62,64 @@ def test_a_lock_that_cannot_be_written_is_said_in_one_line_and_is_free_again(tmp
     assert str(caught.value).startswith(f"{tmp_path}: cannot be written (File too large)")
     with hold(tmp_path, "study.name"):
         pass
+
+
+KINDS = {"flock": (), "record": ("flock",), "owner": ("flock", "lockf")}
+WITHOUT = (
+    "import errno, fcntl, sys\n"
+    "def refuse(*_):\n"
+    "    raise OSError(errno.ENOSYS, 'Function not implemented')\n"
+    "for name in sys.argv[2:]:\n"
+    "    setattr(fcntl, name, refuse)\n"
+)
+
+
+@pytest.mark.parametrize("first", KINDS)
+@pytest.mark.parametrize("second", KINDS)
+def test_drivers_exclude_each_other_whatever_lock_each_of_them_has(tmp_path, monkeypatch, first, second):
+    command = [sys.executable, "-c", WITHOUT + HOLDER, str(tmp_path), *KINDS[first]]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    for name in KINDS[second]:
+        monkeypatch.setattr(fcntl, name, _missing(errno.ENOSYS))
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StorageError, match=f"is running as pid {holder.pid} on "), hold(tmp_path, "study.name"):
+            pass
+        assert lock.owner(tmp_path).startswith(f"pid {holder.pid} on ")
+    finally:
+        holder.kill()
+        holder.communicate()
+    with hold(tmp_path, "study.name"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EPERM, errno.EACCES]
+)
+def test_a_file_system_without_flock_has_another_lock(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(fcntl, "flock", _missing(number))
+    with hold(tmp_path, "study.name"):
+        with pytest.raises(StorageError, match=f"is running as pid {os.getpid()} on "), hold(tmp_path, "study.name"):
+            pass
+        assert (tmp_path / "lock.posix").read_text().startswith(f"pid {os.getpid()} on ")
+    assert lock.kind(tmp_path) == f"POSIX record locks, no flock ({os.strerror(number)})"
+
+
+def test_an_owner_of_another_machine_is_not_judged_and_the_way_on_is_said(tmp_path, monkeypatch):
+    for name in ("flock", "lockf"):
+        monkeypatch.setattr(fcntl, name, _missing(errno.ENOSYS))
+    path = tmp_path / "lock.owner"
+    path.write_text("pid 1 on elsewhere since 2026-01-01 00:00:00\nanother machine")
+    with pytest.raises(StorageError) as caught, hold(tmp_path, "study.name"):
+        pass
+    assert str(caught.value) == (
+        f"{tmp_path.name} is running as pid 1 on elsewhere since 2026-01-01 00:00:00. Wait for it, end it, or choose another"
+        f" study.name; where it is dead: rm {path}"
+    )
+
+
+def _missing(number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    return refuse
