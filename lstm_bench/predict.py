@@ -143,14 +143,16 @@ def load(model: Path, study: Recorded) -> Any:
     Raises:
       DataError: when the file is no model that Keras can load.
     """
-    from lstm_bench import family
+    from lstm_bench import family, numerics
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    numerics.prepare(os.environ)
     with _quiet():
-        import keras
-
+        with numerics.apart():  # importing Keras imports its backend
+            keras = numerics.keras()
+            numerics.pin(keras.config.backend())
         target = str(study.config["model"].get("_target_", ""))
         if importlib.util.find_spec("lstm_bench.layer"):
             importlib.import_module("lstm_bench.layer")  # registers what Keras does not have
