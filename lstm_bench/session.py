@@ -88,6 +88,9 @@ class Session:
           LstmBenchError: any expected fault; what was finished before is kept.
         """
         self._header()
+        if self._code and self._code.unseen:
+            names = ", ".join(self._code.unseen)
+            self.display.line(f"no source of {names} was found: that it has changed would not be noticed", "yellow")
         own_file = self.config["storage"]["url"] is None
         if own_file:
             studies.check_file(self.folder / "study.db")

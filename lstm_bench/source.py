@@ -178,18 +178,16 @@ class _Finder:
         if name.partition(".")[0] == "lstm_bench":
             return None
         spec = _spec(name, places)
-        return None if spec is None else self._read(name, spec, places)
+        if spec is not None:
+            return self._read(name, spec)
+        # Python finds a folder without `__init__.py` in a package by the package itself, which is not imported here.
+        tail = name.rpartition(".")[2]
+        below = [str(path) for place in places or () if (path := Path(place, tail)).is_dir()]
+        return _Module(True, below, None) if below else None
 
-    def _read(self, name: str, spec: importlib.machinery.ModuleSpec, places: Sequence[str] | None) -> _Module:
+    def _read(self, name: str, spec: importlib.machinery.ModuleSpec) -> _Module:
         origin: str | None = spec.origin
-        if spec.submodule_search_locations is None:
-            below = None
-        else:
-            try:
-                below = list(spec.submodule_search_locations)
-            except KeyError:  # a folder without `__init__.py` asks the package above it, which is not imported
-                tail = name.rpartition(".")[2]
-                below = [str(path) for place in places or sys.path if (path := Path(place, tail)).is_dir()]
+        below = None if spec.submodule_search_locations is None else list(spec.submodule_search_locations)
         if origin in (None, "namespace"):
             # Modules of several owners may lie in there: each is looked at for itself.
             return _Module(True, below, None)
