@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from lstm_bench import numerics, source
+
 if TYPE_CHECKING:
     from lstm_bench.trial import Bench
 
@@ -36,12 +38,25 @@ def bench(setup: Mapping[str, Any]) -> tuple[Bench, str]:
 
     blind = setup["gpu"] is not None and seen == "cpu"  # a GPU that this backend's build cannot use
     device, gpu = cpu_name() if blind else setup["device"], setup["gpu"] if seen == "gpu" else None
-    return Bench(device, setup["share"], gpu, setup["data_fd"]), seen
+    code = setup.get("code")
+    guard = source.Guard(code["target"], code["files"]) if code else None
+    return Bench(device, setup["share"], gpu, setup["data_fd"], guard), seen
 
 
 def load(backend: str, gpu: bool, cores: int, keras: bool, deterministic: bool) -> str:
     """Imports the backend, and Keras if asked to; takes the device gently, returns what it sees: "gpu" or "cpu"."""
     os.environ["KERAS_BACKEND"] = backend
+    numerics.prepare(os.environ)
+    with numerics.apart():
+        seen = _imported(backend, cores, deterministic)
+        numerics.pin(backend)
+        if keras:
+            numerics.keras().config.disable_traceback_filtering()
+    return "gpu" if seen and gpu else "cpu"
+
+
+def _imported(backend: str, cores: int, deterministic: bool) -> bool:
+    """Imports the backend; returns whether it sees a GPU."""
     if backend != "tensorflow":
         # keras.utils.set_random_seed imports TensorFlow wherever it is installed: seconds, and hundreds of MiB.
         sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
@@ -68,8 +83,4 @@ def load(backend: str, gpu: bool, cores: int, keras: bool, deterministic: bool) 
             torch.use_deterministic_algorithms(True)
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         seen = torch.cuda.is_available()
-    if keras:
-        from keras import config
-
-        config.disable_traceback_filtering()
-    return "gpu" if seen and gpu else "cpu"
+    return seen

@@ -289,14 +289,15 @@ def _found(address: str) -> str:
     raise ConfigError(f"launcher.address={given}: nobody answers ({why})", remedy="Is the cluster's head running?")
 
 
-def runs(backend: str) -> Callable[[], dict[str, str]]:
+def runs(backend: str, target: str | None = None) -> Callable[[], dict[str, str]]:
     """A function that says what runs where it is called: versions of `lstm_bench` (with a digest of its code), Keras, the
-    backend and Python, and `auth`, Ray's way of letting others in.
+    backend and Python, the files of a user's own family with their digests, and `auth`, Ray's way of letting others in.
 
     It is defined in here so that Ray sends its code along: a node may have another `lstm_bench`, or none.
 
     Args:
       backend: Name of its package.
+      target: `model._target_` of a user's own family.
     """
 
     def told() -> dict[str, str]:
@@ -321,6 +322,13 @@ def runs(backend: str) -> Callable[[], dict[str, str]]:
         code = hashlib.sha256()
         for path in sorted(init.parent.glob("*.py")):
             code.update(path.name.encode() + path.read_bytes())
+        if target:
+            try:
+                from lstm_bench import source
+
+                said |= {file: sha256[:8] for file, sha256 in source.of(target).files.items()}
+            except Exception:  # another version's, which is refused for that
+                said["model._target_"] = "unknown"
         return {"lstm_bench": f"{version[1] if version else 'unknown'} ({code.hexdigest()[:8]})", **said}
 
     return told
@@ -341,7 +349,9 @@ def refusal(node: Node, said: Mapping[str, str], ours: Mapping[str, str]) -> Con
             f"node {node.name} ({node.address}) runs other code",
             expected=" and ".join(f"{name} {ours[name]}" for name in other),
             received=" and ".join(f"{name} {said.get(name, 'none')}" for name in other),
-            remedy="Install the same versions on every node.",
+            remedy="Put the same files on every node, or let them share a folder."
+            if all(name.endswith(".py") for name in other)
+            else "Install the same versions on every node.",
         )
     if not loopback(node.address) and said.get("auth", "").lower() != "token":
         return ConfigError(

@@ -159,6 +159,7 @@ class LocalLauncher:
       data_fd: Descriptor of a `mapping.SharedDataset`, which every worker inherits.
       deterministic: Whether the workers compute the same bits whenever they are given the same task.
       bench: What makes a worker's bench, see `backend.made`.
+      code: What the workers may train of a user's own: `target` and `files`, see `source.Guard`; None for a family of ours.
     """
 
     def __init__(
@@ -173,8 +174,9 @@ class LocalLauncher:
         programs: Path | None = None,
         deterministic: bool = False,
         bench: str = BENCH,
+        code: Mapping[str, Any] | None = None,
     ):
-        self._deterministic, self._bench = deterministic, bench
+        self._deterministic, self._bench, self._code = deterministic, bench, code
         self._backend, self._log_dir, self._keras, self._data_fd = backend, log_dir, keras, data_fd
         self._programs = programs
         self._recycle_after, self._recycle_mib = recycle_after, recycle_mib
@@ -211,7 +213,7 @@ class LocalLauncher:
             worker,
             {"do": "setup", "backend": self._backend, "device": slot.device, "share": slot.share}
             | {"gpu": slot.gpu, "cores": list(slot.cores), "keras": self._keras, "data_fd": self._data_fd}
-            | {"deterministic": self._deterministic, "bench": self._bench},
+            | {"deterministic": self._deterministic, "bench": self._bench, "code": self._code},
         )
         return worker
 

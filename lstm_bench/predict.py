@@ -142,12 +142,16 @@ def load(model: Path, study: Recorded) -> Any:
     Raises:
       DataError: when the file is no model that Keras can load.
     """
-    from lstm_bench import family
+    from lstm_bench import family, numerics
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    numerics.prepare(os.environ)
     with _quiet():
+        with numerics.apart():  # importing Keras imports its backend
+            keras = numerics.keras()
+            numerics.pin(keras.config.backend())
         try:
             return family.load(model, str(study.config["model"].get("_target_", "")))
         except ConfigError:

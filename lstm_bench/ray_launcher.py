@@ -54,6 +54,7 @@ class RayLauncher:
       say: Shows a person one line.
       deterministic: Whether the workers compute the same bits whenever they are given the same task.
       bench: What makes a worker's bench, see `backend.made`.
+      code: What the workers may train of a user's own: `target` and `files`, see `source.Guard`; None for a family of ours.
 
     Raises:
       ConfigError: when the cluster cannot be reached, or entered. `events` raises it when a node that is there from the
@@ -68,9 +69,11 @@ class RayLauncher:
         say: Callable[[str], None],
         deterministic: bool = False,
         bench: str = BENCH,
+        code: Mapping[str, Any] | None = None,
     ):
         self._settings, self._backend, self._log_dir, self._say = settings, backend, log_dir, say
         self._setup = {"do": "setup", "backend": backend, "keras": True, "deterministic": deterministic, "bench": bench}
+        self._setup["code"], self._target = code, code["target"] if code else None
         self._workers: list[_Worker] = []
         self._waiting: deque[tuple[str, Mapping[str, Any]]] = deque()
         self._data: tuple[Mapping[str, Any], Any] | None = None
@@ -80,7 +83,7 @@ class RayLauncher:
         self._fit: dict[str, bool] = {}  # node -> whether it may be used
         self._begun = self._alone = False
         self._look_at, self._patient_until = 0.0, time.monotonic() + _TAKEN_S
-        self._ours = cluster.runs(backend)()
+        self._ours = cluster.runs(backend, self._target)()
         self._connection = Connection(settings["address"], log_dir / "ray.log")
         import ray
 
@@ -281,7 +284,7 @@ class RayLauncher:
         return {"CPU": float(self._settings["cpus_per_trial"]), "GPU": float(gpus)}
 
     def _ask(self, node: Node) -> Any:
-        task = self._ray.remote(num_cpus=0, max_retries=0)(cluster.runs(self._backend))
+        task = self._ray.remote(num_cpus=0, max_retries=0)(cluster.runs(self._backend, self._target))
         return task.options(scheduling_strategy=self._on(node)).remote()
 
     @staticmethod

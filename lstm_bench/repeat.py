@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench import command
-from lstm_bench.errors import CheckFailedError, ConfigError, InterruptedByUser
+from lstm_bench.errors import CheckFailedError, ConfigError, InterruptedByUser, StorageError
 
 if TYPE_CHECKING:
     from lstm_bench.device import Gpu, Slot
@@ -30,7 +30,8 @@ per execution, backend and number of threads. Prints what was recorded beside wh
 
 example  python -m lstm_bench.repeat study=stacked trial=12
 exit     0 equal, or not promised to be; 6 a training with train.deterministic=true came out otherwise on the same device
-         and versions, or a training ended otherwise; 2 no such study or trial, 3 other data, 130 interrupted
+         and versions, or the code of your own family is another one and so is what came out, or a training ended otherwise;
+         2 no such study or trial, 3 other data, 130 interrupted
 """
 # What is compared, in the order of the table; what is not recorded is left out.
 COMPARED = (
@@ -107,21 +108,29 @@ def run(arguments: list[str]) -> None:
     gpus = device.gpus()
     where = slot(study, row, gpus)
     work = task(study, row, trial, gpus)
-    differences = elsewhere(study, row, where)
+    differences, edited = elsewhere(study, row, where), edits(study)
     print(f"{study.name}, {name}: recorded in {study.folder}/")
     print(f"  kernel    {work['kernel']}, {work['steps_per_execution']} steps per execution, backend {row['backend']}")
     print(f"  device    {where.device}, {len(where.cores)} thread{'s' * (len(where.cores) != 1)}")
-    for difference in differences:
+    for difference in [*differences, *edited]:
         print(f"  differs   {difference}")
+    if not family.is_own(target) and "code" not in study.environment:
+        print(f"  code      of {target}: not recorded, so whether it is the same is unknown")
     sys.stdout.flush()
     result = trained(study, name, work, where, row)
     lines = compared(row, result, [line for line in study.rows("history.csv") if _is_of(line, row, trial)])
     shown = [[line.name, line.recorded, line.again, line.difference] for line in lines]
     print(plain(["", "recorded", "again", "difference"], shown, {"recorded", "again", "difference"}))
-    judge(lines, study.config["train"]["deterministic"], differences, result.get("detail"))
+    judge(lines, study.config["train"]["deterministic"], differences, result.get("detail"), edited)
 
 
-def judge(lines: Sequence[Line], promised: bool, differences: Sequence[str], detail: str | None = None) -> None:
+def judge(
+    lines: Sequence[Line],
+    promised: bool,
+    differences: Sequence[str],
+    detail: str | None = None,
+    edited: Sequence[str] = (),
+) -> None:
     """Says whether the training came out as recorded.
 
     Args:
@@ -129,6 +138,7 @@ def judge(lines: Sequence[Line], promised: bool, differences: Sequence[str], det
       promised: Whether it was recorded with `train.deterministic=true`.
       differences: Ways in which this machine is another than that of the record.
       detail: What the worker said of a failure.
+      edited: Files of a user's own family that are not those of the record, in words.
 
     Raises:
       CheckFailedError: see above.
@@ -137,6 +147,12 @@ def judge(lines: Sequence[Line], promised: bool, differences: Sequence[str], det
     if not unequal:
         print("equal: every figure is that of the record, to its last digit")
         return
+    if edited:
+        raise CheckFailedError(
+            f"{', '.join(unequal)} differ{'s' * (len(unequal) == 1)}: the family's code is not the one that was recorded"
+            f" ({', '.join(edited)})",
+            remedy="Put it back as it was to repeat the training.",
+        )
     if "state" in unequal:
         raise CheckFailedError(f"the training ended otherwise than it was recorded{f' ({detail})' if detail else ''}")
     named = f"{', '.join(unequal)} differ" + "s" * (len(unequal) == 1)
@@ -230,6 +246,24 @@ def elsewhere(study: Recorded, row: Mapping[str, str], where: Slot) -> list[str]
     if len(known) == 1:
         pairs["threads"] = str(known.pop()), str(len(where.cores))
     return [f"{name}: recorded {old}, here {new}" for name, (old, new) in pairs.items() if old != new]
+
+
+def edits(study: Recorded) -> list[str]:
+    """Files of a user's own family that are not what they were, in words; none where the record does not say.
+
+    Raises:
+      StorageError: when the record of them cannot be read.
+    """
+    from lstm_bench import source
+
+    recorded = study.environment.get("code")
+    if recorded is None:
+        return []
+    try:
+        was = {str(file): str(sha256) for file, sha256 in recorded["files"].items()}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise StorageError(f"{study.folder / 'environment.json'}: its code cannot be read") from error
+    return source.changed(was, source.of(str(study.config["model"]["_target_"])).files)
 
 
 def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[Gpu]) -> dict[str, Any]:

@@ -59,6 +59,7 @@ def opened(
     folder: Path,
     data_sha256: str,
     say: Callable[..., None] = _nobody_hears,
+    made: Mapping[str, Any] | None = None,
 ) -> Study:
     """The study that a configuration asks for, wherever it is kept. Arguments and errors as `Study`.
 
@@ -68,10 +69,11 @@ def opened(
       folder: See `Study`.
       data_sha256: See `Study`.
       say: Receives a line for people, and its colour.
+      made: See `Study`.
     """
     if str(config["storage"]["url"]).startswith("postgresql"):
-        return ServedStudy(config, space, folder, data_sha256, say)
-    return Study(config, space, folder, data_sha256)
+        return ServedStudy(config, space, folder, data_sha256, say, made)
+    return Study(config, space, folder, data_sha256, made)
 
 
 class ServedStudy(Study):
@@ -91,6 +93,7 @@ class ServedStudy(Study):
         folder: Path,
         data_sha256: str,
         say: Callable[..., None],
+        made: Mapping[str, Any] | None = None,
     ):
         settings, name = config["storage"], config["study"]["name"]
         self.shared, self._say = bool(config["study"]["shared"]), say
@@ -104,7 +107,7 @@ class ServedStudy(Study):
         self._mine: set[int] = set()  # trials that it runs
         self._stale = self._left = False
         try:
-            super().__init__(config, space, folder, data_sha256)
+            super().__init__(config, space, folder, data_sha256, made)
         except BaseException:
             if hasattr(self, "_storage"):
                 self._storage.engine.dispose()

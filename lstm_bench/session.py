@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,22 @@ from typing import Any
 
 import lstm_bench
 from lstm_bench import config as schema
-from lstm_bench import data, device, environment, errors, health, held, kernel, memory, record, replay, served
+from lstm_bench import (
+    data,
+    device,
+    environment,
+    errors,
+    family,
+    health,
+    held,
+    kernel,
+    memory,
+    numerics,
+    record,
+    replay,
+    served,
+)
+from lstm_bench import source as sources
 from lstm_bench import space as spaces
 from lstm_bench import study as studies
 from lstm_bench.arms import Arms
@@ -62,6 +78,10 @@ class Session:
         self._shared: SharedDataset | None = None
         self._give: Callable[[data.Dataset, Mapping[str, Any]], None] | None = None  # to the workers
         self._task, self._baselines = "classification", dict[str, float]()  # of the data, once it is there
+        target = str(config["model"]["_target_"])
+        self._code = None if family.is_own(target) else sources.of(target)
+        self._guarded = {"target": target, "files": self._code.files} if self._code and self._code.files else None
+        self._variables = numerics.observed(os.environ)
         self._shown = str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
 
     def run(self) -> None:
@@ -73,6 +93,9 @@ class Session:
         held.say, held.interrupted = lambda text: self.display.line(text, "yellow"), lambda: False
         self._header()
         (self.folder / TRACEBACK).unlink(missing_ok=True)
+        if self._code and self._code.unseen:
+            names = ", ".join(self._code.unseen)
+            self.display.line(f"no source of {names} was found: that it has changed would not be noticed", "yellow")
         own_file = self.config["storage"]["url"] is None
         if own_file:
             studies.check_file(self.folder / "study.db")
@@ -89,8 +112,10 @@ class Session:
             if fresh:
                 self._meet()
             layers = self._check_in_worker() if fresh else None
-            study = served.opened(self.config, self.space, self.folder, facts["sha256"], self.display.line)
+            made = {"code": self._code.record() if self._code else None, "variables": self._variables}
+            study = served.opened(self.config, self.space, self.folder, facts["sha256"], self.display.line, made)
             try:
+                self._say_learned(study.learned)
                 self._drive(study, facts, layers)
             finally:
                 study.close()
@@ -126,6 +151,17 @@ class Session:
                 "tracking": schema.redact(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",
             },
         )
+
+    def _say_learned(self, keys: Sequence[str]) -> None:
+        """What an older version had not written down, and is held against every session from now on."""
+        if "code" in keys and self._guarded:
+            files = ", ".join(self._guarded["files"])
+            self.display.line(
+                f"the code of {files} was not recorded: what it is now is, for every session to come", "yellow"
+            )
+        if "variables" in keys and self._variables:
+            set_to = ", ".join(f"{name}={value}" for name, value in self._variables.items())
+            self.display.line(f"variables were not recorded: {set_to} is, for every session to come", "yellow")
 
     def _asked_of_ray(self) -> dict[str, str]:
         asked = self.config["launcher"]
@@ -166,7 +202,9 @@ class Session:
         if self._on_ray:
             deterministic = self.config["train"]["deterministic"]
             given = settings, self.backend, self.folder / "logs"
-            self.launcher = self._ray = RayLauncher(*given, self.display.line, deterministic=deterministic)
+            self.launcher = self._ray = RayLauncher(
+                *given, self.display.line, deterministic=deterministic, code=self._guarded
+            )
             self._give = self._ray.share
             self._share()
             return
@@ -178,7 +216,12 @@ class Session:
         programs = memory.folder() / "xla" / re.sub(r"\W+", "-", device.cpu_name())
         deterministic = self.config["train"]["deterministic"]
         self.launcher = LocalLauncher(
-            *given, *recycling, data_fd=self._shared.fd, programs=programs, deterministic=deterministic
+            *given,
+            *recycling,
+            data_fd=self._shared.fd,
+            programs=programs,
+            deterministic=deterministic,
+            code=self._guarded,
         )
         self._share()
 
@@ -364,6 +407,9 @@ class Session:
         """The records as they are at the start of this session; returns the environment."""
         config = schema.redacted_config(self.config)
         seen = environment.collect(self.slots, self.gpus, dict(facts)) | {"study_id": driver.study.get("id")}
+        seen |= {"precision": numerics.precision(self.backend), "variables": self._variables}
+        if driver.study.get("code") is not None:
+            seen["code"] = driver.study.get("code")
         if self._ray:  # the machine of the trials, not the driver's
             seen["device"]["name"], seen["ray"] = self.slots[0].device, self._ray.about()
         record.write_yaml(self.folder / "config.yaml", config)

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from lstm_bench import config as schema
-from lstm_bench import domination, held, search
+from lstm_bench import domination, held, numerics, search, source
 from lstm_bench import space as spaces
 from lstm_bench.errors import ConfigError, StorageError, redact
 from lstm_bench.record import RETRIED, RETRIED_FOR_EVER, cell
@@ -151,16 +151,30 @@ class Study:
       space: Parsed search space.
       folder: `sweeps/<study>/`.
       data_sha256: Digest of the data.
+      made: What else it is made with: `code` (see `source.Code.record`; None of a family of ours) and `variables` (see
+        `numerics.observed`).
+
+    Attributes:
+      learned: Keys of `made` that an older version did not write down, and this session has.
 
     Raises:
       StorageError: when the database is corrupt or unreachable.
       ConfigError: when the study exists with another configuration.
     """
 
-    def __init__(self, config: Mapping[str, Any], space: dict[str, spaces.Domain], folder: Path, data_sha256: str):
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        space: dict[str, spaces.Domain],
+        folder: Path,
+        data_sha256: str,
+        made: Mapping[str, Any] | None = None,
+    ):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._made = {key: value for key, value in (made or {}).items() if value is not None}
+        self.learned: list[str] = []
         self.config, self.space, self._settings, self.folder = config, space, config["study"], folder
         self._distributions = spaces.distributions(space)
         self.objectives: dict[str, str] = dict(self._settings["objectives"])
@@ -211,6 +225,8 @@ class Study:
             # Runs of an earlier study of the same name, moved away since, are not this one's.
             self.set("id", f"{self._settings['name']}-{secrets.token_hex(4)}")
             self.set("data_sha256", data_sha256)
+            for key, value in self._made.items():
+                self.set(key, value)
             self.set("config", json.dumps(schema.redacted_config(self.config)))
         else:
             self._refuse_changes(data_sha256)
@@ -255,6 +271,13 @@ class Study:
             differences.append(f"study.objectives were in the order {' '.join(before)}")
         if self.get("data_sha256") != data_sha256:
             differences.append("the data has another SHA-256")
+        code, variables = self._other_code(), self._other_variables()
+        if code and not differences and not variables:
+            raise ConfigError(
+                f"study {self._settings['name']} was created with other code: {', '.join(code)}",
+                remedy="Put it back, or make a new study with study.name=NEW.",
+            )
+        differences += [*code, *variables]
         if differences:
             more = f" and {len(differences) - 6} more" if len(differences) > 6 else ""
             raise ConfigError(
@@ -263,6 +286,19 @@ class Study:
             )
         if was != now:
             self.set("config", json.dumps(schema.redacted_config(self.config)))
+        for key, value in self._made.items():
+            if self.get(key) is None:
+                self.set(key, value)
+                self.learned.append(key)
+
+    def _other_code(self) -> list[str]:
+        """Which files of a user's own family are not those that the study was made with, in words."""
+        was, now = self.get("code"), self._made.get("code")
+        return [] if was is None or now is None else source.changed(was["files"], now["files"])
+
+    def _other_variables(self) -> list[str]:
+        was, now = self.get("variables"), self._made.get("variables")
+        return [] if was is None or now is None else numerics.changed(was, now)
 
     # Facts about the study itself: kernel decisions, replicates, probes.
 

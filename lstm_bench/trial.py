@@ -19,7 +19,20 @@ from typing import Any
 import numpy as np
 
 from lstm_bench import data as datasets
-from lstm_bench import environment, family, kernel, mapping, measurement, network, packed, probe, record, train
+from lstm_bench import (
+    environment,
+    family,
+    kernel,
+    mapping,
+    measurement,
+    network,
+    numerics,
+    packed,
+    probe,
+    record,
+    source,
+    train,
+)
 from lstm_bench.errors import KernelError, LstmBenchError
 from lstm_bench.timing import Phases
 from lstm_bench.watch import Watch
@@ -34,8 +47,15 @@ _SIZED = ("trial", "replicate", "trials", "pack", "probe")  # tasks whose one mo
 class Bench:
     """A worker's workbench: datasets stay loaded from task to task."""
 
-    def __init__(self, device: str, share: str, gpu: str | None = None, data_fd: int | None = None):
-        self.device, self.share, self.gpu, self._data_fd = device, share, gpu, data_fd
+    def __init__(
+        self,
+        device: str,
+        share: str,
+        gpu: str | None = None,
+        data_fd: int | None = None,
+        code: source.Guard | None = None,
+    ):
+        self.device, self.share, self.gpu, self._data_fd, self._code = device, share, gpu, data_fd, code
         self._data: dict[str, datasets.Dataset] = {}
         self._engines = train.Engines()
 
@@ -56,6 +76,8 @@ class Bench:
         """Result of a task. Never raises for a fault of the task itself."""
         phases, sized = Phases(), dict[str, Any]()
         try:
+            if self._code:
+                self._code.check()
             if task["kind"] in _SIZED:
                 task = self._sized(task)
                 sized = task["sized"]
@@ -112,6 +134,7 @@ class Bench:
             if not family.is_own(target):
                 network.require_no_distribution(model, target)
                 family.require_saveable(model, target, registered)
+        numerics.refuse_changes(task["config"]["backend"]["name"], task["config"]["model"]["_target_"])
         if not family.is_own(target):
             self._require_kernel(task["config"], data, family.recurrent_layers(function))
         return {

@@ -95,7 +95,16 @@ def _differences(further: Bundle, less: Bundle) -> list[str]:
         first, second = (_at(bundle.environment, path) for bundle in (further, less))
         if first != second and first is not None and second is not None:
             found.append(f"{path} {str(first)[:60]!r} and {str(second)[:60]!r}")
+    first, second = (_of_strings(_at(bundle.environment, "code.files")) for bundle in (further, less))
+    if first and second and first != second:
+        files = [file for file in sorted(first.keys() | second.keys()) if first.get(file) != second.get(file)]
+        found += [f"the code of {file[:60]}" for file in files]
     return found
+
+
+def _of_strings(tree: Any) -> dict[str, str]:
+    """What a record of files says, which anybody may have written."""
+    return {str(key): str(value) for key, value in tree.items()} if isinstance(tree, Mapping) else {}
 
 
 def _at(tree: Mapping[str, Any], path: str) -> Any:

@@ -172,6 +172,15 @@ def test_a_broken_promise_is_exit_6_and_only_on_the_same_device(capsys: pytest.C
     assert [line.difference for line in lines if not line.equal] == ["-3.3e-06", "differs"]
 
 
+def test_edited_code_is_named_and_exit_6_though_nothing_was_promised(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(
+        CheckFailedError, match=r"code is not the one that was recorded \(net\.py has changed\)\. Put it"
+    ):
+        repeat.judge(other(val_loss=0.33333), False, [], None, ["net.py has changed"])
+    repeat.judge(other(), False, [], None, ["net.py has changed"])
+    assert capsys.readouterr().out.startswith("equal: ")
+
+
 def test_an_epoch_that_differs_is_a_difference_though_the_last_is_equal() -> None:
     history = [{"train_loss": "0.6", "val_loss": "0.5"}, {"train_loss": "0.25", "val_loss": "0.3333333333"}]
     with pytest.raises(CheckFailedError, match="epochs that are equal differs"):
