@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_bench.statistic import finite
+from lstm_bench.statistic import finite, weighted_sums
 
 RESAMPLES = 10_000
 
@@ -54,7 +54,7 @@ def bootstrap_interval(values: Iterable[float], level: float = 0.95, resamples: 
     known = np.array(finite(values))
     if len(known) < 2:
         return NOWHERE
-    return span((draws(len(known), resamples, seed) * known).sum(axis=1) / len(known), level)
+    return span(weighted_sums(draws(len(known), resamples, seed).T, known) / len(known), level)
 
 
 def improvement(
@@ -81,11 +81,12 @@ def improvement(
     if not len(x) or not len(y):
         return Estimate(math.nan, math.nan, math.nan)
     wins = (x[:, None] > y) + 0.5 * (x[:, None] == y)
+    share = math.fsum(wins.ravel()) / wins.size
     if min(len(x), len(y)) < 2:
-        return Estimate(float(wins.mean()), math.nan, math.nan)
-    sides = draws(len(x), resamples, seed), draws(len(y), resamples, seed + 1)
-    shares = ((sides[0] @ wins) * sides[1]).sum(axis=1) / wins.size
-    return Estimate(float(wins.mean()), *span(shares, level))
+        return Estimate(share, math.nan, math.nan)
+    of_x, of_y = draws(len(x), resamples, seed).T, draws(len(y), resamples, seed + 1).T
+    of_each = [weighted_sums(of_y, row) for row in wins]  # of each run of x, its wins over the runs drawn of y
+    return Estimate(share, *span(weighted_sums(of_x, of_each) / wins.size, level))
 
 
 def span(values: np.ndarray, level: float) -> Span:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lstm_bench.statistic import finite
+from lstm_bench.statistic import finite, weighted_sums
 
 _NEGLIGIBLE = 40  # weights below exp(-40) of the largest are less than a rounding error
 
@@ -81,7 +81,10 @@ def _expected(ranked: np.ndarray, budgets: Sequence[int]) -> np.ndarray:
         ranks = total - n + 1 if n == 1 else min(total - n + 1, math.ceil(_NEGLIGIBLE * total / (n - 1)) + 1)
         below = np.arange(ranks - 1)
         weights = np.concatenate([[1.0], np.cumprod((total - n - below) / (total - 1 - below))]) * (n / total)
-        made[place] = weights @ ranked[:ranks]
+        if ranked.ndim == 1:
+            made[place] = math.fsum(weights * ranked[:ranks])
+        else:
+            made[place] = weighted_sums(weights, ranked[:ranks])
     return made
 
 

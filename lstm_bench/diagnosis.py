@@ -51,10 +51,10 @@ def balanced_accuracy(confusion: pd.DataFrame) -> float:
 
 def majority(confusion: pd.DataFrame) -> tuple[Any, float]:
     """The most frequent label, of equals the first, and the accuracy of always saying it."""
-    sizes = confusion.sum(axis=1)
-    if not sizes.sum():
+    sizes = [sum(map(int, row)) for row in confusion.to_numpy()]
+    if not any(sizes):
         return None, math.nan
-    return sizes.index[int(sizes.to_numpy().argmax())], float(sizes.max() / sizes.sum())
+    return confusion.index[sizes.index(max(sizes))], max(sizes) / sum(sizes)
 
 
 def section(result: Result) -> list[str]:

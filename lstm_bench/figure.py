@@ -133,18 +133,20 @@ def optimisation_history(trials: pd.DataFrame, objective: str = "val_accuracy", 
         rows = known & (state == name)
         seen = rows & ~beyond
         if rows.any():
-            axes.scatter(number[seen], values[seen], label=f"{text} ({rows.sum()})", rasterized=many, **look)
+            axes.scatter(
+                number[seen], values[seen], label=f"{text} ({np.count_nonzero(rows)})", rasterized=many, **look
+            )
     lost = ~known | ~np.isin(state, ("COMPLETE", "PRUNED"))
     if lost.any():
         axes.scatter(
-            number[lost], np.full(lost.sum(), 0.02), marker="x", color=VERMILLION, s=26, zorder=4, clip_on=False,
-            transform=axes.get_xaxis_transform(), label=f"failed ({lost.sum()})", rasterized=many,
+            number[lost], np.full(np.count_nonzero(lost), 0.02), marker="x", color=VERMILLION, s=26, zorder=4, clip_on=False,
+            transform=axes.get_xaxis_transform(), label=f"failed ({np.count_nonzero(lost)})", rasterized=many,
         )  # fmt: skip
     if beyond.any():
         axes.scatter(
-            number[beyond], np.full(beyond.sum(), 0.02 if maximize else 0.98), marker="v" if maximize else "^",
+            number[beyond], np.full(np.count_nonzero(beyond), 0.02 if maximize else 0.98), marker="v" if maximize else "^",
             color="#777777", s=12, zorder=3, transform=axes.get_xaxis_transform(),
-            label=f"{'below' if maximize else 'above'} the picture ({beyond.sum()})", rasterized=many,
+            label=f"{'below' if maximize else 'above'} the picture ({np.count_nonzero(beyond)})", rasterized=many,
         )  # fmt: skip
     axes.set(xlabel="trial", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -224,7 +226,7 @@ def confusion_matrix(counts: pd.DataFrame) -> Figure:
       counts: Square, the classes as index and columns.
     """
     classes, cells = list(counts.index), counts.to_numpy()
-    share = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
+    share = cells / np.array([[max(1, sum(map(int, row)))] for row in cells])
     size = min(max(2.6, 0.42 * len(classes) + 1.2), 8.0)
     figure, axes = _figure(size + 0.4, size)
     axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -75,7 +76,7 @@ def _volume(gains: np.ndarray) -> float:
     gains = gains[np.argsort(-gains[:, -1], kind="stable")]
     if gains.shape[1] == 2:  # a step for every point that is wider than those above it
         widest = np.maximum.accumulate(gains[:, 0])
-        return float(widest @ (gains[:, 1] - np.append(gains[1:, 1], 0.0)))
+        return math.fsum(widest * (gains[:, 1] - np.append(gains[1:, 1], 0.0)))
     edges = np.append(gains[1:, -1], 0.0)
     heights = gains[:, -1] - edges
-    return sum(_volume(gains[: k + 1, :-1]) * float(height) for k, height in enumerate(heights) if height > 0)
+    return math.fsum(_volume(gains[: k + 1, :-1]) * float(height) for k, height in enumerate(heights) if height > 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -48,7 +49,7 @@ def recall_parts(dataset: str, results: Sequence[Result]) -> tuple[list[str], Ca
                 cells.append(NONE)
                 continue
             low, high = bootstrap_interval(seeds)
-            mean = sum(seeds) / len(seeds)
+            mean = math.fsum(seeds) / len(seeds)
             points.append({"length": length, "mean": mean, "low": low, "high": high, "seeds": seeds})
             cells.append(f"{mean:.3g} ({low:.3g} to {high:.3g})" if len(seeds) > 1 else f"{mean:.3g}")
         lines.append({"label": family, "points": points})

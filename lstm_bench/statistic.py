@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Interval(NamedTuple):
@@ -74,6 +74,22 @@ def deviation(values: Iterable[float]) -> float:
         return math.nan
     mean = math.fsum(known) / len(known)
     return math.sqrt(math.fsum((v - mean) ** 2 for v in known) / (len(known) - 1))
+
+
+def weighted_sums(weights: Any, values: Any) -> Any:
+    """Sum over k of `weights[k] * values[k]`, in the order of k.
+
+    A product of matrices and a sum of NumPy take an order that depends on the processor, and with it the last bits; one
+    product and one addition after another do not.
+
+    Args:
+      weights: A sequence of numbers, or of arrays (resamples,).
+      values: Likewise, as long; at least one of the two holds arrays.
+    """
+    total = weights[0] * values[0]
+    for weight, value in zip(weights[1:], values[1:], strict=True):
+        total = total + weight * value
+    return total
 
 
 class Ratio(NamedTuple):
