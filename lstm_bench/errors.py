@@ -71,6 +71,12 @@ class TooManyFailedError(LstmBenchError):
     exit_code = 5
 
 
+class NothingCameOutError(LstmBenchError):
+    """No trial is complete, or no seed of the confirmation: there is no result."""
+
+    exit_code = 5
+
+
 class DeviceError(LstmBenchError):
     """The device was lost in the middle: what was finished is kept, the rest could not be done."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lstm_bench.candidate import Candidate
+from lstm_bench.errors import NothingCameOutError
 from lstm_bench.progress import number, values
 from lstm_bench.statistic import t_interval
 
@@ -73,3 +75,82 @@ def confirmation(scores: Sequence[float], metric: str = "test_accuracy") -> tupl
         return f"{said} (n = 1: no interval)", metrics
     metrics |= {f"{metric}_low": mean - half_width, f"{metric}_high": mean + half_width}
     return f"{said} +- {width} (95 % interval, n = {n})", metrics
+
+
+_REMEDIES = {
+    "nan": "Lower train.learning_rate or set train.global_clipnorm, under another study.name",
+    "oom": "Lower train.batch_size or the model's size, under another study.name",
+    "oom_shared": "Fewer launcher.workers leave each more memory; then give another study.name",
+    "timeout": "Raise study.trial_timeout, and give another study.name",
+    "pruned": "Set pruner=none, or let it begin later, under another study.name",
+    "time": "Raise study.timeout: the same command goes on",
+}
+
+
+def nothing(
+    name: str,
+    trials: Sequence[Mapping[str, Any]],
+    seeds: Sequence[Mapping[str, Any]],
+    *,
+    searched: bool,
+    timed_out: bool = False,
+) -> NothingCameOutError | None:
+    """The fault of a study that has ended and of which nothing came out; None where something did, or nothing was asked.
+
+    Args:
+      name: Of the study.
+      trials: Those that count towards `n_trials`: `number state reason`, and `detail` where it is known.
+      seeds: Of the confirmation, those of all candidates: `seed state reason`, likewise.
+      searched: Whether there is a space: then nothing is confirmed unless a trial is complete.
+      timed_out: Whether `study.timeout` ended the search.
+    """
+    tried = trials if searched or not seeds else seeds
+    if any(row["state"] == "COMPLETE" for row in tried):
+        if tried is seeds or not seeds or any(row["state"] == "COMPLETE" for row in seeds):
+            return None
+        tried = seeds
+    if not tried:
+        if not timed_out:
+            return None
+        what = f"study {name}: no trial is complete: study.timeout passed before the first had ended"
+        return NothingCameOutError(what, remedy=f"{_REMEDIES['time']}.")
+    kind, noun = ("seed", "seeds") if tried is seeds else ("trial", "trials")
+    return NothingCameOutError(
+        f"study {name}: no {kind} is complete: {_why(tried, noun)}",
+        remedy=f"{_remedy(tried, timed_out=timed_out)}.",
+    )
+
+
+def _why(rows: Sequence[Mapping[str, Any]], noun: str) -> str:
+    """How rows without a COMPLETE one ended: the commonest reason with an example, and how many for others."""
+    failed = [row for row in rows if row["state"] == "FAIL"]
+    if not failed:
+        return f"{len(rows)} of {len(rows)} {noun} were pruned"
+    reason, n = _commonest(failed)
+    example = next((row for row in failed if _reason(row) == reason and row.get("detail")), None)
+    said = f"{len(failed)} of {len(rows)} {noun} failed"
+    said += f", {n} of them with {reason}" if n < len(failed) else f": {reason}"
+    if example is not None:
+        which = f"trial {example['number']}" if "number" in example else f"seed {example['seed']}"
+        said += f" ({which}: {' '.join(str(example['detail']).split())[:200]})"
+    pruned = len(rows) - len(failed)
+    return said + (f"; {pruned} {'was' if pruned == 1 else 'were'} pruned" if pruned else "")
+
+
+def _remedy(rows: Sequence[Mapping[str, Any]], *, timed_out: bool) -> str:
+    failed = [row for row in rows if row["state"] == "FAIL"]
+    if timed_out and len(failed) < len(rows):
+        return _REMEDIES["time"]
+    reason = _commonest(failed)[0] if failed else "pruned"
+    return _REMEDIES.get(
+        reason, "What was raised is in logs/ of the study's folder; mend it and give another study.name"
+    )
+
+
+def _reason(row: Mapping[str, Any]) -> str:
+    return str(row.get("reason") or "unknown")
+
+
+def _commonest(failed: Sequence[Mapping[str, Any]]) -> tuple[str, int]:
+    """The most frequent reason and how often it is there; of equals the first."""
+    return Counter(map(_reason, failed)).most_common(1)[0]

@@ -276,6 +276,10 @@ class Past:
         """How the last session ended, as far as its rows tell."""
         if self.counts["failed"] > self._settings["max_failed"]:
             return "FAILED"
+        rows = self.replicates or self.trials
+        ended = sum(self.counts.values()) >= self._settings["n_trials"]
+        if ended and rows and not any(row["state"] == "COMPLETE" for row in rows):
+            return "FAILED"  # nothing came out
         seeds = self._settings["replicates"] * len(self.candidates)
         if seeds and sum(len(self._rows_of(candidate)) for candidate in self.candidates) >= seeds:
             return "FINISHED"  # also where study.timeout ended the search

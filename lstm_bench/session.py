@@ -32,12 +32,12 @@ from lstm_bench import study as studies
 from lstm_bench.arms import Arms
 from lstm_bench.candidate import Candidate
 from lstm_bench.driver import Driver
-from lstm_bench.errors import ConfigError, InterruptedByUser, StorageError
+from lstm_bench.errors import ConfigError, InterruptedByUser, NothingCameOutError, StorageError
 from lstm_bench.launcher import LocalLauncher
 from lstm_bench.loop import Loop
 from lstm_bench.mapping import SharedDataset
 from lstm_bench.observer import Observer
-from lstm_bench.outcome import confirmation, outcome, tested
+from lstm_bench.outcome import confirmation, nothing, outcome, tested
 from lstm_bench.progress import Display, number, values
 from lstm_bench.ray_launcher import RayLauncher
 from lstm_bench.tracking import open_tracking, store_uri
@@ -298,13 +298,17 @@ class Session:
             for name in driver.mend():
                 self.display.line(f"{name} was not what the database says: written anew", "yellow")
             driver.check_failures()
-            self.display.line("nothing to do: the study is complete")
+            nothing_came = self._nothing(driver)
+            over = "the study has ended" if nothing_came else "the study is complete"
+            self.display.line(f"nothing to do: {over}")
             if study.shared:  # by other drivers, perhaps: what they did is missing here
                 self._write_down(driver, facts)
                 pick = driver.pick()
                 if pick is not None:
                     driver.place(pick)
             self._summary(driver)
+            if nothing_came:
+                raise nothing_came
             return
         if work and self.launcher is None:
             self._launch()
@@ -319,7 +323,7 @@ class Session:
         tracking.check_store()
         seen = self._write_down(driver, facts)
         loop.later(lambda: self._start_tracking(driver, seen))
-        status = "FAILED"
+        status, fault = "FAILED", None
         try:
             if work:
                 decided = driver.arms.decide()
@@ -332,24 +336,40 @@ class Session:
                 self.display.line("the other drivers go on, and the last of them confirms the winner")
             else:
                 self._conclude(driver)
-            status = "FINISHED"
+                fault = self._nothing(driver)
+            status = "FAILED" if fault else "FINISHED"
         except (InterruptedByUser, KeyboardInterrupt):
             status = "KILLED"
             raise
         finally:
             # Whatever ended the session, what is known by now is written down in order.
             driver.rewrite()
-            if self._leave(driver, status):  # the last one brings MLflow up to date
+            if self._leave(driver, status):  # the last one brings MLflow up to date, and says what came out
+                fault = None
                 tracking.finish(status, goes_on=True)
             else:
                 if study.shared:
                     tracking.look_again()
                     driver.track_all()
                 tracking.finish(status)
-                if status == "FINISHED" and not tracking.warning:
+                if (status == "FINISHED" or fault) and not tracking.warning:
                     study.set("unsettled", False)
             if tracking.warning:
                 self.display.box(tracking.warning)
+        if fault:
+            raise fault
+
+    def _nothing(self, driver: Driver) -> NothingCameOutError | None:
+        """What is to be said where neither a trial nor a seed is complete."""
+        rows = driver.study.rows()
+        counted = {trial.number for trial in health.ended(rows, self.config["study"]["objective"])}
+        return nothing(
+            self.config["study"]["name"],
+            [row for row in rows if row["number"] in counted],
+            [row for candidate in driver.candidates() for row in driver.replicates(candidate.digest)],
+            searched=bool(self.space),
+            timed_out=driver.timed_out,
+        )
 
     def _driver(
         self, study: studies.Study, loop: Loop, tracking: Observer, facts: Mapping[str, Any], layers: list[str]
@@ -515,7 +535,9 @@ class Session:
             facts["baseline"] = f"{name}: {'MSE' if self._task == 'regression' else 'loss'} {loss:.3g}"
         facts["records"] = f"{self._shown}/"
         facts["next"] = "python -m lstm_bench.ui      python -m lstm_bench.report"
-        self.display.facts(f"{settings['name']}: done", facts)
+        self.display.facts(
+            f"{settings['name']}: {'ended, nothing came out' if self._nothing(driver) else 'done'}", facts
+        )
         return outcome(
             counts,
             None if best is None else (best.number, best.values[0]),

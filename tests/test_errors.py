@@ -15,6 +15,7 @@ from lstm_bench.errors import LstmBenchError, nearest, redact
         ("DataError", 3),
         ("StorageError", 4),
         ("TooManyFailedError", 5),
+        ("NothingCameOutError", 5),
         ("CheckFailedError", 6),
         ("InterruptedByUser", 130),
     ],

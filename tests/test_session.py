@@ -10,7 +10,7 @@ import pytest
 
 from lstm_bench import data, mapping, session
 from lstm_bench import space as spaces
-from lstm_bench.errors import InterruptedByUser, TooManyFailedError
+from lstm_bench.errors import InterruptedByUser, NothingCameOutError, TooManyFailedError
 from lstm_bench.progress import Display
 
 
@@ -113,11 +113,28 @@ def test_too_many_failures_are_said_by_every_run_not_by_the_first_alone(
             run({"study.n_trials": 3, "study.max_failed": 2})
     assert len(Launcher.made) == 1  # none is started for what cannot go on
     assert ": done" not in capsys.readouterr().out
-    run({"study.n_trials": 3, "study.max_failed": 3})
-    run({"study.n_trials": 3, "study.max_failed": 3})
-    assert "nothing to do: the study is complete" in capsys.readouterr().out
+    for _ in range(2):
+        with pytest.raises(NothingCameOutError, match="study fake: no trial is complete: 3 of 3 trials failed: nan"):
+            run({"study.n_trials": 3, "study.max_failed": 3})
+    assert "nothing to do: the study has ended" in capsys.readouterr().out
     with pytest.raises(TooManyFailedError):
         run({"study.n_trials": 3, "study.max_failed": 2})
+
+
+def test_a_confirmation_of_which_no_seed_is_complete_is_said_by_every_run(
+    run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def seedless(task: Any) -> Any:
+        return failing(task) if task["kind"] == "replicate" else answer(task)
+
+    monkeypatch.setattr(Launcher, "answer", staticmethod(seedless))
+    for _ in range(2):
+        with pytest.raises(
+            NothingCameOutError, match="study fake: no seed is complete: 2 of 2 seeds failed: nan"
+        ) as one:
+            run({"study.n_trials": 2, "study.replicates": 2})
+    assert one.value.exit_code == 5
+    assert capsys.readouterr().out.count("fake: ended, nothing came out") == 2
 
 
 def test_workers_that_start_after_the_data_was_read_have_it_too(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
