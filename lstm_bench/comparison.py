@@ -15,7 +15,7 @@ from lstm_bench.cost import Curve, budget_parts, budget_rows, curve, front_parts
 from lstm_bench.page import Pages
 from lstm_bench.recall import recall_parts
 from lstm_bench.result import ACCURACY, Result, at
-from lstm_bench.statistic import deviation, quantile
+from lstm_bench.statistic import deviation, quantile, t_interval
 from lstm_bench.table import (
     NONE,
     Raw,
@@ -429,9 +429,10 @@ def _curves_figure(results: Sequence[Result], names: Mapping[int, str]) -> tuple
         picked = next(iter(result.candidates), math.nan)
         rows = rows if math.isnan(picked) else rows[rows["trial"].isna() | (rows["trial"] == picked)]
         if len(rows):
-            by_epoch = rows.groupby("epoch")[objective].agg(["mean", "min", "max"])  # sorted by epoch
-            line = {"label": names[id(result)], "epochs": by_epoch.index.to_list(), "n": rows["number"].nunique()}
-            lines.append(line | {end: by_epoch[end].to_list() for end in ("mean", "min", "max")})
+            by_epoch = {epoch: scores.tolist() for epoch, scores in rows.groupby("epoch")[objective]}  # sorted by epoch
+            line = {"label": names[id(result)], "epochs": list(by_epoch), "n": rows["number"].nunique()}
+            line["mean"] = [t_interval(scores).mean for scores in by_epoch.values()]
+            lines.append(line | {end.__name__: [end(scores) for scores in by_epoch.values()] for end in (min, max)})
     if max((len(line["epochs"]) for line in lines), default=0) < 2:
         return "curves", None, "no learning curves, since no confirmed study has several epochs."
     seeds = _span([line["n"] for line in lines])

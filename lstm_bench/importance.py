@@ -103,7 +103,8 @@ def _evaluated(
         shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
     finally:
         optuna.logging.set_verbosity(before)
-    return {path: float(shares.get(path, 0.0)) for path in space}
+    # Both add by NumPy, whose last bits are the processor's: they must decide neither an order nor a percentage.
+    return {path: round(float(shares.get(path, 0.0)), 9) for path in space}
 
 
 def _value(text: object, domain: Mapping[str, Any]) -> Any:
