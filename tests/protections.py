@@ -107,8 +107,8 @@ PROTECTIONS = (
         "A Ctrl-C lets what runs finish",
         "r05_one_interrupt_lets_what_runs_finish",
         "loop",
-        "signal.signal(number, self._signal) for number in (signal.SIGINT, signal.SIGTERM)",
-        "signal.getsignal(number) for number in ()",
+        "numbers = (signal.SIGINT, signal.SIGTERM) if main else ()",
+        "numbers = ()",
     ),
     _faults(
         "R5",
@@ -249,8 +249,8 @@ PROTECTIONS = (
         "Workers that start together start at different points",
         "r11_workers_that_start_together_start_at_different_points",
         "study",
-        "                suggestion=suggestion,\n",
-        "                suggestion=0,\n",
+        "self._study.sampler = self._sampler(suggestion, seed)",
+        "self._study.sampler = self._sampler(0, seed)",
     ),
     _other(
         "R12",

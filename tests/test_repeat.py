@@ -11,6 +11,7 @@ import fake
 import pytest
 from conftest import Command
 
+import lstm_bench
 from lstm_bench import device, record, recorded, repeat
 from lstm_bench.errors import CheckFailedError, ConfigError, StorageError
 
@@ -131,7 +132,7 @@ def test_another_device_or_version_is_named(tmp_path: Path) -> None:
     study = write(tmp_path / "mine", lstm_bench="0.0.1", packages={"keras": "3.0.0"})
     row = {key: str(value) for key, value in RAN.items()}
     said = repeat.elsewhere(study, row, repeat.slot(study, row, []))
-    assert "lstm_bench: recorded 0.0.1, here 0.1.0" in said
+    assert f"lstm_bench: recorded 0.0.1, here {lstm_bench.__version__}" in said
     assert any(re.fullmatch(r"keras: recorded 3\.0\.0, here 3\..*", line) for line in said)
     assert any(line.startswith("device: recorded a CPU, here ") for line in said)
     assert not any(line.startswith("threads") for line in said)
