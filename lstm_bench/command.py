@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -15,10 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench import errors
-from lstm_bench.errors import LstmBenchError, nearest
+from lstm_bench.errors import ConfigError, LstmBenchError, nearest
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+# Paths, addresses and prose: their values are taken as they stand, without the quotes that Hydra's grammar asks for.
+_FREE_TEXT = ("dataset.path", "dataset.dir", "storage.url", "tracking.uri", "launcher.address", "study.description")
 
 
 def choices(conf: Path, group: str) -> list[str]:
@@ -104,8 +108,10 @@ def _guarded(run: Callable[..., object], composed: DictConfig, overrides: list[s
             signal.signal(signal.SIGTERM, before)
 
 
-def _from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) -> LstmBenchError:
+def _from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) -> ConfigError:
     """Hydra's composition error in one line, with the nearest valid names."""
+    from hydra.errors import OverrideParseException
+
     from lstm_bench.config import paths
 
     text = str(error)
@@ -117,19 +123,57 @@ def _from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) ->
         valid = sorted({choice for folder in folders for choice in choices(folder, group)})
         listed = f" Valid: {', '.join(valid)}" if len(valid) <= 20 else ""
         remedy = nearest(name, valid)
-        return LstmBenchError(
+        return ConfigError(
             f"{group}={name}: there is no such {group}", remedy=remedy + (listed if "?" in remedy else "")
         )
     if "Config group override must be" in text:
         nulls = [argument for argument in argv if argument.endswith("=null")]
-        return LstmBenchError(f"{' '.join(nulls)}: a group cannot be null", expected="one of its choices")
+        return ConfigError(f"{' '.join(nulls)}: a group cannot be null", expected="one of its choices")
     if unknown and unknown.group(1) == "study" and "study" in paths(root):
-        return LstmBenchError("study=NAME is not how a study is chosen", remedy="Write +study=NAME.")
+        return ConfigError("study=NAME is not how a study is chosen", remedy="Write +study=NAME.")
     if unknown:
-        return LstmBenchError(
+        return ConfigError(
             f"{unknown.group(1)}: there is no such option", remedy=nearest(unknown.group(1), paths(root))
         )
-    return LstmBenchError((text.strip() or type(error).__name__).splitlines()[0])
+    several = re.search(r"Ambiguous value for argument '(.+)'", text)
+    if several:
+        return _unquoted(several.group(1), "several values, which need -m")
+    if isinstance(error, OverrideParseException):
+        return _unquoted(error.override, (re.findall(r"(?<= while evaluating ).+", text) or ["unreadable"])[0])
+    return ConfigError((text.strip() or type(error).__name__).splitlines()[0])
+
+
+def _unquoted(argument: str, why: str) -> ConfigError:
+    """An argument that Hydra's grammar does not take, with the quoting that makes a text of it."""
+    key, equals, value = argument.partition("=")
+    if not equals or not re.fullmatch(r"(\+{0,2}|~)[\w$@:/.-]+", key):
+        return ConfigError(argument, expected="KEY=VALUE")
+    return ConfigError(f"{argument}: {why}", remedy=f"A text is quoted twice: {shlex.quote(f'{key}={quoted(value)}')}")
+
+
+def quoted(text: str) -> str:
+    """A text in the quotation marks of Hydra's grammar, which reads the same text from it, whatever it holds."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(text, Quote.double).with_quotes()
+
+
+def _as_text(override: str) -> str:
+    """An override whose value Hydra takes as it stands where its key is one of free text; others are left alone.
+
+    What is quoted or escaped already, `null`, nothing, and `choice(...)` keep Hydra's meaning; so does `${...}`.
+    """
+    key, _, value = override.partition("=")
+    if key.lstrip("+") not in _FREE_TEXT or value.lower() in ("", "null") or value.startswith("choice("):
+        return override
+    if value[0] in "\"'" or "\\" in value:
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.errors import HydraException
+
+        with contextlib.suppress(HydraException):
+            if isinstance(OverridesParser.create().parse_override(override).value(), str):
+                return override
+    return f"{key}={quoted(value)}"
 
 
 def config_dirs(argv: Sequence[str]) -> Iterator[str]:
@@ -146,12 +190,12 @@ def _arguments(argv: Sequence[str]) -> list[str]:
 
     `study.space.model.units.high=9` becomes an addition: the space's keys are dotted paths, the override's are nested; and
     `study.space={...}` may name domains and keys that the study's file has not. `model.weights` and metrics of
-    `study.objectives` need not be in a file.
+    `study.objectives` need not be in a file. A path or an address may hold any character.
     """
     overrides = [argument for argument in argv if "=" in argument and not argument.startswith("-")]
     options = [argument for argument in argv if argument not in overrides]
     added = ("study.space.", "study.space=", "study.objectives.", "study.objectives=", "model.weights=")
-    return options + ["++" + o if o.startswith(added) else o for o in overrides]
+    return options + ["++" + o if o.startswith(added) else o for o in map(_as_text, overrides)]
 
 
 @contextlib.contextmanager
