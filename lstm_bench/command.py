@@ -55,6 +55,7 @@ def main(
         print(help_text(), end="")
         return errors.DONE
     import hydra
+    import yaml
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -74,6 +75,11 @@ def main(
         composed_any = True
         if codes and codes[-1] == errors.INTERRUPTED:
             return  # a Ctrl-C in one of several jobs ends them all
+        if fault := _file_fault(
+            conf_dir(), argv
+        ):  # what it says may have come to another place, where nothing reads it
+            codes.append(say(fault))
+            return
         codes.append(_guarded(run, composed, list(HydraConfig.get().overrides.task)))
 
     with _scratch() as folder:
@@ -81,10 +87,12 @@ def main(
         before, sys.argv = sys.argv, [sys.argv[0], *_arguments(argv)]
         try:
             job()
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            if isinstance(error, ValueError) and composed_any:
-                raise  # not Hydra's way of saying that a group cannot be null
-            return say(_from_hydra(error, conf_dir(), argv, root))
+        except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
+            if composed_any and isinstance(error, ValueError | yaml.YAMLError):
+                raise  # not Hydra's way of saying that a group cannot be null or a file not be read
+            unread = isinstance(error, ValueError | yaml.YAMLError) or "ConfigTypeError" in str(error)
+            fault = _file_fault(conf_dir(), argv, every=unread)
+            return say(fault or _from_hydra(error, conf_dir(), argv, root))
         finally:
             sys.argv = before
     return errors.INTERRUPTED if errors.INTERRUPTED in codes else max(codes, default=errors.DONE)
@@ -141,6 +149,60 @@ def _from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) ->
     if isinstance(error, OverrideParseException):
         return _unquoted(error.override, (re.findall(r"(?<= while evaluating ).+", text) or ["unreadable"])[0])
     return ConfigError((text.strip() or type(error).__name__).splitlines()[0])
+
+
+def _file_fault(conf: Path, argv: Sequence[str], *, every: bool = False) -> ConfigError | None:
+    """The first fault in the YAML files that a command line chooses; with `every`, in all of its --config-dir too."""
+    folders = [Path(folder) for folder in config_dirs(argv)]
+    files = [
+        folder / group / f"{name}.yaml"
+        for group, names in re.findall(r"^\+{0,2}([\w/]+)=([\w.,/-]+)$", "\n".join(argv), re.MULTILINE)
+        for name in names.split(",")
+        for folder in [conf, *folders]
+    ]
+    if every:  # one that another names among its defaults
+        files += [path for folder in folders for path in sorted(folder.glob("**/*.yaml"))]
+    faults = (yaml_fault(path, is_global=path.parent.name == "study") for path in files if path.is_file())
+    return next(filter(None, faults), None)
+
+
+def yaml_fault(path: Path, *, is_global: bool = False) -> ConfigError | None:
+    """What keeps a YAML file from being a configuration: file, line and column; None where nothing does.
+
+    Args:
+      path: The file.
+      is_global: Whether its keys belong at the root, which the first line has to say.
+    """
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        raw = path.read_bytes()
+        text = raw.decode("utf-8")
+        read = OmegaConf.create(text)  # as Hydra reads it: a key that is given twice is refused
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        return ConfigError(f"{path}, line {line}, column {column}", expected="UTF-8", received=hex(raw[error.start]))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        tab = "\\t" in str(error.problem)
+        return ConfigError(f"{path}{where}: {error.problem}", remedy="YAML is indented by blanks." if tab else None)
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+        return ConfigError(f"{path}: cannot be read ({' '.join(str(error).split())})")
+    if not OmegaConf.is_dict(read):
+        return ConfigError(f"{path}, line 1", expected="a mapping of keys to values", received="a list")
+    if is_global and {"study", "defaults"} & {*read} and not _is_at_root(text):
+        return ConfigError(f"{path}: does it begin with # @package _global_? That is to be its first line")
+    return None
+
+
+def _is_at_root(text: str) -> bool:
+    """Whether a YAML text begins with Hydra's header that puts its keys at the root; empty lines may come before it."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    return re.fullmatch(r"\s*#+\s*@package +_global_\s*", first) is not None
 
 
 def _unquoted(argument: str, why: str) -> ConfigError:

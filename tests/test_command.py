@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -102,3 +104,72 @@ def test_what_hydra_cannot_read_is_one_line_with_its_quoting(
 ) -> None:
     assert sweep.main(["+study=smoke", argument]) == 2
     assert capsys.readouterr().err == f"error: {said}\n"
+
+
+HEAD = "# @package _global_\n"
+HEADLESS = ": does it begin with # @package _global_? That is to be its first line"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            f"{HEAD}train:\n\tepochs: 1\n",
+            ", line 3, column 1: found character '\\t' that cannot start any token. YAML is indented by blanks.",
+        ),
+        (f"{HEAD}study: [a\n", ", line 3, column 1: expected ',' or ']', but got '<stream end>'"),
+        (f"{HEAD}study:\n  name: a\n  name: b\n", ", line 4, column 3: found duplicate key name"),
+        (f"{HEAD}# d\xe9j\xe0\n".encode("latin-1"), ", line 2, column 4: expected UTF-8, received '0xe9'"),
+        (f"{HEAD}- a\n- b\n", ", line 1: expected a mapping of keys to values, received 'a list'"),
+        ("study:\n  name: a\n", HEADLESS),
+        ("defaults:\n  - override /model: single\nstudy:\n  name: a\n", HEADLESS),
+        (f"# My study.\n{HEAD}study:\n  name: a\n", HEADLESS),
+        ("# @pakage _global_\nstudy:\n  name: a\n", HEADLESS),
+        ("# @package _globl_\nstudy:\n  name: a\n", HEADLESS),
+        ("# @package _global_ x\nstudy:\n  name: a\n", HEADLESS),
+    ],
+)
+def test_a_fault_in_a_study_s_file_is_one_line_with_its_place(
+    text: str | bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "study" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert sweep.main(["--config-dir", str(tmp_path), "+study=mine"]) == 2
+    assert capsys.readouterr().err == f"error: {path}{said}\n"
+
+
+@pytest.mark.parametrize("text", [f"\n{HEAD}study:\n  name: a\n", "name: a\n", ""])
+def test_a_file_that_hydra_can_use_has_no_fault(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    assert command.yaml_fault(path, is_global=True) is None
+
+
+@pytest.mark.parametrize("chooses", [True, False])
+def test_a_fault_in_a_family_s_file_is_named(chooses: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "model" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_text("units: {a\n")
+    study = tmp_path / "study" / "other.yaml"  # names the family among its defaults
+    study.parent.mkdir()
+    study.write_text(f"{HEAD}defaults:\n  - override /model: mine\nstudy:\n  name: other\n")
+    chosen = ["+study=smoke", "model=mine"] if chooses else ["+study=other"]
+    assert sweep.main(["--config-dir", str(tmp_path), *chosen]) == 2
+    assert capsys.readouterr().err == f"error: {path}, line 2, column 1: expected ',' or '}}', but got '<stream end>'\n"
+
+
+def test_a_fault_in_a_file_that_is_not_used_is_no_matter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("units: {a\n")
+    assert sweep.main(["--config-dir", str(tmp_path), "+study=smoke", "--cfg", "job"]) == 0
+
+
+def test_a_fault_in_a_campaign_s_file_is_one_line_with_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "campaign" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_text("studies: [smoke\n")
+    assert sweep.main(["--config-dir", str(tmp_path), "+campaign=mine"]) == 2
+    assert capsys.readouterr().err == f"error: {path}, line 2, column 1: expected ',' or ']', but got '<stream end>'\n"
