@@ -146,6 +146,8 @@ def _read(name: str, folders: Sequence[Path]) -> Mapping[str, Any]:
     if not found:
         valid = {choice for folder in folders for choice in command.choices(folder, "campaign")}
         raise ConfigError(f"+campaign={name}: there is no such campaign", remedy=nearest(name, valid))
+    if fault := command.yaml_fault(found[0]):
+        raise fault
     try:
         read = yaml.safe_load(found[0].read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -15,10 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench import errors
-from lstm_bench.errors import LstmBenchError, nearest
+from lstm_bench.errors import ConfigError, LstmBenchError, nearest
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+# Paths, addresses and prose: their values are taken as they stand, without the quotes that Hydra's grammar asks for.
+_FREE_TEXT = ("dataset.path", "dataset.dir", "storage.url", "tracking.uri", "launcher.address", "study.description")
 
 
 def choices(conf: Path, group: str) -> list[str]:
@@ -51,6 +55,7 @@ def main(
         print(help_text(), end="")
         return errors.DONE
     import hydra
+    import yaml
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -70,6 +75,11 @@ def main(
         composed_any = True
         if codes and codes[-1] == errors.INTERRUPTED:
             return  # a Ctrl-C in one of several jobs ends them all
+        if fault := _file_fault(
+            conf_dir(), argv
+        ):  # what it says may have come to another place, where nothing reads it
+            codes.append(say(fault))
+            return
         codes.append(_guarded(run, composed, list(HydraConfig.get().overrides.task)))
 
     with _scratch() as folder:
@@ -77,10 +87,12 @@ def main(
         before, sys.argv = sys.argv, [sys.argv[0], *_arguments(argv)]
         try:
             job()
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            if isinstance(error, ValueError) and composed_any:
-                raise  # not Hydra's way of saying that a group cannot be null
-            return say(_from_hydra(error, conf_dir(), argv, root))
+        except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
+            if composed_any and isinstance(error, ValueError | yaml.YAMLError):
+                raise  # not Hydra's way of saying that a group cannot be null or a file not be read
+            unread = isinstance(error, ValueError | yaml.YAMLError) or "ConfigTypeError" in str(error)
+            fault = _file_fault(conf_dir(), argv, every=unread)
+            return say(fault or _from_hydra(error, conf_dir(), argv, root))
         finally:
             sys.argv = before
     return errors.INTERRUPTED if errors.INTERRUPTED in codes else max(codes, default=errors.DONE)
@@ -104,8 +116,10 @@ def _guarded(run: Callable[..., object], composed: DictConfig, overrides: list[s
             signal.signal(signal.SIGTERM, before)
 
 
-def _from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) -> LstmBenchError:
+def _from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) -> ConfigError:
     """Hydra's composition error in one line, with the nearest valid names."""
+    from hydra.errors import OverrideParseException
+
     from lstm_bench.config import paths
 
     text = str(error)
@@ -117,19 +131,111 @@ def _from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) ->
         valid = sorted({choice for folder in folders for choice in choices(folder, group)})
         listed = f" Valid: {', '.join(valid)}" if len(valid) <= 20 else ""
         remedy = nearest(name, valid)
-        return LstmBenchError(
+        return ConfigError(
             f"{group}={name}: there is no such {group}", remedy=remedy + (listed if "?" in remedy else "")
         )
     if "Config group override must be" in text:
         nulls = [argument for argument in argv if argument.endswith("=null")]
-        return LstmBenchError(f"{' '.join(nulls)}: a group cannot be null", expected="one of its choices")
+        return ConfigError(f"{' '.join(nulls)}: a group cannot be null", expected="one of its choices")
     if unknown and unknown.group(1) == "study" and "study" in paths(root):
-        return LstmBenchError("study=NAME is not how a study is chosen", remedy="Write +study=NAME.")
+        return ConfigError("study=NAME is not how a study is chosen", remedy="Write +study=NAME.")
     if unknown:
-        return LstmBenchError(
+        return ConfigError(
             f"{unknown.group(1)}: there is no such option", remedy=nearest(unknown.group(1), paths(root))
         )
-    return LstmBenchError((text.strip() or type(error).__name__).splitlines()[0])
+    several = re.search(r"Ambiguous value for argument '(.+)'", text)
+    if several:
+        return _unquoted(several.group(1), "several values, which need -m")
+    if isinstance(error, OverrideParseException):
+        return _unquoted(error.override, (re.findall(r"(?<= while evaluating ).+", text) or ["unreadable"])[0])
+    return ConfigError((text.strip() or type(error).__name__).splitlines()[0])
+
+
+def _file_fault(conf: Path, argv: Sequence[str], *, every: bool = False) -> ConfigError | None:
+    """The first fault in the YAML files that a command line chooses; with `every`, in all of its --config-dir too."""
+    folders = [Path(folder) for folder in config_dirs(argv)]
+    files = [
+        folder / group / f"{name}.yaml"
+        for group, names in re.findall(r"^\+{0,2}([\w/]+)=([\w.,/-]+)$", "\n".join(argv), re.MULTILINE)
+        for name in names.split(",")
+        for folder in [conf, *folders]
+    ]
+    if every:  # one that another names among its defaults
+        files += [path for folder in folders for path in sorted(folder.glob("**/*.yaml"))]
+    faults = (yaml_fault(path, is_global=path.parent.name == "study") for path in files if path.is_file())
+    return next(filter(None, faults), None)
+
+
+def yaml_fault(path: Path, *, is_global: bool = False) -> ConfigError | None:
+    """What keeps a YAML file from being a configuration: file, line and column; None where nothing does.
+
+    Args:
+      path: The file.
+      is_global: Whether its keys belong at the root, which the first line has to say.
+    """
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        raw = path.read_bytes()
+        text = raw.decode("utf-8")
+        read = OmegaConf.create(text)  # as Hydra reads it: a key that is given twice is refused
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        return ConfigError(f"{path}, line {line}, column {column}", expected="UTF-8", received=hex(raw[error.start]))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        tab = "\\t" in str(error.problem)
+        return ConfigError(f"{path}{where}: {error.problem}", remedy="YAML is indented by blanks." if tab else None)
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException) as error:
+        return ConfigError(f"{path}: cannot be read ({' '.join(str(error).split())})")
+    if not OmegaConf.is_dict(read):
+        return ConfigError(f"{path}, line 1", expected="a mapping of keys to values", received="a list")
+    if is_global and {"study", "defaults"} & {*read} and not _is_at_root(text):
+        return ConfigError(f"{path}: does it begin with # @package _global_? That is to be its first line")
+    return None
+
+
+def _is_at_root(text: str) -> bool:
+    """Whether a YAML text begins with Hydra's header that puts its keys at the root; empty lines may come before it."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    return re.fullmatch(r"\s*#+\s*@package +_global_\s*", first) is not None
+
+
+def _unquoted(argument: str, why: str) -> ConfigError:
+    """An argument that Hydra's grammar does not take, with the quoting that makes a text of it."""
+    key, equals, value = argument.partition("=")
+    if not equals or not re.fullmatch(r"(\+{0,2}|~)[\w$@:/.-]+", key):
+        return ConfigError(argument, expected="KEY=VALUE")
+    return ConfigError(f"{argument}: {why}", remedy=f"A text is quoted twice: {shlex.quote(f'{key}={quoted(value)}')}")
+
+
+def quoted(text: str) -> str:
+    """A text in the quotation marks of Hydra's grammar, which reads the same text from it, whatever it holds."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(text, Quote.double).with_quotes()
+
+
+def _as_text(override: str) -> str:
+    """An override whose value Hydra takes as it stands where its key is one of free text; others are left alone.
+
+    What is quoted or escaped already, `null`, nothing, and `choice(...)` keep Hydra's meaning; so does `${...}`.
+    """
+    key, _, value = override.partition("=")
+    if key.lstrip("+") not in _FREE_TEXT or value.lower() in ("", "null") or value.startswith("choice("):
+        return override
+    if value[0] in "\"'" or "\\" in value:
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.errors import HydraException
+
+        with contextlib.suppress(HydraException):
+            if isinstance(OverridesParser.create().parse_override(override).value(), str):
+                return override
+    return f"{key}={quoted(value)}"
 
 
 def config_dirs(argv: Sequence[str]) -> Iterator[str]:
@@ -146,12 +252,12 @@ def _arguments(argv: Sequence[str]) -> list[str]:
 
     `study.space.model.units.high=9` becomes an addition: the space's keys are dotted paths, the override's are nested; and
     `study.space={...}` may name domains and keys that the study's file has not. `model.weights` and metrics of
-    `study.objectives` need not be in a file.
+    `study.objectives` need not be in a file. A path or an address may hold any character.
     """
     overrides = [argument for argument in argv if "=" in argument and not argument.startswith("-")]
     options = [argument for argument in argv if argument not in overrides]
     added = ("study.space.", "study.space=", "study.objectives.", "study.objectives=", "model.weights=")
-    return options + ["++" + o if o.startswith(added) else o for o in overrides]
+    return options + ["++" + o if o.startswith(added) else o for o in map(_as_text, overrides)]
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ installed, data that would be downloaded) is no fault. Reads; writes nothing, me
   tracking.uri=URI       MLflow's store (mlflow.db here); or tracking=none
   limits.free_mib=1024   and the others of conf/doctor.yaml
 
-exit  0 no fault, 1 composition error, 2 bad option, 6 a fault was found
+exit  0 no fault, 2 bad option, 6 a fault was found
 """
 
 

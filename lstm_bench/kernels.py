@@ -32,7 +32,7 @@ examples  python -m lstm_bench.kernels
           python -m lstm_bench.kernels grid=tutorial backend=tensorflow
           python -m lstm_bench.kernels grid=braun 'backend=[jax,torch]' 'kernel=[cudnn,generic,native]'
 next      python -m lstm_bench.report (the tables)   python -m lstm_bench.ui (the runs)
-exit      0 done, 1 composition error, 2 bad configuration, 4 storage, 5 the device was lost, 130 interrupted
+exit      0 done, 2 bad configuration, 4 storage, 5 the device was lost, 130 interrupted
 """
 _SHORT = re.compile(r"^(backend|kernel|dtype|operation)=")
 

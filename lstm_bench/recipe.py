@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from lstm_bench import command
 from lstm_bench.config import conf_dir, flatten
 from lstm_bench.result import Result
 from lstm_bench.table import escape
@@ -43,7 +44,7 @@ def section(result: Result) -> list[str]:
     return [
         f"{f'With Python {python}. ' if python else ''}What differs from `conf/` is an override. The seeds are the same; other "
         "hardware or versions may give other last digits.",
-        "```sh\n" + "\n".join(" ".join(line.split()).replace("`", "'") for line in [*setup, command]) + "\n```",
+        "```sh\n" + "\n".join(" ".join(line.splitlines()).replace("`", "'") for line in [*setup, command]) + "\n```",
         *said,
         f"Its configuration, environment and rows: `{result.records}`.",
     ]
@@ -144,5 +145,9 @@ def _text(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     text = str(value)
-    plain = isinstance(value, int | float) or re.fullmatch(r"[A-Za-z_./~][\w./~+-]*", text)
-    return text if plain and text not in ("null", "true", "false", "nan", "inf") else json.dumps(text)
+    plain = isinstance(value, int | float) or re.fullmatch(r"[A-Za-z_./~][\w./~+-]*", text, re.ASCII)
+    return (
+        text
+        if plain and text not in ("null", "true", "false", "nan", "inf")
+        else command.quoted(text.replace("${", "\\${"))
+    )

@@ -32,8 +32,7 @@ examples  python -m lstm_bench.sweep +study=stacked
 options   -m (several studies in turn)   --config-dir DIR (your own studies, families, datasets)   --cfg job (print the
           configuration)   --help
 next      python -m lstm_bench.ui (the runs)   python -m lstm_bench.report (the tables)
-exit      0 done, 1 composition error, 2 bad configuration, 3 bad data, 4 storage, 5 too many trials failed
-          or nothing came out, 130 interrupted
+exit      0 done, 2 bad configuration, 3 bad data, 4 storage, 5 too many trials failed or nothing came out, 130 interrupted
 """
 
 

@@ -154,7 +154,7 @@ def test_an_interrupt_ends_all(told: Any, end: BaseException) -> None:
 @pytest.mark.parametrize(
     ("change", "code", "line"),
     [
-        ({"studies": ["smoke", "smokey"]}, 1, "error: study=smokey: there is no such study. Did you mean smoke"),
+        ({"studies": ["smoke", "smokey"]}, 2, "error: study=smokey: there is no such study. Did you mean smoke"),
         (
             {"overrides": ["train.epochs=0"]},
             2,

@@ -120,13 +120,13 @@ def test_an_interrupt_keeps_what_was_measured_and_leaves_no_process(tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
-        (["grid=quik"], 1, "error: grid=quik: there is no such grid. Did you mean quick?"),
+        (["grid=quik"], 2, "error: grid=quik: there is no such grid. Did you mean quick?"),
         (["kernel=cudn"], 2, "error: kernel: expected all, or some of cudnn, fused, generic,"),
         (["backend=mxnet"], 2, "error: backend: expected all, or some of tensorflow, jax, torch, received 'mxnet'"),
         (["dtype=float16"], 2, "error: dtype: expected all, or some of float32, tf32, bfloat16, received 'float16'"),
         (["operation=backward"], 2, "error: operation: expected all, or some of inference,"),
         (["method.rounds=0"], 2, "error: method.rounds: expected a whole number of at least 1, received 0"),
-        (["method.round=3"], 1, "error: method.round: there is no such option. Did you mean method.rounds"),
+        (["method.round=3"], 2, "error: method.round: there is no such option. Did you mean method.rounds"),
         (["+methd=3"], 2, "error: unknown option methd. Did you mean method?"),
         (["name=../x"], 2, "error: name: expected kernels-, then letters, digits and ._-, received '../x'"),
         (["kernel=cudnn"], 2, "error: none of the chosen kernels can run here: no GPU."),

@@ -44,6 +44,11 @@ def test_a_study_as_it_stands_in_conf_needs_no_override() -> None:
         ["+study=single", "model=simple_rnn", "study.name=single-rnn"],
         ["+study=smoke", "dataset.train_size=100", "study.trial_timeout=5.5"],
         ["+study=single", "dataset=npz", 'dataset.path="my data/x=1.npz"', "study.name=single-mine"],
+        ["+study=single", "dataset=npz", "dataset.path=数据.npz", "study.name=single-mine"],
+        ["+study=single", "dataset=npz", "dataset.path=données.npz", "study.name=single-mine"],
+        ["+study=single", "dataset=npz", 'dataset.path=it\'s "a",  (1) [b]{c}#d.npz', "study.name=single-mine"],
+        ["+study=single", "dataset=npz", "dataset.path=a\\b'c\\", "study.name=single-mine"],
+        ["+study=single", "dataset=npz", r"dataset.path=\${a}.npz", "study.name=single-mine"],
         ["+study=gru", "model.weights=25k", "study.space.model.units=null", "study.name=gru-25k"],
         [
             "+study=stacked",
