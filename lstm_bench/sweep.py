@@ -97,6 +97,13 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
         and not (record.study_dir(config["study"]["name"]) / "study.db").exists()
     ):
         spaces.require_points(space, config["study"]["n_trials"])
+    if space and not config["study"]["n_trials"]:
+        raise ConfigError(
+            "study.n_trials",
+            expected="at least 1 where study.space is not empty",
+            received=0,
+            remedy=f"To search nothing, fix what is searched: {' '.join(f'{path}=VALUE' for path in space)}",
+        )
     if not space and config["study"]["n_trials"] > 1:
         raise ConfigError(
             "study.n_trials", expected="0 or 1 where study.space is empty", received=config["study"]["n_trials"]
