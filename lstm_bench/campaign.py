@@ -16,6 +16,7 @@ from lstm_bench import command, errors
 from lstm_bench.errors import ConfigError, nearest
 
 _OPTION = re.compile(r"\+{0,2}campaign=")
+_OF_ONE = re.compile(r"([A-Za-z0-9][\w.-]*):(?=[+~\w.]+=)")
 _KEYS = ("description", "studies", "overrides", "each")
 _STUDY_KEYS = ("study", "name", "overrides")
 
@@ -37,7 +38,15 @@ def is_asked(argv: Sequence[str]) -> bool:
     return any(_OPTION.match(argument) for argument in argv)
 
 
-def main(argv: Sequence[str], *, conf: Path, check: Callable[..., object], run: Callable[..., None], root: Any) -> int:
+def main(
+    argv: Sequence[str],
+    *,
+    conf: Path,
+    check: Callable[..., Any],
+    run: Callable[..., None],
+    root: Any,
+    together: Callable[[list[Any]], Sequence[tuple[Sequence[str], errors.LstmBenchError]]] = lambda checked: (),
+) -> int:
     """Runs the campaign of a command line: all its studies are checked before the first is run.
 
     Args:
@@ -46,6 +55,7 @@ def main(argv: Sequence[str], *, conf: Path, check: Callable[..., object], run: 
       check: Called with what was composed for a study and its overrides, before any is run.
       run: Likewise, to run one.
       root: Schema of a study.
+      together: Called with what `check` returned of all; returns faults, each with the names of the studies that have it.
 
     Returns:
       The worst exit code. A study that fails does not keep the next from running, an interrupt ends all.
@@ -64,12 +74,18 @@ def main(argv: Sequence[str], *, conf: Path, check: Callable[..., object], run: 
     codes: list[int] = []
     try:
         shows = any(option in ("--cfg", "-c") or option.startswith("--cfg=") for option in options)
+        checked: list[Any] = []
         for one in studies:
-            if code := each(one, check):
+            if code := each(one, lambda *composed: checked.append(check(*composed))):
                 print(f"campaign {name}: nothing was run, because of {one.name}", file=sys.stderr)
                 return code
         if shows:  # Hydra printed the configurations instead
             return errors.DONE
+        if faults := together(checked):
+            codes = [command.say(error) for _, error in faults]
+            having = dict.fromkeys(study for named, _ in faults for study in named)
+            print(f"campaign {name}: nothing was run, because of {', '.join(having)}", file=sys.stderr)
+            return max(codes)
         print(f"campaign {name}: {described}" if described else f"campaign {name}", flush=True)
         for number, one in enumerate(studies, 1):
             print(f"\ncampaign {name}: study {number} of {len(studies)}: {one.name}", flush=True)
@@ -91,7 +107,8 @@ def plan(name: str, campaign: Mapping[str, Any], overrides: Sequence[str] = ()) 
       name: Of the campaign.
       campaign: `studies`: names, or mappings of `study` and, as wanted, `name` and `overrides`; `overrides` of all;
         `each`: path -> values, every combination of which is a study of its own; `description`.
-      overrides: Of the command line: they hold for every study and come last.
+      overrides: Of the command line: they come last, and hold for every study, or as `cnn_lstm:model.window=5` for those of that
+        study, name or family.
 
     Returns:
       The description, and the studies in their order, named `<campaign>-<study>[-<value>...]`.
@@ -107,6 +124,7 @@ def plan(name: str, campaign: Mapping[str, Any], overrides: Sequence[str] = ()) 
     common = _overrides(f"{where}: overrides", campaign.get("overrides"))
     axes = _axes(f"{where}: each", campaign.get("each"))
     planned: list[Planned] = []
+    prefixes: set[str] = set()
     for study in studies:
         entry = {"study": study} if isinstance(study, str) else study
         if not isinstance(entry, Mapping) or not isinstance(entry.get("study"), str):
@@ -119,9 +137,39 @@ def plan(name: str, campaign: Mapping[str, Any], overrides: Sequence[str] = ()) 
             full = "-".join(words)
             if any(one.name == full for one in planned):
                 raise ConfigError(f"{where}: two studies are named {full}", remedy="Give one of them a name.")
-            line = [*common, *own, *chosen, f"study.name={full}", *overrides]
+            meant = {str(entry["study"]), str(entry.get("name", entry["study"])), *_families([*common, *own, *chosen])}
+            prefixes |= meant
+            given = [
+                o if prefix is None else o.partition(":")[2]
+                for o in overrides
+                if (prefix := _prefix(o)) in (None, *meant)
+            ]
+            line = [*common, *own, *chosen, f"study.name={full}", *given]
             planned.append(Planned(full, [f"+study={entry['study']}", *_last(line)]))
+    for override in overrides:
+        if (prefix := _prefix(override)) is not None and prefix not in prefixes:
+            raise ConfigError(f"{override}: {where} has no study {prefix}", remedy=nearest(prefix, prefixes))
     return str(campaign.get("description") or ""), planned
+
+
+def _prefix(override: str) -> str | None:
+    """`cnn_lstm` of `cnn_lstm:model.window=5`, an option of one study; None of an option of all."""
+    found = _OF_ONE.match(override)
+    return found[1] if found else None
+
+
+def _families(overrides: Sequence[str]) -> list[str]:
+    return [override[6:] for override in overrides if override.startswith("model=")][-1:]
+
+
+def refuse_prefixes(argv: Sequence[str]) -> None:
+    """Raises ConfigError for an option of one study where there is no campaign."""
+    for argument in argv:
+        if prefix := _prefix(argument):
+            raise ConfigError(
+                f"{argument}: {prefix}: gives an option to one study of a campaign, and there is none",
+                remedy=f"Write {argument.partition(':')[2]}, or name a campaign: +campaign=NAME",
+            )
 
 
 def _parted(argv: Sequence[str]) -> tuple[str, list[str], list[str]]:

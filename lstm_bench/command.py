@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import re
 import shlex
@@ -54,6 +55,10 @@ def main(
     if "--help" in argv or "-h" in argv:
         print(help_text(), end="")
         return errors.DONE
+    try:
+        require_options(argv, root)
+    except errors.ConfigError as error:
+        return say(error)
     import hydra
     import yaml
     from hydra.errors import HydraException
@@ -141,7 +146,7 @@ def _from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) ->
         return ConfigError("study=NAME is not how a study is chosen", remedy="Write +study=NAME.")
     if unknown:
         return ConfigError(
-            f"{unknown.group(1)}: there is no such option", remedy=nearest(unknown.group(1), paths(root))
+            f"{unknown.group(1)}: there is no such option", remedy=_nearest_option(unknown.group(1), argv, conf, root)
         )
     several = re.search(r"Ambiguous value for argument '(.+)'", text)
     if several:
@@ -236,6 +241,96 @@ def _as_text(override: str) -> str:
             if isinstance(OverridesParser.create().parse_override(override).value(), str):
                 return override
     return f"{key}={quoted(value)}"
+
+
+def _nearest_option(option: str, argv: Sequence[str], conf: Path, root: Any) -> str:
+    """The remedy for an unknown option: below `model.` one of the family's, else of the schema's."""
+    from lstm_bench.config import paths
+
+    group, _, leaf = option.partition(".")
+    of_family = _arguments_of_family(argv, conf) if group == "model" else []
+    if not of_family:
+        return nearest(option, paths(root))
+    close = difflib.get_close_matches(leaf, of_family, n=1, cutoff=0.5)
+    return (
+        f"did you mean model.{close[0]}?"
+        if close
+        else "valid: " + ", ".join(f"model.{name}" for name in sorted(of_family))
+    )
+
+
+def _arguments_of_family(argv: Sequence[str], conf: Path) -> list[str]:
+    """Options of the family that a command line chooses, as its YAML has them."""
+    folders = [conf, *(Path(folder) for folder in config_dirs(argv))]
+
+    def read(group: str, name: str) -> dict[str, Any]:
+        import yaml
+
+        for folder in folders:
+            with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
+                found = yaml.safe_load((folder / group / f"{name}.yaml").read_text(encoding="utf-8"))
+                return found if isinstance(found, dict) else {}
+        return {}
+
+    def named(read: dict[str, Any]) -> list[str]:
+        entries = [entry for entry in read.get("defaults") or [] if isinstance(entry, dict)]
+        return [str(v) for entry in entries for k, v in entry.items() if str(k).split()[-1].strip("/") == "model"]
+
+    family = [argument[6:] for argument in argv if argument.startswith("model=")]
+    studies = [argument[7:] for argument in argv if argument.startswith("+study=")]
+    chosen = family or [name for study in studies for name in named(read("study", study))] or named(read(".", "sweep"))
+    return [str(key) for name in chosen[-1:] for key in read("model", name) if not str(key).startswith("_")]
+
+
+_OPTIONS = ("--help", "-h", "--multirun", "-m", "--resolve", "--run", "-r", "--version", "--hydra-help")
+_VALUED = ("--cfg", "-c", "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p")
+_MORE = ("--info", "-i", "--shell-completion", "-sc", "--experimental-rerun")  # of Hydra's, for those who know them
+
+
+def require_options(argv: Sequence[str], root: Any) -> None:
+    """Checks the dashed arguments, of which Hydra's own parser would speak in paragraphs.
+
+    Raises:
+      ConfigError: for one that there is not, with the key that was meant; for one whose value is missing or unfit.
+    """
+    from lstm_bench.config import paths
+
+    value_of = None
+    for at, argument in enumerate(argv):
+        if value_of or not argument.startswith("-") or argument == "-":
+            value_of = None
+            continue
+        option, equals, given = argument.partition("=")
+        if option in _VALUED:
+            value_of = None if equals else option
+            value = given if equals else argv[at + 1] if at + 1 < len(argv) else ""
+            if not value or (value.startswith("-") and not equals):
+                raise errors.ConfigError(option, expected="a value behind it")
+            if option in ("--cfg", "-c") and value not in ("job", "hydra", "all"):
+                raise errors.ConfigError(option, expected="job, hydra or all", received=value)
+        elif option not in _OPTIONS + _MORE:
+            raise _unknown_option(argv, at, list(paths(root)))
+
+
+def _unknown_option(argv: Sequence[str], at: int, known: Sequence[str]) -> errors.ConfigError:
+    """`--n_trials 4` -> "options are key=value: study.n_trials=4"."""
+    option, _, value = argv[at].partition("=")
+    following = argv[at + 1] if at + 1 < len(argv) and not argv[at + 1].startswith("-") else ""
+    value = value or ("" if "=" in following else following) or "VALUE"
+    name = option.lstrip("-").replace("-", "_")
+    what = f"{option}: there is no such option, options are key=value"
+    dashed = [o for o in (*_OPTIONS, *_VALUED) if o.startswith("--")]
+    whole = [path for path in known if name in (path, path.rpartition(".")[2])]
+    close = difflib.get_close_matches(option, dashed, n=1, cutoff=0.8) if not whole else []
+    if close:
+        return errors.ConfigError(what, remedy=f"did you mean {close[0]}?")
+    leaves = {path.rpartition(".")[2]: path for path in known if "." in path}
+    near = whole or [leaves[leaf] for leaf in difflib.get_close_matches(name, leaves, n=1, cutoff=0.6)]
+    if not near:
+        return errors.ConfigError(what, remedy=nearest(name, known))
+    return errors.ConfigError(
+        what, remedy=f"{'write' if whole else 'did you mean'} {near[0]}={value}{'' if whole else '?'}"
+    )
 
 
 def config_dirs(argv: Sequence[str]) -> Iterator[str]:

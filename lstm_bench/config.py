@@ -190,7 +190,7 @@ class Study:
     confirm: int = _in(_SIZE)
     replicates: int = _in(_COUNT)
     objective: str = _in(Choice(*OBJECTIVES))
-    direction: str = _in(Choice("maximize", "minimize"))
+    direction: str = _in(Choice("maximize", "minimize"))  # null, where it is composed: that of the objective
     objectives: dict[str, Any]  # metric -> direction; several: the first stands in for objective and direction
     seed: int = _in(_COUNT)
     max_failed: int = _in(_COUNT)
@@ -397,6 +397,8 @@ def load(composed: DictConfig, root: type = Sweep) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from error
     _refuse_unknown(plain, root)
+    if root is Sweep and plain["study"].get("direction") is None:
+        plain["study"]["direction"] = OBJECTIVES.get(str(plain["study"].get("objective")), "maximize")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(root), plain)
         config = typing.cast(dict[str, Any], OmegaConf.to_container(merged, throw_on_missing=True))

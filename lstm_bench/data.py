@@ -18,7 +18,6 @@ import numpy as np
 
 from lstm_bench import download, label, memory, mnist, synthetic
 from lstm_bench.arrays import SPLITS, Arrays, checked, digest, read_npz
-from lstm_bench.config import OBJECTIVES
 from lstm_bench.errors import ConfigError, DataError, nearest
 
 # Pixels to [0, 1]; a user's arrays and generated ones are taken as they are.
@@ -154,7 +153,7 @@ def check_objective(
     valid = ("val_mse", "val_mae", "val_loss") if task == "regression" else ("val_accuracy", "val_loss")
     aims = settings.get("objectives") or [settings["objective"]]
     if wrong := next((aim for aim in aims if aim.startswith("val_") and aim not in valid), None):
-        remedy = f"Give study.objective={valid[0]} study.direction={OBJECTIVES[valid[0]]}."
+        remedy = f"Give study.objective={valid[0]}."
         if targets is not None and (mended := label.integers(targets)):  # floats by mistake, perhaps
             remedy += f" {mended}"
         raise ConfigError(

@@ -22,7 +22,8 @@ Searches one architecture family with Optuna, trains every trial on the GPUs or 
 confirms the winner over several seeds on the test set, and writes sweeps/<study>/. The same command again goes on.
 
 studies   {studies}
-campaigns {campaigns} (+campaign=NAME: several studies in turn, resumed like one)
+campaigns {campaigns} (+campaign=NAME: several studies in turn, resumed like one;
+          cnn_lstm:model.window=7 gives an option to one of them)
 groups    {groups}
 examples  python -m lstm_bench.sweep +study=stacked
           python -m lstm_bench.sweep +study=stacked study.n_trials=40 train.epochs=5 study.name=stacked-long
@@ -56,10 +57,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         from lstm_bench.config import Sweep, conf_dir
 
         if campaign.is_asked(line) and not {"--help", "-h"} & {*line}:
-            return campaign.main(line, conf=conf_dir(), check=checked, run=run, root=Sweep)
+            return campaign.main(line, conf=conf_dir(), check=checked, run=run, root=Sweep, together=_together)
+        campaign.refuse_prefixes(line)
         return command.main(line, config_name="sweep", root=Sweep, help_text=_help, run=run)
+    except ConfigError as error:
+        return command.say(error)
     except KeyboardInterrupt:  # while it composes and imports; `command` has those of the sweep itself
         return command.say(errors.InterruptedByUser("interrupted before anything was started"))
+
+
+def _together(studies: list[tuple[dict[str, Any], dict[str, Any], dict[str, str]]]) -> list[Any]:
+    """What is wrong with a campaign's studies once the data are read and the models built."""
+    from lstm_bench import precheck
+
+    for backend in dict.fromkeys(config["backend"]["name"] for config, _, _ in studies):
+        command.require_backend(backend)
+    return precheck.unfit([(config, space) for config, space, _ in studies], lambda text: print(text, flush=True))
 
 
 def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
@@ -97,6 +110,13 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
         and not (record.study_dir(config["study"]["name"]) / "study.db").exists()
     ):
         spaces.require_points(space, config["study"]["n_trials"])
+    if space and not config["study"]["n_trials"]:
+        raise ConfigError(
+            "study.n_trials",
+            expected="at least 1 where study.space is not empty",
+            received=0,
+            remedy=f"To search nothing, fix what is searched: {' '.join(f'{path}=VALUE' for path in space)}",
+        )
     if not space and config["study"]["n_trials"] > 1:
         raise ConfigError(
             "study.n_trials", expected="0 or 1 where study.space is empty", received=config["study"]["n_trials"]

@@ -63,6 +63,22 @@ def test_several_axes_are_multiplied_and_values_become_names() -> None:
     assert "kernel.probe=true" in planned[0].overrides and "train.schedule=null" in planned[1].overrides
 
 
+def test_an_option_is_given_to_one_study_by_its_study_its_name_or_its_family() -> None:
+    of = {"studies": ["single", {"study": "smoke", "name": "rnn", "overrides": ["model=simple_rnn"]}]}
+    for prefix in ("rnn", "smoke", "simple_rnn"):
+        _, planned = campaign.plan("c", of, [f"{prefix}:model.units=5", f"{prefix}:model.units=7"])
+        assert ["model.units=7" in one.overrides for one in planned] == [False, True]
+        assert not any("model.units=5" in one.overrides for one in planned)
+    with pytest.raises(ConfigError) as caught:
+        campaign.plan("c", of, ["rn:model.units=5"])
+    assert str(caught.value) == "rn:model.units=5: campaign c has no study rn. Did you mean rnn?"
+
+
+def test_such_an_option_without_a_campaign_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep.main(["+study=smoke", "smoke:model.units=5"]) == 2
+    assert "Write model.units=5, or name a campaign: +campaign=NAME" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [

@@ -32,6 +32,14 @@ def refused(values) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize(("objective", "direction"), list(schema.OBJECTIVES.items()))
+def test_an_objective_knows_its_direction_unless_it_is_given(objective, direction):
+    assert loaded({"study.objective": objective})["study"]["direction"] == direction
+    assert loaded({"study.objective": objective, "study.direction": direction})["study"]["direction"] == direction
+    other = {"maximize": "minimize", "minimize": "maximize"}[direction]
+    assert f"expected {direction}" in refused({"study.objective": objective, "study.direction": other})
+
+
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_study_of_ours_is_valid(study):
     config = load(fake.composed(f"+study={study}"))

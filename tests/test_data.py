@@ -752,7 +752,7 @@ def test_an_objective_that_the_task_does_not_have_is_refused(objective: str, tas
     with pytest.raises(ConfigError) as caught:
         data.check_objective({"objective": objective}, "it", task)
     assert message in str(caught.value)
-    better = "val_mse study.direction=minimize" if task == "regression" else "val_accuracy study.direction=maximize"
+    better = "val_mse" if task == "regression" else "val_accuracy"
     assert f"Give study.objective={better}." in str(caught.value)
 
 
@@ -760,4 +760,4 @@ def test_an_objective_that_the_task_does_not_have_is_refused(objective: str, tas
 def test_only_whole_targets_are_perhaps_labels(target: float, remedy: str) -> None:
     with pytest.raises(ConfigError) as caught:
         data.check_objective({"objective": "val_accuracy"}, "it", "regression", np.array([0.0, target]))
-    assert str(caught.value).endswith(f"Give study.objective=val_mse study.direction=minimize.{remedy}")
+    assert str(caught.value).endswith(f"Give study.objective=val_mse.{remedy}")

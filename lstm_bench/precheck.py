@@ -1,0 +1,106 @@
+"""What can be known of a campaign's studies before the first is run: whether the data are there and each family fits them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lstm_bench import config as schema
+from lstm_bench import data, device, errors, record
+from lstm_bench import space as spaces
+from lstm_bench.process import Process
+
+
+class Unfit(NamedTuple):
+    """A fault, and the studies that have it."""
+
+    studies: list[str]
+    error: errors.LstmBenchError
+
+
+def begun(config: Mapping[str, Any]) -> bool:
+    """Whether a study was begun before: then it was checked, and may go on."""
+    folder = record.study_dir(config["study"]["name"])
+    return any((folder / name).exists() for name in ("study.db", "config.yaml"))
+
+
+def unfit(
+    studies: Sequence[tuple[dict[str, Any], Mapping[str, Any]]], say: Callable[[str], None] = lambda text: None
+) -> list[Unfit]:
+    """Reads each data set once and builds each family at the ends of its space, in one process per backend; trains nothing.
+
+    Args:
+      studies: Resolved configuration and parsed space of each; those that were begun, or run on a cluster, are left out.
+      say: Told how many are checked.
+
+    Returns:
+      Every fault once.
+    """
+    fresh = [(c, space) for c, space in studies if not begun(c) and c["launcher"]["name"] == "local"]
+    if not fresh:
+        return []
+    say(f"checking {len(fresh)} studies")
+    faults: dict[str, Unfit] = {}
+
+    def note(config: Mapping[str, Any], error: errors.LstmBenchError) -> None:
+        faults.setdefault(str(error), Unfit([], error)).studies.append(config["study"]["name"])
+
+    read: dict[str, dict[str, Any] | errors.LstmBenchError] = {}
+    sound = []
+    for config, space in fresh:
+        key = json.dumps(config["dataset"], sort_keys=True)
+        if key not in read:
+            read[key] = _read(config["dataset"])
+        found = read[key]
+        if isinstance(found, errors.LstmBenchError):
+            note(config, found)
+            continue
+        sound.append(({**config, "dataset": found}, space))
+    for backend in dict.fromkeys(config["backend"]["name"] for config, _ in sound):
+        mine = [(config, space) for config, space in sound if config["backend"]["name"] == backend]
+        for config, error in _built(backend, mine):
+            note(config, error)
+    return list(faults.values())
+
+
+def _read(dataset: Mapping[str, Any]) -> dict[str, Any] | errors.LstmBenchError:
+    """The settings that a worker can load, after loading once; or what is wrong."""
+    try:
+        found = data.resolve(dataset).config
+        data.load(found)
+    except errors.LstmBenchError as error:
+        return error
+    return found
+
+
+def _built(
+    backend: str, studies: Sequence[tuple[dict[str, Any], Mapping[str, Any]]]
+) -> list[tuple[dict[str, Any], errors.LstmBenchError]]:
+    slot = device.slots(1, device.gpus())[0]
+    found: list[tuple[dict[str, Any], errors.LstmBenchError]] = []
+    with tempfile.TemporaryDirectory(prefix="lstm_bench-") as folder:
+        process = Process(slot, backend, Path(folder), keras=True, tasks=len(studies))
+        try:
+            if not process.wait():
+                return []  # the first study says it better, with its log
+            for config, space in studies:
+                corners = [schema.replaced(config, corner) for corner in spaces.corners(space)]
+                task = {"kind": "check", "config": config, "corners": corners}
+                result = process.run(task, lambda body: None, 600.0)
+                if result.get("reason") in ("died", "hung", "compile_limit"):
+                    return found  # likewise
+                if result["state"] != "COMPLETE":
+                    found.append((config, _fault(config, result)))
+        finally:
+            process.end()
+    return found
+
+
+def _fault(config: Mapping[str, Any], result: Mapping[str, Any]) -> errors.LstmBenchError:
+    if result["state"] == "FAULT":
+        kind: type[errors.LstmBenchError] = getattr(errors, result["error"], errors.ConfigError)
+        return kind(result["detail"])
+    return errors.ConfigError(f"model._target_={config['model']['_target_']}: cannot be built ({result['detail']})")
