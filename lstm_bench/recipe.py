@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lstm_bench import command
-from lstm_bench.config import conf_dir, flatten
+from lstm_bench.config import OBJECTIVES, conf_dir, flatten
 from lstm_bench.result import Result
 from lstm_bench.table import escape
 
@@ -116,6 +116,8 @@ def _changes(config: Mapping[str, Any], composed: Mapping[str, Any]) -> list[str
     """Overrides that turn what is composed into what is recorded; values that the record does not have are left alone."""
     recorded, usual = (_space(c) for c in (config, composed))
     mine, theirs = flatten(config), flatten(composed)
+    if theirs.get("study.direction", "") is None:  # it follows the objective
+        theirs["study.direction"] = OBJECTIVES.get(str(mine.get("study.objective")))
     changes = [
         f"{path}={_text(value)}"
         for path, value in mine.items()
