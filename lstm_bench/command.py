@@ -85,7 +85,7 @@ def main(
         ):  # what it says may have come to another place, where nothing reads it
             codes.append(say(fault))
             return
-        codes.append(_guarded(run, composed, list(HydraConfig.get().overrides.task)))
+        codes.append(_guarded(run, composed, OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)))
 
     with _scratch() as folder:
         OmegaConf.register_new_resolver("scratch_dir", lambda: folder, replace=True)
