@@ -85,7 +85,7 @@ def main(
         ):  # what it says may have come to another place, where nothing reads it
             codes.append(say(fault))
             return
-        codes.append(_guarded(run, composed, OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)))
+        codes.append(_guarded(run, composed, _texts(HydraConfig.get().overrides.task)))
 
     with _scratch() as folder:
         OmegaConf.register_new_resolver("scratch_dir", lambda: folder, replace=True)
@@ -101,6 +101,14 @@ def main(
         finally:
             sys.argv = before
     return errors.INTERRUPTED if errors.INTERRUPTED in codes else max(codes, default=errors.DONE)
+
+
+def _texts(overrides: Any) -> list[str]:
+    """Overrides as they were written: an interpolation in one is not resolved here, where there is nothing to find it in."""
+    from omegaconf import OmegaConf
+
+    found: Any = OmegaConf.to_container(overrides, resolve=False)
+    return [str(text) for text in found]
 
 
 def _guarded(run: Callable[..., object], composed: DictConfig, overrides: list[str]) -> int:
