@@ -8,11 +8,12 @@ gained by giving up, for the workers' results could be written nowhere.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -106,3 +107,26 @@ def _holders(path: str) -> str:
         pids -= {str(os.getpid()), "-1", "0"}
         return f" (pid {', '.join(sorted(pids))})" if pids else ""
     return ""
+
+
+def keep(path: Path, result: Mapping[str, Any]) -> None:
+    """Adds a result to the file of those that a database that is held could not be told; they outlive this process.
+
+    Args:
+      path: JSON lines.
+      result: Numbers, texts and what JSON makes of them.
+    """
+    with path.open("a") as file:
+        file.write(json.dumps(result) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def kept(path: Path) -> list[dict[str, Any]]:
+    """What `keep` has written; a last line that was cut off is none."""
+    found = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+    return found

@@ -71,6 +71,7 @@ class Loop:
         self._limit = task_timeout_s or math.inf
         self._running: dict[str, Running] = {}
         self._later: list[Callable[[], None]] = []
+        self._heard: list[Event] = []  # and not handled
         self._signals = self._lost = 0
         self._deadline = math.inf
         self._notice: threading.Thread | None = None
@@ -129,14 +130,19 @@ class Loop:
                         return
                 before = len(self._running)
                 # A fault comes last: it ends the sweep, and what came together with it is finished.
-                for event in sorted(self.launcher.events(_TICK_S), key=_is_fault):
-                    self._handle(event, finished, report)
+                self._heard += sorted(self.launcher.events(_TICK_S), key=_is_fault)
+                while self._heard:
+                    self._handle(self._heard.pop(0), finished, report)
                 self._end_late(finished)
                 if len(self._running) != before:
                     exhausted, look_at = False, 0.0
-        except LstmBenchError:
+        except LstmBenchError as error:
+            if isinstance(error, InterruptedByUser):  # what has come by now is told, or kept
+                for event in (*self._heard, *self.launcher.events(0)):
+                    with contextlib.suppress(LstmBenchError):
+                        self._handle(event, finished, None)
             # The sweep ends here: what still runs is queued again, unless it is the database that failed.
-            with contextlib.suppress(StorageError):
+            with contextlib.suppress(StorageError, InterruptedByUser):
                 for key in list(self._running):
                     self._kill(key, finished, {"state": "FAIL", "reason": "interrupted"})
             raise

@@ -277,6 +277,10 @@ class Session:
         return f"; the traceback is in {self._shown}/{TRACEBACK}"
 
     def _drive(self, study: studies.Study, facts: Mapping[str, Any], layers: list[str] | None) -> None:
+        if recovered := study.recover():
+            self.display.line(
+                f"results that an interrupted session could not write, written now: {recovered}", "yellow"
+            )
         repaired = study.repair()
         if repaired:
             self.display.line(f"{repaired} trials that a dead driver left running are queued again", "yellow")

@@ -25,7 +25,7 @@ from urllib.parse import quote
 from lstm_bench import config as schema
 from lstm_bench import domination, held, numerics, search, source
 from lstm_bench import space as spaces
-from lstm_bench.errors import ConfigError, StorageError, redact
+from lstm_bench.errors import ConfigError, InterruptedByUser, StorageError, redact
 from lstm_bench.record import RETRIED, RETRIED_FOR_EVER, cell
 
 # What may differ when a study is resumed: how much, how long, where; never what.
@@ -35,7 +35,8 @@ MAY_CHANGE = (
     *("launcher.", "storage.", "tracking.", "kernel.probe", "kernel.remember", "study.shared"),
 )
 _T = TypeVar("_T")
-_TRY_S = 0.5  # sqlite waits in C, where no signal is heard
+_KEPT = "study.db.kept"  # beside the database: see `Study.recover`
+_TRY_S = 0.2  # sqlite waits in C, where no signal is heard
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ def guarded(where: str) -> Iterator[None]:
         yield
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, sqlite3.Error) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
+        if held.interrupted() and held.is_busy(getattr(cause, "orig", None) or cause):
+            raise InterruptedByUser(
+                f"interrupted while another program held {where}", remedy="The same command goes on from here."
+            ) from error
         raise StorageError(
             f"{where}: {first_line(cause)}",
             remedy="Finished trials are kept: mend the cause (space, permissions, server), then give the same command again.",
@@ -327,7 +332,8 @@ class Study:
 
     def put(self, key: str, value: Any) -> bool:
         """Stores what came of claimed work; returns whether it counts."""
-        self.set(key, value)
+        with self._or_kept({"key": key, "value": value}):
+            self.set(key, value)
         return True
 
     @contextlib.contextmanager
@@ -348,6 +354,36 @@ class Study:
     def trials(self) -> list[Any]:
         """All trials, as Optuna's FrozenTrial, by number."""
         return self._do(lambda: self._study.get_trials(deepcopy=False))
+
+    @contextlib.contextmanager
+    def _or_kept(self, result: Mapping[str, Any]) -> Iterator[None]:
+        """Keeps what cannot be told to a database that is held, when the user ends, for `recover`."""
+        try:
+            yield
+        except InterruptedByUser:
+            held.keep(self.folder / _KEPT, result)
+            raise
+
+    def recover(self) -> int:
+        """Tells what a session kept that was ended while the database was held; returns how many results. Under the lock."""
+        path = self.folder / _KEPT
+        told = 0
+        for kept in held.kept(path):
+            if "key" in kept:
+                new = self.get(kept["key"]) is None
+                if new:
+                    self.set(kept["key"], kept["value"])
+            else:
+                trials = self.trials()
+                new = kept["number"] < len(trials) and not trials[kept["number"]].state.is_finished()
+                new = (
+                    new and trials[kept["number"]].user_attrs.get("seed") == kept["seed"]
+                )  # not of another study of that name
+                if new:
+                    self.tell(kept["number"], kept["result"])
+            told += new
+        path.unlink(missing_ok=True)
+        return told
 
     def repair(self) -> int:
         """Fails what a dead driver left RUNNING, which queues it again; returns how many. Only under the lock."""
@@ -521,15 +557,20 @@ class Study:
         from optuna.trial import TrialState
 
         if result["state"] == "FAIL":
-            self._fail(number, result["reason"], result)
+            again = result["reason"] in RETRIED or result["reason"] in RETRIED_FOR_EVER  # is so without a word
+            with contextlib.nullcontext() if again else self._or_kept(self._told(number, result)):
+                self._fail(number, result["reason"], result)
             return True
-        with guarded(self.where):
+        with self._or_kept(self._told(number, result)), guarded(self.where):
             self._storage.set_trial_user_attr(self._trial_id(number), "result", dict(result))
             if result["state"] == "PRUNED":
                 self._study.tell(number, state=TrialState.PRUNED)
             else:
                 self._study.tell(number, [result[name] for name in self.objectives or (self._settings["objective"],)])
         return True
+
+    def _told(self, number: int, result: Mapping[str, Any]) -> dict[str, Any]:
+        return {"number": number, "seed": self.trials()[number].user_attrs.get("seed"), "result": dict(result)}
 
     def _fail(self, number: int, reason: str, result: Mapping[str, Any]) -> None:
         from optuna.trial import TrialState

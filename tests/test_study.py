@@ -16,9 +16,9 @@ import fake
 import optuna
 import pytest
 
-from lstm_bench import replay
+from lstm_bench import held, replay
 from lstm_bench.config import replaced
-from lstm_bench.errors import ConfigError, StorageError
+from lstm_bench.errors import ConfigError, InterruptedByUser, StorageError
 from lstm_bench.study import Study, check_file
 
 NAN = {"state": "FAIL", "reason": "nan"}
@@ -155,6 +155,29 @@ def test_what_a_dead_driver_left_running_is_queued_again(tmp_path):
         assert study.row(2)["reason"] == "driver_died"
         again = study.ask()
         assert (again.retry_of, again.params, again.seed) == (2, left.params, left.seed)
+
+
+def test_a_result_that_a_held_database_cannot_be_told_is_kept_through_an_interrupt(tmp_path, monkeypatch):
+    monkeypatch.setattr(held, "interrupted", lambda: True)
+    with opened(tmp_path) as study, contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as other:
+        asked, running = study.ask(), study.ask()
+        other.execute("BEGIN IMMEDIATE")
+        for tell in (
+            lambda: study.tell(asked.number, score(study, asked)),
+            lambda: study.tell(running.number, INTERRUPTED),
+            lambda: study.put("replicate/0", {"state": "COMPLETE"}),
+        ):
+            with pytest.raises(InterruptedByUser, match="interrupted while another program held"):
+                tell()
+    monkeypatch.setattr(held, "interrupted", bool)
+    with opened(tmp_path) as study:
+        assert study.recover() == 2
+        assert study.repair() == 1
+        assert study.best().values == [score(study, asked)["val_accuracy"]]
+        assert study.get("replicate/0") == {"state": "COMPLETE"}
+        assert study.ask().retry_of == running.number
+        assert study.recover() == 0
+    assert not (tmp_path / "study.db.kept").exists()
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe", "grid"])
