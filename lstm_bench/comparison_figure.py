@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from lstm_bench.figure import COLOURS, MARKERS, _drawable, _scale, _styled
+from lstm_bench.figure import COLOURS, MARKERS, _drawable, _scale, _styled, log_scale
 
 _DASHES = ("-", (0, (6, 1.5)), (0, (5, 1, 1, 1)), (0, (3, 1)))  # dotted is a baseline
 
@@ -43,7 +43,7 @@ def best_against_budget(lines: Sequence[Mapping[str, Any]], objective: str, maxi
                 axes.plot(x, y, ls="-", **look, **end)
             else:
                 axes.step(x, y, where="post", ls="--", lw=1.2, **look, **end)
-        axes.set(xscale="log", xlabel={"trials": "trials", "device_s": "device seconds"}[kind])
+        axes.set(xscale=log_scale(), xlabel={"trials": "trials", "device_s": "device seconds"}[kind])
         _plain_log(axes)
     panels[0].set_ylabel(label)
     _best_part(panels[0], [scale * line["values"] for line in lines], maximize)
@@ -134,7 +134,7 @@ def error_against_length(
     for name, at in baselines.items():
         axes.plot(sorted(at), [at[n] for n in sorted(at)], ":", color="#444444", lw=1.4, label=_drawable(name))
     lengths = sorted({p["length"] for line in lines for p in line["points"]})
-    axes.set(xscale="log", yscale="log", xlabel="sequence length, timesteps", ylabel=label)
+    axes.set(xscale=log_scale(), yscale=log_scale(), xlabel="sequence length, timesteps", ylabel=label)
     axes.xaxis.set_major_locator(FixedLocator(lengths))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes.xaxis.set_minor_locator(NullLocator())

@@ -23,8 +23,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.scale import InvertedLogTransform, LogScale, LogTransform
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import Bbox, Transform
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
@@ -293,10 +294,10 @@ def accuracy_against_weights(
             x, y, yerr=None if math.isnan(half) else half, color=COLOURS[index % len(COLOURS)], ms=5, capsize=4,
             fmt=MARKERS[index % len(MARKERS)], elinewidth=1.2,
         )  # fmt: skip
-    axes.set(xscale="log", xlabel="weights", ylabel=label)
+    axes.set(xscale=log_scale(), xlabel="weights", ylabel=label)
     xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
     if not percent and 0 < 10 * min(ys) < max(ys):  # errors of several orders
-        axes.set_yscale("log", nonpositive="clip")
+        axes.set_yscale(log_scale())
         axes.set_ylim(min(ys) / 3, 3 * max(ys))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     axes.set_xlim(min(xs) / 1.7, max(xs) * 2.6)
@@ -476,7 +477,7 @@ def pareto(trials: pd.DataFrame, members: pd.DataFrame, objectives: Mapping[str,
         axes.step(x[order], y[order], where=step, color=BLUE, lw=0.8, zorder=1)
     axes.set(xlabel=f"{x_label} ({_way(objectives[across])})", ylabel=f"{y_label} ({_way(objectives[up])})")
     if across == "n_weights" and trials[across].min() > 0:
-        axes.set_xscale("log")
+        axes.set_xscale(log_scale())
         _log_ticks(axes)
     axes.margins(0.06)
     _legend_above(axes)
@@ -505,7 +506,7 @@ def _along(axes: Axes, axis: Axis, domain: Mapping[str, Any], values: np.ndarray
     low, high = float(domain.get("low", np.nanmin(values))), float(domain.get("high", np.nanmax(values)))
     if domain.get("log") and 0 < low < high:
         decades = math.log10(high / low)
-        scale("log")
+        scale(log_scale())
         subs = (1.0,) if decades > 1.4 else (1.0, 2.0, 5.0) if decades > 0.6 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
         axis.set_major_locator(LogLocator(subs=subs))
         axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
@@ -516,6 +517,42 @@ def _along(axes: Axes, axis: Axis, domain: Mapping[str, Any], values: np.ndarray
         axis.set_major_locator(MaxNLocator(4, integer=domain.get("type") == "int"))
         margin = 0.06 * (high - low) or 0.5
         limits(low - margin, high + margin)
+
+
+class _Log10(LogTransform):
+    """matplotlib's logarithm, by the C library's: NumPy's has other last bits where a processor has AVX-512.
+
+    The place of everything beside such an axis has them too, and with it the names inside an SVG.
+    """
+
+    def transform_non_affine(self, values: Any) -> np.ndarray:
+        return _each(lambda v: -1000.0 if v <= 0 else math.log10(v) if v < math.inf else v, values)
+
+    def inverted(self) -> InvertedLogTransform:
+        return _Power10(self.base)
+
+
+class _Power10(InvertedLogTransform):
+    def transform_non_affine(self, values: Any) -> np.ndarray:
+        return _each(lambda v: math.exp(v * math.log(10)) if v < 308 else math.inf, values)
+
+    def inverted(self) -> LogTransform:
+        return _Log10(self.base)
+
+
+class _LogScale(LogScale):
+    def get_transform(self) -> Transform:
+        return _Log10(self.base)
+
+
+def _each(function: Callable[[float], float], values: Any) -> np.ndarray:
+    given: np.ndarray = np.ma.filled(np.ma.asarray(values, dtype=float), math.nan)
+    return np.array([v if math.isnan(v) else function(v) for v in given.ravel().tolist()]).reshape(given.shape)
+
+
+def log_scale() -> LogScale:
+    """A logarithmic scale for `set_xscale` and its like, which draws the same bytes on every processor."""
+    return _LogScale(None)
 
 
 def _way(direction: str) -> str:

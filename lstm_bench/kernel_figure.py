@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from lstm_bench.figure import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, _drawable, _styled
+from lstm_bench.figure import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, _drawable, _styled, log_scale
 
 Row = Mapping[str, Any]
 Maker = tuple[Callable[[], Figure], str]
@@ -112,7 +112,7 @@ def speedups(cells: Sequence[Sequence[Row]]) -> Figure:
         for place, row in enumerate(rows):
             _draw_speedup(axes, place, row)
         axes.axvline(1, color="#444444", lw=0.9, zorder=1)
-        axes.set(xscale="log", xlim=limits, ylim=(len(rows) - 0.4, -0.6))
+        axes.set(xscale=log_scale(), xlim=limits, ylim=(len(rows) - 0.4, -0.6))
         axes.set_yticks(range(len(rows)), [_drawable(f"{r['backend']} {r['kernel']}") for r in rows], fontsize=7.5)
         axes.set_title(_drawable(rows[0]["cell"]), fontsize=7.5)
         axes.grid(axis="y", visible=False)
@@ -164,7 +164,7 @@ def scaling(rows: Sequence[Row], dimension: str) -> Figure:
                 x, y, yerr=bars, color=_COLOURS.get(kernel, _GREY), marker=marker, ls=style, ms=4, lw=1.3, elinewidth=0.8
             )  # fmt: skip
         values = sorted({float(r[dimension]) for r in rows})
-        axes.set(xscale="log", yscale="log", title=OPERATIONS[operation], xlabel=f"{dimension} (log)")
+        axes.set(xscale=log_scale(), yscale=log_scale(), title=OPERATIONS[operation], xlabel=f"{dimension} (log)")
         ticks = values if len(values) <= 7 else values[:: math.ceil(len(values) / 7)]
         axes.set_xticks(ticks, [f"{v:g}" for v in ticks], fontsize=7.5)
         axes.xaxis.set_minor_locator(NullLocator())
@@ -195,7 +195,7 @@ def roofline(rows: Sequence[Row], roofs: Mapping[str, tuple[float, float]]) -> F
                 _intensity(row), float(row["flop_per_s"]) / 1e12, marker=_LOOKS.get(row["backend"], ("D", ""))[0], ms=5,
                 ls="", color=_COLOURS.get(row["kernel"], _GREY), alpha=0.8, mec="white", mew=0.4,
             )  # fmt: skip
-        axes.set(xscale="log", yscale="log", title=_drawable(dtype), xlim=(left, right))
+        axes.set(xscale=log_scale(), yscale=log_scale(), title=_drawable(dtype), xlim=(left, right))
         axes.set_xlabel("FLOP per byte, least traffic (log)")
         ends = axes.get_ylim()
         axes.set_ylim(ends[0], max(ends[1], 2 * peak / 1e12))
