@@ -120,7 +120,7 @@ def _home() -> str:
     with contextlib.suppress(RuntimeError):  # nobody's
         if os.access(Path.home(), os.W_OK):
             return str(Path.home() / ".keras")
-    return "/tmp/.keras"  # nosec B108
+    return "/tmp/.keras"  # where Keras itself goes then  # nosec B108
 
 
 def keras() -> Any:

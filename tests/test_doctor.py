@@ -95,7 +95,7 @@ def test_every_fault_is_one_line_with_a_remedy_and_no_password(command: Command,
 
 
 REFUSED = {
-    "kernelz=false": (1, "Did you mean kernels?"),
+    "kernelz=false": (2, "Did you mean kernels?"),
     "kernels=maybe": (2, "kernels: expected true or false"),
     "backends=jaxx": (2, "Did you mean jax?"),
     "limits.free_mib=-1": (2, "limits.free_mib"),
