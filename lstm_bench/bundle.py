@@ -60,7 +60,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     **{f"dataset.{name}": (str,) for name in ("name", "sha256", "source", "task")},
     **{f"dataset.n_{name}": (int,) for name in ("train", "validation", "test", "classes", "outputs")},
     **dict.fromkeys(("dataset.timesteps", "dataset.features"), (int,)),
-    **dict.fromkeys(("device", "packages", "dataset", "dataset.baselines", "git"), (dict,)),
+    **dict.fromkeys(("device", "packages", "dataset", "dataset.baselines", "dataset.trivial", "git"), (dict,)),
     "workers": (list,),
 }
 
@@ -159,9 +159,10 @@ class Reader:
                 continue
             if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
                 self.refuse("environment.json", path, expected=f"a value of type {kinds[0].__name__}")
-        baselines = (environment.get("dataset") or {}).get("baselines") or {}
-        if not all(isinstance(value, int | float) for value in baselines.values()):
-            self.refuse("environment.json", "dataset.baselines", expected="numbers")
+        for name in ("baselines", "trivial"):
+            scores = (environment.get("dataset") or {}).get(name) or {}
+            if not all(isinstance(value, int | float) for value in scores.values()):
+                self.refuse("environment.json", f"dataset.{name}", expected="numbers")
 
     def _config(self, name: str, config: dict[str, Any]) -> dict[str, Any]:
         """Checks a configuration; returns the domains of its searched paths."""

@@ -251,7 +251,7 @@ def _remarks(result: Result, claims: Mapping[str, Any]) -> list[str]:
     wanted = result.get("study.replicates")
     if n and isinstance(wanted, int) and n < wanted:
         remarks.append(f"{n} of {wanted} replicates.")
-    return remarks
+    return remarks + (result.verdict.result if result.verdict else [])
 
 
 def _test_set(result: Result) -> str:

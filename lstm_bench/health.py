@@ -1,4 +1,7 @@
-"""How far a search can be trusted, in sentences: edges of the space, failures, stagnation, noise. Numbers in, words out."""
+"""How far a study can be trusted, in sentences: its search, and by `judgement` its result. Numbers in, words out.
+
+`judge` is the one function that does: the terminal, MLflow, the study's page and the comparison say its words.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,11 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lstm_bench import judgement
+from lstm_bench.judgement import Confirmed, Judged
 from lstm_bench.record import RETRIED_FOR_EVER
+
+SOUND = "Nothing that was judged speaks against the search."
 
 _EDGE = 0.02  # of a dimension's range, on its own scale: nearer to a bound is at the edge
 _FEWEST = 4  # values that a dimension has at least for its bounds to be edges; trials from which on stagnation is said
@@ -41,10 +48,13 @@ def ended(rows: Sequence[Mapping[str, Any]], objective: str) -> list[Ended]:
     """Trials as they count: without those whose parameters ran again, or will.
 
     Args:
-      rows: By number, of `number state reason retry_of` and the objective; what is not there is None or NaN.
+      rows: By number, of `number state reason retry_of` and the objective; what is not there is None or NaN. Some
+        keep `retry_of` as text, others as a number.
       objective: Column.
     """
-    again = {row["retry_of"] for row in rows} | {row["number"] for row in rows if row["reason"] in RETRIED_FOR_EVER}
+    again = {_whole(row["retry_of"]) for row in rows} | {
+        row["number"] for row in rows if row["reason"] in RETRIED_FOR_EVER
+    }
 
     def value(row: Mapping[str, Any]) -> float | None:
         found = row[objective] if row["state"] == "COMPLETE" else None
@@ -193,3 +203,96 @@ def unjudged(trials: Sequence[Ended], *, seeds: Sequence[float] = (), several: b
         else []
     )
     return found + (["Too few seeds to judge noise."] if spread(seeds) is None else [])
+
+
+class Verdict(NamedTuple):
+    """What was judged of a study.
+
+    Attributes:
+      search: What speaks against the search, a sentence each.
+      result: What speaks against the result, likewise.
+      open: What could not be judged, a sentence each.
+    """
+
+    search: list[str]
+    result: list[str]
+    open: list[str]
+
+    def sentences(self) -> list[str]:
+        """All of it; that nothing speaks against the search only where each judgement was made."""
+        found = [*self.result, *self.search]
+        return [*found, *self.open] if found or self.open else [SOUND]
+
+
+def judge(
+    config: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    *,
+    space: Mapping[str, Mapping[str, Any]],
+    trials: Sequence[Mapping[str, Any]],
+    winner: int | None,
+    params: Mapping[str, Any],
+    seeds: Sequence[Mapping[str, Any]],
+    pairs: Mapping[tuple[int, int], int],
+) -> Verdict:
+    """Judges a study by what its records hold, wherever they were read from.
+
+    Args:
+      config: `config.yaml`.
+      facts: `dataset` of `environment.json`.
+      space: Path -> domain; {} where nothing was searched.
+      trials: Rows of `trials.csv`, by number.
+      winner: Number of the picked trial, None where there is none.
+      params: Its searched values.
+      seeds: Its finished replicates, by seed: rows of `replicates.csv`, with their epochs as `history`.
+      pairs: (label, prediction) -> test samples of the first seed; {} where that is not known.
+    """
+    settings = _group(config, "study")
+    objective = str(settings.get("objective", "val_accuracy"))
+    maximize, several = settings.get("direction", "maximize") != "minimize", bool(settings.get("objectives"))
+    task = str(facts.get("task") or "classification")
+    search, open_ = [], []
+    if space:
+        over = ended(trials, objective)
+        scores = [float(row[objective]) for row in seeds if row.get(objective) is not None]
+        search = sentences(space, over, winner=winner, params=params, seeds=scores, maximize=maximize, several=several)
+        open_ = unjudged(over, seeds=scores, several=several)
+    curves = ("val_loss", "val_mse", "val_mae") if task == "regression" else ("val_accuracy", "val_loss")
+    train = _group(config, "train")
+    result = judgement.judge(
+        Confirmed(
+            task=task,
+            seeds=seeds,
+            facts=facts,
+            pairs=pairs,
+            curve=objective if objective in curves else curves[0],
+            batch_size=_whole(params.get("train.batch_size", train.get("batch_size"))),
+            epochs=_whole(params.get("train.epochs", train.get("epochs"))),
+            on_test=_group(config, "dataset").get("validation") == "test",
+        )
+    )
+    return Verdict(search, [one.found for one in result if one.found], [*open_, *_not_judged(result)])
+
+
+def pairs(confusion: Mapping[str, Any]) -> dict[tuple[int, int], int]:
+    """(label, prediction) -> number, from `label/prediction` -> number as `entity.evidence` counts."""
+    return {(int(label), int(said)): int(n) for key, n in confusion.items() for label, _, said in [key.partition("/")]}
+
+
+def _not_judged(result: Sequence[Judged]) -> list[str]:
+    """What of a result could not be judged, in one sentence."""
+    left = [one.open for one in result if one.open]
+    return [f"Not judged: {'; '.join(left)}."] if left else []
+
+
+def _group(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = config.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number from a number or text, None where it is none."""
+    try:
+        return None if value is None or isinstance(value, bool) else int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return None

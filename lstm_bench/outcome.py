@@ -22,6 +22,7 @@ def outcome(
     objective: str,
     task: str,
     front: int | None = None,
+    health: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Metrics and tags of a study.
 
@@ -33,6 +34,7 @@ def outcome(
       objective: Name of the metric.
       task: Of the data: classification, tagging or regression.
       front: Trials of the front, of several objectives.
+      health: What was judged of the study, a sentence each.
     """
     metrics: dict[str, Any] = {f"trials_{key}": counts[key] for key in ("complete", "pruned", "failed")}
     tags: dict[str, Any] = {}
@@ -47,6 +49,8 @@ def outcome(
             metrics |= confirmation([row[metric] for row in rows], metric)[1]
         speed = statistics.median(row["train_samples_per_s"] for row in rows)
         metrics |= {"n_weights": rows[0]["n_weights"], "train_samples_per_s": speed}
+    if health:
+        tags["health"] = " ".join(health)
     return metrics, tags
 
 

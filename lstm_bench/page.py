@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from lstm_bench import diagnosis, frontier, health, importance, recipe
+from lstm_bench import diagnosis, frontier, importance, recipe
 from lstm_bench.gallery import study_figure_makers
 from lstm_bench.result import Result, alone_s, pack_size
 from lstm_bench.statistic import Interval, deviation, median, t_interval
@@ -92,6 +90,7 @@ def study_page(result: Result) -> Pages:
         "## Confirmation on the test set",
         *_candidates(result),
         *_confirmation(result),
+        *_health(result),
         *diagnosis.section(result),
         shown["confusion"],
         shown["worst"],
@@ -221,32 +220,13 @@ def _best(result: Result) -> list[str]:
     columns = ["trial", name, "weights", "samples/s", "kernel that ran", *(c.removeprefix("config_") for c in searched)]
     complete = result.counts["complete"]
     text = f"By {escape(result.objective)} on validation data, of {complete} complete trials; one run each."
-    return [text, markdown(columns, rows, {"trial", name, "weights", "samples/s"}), *_health(result)]
+    return [text, markdown(columns, rows, {"trial", name, "weights", "samples/s"})]
 
 
 def _health(result: Result) -> list[str]:
-    """What speaks against the search, as at the end of a sweep; nothing where nothing was searched."""
-    space, winner, trials = result.space(), result.winner, result.trials
-    if not space or winner is None:
-        return []
-    known = trials[trials["number"].notna()].assign(
-        **{result.objective: pd.to_numeric(trials[result.objective], errors="coerce")}
-    )
-    rows = [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]
-    scores: list[float] = list(result.confirmed.get(result.objective, []))
-    seeds, several = [score for score in scores if math.isfinite(score)], bool(result.get("study.objectives"))
-    ended = health.ended(rows, result.objective)
-    found = health.sentences(
-        space,
-        ended,
-        winner=int(winner["number"]),
-        params={path: result.winning(path) for path in space},
-        seeds=seeds,
-        maximize=result.maximize,
-        several=several,
-    )
-    open_ = health.unjudged(ended, seeds=seeds, several=several)
-    return ["Health of the search:", bullets([*(found or ["Nothing that was judged speaks against it."]), *open_])]
+    """What is judged of the search and its result, as at the end of a sweep."""
+    found = result.verdict
+    return ["Health of the study:", bullets(found.sentences())] if found else []
 
 
 def _shown(score: Interval, share: bool) -> str:

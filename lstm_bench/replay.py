@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lstm_bench import config as schema
-from lstm_bench import document, domination, entity, record
+from lstm_bench import document, domination, entity, health, record
 from lstm_bench import space as spaces
 from lstm_bench.candidate import Candidate, digest, standing
 from lstm_bench.errors import StorageError
@@ -130,8 +130,8 @@ class Past:
             self.id = f"{self._study.name}-{hashlib.sha256(content).hexdigest()[:8]}"
         self._clock = int(file.stat().st_mtime * 1000)
         self._curves = self._histories()
-        space = spaces.flatten(self._settings["space"])
-        self._searched = [path for path, domain in space.items() if domain is not None]
+        self._space = spaces.flatten(self._settings["space"])
+        self._searched = [path for path, domain in self._space.items() if domain is not None]
         texts = self._study.rows("trials.csv")
         self._configs = {int(row["number"]): self._study.config_of(row) for row in texts}
         self.trials = [self._trial(row) for row in texts]
@@ -170,15 +170,29 @@ class Past:
                 tracking.log_model(self.folder / "model" / "mlflow", self._study.name)
         best = self._ranked()[:1]
         objective = self._settings["objective"]
+        complete = [row for row in self._rows_of(pick) if row["state"] == "COMPLETE"]
+        first = next((row for row in complete if row["seed"] == 0), {})
+        facts = self.environment.get("dataset") or {}
+        judged = health.judge(
+            self.config,
+            facts,
+            space={path: domain for path, domain in self._space.items() if domain is not None},
+            trials=self.trials,
+            winner=pick.trial,
+            params=pick.params,
+            seeds=complete,
+            pairs=health.pairs(first.get("confusion") or {}),
+        )
         tracking.log_summary(
             *outcome(
                 self.counts,
                 (best[0]["number"], best[0][objective]) if best else None,
                 pick,
-                [row for row in self._rows_of(pick) if row["state"] == "COMPLETE"],
+                complete,
                 objective=objective,
-                task=self.environment.get("dataset", {}).get("task", "classification"),
+                task=facts.get("task", "classification"),
                 front=len(self._front()) if self._settings.get("objectives") else None,
+                health=judged.sentences(),
             )
         )
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lstm_bench import __version__, document, record
+from lstm_bench import __version__, document, health, record
 from lstm_bench.candidate import standing
 from lstm_bench.statistic import Interval, Share, median, sampling_error, t_interval
 
@@ -284,6 +284,46 @@ class Result:
         counts = pairs.pivot_table("n", "label", "prediction", "sum", fill_value=0)
         return counts.reindex(index=classes, columns=classes, fill_value=0).astype(int)
 
+    @cached_property
+    def verdict(self) -> health.Verdict | None:
+        """What is judged of the study; None where nothing is complete."""
+        if self.winner is None and self.confirmed.empty:
+            return None
+        numbered = self.trials[self.trials["number"].notna()]
+        if self.objective in numbered:
+            numbered = numbered.assign(**{self.objective: pd.to_numeric(numbered[self.objective], errors="coerce")})
+        space, facts = self.space(), self.env("dataset")
+        epochs = self.tables["history.csv"]
+        trial = next(iter(self.candidates), math.nan)
+        seeds = []
+        for row in _rows(self.confirmed.sort_values("seed", kind="stable")):
+            mine = (epochs["kind"] == "replicate") & (epochs["number"] == row["seed"])
+            mine &= (
+                epochs["trial"].isna() if math.isnan(trial) else (epochs["trial"].isna() | (epochs["trial"] == trial))
+            )
+            seeds.append({**row, "history": _rows(epochs[mine])})
+        return health.judge(
+            self.config,
+            facts if isinstance(facts, Mapping) else {},
+            space=space,
+            trials=_rows(numbered) if self.objective in numbered else [],
+            winner=None if self.winner is None else int(self.winner["number"]),
+            params={path: self.winning(path) for path in space},
+            seeds=seeds,
+            pairs=self._pairs(),
+        )
+
+    def _pairs(self) -> dict[tuple[int, int], int]:
+        """(label, prediction) -> test samples of the first replicate."""
+        table = self.confusion
+        classes = [int(name) for name in table.index.tolist()]
+        return {
+            (label, said): n
+            for label, row in zip(classes, table.to_numpy().tolist(), strict=True)
+            for said, n in zip(classes, row, strict=True)
+            if n
+        }
+
     @property
     def counts(self) -> dict[str, int]:
         """Trials by end: complete, pruned, failed by their own fault, and queued again."""
@@ -305,6 +345,14 @@ class Result:
         """Searched paths with their domains, whether the configuration nests or dots them."""
         space = self.get("study.space")
         return dict(sorted(_domains(space, ()))) if isinstance(space, Mapping) else {}
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table; what is NaN is None."""
+    return [
+        {str(name): None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+        for row in table.to_dict("records")
+    ]
 
 
 def at(tree: Any, path: str, default: Any = None) -> Any:

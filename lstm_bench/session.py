@@ -14,9 +14,11 @@ from lstm_bench import config as schema
 from lstm_bench import (
     data,
     device,
+    document,
     environment,
     errors,
     family,
+    guess,
     health,
     held,
     kernel,
@@ -195,6 +197,7 @@ class Session:
             "task": dataset.task,
             "n_outputs": dataset.n_classes,
             "baselines": dataset.baselines,
+            "trivial": guess.trivial(dataset),
         }
 
     def _launch(self) -> None:
@@ -532,7 +535,9 @@ class Session:
             facts["training"] = (
                 f"{speed:,.0f} samples/s, kernel {complete[0]['kernel_ran']}, {complete[0]['device_share']}"
             )
-        facts |= self._health(driver, pick, complete)
+        judged = self._health(driver, pick, complete)
+        if judged:
+            facts["health"] = judged
         if len(complete) < len(rows):
             facts["failed seeds"] = f"{len(rows) - len(complete)} of {len(rows)}"
         for name, loss in self._baselines.items():
@@ -550,28 +555,26 @@ class Session:
             objective=settings["objective"],
             task=self._task,
             front=None if front is None else len(front),
+            health=judged,
         )
 
-    def _health(
-        self, driver: Driver, pick: Candidate | None, complete: Sequence[Mapping[str, Any]]
-    ) -> dict[str, list[str]]:
-        """What speaks against the search, under one heading; nothing where nothing was searched or nothing is complete."""
-        settings = self.config["study"]
-        if pick is None or not self.space:
-            return {}
-        ended = health.ended(driver.study.rows(), settings["objective"])
-        seeds, several = [row[settings["objective"]] for row in complete], bool(settings["objectives"])
-        found = health.sentences(
-            self.space,
-            ended,
+    def _health(self, driver: Driver, pick: Candidate | None, complete: Sequence[Mapping[str, Any]]) -> list[str]:
+        """What was judged of the study, in sentences; nothing where nothing is complete."""
+        if pick is None:
+            return []
+        # As they are recorded: what a report will read is what is judged here, also where an older version wrote it.
+        recorded = document.from_json((self.folder / "environment.json").read_text(encoding="utf-8"))
+        first = next((row for row in complete if row["seed"] == 0), {})
+        return health.judge(
+            self.config,
+            recorded.get("dataset") or {},
+            space=self.space,
+            trials=driver.study.rows(),
             winner=pick.trial,
             params=pick.params,
-            seeds=seeds,
-            maximize=settings["direction"] == "maximize",
-            several=several,
-        )
-        unjudged = health.unjudged(ended, seeds=seeds, several=several)
-        return {"health": [*(found or ["nothing that was judged speaks against the search"]), *unjudged]}
+            seeds=complete,
+            pairs=health.pairs(first.get("confusion") or {}),
+        ).sentences()
 
 
 def front_words(objectives: Sequence[str], points: Sequence[Sequence[float]], complete: int) -> str:

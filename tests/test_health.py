@@ -111,7 +111,7 @@ def test_trials_that_ran_again_are_no_trials_of_the_search() -> None:
 
     rows = [
         row(0, "FAIL", "worker_died"),
-        row(1, "COMPLETE", retry_of=0),
+        row(1, "COMPLETE", retry_of=0) | {"retry_of": "0"},  # as a reader of text has it
         row(2, "FAIL", "worker_died"),  # once too often
         row(3, "FAIL", "interrupted"),
         row(4, "PRUNED"),
@@ -133,3 +133,36 @@ def test_what_could_not_be_judged_is_said() -> None:
         "Too few seeds to judge noise.",
     ]
     assert health.unjudged(trials, several=True) == ["With several objectives neither stagnation nor noise is judged."]
+
+
+FACTS = {"n_train": 50_000, "n_validation": 1000, "n_test": 1000, "trivial": {"label": 0, "test_accuracy": 0.1}}
+CONFIG = {"study": {"objective": "val_accuracy"}, "train": {"batch_size": 50, "epochs": 3}}
+SEED = {"test_accuracy": 0.9, "val_accuracy": 0.9, "epochs": 3}
+
+
+def judged(facts: dict[str, Any], n_seeds: int = 2, accuracies: tuple[float, ...] = (0.8, 0.9, 0.9)) -> list[str]:
+    history = [{"epoch": epoch, "val_accuracy": value} for epoch, value in enumerate(accuracies, 1)]
+    return health.judge(
+        CONFIG,
+        facts,
+        space={},
+        trials=[],
+        winner=None,
+        params={},
+        seeds=[{**SEED, "seed": seed, "history": history} for seed in range(n_seeds)],
+        pairs={(0, 0): 500, (1, 1): 500},
+    ).sentences()
+
+
+def test_the_green_sentence_stands_only_where_everything_was_judged() -> None:
+    assert judged(FACTS) == ["Nothing that was judged speaks against the search."]
+    unsized = {key: value for key, value in FACTS.items() if key != "n_validation"}
+    assert judged(unsized) == ["Not judged: whether validation agrees with test (sizes are not recorded)."]
+    assert judged(FACTS, n_seeds=0) == ["Not judged: the result (no seed has confirmed it)."]
+    assert judged(FACTS, n_seeds=1, accuracies=(0.8, 0.9)) == [
+        "Not judged: whether it was still rising at the last epoch (too few epochs); "
+        "whether seeds agree (fewer than two have a score)."
+    ]
+    assert judged(FACTS, accuracies=(0.5, 0.7, 0.9)) == [
+        "Still rising at the last epoch in 2 of 2 seeds: more epochs may do better."
+    ]

@@ -8,7 +8,7 @@ from typing import Any
 import fake
 import pytest
 
-from lstm_bench import data, mapping, session
+from lstm_bench import data, mapping, replay, result, session
 from lstm_bench import space as spaces
 from lstm_bench.errors import InterruptedByUser, NothingCameOutError, TooManyFailedError
 from lstm_bench.progress import Display
@@ -135,6 +135,34 @@ def test_a_confirmation_of_which_no_seed_is_complete_is_said_by_every_run(
             run({"study.n_trials": 2, "study.replicates": 2})
     assert one.value.exit_code == 5
     assert capsys.readouterr().out.count("fake: ended, nothing came out") == 2
+
+
+class Told:
+    """A tracking that keeps its summary: all else is there already."""
+
+    added, was, tags = 0, ("FINISHED", 0), dict[str, Any]()
+
+    def log_summary(self, metrics: Any, tags: dict[str, Any]) -> None:
+        self.tags = tags
+
+    def __getattr__(self, _: str) -> Any:
+        return lambda *given, **more: None
+
+
+@pytest.mark.parametrize("searched", [True, False])
+def test_terminal_page_and_mlflow_say_the_same_of_a_study_s_health(
+    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], searched: bool
+) -> None:
+    run({"study.n_trials": 2, "study.replicates": 2} | ({} if searched else {"study.n_trials": 0, "study.space": {}}))
+    after = capsys.readouterr().out.partition("\n  health")[2].splitlines()
+    said = [line.strip() for line in after]
+    page, mlflow = result.load(tmp_path / "fake").verdict, Told()
+    replay.tell(tmp_path / "fake", mlflow)  # type: ignore[arg-type]
+    assert page is not None
+    assert said[: len(page.sentences())] == page.sentences()
+    assert mlflow.tags["health"] == " ".join(page.sentences())
+    assert ("Too few trials (2)" in mlflow.tags["health"]) is searched
+    assert page.result == ["120 optimiser steps: this measures who learns fast."]
 
 
 def test_workers_that_start_after_the_data_was_read_have_it_too(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
