@@ -7,12 +7,13 @@ PRUNED, FAIL (with `reason`), or FAULT: a configuration, data or kernel fault th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 
 from lstm_bench import data as datasets
 from lstm_bench import environment, family, mapping, measurement, packed, probe, record, train
-from lstm_bench.errors import KernelError, LstmBenchError
+from lstm_bench.errors import ConfigError, KernelError, LstmBenchError
 from lstm_bench.timing import Phases
 from lstm_bench.watch import Watch
 
@@ -97,8 +98,10 @@ class Bench:
 
     def _check(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
         data = self.data(task["config"]["dataset"])
+        named = iter([{}, *task.get("searched", [{}] * len(task["corners"]))])
         for config in (task["config"], *task["corners"]):
-            model, lengths = _plain(config, data)
+            with _searched(next(named)):
+                model, lengths = _plain(config, data)
         return {
             "state": "COMPLETE",
             "n_weights": int(model.count_params()),
@@ -216,6 +219,20 @@ class Bench:
                     result |= keep(pack.model, task, data)
             members.append(result)
         return {"state": "COMPLETE", "members": members}
+
+
+@contextlib.contextmanager
+def _searched(values: Mapping[str, Any]) -> Iterator[None]:
+    """Names the searched values with which a model cannot be built; none are the configuration's own."""
+    try:
+        yield
+    except Exception as error:
+        if not values:
+            raise
+        detail = str(error) if isinstance(error, LstmBenchError) else f"{type(error).__name__}: {error}"
+        named = ", ".join(f"study.space.{path}={value}" for path, value in values.items())
+        kind = type(error) if isinstance(error, LstmBenchError) else ConfigError
+        raise kind(f"{named}: {detail}") from error
 
 
 def sized(model: Mapping[str, Any], data: datasets.Dataset) -> dict[str, Any]:
