@@ -248,8 +248,11 @@ class Session:
         """Builds the model once in a worker, before the study is created; returns the family's recurrent layers."""
         assert self.launcher is not None
         target = self.config["model"]["_target_"]
-        corners = [schema.replaced(self.config, corner) for corner in spaces.corners(self.space)]
-        self.launcher.submit("check", {"kind": "check", "config": self.config, "corners": corners})
+        searched = spaces.choices_to_check(self.space)
+        corners = [schema.replaced(self.config, values) for values in searched]
+        self.launcher.submit(
+            "check", {"kind": "check", "config": self.config, "corners": corners, "searched": searched}
+        )
         while True:
             for event in self.launcher.events(0.5):
                 if event.kind == "died":

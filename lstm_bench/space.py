@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -284,3 +285,30 @@ def corners(space: Mapping[str, Domain]) -> list[dict[str, Any]]:
     small = {path: ends[path == "train.batch_size"] for path, ends in numeric.items()}
     large = {path: ends[path != "train.batch_size"] for path, ends in numeric.items()}
     return [small] if small == large else [small, large]
+
+
+def choices_to_check(space: Mapping[str, Domain], limit: int = 64) -> list[dict[str, Any]]:
+    """What is to be built before the first trial: the corners, and the choices whose ends are no numbers' ends.
+
+    Args:
+      space: Parsed.
+      limit: As many combinations of choices are all taken; of more, each choice at least once.
+
+    Returns:
+      Searched values by path; numbers are at the cheapest or the dearest end.
+    """
+    ends = corners(space)
+    listed = {
+        path: domain["choices"]
+        for path, domain in space.items()
+        if domain["type"] == "categorical" and path.startswith("model.")
+    }
+    n = math.prod(map(len, listed.values()))
+    if n <= limit:
+        combined = list(itertools.product(*listed.values()))
+    else:
+        longest = max(map(len, listed.values()))
+        combined = [tuple(c[min(i, len(c) - 1)] for c in listed.values()) for i in range(longest)]
+    built = [{path: value for path, value in end.items() if path.startswith("model.")} for end in ends]
+    found = [*ends, *({**end, **dict(zip(listed, choice, strict=True))} for choice in combined for end in built)]
+    return [values for i, values in enumerate(found) if values not in found[:i]]

@@ -7,12 +7,13 @@ PRUNED, FAIL (with `reason`), or FAULT: a configuration, data or kernel fault th
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from lstm_bench import (
     source,
     train,
 )
-from lstm_bench.errors import KernelError, LstmBenchError
+from lstm_bench.errors import ConfigError, KernelError, LstmBenchError
 from lstm_bench.timing import Phases
 from lstm_bench.watch import Watch
 
@@ -129,11 +130,13 @@ class Bench:
         data, target = self.data(task["config"]["dataset"]), str(task["config"]["model"].get("_target_", ""))
         function = family.find(target)
         registered = dict(keras.saving.get_custom_objects())
+        named = iter([{}, *task.get("searched", [{}] * len(task["corners"]))])
         for config in (task["config"], *task["corners"]):
-            model, lengths = _plain(config, data)
-            if not family.is_own(target):
-                network.require_no_distribution(model, target)
-                family.require_saveable(model, target, registered)
+            with _searched(next(named)):
+                model, lengths = _plain(config, data)
+                if not family.is_own(target):
+                    network.require_no_distribution(model, target)
+                    family.require_saveable(model, target, registered)
         numerics.refuse_changes(task["config"]["backend"]["name"], task["config"]["model"]["_target_"])
         if not family.is_own(target):
             self._require_kernel(task["config"], data, family.recurrent_layers(function))
@@ -271,6 +274,20 @@ class Bench:
 def _traced(error: BaseException | None) -> dict[str, str]:
     """`traceback` of what a user's function raised, as a part of a result; nothing where there was no such exception."""
     return {} if error is None else {"traceback": "".join(traceback.format_exception(error))}
+
+
+@contextlib.contextmanager
+def _searched(values: Mapping[str, Any]) -> Iterator[None]:
+    """Names the searched values with which a model cannot be built; none are the configuration's own."""
+    try:
+        yield
+    except Exception as error:
+        if not values:
+            raise
+        detail = str(error) if isinstance(error, LstmBenchError) else f"{type(error).__name__}: {error}"
+        named = ", ".join(f"study.space.{path}={value}" for path, value in values.items())
+        kind = type(error) if isinstance(error, LstmBenchError) else ConfigError
+        raise kind(f"{named}: {detail}") from error
 
 
 def sized(model: Mapping[str, Any], data: datasets.Dataset) -> dict[str, Any]:

@@ -10,7 +10,19 @@ from omegaconf import OmegaConf
 
 from lstm_bench import record, recorded
 from lstm_bench.errors import ConfigError
-from lstm_bench.space import corners, distributions, flatten, grid, parse, pinned, place, point, points, unseen
+from lstm_bench.space import (
+    choices_to_check,
+    corners,
+    distributions,
+    flatten,
+    grid,
+    parse,
+    pinned,
+    place,
+    point,
+    points,
+    unseen,
+)
 
 INT = {"type": "int", "low": 8, "high": 64}
 RATE = {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}
@@ -282,3 +294,31 @@ def test_a_space_of_many_points_is_never_listed():
     space = parsed({"train.batch_size": {"type": "int", "low": 1, "high": 10**15}})
     first = unseen(space, set(), 0)
     assert unseen(space, {first}, 0) != first
+
+
+def test_every_choice_of_the_model_is_checked_at_both_ends_of_the_numbers():
+    space = {
+        "model.kind": {"type": "categorical", "choices": ["a", "b", None]},
+        "model.units": {"type": "int", "low": 2, "high": 4, "step": None, "log": False},
+        "train.learning_rate": {"type": "float", "low": 0.1, "high": 0.2, "step": None, "log": False},
+    }
+    found = choices_to_check(space)
+    assert found[:2] == corners(space) == [{"model.units": 2}, {"model.units": 4}]
+    assert [(values["model.kind"], values["model.units"]) for values in found[2:]] == [
+        *(("a", 2), ("a", 4), ("b", 2), ("b", 4), (None, 2), (None, 4)),
+    ]
+    assert choices_to_check({}) == [{}]
+
+
+def test_of_too_many_combinations_each_choice_is_checked_once():
+    space = {
+        "model.kind": {"type": "categorical", "choices": ["a", "b", "c"]},
+        "model.more": {"type": "categorical", "choices": ["d", "e"]},
+    }
+    assert len(choices_to_check(space, limit=6)) == 1 + 6
+    found = choices_to_check(space, limit=5)[1:]
+    assert [(values["model.kind"], values["model.more"]) for values in found] == [
+        ("a", "d"),
+        ("b", "e"),
+        ("c", "e"),
+    ]

@@ -182,4 +182,6 @@ def test_a_check_builds_the_corners_too(monkeypatch: pytest.MonkeyPatch) -> None
     result = run(bench(monkeypatch), task("check", corners=[bad]))
     assert (result["state"], result["error"]) == ("FAULT", "ConfigError")
     assert "model.window: expected a divisor of the 5 timesteps" in result["detail"]
+    named = run(bench(monkeypatch), task("check", corners=[bad], searched=[{"model.window": 4}]))
+    assert named["error"] == "ConfigError" and named["detail"].startswith("study.space.model.window=4: model.window: ")
     assert run(bench(monkeypatch), task("check", corners=[]))["layers"] == ["lstm"]
