@@ -233,8 +233,8 @@ def saved_and_loaded() -> None:
 
 
 if __name__ == "__main__":
-    backend, kernels = sys.argv[1], sys.argv[2:]
-    for name in MODELS:
+    backend, kernels = sys.argv[1], sys.argv[2].split(",")
+    for name in sys.argv[3].split(","):
         for kernel_name in kernels:
             for n in engine.steps_per_execution(backend, kernel_name)[:1]:
                 if (name, kernel_name) == ("masked", "fused"):
