@@ -177,7 +177,8 @@ class Connection:
                 remedy=f"Is the token that of the cluster, and Ray {self._ray.__version__} on both? See {self._log}.",
             ) from error
         finally:
-            signal.signal(signal.SIGTERM, before)  # Ray takes it
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, before)  # Ray takes it
         self._hush()
 
     @contextlib.contextmanager

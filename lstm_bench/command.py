@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import os
 import re
 import shlex
@@ -16,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import errors
+from lstm_bench import errors, stream
 from lstm_bench.errors import ConfigError, LstmBenchError, nearest
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ def choices(conf: Path, group: str) -> list[str]:
 
 def say(error: LstmBenchError) -> int:
     """Prints an expected fault as one line, without passwords; returns its exit code."""
-    print(f"error: {errors.redact(str(error))}", file=sys.stderr)
+    try:
+        print(f"error: {errors.redact(str(error))}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # nobody reads it: the exit code still says what it was
+        stream.discard(sys.stderr)
     return error.exit_code
 
 
@@ -80,9 +84,8 @@ def main(
         composed_any = True
         if codes and codes[-1] == errors.INTERRUPTED:
             return  # a Ctrl-C in one of several jobs ends them all
-        if fault := _file_fault(
-            conf_dir(), argv
-        ):  # what it says may have come to another place, where nothing reads it
+        fault = _file_fault(conf_dir(), argv)
+        if fault:  # what the file says may have come to another place, where nothing reads it
             codes.append(say(fault))
             return
         codes.append(_guarded(run, composed, _texts(HydraConfig.get().overrides.task)))
@@ -407,18 +410,24 @@ def options(argv: Sequence[str], known: Collection[str], required: Collection[st
 
 def guarded(argv: Sequence[str] | None, help_text: str, run: Callable[[list[str]], None]) -> int:
     """Runs a command without a configuration: --help, expected faults as one line, an exit code."""
+    stream.ensure()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if any(argument in ("-h", "--help", "help") for argument in arguments):
             print(help_text, end="")
         else:
             run(arguments)
+        sys.stdout.flush()
         return errors.DONE
     except LstmBenchError as error:
         return say(error)
     except KeyboardInterrupt:
         return say(errors.InterruptedByUser("interrupted"))
     except BrokenPipeError:  # `| head`
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stream.discard(sys.stdout)
         return errors.DONE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        stream.discard(sys.stdout)
+        return say(errors.StorageError(f"what is printed cannot be written ({error.strerror})"))

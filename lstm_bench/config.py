@@ -20,6 +20,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
+from lstm_bench import home
 from lstm_bench.cell import DTYPES
 from lstm_bench.errors import ConfigError, nearest, redact, require_quoted
 
@@ -374,9 +375,10 @@ def type_words(hint: Any) -> str:
 def redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Copy of a resolved configuration as it may be stored and shown: no password in its URLs, no home in its paths."""
     copy = replaced(config, {})
+    own = home.folder()
     for key in ("dir", "path"):
-        if copy["dataset"][key]:
-            copy["dataset"][key] = re.sub(f"^{re.escape(str(Path.home()))}(?=/|$)", "~", copy["dataset"][key])
+        if copy["dataset"][key] and own:
+            copy["dataset"][key] = re.sub(f"^{re.escape(str(own))}(?=/|$)", "~", copy["dataset"][key])
     for group, key in (("storage", "url"), ("tracking", "uri")):
         if copy[group][key]:
             copy[group][key] = redact(copy[group][key])

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import download, label, memory, mnist, synthetic
+from lstm_bench import download, home, label, memory, mnist, synthetic
 from lstm_bench.arrays import SPLITS, Arrays, checked, digest, read_npz
 from lstm_bench.errors import ConfigError, DataError, nearest
 
@@ -215,7 +215,8 @@ def find(config: Mapping[str, Any]) -> Found | None:
 
 def folders(of: str) -> list[Path]:
     """Where images are looked for, in order: `$LSTM_BENCH_DATA`, the user's cache, and for MNIST Keras's own."""
-    places = [_cache(of), *([Path.home() / ".keras" / "datasets"] if of == "mnist" else [])]
+    own = home.folder()
+    places = [_cache(of), *([own / ".keras" / "datasets"] if own and of == "mnist" else [])]
     if root := os.environ.get("LSTM_BENCH_DATA"):
         places.insert(0, _absolute(root) / of)
     return places
@@ -425,4 +426,5 @@ def _cache(of: str) -> Path:
 
 
 def _short(path: Path) -> str:
-    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
+    own = home.folder()
+    return f"~/{path.relative_to(own)}" if own and path.is_relative_to(own) else str(path)

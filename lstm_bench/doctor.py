@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import command
+from lstm_bench import command, home
 from lstm_bench.errors import CheckFailedError, ConfigError, LstmBenchError, redact, require_quoted
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     _check_url(asked["storage"]["url"])
     _check_cell(asked["cell"], cell.AXES)
     backends = grid.chosen("backends", asked["backends"], list(kernel.OF_BACKEND))
-    sweeps = Path(asked["sweeps"]).expanduser().absolute()
+    sweeps = home.expanded(asked["sweeps"]).absolute()
     folder = None
     if asked["tracking"]["name"] == "mlflow":
         path = store.sqlite_path(store.store_uri(asked["tracking"]))

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lstm_bench import command
+from lstm_bench import command, home
 from lstm_bench.errors import ConfigError, nearest
 
 HELP = """\
@@ -39,10 +39,10 @@ def run(arguments: list[str]) -> None:
     from lstm_bench import archive, bundle
 
     given = command.options(arguments, ("study", "output", "sweeps", *bundle.LIMITS), required=("study",))
-    folder = find(given["study"], Path(given.get("sweeps", "sweeps")).expanduser())
+    folder = find(given["study"], home.expanded(given.get("sweeps", "sweeps")))
     study = bundle.from_folder(folder, bundle.limits(given))
     body = archive.packed(study)
-    path = Path(given.get("output", f"{study.name}.study.zip")).expanduser()
+    path = home.expanded(given.get("output", f"{study.name}.study.zip"))
     archive.write(path, body)
     print(f"{path}: {len(body):,} bytes, {bundle.words(study)}")
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import command
+from lstm_bench import command, stream
 from lstm_bench.errors import ConfigError, LstmBenchError
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     # `backend` and `kernel` are groups of the sweep's: Hydra would look for one choice where a list may be meant.
     given = [_SHORT.sub(r"arms.\1=", argument) for argument in (sys.argv[1:] if argv is None else argv)]
-    return command.main(given, config_name="kernels", root=Kernels, help_text=_help, run=run)
+    with stream.lasting():
+        return command.main(given, config_name="kernels", root=Kernels, help_text=_help, run=run)
 
 
 def run(composed: DictConfig, overrides: Sequence[str]) -> None:

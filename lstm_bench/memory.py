@@ -15,11 +15,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lstm_bench import home
+
 
 def folder() -> Path:
-    """The user's cache folder of this package."""
+    """The user's cache folder of this package; without a home, one in the working folder."""
     root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "lstm_bench"
+    return (Path(root) if root else (home.folder() or Path.cwd()) / ".cache") / "lstm_bench"
 
 
 def bucket(value: Any) -> Any:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lstm_bench import command
+from lstm_bench import command, home
 from lstm_bench.bundle import Bundle, Limits
 from lstm_bench.errors import ConfigError, StorageError
 
@@ -52,12 +52,12 @@ def run(arguments: list[str]) -> None:
 
     given = command.options(arguments, ("input", "name", "sweeps", *bundle.LIMITS), required=("input",))
     bounds = bundle.limits(given)
-    came = archive.read(Path(given["input"]).expanduser(), bounds)
+    came = archive.read(home.expanded(given["input"]), bounds)
     name = given.get("name", came.name)
     if not schema.NAME.fullmatch(name) or name.startswith("kernels-") != came.benchmark:
         expected = "kernels-, then letters, digits and ._-" if came.benchmark else "letters, digits and ._-"
         raise ConfigError("name", expected=expected, received=name)
-    folder = Path(given.get("sweeps", "sweeps")).expanduser() / "merged" / name
+    folder = home.expanded(given.get("sweeps", "sweeps")) / "merged" / name
     with lock.hold(folder.parent, "time"):
         before, after = merge(folder, came, bounds)
     if after is None:

@@ -87,20 +87,29 @@ def _built(
             if not process.wait():
                 return []  # the first study says it better, with its log
             for config, space in studies:
-                corners = [schema.replaced(config, corner) for corner in spaces.corners(space)]
-                task = {"kind": "check", "config": config, "corners": corners}
-                result = process.run(task, lambda body: None, 600.0)
+                result = process.run(task(config, space), lambda body: None, 600.0)
                 if result.get("reason") in ("died", "hung", "compile_limit"):
                     return found  # likewise
-                if result["state"] != "COMPLETE":
-                    found.append((config, _fault(config, result)))
+                if error := fault(config, result):
+                    found.append((config, error))
         finally:
             process.end()
     return found
 
 
-def _fault(config: Mapping[str, Any], result: Mapping[str, Any]) -> errors.LstmBenchError:
+def task(config: Mapping[str, Any], space: Mapping[str, Any]) -> dict[str, Any]:
+    """The task of a worker that builds a family: at the configuration's values, and at the choices and ends of its space."""
+    searched = spaces.choices_to_check(space)
+    corners = [schema.replaced(config, values) for values in searched]
+    return {"kind": "check", "config": config, "corners": corners, "searched": searched}
+
+
+def fault(config: Mapping[str, Any], result: Mapping[str, Any], more: str = "") -> errors.LstmBenchError | None:
+    """What a worker found wrong with such a task, `more` said behind it; None where nothing is."""
+    if result["state"] == "COMPLETE":
+        return None
     if result["state"] == "FAULT":
         kind: type[errors.LstmBenchError] = getattr(errors, result["error"], errors.ConfigError)
-        return kind(result["detail"])
-    return errors.ConfigError(f"model._target_={config['model']['_target_']}: cannot be built ({result['detail']})")
+        return kind(result["detail"] + more)
+    target = config["model"]["_target_"]
+    return errors.ConfigError(f"model._target_={target}: cannot be built ({result['detail']}){more}")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import command
+from lstm_bench import command, home
 from lstm_bench.errors import ConfigError, DataError, StorageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def run(arguments: list[str]) -> None:
     if backend not in kernel.OF_BACKEND:
         raise ConfigError("backend", expected=f"one of {', '.join(kernel.OF_BACKEND)}", received=backend)
     command.require_backend(backend)
-    path = Path(given["input"]).expanduser()
+    path = home.expanded(given["input"])
     x, y = sequences.read(path, (about["timesteps"], about["features"]))
     x = sequences.scaled(x, about, str(path))
     if y is not None:
@@ -71,7 +71,7 @@ def run(arguments: list[str]) -> None:
     columns, rows = table(answers, about["task"])
     _show(study, about, backend, columns, rows, answers, y)
     if "output" in given:
-        out = Path(given["output"]).expanduser()
+        out = home.expanded(given["output"])
         record.write_rows(out, columns, rows)
         print(f"{out}: {len(rows):,} rows")
 

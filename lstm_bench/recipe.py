@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from lstm_bench import command
+from lstm_bench.command import quoted
 from lstm_bench.config import OBJECTIVES, conf_dir, flatten
 from lstm_bench.result import Result
 from lstm_bench.table import escape
@@ -148,8 +148,4 @@ def _text(value: Any) -> str:
         return json.dumps(value)
     text = str(value)
     plain = isinstance(value, int | float) or re.fullmatch(r"[A-Za-z_./~][\w./~+-]*", text, re.ASCII)
-    return (
-        text
-        if plain and text not in ("null", "true", "false", "nan", "inf")
-        else command.quoted(text.replace("${", "\\${"))
-    )
+    return text if plain and text not in ("null", "true", "false", "nan", "inf") else quoted(text.replace("${", "\\${"))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import command
+from lstm_bench import command, home
 from lstm_bench.errors import CheckFailedError, ConfigError, InterruptedByUser, StorageError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ per execution, backend and number of threads. Prints what was recorded beside wh
   trial=N      a row of trials.csv
   seed=N       a row of replicates.csv; trial=N seed=N where several configurations were confirmed
   sweeps=DIR   where the records lie (sweeps)
+  dataset.path=FILE, dataset.dir=DIR   where the data lie now, if they were moved
 
 example  python -m lstm_bench.repeat study=stacked trial=12
 exit     0 equal, or not promised to be; 6 a training with train.deterministic=true came out otherwise on the same device
@@ -49,6 +50,7 @@ COMPARED = (
     ),
     "weights_sha256",
 )
+_DATA = ("dataset.path", "dataset.dir")  # what may be said of the data: where they are
 _SHOWN = ("train_samples_per_s", "total_s")  # never the same twice
 _EPOCH = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae", "penalty")
 
@@ -90,14 +92,17 @@ def run(arguments: list[str]) -> None:
       CheckFailedError: when it came out otherwise although that was promised.
       LstmBenchError: any other expected fault.
     """
-    given = command.options(arguments, ("study", "trial", "seed", "sweeps"), required=("study",))
+    given = command.options(arguments, ("study", "trial", "seed", "sweeps", *_DATA), required=("study",))
     numbers = {key: _number(key, given[key]) for key in ("trial", "seed") if key in given}
     if not numbers:
         raise ConfigError("nothing to repeat", expected="trial=N or seed=N")
     from lstm_bench import device, family, recorded
     from lstm_bench.table import plain
 
-    study = recorded.find(given["study"], Path(given.get("sweeps", "sweeps")))
+    study = recorded.find(given["study"], home.expanded(given.get("sweeps", "sweeps")))
+    for option in _DATA:
+        if option in given:  # whether they are the recorded ones, their digest tells
+            study.config["dataset"][option.partition(".")[2]] = given[option]
     target = str(study.config["model"].get("_target_"))
     if "merged" in study.folder.absolute().parts and not family.is_own(target):
         raise ConfigError(

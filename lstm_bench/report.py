@@ -32,7 +32,6 @@ import contextlib
 import hashlib
 import json
 import multiprocessing
-import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -40,12 +39,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lstm_bench import command, home
 from lstm_bench.errors import (
-    DONE,
-    INTERRUPTED,
     CheckFailedError,
     ConfigError,
-    LstmBenchError,
     StorageError,
     nearest,
     redact,
@@ -82,6 +79,7 @@ HTML = "html"
 _LISTED = 200  # stale files named one by one
 _FIGURES_PER_CORE = 20  # that pay for the second in which a process imports matplotlib
 WORKING = "working"
+_PATHS = ("sweeps", "reports", "uri")  # options that are paths or addresses
 SOURCES = ("records", "mlflow")
 
 
@@ -131,20 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without the letter ± is no reason to fail
-    try:
-        if any(arg in ("-h", "--help", "help") for arg in args):
-            print(HELP)
-        else:
-            report(parse(args))
-    except LstmBenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:  # `| head`
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return DONE
+    return command.guarded(args, f"{HELP}\n", lambda given: report(parse(given)))
 
 
 def parse(args: Sequence[str]) -> Options:
@@ -165,10 +150,14 @@ def parse(args: Sequence[str]) -> Options:
             remedy = nearest(key.lstrip("-+"), defaults)
             raise ConfigError("report options", expected=expected, received=redact(arg), remedy=remedy)
     try:
-        given = OmegaConf.to_container(OmegaConf.from_dotlist(list(args)), resolve=True)
+        # Paths are taken as they stand: a `#` or `: ` in one is no YAML.
+        texts = {key: value for key, _, value in (arg.partition("=") for arg in args) if key in _PATHS}
+        texts = {key: value for key, value in texts.items() if value not in ("", "null") and "${" not in value}
+        listed = [arg for arg in args if arg.partition("=")[0] not in texts]
+        given: Any = OmegaConf.to_container(OmegaConf.from_dotlist(listed), resolve=True)
     except (OmegaConfBaseException, YAMLError) as error:
         raise ConfigError("report options", expected="key=value", received=redact(" ".join(args))) from error
-    assert isinstance(given, dict)
+    given |= texts
     values = {**defaults, **{str(k): v for k, v in given.items()}}
     for key in ("check", "html"):
         if not isinstance(values[key], bool):
@@ -189,9 +178,9 @@ def parse(args: Sequence[str]) -> Options:
             )
     if uri is not None and not isinstance(uri, str):
         raise ConfigError("uri", expected="a URI or null", received=str(uri))
-    reports = Path(str(values["reports"])).expanduser()
+    reports = home.expanded(str(values["reports"]))
     return Options(
-        Path(str(values["sweeps"])).expanduser(),
+        home.expanded(str(values["sweeps"])),
         reports / "mlflow" if source == "mlflow" and "reports" not in given else reports,
         values["check"],
         _names(values["studies"]),

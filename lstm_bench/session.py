@@ -24,6 +24,7 @@ from lstm_bench import (
     kernel,
     memory,
     numerics,
+    precheck,
     record,
     replay,
     served,
@@ -34,7 +35,7 @@ from lstm_bench import study as studies
 from lstm_bench.arms import Arms
 from lstm_bench.candidate import Candidate
 from lstm_bench.driver import Driver
-from lstm_bench.errors import ConfigError, InterruptedByUser, NothingCameOutError, StorageError
+from lstm_bench.errors import InterruptedByUser, NothingCameOutError, StorageError
 from lstm_bench.launcher import LocalLauncher
 from lstm_bench.loop import Loop
 from lstm_bench.mapping import SharedDataset
@@ -247,12 +248,7 @@ class Session:
     def _check_in_worker(self) -> list[str]:
         """Builds the model once in a worker, before the study is created; returns the family's recurrent layers."""
         assert self.launcher is not None
-        target = self.config["model"]["_target_"]
-        searched = spaces.choices_to_check(self.space)
-        corners = [schema.replaced(self.config, values) for values in searched]
-        self.launcher.submit(
-            "check", {"kind": "check", "config": self.config, "corners": corners, "searched": searched}
-        )
+        self.launcher.submit("check", precheck.task(self.config, self.space))
         while True:
             for event in self.launcher.events(0.5):
                 if event.kind == "died":
@@ -268,10 +264,8 @@ class Session:
                     )
                 if event.kind == "result":
                     traced = self._keep_traceback(event.body.get("traceback"))
-                    if event.body["state"] == "FAULT":
-                        raise getattr(errors, event.body["error"], ConfigError)(event.body["detail"] + traced)
-                    if event.body["state"] != "COMPLETE":
-                        raise ConfigError(f"model._target_={target}: cannot be built ({event.body['detail']}){traced}")
+                    if fault := precheck.fault(self.config, event.body, traced):
+                        raise fault
                     return list(event.body["layers"])
 
     def _keep_traceback(self, text: str | None) -> str:

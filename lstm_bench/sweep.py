@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import campaign, command, errors
+from lstm_bench import campaign, command, errors, stream
 from lstm_bench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ def _help() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code: the worst one when several studies run."""
+    with stream.lasting():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     line = list(sys.argv[1:] if argv is None else argv)
     try:
         from lstm_bench.config import Sweep, conf_dir

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import command
+from lstm_bench import command, home
 from lstm_bench.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
 
 HELP = """\
@@ -47,7 +47,7 @@ def run(arguments: list[str]) -> None:
 
     uri = _resolved(given["tracking.uri"]) if "tracking.uri" in given else None
     store.check({"name": "mlflow", "uri": uri})
-    root = Path(given.get("sweeps", "sweeps")).expanduser()
+    root = home.expanded(given.get("sweeps", "sweeps"))
     asked = "published" in root.absolute().parts
     folders = sorted(folder for folder, public in recorded.places(root) if asked or not public)
     if "study" in given:

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -292,7 +293,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if any(argument in ("--help", "-h") for argument in arguments):
         print(HELP, end="")
         return DONE
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if threading.current_thread() is threading.main_thread():  # in another one, signals are the caller's
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return run(arguments)
     except KeyboardInterrupt:
