@@ -520,10 +520,10 @@ def test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_a
         return False
 
     for number in (signal.SIGKILL, signal.SIGTERM):
-        begun_before = sum(line["event"] == "begin" for line in spy.noted(log))
         with running(tmp_path, *arguments, **environment) as process:
             until(nested)
-            begun(log, begun_before + 1)
+            # Of a trial that begins from now on: between two trials none is RUNNING.
+            begun(log, 1 + sum(line["event"] == "begin" for line in spy.noted(log)))
             process.send_signal(number)
             process.communicate(timeout=60)
         if number == signal.SIGKILL:

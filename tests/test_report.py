@@ -479,7 +479,8 @@ def test_studies_limits_the_pages_and_keeps_the_others(here):
         (["check=maybe"], "check: expected true or false, received 'maybe'"),
         (["sweeps=nowhere"], "sweeps: expected a folder of studies, received 'nowhere'"),
         (["studies=singel"], "Did you mean single?"),
-        (["sweeps=["], "error: report options"),
+        (["sweeps=["], "sweeps: expected a folder of studies, received '['"),
+        (["studies=["], "error: report options"),
         (["reports="], "reports: expected a folder"),
     ],
 )
