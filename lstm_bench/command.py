@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import errors, stream
+from lstm_bench import errors, home, stream
 from lstm_bench.errors import ConfigError, LstmBenchError, nearest
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def main(
     Returns:
       The exit code of `errors.py`: the worst one when several jobs run.
     """
+    home.lend()
     if "--help" in argv or "-h" in argv:
         print(help_text(), end="")
         return errors.DONE
@@ -411,6 +412,7 @@ def options(argv: Sequence[str], known: Collection[str], required: Collection[st
 def guarded(argv: Sequence[str] | None, help_text: str, run: Callable[[list[str]], None]) -> int:
     """Runs a command without a configuration: --help, expected faults as one line, an exit code."""
     stream.ensure()
+    home.lend()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if any(argument in ("-h", "--help", "help") for argument in arguments):

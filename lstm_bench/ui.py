@@ -27,7 +27,7 @@ from typing import IO, Any
 
 import psutil
 
-from lstm_bench import entity, store
+from lstm_bench import entity, home, store
 from lstm_bench.errors import DONE, ConfigError, LstmBenchError, StorageError, nearest, redact
 
 HELP = """\
@@ -295,6 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return DONE
     if threading.current_thread() is threading.main_thread():  # in another one, signals are the caller's
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    home.lend()
     try:
         return run(arguments)
     except KeyboardInterrupt:
