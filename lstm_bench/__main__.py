@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from lstm_bench import command
-from lstm_bench.errors import ConfigError, nearest
+from lstm_bench.core import cli
+from lstm_bench.core.errors import ConfigError, nearest
 
 COMMANDS = {
     "sweep": "search a family of networks, confirm the winner, record everything: +study=NAME or +campaign=NAME",
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     line = list(sys.argv[1:] if argv is None else argv)
     if line and not line[0].startswith("-"):  # also with --help behind it: whose help that is, is said
         line = line[:1]
-    return command.guarded(line, listed(), run)
+    return cli.guarded(line, listed(), run)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,11 @@ import zipfile
 from pathlib import Path
 
 import lstm_bench
-from lstm_bench import config as schema
-from lstm_bench import document, record
+from lstm_bench import record
 from lstm_bench.bundle import DOCUMENTS, TABLES, Bundle, Limits, Reader
-from lstm_bench.errors import DataError, LstmBenchError, StorageError
+from lstm_bench.core import config as schema
+from lstm_bench.core import safe_load
+from lstm_bench.core.errors import DataError, LstmBenchError, StorageError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -103,7 +104,7 @@ def _unpacked(reader: Reader, body: bytes) -> Bundle:
             reader.refuse(file, f"it is not UTF-8 (byte {error.start})")
         if "\0" in texts[file]:
             reader.refuse(file, "it holds a NUL")
-    manifest = reader.mapping(MANIFEST, texts.pop(MANIFEST), document.from_json)
+    manifest = reader.mapping(MANIFEST, texts.pop(MANIFEST), safe_load.from_json)
     if manifest.get("format") != FORMAT:
         made = str(manifest.get("lstm_bench"))[:40]
         reader.refuse(MANIFEST, "format", expected=str(FORMAT), received=str(manifest.get("format"))[:40], remedy=(
@@ -158,7 +159,7 @@ def _members(reader: Reader, body: bytes) -> dict[str, bytes]:
                     reader.refuse(name, f"it is packed by method {info.compress_type}", expected="deflate")
                 if info.external_attr >> 28 not in (0, 8):  # a link, a folder, a device
                     reader.refuse(name, "it is no plain file")
-                most = bounds.max_file_mib * _MIB if name in TABLES else 4 * document.MAX_LENGTH
+                most = bounds.max_file_mib * _MIB if name in TABLES else 4 * safe_load.MAX_LENGTH
                 with archive.open(info) as member:
                     found[name] = member.read(min(most, bounds.max_total_mib * _MIB - total) + 1)
                 total += len(found[name])

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from lstm_bench import engine, record
 from lstm_bench import space as spaces
-from lstm_bench.config import replaced
-from lstm_bench.errors import KernelError
+from lstm_bench.core.config import replaced
+from lstm_bench.core.console import values
+from lstm_bench.core.errors import KernelError
 from lstm_bench.loop import LATER, Loop, Running
 from lstm_bench.memory import Memory, bucket
-from lstm_bench.progress import values
 from lstm_bench.study import Study
 
 _DECISION_S = 0.5  # timed seconds per arm and shape: the choice needs the order, not the third digit

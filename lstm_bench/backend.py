@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import numerics, source
+from lstm_bench.core import numerics, user_code
 
 if TYPE_CHECKING:
     from lstm_bench.trial import Bench
@@ -33,13 +33,13 @@ def bench(setup: Mapping[str, Any]) -> tuple[Bench, str]:
     """The bench that trains, on a device that the backend is asked to use and may not see."""
     given = setup["backend"], setup["gpu"] is not None, len(setup["cores"]), setup["keras"], setup["deterministic"]
     seen = load(*given)
-    from lstm_bench.device import cpu_name
+    from lstm_bench.core.hardware import cpu_name
     from lstm_bench.trial import Bench
 
     blind = setup["gpu"] is not None and seen == "cpu"  # a GPU that this backend's build cannot use
     device, gpu = cpu_name() if blind else setup["device"], setup["gpu"] if seen == "gpu" else None
     code = setup.get("code")
-    guard = source.Guard(code["target"], code["files"]) if code else None
+    guard = user_code.Guard(code["target"], code["files"]) if code else None
     return Bench(device, setup["share"], gpu, setup["data_fd"], guard), seen
 
 

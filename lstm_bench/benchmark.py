@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import bare, device, errors, grid, record, reference, throughput
+from lstm_bench import bare, grid, record, reference, throughput
 from lstm_bench import cell as cells
-from lstm_bench.device import Gpu
-from lstm_bench.errors import ConfigError, DeviceError, LstmBenchError, StorageError
+from lstm_bench.core import errors, hardware
+from lstm_bench.core.errors import ConfigError, DeviceError, LstmBenchError, StorageError
+from lstm_bench.core.hardware import Gpu
 from lstm_bench.process import Kind, Process, Send
 
 Job = tuple[Mapping[str, Any], grid.Arm, int]  # cell, arm, round
@@ -60,7 +61,7 @@ class Benchmark:
         self.folder, self.plan, self.arms, self.operations, self.say = folder, plan, arms, operations, say
         self.gpus = list(gpus[:1])
         self.gpu = gpus[0].name if gpus else None
-        self.slot = device.slots(1, self.gpus)[0]
+        self.slot = hardware.slots(1, self.gpus)[0]
         self.blind: set[str] = set()  # backends whose build cannot use the GPU
         self.logs = folder / "logs"
         self._standby: Process | None = None
@@ -289,7 +290,7 @@ class Benchmark:
         if result["state"] == "FAULT":
             fault: type[LstmBenchError] = getattr(errors, result["error"], LstmBenchError)
             raise fault(result["detail"])
-        if result["state"] != "COMPLETE" and self.gpu and self.gpu not in {gpu.name for gpu in device.gpus()}:
+        if result["state"] != "COMPLETE" and self.gpu and self.gpu not in {gpu.name for gpu in hardware.gpus()}:
             raise DeviceError(
                 f"{self.gpu} has gone ({result['detail']})",
                 remedy=_KEPT,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_bench.statistic import finite, weighted_sums
+from lstm_bench.core.statistics import finite, weighted_sums
 
 RESAMPLES = 10_000
 

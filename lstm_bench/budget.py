@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from lstm_bench.statistic import finite, weighted_sums
+from lstm_bench.core.statistics import finite, weighted_sums
 
 _NEGLIGIBLE = 40  # weights below exp(-40) of the largest are less than a rounding error
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lstm_bench import cell as cells
-from lstm_bench import config as schema
-from lstm_bench import document, probe, record
+from lstm_bench import probe, record
 from lstm_bench import space as spaces
-from lstm_bench.errors import ConfigError, LstmBenchError, StorageError
+from lstm_bench.core import config as schema
+from lstm_bench.core import safe_load
+from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError
 
 DOCUMENTS = ("config.yaml", "environment.json")
 # What a row of a table is known by. The rows of the others belong together: they are those of one pick.
@@ -131,8 +132,8 @@ class Reader:
         missing = [file for file in DOCUMENTS if file not in texts]
         if missing or not (texts.keys() - {*DOCUMENTS}):
             self.refuse(None, f"{missing[0] if missing else 'a table'} is missing")
-        config = self.mapping("config.yaml", texts["config.yaml"], document.from_yaml)
-        environment = self.mapping("environment.json", texts["environment.json"], document.from_json)
+        config = self.mapping("config.yaml", texts["config.yaml"], safe_load.from_yaml)
+        environment = self.mapping("environment.json", texts["environment.json"], safe_load.from_json)
         self._environment(environment)
         space = self._config(name, config)
         tables = {file: self._table(file, texts[file]) for file in TABLES if file in texts}
@@ -145,7 +146,7 @@ class Reader:
     def mapping(self, file: str, text: str, parse: Any) -> dict[str, Any]:
         try:
             tree = parse(text)
-        except document.UnreadableError as error:
+        except safe_load.UnreadableError as error:
             self.refuse(file, str(error))
         if not isinstance(tree, dict):
             self.refuse(file, "it holds no mapping")
@@ -292,7 +293,7 @@ def limits(given: Mapping[str, str]) -> Limits:
       ConfigError: for a value that is no whole number of at least 1.
     """
     path = schema.conf_dir() / "archive.yaml"
-    known = document.from_yaml(path.read_text(encoding="utf-8"))
+    known = safe_load.from_yaml(path.read_text(encoding="utf-8"))
     for key in known.keys() & given.keys():
         if not _WHOLE_NUMBER.fullmatch(given[key]) or given[key] == "0":
             raise ConfigError(key, expected="a whole number of at least 1", received=given[key])
@@ -325,7 +326,7 @@ def from_folder(folder: Path, bounds: Limits) -> Bundle:
         if text:
             texts[file] = text
     reader = Reader(str(folder), bounds, StorageError)
-    config = reader.mapping("config.yaml", texts.get("config.yaml", "{}"), document.from_yaml)
+    config = reader.mapping("config.yaml", texts.get("config.yaml", "{}"), safe_load.from_yaml)
     study = config.get("study")
     own = config if folder.name.startswith("kernels-") else study if isinstance(study, dict) else {}
     name = str(own.get("name") or folder.name)  # a merged study may lie under another

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from lstm_bench import command, errors
-from lstm_bench.errors import ConfigError, nearest
+from lstm_bench.core import cli, errors
+from lstm_bench.core.errors import ConfigError, nearest
 
 _OPTION = re.compile(r"\+{0,2}campaign=")
 _OF_ONE = re.compile(r"([A-Za-z0-9][\w.-]*):(?=[+~\w.]+=)")
@@ -62,14 +62,14 @@ def main(
     """
     try:
         name, options, overrides = _parted(argv)
-        folders = [conf, *map(Path, command.config_dirs(argv))]
+        folders = [conf, *map(Path, cli.config_dirs(argv))]
         described, studies = plan(name, _read(name, folders), overrides)
     except ConfigError as error:
-        return command.say(error)
+        return cli.say(error)
 
     def each(one: Planned, action: Callable[..., object]) -> int:
         line = [*options, *one.overrides]
-        return command.main(line, config_name="sweep", root=root, help_text=str, run=action)
+        return cli.main(line, config_name="sweep", root=root, help_text=str, run=action)
 
     codes: list[int] = []
     try:
@@ -82,7 +82,7 @@ def main(
         if shows:  # Hydra printed the configurations instead
             return errors.DONE
         if faults := together(checked):
-            codes = [command.say(error) for _, error in faults]
+            codes = [cli.say(error) for _, error in faults]
             having = dict.fromkeys(study for named, _ in faults for study in named)
             print(f"campaign {name}: nothing was run, because of {', '.join(having)}", file=sys.stderr)
             return max(codes)
@@ -93,7 +93,7 @@ def main(
             if codes[-1] == errors.INTERRUPTED:
                 return errors.INTERRUPTED
     except KeyboardInterrupt:
-        return command.say(errors.InterruptedByUser("interrupted", remedy="The same command goes on from here."))
+        return cli.say(errors.InterruptedByUser("interrupted", remedy="The same command goes on from here."))
     failed = [f"{one.name} (exit {code})" for one, code in zip(studies, codes, strict=True) if code]
     said = f"; not done: {', '.join(failed)}" if failed else ""
     print(f"\ncampaign {name}: {len(studies) - len(failed)} of {len(studies)} studies done{said}", flush=True)
@@ -192,9 +192,9 @@ def _parted(argv: Sequence[str]) -> tuple[str, list[str], list[str]]:
 def _read(name: str, folders: Sequence[Path]) -> Mapping[str, Any]:
     found = [path for folder in folders if (path := folder / "campaign" / f"{name}.yaml").is_file()]
     if not found:
-        valid = {choice for folder in folders for choice in command.choices(folder, "campaign")}
+        valid = {choice for folder in folders for choice in cli.choices(folder, "campaign")}
         raise ConfigError(f"+campaign={name}: there is no such campaign", remedy=nearest(name, valid))
-    if fault := command.yaml_fault(found[0]):
+    if fault := cli.yaml_fault(found[0]):
         raise fault
     try:
         read = yaml.safe_load(found[0].read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lstm_bench.errors import ConfigError, nearest
+from lstm_bench.core.errors import ConfigError, nearest
 
 AXES = ("layer", "units", "layers", "timesteps", "features", "batch", "dtype")
 SIZES = ("units", "layers", "timesteps", "features", "batch")

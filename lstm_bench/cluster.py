@@ -23,8 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import device
-from lstm_bench.errors import ConfigError, StorageError
+from lstm_bench.core import hardware
+from lstm_bench.core.errors import ConfigError, StorageError
 from lstm_bench.launcher import without_passwords
 
 _START_S = 60.0  # what a cluster of our own gets to start in
@@ -144,7 +144,7 @@ class Connection:
         with self._log.open("ab") as output:
             # In a session of its own: `ray.init` would take this process out of the terminal's, and with it Ctrl-C.
             self._head = subprocess.Popen(
-                [sys.executable, "-c", _HEAD, str(len(device.cores())), self._folder],
+                [sys.executable, "-c", _HEAD, str(len(hardware.cores())), self._folder],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
@@ -321,13 +321,13 @@ def runs(backend: str, target: str | None = None) -> Callable[[], dict[str, str]
         init = Path(spec.origin)
         version = re.search(r'__version__ = "(.*?)"', init.read_text())
         code = hashlib.sha256()
-        for path in sorted(init.parent.glob("*.py")):
+        for path in sorted(init.parent.rglob("*.py")):
             code.update(path.name.encode() + path.read_bytes())
         if target:
             try:
-                from lstm_bench import source
+                from lstm_bench.core import user_code
 
-                said |= {file: sha256[:8] for file, sha256 in source.of(target).files.items()}
+                said |= {file: sha256[:8] for file, sha256 in user_code.of(target).files.items()}
             except Exception:  # another version's, which is refused for that
                 said["model._target_"] = "unknown"
         return {"lstm_bench": f"{version[1] if version else 'unknown'} ({code.hexdigest()[:8]})", **said}

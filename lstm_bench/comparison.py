@@ -11,11 +11,11 @@ from lstm_bench import comparison_figure, figure
 from lstm_bench.bootstrap import bootstrap_interval
 from lstm_bench.caveat import UNKNOWN, caveats, circumstances, data_of, ground, grounds, length_of
 from lstm_bench.contrast import contrast_parts, contrast_row, contrasts
+from lstm_bench.core.statistics import deviation, quantile, t_interval
 from lstm_bench.cost import Curve, budget_parts, budget_rows, curve, front_parts, fronts, matched_parts, weights_of
 from lstm_bench.page import Pages
 from lstm_bench.recall import recall_parts
 from lstm_bench.result import ACCURACY, Result, at
-from lstm_bench.statistic import deviation, quantile, t_interval
 from lstm_bench.table import (
     NONE,
     Raw,

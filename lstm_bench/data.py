@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import download, home, label, memory, mnist, synthetic
+from lstm_bench import download, label, memory, mnist, synthetic
 from lstm_bench.arrays import SPLITS, Arrays, checked, digest, read_npz
-from lstm_bench.errors import ConfigError, DataError, nearest
+from lstm_bench.core import home
+from lstm_bench.core.errors import ConfigError, DataError, nearest
 
 # Pixels to [0, 1]; a user's arrays and generated ones are taken as they are.
 DIVISOR = {

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import command, home
-from lstm_bench.errors import CheckFailedError, ConfigError, LstmBenchError, redact, require_quoted
+from lstm_bench.core import cli, home
+from lstm_bench.core.errors import CheckFailedError, ConfigError, LstmBenchError, redact, require_quoted
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -35,10 +35,10 @@ exit  0 no fault, 2 bad option, 6 a fault was found
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
-    from lstm_bench.config import Doctor
+    from lstm_bench.core.config import Doctor
 
     line = list(sys.argv[1:] if argv is None else argv)
-    return command.main(line, config_name="doctor", root=Doctor, help_text=lambda: HELP, run=run)
+    return cli.main(line, config_name="doctor", root=Doctor, help_text=lambda: HELP, run=run)
 
 
 def run(composed: DictConfig, overrides: Sequence[str]) -> None:
@@ -48,7 +48,8 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
       ConfigError: for an option that cannot be meant.
       CheckFailedError: when there is a fault.
     """
-    from lstm_bench import cell, config, data, device, grid, installation, inventory, kernel, machine, store
+    from lstm_bench import cell, data, grid, installation, inventory, kernel, machine, store
+    from lstm_bench.core import config, hardware
 
     asked = config.load(composed, config.Doctor)
     data.check(asked["dataset"])
@@ -64,7 +65,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     faults = _said("installation", installation.findings())
     faults += _said("machine", machine.findings(sweeps, folder, asked["limits"]))
     faults += _said("data and studies", inventory.findings(asked, sweeps))
-    faults += _kernels(asked, backends, device.gpus()) if asked["kernels"] else []
+    faults += _kernels(asked, backends, hardware.gpus()) if asked["kernels"] else []
     print()
     for fault in faults:
         print(f"fault: {redact(str(fault))}")

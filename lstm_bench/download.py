@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_bench import mnist
-from lstm_bench.errors import DataError, StorageError
+from lstm_bench.core.errors import DataError, StorageError
 
 MIRRORS: dict[str, tuple[str, ...]] = {
     "mnist": (

@@ -14,16 +14,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import config as schema
 from lstm_bench import entity, record
 from lstm_bench import space as spaces
 from lstm_bench.arms import Arms
 from lstm_bench.candidate import Candidate, digest, standing
 from lstm_bench.cohort import Cohorts
-from lstm_bench.errors import StorageError, TooManyFailedError
+from lstm_bench.core import config as schema
+from lstm_bench.core.console import Display, number
+from lstm_bench.core.errors import StorageError, TooManyFailedError
 from lstm_bench.loop import LATER, Loop, Running
 from lstm_bench.observer import Observer
-from lstm_bench.progress import Display, number
 from lstm_bench.replay import tracked
 from lstm_bench.study import Asked, Study
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lstm_bench.cell import AXES
-from lstm_bench.errors import redact
+from lstm_bench.core.errors import redact
 from lstm_bench.kernel import OF_BACKEND
 from lstm_bench.record import KERNEL_COLUMNS, OPTIONAL_COLUMNS, REPLICATE_COLUMNS, TRIAL_COLUMNS, cell
 

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lstm_bench import command, home
-from lstm_bench.errors import ConfigError, nearest
+from lstm_bench.core import cli, home
+from lstm_bench.core.errors import ConfigError, nearest
 
 HELP = """\
 python -m lstm_bench.export study=NAME [output=FILE] [sweeps=DIR]
@@ -27,7 +27,7 @@ exit     0 done, 2 no such study, 4 its records are damaged or the output cannot
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    return command.guarded(argv, HELP, run)
+    return cli.guarded(argv, HELP, run)
 
 
 def run(arguments: list[str]) -> None:
@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> None:
     """
     from lstm_bench import archive, bundle
 
-    given = command.options(arguments, ("study", "output", "sweeps", *bundle.LIMITS), required=("study",))
+    given = cli.options(arguments, ("study", "output", "sweeps", *bundle.LIMITS), required=("study",))
     folder = find(given["study"], home.expanded(given.get("sweeps", "sweeps")))
     study = bundle.from_folder(folder, bundle.limits(given))
     body = archive.packed(study)

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from lstm_bench import kernel, network
-from lstm_bench.config import Choice, Range, type_words
-from lstm_bench.errors import ConfigError, nearest
+from lstm_bench.core.config import Choice, Range, type_words
+from lstm_bench.core.errors import ConfigError, nearest
 
 OWN = "lstm_bench.model."
 WIDTHS = ("units", "filters")  # the argument that `weights` decides on: the first of these that a family has

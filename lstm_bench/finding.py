@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lstm_bench.errors import LstmBenchError
+from lstm_bench.core.errors import LstmBenchError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from lstm_bench.errors import KernelError
+from lstm_bench.core.errors import KernelError
 
 
 def _refused(why: str) -> KernelError:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lstm_bench import bare, kernel
 from lstm_bench import cell as cells
-from lstm_bench.errors import ConfigError, nearest
+from lstm_bench.core.errors import ConfigError, nearest
 
 Arm = tuple[str, str]  # backend, kernel
 

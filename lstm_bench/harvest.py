@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from lstm_bench import entity, record, store
-from lstm_bench.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
+from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
 from lstm_bench.result import Result, assemble, frame
 
 _RUNS, _POINTS = 100, 25_000  # a server's limits on one request for many histories

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 import lstm_bench
-from lstm_bench.errors import ConfigError
+from lstm_bench.core.errors import ConfigError
 from lstm_bench.finding import Finding
 
 DISTRIBUTION = "lstm-bench"

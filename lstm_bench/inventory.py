@@ -22,8 +22,9 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import psutil
 
-from lstm_bench import data, lock, mnist, record, store
-from lstm_bench.errors import DataError, LstmBenchError, StorageError, redact
+from lstm_bench import data, mnist, record, store
+from lstm_bench.core import locks
+from lstm_bench.core.errors import DataError, LstmBenchError, StorageError, redact
 from lstm_bench.finding import Finding, at_fault
 
 _DIGITS = 1797  # samples in scikit-learn's file, one per line
@@ -246,7 +247,7 @@ def study(folder: Path, answer_s: float) -> list[Finding]:
       folder: Below `sweeps/`.
       answer_s: Seconds to wait for a writer.
     """
-    held = lock.owner(folder)
+    held = locks.owner(folder)
     path = folder / "study.db"
     states: dict[str, int] = {}
     found: list[Finding] = []

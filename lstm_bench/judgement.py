@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from lstm_bench.statistic import deviation, sampling_error, t_interval
+from lstm_bench.core.statistics import deviation, sampling_error, t_interval
 
 FEW_STEPS = 1000  # of an optimiser: below, what is measured is who learns fast
 _Z = 1.959963984540054  # of the normal distribution, 97.5 %

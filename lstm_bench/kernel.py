@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lstm_bench import fused
-from lstm_bench.errors import KernelError
+from lstm_bench.core.errors import KernelError
 
 NAMES = ("auto", "cudnn", "fused", "generic", "xla", "unrolled", "unrolled_xla")
 OF_BACKEND = {

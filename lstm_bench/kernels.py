@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import command, stream
-from lstm_bench.errors import ConfigError, LstmBenchError
+from lstm_bench.core import cli, streams
+from lstm_bench.core.errors import ConfigError, LstmBenchError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -38,19 +38,19 @@ _SHORT = re.compile(r"^(backend|kernel|dtype|operation)=")
 
 
 def _help() -> str:
-    from lstm_bench.config import conf_dir
+    from lstm_bench.core.config import conf_dir
 
-    return HELP.format(grids=", ".join(command.choices(conf_dir(), "grid")))
+    return HELP.format(grids=", ".join(cli.choices(conf_dir(), "grid")))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
-    from lstm_bench.config import Kernels
+    from lstm_bench.core.config import Kernels
 
     # `backend` and `kernel` are groups of the sweep's: Hydra would look for one choice where a list may be meant.
     given = [_SHORT.sub(r"arms.\1=", argument) for argument in (sys.argv[1:] if argv is None else argv)]
-    with stream.lasting():
-        return command.main(given, config_name="kernels", root=Kernels, help_text=_help, run=run)
+    with streams.lasting():
+        return cli.main(given, config_name="kernels", root=Kernels, help_text=_help, run=run)
 
 
 def run(composed: DictConfig, overrides: Sequence[str]) -> None:
@@ -59,9 +59,10 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
       LstmBenchError: any expected fault; what was measured is kept.
     """
-    from lstm_bench import bare, device, grid, kernel, lock, probe, record, store
+    from lstm_bench import bare, grid, kernel, probe, record, store
     from lstm_bench import cell as cells
-    from lstm_bench import config as schema
+    from lstm_bench.core import config as schema
+    from lstm_bench.core import hardware, locks
 
     config = schema.load(composed, schema.Kernels)
     store.check(config["tracking"])
@@ -79,14 +80,14 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     plan = grid.cells_of(config["grid"], dtypes)
     # What is asked for by name is not skipped.
     arms = grid.arms_of(backends, kernels, config["grid"]["skip"] if asked["kernel"] == "all" else [])
-    gpus = device.gpus()
-    grid.require_memory(plan, device.memory_mib(), gpus[0].memory_mib if gpus else None)
+    gpus = hardware.gpus()
+    grid.require_memory(plan, hardware.memory_mib(), gpus[0].memory_mib if gpus else None)
     if not arms:
         raise ConfigError("kernel", expected=f"a kernel of {' or '.join(backends)}", received=", ".join(kernels))
     _require_some(plan, arms, gpus[0].name if gpus else None)
     config["name"] = name
     config["arms"] = {"backend": backends, "kernel": kernels, "dtype": dtypes, "operation": operations}
-    with lock.hold(record.study_dir(name), "name"):
+    with locks.hold(record.study_dir(name), "name"):
         _run(config, plan, arms, operations, gpus)
 
 
@@ -96,7 +97,7 @@ def _backends(value: Any) -> list[str]:
     names = grid.chosen("backend", value, list(kernel.OF_BACKEND))
     if value != "all":
         for name in names:
-            command.require_backend(name)
+            cli.require_backend(name)
     return [name for name in names if importlib.util.find_spec(name) is not None]
 
 
@@ -120,8 +121,9 @@ def _run(
     import secrets
     import time
 
-    from lstm_bench import environment, record
+    from lstm_bench import record
     from lstm_bench.benchmark import Benchmark
+    from lstm_bench.core import environment
     from lstm_bench.tracking import open_tracking
 
     folder = record.study_dir(config["name"])
@@ -160,8 +162,8 @@ def _run(
 
 
 def _stored(config: Mapping[str, Any]) -> dict[str, Any]:
-    from lstm_bench.config import replaced
-    from lstm_bench.errors import redact
+    from lstm_bench.core.config import replaced
+    from lstm_bench.core.errors import redact
 
     uri = config["tracking"]["uri"]
     return replaced(config, {"tracking.uri": redact(uri)} if uri else {})
@@ -179,15 +181,15 @@ MACHINE = (
 
 def _guard(folder: Path, config: dict[str, Any], seen: dict[str, Any]) -> None:
     """Raises ConfigError when the folder's figures were measured otherwise or elsewhere; joins the arms of both, keeps the id."""
-    from lstm_bench import config as schema
-    from lstm_bench import document
+    from lstm_bench.core import config as schema
+    from lstm_bench.core import safe_load
 
     if not (folder / "runs.csv").exists():
         return
     remedy = "Choose another name=kernels-..., or remove that folder."
     try:
-        was = document.from_yaml((folder / "config.yaml").read_text())
-        stored = document.from_json((folder / "environment.json").read_text())
+        was = safe_load.from_yaml((folder / "config.yaml").read_text())
+        stored = safe_load.from_json((folder / "environment.json").read_text())
     except (OSError, ValueError) as error:
         what = f"{folder.name} has figures, but what they were measured with cannot be read ({type(error).__name__})"
         raise ConfigError(what, remedy=remedy) from error
@@ -220,7 +222,7 @@ def _track(
 ) -> None:
     """MLflow's picture: one parent run, one nested run per cell. It observes; its failure is a warning."""
     from lstm_bench import cell as cells
-    from lstm_bench import config as schema
+    from lstm_bench.core import config as schema
 
     try:
         tracking.start(
@@ -239,7 +241,7 @@ def _track(
             tracking.log_cell({axis: mine[0][axis] for axis in cells.AXES}, mine, *span)
         tracking.finish(status)
     except LstmBenchError as error:
-        command.say(error)
+        cli.say(error)
         return
     if tracking.warning:
         print(f"warning: {tracking.warning}", file=sys.stderr)

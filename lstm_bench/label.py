@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from lstm_bench.errors import DataError
+from lstm_bench.core.errors import DataError
 
 _SHOWN = 5  # labels in a message
 

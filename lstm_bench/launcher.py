@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lstm_bench.backend import BENCH
-from lstm_bench.device import Slot
-from lstm_bench.errors import StorageError, redact
+from lstm_bench.core.errors import StorageError, redact
+from lstm_bench.core.hardware import Slot
 
 _CREDENTIALS = ("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "LSTM_BENCH_UI_PASSWORD")
 

@@ -23,7 +23,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from lstm_bench.errors import StorageError
+from lstm_bench.core.errors import StorageError
 
 _DRAFT = -1  # its id, until the database has given it one
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import psutil
 
-from lstm_bench import device, lock, memory
-from lstm_bench.errors import LstmBenchError, StorageError
+from lstm_bench import memory
+from lstm_bench.core import hardware
+from lstm_bench.core import locks as lock
+from lstm_bench.core.errors import LstmBenchError, StorageError
 from lstm_bench.finding import Finding, at_fault
 
 _MIB = 2**20
@@ -42,12 +44,12 @@ def findings(sweeps: Path, store: Path | None, limits: Mapping[str, Any]) -> lis
 
 def devices() -> list[Finding]:
     """GPUs, cores and memory."""
-    gpus = [f"{gpu.name}, {gpu.memory_mib:,} MiB, driver {gpu.driver}" for gpu in device.gpus()]
-    cores, total = len(device.cores()), psutil.virtual_memory().total // _MIB
+    gpus = [f"{gpu.name}, {gpu.memory_mib:,} MiB, driver {gpu.driver}" for gpu in hardware.gpus()]
+    cores, total = len(hardware.cores()), psutil.virtual_memory().total // _MIB
     return [
         Finding("gpu", "; ".join(gpus) or "none, or hidden by CUDA_VISIBLE_DEVICES"),
-        Finding("cpu", f"{device.cpu_name()}, {cores} of {os.cpu_count()} cores to use"),
-        Finding("memory", f"{device.memory_mib():,} of {total:,} MiB free"),
+        Finding("cpu", f"{hardware.cpu_name()}, {cores} of {os.cpu_count()} cores to use"),
+        Finding("memory", f"{hardware.memory_mib():,} of {total:,} MiB free"),
     ]
 
 

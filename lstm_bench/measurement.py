@@ -16,7 +16,7 @@ import numpy as np
 
 from lstm_bench import bare, ceiling, engine, grid, kernel, probe, reference
 from lstm_bench import cell as cells
-from lstm_bench.timing import clock
+from lstm_bench.core.clock import clock
 from lstm_bench.watch import Watch
 
 Send = Callable[[dict[str, Any]], None]

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import home
+from lstm_bench.core import home
 
 
 def folder() -> Path:

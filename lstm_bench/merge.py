@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lstm_bench import command, home
 from lstm_bench.bundle import Bundle, Limits
-from lstm_bench.errors import ConfigError, StorageError
+from lstm_bench.core import cli, home
+from lstm_bench.core.errors import ConfigError, StorageError
 
 HELP = """\
 python -m lstm_bench.merge input=FILE [name=NAME] [sweeps=DIR]
@@ -38,7 +38,7 @@ STAGE = ".part"  # in merged/: what is being written, and what it replaces
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    return command.guarded(argv, HELP, run)
+    return cli.guarded(argv, HELP, run)
 
 
 def run(arguments: list[str]) -> None:
@@ -47,10 +47,11 @@ def run(arguments: list[str]) -> None:
     Raises:
       LstmBenchError: any expected fault; then nothing was changed.
     """
-    from lstm_bench import archive, bundle, lock
-    from lstm_bench import config as schema
+    from lstm_bench import archive, bundle
+    from lstm_bench.core import config as schema
+    from lstm_bench.core import locks
 
-    given = command.options(arguments, ("input", "name", "sweeps", *bundle.LIMITS), required=("input",))
+    given = cli.options(arguments, ("input", "name", "sweeps", *bundle.LIMITS), required=("input",))
     bounds = bundle.limits(given)
     came = archive.read(home.expanded(given["input"]), bounds)
     name = given.get("name", came.name)
@@ -58,7 +59,7 @@ def run(arguments: list[str]) -> None:
         expected = "kernels-, then letters, digits and ._-" if came.benchmark else "letters, digits and ._-"
         raise ConfigError("name", expected=expected, received=name)
     folder = home.expanded(given.get("sweeps", "sweeps")) / "merged" / name
-    with lock.hold(folder.parent, "time"):
+    with locks.hold(folder.parent, "time"):
         before, after = merge(folder, came, bounds)
     if after is None:
         print(f"{folder}/: nothing new, {bundle.words(came)}")

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from lstm_bench.arrays import Arrays, read_npz
-from lstm_bench.errors import DataError
+from lstm_bench.core.errors import DataError
 
 # Of the uncompressed IDX files. Looked up at every read: tests put the digests of small files here.
 SHA256 = {

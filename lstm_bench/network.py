@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.errors import ConfigError
+from lstm_bench.core.errors import ConfigError
 
 _PROBABILITIES = ("softmax", "sigmoid", "hard_sigmoid")
 _PASSING = (

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec
 
 from lstm_bench import store
-from lstm_bench.errors import LstmBenchError
+from lstm_bench.core.errors import LstmBenchError
 from lstm_bench.tracking import Tracking
 
 _TRIES = 3  # of one thing to tell, when the store has answered before each

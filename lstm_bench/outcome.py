@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lstm_bench.candidate import Candidate
-from lstm_bench.errors import NothingCameOutError
-from lstm_bench.progress import number, values
-from lstm_bench.statistic import t_interval
+from lstm_bench.core.console import number, values
+from lstm_bench.core.errors import NothingCameOutError
+from lstm_bench.core.statistics import t_interval
 
 
 def outcome(

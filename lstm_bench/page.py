@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench import diagnosis, frontier, importance, recipe
+from lstm_bench.core.statistics import Interval, deviation, median, t_interval
 from lstm_bench.gallery import study_figure_makers
 from lstm_bench.result import Result, alone_s, pack_size
-from lstm_bench.statistic import Interval, deviation, median, t_interval
 from lstm_bench.table import (
     NONE,
     Raw,

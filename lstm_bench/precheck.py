@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_bench import config as schema
-from lstm_bench import data, device, errors, record
+from lstm_bench import data, record
 from lstm_bench import space as spaces
+from lstm_bench.core import config as schema
+from lstm_bench.core import errors, hardware
 from lstm_bench.process import Process
 
 
@@ -79,7 +80,7 @@ def _read(dataset: Mapping[str, Any]) -> dict[str, Any] | errors.LstmBenchError:
 def _built(
     backend: str, studies: Sequence[tuple[dict[str, Any], Mapping[str, Any]]]
 ) -> list[tuple[dict[str, Any], errors.LstmBenchError]]:
-    slot = device.slots(1, device.gpus())[0]
+    slot = hardware.slots(1, hardware.gpus())[0]
     found: list[tuple[dict[str, Any], errors.LstmBenchError]] = []
     with tempfile.TemporaryDirectory(prefix="lstm_bench-") as folder:
         process = Process(slot, backend, Path(folder), keras=True, tasks=len(studies))

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import command, home
-from lstm_bench.errors import ConfigError, DataError, StorageError
+from lstm_bench.core import cli, home
+from lstm_bench.core.errors import ConfigError, DataError, StorageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,7 @@ _SHOWN = 8  # rows in the terminal
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    return command.guarded(argv, HELP, run)
+    return cli.guarded(argv, HELP, run)
 
 
 def run(arguments: list[str]) -> None:
@@ -52,7 +52,7 @@ def run(arguments: list[str]) -> None:
     Raises:
       LstmBenchError: any expected fault.
     """
-    given = command.options(arguments, ("study", "input", "output", "backend", "sweeps"), required=("study", "input"))
+    given = cli.options(arguments, ("study", "input", "output", "backend", "sweeps"), required=("study", "input"))
     from lstm_bench import kernel, record, recorded, sequences
 
     study = recorded.find(given["study"], Path(given.get("sweeps", "sweeps")))
@@ -60,7 +60,7 @@ def run(arguments: list[str]) -> None:
     backend = given.get("backend", about["backend"])
     if backend not in kernel.OF_BACKEND:
         raise ConfigError("backend", expected=f"one of {', '.join(kernel.OF_BACKEND)}", received=backend)
-    command.require_backend(backend)
+    cli.require_backend(backend)
     path = home.expanded(given["input"])
     x, y = sequences.read(path, (about["timesteps"], about["features"]))
     x = sequences.scaled(x, about, str(path))
@@ -84,7 +84,7 @@ def winner(study: Recorded) -> tuple[Path, dict[str, Any]]:
       DataError: when the model is not the one that was saved.
       StorageError: when a file cannot be read.
     """
-    from lstm_bench.config import conf_dir
+    from lstm_bench.core.config import conf_dir
 
     folder = study.folder / "model"
     model, file = folder / "model.keras", folder / "input.json"
@@ -142,7 +142,8 @@ def load(model: Path, study: Recorded) -> Any:
     Raises:
       DataError: when the file is no model that Keras can load.
     """
-    from lstm_bench import family, numerics
+    from lstm_bench import family
+    from lstm_bench.core import numerics
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lstm_bench.timing import clock
+from lstm_bench.core.clock import clock
 
 # inference: outputs. forward_backward: gradients of weights and inputs. train_step: gradients of weights, and the update.
 OPERATIONS = ("inference", "forward_backward", "train_step")

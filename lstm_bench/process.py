@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.device import Slot
+from lstm_bench.core.hardware import Slot
 from lstm_bench.launcher import LocalLauncher
 
 Send = Callable[[Mapping[str, Any]], None]

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_bench import device, grid, kernel, reference
-from lstm_bench.errors import DeviceError, KernelError, LstmBenchError
+from lstm_bench import grid, kernel, reference
+from lstm_bench.core import hardware
+from lstm_bench.core.errors import DeviceError, KernelError, LstmBenchError
 from lstm_bench.process import Process
 
 _OPERATION = "train_step"
@@ -26,7 +27,7 @@ class Proof(NamedTuple):
 
 
 def proofs(
-    backends: Sequence[str], cell: Mapping[str, Any], method: Mapping[str, Any], gpus: Sequence[device.Gpu]
+    backends: Sequence[str], cell: Mapping[str, Any], method: Mapping[str, Any], gpus: Sequence[hardware.Gpu]
 ) -> Iterator[Proof]:
     """Loads every backend in a process of its own and proves its kernels, one after the other.
 
@@ -43,7 +44,7 @@ def proofs(
     with tempfile.TemporaryDirectory(prefix="lstm_bench-") as scratch:
         logs, expected = Path(scratch), Path(scratch) / "reference.npz"
         reference.write(cell, method["seed"], expected)
-        slot = device.slots(1, list(gpus[:1]))[0]
+        slot = hardware.slots(1, list(gpus[:1]))[0]
         for backend in backends:
             if importlib.util.find_spec(backend) is None:
                 yield Proof(backend, "", "", f"unavailable: not installed (pip install 'lstm-bench[{backend}]')")
@@ -60,7 +61,7 @@ class _Arms:
         cell: Mapping[str, Any],
         method: Mapping[str, Any],
         gpu: str | None,
-        slot: device.Slot,
+        slot: hardware.Slot,
         logs: Path,
         expected: Path,
     ):

@@ -20,9 +20,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import device, memory, worker
+from lstm_bench import memory, worker
+from lstm_bench.core import hardware
+from lstm_bench.core.hardware import Slot
 from lstm_bench.data import Dataset
-from lstm_bench.device import Slot
 from lstm_bench.launcher import without_passwords, worker_environment
 
 LISTEN_S = 5.0  # an idle worker answers the driver this often
@@ -86,11 +87,11 @@ class Worker:
             for name in os.environ.keys() - without_passwords(os.environ).keys():  # of whoever started the node
                 del os.environ[name]
             slot = placed(setup)
-            programs = memory.folder() / "xla" / re.sub(r"\W+", "-", device.cpu_name()) if setup["programs"] else None
+            programs = memory.folder() / "xla" / re.sub(r"\W+", "-", hardware.cpu_name()) if setup["programs"] else None
             given = worker_environment(os.environ, setup["backend"], programs, setup["deterministic"])
             os.environ.update({**given, **slot.environment})
             facts = {"device": slot.device, "share": slot.share, "cores": list(slot.cores), "gpu": slot.gpu}
-            found = next((vars(gpu) for gpu in device.gpus() if slot.gpu), None)
+            found = next((vars(gpu) for gpu in hardware.gpus() if slot.gpu), None)
             self._facts = {**facts, "found": found, "node": setup["node"]}
             worker.serve({**setup, **facts, "data_fd": None}, self._tasks, self._say, self._stopped.__contains__)
         except BaseException as error:  # a thread's end is not the process's
@@ -145,12 +146,12 @@ def placed(setup: Mapping[str, Any]) -> Slot:
       Its slot: cores of its own as long as there are enough, and the GPU that Ray has given it. "shared" where another
       trial may have the same GPU or the same cores.
     """
-    available, width, n = device.cores(), max(1, int(setup["cpus"])), setup["places"]
+    available, width, n = hardware.cores(), max(1, int(setup["cpus"])), setup["places"]
     enough = n * width <= len(available)
     first = setup["place"] * width if enough else setup["place"] % len(available)
     cores = available[first : first + (width if enough else 1)]
     environment = {"OMP_NUM_THREADS": str(len(cores))}
-    gpus = device.gpus() if setup["gpus"] else []
+    gpus = hardware.gpus() if setup["gpus"] else []
     if gpus:
         share = "exclusive" if setup["gpus"] >= 1 else "shared"
         return Slot(setup["place"], gpus[0].name, share, cores, gpus[0].name, environment)
@@ -161,4 +162,4 @@ def placed(setup: Mapping[str, Any]) -> Slot:
     else:
         share = f"{len(cores)} core{'s' * (len(cores) > 1)} of {len(available)}, other busy"
     # A GPU that was not asked for must not be used by a framework that finds it.
-    return Slot(setup["place"], device.cpu_name(), share, cores, None, {"CUDA_VISIBLE_DEVICES": "-1", **environment})
+    return Slot(setup["place"], hardware.cpu_name(), share, cores, None, {"CUDA_VISIBLE_DEVICES": "-1", **environment})

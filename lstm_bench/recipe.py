@@ -9,8 +9,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from lstm_bench.command import quoted
-from lstm_bench.config import OBJECTIVES, conf_dir, flatten
+from lstm_bench.core.cli import quoted
+from lstm_bench.core.config import OBJECTIVES, conf_dir, flatten
 from lstm_bench.result import Result
 from lstm_bench.table import escape
 

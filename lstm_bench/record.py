@@ -38,7 +38,7 @@ from typing import Any
 
 import yaml
 
-from lstm_bench.errors import StorageError
+from lstm_bench.core.errors import StorageError
 
 # What training anything yields; shared by trials and replicates.
 _MEASURED = (

@@ -11,10 +11,11 @@ from typing import Any
 
 import yaml
 
-from lstm_bench import data, document, record
+from lstm_bench import data, record
 from lstm_bench import space as spaces
-from lstm_bench.config import NAME, check_recorded, conf_dir, get, replaced
-from lstm_bench.errors import ConfigError, DataError, StorageError, nearest
+from lstm_bench.core import safe_load
+from lstm_bench.core.config import NAME, check_recorded, conf_dir, get, replaced
+from lstm_bench.core.errors import ConfigError, DataError, StorageError, nearest
 
 Row = dict[str, str]
 # Where a value comes from that an older version did not record. Those of `dataset` are in the file of its own name.
@@ -134,9 +135,9 @@ def find(name: str, root: Path) -> Recorded:
     elsewhere = not {"published", "merged"}.isdisjoint(folder.absolute().parts)
     public = public or (elsewhere and not (folder / "study.db").exists())
     try:
-        config = document.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = safe_load.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
         file = folder / "environment.json"
-        environment = document.from_json(file.read_text(encoding="utf-8")) if file.exists() else {}
+        environment = safe_load.from_json(file.read_text(encoding="utf-8")) if file.exists() else {}
         if not isinstance(environment, dict):
             raise ValueError("environment.json holds no mapping")
         whole = complete(config)

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import command, home
-from lstm_bench.errors import CheckFailedError, ConfigError, InterruptedByUser, StorageError
+from lstm_bench.core import cli, home
+from lstm_bench.core.errors import CheckFailedError, ConfigError, InterruptedByUser, StorageError
 
 if TYPE_CHECKING:
-    from lstm_bench.device import Gpu, Slot
+    from lstm_bench.core.hardware import Gpu, Slot
     from lstm_bench.recorded import Recorded, Row
 
 HELP = """\
@@ -82,7 +82,7 @@ class Line:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    return command.guarded(argv, HELP, run)
+    return cli.guarded(argv, HELP, run)
 
 
 def run(arguments: list[str]) -> None:
@@ -92,11 +92,12 @@ def run(arguments: list[str]) -> None:
       CheckFailedError: when it came out otherwise although that was promised.
       LstmBenchError: any other expected fault.
     """
-    given = command.options(arguments, ("study", "trial", "seed", "sweeps", *_DATA), required=("study",))
+    given = cli.options(arguments, ("study", "trial", "seed", "sweeps", *_DATA), required=("study",))
     numbers = {key: _number(key, given[key]) for key in ("trial", "seed") if key in given}
     if not numbers:
         raise ConfigError("nothing to repeat", expected="trial=N or seed=N")
-    from lstm_bench import device, family, recorded
+    from lstm_bench import family, recorded
+    from lstm_bench.core import hardware
     from lstm_bench.table import plain
 
     study = recorded.find(given["study"], home.expanded(given.get("sweeps", "sweeps")))
@@ -110,7 +111,7 @@ def run(arguments: list[str]) -> None:
             remedy="If you trust it, copy its folder to one in sweeps/ of the same name.",
         )
     name, row, trial = chosen(study, numbers.get("trial"), numbers.get("seed"))
-    gpus = device.gpus()
+    gpus = hardware.gpus()
     where = slot(study, row, gpus)
     work = task(study, row, trial, gpus)
     differences, edited = elsewhere(study, row, where), edits(study)
@@ -222,9 +223,9 @@ def _pack(row: Mapping[str, str]) -> int:
 
 def slot(study: Recorded, row: Mapping[str, str], gpus: list[Gpu]) -> Slot:
     """A worker's place with as many threads as the recorded one had."""
-    from lstm_bench import device
+    from lstm_bench.core import hardware
 
-    (alone,) = device.slots(1, gpus[:1])
+    (alone,) = hardware.slots(1, gpus[:1])
     workers = study.environment.get("workers", [])
     threads = {len(worker["cores"]) for worker in workers if worker["share"] == row["device_share"]}
     threads |= {len(worker["cores"]) for worker in workers[:1] if _pack(row) > 1}
@@ -236,7 +237,7 @@ def slot(study: Recorded, row: Mapping[str, str], gpus: list[Gpu]) -> Slot:
 def elsewhere(study: Recorded, row: Mapping[str, str], where: Slot) -> list[str]:
     """Ways in which this machine is another than that of the record, as far as numbers depend on them."""
     import lstm_bench
-    from lstm_bench import environment
+    from lstm_bench.core import environment
     from lstm_bench.recorded import packages
 
     backend = row["backend"]
@@ -259,7 +260,7 @@ def edits(study: Recorded) -> list[str]:
     Raises:
       StorageError: when the record of them cannot be read.
     """
-    from lstm_bench import source
+    from lstm_bench.core import user_code
 
     recorded = study.environment.get("code")
     if recorded is None:
@@ -268,7 +269,7 @@ def edits(study: Recorded) -> list[str]:
         was = {str(file): str(sha256) for file, sha256 in recorded["files"].items()}
     except (AttributeError, KeyError, TypeError) as error:
         raise StorageError(f"{study.folder / 'environment.json'}: its code cannot be read") from error
-    return source.changed(was, source.of(str(study.config["model"]["_target_"])).files)
+    return user_code.changed(was, user_code.of(str(study.config["model"]["_target_"])).files)
 
 
 def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[Gpu]) -> dict[str, Any]:
@@ -285,7 +286,7 @@ def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[
     backend = row["backend"]
     config = study.config_of(trial)
     config["backend"] = {"name": backend}
-    command.require_backend(backend)
+    cli.require_backend(backend)
     named = row.get("kernel") or row["kernel_ran"]
     if named == "none":  # no recurrent layer, and an older record does not say what it was compiled as
         named = config["kernel"]["name"] if config["kernel"]["name"] != "auto" else "generic"
@@ -306,10 +307,10 @@ def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[
 
 def trained(study: Recorded, name: str, work: Mapping[str, Any], where: Slot, row: Mapping[str, str]) -> dict[str, Any]:
     """The result of a task in a worker of its own, its log and data gone afterwards. A pruned trial stops where it did."""
+    from lstm_bench.core.console import Display
     from lstm_bench.launcher import LocalLauncher
     from lstm_bench.loop import Loop, Running
     from lstm_bench.mapping import SharedDataset
-    from lstm_bench.progress import Display
 
     waiting, results = [Running(name, dict(work), 0)], []
     last = int(row["epochs"]) if row["state"] == "PRUNED" and row["epochs"] else math.inf

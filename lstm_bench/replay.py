@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lstm_bench import config as schema
-from lstm_bench import document, domination, entity, health, record
+from lstm_bench import domination, entity, health, record
 from lstm_bench import space as spaces
 from lstm_bench.candidate import Candidate, digest, standing
-from lstm_bench.errors import StorageError
+from lstm_bench.core import config as schema
+from lstm_bench.core import safe_load
+from lstm_bench.core.errors import StorageError
 from lstm_bench.outcome import outcome
 from lstm_bench.recorded import Recorded
 from lstm_bench.tracking import Tracking
@@ -110,9 +111,9 @@ class Past:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.config = document.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
+        self.config = safe_load.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
         file = folder / "environment.json"
-        self.environment = document.from_json(file.read_text(encoding="utf-8"))
+        self.environment = safe_load.from_json(file.read_text(encoding="utf-8"))
         self.described = described(self.config, self.environment)
         self._settings = self.config["study"]
         self._study = Recorded(self._settings["name"], folder, False, self.config, self.environment)

@@ -39,8 +39,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import command, home
-from lstm_bench.errors import (
+from lstm_bench.core import cli, home
+from lstm_bench.core.errors import (
     CheckFailedError,
     ConfigError,
     StorageError,
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without the letter ± is no reason to fail
-    return command.guarded(args, f"{HELP}\n", lambda given: report(parse(given)))
+    return cli.guarded(args, f"{HELP}\n", lambda given: report(parse(given)))
 
 
 def parse(args: Sequence[str]) -> Options:
@@ -263,7 +263,7 @@ def study_figures(folder: Path, out: Path) -> list[Path]:
 def _conf(name: str) -> dict[str, Any]:
     import yaml
 
-    from lstm_bench.config import conf_dir  # lazily: OmegaConf is not for --help
+    from lstm_bench.core.config import conf_dir  # lazily: OmegaConf is not for --help
 
     path = conf_dir() / name
     try:
@@ -456,7 +456,8 @@ def _settle(folder: Path, pages: Pages, options: Options) -> Change:
 
 def _drawn(makers: Mapping[str, Callable[[], Figure]]) -> dict[str, bytes]:
     """Pictures of all figures, drawn on all cores where there are many: path with suffix -> contents."""
-    from lstm_bench import device, figure
+    from lstm_bench import figure
+    from lstm_bench.core import hardware as device
 
     cores = min(len(device.cores()), len(makers) // _FIGURES_PER_CORE)
     if cores < 2:

@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lstm_bench import __version__, document, health, record
+from lstm_bench import __version__, health, record
 from lstm_bench.candidate import standing
-from lstm_bench.statistic import Interval, Share, median, sampling_error, t_interval
+from lstm_bench.core import safe_load
+from lstm_bench.core.statistics import Interval, Share, median, sampling_error, t_interval
 
 REMARKS = "remarks.yaml"  # of a device: `speeds: {PATTERN: why the speeds of such studies compare with nothing}`
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -399,8 +400,8 @@ def _is_benchmark(folder: Path) -> bool:
 def load(folder: Path, published: str | None = None) -> Result:
     """Reads one study. Missing or damaged files leave empty tables and a note, never an exception."""
     result = Result(folder, folder.name, published)
-    result.config = _mapping(result, "config.yaml", document.from_yaml)
-    result.environment = _mapping(result, "environment.json", document.from_json)
+    result.config = _mapping(result, "config.yaml", safe_load.from_yaml)
+    result.environment = _mapping(result, "environment.json", safe_load.from_json)
     for file in record.FILES:
         result.tables[file] = _table(result, file)
     result.disturbed = _disturbed(result) if published else ""
@@ -410,7 +411,7 @@ def load(folder: Path, published: str | None = None) -> Result:
 def _disturbed(result: Result) -> str:
     """What the device's `remarks.yaml` says of the speeds of this study: the first pattern that fits its name."""
     try:
-        remarks = document.from_yaml((result.folder.parent / REMARKS).read_text(encoding="utf-8"))
+        remarks = safe_load.from_yaml((result.folder.parent / REMARKS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return ""
     except (OSError, ValueError) as error:
@@ -454,8 +455,8 @@ def _noted(result: Result) -> Result:
 def load_benchmark(folder: Path, published: str | None = None) -> Result:
     """Reads one kernel benchmark: tables `cells.csv` and `ceilings.csv`; damage is a note, never an exception."""
     result = Result(folder, folder.name, published)
-    result.config = _mapping(result, "config.yaml", document.from_yaml)
-    result.environment = _mapping(result, "environment.json", document.from_json)
+    result.config = _mapping(result, "config.yaml", safe_load.from_yaml)
+    result.environment = _mapping(result, "environment.json", safe_load.from_json)
     for file in _BENCHMARK:
         result.tables[file] = _table(result, file)
         if not (folder / file).is_file():
@@ -487,7 +488,7 @@ def _mapping(result: Result, file: str, parse: Any) -> dict[str, Any]:
     except FileNotFoundError:
         result.notes.append(f"{file} is missing.")
     except (OSError, ValueError) as error:
-        reason = str(error) if isinstance(error, document.UnreadableError) else type(error).__name__
+        reason = str(error) if isinstance(error, safe_load.UnreadableError) else type(error).__name__
         result.notes.append(f"{file} cannot be read: {reason}.")
     else:
         if isinstance(value, dict):

@@ -10,38 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import lstm_bench
-from lstm_bench import config as schema
-from lstm_bench import (
-    data,
-    device,
-    document,
-    environment,
-    errors,
-    family,
-    guess,
-    health,
-    held,
-    kernel,
-    memory,
-    numerics,
-    precheck,
-    record,
-    replay,
-    served,
-)
-from lstm_bench import source as sources
+from lstm_bench import data, family, guess, health, held, kernel, memory, precheck, record, replay, served
 from lstm_bench import space as spaces
 from lstm_bench import study as studies
 from lstm_bench.arms import Arms
 from lstm_bench.candidate import Candidate
+from lstm_bench.core import config as schema
+from lstm_bench.core import environment, errors, hardware, numerics, safe_load
+from lstm_bench.core import user_code as sources
+from lstm_bench.core.console import Display, number, values
+from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, StorageError
 from lstm_bench.driver import Driver
-from lstm_bench.errors import InterruptedByUser, NothingCameOutError, StorageError
 from lstm_bench.launcher import LocalLauncher
 from lstm_bench.loop import Loop
 from lstm_bench.mapping import SharedDataset
 from lstm_bench.observer import Observer
 from lstm_bench.outcome import confirmation, nothing, outcome, tested
-from lstm_bench.progress import Display, number, values
 from lstm_bench.ray_launcher import RayLauncher
 from lstm_bench.tracking import open_tracking, store_uri
 
@@ -65,13 +49,13 @@ class Session:
         config: dict[str, Any],
         space: dict[str, spaces.Domain],
         folder: Path,
-        gpus: list[device.Gpu],
+        gpus: list[hardware.Gpu],
         display: Display,
         source: str,
     ):
         self.config, self.space, self.folder = config, space, folder
         self.gpus, self.display, self.source = gpus, display, source
-        self.slots = device.slots(config["launcher"]["workers"], gpus)
+        self.slots = hardware.slots(config["launcher"]["workers"], gpus)
         self.backend = config["backend"]["name"]
         self.gpu = gpus[0].name if gpus else None
         self.launcher: LocalLauncher | RayLauncher | None = None
@@ -217,7 +201,7 @@ class Session:
         self._give = self._shared.store
         given = self.slots, self.backend, self.folder / "logs"
         # Machines may share a home, but not what was compiled for one of their processors.
-        programs = memory.folder() / "xla" / re.sub(r"\W+", "-", device.cpu_name())
+        programs = memory.folder() / "xla" / re.sub(r"\W+", "-", hardware.cpu_name())
         deterministic = self.config["train"]["deterministic"]
         self.launcher = LocalLauncher(
             *given,
@@ -405,7 +389,7 @@ class Session:
         return {
             "versions": {"lstm_bench": lstm_bench.__version__}
             | {name: known.get(name) for name in ("keras", self.backend)},
-            "device": slot.device if self.gpu or self._on_ray else device.cpu_name(),
+            "device": slot.device if self.gpu or self._on_ray else hardware.cpu_name(),
             "share": slot.share,
             "cores": len(slot.cores),
             "data": [facts[name] for name in ("timesteps", "features", "n_classes")]
@@ -560,7 +544,7 @@ class Session:
         if pick is None:
             return []
         # As they are recorded: what a report will read is what is judged here, also where an older version wrote it.
-        recorded = document.from_json((self.folder / "environment.json").read_text(encoding="utf-8"))
+        recorded = safe_load.from_json((self.folder / "environment.json").read_text(encoding="utf-8"))
         first = next((row for row in complete if row["seed"] == 0), {})
         return health.judge(
             self.config,

@@ -9,10 +9,10 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import config as schema
 from lstm_bench import family
-from lstm_bench.config import Choice, Range
-from lstm_bench.errors import ConfigError, nearest
+from lstm_bench.core import config as schema
+from lstm_bench.core.config import Choice, Range
+from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.record import exact
 
 if TYPE_CHECKING:

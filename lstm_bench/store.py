@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from lstm_bench import lock
-from lstm_bench.errors import ConfigError, StorageError, nearest, redact, require_quoted
+from lstm_bench.core import locks
+from lstm_bench.core.errors import ConfigError, StorageError, nearest, redact, require_quoted
 
 NAMES = ("mlflow", "none")
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql")
@@ -193,7 +193,7 @@ def _alone(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
         except OSError:  # a file system without such locks
-            held.enter_context(lock.wait(path.with_name(f"{path.name}.lock")))
+            held.enter_context(locks.wait(path.with_name(f"{path.name}.lock")))
         yield
 
 

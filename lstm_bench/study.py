@@ -22,10 +22,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from lstm_bench import config as schema
-from lstm_bench import domination, held, numerics, search, source
+from lstm_bench import domination, held, search
 from lstm_bench import space as spaces
-from lstm_bench.errors import ConfigError, InterruptedByUser, StorageError, redact
+from lstm_bench.core import config as schema
+from lstm_bench.core import numerics, user_code
+from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError, redact
 from lstm_bench.record import RETRIED, RETRIED_FOR_EVER, cell
 
 # What may differ when a study is resumed: how much, how long, where; never what.
@@ -299,7 +300,7 @@ class Study:
     def _other_code(self) -> list[str]:
         """Which files of a user's own family are not those that the study was made with, in words."""
         was, now = self.get("code"), self._made.get("code")
-        return [] if was is None or now is None else source.changed(was["files"], now["files"])
+        return [] if was is None or now is None else user_code.changed(was["files"], now["files"])
 
     def _other_variables(self) -> list[str]:
         was, now = self.get("variables"), self._made.get("variables")

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import campaign, command, errors, stream
-from lstm_bench.errors import ConfigError
+from lstm_bench import campaign
+from lstm_bench.core import cli, errors, streams
+from lstm_bench.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from lstm_bench import device
+    from lstm_bench.core import hardware
 
 HELP = """\
 python -m lstm_bench.sweep +study=NAME [GROUP=CHOICE ...] [PATH=VALUE ...]
@@ -38,37 +39,37 @@ exit      0 done, 2 bad configuration, 3 bad data, 4 storage, 5 too many trials 
 
 
 def _help() -> str:
-    from lstm_bench.config import conf_dir
+    from lstm_bench.core.config import conf_dir
 
     conf, apart = conf_dir(), ("study", "campaign", "grid")
     names = [path.name for path in sorted(conf.iterdir()) if path.is_dir()]
-    groups = [f"{name} ({', '.join(command.choices(conf, name))})" for name in names if name not in apart]
+    groups = [f"{name} ({', '.join(cli.choices(conf, name))})" for name in names if name not in apart]
     return HELP.format(
-        studies=", ".join(command.choices(conf, "study")),
-        campaigns=", ".join(command.choices(conf, "campaign")),
+        studies=", ".join(cli.choices(conf, "study")),
+        campaigns=", ".join(cli.choices(conf, "campaign")),
         groups="\n          ".join(groups),
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code: the worst one when several studies run."""
-    with stream.lasting():
+    with streams.lasting():
         return _main(argv)
 
 
 def _main(argv: Sequence[str] | None) -> int:
     line = list(sys.argv[1:] if argv is None else argv)
     try:
-        from lstm_bench.config import Sweep, conf_dir
+        from lstm_bench.core.config import Sweep, conf_dir
 
         if campaign.is_asked(line) and not {"--help", "-h"} & {*line}:
             return campaign.main(line, conf=conf_dir(), check=checked, run=run, root=Sweep, together=_together)
         campaign.refuse_prefixes(line)
-        return command.main(line, config_name="sweep", root=Sweep, help_text=_help, run=run)
+        return cli.main(line, config_name="sweep", root=Sweep, help_text=_help, run=run)
     except ConfigError as error:
-        return command.say(error)
+        return cli.say(error)
     except KeyboardInterrupt:  # while it composes and imports; `command` has those of the sweep itself
-        return command.say(errors.InterruptedByUser("interrupted before anything was started"))
+        return cli.say(errors.InterruptedByUser("interrupted before anything was started"))
 
 
 def _together(studies: list[tuple[dict[str, Any], dict[str, Any], dict[str, str]]]) -> list[Any]:
@@ -76,7 +77,7 @@ def _together(studies: list[tuple[dict[str, Any], dict[str, Any], dict[str, str]
     from lstm_bench import precheck
 
     for backend in dict.fromkeys(config["backend"]["name"] for config, _, _ in studies):
-        command.require_backend(backend)
+        cli.require_backend(backend)
     return precheck.unfit([(config, space) for config, space, _ in studies], lambda text: print(text, flush=True))
 
 
@@ -89,9 +90,9 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     Raises:
       ConfigError: for anything that cannot be meant. Nothing was created.
     """
-    from lstm_bench import config as schema
     from lstm_bench import data, family, record, tracking
     from lstm_bench import space as spaces
+    from lstm_bench.core import config as schema
 
     config = schema.load(composed)
     data.check(config["dataset"])
@@ -159,9 +160,9 @@ def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: S
         raise ConfigError(f"model.weights={model['weights']}: {path} follows from it and cannot be given ({override})")
 
 
-def _check_exclusive(config: Mapping[str, Any], gpus: list[device.Gpu]) -> None:
+def _check_exclusive(config: Mapping[str, Any], gpus: list[hardware.Gpu]) -> None:
     """Refuses throughput as an objective where trials share a device: it would measure the neighbours."""
-    from lstm_bench import device
+    from lstm_bench.core import hardware
 
     workers = config["launcher"]["workers"]
     if config["launcher"]["name"] == "ray":
@@ -173,7 +174,7 @@ def _check_exclusive(config: Mapping[str, Any], gpus: list[device.Gpu]) -> None:
             )
         return
     if "train_samples_per_s" in config["study"]["objectives"]:
-        shared = [slot for slot in device.slots(workers, gpus) if slot.share == "shared"]
+        shared = [slot for slot in hardware.slots(workers, gpus) if slot.share == "shared"]
         if shared:
             raise ConfigError(
                 f"study.objectives.train_samples_per_s: with launcher.workers={workers}, trials share {shared[0].device}",
@@ -187,20 +188,21 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
       LstmBenchError: any expected fault.
     """
-    from lstm_bench import cluster, data, device, family, kernel, lock, record
-    from lstm_bench.progress import Display
+    from lstm_bench import cluster, data, family, kernel, record
+    from lstm_bench.core import hardware, locks
+    from lstm_bench.core.console import Display
 
     config, space, pinned = checked(composed, overrides)
     backend = config["backend"]["name"]
     on_ray = config["launcher"]["name"] == "ray"
     if on_ray:
         cluster.check(config["launcher"]["address"])
-    gpus = [] if on_ray else device.gpus()
+    gpus = [] if on_ray else hardware.gpus()
     if not on_ray and family.is_own(config["model"]["_target_"]):
         layers = family.recurrent_layers(family.find(config["model"]["_target_"]))
         kernel.require(config["kernel"]["name"], backend, layers, gpus[0].name if gpus else None)
     _check_exclusive(config, gpus)
-    command.require_backend(backend)
+    cli.require_backend(backend)
     found = data.resolve(config["dataset"])
     config["dataset"] = found.config
     notice = None
@@ -215,8 +217,8 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     folder = record.study_dir(config["study"]["name"])
     created = not folder.exists()
     try:
-        alone = lock.hold_database(config["storage"]["url"], config["study"]["name"])
-        with lock.hold(folder, "study.name"), alone, display:
+        alone = locks.hold_database(config["storage"]["url"], config["study"]["name"])
+        with locks.hold(folder, "study.name"), alone, display:
             from lstm_bench.session import Session
 
             Session(config, space, folder, gpus, display, found.source).run()

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import command, home
-from lstm_bench.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
+from lstm_bench.core import cli, home
+from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
 
 HELP = """\
 python -m lstm_bench.sync [study=NAME] [sweeps=DIR] [tracking.uri=URI]
@@ -33,7 +33,7 @@ _WAIT_S = "30"  # for one answer of a server: here nobody waits for a worker
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
-    return command.guarded(argv, HELP, run)
+    return cli.guarded(argv, HELP, run)
 
 
 def run(arguments: list[str]) -> None:
@@ -42,7 +42,7 @@ def run(arguments: list[str]) -> None:
     Raises:
       LstmBenchError: any expected fault; of several studies that have one the last, when the others are done and said.
     """
-    given = command.options(arguments, ("study", "sweeps", "tracking.uri"))
+    given = cli.options(arguments, ("study", "sweeps", "tracking.uri"))
     from lstm_bench import recorded, store
 
     uri = _resolved(given["tracking.uri"]) if "tracking.uri" in given else None
@@ -67,7 +67,7 @@ def run(arguments: list[str]) -> None:
         except LstmBenchError as error:
             faults.append(error)  # the other studies are brought up to date all the same
     for fault in faults[:-1]:
-        command.say(fault)
+        cli.say(fault)
     if faults:
         raise faults[-1]
 
@@ -85,11 +85,12 @@ def _resolved(text: str) -> str:
 
 def _sync(folder: Path, uri: str | None, named: bool) -> None:
     """Brings one study up to date and says what was added."""
-    from lstm_bench import document, lock, replay
+    from lstm_bench import replay
+    from lstm_bench.core import locks, safe_load
     from lstm_bench.tracking import open_tracking
 
     try:
-        config = document.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = safe_load.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
         name, settings = str(config["study"]["name"]), _settings(config, uri)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise StorageError(f"{folder}: config.yaml cannot be read ({type(error).__name__})") from error
@@ -101,7 +102,7 @@ def _sync(folder: Path, uri: str | None, named: bool) -> None:
     with contextlib.ExitStack() as held:
         if (folder / "lock").exists():  # else no sweep has ever worked here: copied or published records
             try:
-                held.enter_context(lock.hold(folder, "study"))
+                held.enter_context(locks.hold(folder, "study"))
             except StorageError as error:
                 if named:
                     raise

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lstm_bench import record
-from lstm_bench.statistic import Interval
+from lstm_bench.core.statistics import Interval
 
 NONE = "–"  # noqa: RUF001
 _NAMED = 4  # names in a list before the rest is counted

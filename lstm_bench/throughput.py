@@ -8,7 +8,7 @@ from typing import Any
 
 from lstm_bench import cell as cells
 from lstm_bench import probe, record
-from lstm_bench.statistic import finite, median, ratio_interval
+from lstm_bench.core.statistics import finite, median, ratio_interval
 
 BASELINE = "generic"  # what `kernel_speedup` is over, in the benchmark as in a study's probe
 Key = tuple[str, str, str, str]  # cell, backend, kernel, operation

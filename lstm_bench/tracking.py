@@ -24,8 +24,8 @@ from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
 from lstm_bench import entity
-from lstm_bench.config import flatten
-from lstm_bench.errors import ConfigError, LstmBenchError, redact
+from lstm_bench.core.config import flatten
+from lstm_bench.core.errors import ConfigError, LstmBenchError, redact
 from lstm_bench.record import cell
 from lstm_bench.store import artifact_dir, check, check_sqlite, connect, said, sqlite_path, store_uri
 

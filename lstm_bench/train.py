@@ -13,11 +13,11 @@ import numpy as np
 
 from lstm_bench import engine as engines
 from lstm_bench import family, packed
+from lstm_bench.core.clock import Phases, clock, samples_per_s
+from lstm_bench.core.errors import KernelError
 from lstm_bench.data import Dataset
 from lstm_bench.engine_base import CRITERIA
 from lstm_bench.engine_jax import JaxEngine
-from lstm_bench.errors import KernelError
-from lstm_bench.timing import Phases, clock, samples_per_s
 
 
 class NotFiniteError(Exception):

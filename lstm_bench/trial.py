@@ -20,22 +20,10 @@ from typing import Any
 import numpy as np
 
 from lstm_bench import data as datasets
-from lstm_bench import (
-    environment,
-    family,
-    kernel,
-    mapping,
-    measurement,
-    network,
-    numerics,
-    packed,
-    probe,
-    record,
-    source,
-    train,
-)
-from lstm_bench.errors import ConfigError, KernelError, LstmBenchError
-from lstm_bench.timing import Phases
+from lstm_bench import family, kernel, mapping, measurement, network, packed, probe, record, train
+from lstm_bench.core import environment, numerics, user_code
+from lstm_bench.core.clock import Phases
+from lstm_bench.core.errors import ConfigError, KernelError, LstmBenchError
 from lstm_bench.watch import Watch
 
 Send = Callable[[dict[str, Any]], None]
@@ -54,7 +42,7 @@ class Bench:
         share: str,
         gpu: str | None = None,
         data_fd: int | None = None,
-        code: source.Guard | None = None,
+        code: user_code.Guard | None = None,
     ):
         self.device, self.share, self.gpu, self._data_fd, self._code = device, share, gpu, data_fd, code
         self._data: dict[str, datasets.Dataset] = {}

@@ -27,8 +27,9 @@ from typing import IO, Any
 
 import psutil
 
-from lstm_bench import entity, home, store
-from lstm_bench.errors import DONE, ConfigError, LstmBenchError, StorageError, nearest, redact
+from lstm_bench import entity, store
+from lstm_bench.core import home
+from lstm_bench.core.errors import DONE, ConfigError, LstmBenchError, StorageError, nearest, redact
 
 HELP = """\
 python -m lstm_bench.ui [key=value ...]    the MLflow UI in a browser; Ctrl-C ends it

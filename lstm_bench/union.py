@@ -16,10 +16,10 @@ from typing import Any
 
 import yaml
 
-from lstm_bench import config as schema
 from lstm_bench import kernels, throughput
 from lstm_bench.bundle import IDENTITY, TABLES, Bundle, Key, Row, Table
-from lstm_bench.errors import DataError
+from lstm_bench.core import config as schema
+from lstm_bench.core.errors import DataError
 from lstm_bench.record import CELL_COLUMNS, cell
 from lstm_bench.study import MAY_CHANGE
 

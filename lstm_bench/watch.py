@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from lstm_bench.timing import clock
+from lstm_bench.core.clock import clock
 
 # NVML's counters of the nanoseconds for which a GPU was held back, by policy; names as in nvml.h.
 _HELD_BACK = {"NVML_PERF_POLICY_POWER": "power cap", "NVML_PERF_POLICY_THERMAL": "thermal slowdown"}

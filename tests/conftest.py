@@ -17,7 +17,7 @@ from unittest import mock
 import pytest
 import yaml
 
-from lstm_bench.config import conf_dir
+from lstm_bench.core.config import conf_dir
 from lstm_bench.kernel import OF_BACKEND
 
 # A worker's backend is its own; the tests' process uses TensorFlow, quietly.
@@ -82,7 +82,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def mnist_dir() -> Path:
     """Folder of the real MNIST: in $LSTM_BENCH_DATA, the user's cache, or downloaded. A missing one fails, it does not skip."""
     from lstm_bench import data
-    from lstm_bench.errors import DataError
+    from lstm_bench.core.errors import DataError
 
     settings = yaml.safe_load((conf_dir() / "dataset" / "mnist.yaml").read_text())
     try:

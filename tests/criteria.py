@@ -12,7 +12,7 @@ import numpy as np
 from test_train import config, problem
 
 from lstm_bench import engine, train
-from lstm_bench.timing import Phases
+from lstm_bench.core.clock import Phases
 
 
 def expected(outputs: np.ndarray, y: np.ndarray, task: str) -> tuple[float, int]:

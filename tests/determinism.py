@@ -14,8 +14,9 @@ from typing import Any
 
 import yaml
 
-from lstm_bench import device, engine, kernel
-from lstm_bench.config import conf_dir
+from lstm_bench import engine, kernel
+from lstm_bench.core import hardware
+from lstm_bench.core.config import conf_dir
 from lstm_bench.launcher import LocalLauncher
 
 ARMS = [
@@ -46,8 +47,8 @@ def config(backend: str, units: int = 24, dropout: float = 0.2, **train: Any) ->
 
 def results(backend: str, tasks: list[dict[str, Any]], deterministic: bool, cores: int) -> list[dict[str, Any]]:
     """Results of tasks that one fresh worker with so many cores runs in turn."""
-    (slot,) = device.slots(1, [])
-    slot = device.Slot(0, slot.device, slot.share, slot.cores[:cores], None, slot.environment)
+    (slot,) = hardware.slots(1, [])
+    slot = hardware.Slot(0, slot.device, slot.share, slot.cores[:cores], None, slot.environment)
     with tempfile.TemporaryDirectory() as folder:
         launcher = LocalLauncher([slot], backend, Path(folder), 100, 2**40, deterministic=deterministic)
         try:
@@ -82,7 +83,7 @@ def bits(result: dict[str, Any]) -> tuple[Any, ...]:
 
 def main(backends: list[str]) -> None:
     """Three runs of every arm, of products large enough to be divided among threads."""
-    most = len(device.cores())
+    most = len(hardware.cores())
     for (backend, name, n), cores, deterministic in itertools.product(ARMS, sorted({1, most}), (False, True)):
         if backend not in backends:
             continue

@@ -14,15 +14,15 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from objective import accuracy, complete, configs, failed, fault, metrics
 
-from lstm_bench import config as schema
 from lstm_bench import served
 from lstm_bench import space as spaces
 from lstm_bench.arms import Arms
+from lstm_bench.core import config as schema
+from lstm_bench.core.console import Display
 from lstm_bench.driver import Driver
 from lstm_bench.launcher import Event
 from lstm_bench.loop import Loop
 from lstm_bench.memory import Memory
-from lstm_bench.progress import Display
 from lstm_bench.study import Study
 
 # Of `objective`, for those who script workers.

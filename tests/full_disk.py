@@ -49,8 +49,8 @@ import books  # noqa: E402
 import spy  # noqa: E402
 from hydra import compose, initialize_config_dir  # noqa: E402
 
-from lstm_bench import command  # noqa: E402
-from lstm_bench.config import conf_dir  # noqa: E402
+from lstm_bench.core import cli as command  # noqa: E402
+from lstm_bench.core.config import conf_dir  # noqa: E402
 
 N_TRIALS, REPLICATES = 2, 1
 ARGUMENTS = (

@@ -11,7 +11,7 @@ import numpy as np
 from keras import Input, Sequential, layers, ops
 
 from lstm_bench import engine, family, kernel, network, packed, train
-from lstm_bench.errors import ConfigError, KernelError
+from lstm_bench.core.errors import ConfigError, KernelError
 
 SHAPE, CLASSES, STEPS, BATCH = (8, 3), 4, 5, 6
 SETTINGS = {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.0, "global_clipnorm": None, "schedule": "constant"}

@@ -13,7 +13,7 @@ import numpy as np
 from test_train import config, data
 
 from lstm_bench import engine, packed, train, trial
-from lstm_bench.timing import Phases
+from lstm_bench.core.clock import Phases
 
 SEEDS = (3, 4, 5)
 RATES = (0.02, 0.005, 0.05)

@@ -36,7 +36,7 @@ sys.path.insert(0, str(TESTS))
 
 from objective import complete, metrics  # noqa: E402
 
-from lstm_bench.timing import Phases  # noqa: E402
+from lstm_bench.core.clock import Phases  # noqa: E402
 from lstm_bench.trial import Bench  # noqa: E402
 
 # Few, small trials on a file of 40 sequences: a driver starts and ends within two seconds.

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lstm_bench import archive, bundle
-from lstm_bench.errors import DataError, StorageError
+from lstm_bench.core.errors import DataError, StorageError
 
 PUBLISHED = Path(__file__).parent.parent / "sweeps" / "published" / "amd-epyc-2-cores"
 STUDY = PUBLISHED / "families-mlp"

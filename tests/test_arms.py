@@ -5,7 +5,7 @@ from __future__ import annotations
 import fake
 import pytest
 
-from lstm_bench.errors import KernelError
+from lstm_bench.core.errors import KernelError
 from lstm_bench.memory import Memory
 
 ARMS = {"cudnn": "no GPU", "generic": None, "xla": None, "unrolled": None, "unrolled_xla": None}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lstm_bench import data
-from lstm_bench.errors import DataError
+from lstm_bench.core.errors import DataError
 
 NPZ = {
     "name": "npz",

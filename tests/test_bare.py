@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_bench import bare, device, probe, reference
+from lstm_bench import bare, probe, reference
+from lstm_bench.core import hardware
 
 # Three frameworks in one process: none may take the whole memory of a GPU.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
-GPU = next((gpu.name for gpu in device.gpus()), None)
+GPU = next((gpu.name for gpu in hardware.gpus()), None)
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.1}
 BACKENDS = ("tensorflow", "jax", "torch")
 

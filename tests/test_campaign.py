@@ -17,8 +17,8 @@ import yaml
 from conftest import Command
 
 from lstm_bench import campaign, record, sweep
-from lstm_bench.config import Sweep, conf_dir
-from lstm_bench.errors import ConfigError, InterruptedByUser, StorageError, TooManyFailedError
+from lstm_bench.core.config import Sweep, conf_dir
+from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError, TooManyFailedError
 
 OURS = sorted(path.stem for path in (conf_dir() / "campaign").glob("*.yaml"))
 TWO: dict[str, Any] = {

@@ -10,7 +10,7 @@ import pytest
 
 from lstm_bench import cell as cells
 from lstm_bench import probe, reference
-from lstm_bench.errors import ConfigError
+from lstm_bench.core.errors import ConfigError
 
 KINDS = ("lstm", "gru", "simple_rnn", "bidirectional_lstm")
 

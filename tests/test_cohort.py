@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lstm_bench.cohort import Cohorts
-from lstm_bench.errors import StorageError
+from lstm_bench.core.errors import StorageError
 from lstm_bench.study import Asked
 
 

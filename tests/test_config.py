@@ -1,4 +1,4 @@
-"""`lstm_bench.config`: what `conf/` may say, checked before anything is created."""
+"""`lstm_bench.core.config`: what `conf/` may say, checked before anything is created."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from lstm_bench import config as schema
-from lstm_bench.config import Choice, Range, conf_dir, flatten, get, load, redacted_config, replaced
-from lstm_bench.errors import ConfigError
+from lstm_bench.core import config as schema
+from lstm_bench.core.config import Choice, Range, conf_dir, flatten, get, load, redacted_config, replaced
+from lstm_bench.core.errors import ConfigError
 
 STUDIES = sorted(path.stem for path in (conf_dir() / "study").glob("*.yaml"))
 GRIDS = sorted(path.stem for path in (conf_dir() / "grid").glob("*.yaml"))

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from lstm_bench import data, download, mnist
-from lstm_bench.errors import ConfigError, DataError, StorageError
+from lstm_bench.core.errors import ConfigError, DataError, StorageError
 
 NAMES = list(mnist.SHA256)
 MNIST = {

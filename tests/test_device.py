@@ -1,12 +1,12 @@
-"""`lstm_bench.device`: how workers share what there is. The GPUs are fakes of NVIDIA's library."""
+"""`lstm_bench.core.hardware`: how workers share what there is. The GPUs are fakes of NVIDIA's library."""
 
 from __future__ import annotations
 
 import pynvml
 import pytest
 
-from lstm_bench import device
-from lstm_bench.device import Gpu, slots
+from lstm_bench.core import hardware
+from lstm_bench.core.hardware import Gpu, slots
 
 H200 = Gpu("0", "NVIDIA H200", 143771, "570.86")
 OTHER = Gpu("1", "NVIDIA L4", 23034, "570.86")
@@ -15,9 +15,9 @@ OTHER = Gpu("1", "NVIDIA L4", 23034, "570.86")
 @pytest.fixture
 def cpu(monkeypatch):
     """A machine of four cores and much memory."""
-    monkeypatch.setattr(device, "cores", lambda: (0, 1, 2, 3))
-    monkeypatch.setattr(device, "memory_mib", lambda: 100_000)
-    monkeypatch.setattr(device, "cpu_name", lambda: "AMD EPYC")
+    monkeypatch.setattr(hardware, "cores", lambda: (0, 1, 2, 3))
+    monkeypatch.setattr(hardware, "memory_mib", lambda: 100_000)
+    monkeypatch.setattr(hardware, "cpu_name", lambda: "AMD EPYC")
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_auto_is_one_worker_per_core(cpu):
 
 def test_auto_takes_no_more_workers_than_memory_holds(cpu, monkeypatch):
     for mib, workers in ((3200, 2), (1000, 1), (0, 1)):
-        monkeypatch.setattr(device, "memory_mib", lambda mib=mib: mib)
+        monkeypatch.setattr(hardware, "memory_mib", lambda mib=mib: mib)
         assert len(slots("auto", [])) == workers
 
 
@@ -104,7 +104,7 @@ def test_workers_on_one_gpu_are_marked_as_shared(cpu):
 def test_cuda_visible_devices_is_honoured(nvidia, monkeypatch, visible, names):
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    found = device.gpus()
+    found = hardware.gpus()
     assert [gpu.name for gpu in found] == names
     if visible is None:
         assert found == [H200, OTHER]
@@ -115,7 +115,7 @@ def test_without_a_driver_there_is_no_gpu(monkeypatch):
         raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
     monkeypatch.setattr(pynvml, "nvmlInit", missing)
-    assert device.gpus() == []
+    assert hardware.gpus() == []
 
 
 @pytest.mark.parametrize("call", ["HandleByIndex", "MemoryInfo", "Name"])
@@ -129,7 +129,7 @@ def test_a_gpu_that_fell_off_the_bus_is_left_out(nvidia, monkeypatch, call, brok
         return works(index)
 
     monkeypatch.setattr(pynvml, f"nvmlDeviceGet{call}", lost)
-    assert device.gpus() == left
+    assert hardware.gpus() == left
 
 
 @pytest.mark.parametrize("call", ["SystemGetDriverVersion", "DeviceGetCount"])
@@ -141,18 +141,18 @@ def test_a_driver_that_does_not_answer_has_no_gpu_and_is_shut_down(nvidia, monke
 
     monkeypatch.setattr(pynvml, f"nvml{call}", silent)
     monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: ended.append(True))
-    assert device.gpus() == []
+    assert hardware.gpus() == []
     assert ended == [True]
 
 
 @pytest.mark.parametrize(("quota", "n"), [(None, 8), (2.0, 2), (2.5, 2), (0.5, 1), (64.0, 8)])
 def test_a_container_s_quota_limits_the_cores(monkeypatch, quota, n):
-    monkeypatch.setattr(device.os, "sched_getaffinity", lambda pid: set(range(8)))
-    monkeypatch.setattr(device, "_cgroup_cores", lambda: quota)
-    assert device.cores() == tuple(range(n))
+    monkeypatch.setattr(hardware.os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.setattr(hardware, "_cgroup_cores", lambda: quota)
+    assert hardware.cores() == tuple(range(n))
 
 
 def test_what_is_really_here_can_be_named():
-    assert device.cpu_name()
-    assert len(device.cores()) >= 1
-    assert device.memory_mib() > 0
+    assert hardware.cpu_name()
+    assert len(hardware.cores()) >= 1
+    assert hardware.memory_mib() > 0

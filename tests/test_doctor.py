@@ -26,8 +26,9 @@ import pytest
 import yaml
 from conftest import Command, series
 
-from lstm_bench import installation, inventory, lock, machine, mnist, proof
-from lstm_bench.config import conf_dir
+from lstm_bench import installation, inventory, machine, mnist, proof
+from lstm_bench.core import locks
+from lstm_bench.core.config import conf_dir
 from lstm_bench.finding import Finding
 
 LIMITS = yaml.safe_load((conf_dir() / "doctor.yaml").read_text())["limits"]
@@ -422,7 +423,7 @@ def test_a_busy_database_is_no_fault(tmp_path: Path) -> None:
 def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that holds the study `fake`."""
     code = (
-        "import pathlib, sys, time\nfrom lstm_bench.lock import hold\n"
+        "import pathlib, sys, time\nfrom lstm_bench.core.locks import hold\n"
         "with hold(pathlib.Path(sys.argv[1]), 'study.name'):\n print('held', flush=True)\n time.sleep(60)\n"
     )
     process = subprocess.Popen(
@@ -456,14 +457,14 @@ def test_a_running_driver_is_named_and_what_it_is_writing_is_no_fault(
 
 def test_looking_at_a_lock_takes_it_from_nobody(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     before = (tmp_path / "fake" / "lock").read_text()
-    assert lock.owner(tmp_path / "fake") == before
+    assert locks.owner(tmp_path / "fake") == before
     assert (tmp_path / "fake" / "lock").read_text() == before
     holder.kill()
     holder.wait()
-    assert lock.owner(tmp_path / "fake") is None
-    assert lock.owner(tmp_path / "none") is None and not (tmp_path / "none").exists()
-    with lock.hold(tmp_path / "fake", "study.name"):
-        assert lock.owner(tmp_path / "fake") is not None
+    assert locks.owner(tmp_path / "fake") is None
+    assert locks.owner(tmp_path / "none") is None and not (tmp_path / "none").exists()
+    with locks.hold(tmp_path / "fake", "study.name"):
+        assert locks.owner(tmp_path / "fake") is not None
 
 
 def test_a_driver_that_is_stopped_is_a_fault(tmp_path: Path, holder: subprocess.Popen[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from lstm_bench import loop, record, result
 from lstm_bench.candidate import Candidate, standing
-from lstm_bench.errors import ConfigError, DataError, InterruptedByUser, KernelError, TooManyFailedError
+from lstm_bench.core.errors import ConfigError, DataError, InterruptedByUser, KernelError, TooManyFailedError
 
 FILES = ("trials.csv", "replicates.csv", "history.csv")
 

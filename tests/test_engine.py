@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import long_but
 
-from lstm_bench.device import gpus
+from lstm_bench.core.hardware import gpus
 from lstm_bench.engine import steps_per_execution
 from lstm_bench.kernel import OF_BACKEND
 

@@ -1,4 +1,4 @@
-"""`lstm_bench.environment`: what a study's numbers are traced by."""
+"""`lstm_bench.core.environment`: what a study's numbers are traced by."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import subprocess
 
 import lstm_bench
-from lstm_bench import environment
-from lstm_bench.device import Gpu, Slot
+from lstm_bench.core import environment
+from lstm_bench.core.hardware import Gpu, Slot
 
 SLOTS = [Slot(0, "AMD EPYC", "1 core of 2, other busy", (0,)), Slot(1, "AMD EPYC", "1 core of 2, other busy", (1,))]
 

@@ -1,9 +1,9 @@
-"""`lstm_bench.errors`: exit codes, one line per fault, no passwords."""
+"""`lstm_bench.core.errors`: exit codes, one line per fault, no passwords."""
 
 import pytest
 
-from lstm_bench import errors
-from lstm_bench.errors import LstmBenchError, nearest, redact
+from lstm_bench.core import errors
+from lstm_bench.core.errors import LstmBenchError, nearest, redact
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from typing import Annotated
 import pytest
 
 from lstm_bench import family
-from lstm_bench.config import Choice, Range
-from lstm_bench.errors import ConfigError
+from lstm_bench.core.config import Choice, Range
+from lstm_bench.core.errors import ConfigError
 
 TOY = """
 from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
-from lstm_bench.config import Choice, Range
+from lstm_bench.core.config import Choice, Range
 if TYPE_CHECKING:
     import keras
 

@@ -22,12 +22,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_bench import config as schema
 from lstm_bench import entity, figure, harvest, record, report, result, session, store
 from lstm_bench import space as spaces
-from lstm_bench.errors import ConfigError, StorageError
+from lstm_bench.core import config as schema
+from lstm_bench.core.console import Display
+from lstm_bench.core.errors import ConfigError, StorageError
 from lstm_bench.observer import Observer
-from lstm_bench.progress import Display
 from lstm_bench.tracking import open_tracking
 from lstm_bench.trial import predictions
 

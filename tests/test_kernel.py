@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from lstm_bench import engine, kernel, model
-from lstm_bench.errors import KernelError
+from lstm_bench.core.errors import KernelError
 
 
 def ran(name: str, units: int = 4, layer: str = "lstm", timesteps: int = 6) -> engine.Engine:

@@ -11,7 +11,7 @@ import yaml
 from test_report import edit, make_study, sums
 
 from lstm_bench import kernel_figure, kernel_page, record, report, result
-from lstm_bench.config import conf_dir
+from lstm_bench.core.config import conf_dir
 
 ROOT = Path(report.__file__).parents[1]
 COLUMNS, CEILINGS = record.CELL_COLUMNS, record.CEILING_COLUMNS

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from test_train import data
 
-from lstm_bench.device import Slot
+from lstm_bench.core.hardware import Slot
 from lstm_bench.launcher import Event, LocalLauncher
 from lstm_bench.mapping import SharedDataset
 
@@ -203,7 +203,7 @@ def test_a_worker_keeps_to_its_cores(launcher: LocalLauncher) -> None:
 def test_workers_end_when_their_driver_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time; sys.path.insert(0, sys.argv[2]); from pathlib import Path; import test_launcher as t;"
-        "from lstm_bench.launcher import LocalLauncher; from lstm_bench.device import Slot;"
+        "from lstm_bench.launcher import LocalLauncher; from lstm_bench.core.hardware import Slot;"
         "made = LocalLauncher([Slot(0, 'a CPU', 'exclusive', (0,))], 'tensorflow', Path(sys.argv[1]), 9, 99999);"
         "made.submit('a', t.task(t.ENDLESS)); t.until(made, 'epoch', 'a');"
         "print(*(p.pid for p in t.workers()), flush=True); time.sleep(100)"

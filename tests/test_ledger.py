@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from lstm_bench import ledger as ledger_module
-from lstm_bench.errors import StorageError
+from lstm_bench.core.errors import StorageError
 from lstm_bench.ledger import Ledger
 
 SPACE = {

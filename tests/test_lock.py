@@ -11,13 +11,13 @@ import time
 
 import pytest
 
-from lstm_bench import lock
-from lstm_bench.errors import StorageError
-from lstm_bench.lock import hold
+from lstm_bench.core import locks
+from lstm_bench.core.errors import StorageError
+from lstm_bench.core.locks import hold
 
 HOLDER = (
     "import pathlib, sys, time\n"
-    "from lstm_bench.lock import hold\n"
+    "from lstm_bench.core.locks import hold\n"
     "with hold(pathlib.Path(sys.argv[1]), 'study.name'):\n"
     "    print('held', flush=True)\n"
     "    time.sleep(60)\n"
@@ -85,7 +85,7 @@ def test_drivers_exclude_each_other_whatever_lock_each_of_them_has(tmp_path, mon
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(StorageError, match=f"is running as pid {holder.pid} on "), hold(tmp_path, "study.name"):
             pass
-        assert lock.owner(tmp_path).startswith(f"pid {holder.pid} on ")
+        assert locks.owner(tmp_path).startswith(f"pid {holder.pid} on ")
     finally:
         holder.kill()
         holder.communicate()
@@ -102,7 +102,7 @@ def test_a_file_system_without_flock_has_another_lock(tmp_path, monkeypatch, num
         with pytest.raises(StorageError, match=f"is running as pid {os.getpid()} on "), hold(tmp_path, "study.name"):
             pass
         assert (tmp_path / "lock.posix").read_text().startswith(f"pid {os.getpid()} on ")
-    assert lock.kind(tmp_path) == f"POSIX record locks, no flock ({os.strerror(number)})"
+    assert locks.kind(tmp_path) == f"POSIX record locks, no flock ({os.strerror(number)})"
 
 
 def test_an_owner_of_another_machine_is_not_judged_and_the_way_on_is_said(tmp_path, monkeypatch):

@@ -9,11 +9,12 @@ import time
 import fake
 import pytest
 
-from lstm_bench import errors, loop
-from lstm_bench.errors import InterruptedByUser, StorageError
+from lstm_bench import loop
+from lstm_bench.core import errors
+from lstm_bench.core.console import Display
+from lstm_bench.core.errors import InterruptedByUser, StorageError
 from lstm_bench.launcher import Event
 from lstm_bench.loop import Loop, Running
-from lstm_bench.progress import Display
 
 
 def task(name: str, **values) -> Running:

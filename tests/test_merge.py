@@ -15,8 +15,9 @@ import yaml
 from conftest import Command
 from test_archive import LIMITS, PUBLISHED
 
-from lstm_bench import archive, export, lock, merge, record, repeat, result
-from lstm_bench.errors import ConfigError, StorageError
+from lstm_bench import archive, export, merge, record, repeat, result
+from lstm_bench.core import locks
+from lstm_bench.core.errors import ConfigError, StorageError
 
 SMALL = PUBLISHED / "long_memory-gru-10"
 
@@ -103,7 +104,7 @@ def test_a_damaged_folder_is_left_alone(packed: Path, capsys: pytest.CaptureFixt
 
 
 def test_two_merges_at_once_do_not_meet(packed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with lock.hold(Path("sweeps/merged"), "time"):
+    with locks.hold(Path("sweeps/merged"), "time"):
         assert merge.main([f"input={packed}"]) == 4
     assert "merged is running as pid" in capsys.readouterr().err
     assert [path.name for path in Path("sweeps/merged").iterdir()] == ["lock"]

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from lstm_bench import family
-from lstm_bench.config import conf_dir
-from lstm_bench.errors import ConfigError
+from lstm_bench.core.config import conf_dir
+from lstm_bench.core.errors import ConfigError
 
 MNIST = (28, 28)
 # One line per family of conf/model/, on MNIST rows.

@@ -1,4 +1,4 @@
-"""`lstm_bench.numerics`: one precision, whatever a user's Keras file and variables say."""
+"""`lstm_bench.core.numerics`: one precision, whatever a user's Keras file and variables say."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lstm_bench import numerics
+from lstm_bench.core import numerics
 
 CODE = """
 import json, sys

@@ -23,7 +23,7 @@ import pytest
 import spy
 
 from lstm_bench import observer, store
-from lstm_bench.errors import StorageError
+from lstm_bench.core.errors import StorageError
 from lstm_bench.observer import Observer
 
 SETTINGS = {"patience": 30, "retry_s": 0.01, "retry_most_s": 0.04, "queue": 1000}

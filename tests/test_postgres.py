@@ -27,8 +27,8 @@ from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 
 from lstm_bench import record, served, session
 from lstm_bench import space as spaces
-from lstm_bench.errors import StorageError
-from lstm_bench.progress import Display
+from lstm_bench.core.console import Display
+from lstm_bench.core.errors import StorageError
 from lstm_bench.served import ServedStudy
 
 ARGUMENTS = (*spy.QUICK, "storage=postgres", "study.replicates=2")

@@ -19,7 +19,7 @@ from test_train import config, data
 
 from lstm_bench import data as datasets
 from lstm_bench import predict, record, sequences, trial
-from lstm_bench.errors import DataError
+from lstm_bench.core.errors import DataError
 
 SHAPE = (2, 3)
 X = np.arange(12, dtype=np.float32).reshape(2, *SHAPE)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lstm_bench import process
-from lstm_bench.device import Slot
+from lstm_bench.core.hardware import Slot
 from lstm_bench.launcher import Event
 from lstm_bench.process import Process
 

@@ -1,4 +1,4 @@
-"""`lstm_bench.progress`: plain lines where there is no terminal, or with NO_COLOR."""
+"""`lstm_bench.core.console`: plain lines where there is no terminal, or with NO_COLOR."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lstm_bench.progress import Display, number, values
+from lstm_bench.core.console import Display, number, values
 
 ROW = {
     "state": "COMPLETE",

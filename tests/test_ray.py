@@ -29,9 +29,9 @@ from test_security import PASSWORDS
 
 import lstm_bench
 from lstm_bench import cluster, ray_launcher, ray_worker
-from lstm_bench import config as schema
 from lstm_bench.cluster import Node
-from lstm_bench.errors import ConfigError, StorageError
+from lstm_bench.core import config as schema
+from lstm_bench.core.errors import ConfigError, StorageError
 
 # Ray leaves its logs open. It forks, and JAX warns of forks of whoever has imported it, as another file's tests may have.
 pytestmark = [
@@ -531,7 +531,7 @@ def test_workers_of_a_node_have_cores_of_their_own_while_there_are_enough(monkey
 
 
 def test_a_gpu_that_is_shared_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lstm_bench.device import Gpu
+    from lstm_bench.core.hardware import Gpu
 
     monkeypatch.setattr(ray_worker.device, "gpus", lambda: [Gpu("0", "A GPU", 80_000, "1")])
     for gpus, share in ((1.0, "exclusive"), (0.5, "shared")):

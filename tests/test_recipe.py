@@ -8,15 +8,16 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from lstm_bench import command, config, recipe, sweep
-from lstm_bench.config import flatten
+from lstm_bench import recipe, sweep
+from lstm_bench.core import cli, config
+from lstm_bench.core.config import flatten
 from lstm_bench.result import Result
 
 
 def recorded(*overrides: str) -> dict:
     """config.yaml of a sweep with these overrides."""
     with initialize_config_dir(version_base="1.3", config_dir=str(config.conf_dir())):
-        composed = compose("sweep", command._arguments(overrides))
+        composed = compose("sweep", cli._arguments(overrides))
     return sweep.checked(composed, [o for o in overrides if not o.startswith("+study")])[0]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lstm_bench import record
-from lstm_bench.errors import StorageError
+from lstm_bench.core.errors import StorageError
 from lstm_bench.record import append_rows, cell, read_rows, write_json, write_rows, write_text, write_yaml
 
 COLUMNS = ("number", "state", "score")

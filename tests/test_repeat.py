@@ -12,8 +12,9 @@ import pytest
 from conftest import Command
 
 import lstm_bench
-from lstm_bench import device, record, recorded, repeat
-from lstm_bench.errors import CheckFailedError, ConfigError, StorageError
+from lstm_bench import record, recorded, repeat
+from lstm_bench.core import hardware
+from lstm_bench.core.errors import CheckFailedError, ConfigError, StorageError
 
 RATE = 0.1 + 0.2
 PLACE = {"device": "a CPU", "device_share": "1 core of 2, other busy", "backend": "tensorflow"}
@@ -120,7 +121,7 @@ def test_a_trial_that_never_ran_cannot_be_repeated(tmp_path: Path) -> None:
 
 
 def test_a_worker_gets_as_many_threads_as_the_recorded_one_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "cores", lambda: (4, 5, 6, 7))
+    monkeypatch.setattr(hardware, "cores", lambda: (4, 5, 6, 7))
     study = write(tmp_path / "mine")
     where = repeat.slot(study, {**RAN, "state": "COMPLETE"}, [])  # type: ignore[dict-item]
     assert (where.cores, where.environment["OMP_NUM_THREADS"]) == ((4,), "1")

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_bench import cost, device, figure, record, report, result, table
+from lstm_bench import cost, figure, record, report, result, table
+from lstm_bench.core import hardware
 
 ROOT = Path(report.__file__).parents[1]
 DEVICE = "Xeon Test @ 2.20GHz"
@@ -766,7 +767,7 @@ def test_many_figures_are_drawn_on_several_cores_and_are_the_same_bytes(monkeypa
     makers = {f"figure-{n}": functools.partial(figure.learning_curves, history, n % 3) for n in range(4)}
     alone = report._drawn(makers)
     monkeypatch.setattr(report, "_FIGURES_PER_CORE", 2)
-    monkeypatch.setattr(device, "cores", lambda: (0, 1))
+    monkeypatch.setattr(hardware, "cores", lambda: (0, 1))
     assert report._drawn(makers) == alone
     assert sorted(alone) == [f"figure-{n}.{kind}" for n in range(4) for kind in ("png", "svg")]
 

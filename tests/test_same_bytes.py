@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from test_house import GRAPH, PACKAGE
 
-from lstm_bench import bootstrap, budget, paired, pareto, statistic
+from lstm_bench import bootstrap, budget, paired, pareto
+from lstm_bench.core import statistics
 
 # Their order of summation, or that of the library behind them, is the processor's.
 UNORDERED = {"sum", "nansum", "mean", "nanmean", "average", "std", "nanstd", "var", "nanvar", "dot", "vdot", "inner"}
@@ -95,10 +96,10 @@ def _points(values: list[float]) -> list[tuple[float, float, float]]:
 @pytest.mark.parametrize(
     "figure",
     [
-        lambda v: statistic.t_interval(v),
-        lambda v: statistic.deviation(v),
-        lambda v: statistic.quantile(v, 0.3),
-        lambda v: statistic.ratio_interval(_rounds(v), _rounds(v[::-1]), resamples=50),
+        lambda v: statistics.t_interval(v),
+        lambda v: statistics.deviation(v),
+        lambda v: statistics.quantile(v, 0.3),
+        lambda v: statistics.ratio_interval(_rounds(v), _rounds(v[::-1]), resamples=50),
         lambda v: bootstrap.bootstrap_interval(v, resamples=200),
         lambda v: bootstrap.improvement(v, OTHERS, resamples=200),
         lambda v: paired.sign_flip([a - 0.4 for a in v]),
@@ -117,5 +118,5 @@ def test_the_order_of_what_is_summed_changes_no_digit(figure: Callable[[list[flo
 def test_sums_are_the_rounded_exact_ones() -> None:
     """Of 1e16, 1 and -1e16 a sum from left to right is 0, and a product of matrices whatever the processor takes."""
     ones = bootstrap.draws(3, 4, 0) * 0 + 1
-    assert statistic.weighted_sums(ones.T, [0.1, 0.2, 0.3]).tolist() == [0.1 + 0.2 + 0.3] * 4
+    assert statistics.weighted_sums(ones.T, [0.1, 0.2, 0.3]).tolist() == [0.1 + 0.2 + 0.3] * 4
     assert budget.expected_best([1e16, 1.0, -1e16], budgets=[1]).tolist() == [pytest.approx(1 / 3)]

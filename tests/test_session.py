@@ -10,8 +10,8 @@ import pytest
 
 from lstm_bench import data, mapping, replay, result, session
 from lstm_bench import space as spaces
-from lstm_bench.errors import InterruptedByUser, NothingCameOutError, TooManyFailedError
-from lstm_bench.progress import Display
+from lstm_bench.core.console import Display
+from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, TooManyFailedError
 
 
 def answer(task: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`lstm_bench.source`: which files a user's family is, and what of them counts."""
+"""`lstm_bench.core.user_code`: which files a user's family is, and what of them counts."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import fake
 import pytest
 
-from lstm_bench import source
 from lstm_bench import space as spaces
-from lstm_bench.errors import ConfigError
+from lstm_bench.core import user_code
+from lstm_bench.core.errors import ConfigError
 from lstm_bench.study import Study
 
 NET = "import mine_parts\n\ndef net(shape, *, units=16):\n    return mine_parts.made(units)\n"
@@ -29,15 +29,15 @@ def write(folder: Path, **files: str) -> None:
 
 def test_comments_docstrings_and_layout_do_not_count_and_a_number_does(folder: Path) -> None:
     write(folder, mine_net=NET, mine_parts="def made(n):\n    return n\n")
-    before = source.of("mine_net.net")
+    before = user_code.of("mine_net.net")
     write(
         folder,
         mine_net='"""Said."""\nimport mine_parts  # why\n\n\ndef net(\n    shape,\n    *,\n    units=0x10,\n):\n'
         '    """Said."""\n    return (mine_parts.made(units))\n',
     )
-    assert source.of("mine_net.net") == before
+    assert user_code.of("mine_net.net") == before
     write(folder, mine_net=NET.replace("16", "17"))
-    assert source.changed(before.files, source.of("mine_net.net").files) == ["mine_net.py has changed"]
+    assert user_code.changed(before.files, user_code.of("mine_net.net").files) == ["mine_net.py has changed"]
 
 
 def test_imports_are_followed_wherever_they_are_and_nothing_is_run(folder: Path) -> None:
@@ -55,7 +55,7 @@ def test_imports_are_followed_wherever_they_are_and_nothing_is_run(folder: Path)
         "mine_named.py": "x = (",
     }.items():
         (folder / path).write_text(text)
-    code = source.of("mine_pkg.net.net")
+    code = user_code.of("mine_pkg.net.net")
     wanted = ("__init__", "deep/more", "layers", "net", "other")
     assert sorted(code.files) == [
         "mine_late.py",
@@ -67,15 +67,15 @@ def test_imports_are_followed_wherever_they_are_and_nothing_is_run(folder: Path)
 
 
 def test_what_is_installed_is_not_the_users_and_what_has_no_source_is_said(folder: Path) -> None:
-    assert source.of("keras.Model") == source.Code({})
+    assert user_code.of("keras.Model") == user_code.Code({})
     (folder / "mine_compiled.pyc").write_bytes(b"")
-    assert source.of("mine_compiled.net") == source.Code({}, ("mine_compiled",))
-    assert source.of("mine_compiled.net").record() is None
+    assert user_code.of("mine_compiled.net") == user_code.Code({}, ("mine_compiled",))
+    assert user_code.of("mine_compiled.net").record() is None
 
 
 def test_a_worker_ends_the_sweep_when_the_code_is_edited_under_it(folder: Path) -> None:
     write(folder, mine_guarded="def net():\n    return 1\n")
-    guard = source.Guard("mine_guarded.net", source.of("mine_guarded.net").files)
+    guard = user_code.Guard("mine_guarded.net", user_code.of("mine_guarded.net").files)
     guard.check()
     write(folder, mine_guarded="def net():\n    return 2\n")
     with pytest.raises(ConfigError, match=r"mine_guarded\.py has changed since this session began\. Put it back"):

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from lstm_bench import record, recorded
-from lstm_bench.errors import ConfigError
+from lstm_bench.core.errors import ConfigError
 from lstm_bench.space import (
     choices_to_check,
     corners,

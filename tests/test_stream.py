@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from lstm_bench import errors, home, memory, repeat, report, stream, sweep
-from lstm_bench.config import redacted_config
-from lstm_bench.errors import ConfigError
+from lstm_bench import memory, repeat, report, sweep
+from lstm_bench.core import errors, home, streams
+from lstm_bench.core.config import redacted_config
+from lstm_bench.core.errors import ConfigError
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 
@@ -72,7 +73,7 @@ def test_what_is_printed_by_a_sweep_never_fails(monkeypatch: pytest.MonkeyPatch,
     assert sweep.main(["--help"]) == errors.DONE
     assert sweep.main(["+study=stackd"]) == errors.ConfigError("x").exit_code
     assert sys.stdout is output
-    with pytest.raises(ZeroDivisionError), stream.lasting():
+    with pytest.raises(ZeroDivisionError), streams.lasting():
         print(1 / 0)
     assert sys.stdout is output
 

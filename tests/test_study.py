@@ -17,8 +17,8 @@ import optuna
 import pytest
 
 from lstm_bench import held, replay
-from lstm_bench.config import replaced
-from lstm_bench.errors import ConfigError, InterruptedByUser, StorageError
+from lstm_bench.core.config import replaced
+from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError
 from lstm_bench.study import Study, check_file
 
 NAN = {"state": "FAIL", "reason": "nan"}

@@ -25,7 +25,7 @@ import pytest
 from conftest import Command, series
 
 from lstm_bench import session, sweep
-from lstm_bench.errors import DataError
+from lstm_bench.core.errors import DataError
 
 SMALL = (
     "+study=smoke",
@@ -155,7 +155,7 @@ def test_a_ctrl_c_before_anything_is_started_is_one_line(
 
     from lstm_bench import sweep
 
-    monkeypatch.setattr("lstm_bench.command._scratch", interrupted)
+    monkeypatch.setattr("lstm_bench.core.cli._scratch", interrupted)
     assert sweep.main(["+study=smoke"]) == 130
     assert capsys.readouterr().err == "error: interrupted before anything was started\n"
 

@@ -18,7 +18,8 @@ import pandas as pd
 import pytest
 import spy
 
-from lstm_bench import harvest, lock, record, result, sync
+from lstm_bench import harvest, record, result, sync
+from lstm_bench.core import locks
 
 # Several candidates, trials of every end, a probe.
 ARGUMENTS = (
@@ -237,7 +238,7 @@ def test_an_interrupted_search_is_killed_and_has_no_winner(here: Path) -> None:
 
 def test_a_study_at_work_is_left_out_and_refused_by_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "mlflow.db").unlink()
-    with lock.hold(here / "sweeps" / "smoke", "study.name"):
+    with locks.hold(here / "sweeps" / "smoke", "study.name"):
         assert sync.main([]) == 0
         assert capsys.readouterr().out.startswith(f"smoke: left out, smoke is running as pid {os.getpid()} on ")
         assert sync.main(["study=smoke"]) == 4

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from lstm_bench import data, synthetic
-from lstm_bench.config import conf_dir
-from lstm_bench.errors import ConfigError
+from lstm_bench.core.config import conf_dir
+from lstm_bench.core.errors import ConfigError
 
 SPLITS = ("train", "validation", "test")
 

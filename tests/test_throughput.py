@@ -12,7 +12,7 @@ import pytest
 
 from lstm_bench import cell as cells
 from lstm_bench import record, throughput
-from lstm_bench.statistic import ratio_interval
+from lstm_bench.core.statistics import ratio_interval
 
 # Two units, three features, five timesteps: 48 weights, 400 operations forward.
 CELL = {"layer": "lstm", "units": 2, "layers": 1, "timesteps": 5, "features": 3, "batch": 8, "dtype": "float32"}

@@ -1,18 +1,18 @@
-"""`lstm_bench.timing`: every second belongs to exactly one phase."""
+"""`lstm_bench.core.clock`: every second belongs to exactly one phase."""
 
 from __future__ import annotations
 
 import pytest
 
-from lstm_bench import timing
-from lstm_bench.timing import Phases, samples_per_s
+from lstm_bench.core import clock
+from lstm_bench.core.clock import Phases, samples_per_s
 
 
 @pytest.fixture
 def now(monkeypatch):
     """A clock that a test sets by hand."""
     time = [100.0]
-    monkeypatch.setattr(timing, "clock", lambda: time[0])
+    monkeypatch.setattr(clock, "clock", lambda: time[0])
     return time
 
 
@@ -66,7 +66,7 @@ def test_an_unknown_phase_is_an_error():
 def test_the_clock_never_goes_back_with_the_wall_s():
     import time
 
-    assert timing.clock is time.perf_counter
+    assert clock.clock is time.perf_counter
 
 
 @pytest.mark.parametrize(("samples", "seconds", "rate"), [(100, 4, 25.0), (0, 4, None), (100, 0, None)])

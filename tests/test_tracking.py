@@ -17,7 +17,7 @@ import pytest
 
 import lstm_bench
 from lstm_bench import store
-from lstm_bench.errors import ConfigError, StorageError
+from lstm_bench.core.errors import ConfigError, StorageError
 from lstm_bench.store import store_uri
 from lstm_bench.tracking import Tracking, open_tracking
 

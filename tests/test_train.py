@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from lstm_bench import train
+from lstm_bench.core.clock import Phases
+from lstm_bench.core.errors import KernelError
 from lstm_bench.data import Dataset
-from lstm_bench.errors import KernelError
-from lstm_bench.timing import Phases
 
 
 def data(n: int = 50, scale: float = 1.0) -> Dataset:

@@ -13,7 +13,7 @@ import yaml
 from test_train import config, data, problem
 
 from lstm_bench import train, trial
-from lstm_bench.errors import DataError, KernelError
+from lstm_bench.core.errors import DataError, KernelError
 
 
 def bench(monkeypatch: pytest.MonkeyPatch, scale: float = 1.0) -> trial.Bench:

@@ -16,7 +16,7 @@ from test_archive import LIMITS, PUBLISHED
 
 from lstm_bench import archive, bundle, record
 from lstm_bench.bundle import IDENTITY, Bundle
-from lstm_bench.errors import DataError
+from lstm_bench.core.errors import DataError
 from lstm_bench.union import union
 
 STUDY = bundle.from_folder(PUBLISHED / "families-mlp", LIMITS)

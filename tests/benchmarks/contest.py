@@ -165,7 +165,7 @@ def dataset(train_size: int | None, folder: Path) -> dict[str, Any]:
     import yaml
 
     from lstm_bench import data
-    from lstm_bench.config import conf_dir
+    from lstm_bench.core.config import conf_dir
 
     config = yaml.safe_load((conf_dir() / "dataset" / "mnist.yaml").read_text())
     found = data.resolve({**config, "train_size": train_size, "fallback": None})

@@ -385,7 +385,7 @@ def composed(*overrides: str) -> dict[str, Any]:
     """The configuration of `+study=single`."""
     from hydra import compose, initialize_config_dir
 
-    from lstm_bench import config as schema
+    from lstm_bench.core import config as schema
 
     with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_dir())):
         return schema.load(compose("sweep", overrides=["+study=single", "tracking=none", *overrides]))
@@ -517,8 +517,8 @@ def _of_sampler(folder: Path, sampler: str, budget: str) -> Iterator[dict[str, A
 def _driver(folder: Path, config: dict[str, Any], opened: Any, tracking: Any) -> Any:
     """A driver without workers, whose `later` is now and whose display shows nothing."""
     from lstm_bench import space as spaces
+    from lstm_bench.core.console import Display
     from lstm_bench.driver import Driver
-    from lstm_bench.progress import Display
 
     class Now:
         def later(self, work: Callable[[], None]) -> None:

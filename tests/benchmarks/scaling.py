@@ -110,7 +110,8 @@ def measure(n: int, workers: int, epochs: int, storage: str | None, out: Path) -
             assert bench.study.counts()["complete"] == n
             rows = bench.study.rows()[:50]
         mlflow_s, mlflow_commits = told(rows)
-    from lstm_bench import device, environment
+    from lstm_bench.core import environment
+    from lstm_bench.core import hardware as device
 
     row = {
         "device": device.cpu_name() or platform.processor(),

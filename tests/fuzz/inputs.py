@@ -36,8 +36,9 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import archive, arrays, bundle, document, mnist, record, recorded, result, sequences, union
-from lstm_bench.errors import LstmBenchError
+from lstm_bench import archive, arrays, bundle, mnist, record, recorded, result, sequences, union
+from lstm_bench.core import safe_load
+from lstm_bench.core.errors import LstmBenchError
 
 PUBLISHED = Path(__file__).parent.parent.parent / "sweeps" / "published" / "amd-epyc-2-cores"
 SECONDS = 10  # of one input, of the processor: the machine may be busy
@@ -402,7 +403,7 @@ def _documents(*names: str) -> list[bytes]:
 
 def _text(parse: Callable[[str], Any], body: bytes) -> None:
     with contextlib.suppress(
-        UnicodeDecodeError, document.UnreadableError
+        UnicodeDecodeError, safe_load.UnreadableError
     ):  # `result` and `recorded` turn them into words
         parse(body.decode("utf-8"))
 
@@ -451,9 +452,9 @@ READERS = {
     "idx": Reader(34, _idx_good, _idx, _idx_repacked),
     "npz": Reader(14, _npz_good, _npz, _zip_repacked),
     "sequences": Reader(20, _sequences_good, _sequences, _sequences_repacked),
-    "yaml": Reader(3, lambda: _documents("config.yaml"), lambda body, _: _text(document.from_yaml, body)),
+    "yaml": Reader(3, lambda: _documents("config.yaml"), lambda body, _: _text(safe_load.from_yaml, body)),
     "json": Reader(
-        22, lambda: _documents("environment.json", archive.MANIFEST), lambda body, _: _text(document.from_json, body)
+        22, lambda: _documents("environment.json", archive.MANIFEST), lambda body, _: _text(safe_load.from_json, body)
     ),
     "recorded": Reader(1, lambda: _files(_study, *record.RECORDS), _recorded, _named_change),
     "result": Reader(1, _result_good, _result, _named_change),

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lstm_bench.errors import DataError
+from lstm_bench.core.errors import DataError
 
 ROOT = Path(__file__).parent.parent.parent
 # Inputs of each reader here: what takes about a second and a half.

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_bench.errors import ConfigError
+from lstm_bench.core.errors import ConfigError
 
 _INSTALLED = ("site-packages", "dist-packages")
 _NO_MEANING = (

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.errors import ConfigError, redact
+from lstm_bench.core.errors import ConfigError, redact
 
 # Left as the user has set them; a resumed study must find the same.
 OBSERVED = (

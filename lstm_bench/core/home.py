@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from lstm_bench.errors import ConfigError
+from lstm_bench.core.errors import ConfigError
 
 _LENT = "LSTM_BENCH_LENT_HOME"  # what HOME was set to for libraries; workers inherit it
 

@@ -22,7 +22,7 @@ from typing import IO
 
 import psutil
 
-from lstm_bench.errors import StorageError
+from lstm_bench.core.errors import StorageError
 
 _RECORD, _OWNER = ".posix", ".owner"  # after the name of the lock, what the other two kinds lock
 _SLACK_S = 60.0  # of a file server's clock

@@ -20,9 +20,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
-from lstm_bench import home
+import lstm_bench
 from lstm_bench.cell import DTYPES
-from lstm_bench.errors import ConfigError, nearest, redact, require_quoted
+from lstm_bench.core import home
+from lstm_bench.core.errors import ConfigError, nearest, redact, require_quoted
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
@@ -296,7 +297,7 @@ GROUPS = tuple(f.name for f in dataclasses.fields(Sweep))
 
 def conf_dir() -> Path:
     """The folder of the YAML files: inside the installed package, else beside it in a checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(lstm_bench.__file__).resolve().parent
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
 

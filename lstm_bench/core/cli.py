@@ -17,8 +17,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import errors, home, stream
-from lstm_bench.errors import ConfigError, LstmBenchError, nearest
+from lstm_bench.core import errors, home, streams
+from lstm_bench.core.errors import ConfigError, LstmBenchError, nearest
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -37,7 +37,7 @@ def say(error: LstmBenchError) -> int:
     try:
         print(f"error: {errors.redact(str(error))}", file=sys.stderr, flush=True)
     except (OSError, ValueError):  # nobody reads it: the exit code still says what it was
-        stream.discard(sys.stderr)
+        streams.discard(sys.stderr)
     return error.exit_code
 
 
@@ -70,7 +70,7 @@ def main(
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from lstm_bench.config import conf_dir
+    from lstm_bench.core.config import conf_dir
 
     # Hydra hands its exceptions on instead of printing them; what a user sees of them is one line of ours.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -137,7 +137,7 @@ def _from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) ->
     """Hydra's composition error in one line, with the nearest valid names."""
     from hydra.errors import OverrideParseException
 
-    from lstm_bench.config import paths
+    from lstm_bench.core.config import paths
 
     text = str(error)
     missing = re.search(r"Could not find '(?:\w+/)?([^'/]+)/([^'/]+)'", text)
@@ -257,7 +257,7 @@ def _as_text(override: str) -> str:
 
 def _nearest_option(option: str, argv: Sequence[str], conf: Path, root: Any) -> str:
     """The remedy for an unknown option: below `model.` one of the family's, else of the schema's."""
-    from lstm_bench.config import paths
+    from lstm_bench.core.config import paths
 
     group, _, leaf = option.partition(".")
     of_family = _arguments_of_family(argv, conf) if group == "model" else []
@@ -305,7 +305,7 @@ def require_options(argv: Sequence[str], root: Any) -> None:
     Raises:
       ConfigError: for one that there is not, with the key that was meant; for one whose value is missing or unfit.
     """
-    from lstm_bench.config import paths
+    from lstm_bench.core.config import paths
 
     value_of = None
     for at, argument in enumerate(argv):
@@ -411,7 +411,7 @@ def options(argv: Sequence[str], known: Collection[str], required: Collection[st
 
 def guarded(argv: Sequence[str] | None, help_text: str, run: Callable[[list[str]], None]) -> int:
     """Runs a command without a configuration: --help, expected faults as one line, an exit code."""
-    stream.ensure()
+    streams.ensure()
     home.lend()
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -426,10 +426,10 @@ def guarded(argv: Sequence[str] | None, help_text: str, run: Callable[[list[str]
     except KeyboardInterrupt:
         return say(errors.InterruptedByUser("interrupted"))
     except BrokenPipeError:  # `| head`
-        stream.discard(sys.stdout)
+        streams.discard(sys.stdout)
         return errors.DONE
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise
-        stream.discard(sys.stdout)
+        streams.discard(sys.stdout)
         return say(errors.StorageError(f"what is printed cannot be written ({error.strerror})"))

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 import lstm_bench
-from lstm_bench import device
+from lstm_bench.core import hardware
 
 _PACKAGES = (
     *("tensorflow", "keras", "jax", "jaxlib", "torch", "numpy", "optuna", "mlflow", "hydra-core"),
@@ -49,7 +49,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def collect(slots: Sequence[device.Slot], gpus: Sequence[device.Gpu], dataset: dict[str, Any] | None) -> dict[str, Any]:
+def collect(
+    slots: Sequence[hardware.Slot], gpus: Sequence[hardware.Gpu], dataset: dict[str, Any] | None
+) -> dict[str, Any]:
     """The environment of a study or kernel benchmark.
 
     Args:
@@ -57,7 +59,7 @@ def collect(slots: Sequence[device.Slot], gpus: Sequence[device.Gpu], dataset: d
       gpus: The visible GPUs.
       dataset: Name, digest, source and sizes of the data, None where there is none.
     """
-    name = gpus[0].name if gpus else device.cpu_name()
+    name = gpus[0].name if gpus else hardware.cpu_name()
     return {
         "lstm_bench": lstm_bench.__version__,
         "python": sys.version.split()[0],
@@ -67,8 +69,8 @@ def collect(slots: Sequence[device.Slot], gpus: Sequence[device.Gpu], dataset: d
         "device": {
             "name": name,
             "kind": "gpu" if gpus else "cpu",
-            "cpu": device.cpu_name(),
-            "cores": len(device.cores()),
+            "cpu": hardware.cpu_name(),
+            "cores": len(hardware.cores()),
             "memory_mib": psutil.virtual_memory().total // 2**20,
             "gpus": [{"name": gpu.name, "memory_mib": gpu.memory_mib} for gpu in gpus],
             "driver": gpus[0].driver if gpus else None,
