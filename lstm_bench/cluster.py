@@ -322,7 +322,7 @@ def runs(backend: str, target: str | None = None) -> Callable[[], dict[str, str]
         version = re.search(r'__version__ = "(.*?)"', init.read_text())
         code = hashlib.sha256()
         for path in sorted(init.parent.rglob("*.py")):
-            code.update(path.name.encode() + path.read_bytes())
+            code.update(str(path.relative_to(init.parent)).encode() + path.read_bytes())
         if target:
             try:
                 from lstm_bench.core import user_code

@@ -48,11 +48,12 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
       ConfigError: for an option that cannot be meant.
       CheckFailedError: when there is a fault.
     """
-    from lstm_bench import cell, data, grid, installation, inventory, kernel, machine, store
+    from lstm_bench import cell, grid, installation, inventory, kernel, machine, store
     from lstm_bench.core import config, hardware
+    from lstm_bench.data import dataset
 
     asked = config.load(composed, config.Doctor)
-    data.check(asked["dataset"])
+    dataset.check(asked["dataset"])
     store.check(asked["tracking"])
     _check_url(asked["storage"]["url"])
     _check_cell(asked["cell"], cell.AXES)

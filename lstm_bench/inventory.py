@@ -22,9 +22,11 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import psutil
 
-from lstm_bench import data, mnist, record, store
+from lstm_bench import record, store
 from lstm_bench.core import locks
 from lstm_bench.core.errors import DataError, LstmBenchError, StorageError, redact
+from lstm_bench.data import dataset
+from lstm_bench.data import images as mnist
 from lstm_bench.finding import Finding, at_fault
 
 _DIGITS = 1797  # samples in scikit-learn's file, one per line
@@ -62,18 +64,18 @@ def datasets(settings: Mapping[str, Any]) -> list[Finding]:
     if settings["name"] == "npz":
         found.append(_own(settings))
     for name in mnist.TITLES:
-        chosen = data.IMAGES.get(settings["name"]) == name
+        chosen = dataset.IMAGES.get(settings["name"]) == name
         found.append(
             _images(name, settings if chosen else {**settings, **nothing, "name": name, "validation_size": 0.1})
         )
-        parts = [part for folder in data.folders(name) for part in folder.glob("*.part")]
+        parts = [part for folder in dataset.folders(name) for part in folder.glob("*.part")]
         found += [Finding(name, f"{part}: left by a download that was ended; may be deleted") for part in parts]
     return [*found, _digits()]
 
 
 def _images(name: str, settings: Mapping[str, Any]) -> Finding:
     try:
-        here = data.find(settings)
+        here = dataset.find(settings)
         if here is None:
             return Finding(name, "not here: downloaded when it is first asked for")
         images = mnist.read(Path(here.config["dir"]), name)
@@ -84,7 +86,7 @@ def _images(name: str, settings: Mapping[str, Any]) -> Finding:
 
 def _own(settings: Mapping[str, Any]) -> Finding:
     try:
-        loaded = data.load(settings)
+        loaded = dataset.load(settings)
     except LstmBenchError as error:
         return at_fault("npz", error)
     sizes = f"{len(loaded.x_train):,} training sequences of {' x '.join(map(str, loaded.input_shape))}"

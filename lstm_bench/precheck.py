@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_bench import data, record
+from lstm_bench import record
 from lstm_bench import space as spaces
 from lstm_bench.core import config as schema
 from lstm_bench.core import errors, hardware
+from lstm_bench.data import dataset as data
 from lstm_bench.process import Process
 
 

@@ -53,7 +53,8 @@ def run(arguments: list[str]) -> None:
       LstmBenchError: any expected fault.
     """
     given = cli.options(arguments, ("study", "input", "output", "backend", "sweeps"), required=("study", "input"))
-    from lstm_bench import kernel, record, recorded, sequences
+    from lstm_bench import kernel, record, recorded
+    from lstm_bench.data import user_files
 
     study = recorded.find(given["study"], Path(given.get("sweeps", "sweeps")))
     model, about = winner(study)
@@ -62,8 +63,8 @@ def run(arguments: list[str]) -> None:
         raise ConfigError("backend", expected=f"one of {', '.join(kernel.OF_BACKEND)}", received=backend)
     cli.require_backend(backend)
     path = home.expanded(given["input"])
-    x, y = sequences.read(path, (about["timesteps"], about["features"]))
-    x = sequences.scaled(x, about, str(path))
+    x, y = user_files.read(path, (about["timesteps"], about["features"]))
+    x = user_files.scaled(x, about, str(path))
     if y is not None:
         _check_targets(y, x, about, path)
     os.environ["KERAS_BACKEND"] = backend
@@ -115,7 +116,7 @@ def winner(study: Recorded) -> tuple[Path, dict[str, Any]]:
 
 def _older(study: Recorded) -> dict[str, Any]:
     """What `input.json` would say of a model saved before there was one."""
-    from lstm_bench.data import DIVISOR
+    from lstm_bench.data.dataset import DIVISOR
 
     settings, facts = study.config["dataset"], study.environment.get("dataset", {})
     missing = [name for name in ("timesteps", "features", "n_classes") if name not in facts]
@@ -214,7 +215,7 @@ def table(answers: np.ndarray, task: str) -> tuple[tuple[str, ...], list[dict[st
 
 
 def _check_targets(y: np.ndarray, x: np.ndarray, about: Mapping[str, Any], path: Path) -> None:
-    from lstm_bench import label
+    from lstm_bench.data import labels as label
 
     shape = x.shape[:2] if about["task"] == "tagging" else x.shape[:1]
     if y.shape != shape:

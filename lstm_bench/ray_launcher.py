@@ -22,7 +22,7 @@ from lstm_bench.backend import BENCH
 from lstm_bench.cluster import Connection, Node
 from lstm_bench.core.errors import StorageError
 from lstm_bench.core.hardware import Gpu, Slot
-from lstm_bench.data import Dataset
+from lstm_bench.data.dataset import Dataset
 from lstm_bench.launcher import Event, without_databases
 
 _LOOK_S = 2.0  # between two looks at the cluster's nodes

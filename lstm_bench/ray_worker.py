@@ -23,7 +23,7 @@ from typing import Any
 from lstm_bench import memory, worker
 from lstm_bench.core import hardware
 from lstm_bench.core.hardware import Slot
-from lstm_bench.data import Dataset
+from lstm_bench.data.dataset import Dataset
 from lstm_bench.launcher import without_passwords, worker_environment
 
 LISTEN_S = 5.0  # an idle worker answers the driver this often

@@ -11,11 +11,12 @@ from typing import Any
 
 import yaml
 
-from lstm_bench import data, record
+from lstm_bench import record
 from lstm_bench import space as spaces
 from lstm_bench.core import safe_load
 from lstm_bench.core.config import NAME, check_recorded, conf_dir, get, replaced
 from lstm_bench.core.errors import ConfigError, DataError, StorageError, nearest
+from lstm_bench.data import dataset as data
 
 Row = dict[str, str]
 # Where a value comes from that an older version did not record. Those of `dataset` are in the file of its own name.

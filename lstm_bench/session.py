@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lstm_bench
-from lstm_bench import data, family, guess, health, held, kernel, memory, precheck, record, replay, served
+from lstm_bench import family, health, held, kernel, memory, precheck, record, replay, served
 from lstm_bench import space as spaces
 from lstm_bench import study as studies
 from lstm_bench.arms import Arms
@@ -20,10 +20,12 @@ from lstm_bench.core import environment, errors, hardware, numerics, safe_load
 from lstm_bench.core import user_code as sources
 from lstm_bench.core.console import Display, number, values
 from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, StorageError
+from lstm_bench.data import dataset as data
+from lstm_bench.data import trivial_predictor
+from lstm_bench.data.shared_memory import SharedDataset
 from lstm_bench.driver import Driver
 from lstm_bench.launcher import LocalLauncher
 from lstm_bench.loop import Loop
-from lstm_bench.mapping import SharedDataset
 from lstm_bench.observer import Observer
 from lstm_bench.outcome import confirmation, nothing, outcome, tested
 from lstm_bench.ray_launcher import RayLauncher
@@ -182,7 +184,7 @@ class Session:
             "task": dataset.task,
             "n_outputs": dataset.n_classes,
             "baselines": dataset.baselines,
-            "trivial": guess.trivial(dataset),
+            "trivial": trivial_predictor.trivial(dataset),
         }
 
     def _launch(self) -> None:

@@ -90,14 +90,15 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     Raises:
       ConfigError: for anything that cannot be meant. Nothing was created.
     """
-    from lstm_bench import data, family, record, tracking
+    from lstm_bench import family, record, tracking
     from lstm_bench import space as spaces
     from lstm_bench.core import config as schema
+    from lstm_bench.data import dataset
 
     config = schema.load(composed)
-    data.check(config["dataset"])
+    dataset.check(config["dataset"])
     name = config["dataset"]["name"]
-    data.check_objective(config["study"], name, data.TASKS[name])
+    dataset.check_objective(config["study"], name, dataset.TASKS[name])
     tracking.check(config["tracking"])
     if family.is_own(str(config["model"].get("_target_", ""))):
         family.check(config["model"])
@@ -188,9 +189,10 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
       LstmBenchError: any expected fault.
     """
-    from lstm_bench import cluster, data, family, kernel, record
+    from lstm_bench import cluster, family, kernel, record
     from lstm_bench.core import hardware, locks
     from lstm_bench.core.console import Display
+    from lstm_bench.data import dataset
 
     config, space, pinned = checked(composed, overrides)
     backend = config["backend"]["name"]
@@ -203,7 +205,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
         kernel.require(config["kernel"]["name"], backend, layers, gpus[0].name if gpus else None)
     _check_exclusive(config, gpus)
     cli.require_backend(backend)
-    found = data.resolve(config["dataset"])
+    found = dataset.resolve(config["dataset"])
     config["dataset"] = found.config
     notice = None
     if found.notice:

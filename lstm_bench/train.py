@@ -15,7 +15,7 @@ from lstm_bench import engine as engines
 from lstm_bench import family, packed
 from lstm_bench.core.clock import Phases, clock, samples_per_s
 from lstm_bench.core.errors import KernelError
-from lstm_bench.data import Dataset
+from lstm_bench.data.dataset import Dataset
 from lstm_bench.engine_base import CRITERIA
 from lstm_bench.engine_jax import JaxEngine
 

@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import data as datasets
-from lstm_bench import family, kernel, mapping, measurement, network, packed, probe, record, train
+from lstm_bench import family, kernel, measurement, network, packed, probe, record, train
 from lstm_bench.core import environment, numerics, user_code
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import ConfigError, KernelError, LstmBenchError
+from lstm_bench.data import dataset as datasets
+from lstm_bench.data import shared_memory
 from lstm_bench.watch import Watch
 
 Send = Callable[[dict[str, Any]], None]
@@ -53,7 +54,7 @@ class Bench:
         key = json.dumps(config, sort_keys=True)
         if key not in self._data:
             self._data.clear()
-            shared = None if self._data_fd is None else mapping.load(self._data_fd, config)
+            shared = None if self._data_fd is None else shared_memory.load(self._data_fd, config)
             self._data[key] = shared or datasets.load(config)
         return self._data[key]
 

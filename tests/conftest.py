@@ -81,12 +81,12 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """Folder of the real MNIST: in $LSTM_BENCH_DATA, the user's cache, or downloaded. A missing one fails, it does not skip."""
-    from lstm_bench import data
     from lstm_bench.core.errors import DataError
+    from lstm_bench.data import dataset
 
     settings = yaml.safe_load((conf_dir() / "dataset" / "mnist.yaml").read_text())
     try:
-        return Path(data.resolve({**settings, "fallback": None}).config["dir"])
+        return Path(dataset.resolve({**settings, "fallback": None}).config["dir"])
     except DataError as error:
         pytest.fail(f"the real MNIST is needed: set LSTM_BENCH_DATA to the folder that holds mnist/ ({error})")
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_bench import data
 from lstm_bench.core.errors import DataError
+from lstm_bench.data import dataset
 
 NPZ = {
     "name": "npz",
@@ -44,13 +44,13 @@ def save(path: Path, arrays: dict[str, Any]) -> dict[str, Any]:
 def test_own_arrays_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = own()
     config = save(tmp_path / "walks.npz", arrays)
-    got = data.load(config)
+    got = dataset.load(config)
     assert (got.name, got.n_classes, got.input_shape) == ("walks", 3, (7, 3))
     assert np.array_equal(got.x_test, arrays["x_test"].astype(np.float32))
     assert (len(got.x_train), len(got.x_validation)) == (54, 6)
-    assert got.sha256 == data.load(config).sha256
+    assert got.sha256 == dataset.load(config).sha256
     monkeypatch.chdir(tmp_path)
-    assert data.resolve({**config, "path": "walks.npz"}).config == config
+    assert dataset.resolve({**config, "path": "walks.npz"}).config == config
 
 
 def test_digest_of_own_arrays_knows_values_types_and_shapes(tmp_path: Path) -> None:
@@ -61,25 +61,25 @@ def test_digest_of_own_arrays_knows_values_types_and_shapes(tmp_path: Path) -> N
         own(x_train=own()["x_train"].reshape(60, 3, 7), x_test=own()["x_test"].reshape(9, 3, 7)),
         own(x_validation=own()["x_test"], y_validation=own()["y_test"]),
     ]
-    assert len({data.load(save(tmp_path / "x.npz", arrays)).sha256 for arrays in variants}) == len(variants)
+    assert len({dataset.load(save(tmp_path / "x.npz", arrays)).sha256 for arrays in variants}) == len(variants)
     packed = tmp_path / "packed.npz"
     np.savez_compressed(packed, **own())
-    assert data.load({**NPZ, "path": str(packed)}).sha256 == data.load(save(tmp_path / "x.npz", own())).sha256
+    assert dataset.load({**NPZ, "path": str(packed)}).sha256 == dataset.load(save(tmp_path / "x.npz", own())).sha256
 
 
 def test_own_validation_arrays_are_used(tmp_path: Path) -> None:
     arrays = own(x_validation=np.ones((4, 7, 3)), y_validation=np.array([0, 1, 2, 0]))
-    got = data.load({**save(tmp_path / "x.npz", arrays), "train_size": 30})
+    got = dataset.load({**save(tmp_path / "x.npz", arrays), "train_size": 30})
     assert (len(got.x_train), got.y_validation.tolist()) == (30, [0, 1, 2, 0])
-    got = data.load({**save(tmp_path / "x.npz", arrays), "validation": "test", "validation_size": 9})
+    got = dataset.load({**save(tmp_path / "x.npz", arrays), "validation": "test", "validation_size": 9})
     assert np.array_equal(got.x_validation, got.x_test)
 
 
 def test_standardize_fits_on_the_training_split_only(tmp_path: Path) -> None:
     arrays = own()
     arrays["x_train"][:, :, 2] = arrays["x_test"][:, :, 2] = 0.1  # constant
-    got = data.load({**save(tmp_path / "x.npz", arrays), "standardize": True})
-    raw = data.load(save(tmp_path / "x.npz", arrays))
+    got = dataset.load({**save(tmp_path / "x.npz", arrays), "standardize": True})
+    raw = dataset.load(save(tmp_path / "x.npz", arrays))
     assert np.allclose(got.x_train.mean(axis=(0, 1)), 0, atol=1e-6)
     assert np.allclose(got.x_train[..., :2].std(axis=(0, 1)), 1, atol=1e-6)
     assert np.allclose(got.x_train[..., 2], 0, atol=1e-6)
@@ -92,12 +92,12 @@ def test_standardize_fits_on_the_training_split_only(tmp_path: Path) -> None:
 def test_floating_point_labels_are_the_targets_of_a_regression(tmp_path: Path) -> None:
     targets = np.random.RandomState(0).standard_normal(60)
     config = save(tmp_path / "x.npz", own(y_train=targets, y_test=np.arange(9) - 4))
-    got = data.load({**config, "validation_size": 20})
+    got = dataset.load({**config, "validation_size": 20})
     assert (got.task, got.n_classes, len(got.x_train), len(got.x_validation)) == ("regression", 1, 40, 20)
     assert {got.y_train.dtype, got.y_validation.dtype, got.y_test.dtype} == {np.dtype(np.float32)}
     together = np.sort(np.concatenate([got.y_train, got.y_validation]))
     np.testing.assert_array_equal(together, np.sort(targets.astype(np.float32)))
-    again = data.load({**config, "validation_size": 20, "split_seed": 1})
+    again = dataset.load({**config, "validation_size": 20, "split_seed": 1})
     assert not np.array_equal(again.y_validation, got.y_validation)
     (baseline,) = got.baselines.values()
     assert baseline == pytest.approx(np.square(got.y_test - got.y_train.mean()).mean(), rel=1e-5)
@@ -166,7 +166,7 @@ def test_unfit_npz_is_one_line_with_file_and_key(kind: str, tmp_path: Path) -> N
     changed, message = UNFIT[kind]
     config = save(tmp_path / "x.npz", own(**changed))
     with pytest.raises(DataError, match=message) as caught:
-        data.load(config)
+        dataset.load(config)
     assert str(caught.value).startswith(f"{config['path']}: " if kind != "rare class" else "dataset.validation_size: ")
     assert "\n" not in str(caught.value)
 
@@ -184,7 +184,7 @@ def test_pickles_in_npz_are_never_loaded(tmp_path: Path) -> None:
     payload = np.array([[[Payload(touched)]]], dtype=object)
     config = save(tmp_path / "x.npz", own(x_train=payload))
     with pytest.raises(DataError, match="x_train: Python objects are never unpickled"):
-        data.load(config)
+        dataset.load(config)
     assert not touched.exists()
     pickle.loads(pickle.dumps(payload))  # noqa: S301 - the proof that the payload is live
     assert touched.exists()
@@ -195,14 +195,14 @@ def test_what_is_no_npz_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"x.npz: cannot be read .*: expected an .npz file"):
-        data.load({**NPZ, "path": str(path)})
+        dataset.load({**NPZ, "path": str(path)})
 
 
 def test_missing_npz_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x.npz: no such file"):
-        data.resolve({**NPZ, "path": str(tmp_path / "x.npz")})
+        dataset.resolve({**NPZ, "path": str(tmp_path / "x.npz")})
     with pytest.raises(DataError, match=r"~nobody-of-that-name/x.npz: no such file"):
-        data.resolve({**NPZ, "path": "~nobody-of-that-name/x.npz"})
+        dataset.resolve({**NPZ, "path": "~nobody-of-that-name/x.npz"})
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -210,15 +210,15 @@ def test_truncated_or_flipped_npz_is_refused_or_unharmed(compressed: bool, tmp_p
     path = tmp_path / "x.npz"
     config = {**NPZ, "path": str(path)}
     (np.savez_compressed if compressed else np.savez)(path, **own())
-    whole, sha256 = path.read_bytes(), data.load(config).sha256
+    whole, sha256 = path.read_bytes(), dataset.load(config).sha256
     refused = 0
     for at in np.random.RandomState(0).randint(0, len(whole), 100).tolist():
         path.write_bytes(whole[:at])
         with pytest.raises(DataError, match=r"x.npz"):
-            data.load(config)
+            dataset.load(config)
         path.write_bytes(flip(whole, at))
         try:
-            assert data.load(config).sha256 == sha256  # the byte meant nothing: a time stamp, say
+            assert dataset.load(config).sha256 == sha256  # the byte meant nothing: a time stamp, say
         except DataError as error:
             assert "x.npz" in str(error)
             refused += 1
@@ -228,18 +228,18 @@ def test_truncated_or_flipped_npz_is_refused_or_unharmed(compressed: bool, tmp_p
 def test_npz_that_would_unpack_beyond_the_cap_is_refused_unread(tmp_path: Path, monkeypatch: Any) -> None:
     path = tmp_path / "x.npz"
     np.savez_compressed(path, **own(x_train=np.zeros((60, 700, 3))))
-    monkeypatch.setattr("lstm_bench.arrays.MAX_NPZ_BYTES", 100_000)
+    monkeypatch.setattr("lstm_bench.data.arrays.MAX_NPZ_BYTES", 100_000)
     monkeypatch.setattr(np, "load", lambda *a, **k: pytest.fail("loaded"))
     with pytest.raises(DataError, match="too large: expected at most 100000 bytes, received 101"):
-        data.load({**NPZ, "path": str(path)})
+        dataset.load({**NPZ, "path": str(path)})
 
 
 def test_a_member_without_npy_is_not_read_in_place_of_the_one_that_was_checked(tmp_path: Path) -> None:
     config = save(tmp_path / "x.npz", own())
-    before = data.load(config)
+    before = dataset.load(config)
     with zipfile.ZipFile(config["path"], "a") as archive:
         archive.writestr("x_train", b"\0" * 1000)  # NumPy's own reader would prefer it
-    assert data.load(config).sha256 == before.sha256
+    assert dataset.load(config).sha256 == before.sha256
 
 
 def test_npy_header_is_not_believed(tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_npy_header_is_not_believed(tmp_path: Path) -> None:
     with zipfile.ZipFile(config["path"], "a") as archive:
         archive.writestr("x_train.npy", member.getvalue())
     with pytest.raises(DataError, match=r"x.npz: x_train: corrupt: expected float64 of shape \(2147483648, 28, 28\)"):
-        data.load(config)
+        dataset.load(config)
 
 
 @pytest.mark.parametrize("names", [[0, 10, 20], [1, 2, 3], [-1, 1, 5]], ids=str)
@@ -258,12 +258,12 @@ def test_classes_that_are_not_0_1_are_refused_with_a_line_that_mends_them(names:
     for key in ("y_train", "y_test"):
         arrays[key] = np.array(names)[arrays[key]]
     with pytest.raises(DataError) as caught:
-        data.load(save(tmp_path / "x.npz", arrays))
+        dataset.load(save(tmp_path / "x.npz", arrays))
     line = "y_train, y_test = np.split(np.unique(np.concatenate([y_train, y_test]), return_inverse=True)[1], [60])"
     assert f"expected labels 0 to 2, as there are 3 of them, received {names}. Classes: {line}." in str(caught.value)
     scope = {"np": np, **arrays}
     exec(line, scope)  # as a person does
-    got = data.load(save(tmp_path / "x.npz", {key: scope[key] for key in arrays}))
+    got = dataset.load(save(tmp_path / "x.npz", {key: scope[key] for key in arrays}))
     assert (got.n_classes, got.y_test.tolist()) == (3, own()["y_test"].tolist())
 
 
@@ -272,10 +272,10 @@ def test_names_of_classes_are_refused_with_a_line_that_mends_them(tmp_path: Path
     for key in ("y_train", "y_validation", "y_test"):
         arrays[key] = np.array(["high", "low", "mid"])[arrays[key]]
     with pytest.raises(DataError, match=r"y_train: expected integer labels, received <U4\. Names") as caught:
-        data.load(save(tmp_path / "x.npz", arrays))
+        dataset.load(save(tmp_path / "x.npz", arrays))
     scope = {"np": np, **arrays}
     exec(str(caught.value).partition("Names of classes: ")[2].removesuffix("."), scope)
-    got = data.load(save(tmp_path / "x.npz", {key: scope[key] for key in arrays}))
+    got = dataset.load(save(tmp_path / "x.npz", {key: scope[key] for key in arrays}))
     assert (got.y_validation.tolist(), got.y_test.tolist()) == ([0, 1, 2], own()["y_test"].tolist())
 
 
@@ -312,7 +312,7 @@ FORMS: dict[str, tuple[np.ndarray, np.ndarray, str | None]] = {
 def test_labels_of_other_shapes_get_a_remedy_that_loses_nothing(form: str, tmp_path: Path) -> None:
     y, y_test, remedy = FORMS[form]
     with pytest.raises(DataError, match=r"y_train: expected shape \(samples,\), received \(") as caught:
-        data.load(save(tmp_path / "x.npz", own(y_train=y, y_test=y_test)))
+        dataset.load(save(tmp_path / "x.npz", own(y_train=y, y_test=y_test)))
     said = str(caught.value).partition(f"received {y.shape}")[2]
     assert (remedy in said) if remedy else said == ""
     assert ("argmax" in said) == (form in ("one-hot", "one-hot bool", "as many as timesteps"))
@@ -329,7 +329,7 @@ def test_labels_of_other_shapes_get_a_remedy_that_loses_nothing(form: str, tmp_p
 )
 def test_labels_of_other_types_get_a_remedy_that_loses_nothing(y: np.ndarray, remedy: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        data.load(save(tmp_path / "x.npz", own(y_train=y)))
+        dataset.load(save(tmp_path / "x.npz", own(y_train=y)))
     assert str(caught.value).endswith(f"y_train: expected integer labels, {remedy}")
 
 
@@ -345,7 +345,7 @@ def test_labels_of_other_types_get_a_remedy_that_loses_nothing(y: np.ndarray, re
 )
 def test_inputs_of_other_shapes_get_a_remedy_that_works(shape: tuple[int, ...], remedy: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        data.load(save(tmp_path / "x.npz", own(x_train=np.zeros(shape))))
+        dataset.load(save(tmp_path / "x.npz", own(x_train=np.zeros(shape))))
     assert str(caught.value).endswith(remedy)
 
 
@@ -370,7 +370,7 @@ def test_inputs_of_other_shapes_get_a_remedy_that_works(shape: tuple[int, ...], 
 )
 def test_unknown_arrays_are_refused_by_name(given: str, missing: str | None, remedy: str, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        data.load(save(tmp_path / "x.npz", own(**{given: np.ones(60)}, **({missing: None} if missing else {}))))
+        dataset.load(save(tmp_path / "x.npz", own(**{given: np.ones(60)}, **({missing: None} if missing else {}))))
     known = "x_train y_train x_validation y_validation x_test y_test"
     assert f"x.npz: unknown array {given}: expected none but {known}. {remedy}" in str(caught.value)
     assert caught.value.exit_code == 3

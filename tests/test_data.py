@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_bench import data, download, mnist
 from lstm_bench.core.errors import ConfigError, DataError, StorageError
+from lstm_bench.data import dataset as data
+from lstm_bench.data import download, images
 
-NAMES = list(mnist.SHA256)
+NAMES = list(images.SHA256)
 MNIST = {
     "name": "mnist",
     "dir": None,
@@ -76,7 +77,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     arrays = (rng.randint(0, 256, (40, 28, 28)), y_train, rng.randint(0, 256, (20, 28, 28)), y_test)
     contents = dict(zip(NAMES, map(idx, arrays), strict=True))
     for name, content in contents.items():
-        monkeypatch.setitem(mnist.SHA256, name, hashlib.sha256(content).hexdigest())
+        monkeypatch.setitem(images.SHA256, name, hashlib.sha256(content).hexdigest())
     return contents
 
 
@@ -249,7 +250,7 @@ def test_mnist_unpacked_in_transit_keeps_its_name(small: dict[str, bytes], home:
 def write_keras(folder: Path, small: dict[str, bytes], **changed: np.ndarray) -> Path:
     folder.mkdir(parents=True)
     arrays = {}
-    for key, name in mnist.KEYS.items():
+    for key, name in images.KEYS.items():
         content = np.frombuffer(small[name], np.uint8)
         arrays[key] = content[16:].reshape(-1, 28, 28) if key.startswith("x") else content[8:]
     np.savez_compressed(folder / "mnist.npz", **{**arrays, **changed})  # type: ignore[arg-type]
@@ -362,7 +363,7 @@ CORRUPT: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
 def test_corrupt_mnist_is_one_line_with_the_file_and_never_a_fallback(
     kind: str, small: dict[str, bytes], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mnist, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(images, "MAX_BYTES", 100_000)
     name, corrupt, message = CORRUPT[kind]
     folder = write(home / ".cache" / "lstm_bench" / "mnist", small)
     bad = folder / f"{name}.gz"
@@ -388,7 +389,7 @@ def test_corrupt_mnist_is_one_line_with_the_file_and_never_a_fallback(
 def test_pinned_files_are_still_checked_for_what_they_hold(
     name: str, content: bytes, message: str, small: dict[str, bytes], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(mnist.SHA256, name, hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(images.SHA256, name, hashlib.sha256(content).hexdigest())
     folder = write(home / "here", {**small, name: content})
     with pytest.raises(DataError, match=message):
         data.load({**MNIST, "dir": str(folder), "validation_size": 10})
@@ -503,7 +504,7 @@ BAD_ANSWERS: dict[str, Any] = {
 def test_bad_mirror_is_passed_over_for_the_second(
     kind: str, small: dict[str, bytes], home: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mnist, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(images, "MAX_BYTES", 100_000)
     mirror({**packed(small), f"{IMAGES}.gz": BAD_ANSWERS[kind]})
     mirror(packed(small))
     assert data.load({**MNIST, "validation_size": 10}).name == "mnist"
@@ -513,7 +514,7 @@ def test_bad_mirror_is_passed_over_for_the_second(
 def test_bad_mirrors_alone_give_digits_and_leave_no_file(
     kind: str, small: dict[str, bytes], home: Path, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mnist, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(images, "MAX_BYTES", 100_000)
     url = mirror({f"{IMAGES}.gz": BAD_ANSWERS[kind]})
     got = data.load(MNIST)
     assert got.name == "digits"
@@ -536,7 +537,7 @@ def test_redirect_within_the_scheme_is_followed(
 def test_only_https_is_followed() -> None:
     assert download.SCHEME == "https"
     assert all(url.startswith("https://") for urls in download.MIRRORS.values() for url in urls)
-    assert set(download.MIRRORS) == set(mnist.TITLES)
+    assert set(download.MIRRORS) == set(images.TITLES)
     assert len(download.MIRRORS["mnist"]) >= 2
     with pytest.raises(OSError, match=r"only https is followed, not http://127.0.0.1/x"):
         download._open("http://127.0.0.1/x")
@@ -583,7 +584,7 @@ def test_loading_mnist_imports_neither_frameworks_nor_sklearn(small: dict[str, b
     code = f"""
 import sys
 from lstm_bench import data, mnist
-mnist.SHA256.update({mnist.SHA256!r})
+mnist.SHA256.update({images.SHA256!r})
 assert data.load({config!r}).x_train.shape == (30, 28, 28)
 heavy = "keras tensorflow jax torch sklearn rich urllib.request"
 print([name for name in heavy.split() if name in sys.modules])
@@ -600,7 +601,7 @@ def packed_files(small: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> di
     """The four small files as gzip, pinned as the packed files of Fashion-MNIST."""
     files = {name: gzip.compress(content, mtime=0) for name, content in small.items()}
     pins = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    monkeypatch.setitem(mnist.PACKED_SHA256, "fashion_mnist", pins)
+    monkeypatch.setitem(images.PACKED_SHA256, "fashion_mnist", pins)
     return files
 
 

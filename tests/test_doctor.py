@@ -26,9 +26,10 @@ import pytest
 import yaml
 from conftest import Command, series
 
-from lstm_bench import installation, inventory, machine, mnist, proof
+from lstm_bench import installation, inventory, machine, proof
 from lstm_bench.core import locks
 from lstm_bench.core.config import conf_dir
+from lstm_bench.data import images
 from lstm_bench.finding import Finding
 
 LIMITS = yaml.safe_load((conf_dir() / "doctor.yaml").read_text())["limits"]
@@ -263,15 +264,15 @@ def test_small_limits_of_a_process_are_faults(monkeypatch: pytest.MonkeyPatch) -
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """MNIST's four files with two images each, their digests pinned, in a folder; nothing else is found."""
     digests = {}
-    for name in mnist.SHA256:
+    for name in images.SHA256:
         shape = (2, 28, 28) if "idx3" in name else (2,)
         header = bytes([0, 0, 8, len(shape)]) + b"".join(size.to_bytes(4, "big") for size in shape)
         content = header + bytes(2 * (784 if len(shape) == 3 else 1))
         digests[name] = hashlib.sha256(content).hexdigest()
         (tmp_path / "mnist").mkdir(exist_ok=True)
         (tmp_path / "mnist" / f"{name}.gz").write_bytes(gzip.compress(content))
-    monkeypatch.setattr(mnist, "SHA256", digests)
-    monkeypatch.setattr(mnist, "KEYS", dict(zip(mnist.KEYS, digests, strict=True)))
+    monkeypatch.setattr(images, "SHA256", digests)
+    monkeypatch.setattr(images, "KEYS", dict(zip(images.KEYS, digests, strict=True)))
     monkeypatch.delenv("LSTM_BENCH_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_bench import guess, judgement
-from lstm_bench.data import Dataset
+from lstm_bench import judgement
+from lstm_bench.data import trivial_predictor
+from lstm_bench.data.dataset import Dataset
 from lstm_bench.judgement import Confirmed, Judged
 
 FACTS = {"n_train": 50_000, "n_validation": 1000, "n_test": 1000, "trivial": {"label": 0, "test_accuracy": 0.5}}
@@ -249,8 +250,14 @@ def dataset(y_train: list[Any], y_test: list[Any], task: str) -> Dataset:
 
 
 def test_what_guessing_scores_is_taken_from_the_training_set() -> None:
-    assert guess.trivial(dataset([2, 2, 1], [1, 1, 1, 2], "classification")) == {"label": 2, "test_accuracy": 0.25}
-    assert guess.trivial(dataset([[0, 0, 1]], [[0, 1, 1], [0, 0, 1]], "tagging")) == {"label": 0, "test_accuracy": 0.5}
-    assert guess.trivial(dataset([1, 3], [2, 5], "regression")) == {"test_mse": 4.5}
-    huge = guess.trivial(dataset([1e22, 3e22], [2e22, 5e22], "regression"))
+    assert trivial_predictor.trivial(dataset([2, 2, 1], [1, 1, 1, 2], "classification")) == {
+        "label": 2,
+        "test_accuracy": 0.25,
+    }
+    assert trivial_predictor.trivial(dataset([[0, 0, 1]], [[0, 1, 1], [0, 0, 1]], "tagging")) == {
+        "label": 0,
+        "test_accuracy": 0.5,
+    }
+    assert trivial_predictor.trivial(dataset([1, 3], [2, 5], "regression")) == {"test_mse": 4.5}
+    huge = trivial_predictor.trivial(dataset([1e22, 3e22], [2e22, 5e22], "regression"))
     assert huge["test_mse"] == pytest.approx(4.5e44, rel=1e-6)

@@ -17,8 +17,8 @@ import pytest
 from test_train import data
 
 from lstm_bench.core.hardware import Slot
+from lstm_bench.data.shared_memory import SharedDataset
 from lstm_bench.launcher import Event, LocalLauncher
-from lstm_bench.mapping import SharedDataset
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_bench import data, mapping, trial
+from lstm_bench import trial
+from lstm_bench.data import dataset as data
+from lstm_bench.data import shared_memory
 
 CONFIG: dict[str, Any] = {"name": "npz", "path": "/nowhere/toy.npz", "train_size": None, "validation_size": 0.1}
 ARRAYS = [f"{axis}_{split}" for split in ("train", "validation", "test") for axis in "xy"]
@@ -35,8 +37,8 @@ def dataset(n: int = 1000) -> data.Dataset:
 
 
 @pytest.fixture
-def shared() -> Iterator[mapping.SharedDataset]:
-    made = mapping.SharedDataset()
+def shared() -> Iterator[shared_memory.SharedDataset]:
+    made = shared_memory.SharedDataset()
     assert made.fd is not None
     yield made
     made.close()
@@ -70,7 +72,7 @@ class Child:
         assert self.process.returncode == 0
 
 
-def test_another_process_sees_every_array_and_field(shared: mapping.SharedDataset) -> None:
+def test_another_process_sees_every_array_and_field(shared: shared_memory.SharedDataset) -> None:
     assert shared.fd is not None
     stored = dataset()
     shared.store(stored, CONFIG)
@@ -84,21 +86,21 @@ def test_another_process_sees_every_array_and_field(shared: mapping.SharedDatase
                 assert child(f"made.{key}") == value
 
 
-def test_arrays_are_aligned_views_that_outlive_the_file(shared: mapping.SharedDataset) -> None:
+def test_arrays_are_aligned_views_that_outlive_the_file(shared: shared_memory.SharedDataset) -> None:
     assert shared.fd is not None
     stored = dataset()
     shared.store(stored, CONFIG)
-    made = mapping.load(shared.fd, CONFIG)
+    made = shared_memory.load(shared.fd, CONFIG)
     shared.close()
     assert made is not None
     for key in ARRAYS:
         array = getattr(made, key)
-        assert array.ctypes.data % mapping.ALIGNMENT == 0
+        assert array.ctypes.data % shared_memory.ALIGNMENT == 0
         assert array.flags.c_contiguous and array.flags.writeable and not array.flags.owndata
         np.testing.assert_array_equal(array, getattr(stored, key))
 
 
-def test_what_one_process_writes_no_other_sees(shared: mapping.SharedDataset) -> None:
+def test_what_one_process_writes_no_other_sees(shared: shared_memory.SharedDataset) -> None:
     assert shared.fd is not None
     stored = dataset()
     shared.store(stored, CONFIG)
@@ -106,12 +108,12 @@ def test_what_one_process_writes_no_other_sees(shared: mapping.SharedDataset) ->
         writer("made.x_train.fill(7)")
         assert writer("float(made.x_train[3, 0, 0])") == 7
         assert reader("made.x_train.tolist()") == stored.x_train.tolist()
-    made = mapping.load(shared.fd, CONFIG)
+    made = shared_memory.load(shared.fd, CONFIG)
     assert made is not None and made.x_train.tolist() == stored.x_train.tolist()
 
 
 def test_a_workbench_loads_only_what_is_not_shared(
-    shared: mapping.SharedDataset, monkeypatch: pytest.MonkeyPatch
+    shared: shared_memory.SharedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = []
     monkeypatch.setattr(trial.datasets, "load", lambda config: loaded.append(config) or dataset())
@@ -145,7 +147,7 @@ def pages(smaps: str, address: int) -> dict[str, int]:
 
 
 @pytest.mark.skipif(not SMAPS.exists(), reason="no /proc/self/smaps here to tell shared pages from private ones")
-def test_two_processes_hold_one_copy_between_them(shared: mapping.SharedDataset) -> None:
+def test_two_processes_hold_one_copy_between_them(shared: shared_memory.SharedDataset) -> None:
     assert shared.fd is not None
     stored = dataset(n=100_000)
     whole = stored.x_train.nbytes / 1024
@@ -161,39 +163,41 @@ def test_two_processes_hold_one_copy_between_them(shared: mapping.SharedDataset)
 
 
 @pytest.mark.parametrize("key", ["path", "train_size", "validation_size"])
-def test_a_dataset_of_other_settings_is_none(shared: mapping.SharedDataset, key: str) -> None:
+def test_a_dataset_of_other_settings_is_none(shared: shared_memory.SharedDataset, key: str) -> None:
     assert shared.fd is not None
     shared.store(dataset(), CONFIG)
-    assert mapping.load(shared.fd, {**CONFIG, key: 0.5}) is None
-    assert mapping.load(shared.fd, dict(reversed(CONFIG.items()))) is not None
+    assert shared_memory.load(shared.fd, {**CONFIG, key: 0.5}) is None
+    assert shared_memory.load(shared.fd, dict(reversed(CONFIG.items()))) is not None
 
 
-def test_a_file_that_is_empty_or_cut_off_is_none(shared: mapping.SharedDataset) -> None:
+def test_a_file_that_is_empty_or_cut_off_is_none(shared: shared_memory.SharedDataset) -> None:
     assert shared.fd is not None
-    assert mapping.load(shared.fd, CONFIG) is None
+    assert shared_memory.load(shared.fd, CONFIG) is None
     shared.store(dataset(), CONFIG)
     size = os.fstat(shared.fd).st_size
     for left in (size - 1, size // 2, 100, 8, 7, 1, 0):
         os.ftruncate(shared.fd, left)
-        assert mapping.load(shared.fd, CONFIG) is None, left
+        assert shared_memory.load(shared.fd, CONFIG) is None, left
 
 
-def test_arrays_without_their_header_are_none(shared: mapping.SharedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_without_their_header_are_none(
+    shared: shared_memory.SharedDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a reader would find in the middle of `store`."""
     assert shared.fd is not None
     fd, put = shared.fd, os.pwrite
 
     def watched(fd: int, view: Any, offset: int) -> int:
-        assert mapping.load(fd, CONFIG) is None
+        assert shared_memory.load(fd, CONFIG) is None
         return put(fd, view[:100], offset)  # no more at once: a system may write less than it is given
 
     monkeypatch.setattr(os, "pwrite", watched)
     shared.store(dataset(n=50), CONFIG)
-    made = mapping.load(fd, CONFIG)
+    made = shared_memory.load(fd, CONFIG)
     assert made is not None and made.x_train.tolist() == dataset(n=50).x_train.tolist()
 
 
-def test_a_full_disk_leaves_an_empty_file(shared: mapping.SharedDataset) -> None:
+def test_a_full_disk_leaves_an_empty_file(shared: shared_memory.SharedDataset) -> None:
     assert shared.fd is not None
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
@@ -202,12 +206,12 @@ def test_a_full_disk_leaves_an_empty_file(shared: mapping.SharedDataset) -> None
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert os.fstat(shared.fd).st_size == 0
-    assert mapping.load(shared.fd, CONFIG) is None
+    assert shared_memory.load(shared.fd, CONFIG) is None
 
 
 def test_without_a_temporary_folder_there_is_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/proc/nowhere")
-    made = mapping.SharedDataset()
+    made = shared_memory.SharedDataset()
     assert made.fd is None
     made.store(dataset(), CONFIG)
     made.close()
@@ -237,14 +241,14 @@ def test_nothing_is_left_of_a_process_that_is_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["adding", "copy"])
-def test_targets_of_any_shape_are_shared(shared: mapping.SharedDataset, name: str) -> None:
+def test_targets_of_any_shape_are_shared(shared: shared_memory.SharedDataset, name: str) -> None:
     assert shared.fd is not None
     sizes = {"train_size": 30, "validation_size": 7, "test_size": 5, "length": 9, "permutation_seed": None}
     config = {**sizes, "name": name, "dir": None, "path": None, "fallback": None}
     config |= {"validation": "split", "split_seed": 0, "standardize": False}
     stored = data.load(config)
     shared.store(stored, config)
-    made = mapping.load(shared.fd, config)
+    made = shared_memory.load(shared.fd, config)
     assert made is not None
     assert (made.task, made.baselines, made.per_timestep) == (stored.task, stored.baselines, stored.per_timestep)
     for key in ARRAYS:

@@ -17,9 +17,10 @@ import pytest
 from conftest import Command
 from test_train import config, data
 
-from lstm_bench import data as datasets
-from lstm_bench import predict, record, sequences, trial
+from lstm_bench import predict, record, trial
 from lstm_bench.core.errors import DataError
+from lstm_bench.data import dataset as datasets
+from lstm_bench.data import user_files
 
 SHAPE = (2, 3)
 X = np.arange(12, dtype=np.float32).reshape(2, *SHAPE)
@@ -42,22 +43,22 @@ def save(folder: Path, name: str, x: np.ndarray, **more: np.ndarray) -> Path:
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.csv"])
 def test_every_form_gives_the_same_sequences(tmp_path: Path, name: str) -> None:
-    x, y = sequences.read(save(tmp_path, name, X), SHAPE)
+    x, y = user_files.read(save(tmp_path, name, X), SHAPE)
     assert np.array_equal(x, X) and y is None
 
 
 def test_an_npz_may_hold_the_targets_too(tmp_path: Path) -> None:
-    _, y = sequences.read(save(tmp_path, "a.npz", X, y=np.array([1, 0])), SHAPE)
+    _, y = user_files.read(save(tmp_path, "a.npz", X, y=np.array([1, 0])), SHAPE)
     assert y is not None and y.tolist() == [1, 0]
 
 
 def test_a_csv_may_have_a_header_and_empty_lines_and_is_whole_or_not(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("a,b,c,d,e,f\n1,2,3,4,5,6\n\n")
-    x, _ = sequences.read(path, SHAPE)
+    x, _ = user_files.read(path, SHAPE)
     assert x.dtype == np.int64 and x.tolist() == [[[1, 2, 3], [4, 5, 6]]]
     path.write_text("1,2,3,4,5,6.0\n")
-    assert sequences.read(path, SHAPE)[0].dtype == np.float64
+    assert user_files.read(path, SHAPE)[0].dtype == np.float64
 
 
 def pickled(path: Path) -> None:
@@ -99,7 +100,7 @@ def test_a_member_without_npy_is_not_read_in_place_of_the_one_that_was_checked(t
     with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
         for name in ("x", "y"):
             archive.writestr(name, b"\0" * 1000)
-    x, y = sequences.read(tmp_path / "a.npz", SHAPE)
+    x, y = user_files.read(tmp_path / "a.npz", SHAPE)
     assert np.array_equal(x, X) and y is None
 
 
@@ -149,14 +150,14 @@ def test_a_member_without_npy_is_not_read_in_place_of_the_one_that_was_checked(t
 def test_unfit_input_is_refused_in_one_line(tmp_path: Path, name: str, make: Any, said: str) -> None:
     make(tmp_path / name)
     with pytest.raises(DataError) as caught:
-        sequences.read(tmp_path / name, SHAPE)
+        user_files.read(tmp_path / name, SHAPE)
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_one_feature_is_recognised(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((4, 5)))
     with pytest.raises(DataError, match=r"One feature: x\[\.\.\., None\]"):
-        sequences.read(tmp_path / "a.npy", (5, 1))
+        user_files.read(tmp_path / "a.npy", (5, 1))
 
 
 # Scaling.
@@ -164,12 +165,12 @@ def test_one_feature_is_recognised(tmp_path: Path) -> None:
 
 def test_whole_numbers_are_pixels_and_others_are_scaled_already() -> None:
     pixels = np.array([[[0, 8, 16]]], np.uint8)
-    assert sequences.scaled(pixels, PIXELS, "a").tolist() == [[[0, 0.5, 1]]]
-    assert sequences.scaled(pixels / 16, PIXELS, "a").tolist() == [[[0, 0.5, 1]]]
+    assert user_files.scaled(pixels, PIXELS, "a").tolist() == [[[0, 0.5, 1]]]
+    assert user_files.scaled(pixels / 16, PIXELS, "a").tolist() == [[[0, 0.5, 1]]]
     for wrong in (pixels.astype(np.float32), pixels + 1, -pixels.astype(np.int64)):
         with pytest.raises(DataError, match="expected whole numbers from 0 to 16, or others from 0 to 1"):
-            sequences.scaled(wrong, PIXELS, "a")
-    assert sequences.scaled(np.array([[[300]]]), {**PIXELS, "divisor": 1}, "a").tolist() == [[[300]]]
+            user_files.scaled(wrong, PIXELS, "a")
+    assert user_files.scaled(np.array([[[300]]]), {**PIXELS, "divisor": 1}, "a").tolist() == [[[300]]]
 
 
 @pytest.mark.parametrize("standardize", [False, True])
@@ -179,7 +180,7 @@ def test_raw_arrays_become_exactly_what_was_trained_on(standardize: bool) -> Non
     raw, _, _ = datasets._digits()
     task = {"model": {}, "backend": {"name": "jax"}}
     about = json.loads(json.dumps(trial.described_input(task, made, Path(__file__))))
-    assert np.array_equal(sequences.scaled(raw["x_test"], about, "a"), made.x_test)
+    assert np.array_equal(user_files.scaled(raw["x_test"], about, "a"), made.x_test)
 
 
 # Answers.

@@ -8,10 +8,11 @@ from typing import Any
 import fake
 import pytest
 
-from lstm_bench import data, mapping, replay, result, session
+from lstm_bench import replay, result, session
 from lstm_bench import space as spaces
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, TooManyFailedError
+from lstm_bench.data import dataset, shared_memory
 
 
 def answer(task: Any) -> Any:
@@ -33,7 +34,7 @@ class Launcher(fake.FakeLauncher):
 
     def submit(self, key: str, task: Any) -> None:
         order.append("first task")
-        shared = self.data_fd is not None and mapping.load(self.data_fd, task["config"]["dataset"])
+        shared = self.data_fd is not None and shared_memory.load(self.data_fd, task["config"]["dataset"])
         self.found = f"{len(shared.x_train)} samples" if shared else "nothing"
         super().submit(key, task)
 
@@ -45,9 +46,9 @@ order: list[str] = []
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     order.clear()
     Launcher.made.clear()
-    load, store = data.load, mapping.SharedDataset.store
+    load, store = dataset.load, shared_memory.SharedDataset.store
 
-    def loading(config: Any) -> data.Dataset:
+    def loading(config: Any) -> dataset.Dataset:
         order.append("load")
         return load(config)
 
@@ -57,7 +58,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     monkeypatch.setattr(session, "LocalLauncher", Launcher)
     monkeypatch.setattr(session.data, "load", loading)
-    monkeypatch.setattr(mapping.SharedDataset, "store", storing)
+    monkeypatch.setattr(shared_memory.SharedDataset, "store", storing)
     folder = tmp_path / "fake"
     folder.mkdir()
 
@@ -182,7 +183,7 @@ def test_workers_that_start_after_the_data_was_read_have_it_too(run: Any, monkey
 
 
 def test_without_a_temporary_folder_workers_start_without_a_file(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapping.tempfile, "tempdir", "/proc/nowhere")
+    monkeypatch.setattr(shared_memory.tempfile, "tempdir", "/proc/nowhere")
     run()
     assert Launcher.made[0].data_fd is None
     assert Launcher.made[0].found == "nothing"

@@ -94,10 +94,10 @@ def homeless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_without_a_home_the_cache_lies_in_the_working_folder(homeless: Path) -> None:
-    from lstm_bench import data
+    from lstm_bench.data import dataset
 
     assert memory.folder() == homeless / ".cache" / "lstm_bench"
-    assert data.folders("mnist") == [homeless / ".cache" / "lstm_bench" / "mnist"]
+    assert dataset.folders("mnist") == [homeless / ".cache" / "lstm_bench" / "mnist"]
     config = {"dataset": {"dir": "/there", "path": None}, "storage": {"url": None}, "tracking": {"uri": None}}
     assert redacted_config(config)["dataset"]["dir"] == "/there"
     assert home.expanded("sweeps") == Path("sweeps")

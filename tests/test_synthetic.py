@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
-from lstm_bench import data, synthetic
 from lstm_bench.core.config import conf_dir
 from lstm_bench.core.errors import ConfigError
+from lstm_bench.data import dataset, synthetic
 
 SPLITS = ("train", "validation", "test")
 
@@ -23,7 +23,7 @@ def settings(name: str, **changes: Any) -> dict[str, Any]:
 
 def refused(name: str, **changes: Any) -> str:
     with pytest.raises(ConfigError) as caught:
-        data.check(settings(name, **changes))
+        dataset.check(settings(name, **changes))
     return str(caught.value)
 
 
@@ -78,7 +78,7 @@ def test_remembering_nothing_has_the_closed_form_cross_entropy(length: int) -> N
     ("name", "task", "outputs", "steps"), [("adding", "regression", 1, 20), ("copy", "tagging", 9, 40)]
 )
 def test_a_generated_dataset_has_the_sizes_asked_for(name: str, task: str, outputs: int, steps: int) -> None:
-    got = data.load(settings(name))
+    got = dataset.load(settings(name))
     assert [len(getattr(got, f"x_{split}")) for split in SPLITS] == [300, 100, 200]
     assert (got.name, got.task, got.n_classes, got.input_shape[0]) == (name, task, outputs, steps)
     assert {getattr(got, f"x_{split}").dtype for split in SPLITS} == {np.dtype(np.float32)}
@@ -89,7 +89,7 @@ def test_a_generated_dataset_has_the_sizes_asked_for(name: str, task: str, outpu
 
 @pytest.mark.parametrize("name", sorted(synthetic.MAKERS))
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(name: str) -> None:
-    first, again, other = (data.load(settings(name, split_seed=seed)) for seed in (3, 3, 4))
+    first, again, other = (dataset.load(settings(name, split_seed=seed)) for seed in (3, 3, 4))
     for split in SPLITS:
         for axis in "xy":
             key = f"{axis}_{split}"
@@ -100,7 +100,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(name: str) -
 
 @pytest.mark.parametrize("name", sorted(synthetic.MAKERS))
 def test_splits_are_disjoint_and_none_depends_on_another_s_size(name: str) -> None:
-    got, larger = data.load(settings(name)), data.load(settings(name, train_size=400))
+    got, larger = dataset.load(settings(name)), dataset.load(settings(name, train_size=400))
     seen = [{row.tobytes() for row in getattr(got, f"x_{split}")} for split in SPLITS]
     assert [len(rows) for rows in seen] == [300, 100, 200]
     assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
@@ -109,8 +109,8 @@ def test_splits_are_disjoint_and_none_depends_on_another_s_size(name: str) -> No
 
 
 def test_generated_samples_are_the_same_for_ever() -> None:
-    assert data.load(settings("adding")).sha256 == "62e1ad96fe48353238d9c3e0f59ef1d2db9c4f79ce236ca98205d101d9015dbd"
-    assert data.load(settings("copy")).sha256 == "1ec0c395833a0fb35449b920306eb7ab79a3eb289cc031635651852e61a44fbe"
+    assert dataset.load(settings("adding")).sha256 == "62e1ad96fe48353238d9c3e0f59ef1d2db9c4f79ce236ca98205d101d9015dbd"
+    assert dataset.load(settings("copy")).sha256 == "1ec0c395833a0fb35449b920306eb7ab79a3eb289cc031635651852e61a44fbe"
 
 
 def test_settings_that_a_generated_dataset_cannot_mean_are_refused() -> None:

@@ -14,7 +14,7 @@ import pytest
 from lstm_bench import train
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import KernelError
-from lstm_bench.data import Dataset
+from lstm_bench.data.dataset import Dataset
 
 
 def data(n: int = 50, scale: float = 1.0) -> Dataset:

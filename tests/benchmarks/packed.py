@@ -37,11 +37,11 @@ def _configuration(family: str) -> dict[str, Any]:
 def _data() -> Any:
     import yaml
 
-    from lstm_bench import data
     from lstm_bench.core.config import conf_dir
+    from lstm_bench.data import dataset
 
     settings = yaml.safe_load((conf_dir() / "dataset" / "mnist.yaml").read_text())
-    return data.load(data.resolve({**settings, "fallback": None}).config)
+    return dataset.load(dataset.resolve({**settings, "fallback": None}).config)
 
 
 def _kernel() -> str:

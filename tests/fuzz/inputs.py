@@ -36,9 +36,11 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import archive, arrays, bundle, mnist, record, recorded, result, sequences, union
+from lstm_bench import archive, bundle, record, recorded, result, union
 from lstm_bench.core import safe_load
 from lstm_bench.core.errors import LstmBenchError
+from lstm_bench.data import arrays, user_files
+from lstm_bench.data import images as mnist
 
 PUBLISHED = Path(__file__).parent.parent.parent / "sweeps" / "published" / "amd-epyc-2-cores"
 SECONDS = 10  # of one input, of the processor: the machine may be busy
@@ -281,8 +283,8 @@ def _sequences(body: bytes, folder: Path) -> None:
     suffix = {b"\1": ".npz", b"\2": ".csv"}.get(body[:1], ".npy")
     path = folder / f"input{suffix}"
     path.write_bytes(body if suffix == ".npy" else body[1:])
-    x, _ = sequences.read(path, (4, 2))
-    sequences.scaled(x, {"divisor": 1, "mean": None, "scale": None, "dataset": "npz"}, "input")
+    x, _ = user_files.read(path, (4, 2))
+    user_files.scaled(x, {"divisor": 1, "mean": None, "scale": None, "dataset": "npz"}, "input")
 
 
 def _sequences_repacked(body: bytes, changes: Sequence[Change], choice: int) -> bytes:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from lstm_bench.arrays import SPLITS, Arrays
+from lstm_bench.data.arrays import SPLITS, Arrays
 
 SYMBOLS, REMEMBERED = 8, 10  # of the copying problem: the alphabet, and how many of it are to be remembered
 BLANK, DELIMITER = SYMBOLS, SYMBOLS + 1

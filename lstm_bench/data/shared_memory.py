@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.data import Dataset
+from lstm_bench.data.dataset import Dataset
 
 ALIGNMENT = 64  # bytes: what XLA, and any vector instruction, wants in order to use an array where it is
 _LENGTH = struct.Struct("<Q")  # of the header, in front of it; 0 until everything is there

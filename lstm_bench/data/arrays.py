@@ -12,8 +12,8 @@ from typing import IO
 
 import numpy as np
 
-from lstm_bench import label
 from lstm_bench.core.errors import DataError, LstmBenchError, nearest
+from lstm_bench.data import labels as label
 
 SPLITS = ("train", "validation", "test")
 MAX_NPZ_BYTES = 16 * 2**30  # of all arrays in a file, unpacked

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from lstm_bench.data import Dataset
+from lstm_bench.data.dataset import Dataset
 
 
 def trivial(dataset: Dataset) -> dict[str, float]:

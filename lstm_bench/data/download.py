@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import mnist
 from lstm_bench.core.errors import DataError, StorageError
+from lstm_bench.data import images
 
 MIRRORS: dict[str, tuple[str, ...]] = {
     "mnist": (
@@ -52,14 +52,14 @@ def complete(folder: Path, of: str = "mnist") -> str:
     from http.client import HTTPException
 
     mirror = ""
-    present = mnist.files(folder, of)
-    for name in (name for name in mnist.SHA256 if name not in present):
+    present = images.files(folder, of)
+    for name in (name for name in images.SHA256 if name not in present):
         reasons = []
         for mirror in MIRRORS[of]:
             url = f"{mirror}{name}.gz"
             try:
                 body = _fetch(url)
-                mnist.decode(io.BytesIO(body), url, name, of)
+                images.decode(io.BytesIO(body), url, name, of)
                 break
             except (OSError, HTTPException, DataError) as error:
                 reason = getattr(error, "reason", None) or error
@@ -91,8 +91,8 @@ def _fetch(url: str) -> bytes:
     with _open(url) as response, _progress(url, response.headers.get("Content-Length")) as advance:
         while chunk := response.read(2**16):
             body += chunk
-            if len(body) > mnist.MAX_BYTES:
-                raise OSError(f"more than {mnist.MAX_BYTES} bytes")
+            if len(body) > images.MAX_BYTES:
+                raise OSError(f"more than {images.MAX_BYTES} bytes")
             advance(len(chunk))
     return bytes(body)
 

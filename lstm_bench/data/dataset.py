@@ -16,10 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import download, label, memory, mnist, synthetic
-from lstm_bench.arrays import SPLITS, Arrays, checked, digest, read_npz
+from lstm_bench import memory
 from lstm_bench.core import home
 from lstm_bench.core.errors import ConfigError, DataError, nearest
+from lstm_bench.data import download, synthetic
+from lstm_bench.data import images as mnist
+from lstm_bench.data import labels as label
+from lstm_bench.data.arrays import SPLITS, Arrays, checked, digest, read_npz
 
 # Pixels to [0, 1]; a user's arrays and generated ones are taken as they are.
 DIVISOR = {
