@@ -48,9 +48,10 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
       ConfigError: for an option that cannot be meant.
       CheckFailedError: when there is a fault.
     """
-    from lstm_bench import cell, grid, installation, inventory, kernel, machine, store
+    from lstm_bench import cell, grid, installation, inventory, machine, store
     from lstm_bench.core import config, hardware
     from lstm_bench.data import dataset
+    from lstm_bench.model import kernel
 
     asked = config.load(composed, config.Doctor)
     dataset.check(asked["dataset"])

@@ -59,10 +59,11 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
       LstmBenchError: any expected fault; what was measured is kept.
     """
-    from lstm_bench import bare, grid, kernel, probe, record, store
+    from lstm_bench import bare, grid, probe, record, store
     from lstm_bench import cell as cells
     from lstm_bench.core import config as schema
     from lstm_bench.core import hardware, locks
+    from lstm_bench.model import kernel
 
     config = schema.load(composed, schema.Kernels)
     store.check(config["tracking"])
@@ -92,7 +93,8 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _backends(value: Any) -> list[str]:
-    from lstm_bench import grid, kernel
+    from lstm_bench import grid
+    from lstm_bench.model import kernel
 
     names = grid.chosen("backend", value, list(kernel.OF_BACKEND))
     if value != "all":

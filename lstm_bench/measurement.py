@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import bare, ceiling, engine, grid, kernel, probe, reference
+from lstm_bench import bare, ceiling, engine, grid, probe, reference
 from lstm_bench import cell as cells
 from lstm_bench.core.clock import clock
+from lstm_bench.model import kernel
 from lstm_bench.watch import Watch
 
 Send = Callable[[dict[str, Any]], None]

@@ -53,8 +53,9 @@ def run(arguments: list[str]) -> None:
       LstmBenchError: any expected fault.
     """
     given = cli.options(arguments, ("study", "input", "output", "backend", "sweeps"), required=("study", "input"))
-    from lstm_bench import kernel, record, recorded
+    from lstm_bench import record, recorded
     from lstm_bench.data import user_files
+    from lstm_bench.model import kernel
 
     study = recorded.find(given["study"], Path(given.get("sweeps", "sweeps")))
     model, about = winner(study)
@@ -143,8 +144,8 @@ def load(model: Path, study: Recorded) -> Any:
     Raises:
       DataError: when the file is no model that Keras can load.
     """
-    from lstm_bench import family
     from lstm_bench.core import numerics
+    from lstm_bench.model import build
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
@@ -155,7 +156,7 @@ def load(model: Path, study: Recorded) -> Any:
             keras = numerics.keras()
             numerics.pin(keras.config.backend())
         try:
-            return family.load(model, str(study.config["model"].get("_target_", "")))
+            return build.load(model, str(study.config["model"].get("_target_", "")))
         except ConfigError:
             raise
         except Exception as error:  # a damaged or foreign file raises any of a dozen types

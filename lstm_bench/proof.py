@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_bench import grid, kernel, reference
+from lstm_bench import grid, reference
 from lstm_bench.core import hardware
 from lstm_bench.core.errors import DeviceError, KernelError, LstmBenchError
+from lstm_bench.model import kernel
 from lstm_bench.process import Process
 
 _OPERATION = "train_step"

@@ -96,8 +96,9 @@ def run(arguments: list[str]) -> None:
     numbers = {key: _number(key, given[key]) for key in ("trial", "seed") if key in given}
     if not numbers:
         raise ConfigError("nothing to repeat", expected="trial=N or seed=N")
-    from lstm_bench import family, recorded
+    from lstm_bench import recorded
     from lstm_bench.core import hardware
+    from lstm_bench.model import build
     from lstm_bench.table import plain
 
     study = recorded.find(given["study"], home.expanded(given.get("sweeps", "sweeps")))
@@ -105,7 +106,7 @@ def run(arguments: list[str]) -> None:
         if option in given:  # whether they are the recorded ones, their digest tells
             study.config["dataset"][option.partition(".")[2]] = given[option]
     target = str(study.config["model"].get("_target_"))
-    if "merged" in study.folder.absolute().parts and not family.is_own(target):
+    if "merged" in study.folder.absolute().parts and not build.is_own(target):
         raise ConfigError(
             f"study {study.name} came in an archive, which names {target!r} to be run",
             remedy="If you trust it, copy its folder to one in sweeps/ of the same name.",
@@ -120,7 +121,7 @@ def run(arguments: list[str]) -> None:
     print(f"  device    {where.device}, {len(where.cores)} thread{'s' * (len(where.cores) != 1)}")
     for difference in [*differences, *edited]:
         print(f"  differs   {difference}")
-    if not family.is_own(target) and "code" not in study.environment:
+    if not build.is_own(target) and "code" not in study.environment:
         print(f"  code      of {target}: not recorded, so whether it is the same is unknown")
     sys.stdout.flush()
     result = trained(study, name, work, where, row)
@@ -279,7 +280,8 @@ def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[
       KernelError: when the kernel that ran cannot run here.
       ConfigError: when the record holds no seed or no backend: nothing was run.
     """
-    from lstm_bench import engine, family, kernel
+    from lstm_bench import engine
+    from lstm_bench.model import build, kernel
 
     if not row["seed"] or not row["backend"]:
         raise ConfigError(f"the record holds no training to repeat: {row['state']} ({row['reason'] or 'no reason'})")
@@ -291,8 +293,8 @@ def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[
     if named == "none":  # no recurrent layer, and an older record does not say what it was compiled as
         named = config["kernel"]["name"] if config["kernel"]["name"] != "auto" else "generic"
     target = config["model"]["_target_"]
-    if family.is_own(target):
-        layers = family.recurrent_layers(family.find(target))
+    if build.is_own(target):
+        layers = build.recurrent_layers(build.find(target))
         kernel.require(named, backend, layers, gpus[0].name if gpus else None)
     steps = row.get("steps_per_execution") or engine.steps_per_execution(backend, named)[0]
     work = {"config": config, "kernel": named, "steps_per_execution": int(float(steps))}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lstm_bench
-from lstm_bench import family, health, held, kernel, memory, precheck, record, replay, served
+from lstm_bench import health, held, memory, precheck, record, replay, served
 from lstm_bench import space as spaces
 from lstm_bench import study as studies
 from lstm_bench.arms import Arms
@@ -26,6 +26,7 @@ from lstm_bench.data.shared_memory import SharedDataset
 from lstm_bench.driver import Driver
 from lstm_bench.launcher import LocalLauncher
 from lstm_bench.loop import Loop
+from lstm_bench.model import build, kernel
 from lstm_bench.observer import Observer
 from lstm_bench.outcome import confirmation, nothing, outcome, tested
 from lstm_bench.ray_launcher import RayLauncher
@@ -68,7 +69,7 @@ class Session:
         self._give: Callable[[data.Dataset, Mapping[str, Any]], None] | None = None  # to the workers
         self._task, self._baselines = "classification", dict[str, float]()  # of the data, once it is there
         target = str(config["model"]["_target_"])
-        self._code = None if family.is_own(target) else sources.of(target)
+        self._code = None if build.is_own(target) else sources.of(target)
         self._guarded = {"target": target, "files": self._code.files} if self._code and self._code.files else None
         self._variables = numerics.observed(os.environ)
         self._shown = str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)

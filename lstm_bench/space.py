@@ -9,10 +9,10 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import family
 from lstm_bench.core import config as schema
 from lstm_bench.core.config import Choice, Range
 from lstm_bench.core.errors import ConfigError, nearest
+from lstm_bench.model import build
 from lstm_bench.record import exact
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _domain(path: str, domain: Domain | None, config: Mapping[str, Any]) -> Doma
         values = [complete["low"], complete["high"]]
     hint, rule = _allowed(path, config)
     for value in values:
-        family.check_value(where, value, hint, rule)
+        build.check_value(where, value, hint, rule)
     return complete
 
 
@@ -159,9 +159,9 @@ def _allowed(path: str, config: Mapping[str, Any]) -> tuple[Any, Range | Choice 
     for known, hint, rule in schema.rules():
         if known == path:
             return hint, rule
-    if not family.is_own(str(config["model"].get("_target_", ""))):
+    if not build.is_own(str(config["model"].get("_target_", ""))):
         return Any, None
-    return family.rules(family.find(config["model"]["_target_"])).get(path.removeprefix("model."), (Any, None))
+    return build.rules(build.find(config["model"]["_target_"])).get(path.removeprefix("model."), (Any, None))
 
 
 def pinned(space: Mapping[str, Domain], overrides: Iterable[str]) -> dict[str, str]:

@@ -90,18 +90,19 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     Raises:
       ConfigError: for anything that cannot be meant. Nothing was created.
     """
-    from lstm_bench import family, record, tracking
+    from lstm_bench import record, tracking
     from lstm_bench import space as spaces
     from lstm_bench.core import config as schema
     from lstm_bench.data import dataset
+    from lstm_bench.model import build
 
     config = schema.load(composed)
     dataset.check(config["dataset"])
     name = config["dataset"]["name"]
     dataset.check_objective(config["study"], name, dataset.TASKS[name])
     tracking.check(config["tracking"])
-    if family.is_own(str(config["model"].get("_target_", ""))):
-        family.check(config["model"])
+    if build.is_own(str(config["model"].get("_target_", ""))):
+        build.check(config["model"])
     space = spaces.parse(config)
     _check_weights(config["model"], space, overrides)
     pinned = spaces.pinned(space, overrides)
@@ -133,8 +134,8 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
 
 def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Makes `model.weights` a number; refuses it beside a width of its own."""
-    from lstm_bench import family
     from lstm_bench import space as spaces
+    from lstm_bench.model import build
 
     if "model.weights" in space:
         raise ConfigError(
@@ -142,15 +143,15 @@ def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: S
         )
     if model.get("weights") is None:
         return
-    model["weights"] = family.budget(model["weights"])
-    own = family.is_own(str(model["_target_"]))
+    model["weights"] = build.budget(model["weights"])
+    own = build.is_own(str(model["_target_"]))
     width = (
-        family.width_argument(family.find(model["_target_"]))
+        build.width_argument(build.find(model["_target_"]))
         if own
-        else next((name for name in family.WIDTHS if name in model), None)
+        else next((name for name in build.WIDTHS if name in model), None)
     )
     if width is None:
-        raise ConfigError(f"model.weights: {model['_target_']} has no width ({' or '.join(family.WIDTHS)})")
+        raise ConfigError(f"model.weights: {model['_target_']} has no width ({' or '.join(build.WIDTHS)})")
     path = f"model.{width}"
     if path in space:
         raise ConfigError(
@@ -189,10 +190,11 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
       LstmBenchError: any expected fault.
     """
-    from lstm_bench import cluster, family, kernel, record
+    from lstm_bench import cluster, record
     from lstm_bench.core import hardware, locks
     from lstm_bench.core.console import Display
     from lstm_bench.data import dataset
+    from lstm_bench.model import build, kernel
 
     config, space, pinned = checked(composed, overrides)
     backend = config["backend"]["name"]
@@ -200,8 +202,8 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     if on_ray:
         cluster.check(config["launcher"]["address"])
     gpus = [] if on_ray else hardware.gpus()
-    if not on_ray and family.is_own(config["model"]["_target_"]):
-        layers = family.recurrent_layers(family.find(config["model"]["_target_"]))
+    if not on_ray and build.is_own(config["model"]["_target_"]):
+        layers = build.recurrent_layers(build.find(config["model"]["_target_"]))
         kernel.require(config["kernel"]["name"], backend, layers, gpus[0].name if gpus else None)
     _check_exclusive(config, gpus)
     cli.require_backend(backend)

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from lstm_bench import engine as engines
-from lstm_bench import family, packed
+from lstm_bench import packed
 from lstm_bench.core.clock import Phases, clock, samples_per_s
 from lstm_bench.core.errors import KernelError
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.engine_base import CRITERIA
 from lstm_bench.engine_jax import JaxEngine
+from lstm_bench.model import build
 
 
 class NotFiniteError(Exception):
@@ -116,7 +117,7 @@ def _build(config: Mapping[str, Any], data: Dataset, kernel: str, seed: int) -> 
     import keras
 
     keras.utils.set_random_seed(seed)
-    return family.build(config["model"], data.input_shape, data.n_classes, kernel, per_timestep=data.per_timestep)
+    return build.build(config["model"], data.input_shape, data.n_classes, kernel, per_timestep=data.per_timestep)
 
 
 class Engines:

@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import family, kernel, measurement, network, packed, probe, record, train
+from lstm_bench import measurement, packed, probe, record, train
 from lstm_bench.core import environment, numerics, user_code
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import ConfigError, KernelError, LstmBenchError
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data import shared_memory
+from lstm_bench.model import build, kernel, network
 from lstm_bench.watch import Watch
 
 Send = Callable[[dict[str, Any]], None]
@@ -104,7 +105,7 @@ class Bench:
         found = (
             {}
             if asked.get("weights") is None
-            else {"width": model[str(family.width_argument(family.find(model["_target_"])))]}
+            else {"width": model[str(build.width_argument(build.find(model["_target_"])))]}
         )
         return {**task, "config": {**task["config"], "model": model}, "sized": found}
 
@@ -117,23 +118,23 @@ class Bench:
         import keras
 
         data, target = self.data(task["config"]["dataset"]), str(task["config"]["model"].get("_target_", ""))
-        function = family.find(target)
+        function = build.find(target)
         registered = dict(keras.saving.get_custom_objects())
         named = iter([{}, *task.get("searched", [{}] * len(task["corners"]))])
         for config in (task["config"], *task["corners"]):
             with _searched(next(named)):
                 model, lengths = _plain(config, data)
-                if not family.is_own(target):
+                if not build.is_own(target):
                     network.require_no_distribution(model, target)
-                    family.require_saveable(model, target, registered)
+                    build.require_saveable(model, target, registered)
         numerics.refuse_changes(task["config"]["backend"]["name"], task["config"]["model"]["_target_"])
-        if not family.is_own(target):
-            self._require_kernel(task["config"], data, family.recurrent_layers(function))
+        if not build.is_own(target):
+            self._require_kernel(task["config"], data, build.recurrent_layers(function))
         return {
             "state": "COMPLETE",
             "n_weights": int(model.count_params()),
             "recurrent": len(lengths),
-            "layers": list(family.recurrent_layers(function)),
+            "layers": list(build.recurrent_layers(function)),
         }
 
     def _require_kernel(self, config: Mapping[str, Any], data: datasets.Dataset, layers: Sequence[str]) -> None:
@@ -281,7 +282,7 @@ def _searched(values: Mapping[str, Any]) -> Iterator[None]:
 
 def sized(model: Mapping[str, Any], data: datasets.Dataset) -> dict[str, Any]:
     """Group `model` with its width filled in: see `family.resolved`."""
-    return family.resolved(model, data.input_shape, data.n_classes, per_timestep=data.per_timestep)
+    return build.resolved(model, data.input_shape, data.n_classes, per_timestep=data.per_timestep)
 
 
 def predicted(data: datasets.Dataset, outputs: np.ndarray) -> dict[str, Any]:
@@ -351,7 +352,7 @@ def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: 
 
 def _plain(config: Mapping[str, Any], data: datasets.Dataset) -> tuple[Any, list[int]]:
     """`family.build` of a configuration for its data, of plain layers."""
-    return family.build(config["model"], data.input_shape, data.n_classes, "plain", per_timestep=data.per_timestep)
+    return build.build(config["model"], data.input_shape, data.n_classes, "plain", per_timestep=data.per_timestep)
 
 
 def described_input(config: Mapping[str, Any], data: datasets.Dataset, model: Path) -> dict[str, Any]:

@@ -7,7 +7,9 @@ import sys
 import keras
 import numpy as np
 
-from lstm_bench import engine, kernel, model, train
+from lstm_bench import engine, train
+from lstm_bench.model import kernel
+from lstm_bench.model.families import recurrent
 
 SETTINGS = {
     "optimizer": "adam",
@@ -22,7 +24,7 @@ SETTINGS = {
 def build(kernel_name: str) -> keras.Model:
     keras.utils.set_random_seed(1)
     makers = kernel.makers(kernel_name)
-    return model.single((7, 3), 4, makers["lstm"], units=5)
+    return recurrent.single((7, 3), 4, makers["lstm"], units=5)
 
 
 def main(backend: str, kernel_name: str, n: int) -> None:

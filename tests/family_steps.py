@@ -15,7 +15,9 @@ import keras
 import layer_reference
 import numpy as np
 
-from lstm_bench import engine, family, kernel, layer, train
+from lstm_bench import engine, train
+from lstm_bench.model import build as family
+from lstm_bench.model import kernel, layers
 
 SHAPE, CLASSES = (4, 3), 4
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -86,13 +88,13 @@ def main(backend: str, name: str) -> None:
 
 def check_layers() -> None:
     x = X.astype(np.float64)
-    made = layer.layer_norm_lstm(5, return_sequences=True)
+    made = layers.layer_norm_lstm(5, return_sequences=True)
     made.build(X.shape)
     weights = [RNG.standard_normal(w.shape) for w in made.get_weights()]
     made.set_weights(weights)
     found = keras.ops.convert_to_numpy(made(X))
     np.testing.assert_allclose(found, layer_reference.layer_norm_lstm(x, weights, 1e-3), rtol=1e-3, atol=1e-4)
-    scan = layer.MinGRU(5, return_sequences=True)
+    scan = layers.MinGRU(5, return_sequences=True)
     scan.build(X.shape)
     weights = [RNG.standard_normal(w.shape) for w in scan.get_weights()]
     scan.set_weights(weights)

@@ -1,4 +1,4 @@
-"""The equations of the papers behind `lstm_bench.layer`, timestep by timestep in NumPy, float64."""
+"""The equations of the papers behind `lstm_bench.model.layers`, timestep by timestep in NumPy, float64."""
 
 from __future__ import annotations
 

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 from keras import Input, Sequential, layers, ops
 
-from lstm_bench import engine, family, kernel, network, packed, train
+from lstm_bench import engine, packed, train
 from lstm_bench.core.errors import ConfigError, KernelError
+from lstm_bench.model import build, kernel, network
 
 SHAPE, CLASSES, STEPS, BATCH = (8, 3), 4, 5, 6
 SETTINGS = {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.0, "global_clipnorm": None, "schedule": "constant"}
@@ -220,11 +221,11 @@ def refused() -> None:
 def saved_and_loaded() -> None:
     registered = dict(keras.saving.get_custom_objects())
     keras.utils.set_random_seed(1)
-    family.require_saveable(residual(layers.LSTM), "lstm_bench.model.single", registered)
+    build.require_saveable(residual(layers.LSTM), "lstm_bench.model.single", registered)
     doubled = Sequential([Input(SHAPE), layers.Lambda(lambda x: x * 2), layers.LSTM(4)])
     for model, remedy in ((doubled, "A Lambda holds code"), (nested(layers.LSTM), "(its own Shrinks)")):
         try:
-            family.require_saveable(model, "lstm_bench.model.single", registered)
+            build.require_saveable(model, "lstm_bench.model.single", registered)
         except ConfigError as error:
             assert remedy in str(error) and "\n" not in str(error), error
         else:

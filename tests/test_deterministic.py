@@ -13,8 +13,8 @@ import pytest
 from lstm_bench import memory, session
 from lstm_bench import space as spaces
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.kernel import OF_BACKEND
 from lstm_bench.launcher import deterministic_environment
+from lstm_bench.model.kernel import OF_BACKEND
 from lstm_bench.trial import not_deterministic
 
 FACTS = {"task": "classification", "timesteps": 8, "features": 8, "n_classes": 10}

@@ -14,7 +14,7 @@ from conftest import long_but
 
 from lstm_bench.core.hardware import gpus
 from lstm_bench.engine import steps_per_execution
-from lstm_bench.kernel import OF_BACKEND
+from lstm_bench.model.kernel import OF_BACKEND
 
 
 def printed(script: str, backend: str, *arguments: str, timeout: float = 280) -> str:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_bench import engine, kernel, model
+from lstm_bench import engine
 from lstm_bench.core.errors import KernelError
+from lstm_bench.model import kernel
+from lstm_bench.model.families import recurrent as model
 
 
 def ran(name: str, units: int = 4, layer: str = "lstm", timesteps: int = 6) -> engine.Engine:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from layer_reference import layer_norm_lstm, min_gru
 
-from lstm_bench import layer
+from lstm_bench.model import layers
 
 UNITS, EPSILON = 5, 1e-3
 
@@ -28,7 +28,7 @@ def inputs(timesteps: int = 7) -> np.ndarray:
 
 @pytest.mark.parametrize("unroll", [False, True])
 def test_the_layer_normalised_lstm_is_that_of_the_paper(unroll: bool) -> None:
-    made = layer.layer_norm_lstm(UNITS, return_sequences=True, unroll=unroll)
+    made = layers.layer_norm_lstm(UNITS, return_sequences=True, unroll=unroll)
     x = inputs()
     made.build(x.shape)
     expected = layer_norm_lstm(x, trained_like(made), EPSILON)
@@ -36,7 +36,7 @@ def test_the_layer_normalised_lstm_is_that_of_the_paper(unroll: bool) -> None:
 
 
 def test_the_layer_normalised_lstm_begins_as_keras_s_lstm_does() -> None:
-    made = layer.LayerNormLSTMCell(UNITS)
+    made = layers.LayerNormLSTMCell(UNITS)
     made.build((None, 4))
     ours = {w.name: w.numpy() for w in made.weights}
     theirs = keras.layers.LSTMCell(UNITS)
@@ -53,7 +53,7 @@ def test_the_layer_normalised_lstm_begins_as_keras_s_lstm_does() -> None:
 def test_the_first_timestep_of_a_normalised_lstm_is_finite_in_value_and_gradient() -> None:
     import tensorflow as tf
 
-    made, x = layer.layer_norm_lstm(UNITS), tf.zeros((2, 3, 4))  # nothing varies: the variance is 0
+    made, x = layers.layer_norm_lstm(UNITS), tf.zeros((2, 3, 4))  # nothing varies: the variance is 0
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(made(x))
     for gradient in tape.gradient(loss, made.trainable_variables):
@@ -62,20 +62,20 @@ def test_the_first_timestep_of_a_normalised_lstm_is_finite_in_value_and_gradient
 
 @pytest.mark.parametrize("timesteps", [1, 2, 7, 8, 28])
 def test_the_scan_of_min_gru_is_its_sequential_recurrence(timesteps: int) -> None:
-    made, x = layer.MinGRU(UNITS, return_sequences=True), inputs(timesteps)
+    made, x = layers.MinGRU(UNITS, return_sequences=True), inputs(timesteps)
     made.build(x.shape)
     expected = min_gru(x, trained_like(made))
     np.testing.assert_allclose(made(x), expected, rtol=1e-4, atol=1e-5)
-    last = layer.MinGRU(UNITS)
+    last = layers.MinGRU(UNITS)
     last.build(x.shape)
     last.set_weights(made.get_weights())
     np.testing.assert_allclose(last(x), expected[:, -1], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("made", [layer.MinGRU(UNITS), layer.layer_norm_lstm(UNITS)], ids=["min_gru", "layer_norm"])
+@pytest.mark.parametrize("made", [layers.MinGRU(UNITS), layers.layer_norm_lstm(UNITS)], ids=["min_gru", "layer_norm"])
 def test_a_saved_layer_is_loaded_in_safe_mode(tmp_path: Path, made: Any) -> None:
     # Two of them: what the first gives is known in shape.
-    model, x = keras.Sequential([keras.Input((7, 4)), layer.MinGRU(UNITS, return_sequences=True), made]), inputs()
+    model, x = keras.Sequential([keras.Input((7, 4)), layers.MinGRU(UNITS, return_sequences=True), made]), inputs()
     trained_like(model)
     model.save(tmp_path / "it.keras")
     loaded = keras.saving.load_model(tmp_path / "it.keras", safe_mode=True)
@@ -86,7 +86,7 @@ def test_a_long_margin_of_zeros_leaves_gradients_finite() -> None:
     keras.utils.set_random_seed(0)
     x = np.zeros((8, 120, 3), np.float32)
     x[:, 100:] = np.random.default_rng(0).normal(size=(8, 20, 3))
-    model = keras.Sequential([keras.Input((120, 3)), layer.layer_norm_lstm(6), keras.layers.Dense(2)])
+    model = keras.Sequential([keras.Input((120, 3)), layers.layer_norm_lstm(6), keras.layers.Dense(2)])
     model.compile(keras.optimizers.SGD(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     for _ in range(3):
         loss = model.train_on_batch(x, np.arange(8) % 2)

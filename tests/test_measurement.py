@@ -15,7 +15,8 @@ import pytest
 from conftest import long_but
 
 from lstm_bench import cell as cells
-from lstm_bench import kernel, measurement, probe, reference
+from lstm_bench import measurement, probe, reference
+from lstm_bench.model import kernel
 
 METHOD = {"seed": 0, "samples": 2, "window_s": 0.005, "steady": 0.5, "max_other_load": 1.0}
 METHOD["tolerance"] = {"float32": 1e-4, "bfloat16": 0.1}  # type: ignore[assignment]

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
-from lstm_bench import family
 from lstm_bench.core.config import conf_dir
 from lstm_bench.core.errors import ConfigError
+from lstm_bench.model import build as family
 
 MNIST = (28, 28)
 # One line per family of conf/model/, on MNIST rows.

@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import kernel, network
 from lstm_bench.core.config import Choice, Range, type_words
 from lstm_bench.core.errors import ConfigError, nearest
+from lstm_bench.model import kernel, network
 
 OWN = "lstm_bench.model."
 WIDTHS = ("units", "filters")  # the argument that `weights` decides on: the first of these that a family has
@@ -315,8 +315,8 @@ def load(file: Path, target: str) -> Any:
     """
     import keras
 
-    if importlib.util.find_spec("lstm_bench.layer"):
-        importlib.import_module("lstm_bench.layer")  # registers what Keras does not have
+    if importlib.util.find_spec("lstm_bench.model.layers"):
+        importlib.import_module("lstm_bench.model.layers")  # registers what Keras does not have
     if not is_own(target):
         find(target)  # a user's own layers are registered where the family is
     return keras.saving.load_model(file, compile=False, safe_mode=True)

@@ -1,6 +1,6 @@
 """Recurrent layers that Keras has not, in `keras.ops` alone: the same on every backend.
 
-A saved model that holds one is loaded after `import lstm_bench.layer`, which registers them.
+A saved model that holds one is loaded after `import lstm_bench.model.layers`, which registers them.
 """
 
 from __future__ import annotations

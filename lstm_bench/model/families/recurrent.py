@@ -344,7 +344,7 @@ def min_gru(
     from keras import Input, Sequential
     from keras import layers as keras_layers
 
-    from lstm_bench.layer import MinGRU
+    from lstm_bench.model.layers import MinGRU
 
     model = Sequential([Input(input_shape)])
     for layer in range(layers):

@@ -22,8 +22,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lstm_bench import fused
 from lstm_bench.core.errors import KernelError
+from lstm_bench.model import fused_torch
 
 NAMES = ("auto", "cudnn", "fused", "generic", "xla", "unrolled", "unrolled_xla")
 OF_BACKEND = {
@@ -89,7 +89,7 @@ def makers(kernel: str) -> dict[str, Any]:
     """Layer makers `name -> maker(units, **options)` of Keras layers bound to `kernel`; "plain" binds to none."""
     import keras
 
-    from lstm_bench import layer as own
+    from lstm_bench.model import layers as own
 
     layers = {
         "lstm": keras.layers.LSTM,
@@ -102,7 +102,7 @@ def makers(kernel: str) -> dict[str, Any]:
         return layers
 
     if kernel == "fused":
-        return dict(fused.layers())
+        return dict(fused_torch.layers())
 
     unroll = kernel in ("unrolled", "unrolled_xla")
 

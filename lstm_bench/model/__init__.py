@@ -1,0 +1,34 @@
+"""What learns: architecture families, recurrent layers that Keras lacks, and kernels.
+
+A kernel is which implementation of the recurrent step runs, and the proof that it ran. Imports `core`; Keras inside functions
+only. The families, and only they, are names of this package: `_target_: lstm_bench.model.stacked` stands in records and in
+users' YAML.
+"""
+
+from lstm_bench.model.families.recurrent import (
+    bidirectional,
+    cnn,
+    cnn_lstm,
+    gru,
+    layer_norm,
+    min_gru,
+    mlp,
+    recurrent_dropout,
+    simple_rnn,
+    single,
+    stacked,
+)
+
+__all__ = [
+    "bidirectional",
+    "cnn",
+    "cnn_lstm",
+    "gru",
+    "layer_norm",
+    "min_gru",
+    "mlp",
+    "recurrent_dropout",
+    "simple_rnn",
+    "single",
+    "stacked",
+]

@@ -1,0 +1,1 @@
+"""The architecture families, one function each."""
