@@ -12,7 +12,7 @@ from lstm_bench import space as spaces
 from lstm_bench.core.config import replaced
 from lstm_bench.core.console import values
 from lstm_bench.core.errors import KernelError
-from lstm_bench.loop import LATER, Loop, Running
+from lstm_bench.launcher.event_loop import LATER, Loop, Running
 from lstm_bench.memory import Memory, bucket
 from lstm_bench.study import Study
 

@@ -20,7 +20,7 @@ from lstm_bench import cell as cells
 from lstm_bench.core import errors, hardware
 from lstm_bench.core.errors import ConfigError, DeviceError, LstmBenchError, StorageError
 from lstm_bench.core.hardware import Gpu
-from lstm_bench.process import Kind, Process, Send
+from lstm_bench.launcher.single_task import Kind, Process, Send
 
 Job = tuple[Mapping[str, Any], grid.Arm, int]  # cell, arm, round
 _KEPT = "What was measured is kept: mend it, then give the same command again."

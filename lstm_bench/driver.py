@@ -22,7 +22,7 @@ from lstm_bench.cohort import Cohorts
 from lstm_bench.core import config as schema
 from lstm_bench.core.console import Display, number
 from lstm_bench.core.errors import StorageError, TooManyFailedError
-from lstm_bench.loop import LATER, Loop, Running
+from lstm_bench.launcher.event_loop import LATER, Loop, Running
 from lstm_bench.observer import Observer
 from lstm_bench.replay import tracked
 from lstm_bench.study import Asked, Study

@@ -13,7 +13,7 @@ from lstm_bench import space as spaces
 from lstm_bench.core import config as schema
 from lstm_bench.core import errors, hardware
 from lstm_bench.data import dataset as data
-from lstm_bench.process import Process
+from lstm_bench.launcher.single_task import Process
 
 
 class Unfit(NamedTuple):

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from lstm_bench import grid, reference
 from lstm_bench.core import hardware
 from lstm_bench.core.errors import DeviceError, KernelError, LstmBenchError
+from lstm_bench.launcher.single_task import Process
 from lstm_bench.model import kernel
-from lstm_bench.process import Process
 
 _OPERATION = "train_step"
 

@@ -311,8 +311,8 @@ def trained(study: Recorded, name: str, work: Mapping[str, Any], where: Slot, ro
     """The result of a task in a worker of its own, its log and data gone afterwards. A pruned trial stops where it did."""
     from lstm_bench.core.console import Display
     from lstm_bench.data.shared_memory import SharedDataset
-    from lstm_bench.launcher import LocalLauncher
-    from lstm_bench.loop import Loop, Running
+    from lstm_bench.launcher.event_loop import Loop, Running
+    from lstm_bench.launcher.local import LocalLauncher
 
     waiting, results = [Running(name, dict(work), 0)], []
     last = int(row["epochs"]) if row["state"] == "PRUNED" and row["epochs"] else math.inf

@@ -24,12 +24,12 @@ from lstm_bench.data import dataset as data
 from lstm_bench.data import trivial_predictor
 from lstm_bench.data.shared_memory import SharedDataset
 from lstm_bench.driver import Driver
-from lstm_bench.launcher import LocalLauncher
-from lstm_bench.loop import Loop
+from lstm_bench.launcher.event_loop import Loop
+from lstm_bench.launcher.local import LocalLauncher
+from lstm_bench.launcher.ray_launcher import RayLauncher
 from lstm_bench.model import build, kernel
 from lstm_bench.observer import Observer
 from lstm_bench.outcome import confirmation, nothing, outcome, tested
-from lstm_bench.ray_launcher import RayLauncher
 from lstm_bench.tracking import open_tracking, store_uri
 
 TRACEBACK = "logs/traceback.txt"  # in a study's folder: what a user's family raised

@@ -190,17 +190,18 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
       LstmBenchError: any expected fault.
     """
-    from lstm_bench import cluster, record
+    from lstm_bench import record
     from lstm_bench.core import hardware, locks
     from lstm_bench.core.console import Display
     from lstm_bench.data import dataset
+    from lstm_bench.launcher import ray_cluster
     from lstm_bench.model import build, kernel
 
     config, space, pinned = checked(composed, overrides)
     backend = config["backend"]["name"]
     on_ray = config["launcher"]["name"] == "ray"
     if on_ray:
-        cluster.check(config["launcher"]["address"])
+        ray_cluster.check(config["launcher"]["address"])
     gpus = [] if on_ray else hardware.gpus()
     if not on_ray and build.is_own(config["model"]["_target_"]):
         layers = build.recurrent_layers(build.find(config["model"]["_target_"]))

@@ -17,7 +17,7 @@ import yaml
 from lstm_bench import engine
 from lstm_bench.core import hardware
 from lstm_bench.core.config import conf_dir
-from lstm_bench.launcher import LocalLauncher
+from lstm_bench.launcher.local import LocalLauncher
 from lstm_bench.model import kernel
 
 ARMS = [

@@ -20,8 +20,8 @@ from lstm_bench.arms import Arms
 from lstm_bench.core import config as schema
 from lstm_bench.core.console import Display
 from lstm_bench.driver import Driver
-from lstm_bench.launcher import Event
-from lstm_bench.loop import Loop
+from lstm_bench.launcher.event_loop import Loop
+from lstm_bench.launcher.local import Event
 from lstm_bench.memory import Memory
 from lstm_bench.study import Study
 

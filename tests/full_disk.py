@@ -102,7 +102,7 @@ class Forked:
                 for low, high in zip([2, *kept], [*kept, 4096], strict=True):
                     os.closerange(low + 1, high)  # the study's lock among them
                 os.environ.update(env)
-                from lstm_bench import worker
+                from lstm_bench.launcher import worker
 
                 os._exit(worker.main([command[-1]]))
             finally:
@@ -132,11 +132,12 @@ def composed(*arguments: str) -> Any:
 
 def driven(folder: Path, arguments: Sequence[str]) -> int:
     """A sweep in this process, with forked workers; returns its exit code."""
-    from lstm_bench import launcher, session, sweep
+    from lstm_bench import session, sweep
+    from lstm_bench.launcher import local
 
     os.chdir(folder)
-    launcher.subprocess = types.SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]
-    session.LocalLauncher = functools.partial(launcher.LocalLauncher, bench="full_disk:bench")  # type: ignore
+    local.subprocess = types.SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]
+    session.LocalLauncher = functools.partial(local.LocalLauncher, bench="full_disk:bench")  # type: ignore
     return command._guarded(sweep.run, composed(*arguments), [*arguments])
 
 

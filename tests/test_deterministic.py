@@ -13,7 +13,7 @@ import pytest
 from lstm_bench import memory, session
 from lstm_bench import space as spaces
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.launcher import deterministic_environment
+from lstm_bench.launcher.local import deterministic_environment
 from lstm_bench.model.kernel import OF_BACKEND
 from lstm_bench.trial import not_deterministic
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import fake
 import pytest
 
-from lstm_bench import loop, record, result
+from lstm_bench import record, result
 from lstm_bench.candidate import Candidate, standing
 from lstm_bench.core.errors import ConfigError, DataError, InterruptedByUser, KernelError, TooManyFailedError
+from lstm_bench.launcher import event_loop
 
 FILES = ("trials.csv", "replicates.csv", "history.csv")
 
@@ -243,7 +244,7 @@ def test_an_interrupted_trial_that_finishes_in_time_is_kept(tmp_path):
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_interrupted_trial_that_does_not_is_queued_again_never_pruned(tmp_path, monkeypatch, times):
-    monkeypatch.setattr(loop, "GRACE_S", 0.2 if times == 1 else 60)
+    monkeypatch.setattr(event_loop, "GRACE_S", 0.2 if times == 1 else 60)
 
     def script(task):
         yield fake.metrics(task["config"], 1)
@@ -379,7 +380,7 @@ def test_a_seed_that_fails_is_a_row_with_its_reason(tmp_path):
 
 
 def test_interrupted_seeds_are_trained_on_resume(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "GRACE_S", 0.1)
+    monkeypatch.setattr(event_loop, "GRACE_S", 0.1)
 
     def script(task):
         yield fake.metrics(task["config"], 1)
@@ -721,7 +722,7 @@ def test_a_member_that_fails_is_a_row_and_the_others_are_theirs(tmp_path):
 
 
 def test_an_interrupted_pack_leaves_all_its_seeds_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "GRACE_S", 0.2)
+    monkeypatch.setattr(event_loop, "GRACE_S", 0.2)
 
     def script(task):
         yield fake.metrics(task["config"], 1)
@@ -884,7 +885,7 @@ def test_a_pack_lasts_as_long_as_its_members_may(tmp_path, monkeypatch):
         if "seeds" in task:
             clock[0] += next(passed)
             yield lambda: None
-            yield lambda: time.sleep(1.2 * loop._READ_S)
+            yield lambda: time.sleep(1.2 * event_loop._READ_S)
         yield from fake.train(task)
 
     values = {"study.n_trials": 6, "study.trial_timeout": 1000.0}
@@ -903,7 +904,7 @@ def test_two_workers_have_packs_of_their_own(tmp_path):
 
 
 def test_an_interrupted_pack_and_what_was_asked_for_with_it_are_queued_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "GRACE_S", 0.2)
+    monkeypatch.setattr(event_loop, "GRACE_S", 0.2)
 
     def script(task):
         yield {**fake.metrics(task["config"], 1), "each": [fake.metrics(own, 1) for own in fake.configs(task)]}

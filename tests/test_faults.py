@@ -78,7 +78,7 @@ def orphans(folder: Path) -> list[int]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if "lstm_bench.worker" in process.cmdline() and process.cwd() == str(folder):
+            if "lstm_bench.launcher.worker" in process.cmdline() and process.cwd() == str(folder):
                 found.append(process.pid)
     return found
 

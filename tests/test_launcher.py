@@ -18,7 +18,7 @@ from test_train import data
 
 from lstm_bench.core.hardware import Slot
 from lstm_bench.data.shared_memory import SharedDataset
-from lstm_bench.launcher import Event, LocalLauncher
+from lstm_bench.launcher.local import Event, LocalLauncher
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +73,7 @@ def workers() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):  # gone by now, or a zombie that another test has left
-            found += [process] if "lstm_bench.worker" in " ".join(process.cmdline()) else []
+            found += [process] if "lstm_bench.launcher.worker" in " ".join(process.cmdline()) else []
     return found
 
 
@@ -203,7 +203,7 @@ def test_a_worker_keeps_to_its_cores(launcher: LocalLauncher) -> None:
 def test_workers_end_when_their_driver_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time; sys.path.insert(0, sys.argv[2]); from pathlib import Path; import test_launcher as t;"
-        "from lstm_bench.launcher import LocalLauncher; from lstm_bench.core.hardware import Slot;"
+        "from lstm_bench.launcher.local import LocalLauncher; from lstm_bench.core.hardware import Slot;"
         "made = LocalLauncher([Slot(0, 'a CPU', 'exclusive', (0,))], 'tensorflow', Path(sys.argv[1]), 9, 99999);"
         "made.submit('a', t.task(t.ENDLESS)); t.until(made, 'epoch', 'a');"
         "print(*(p.pid for p in t.workers()), flush=True); time.sleep(100)"

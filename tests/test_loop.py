@@ -1,4 +1,4 @@
-"""`lstm_bench.loop`: tasks in, results out, whatever workers and people do in between."""
+"""`lstm_bench.launcher.event_loop`: tasks in, results out, whatever workers and people do in between."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import time
 import fake
 import pytest
 
-from lstm_bench import loop
 from lstm_bench.core import errors
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, StorageError
-from lstm_bench.launcher import Event
-from lstm_bench.loop import Loop, Running
+from lstm_bench.launcher import event_loop
+from lstm_bench.launcher.event_loop import Loop, Running
+from lstm_bench.launcher.local import Event
 
 
 def task(name: str, **values) -> Running:
@@ -58,8 +58,8 @@ def test_a_result_may_make_new_work():
 
 
 def test_work_that_others_may_yet_make_is_waited_for(monkeypatch):
-    monkeypatch.setattr(loop, "_LOOK_S", 0.05)
-    given = iter([loop.LATER, loop.LATER, task("a"), loop.LATER, task("b"), loop.LATER, None])
+    monkeypatch.setattr(event_loop, "_LOOK_S", 0.05)
+    given = iter([event_loop.LATER, event_loop.LATER, task("a"), event_loop.LATER, task("b"), event_loop.LATER, None])
     launcher, ended = fake.FakeLauncher(), []
     Loop(launcher, Display("val_accuracy", 3), None).run(
         lambda: next(given), lambda running, _: ended.append(running.name)
@@ -72,7 +72,7 @@ def test_who_waits_for_the_work_of_others_can_be_interrupted():
 
     def none_yet():
         os.kill(os.getpid(), signal.SIGINT)
-        return loop.LATER
+        return event_loop.LATER
 
     waits = Loop(launcher, Display("val_accuracy", 3), None)
     with pytest.raises(InterruptedByUser):
@@ -284,7 +284,7 @@ def test_one_interrupt_lets_running_tasks_finish_and_starts_no_other(number, cap
 
 
 def test_what_does_not_finish_within_the_grace_is_queued_again(monkeypatch):
-    monkeypatch.setattr(loop, "GRACE_S", 0.3)
+    monkeypatch.setattr(event_loop, "GRACE_S", 0.3)
     launcher, ended, seconds = interrupted(interrupts(1, then="hang"), "abc", workers=2)
     assert ended == [("a", "FAIL", "interrupted"), ("b", "FAIL", "interrupted")]
     assert sorted(launcher.killed) == ["a/1", "b/1"]

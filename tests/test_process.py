@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from lstm_bench import process
 from lstm_bench.core.hardware import Slot
-from lstm_bench.launcher import Event
-from lstm_bench.process import Process
+from lstm_bench.launcher import single_task
+from lstm_bench.launcher.local import Event
+from lstm_bench.launcher.single_task import Process
 
 SLOT = Slot(0, "a CPU", "exclusive", (0,))
 TASK = {"kind": "cell", "kernel": "generic"}
@@ -61,9 +61,9 @@ class FakeLauncher:
 
 @pytest.fixture(autouse=True)
 def pretend(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "LocalLauncher", FakeLauncher)
-    monkeypatch.setattr(process, "SILENCE_S", SILENCE_S)
-    monkeypatch.setattr(process.time, "monotonic", lambda: FakeLauncher.now)
+    monkeypatch.setattr(single_task, "LocalLauncher", FakeLauncher)
+    monkeypatch.setattr(single_task, "SILENCE_S", SILENCE_S)
+    monkeypatch.setattr(single_task.time, "monotonic", lambda: FakeLauncher.now)
     FakeLauncher.now, FakeLauncher.looks, FakeLauncher.made = 5.0, (), []
 
 

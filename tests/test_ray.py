@@ -28,10 +28,10 @@ import spy
 from test_security import PASSWORDS
 
 import lstm_bench
-from lstm_bench import cluster, ray_launcher, ray_worker
-from lstm_bench.cluster import Node
 from lstm_bench.core import config as schema
 from lstm_bench.core.errors import ConfigError, StorageError
+from lstm_bench.launcher import ray_actor, ray_cluster, ray_launcher
+from lstm_bench.launcher.ray_cluster import Node
 
 # Ray leaves its logs open. It forks, and JAX warns of forks of whoever has imported it, as another file's tests may have.
 pytestmark = [
@@ -428,14 +428,14 @@ def test_a_cluster_beyond_this_machine_is_refused_where_tokens_are_off(
     assert code == 2 and err.count("\n") == 1 and "needs token authentication, and it is off" in err
     for far in ("ray://10.1.2.3:10001", "127.0.0.2:6379"):
         with pytest.raises(ConfigError, match="needs token authentication"):
-            cluster.check(far)
+            ray_cluster.check(far)
     for near in ("127.0.0.1:6379", "ray://localhost:10001", "local", "auto"):
-        cluster.check(near)
+        ray_cluster.check(near)
     monkeypatch.setenv("RAY_ADDRESS", "10.1.2.3:6379")
     with pytest.raises(ConfigError, match=r"address=10\.1\.2\.3:6379: a cluster beyond"):
-        cluster.check("auto")
+        ray_cluster.check("auto")
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    cluster.check("auto")
+    ray_cluster.check("auto")
     assert not (tmp_path / "sweeps").exists()
 
 
@@ -457,7 +457,7 @@ def test_other_numbers_of_gpus_are_refused(given: str) -> None:
 def test_an_address_in_the_environment_that_is_none_is_one_line(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", given)
     with pytest.raises(ConfigError, match=f"RAY_ADDRESS: expected HOST:PORT or ray://HOST:PORT, received '{given}'"):
-        cluster._found("auto")
+        ray_cluster._found("auto")
 
 
 def test_where_nobody_answers_the_sweep_says_so_at_once(tmp_path: Path) -> None:
@@ -472,11 +472,11 @@ OURS = {"lstm_bench": "0.1.0 (aa)", "keras": "3.15.1", "jax": "0.10", "python": 
 
 def test_a_node_that_runs_something_else_or_lets_in_anybody_is_refused() -> None:
     far, near = Node("1", "blue", "10.0.0.7"), Node("2", "red", "127.0.0.1")
-    assert cluster.refusal(near, OURS, OURS) is None
-    assert cluster.refusal(far, {**OURS, "auth": "token"}, OURS) is None
-    assert "node blue (10.0.0.7) lets in whoever reaches it" in str(cluster.refusal(far, OURS, OURS))
-    assert "lets in whoever" in str(cluster.refusal(far, OURS, {})), "a head that runs nothing of ours too"
-    refused = str(cluster.refusal(near, {**OURS, "lstm_bench": "0.1.0 (bb)", "python": "3.12"}, OURS))
+    assert ray_cluster.refusal(near, OURS, OURS) is None
+    assert ray_cluster.refusal(far, {**OURS, "auth": "token"}, OURS) is None
+    assert "node blue (10.0.0.7) lets in whoever reaches it" in str(ray_cluster.refusal(far, OURS, OURS))
+    assert "lets in whoever" in str(ray_cluster.refusal(far, OURS, {})), "a head that runs nothing of ours too"
+    refused = str(ray_cluster.refusal(near, {**OURS, "lstm_bench": "0.1.0 (bb)", "python": "3.12"}, OURS))
     assert "node red (127.0.0.1) runs other code: expected lstm_bench 0.1.0 (aa) and python 3.11" in refused
     assert "received 'lstm_bench 0.1.0 (bb) and python 3.12'" in refused
 
@@ -485,7 +485,7 @@ def test_what_asks_a_node_for_its_versions_needs_nothing_of_ours_there(tmp_path:
     import ray.cloudpickle
 
     sent, other = tmp_path / "sent", tmp_path / "lstm_bench"
-    sent.write_bytes(ray.cloudpickle.dumps(cluster.runs("jax")))
+    sent.write_bytes(ray.cloudpickle.dumps(ray_cluster.runs("jax")))
     other.mkdir()
     (other / "__init__.py").write_text('__version__ = "9.9.9"\nraise ImportError("another version")\n')
     done = subprocess.run(
@@ -497,7 +497,9 @@ def test_what_asks_a_node_for_its_versions_needs_nothing_of_ours_there(tmp_path:
         check=True,
     )
     assert re.fullmatch(r"9\.9\.9 \([0-9a-f]{8}\)", done.stdout.strip())
-    assert re.fullmatch(rf"{re.escape(lstm_bench.__version__)} \([0-9a-f]{{8}}\)", cluster.runs("jax")()["lstm_bench"])
+    assert re.fullmatch(
+        rf"{re.escape(lstm_bench.__version__)} \([0-9a-f]{{8}}\)", ray_cluster.runs("jax")()["lstm_bench"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -519,23 +521,23 @@ def test_a_node_holds_as_many_workers_as_its_resources(
 
 
 def test_workers_of_a_node_have_cores_of_their_own_while_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_worker.device, "cores", lambda: (0, 1, 4, 5))
+    monkeypatch.setattr(ray_actor.device, "cores", lambda: (0, 1, 4, 5))
     setup = {"places": 2, "cpus": 2.0, "gpus": 0.0}
-    slots = [ray_worker.placed({**setup, "place": place}) for place in (0, 1)]
+    slots = [ray_actor.placed({**setup, "place": place}) for place in (0, 1)]
     assert [slot.cores for slot in slots] == [(0, 1), (4, 5)]
     assert {slot.share for slot in slots} == {"2 cores of 4, other busy"}
     assert slots[0].environment == {"CUDA_VISIBLE_DEVICES": "-1", "OMP_NUM_THREADS": "2"}
-    crowded = ray_worker.placed({"place": 5, "places": 6, "cpus": 1.0, "gpus": 0.0})
+    crowded = ray_actor.placed({"place": 5, "places": 6, "cpus": 1.0, "gpus": 0.0})
     assert crowded.cores == (1,) and crowded.share == "shared"
-    assert ray_worker.placed({"place": 0, "places": 1, "cpus": 4.0, "gpus": 0.0}).share == "exclusive"
+    assert ray_actor.placed({"place": 0, "places": 1, "cpus": 4.0, "gpus": 0.0}).share == "exclusive"
 
 
 def test_a_gpu_that_is_shared_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
     from lstm_bench.core.hardware import Gpu
 
-    monkeypatch.setattr(ray_worker.device, "gpus", lambda: [Gpu("0", "A GPU", 80_000, "1")])
+    monkeypatch.setattr(ray_actor.device, "gpus", lambda: [Gpu("0", "A GPU", 80_000, "1")])
     for gpus, share in ((1.0, "exclusive"), (0.5, "shared")):
-        slot = ray_worker.placed({"place": 0, "places": 1, "cpus": 1.0, "gpus": gpus})
+        slot = ray_actor.placed({"place": 0, "places": 1, "cpus": 1.0, "gpus": gpus})
         assert (slot.device, slot.gpu, slot.share) == ("A GPU", "A GPU", share)
         assert "CUDA_VISIBLE_DEVICES" not in slot.environment, "Ray has set it"
 
@@ -622,4 +624,4 @@ def test_only_a_worker_that_dies_before_it_is_ready_on_a_living_node_speaks_agai
 def test_a_cluster_that_cannot_be_logged_is_not_started(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("a file")
     with pytest.raises(StorageError, match="cannot be written"):
-        cluster.Connection("local", tmp_path / "logs" / "ray.log")
+        ray_cluster.Connection("local", tmp_path / "logs" / "ray.log")

@@ -20,7 +20,7 @@ import pytest
 import spy
 from conftest import series
 
-from lstm_bench import launcher
+from lstm_bench.launcher import local
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = sorted((ROOT / "lstm_bench").glob("*.py"))
@@ -110,7 +110,7 @@ def test_nothing_is_downloaded_by_an_open_protocol() -> None:
 
 def test_a_worker_is_given_no_password() -> None:
     known = {**PASSWORDS, "PATH": "/bin", "HTTPS_PROXY": "http://me:pw@proxy", "URL": "http://host/x"}
-    assert launcher.without_passwords(known) == {name: known[name] for name in ("PATH", "HTTPS_PROXY", "URL")}
+    assert local.without_passwords(known) == {name: known[name] for name in ("PATH", "HTTPS_PROXY", "URL")}
 
 
 def test_titles_hold_no_password_and_a_worker_s_nothing_but_a_number(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_titles_hold_no_password_and_a_worker_s_nothing_but_a_number(tmp_path: P
         out, err = process.communicate()
     assert len(titles) == 2
     for title in titles:
-        assert title[1:3] == ["-m", "lstm_bench.worker"] and re.fullmatch(r"\d+", title[3]) and len(title) == 4
+        assert title[1:3] == ["-m", "lstm_bench.launcher.worker"] and re.fullmatch(r"\d+", title[3]) and len(title) == 4
     assert "S3CRET" not in " ".join(own) + out + err
     for environment in environments:
         assert "S3CRET" not in "\n".join(environment.values())

@@ -471,7 +471,9 @@ def test_a_killed_worker_costs_one_retry_with_the_same_parameters(tmp_path: Path
     arguments = (*QUICK, "study.n_trials=2", "study.replicates=0", "train.epochs=150")
     process = start(tmp_path, *arguments)
     wait_for_a_running_trial(process, tmp_path)
-    victims = [p for p in psutil.Process(process.pid).children() if "lstm_bench.worker" in " ".join(p.cmdline())]
+    victims = [
+        p for p in psutil.Process(process.pid).children() if "lstm_bench.launcher.worker" in " ".join(p.cmdline())
+    ]
     victims[0].kill()
     _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
@@ -501,7 +503,9 @@ def test_one_interrupt_queues_what_runs_and_two_stop_at_once(tmp_path: Path) -> 
         assert [row["reason"] for row in rows(tmp_path)][-1] == "interrupted"
     assert {row["state"] for row in rows(tmp_path)} == {"FAIL"}  # never PRUNED
     assert [
-        p for p in psutil.process_iter() if "lstm_bench.worker" in " ".join(_words(p)) and _cwd(p) == str(tmp_path)
+        p
+        for p in psutil.process_iter()
+        if "lstm_bench.launcher.worker" in " ".join(_words(p)) and _cwd(p) == str(tmp_path)
     ] == []
 
 

@@ -125,19 +125,20 @@ def as_driver(path: str, args: Sequence[str]) -> int:
     """The sweep's command with notes; its workers are started through `as_worker`."""
     import psutil
 
-    from lstm_bench import launcher, sweep
+    from lstm_bench import sweep
+    from lstm_bench.launcher import local
 
     notes, popen = Notes(path), subprocess.Popen
 
     def start(command: list[str], **options: Any) -> Any:
-        fd = command[command.index("lstm_bench.worker") + 1]
+        fd = command[command.index("lstm_bench.launcher.worker") + 1]
         return popen([sys.executable, str(Path(__file__).resolve()), "--worker", path, fd], **options)
 
     class Started:
         Popen, DEVNULL = staticmethod(start), subprocess.DEVNULL
 
-    launcher.subprocess = Started  # type: ignore[attr-defined]
-    happened = launcher.LocalLauncher.events
+    local.subprocess = Started  # type: ignore[attr-defined]
+    happened = local.LocalLauncher.events
 
     def events(self: Any, timeout_s: float) -> list[Any]:
         found = happened(self, timeout_s)
@@ -146,7 +147,7 @@ def as_driver(path: str, args: Sequence[str]) -> int:
                 notes.write(event.kind, time.monotonic(), key=event.key)
         return found
 
-    launcher.LocalLauncher.events = events  # type: ignore[method-assign]
+    local.LocalLauncher.events = events  # type: ignore[method-assign]
 
     def cpu(*_: Any) -> dict[str, float]:
         used = psutil.Process().cpu_times()
@@ -163,7 +164,7 @@ def as_worker(path: str, fd: str) -> int:
     import psutil
 
     from lstm_bench import backend as backends
-    from lstm_bench import worker
+    from lstm_bench.launcher import worker
 
     notes, load, send = Notes(path), backends.load, worker._Link.send
 

@@ -20,11 +20,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import memory, worker
+from lstm_bench import memory
 from lstm_bench.core import hardware
 from lstm_bench.core.hardware import Slot
 from lstm_bench.data.dataset import Dataset
-from lstm_bench.launcher import without_passwords, worker_environment
+from lstm_bench.launcher import worker
+from lstm_bench.launcher.local import without_passwords, worker_environment
 
 LISTEN_S = 5.0  # an idle worker answers the driver this often
 _ALONE_S = 60.0  # without a question of the driver's there is none

@@ -196,7 +196,7 @@ class LocalLauncher:
             self._log_dir.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as output:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "lstm_bench.worker", str(theirs.fileno())],
+                    [sys.executable, "-m", "lstm_bench.launcher.worker", str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,

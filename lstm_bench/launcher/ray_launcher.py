@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import cluster, ray_worker
 from lstm_bench.backend import BENCH
-from lstm_bench.cluster import Connection, Node
 from lstm_bench.core.errors import StorageError
 from lstm_bench.core.hardware import Gpu, Slot
 from lstm_bench.data.dataset import Dataset
-from lstm_bench.launcher import Event, without_databases
+from lstm_bench.launcher import ray_actor, ray_cluster
+from lstm_bench.launcher.local import Event, without_databases
+from lstm_bench.launcher.ray_cluster import Connection, Node
 
 _LOOK_S = 2.0  # between two looks at the cluster's nodes
 _TAKEN_S = 60.0  # what the first worker gets to start in before a person is told
@@ -83,7 +83,7 @@ class RayLauncher:
         self._fit: dict[str, bool] = {}  # node -> whether it may be used
         self._begun = self._alone = False
         self._look_at, self._patient_until = 0.0, time.monotonic() + _TAKEN_S
-        self._ours = cluster.runs(backend, self._target)()
+        self._ours = ray_cluster.runs(backend, self._target)()
         self._connection = Connection(settings["address"], log_dir / "ray.log")
         import ray
 
@@ -269,7 +269,7 @@ class RayLauncher:
         for node in self._nodes.values():
             if node.id in self._fit or node.id in self._asked:
                 continue
-            if not node.holds(self._request) and cluster.loopback(node.address):
+            if not node.holds(self._request) and ray_cluster.loopback(node.address):
                 self._fit[node.id] = True
             else:
                 self._asked[node.id] = self._ask(node)
@@ -284,7 +284,7 @@ class RayLauncher:
         return {"CPU": float(self._settings["cpus_per_trial"]), "GPU": float(gpus)}
 
     def _ask(self, node: Node) -> Any:
-        task = self._ray.remote(num_cpus=0, max_retries=0)(cluster.runs(self._backend, self._target))
+        task = self._ray.remote(num_cpus=0, max_retries=0)(ray_cluster.runs(self._backend, self._target))
         return task.options(scheduling_strategy=self._on(node)).remote()
 
     @staticmethod
@@ -302,7 +302,7 @@ class RayLauncher:
         # Where nothing of ours is run it need not be there; but where anybody may enter one node, all are open.
         ours = self._ours if node.holds(self._request) else {}
         try:
-            refused = cluster.refusal(node, self._ray.get(answer), ours)
+            refused = ray_cluster.refusal(node, self._ray.get(answer), ours)
         except self._ray.exceptions.RayError:  # it is gone, or will be asked again
             return
         self._look_at = 0.0
@@ -349,7 +349,7 @@ class RayLauncher:
             max_restarts=0,
             max_task_retries=0,
             max_concurrency=4,
-        )(ray_worker.Worker)
+        )(ray_actor.Worker)
         actor = made.options(scheduling_strategy=self._on(node)).remote(setup)
         return _Worker(node, place, actor, actor.listen.remote())
 

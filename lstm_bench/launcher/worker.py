@@ -1,4 +1,4 @@
-"""A worker process: `python -m lstm_bench.worker FD`, started by the launcher, never by a person.
+"""A worker process: `python -m lstm_bench.launcher.worker FD`, started by the launcher, never by a person.
 
 It gets tasks and sends events as lines of JSON over one socket. It holds no database handle and no password, may be killed
 at any time, and ends itself when its driver is gone. Its standard output and error go to a log file.

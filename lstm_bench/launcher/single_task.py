@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_bench.core.hardware import Slot
-from lstm_bench.launcher import LocalLauncher
+from lstm_bench.launcher.local import LocalLauncher
 
 Send = Callable[[Mapping[str, Any]], None]
 SILENCE_S = (
