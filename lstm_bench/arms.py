@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from lstm_bench import engine, record
+from lstm_bench import record
 from lstm_bench import space as spaces
 from lstm_bench.core.config import replaced
 from lstm_bench.core.console import values
@@ -15,6 +15,7 @@ from lstm_bench.core.errors import KernelError
 from lstm_bench.launcher.event_loop import LATER, Loop, Running
 from lstm_bench.memory import Memory, bucket
 from lstm_bench.study import Study
+from lstm_bench.training.engine import factory
 
 _DECISION_S = 0.5  # timed seconds per arm and shape: the choice needs the order, not the third digit
 _MOST = 16  # trials in one program where that is measured: those asked for together do not learn from each other
@@ -82,7 +83,7 @@ class Arms:
 
     def _choices(self) -> list[Arm]:
         names = self.candidates if self.named == "auto" else [self.named]
-        return [Arm(name, n) for name in names for n in engine.steps_per_execution(self.backend, name)]
+        return [Arm(name, n) for name in names for n in factory.steps_per_execution(self.backend, name)]
 
     def decide(self) -> str:
         """Where there is a choice, decides once per study, at the ends of its space, and keeps the answer; in words."""
@@ -115,11 +116,11 @@ class Arms:
         return found
 
     def _arm(self, decision: Mapping[str, Any]) -> Arm:
-        usual = engine.steps_per_execution(self.backend, decision["kernel"])[0]
+        usual = factory.steps_per_execution(self.backend, decision["kernel"])[0]
         return Arm(decision["kernel"], decision.get("steps_per_execution", usual))
 
     def _words(self, arm: Arm) -> str:
-        several = len(engine.steps_per_execution(self.backend, arm.kernel)) > 1
+        several = len(factory.steps_per_execution(self.backend, arm.kernel)) > 1
         return arm.kernel + (f" x{arm.steps_per_execution}" if several else "")
 
     def of(self, config: Mapping[str, Any], params: Mapping[str, Any]) -> Arm:
@@ -197,7 +198,7 @@ class Arms:
 
     def packed(self) -> Arm:
         """The arm of a pack: see `packed.py`."""
-        return Arm("generic", engine.steps_per_execution(self.backend, "generic")[0])
+        return Arm("generic", factory.steps_per_execution(self.backend, "generic")[0])
 
     def pack(self, config: Mapping[str, Any], params: Mapping[str, Any], n: int) -> int:
         """How many of `n` seeds of one configuration are trained in one program; 1 is one by one.
@@ -311,7 +312,7 @@ class Arms:
             rows[name] = {"backend": backend, "kernel": name, "reason": reason or skipped}
         trained = self.of(replaced(self.config, winner), winner)
         waiting = [
-            trained if name == trained.kernel else Arm(name, engine.steps_per_execution(backend, name)[0])
+            trained if name == trained.kernel else Arm(name, factory.steps_per_execution(backend, name)[0])
             for name in self.candidates
         ]
 

@@ -22,7 +22,7 @@ from lstm_bench.bare_jax import CudnnJaxArm, JaxArm
 from lstm_bench.bare_tensorflow import TensorflowArm
 from lstm_bench.bare_torch import TorchArm
 from lstm_bench.model import kernel as kernels
-from lstm_bench.probe import Arm
+from lstm_bench.training.timer import Arm
 
 NAMES = ("bare", "native")
 

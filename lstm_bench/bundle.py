@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lstm_bench import cell as cells
-from lstm_bench import probe, record
+from lstm_bench import record
 from lstm_bench import space as spaces
 from lstm_bench.core import config as schema
 from lstm_bench.core import safe_load
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError
+from lstm_bench.training import timer
 
 DOCUMENTS = ("config.yaml", "environment.json")
 # What a row of a table is known by. The rows of the others belong together: they are those of one pick.
@@ -42,7 +43,7 @@ _STATES: dict[tuple[str, str], Collection[str]] = {
     ("history.csv", "kind"): ("trial", "replicate"),
     ("runs.csv", "state"): _RUN_STATES,
     ("cells.csv", "state"): (*_RUN_STATES, "unavailable"),
-    **{(file, "operation"): probe.OPERATIONS for file in record.BENCHMARK_FILES},
+    **{(file, "operation"): timer.OPERATIONS for file in record.BENCHMARK_FILES},
     **{(file, "layer"): cells.LAYERS for file in record.BENCHMARK_FILES},
     **{(file, "dtype"): cells.DTYPES for file in record.BENCHMARK_FILES},
 }

@@ -59,11 +59,12 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
       LstmBenchError: any expected fault; what was measured is kept.
     """
-    from lstm_bench import bare, grid, probe, record, store
+    from lstm_bench import bare, grid, record, store
     from lstm_bench import cell as cells
     from lstm_bench.core import config as schema
     from lstm_bench.core import hardware, locks
     from lstm_bench.model import kernel
+    from lstm_bench.training import timer
 
     config = schema.load(composed, schema.Kernels)
     store.check(config["tracking"])
@@ -73,7 +74,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     asked = config["arms"]
     backends = _backends(asked["backend"])
     kernels = grid.chosen("kernel", asked["kernel"], [*(k for k in kernel.NAMES if k != "auto"), *bare.NAMES])
-    operations = grid.chosen("operation", asked["operation"], probe.OPERATIONS)
+    operations = grid.chosen("operation", asked["operation"], timer.OPERATIONS)
     if asked["dtype"] is None:
         dtypes = grid.chosen("grid.dtypes", config["grid"]["dtypes"], cells.DTYPES)
     else:

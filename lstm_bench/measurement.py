@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import bare, ceiling, engine, grid, probe, reference
+from lstm_bench import bare, ceiling, grid, reference
 from lstm_bench import cell as cells
 from lstm_bench.core.clock import clock
 from lstm_bench.model import kernel
-from lstm_bench.watch import Watch
+from lstm_bench.training import timer
+from lstm_bench.training.engine import factory
+from lstm_bench.training.monitor import Watch
 
 Send = Callable[[dict[str, Any]], None]
 _ENERGY_S = 2.0  # timed at least where energy is counted: NVML refreshes its counter some ten times a second
@@ -70,7 +72,7 @@ def measure(task: Mapping[str, Any], gpu: str | None, report: Send) -> None:
         else:
             _reset_peak(task["backend"], gpu)
             watch.start()
-            timing = probe.sample(
+            timing = timer.sample(
                 arm,
                 operation,
                 rows_of,
@@ -121,7 +123,7 @@ def make(
     weights: list[np.ndarray],
     x: np.ndarray,
     cotangent: np.ndarray,
-) -> probe.Arm:
+) -> timer.Arm:
     """The arm of a kernel on a cell: a yardstick, or the engine that trains with Keras's layers.
 
     Args:
@@ -155,7 +157,7 @@ def make(
         return keras.ops.sum(keras.ops.cast(outputs, "float32") * y) / cell["batch"], 0
 
     lengths = [cell["timesteps"]] * (cell["layers"] * cells.directions(cell))
-    return engine.make(
+    return factory.make(
         backend,
         model,
         optimizer,
@@ -176,10 +178,10 @@ def ceilings(task: Mapping[str, Any], gpu: str | None) -> dict[str, Any]:
     arm = ceiling.Ceiling(task["backend"], task["dtype"], "gpu" if gpu else "cpu")
     best = {}
     for operation in ("matmul", "copy"):
-        timing = probe.sample(
+        timing = timer.sample(
             arm, operation, np.arange, samples=method["samples"], window_s=method["window_s"], steady=method["steady"]
         )
-        _, best[operation], _ = probe.quantiles(arm.units(operation) * timing.steps / np.array(timing.seconds))
+        _, best[operation], _ = timer.quantiles(arm.units(operation) * timing.steps / np.array(timing.seconds))
     return {"matmul_flop_per_s": best["matmul"], "copy_byte_per_s": best["copy"], "n": len(timing.seconds)}
 
 

@@ -174,7 +174,7 @@ def outputs(model: Any, x: np.ndarray, size: int) -> np.ndarray:
     """
     import numpy as np
 
-    from lstm_bench.engine_base import padded
+    from lstm_bench.training.engine.base import padded
 
     with _quiet():
         return np.concatenate([np.asarray(model.predict_on_batch(batch))[:n] for batch, n in padded(x, size)]).astype(

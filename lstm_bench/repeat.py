@@ -280,8 +280,8 @@ def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[
       KernelError: when the kernel that ran cannot run here.
       ConfigError: when the record holds no seed or no backend: nothing was run.
     """
-    from lstm_bench import engine
     from lstm_bench.model import build, kernel
+    from lstm_bench.training.engine import factory
 
     if not row["seed"] or not row["backend"]:
         raise ConfigError(f"the record holds no training to repeat: {row['state']} ({row['reason'] or 'no reason'})")
@@ -296,7 +296,7 @@ def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[
     if build.is_own(target):
         layers = build.recurrent_layers(build.find(target))
         kernel.require(named, backend, layers, gpus[0].name if gpus else None)
-    steps = row.get("steps_per_execution") or engine.steps_per_execution(backend, named)[0]
+    steps = row.get("steps_per_execution") or factory.steps_per_execution(backend, named)[0]
     work = {"config": config, "kernel": named, "steps_per_execution": int(float(steps))}
     size, seed = _pack(row), int(row["seed"])
     tested = bool(row.get("test_loss") or row.get("test_mse"))

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lstm_bench import cell as cells
-from lstm_bench import probe, record
+from lstm_bench import record
 from lstm_bench.core.statistics import finite, median, ratio_interval
+from lstm_bench.training import timer
 
 BASELINE = "generic"  # what `kernel_speedup` is over, in the benchmark as in a study's probe
 Key = tuple[str, str, str, str]  # cell, backend, kernel, operation
@@ -55,7 +56,7 @@ def rows(runs: Iterable[Row], samples: Iterable[Row], ceilings: Sequence[Row], d
 def order(row: Row) -> tuple:
     """Sort key: cells by their axes, operations as `probe.OPERATIONS`, then backend and kernel."""
     axes = [str(row["layer"]), *(int(row[axis]) for axis in cells.SIZES), str(row["dtype"])]
-    return (*axes, probe.OPERATIONS.index(row["operation"]), row["backend"], row["kernel"])
+    return (*axes, timer.OPERATIONS.index(row["operation"]), row["backend"], row["kernel"])
 
 
 def _row(by_round: Mapping[int, Row], rates: Mapping[int, Sequence[float]]) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def _row(by_round: Mapping[int, Row], rates: Mapping[int, Sequence[float]]) -> d
     row["marks"] = "; ".join(marks)
     pooled = [rate for round_ in sorted(rates) for rate in rates[round_]]
     if pooled and row["state"] in ("measured", "other_kernel"):
-        p10, middle, p90 = probe.quantiles(pooled)
+        p10, middle, p90 = timer.quantiles(pooled)
         row |= {"samples_per_s": middle, "p10_samples_per_s": p10, "p90_samples_per_s": p90}
         row |= {"step_ms": 1000 * int(row["batch"]) / middle, "n": len(pooled), "rounds": len(rates)}
         row["steps"] = sum(int(run["steps"]) * int(run["n"]) for run in runs if run["steps"] not in ("", None))

@@ -14,18 +14,18 @@ from typing import Any
 
 import yaml
 
-from lstm_bench import engine
 from lstm_bench.core import hardware
 from lstm_bench.core.config import conf_dir
 from lstm_bench.launcher.local import LocalLauncher
 from lstm_bench.model import kernel
+from lstm_bench.training.engine import factory
 
 ARMS = [
     (backend, name, n)
     for backend, names in kernel.OF_BACKEND.items()
     for name in names
     if name != "cudnn"
-    for n in engine.steps_per_execution(backend, name)
+    for n in factory.steps_per_execution(backend, name)
 ]
 
 

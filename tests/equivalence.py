@@ -7,9 +7,10 @@ import sys
 import keras
 import numpy as np
 
-from lstm_bench import engine, train
 from lstm_bench.model import kernel
 from lstm_bench.model.families import recurrent
+from lstm_bench.training import fit
+from lstm_bench.training.engine import factory
 
 SETTINGS = {
     "optimizer": "adam",
@@ -34,10 +35,10 @@ def main(backend: str, kernel_name: str, n: int) -> None:
     rows = rng.integers(0, 30, (6, 5))
 
     ours = build(kernel_name)
-    made = engine.make(
+    made = factory.make(
         backend,
         ours,
-        train.optimizer(SETTINGS),
+        fit.optimizer(SETTINGS),
         x,
         y,
         batch_size=5,
@@ -46,7 +47,7 @@ def main(backend: str, kernel_name: str, n: int) -> None:
         lengths=[7],
         steps_per_execution=n,
     )
-    rates = train.rates(SETTINGS, steps=6)
+    rates = fit.rates(SETTINGS, steps=6)
     before = [w.copy() for w in ours.get_weights()]
     made.warm_up()
     made.settle()
@@ -85,5 +86,5 @@ def main(backend: str, kernel_name: str, n: int) -> None:
 
 if __name__ == "__main__":
     for arm in sys.argv[2:]:
-        for per_execution in engine.steps_per_execution(sys.argv[1], arm):
+        for per_execution in factory.steps_per_execution(sys.argv[1], arm):
             main(sys.argv[1], arm, per_execution)

@@ -15,9 +15,10 @@ import keras
 import layer_reference
 import numpy as np
 
-from lstm_bench import engine, train
 from lstm_bench.model import build as family
 from lstm_bench.model import kernel, layers
+from lstm_bench.training import fit
+from lstm_bench.training.engine import factory
 
 SHAPE, CLASSES = (4, 3), 4
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -41,17 +42,17 @@ def build(name: str, kernel_name: str) -> Any:
     return family.build({"_target_": f"lstm_bench.model.{name}", **FAMILIES[name]}, SHAPE, CLASSES, kernel_name)
 
 
-def fresh(backend: str, name: str, kernel_name: str) -> engine.Engine:
+def fresh(backend: str, name: str, kernel_name: str) -> factory.Engine:
     model, lengths = build(name, kernel_name)
     sizes = {"batch_size": 5, "evaluation_batch_size": 8}
-    made = engine.make(
-        backend, model, train.optimizer(SETTINGS), X, Y, **sizes, kernel=kernel_name, lengths=lengths
+    made = factory.make(
+        backend, model, fit.optimizer(SETTINGS), X, Y, **sizes, kernel=kernel_name, lengths=lengths
     )  # fmt: skip
     made.warm_up()
     return made
 
 
-def trained(made: engine.Engine) -> list[np.ndarray]:
+def trained(made: factory.Engine) -> list[np.ndarray]:
     keras.utils.set_random_seed(2)  # as train.train does: torch draws from what is global
     made.steps(ROWS, RATES)
     made.settle()

@@ -10,9 +10,11 @@ import keras
 import numpy as np
 from keras import Input, Sequential, layers, ops
 
-from lstm_bench import engine, packed, train
 from lstm_bench.core.errors import ConfigError, KernelError
 from lstm_bench.model import build, kernel, network
+from lstm_bench.training import fit
+from lstm_bench.training.engine import factory
+from lstm_bench.training.engine import pack as packed
 
 SHAPE, CLASSES, STEPS, BATCH = (8, 3), 4, 5, 6
 SETTINGS = {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.0, "global_clipnorm": None, "schedule": "constant"}
@@ -138,7 +140,7 @@ def prepared(backend: str, name: str, kernel_name: str, n: int) -> Any:
     model, lengths = built(name, kernel_name)
     assert sorted(lengths) == MODELS[name][1], (name, lengths)
     given = {"batch_size": BATCH, "evaluation_batch_size": 8, "kernel": kernel_name, "lengths": lengths}
-    return engine.make(backend, model, train.optimizer(SETTINGS), X, Y, steps_per_execution=n, **given)
+    return factory.make(backend, model, fit.optimizer(SETTINGS), X, Y, steps_per_execution=n, **given)
 
 
 def main(backend: str, name: str, kernel_name: str, n: int) -> None:
@@ -146,7 +148,7 @@ def main(backend: str, name: str, kernel_name: str, n: int) -> None:
     made.warm_up()
     assert made.kernel_ran == kernel_name, made.evidence
     totals, added = fitted(built(name, "generic")[0])
-    rates = train.rates(SETTINGS, STEPS)
+    rates = fit.rates(SETTINGS, STEPS)
     for step in range(STEPS):
         loss, _, penalty = made.steps(ROWS[step : step + 1], rates[step : step + 1])
         np.testing.assert_allclose(loss + penalty, totals[step], rtol=2e-4, err_msg=f"{name} {kernel_name} {step}")
@@ -159,7 +161,7 @@ def a_pack_pays_the_same_penalty(n: int) -> None:
     alone = prepared("jax", "regularised", "generic", n)
     pack = packed.Pack(alone, [built("regularised", "generic", seed)[0] for seed in (1, 2)])
     pack.warm_up()
-    rates = train.rates(SETTINGS, STEPS)
+    rates = fit.rates(SETTINGS, STEPS)
     sums = pack.steps(np.repeat(ROWS[:, None], 2, axis=1), np.repeat(rates[:, None], 2, axis=1))
     assert pack.penalised
     alone.warm_up()
@@ -237,7 +239,7 @@ if __name__ == "__main__":
     backend, kernels = sys.argv[1], sys.argv[2].split(",")
     for name in sys.argv[3].split(","):
         for kernel_name in kernels:
-            for n in engine.steps_per_execution(backend, kernel_name)[:1]:
+            for n in factory.steps_per_execution(backend, kernel_name)[:1]:
                 if (name, kernel_name) == ("masked", "fused"):
                     try:
                         prepared(backend, name, kernel_name, n).warm_up()

@@ -12,8 +12,10 @@ import keras
 import numpy as np
 from test_train import config, data
 
-from lstm_bench import engine, packed, train, trial
 from lstm_bench.core.clock import Phases
+from lstm_bench.training import fit, tasks
+from lstm_bench.training.engine import factory
+from lstm_bench.training.engine import pack as packed
 
 SEEDS = (3, 4, 5)
 RATES = (0.02, 0.005, 0.05)
@@ -31,7 +33,7 @@ def settings(family: str, **changes: Any) -> dict[str, Any]:
     return {**config(**changes), "model": model, "backend": {"name": "jax"}, "launcher": {"keep_engines": 9}}
 
 
-ALONE = train.Engines()  # of each network one, whose programs are compiled once
+ALONE = fit.Engines()  # of each network one, whose programs are compiled once
 
 
 def members_train_as_alone(family: str, n: int) -> None:
@@ -40,7 +42,7 @@ def members_train_as_alone(family: str, n: int) -> None:
     rng = np.random.default_rng(0)
     rows = rng.integers(0, len(toy.x_train), (STEPS, len(SEEDS), 8))
     rates = np.linspace(1, 0.5, STEPS, dtype=np.float32)[:, None] * np.array(RATES, np.float32)
-    pack = train.prepare_pack(chosen, toy, SEEDS, n)
+    pack = fit.prepare_pack(chosen, toy, SEEDS, n)
     pack.warm_up()
     assert pack.kernel_ran == packed.KERNEL, pack.evidence
     first, second = pack.steps(rows[:4], rates[:4]), pack.steps(rows[4:], rates[4:])
@@ -66,11 +68,11 @@ def members_train_as_alone(family: str, n: int) -> None:
 def a_pack_s_epochs_are_those_of_its_seeds(family: str) -> None:
     chosen, toy = settings(family, epochs=3, schedule="cosine"), TOY
     reported: list[dict[str, Any]] = []
-    pack = train.prepare_pack(chosen, toy, SEEDS, engine.MANY)
-    members = train.train_pack(pack, chosen, toy, seeds=SEEDS, phases=Phases(), report=reported.append)
+    pack = fit.prepare_pack(chosen, toy, SEEDS, factory.MANY)
+    members = fit.train_pack(pack, chosen, toy, seeds=SEEDS, phases=Phases(), report=reported.append)
     for seed, member in zip(SEEDS, members, strict=True):
-        trained = train.train(
-            ALONE.of(chosen, toy, "generic", seed, engine.MANY),
+        trained = fit.train(
+            ALONE.of(chosen, toy, "generic", seed, factory.MANY),
             chosen,
             toy,
             kernel="generic",
@@ -101,14 +103,14 @@ def a_pack_s_epochs_are_those_of_its_seeds(family: str) -> None:
 
 def trials_in_one_program_are_those_of_one_by_one() -> None:
     """They differ in learning rate, schedule and seed, and none reads the test set; a stop ends all of them."""
-    bench = trial.Bench("a device", "exclusive")
+    bench = tasks.Bench("a device", "exclusive")
     bench.data = lambda settings: TOY  # type: ignore[method-assign]
     chosen = {**settings("stacked", epochs=2), "dataset": {}}
     trains = [
         {**chosen["train"], "learning_rate": rate, "schedule": schedule}
         for rate, schedule in zip(RATES, ("constant", "cosine", "inverse_time"), strict=True)
     ]
-    arm = {"kernel": "generic", "steps_per_execution": engine.MANY}
+    arm = {"kernel": "generic", "steps_per_execution": factory.MANY}
     work = {"kind": "trials", "config": chosen, "seeds": list(SEEDS), "trains": trains, **arm}
     together = bench.run(work, lambda metrics: None, lambda: False)
     json.dumps(together)
@@ -131,16 +133,16 @@ def trials_in_one_program_are_those_of_one_by_one() -> None:
 
 def a_member_that_is_no_number_fails_alone() -> None:
     chosen, toy = settings("single"), TOY
-    pack = train.prepare_pack(chosen, toy, SEEDS)
+    pack = fit.prepare_pack(chosen, toy, SEEDS)
     poisoned = [weight.copy() for weight in pack.model.get_weights()]
     poisoned[0][:] = np.nan
     models = []
     for seed in SEEDS:
-        models.append(train.prepare(chosen, toy, "generic", seed).model)
+        models.append(fit.prepare(chosen, toy, "generic", seed).model)
     models[1].set_weights(poisoned)
     broken = packed.Pack(pack.engine, models)
-    members = train.train_pack(broken, chosen, toy, seeds=SEEDS, phases=Phases(), report=lambda metrics: None)
-    whole = train.train_pack(pack, chosen, toy, seeds=SEEDS, phases=Phases(), report=lambda metrics: None)
+    members = fit.train_pack(broken, chosen, toy, seeds=SEEDS, phases=Phases(), report=lambda metrics: None)
+    whole = fit.train_pack(pack, chosen, toy, seeds=SEEDS, phases=Phases(), report=lambda metrics: None)
     assert [member.error for member in members] == [None, "loss nan in epoch 1", None]
     assert (members[1].epochs, members[1].measured) == ([], {})
     for at in (0, 2):
@@ -149,17 +151,17 @@ def a_member_that_is_no_number_fails_alone() -> None:
         model.set_weights(poisoned)
     said: list[dict[str, float]] = []
     nothing = packed.Pack(pack.engine, models)
-    members = train.train_pack(nothing, chosen, toy, seeds=SEEDS, phases=Phases(), report=said.append)
+    members = fit.train_pack(nothing, chosen, toy, seeds=SEEDS, phases=Phases(), report=said.append)
     assert [member.error for member in members] == ["loss nan in epoch 1"] * 3
     assert said == []
 
 
 def a_pack_s_task_gives_what_its_replicates_give() -> None:
     """And a probe counts the samples of all members."""
-    bench = trial.Bench("a device", "exclusive")
+    bench = tasks.Bench("a device", "exclusive")
     bench.data = lambda settings: TOY  # type: ignore[method-assign]
     chosen = {**settings("single"), "dataset": {}}
-    arm = {"kernel": "generic", "steps_per_execution": engine.MANY}
+    arm = {"kernel": "generic", "steps_per_execution": factory.MANY}
     common = {"config": chosen, **arm}
     with tempfile.TemporaryDirectory() as folder:
         kept = {"keep": str(Path(folder) / "packed")}, {"keep": str(Path(folder) / "alone")}
@@ -195,7 +197,7 @@ def a_pack_s_task_gives_what_its_replicates_give() -> None:
 
 if __name__ == "__main__":
     for made in MODELS:
-        for per_execution in engine.steps_per_execution("jax", packed.KERNEL):
+        for per_execution in factory.steps_per_execution("jax", packed.KERNEL):
             members_train_as_alone(made, per_execution)
             print(f"{made} x{per_execution} equal", flush=True)
         a_pack_s_epochs_are_those_of_its_seeds(made)

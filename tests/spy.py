@@ -37,7 +37,7 @@ sys.path.insert(0, str(TESTS))
 from objective import complete, metrics  # noqa: E402
 
 from lstm_bench.core.clock import Phases  # noqa: E402
-from lstm_bench.trial import Bench  # noqa: E402
+from lstm_bench.training.tasks import Bench  # noqa: E402
 
 # Few, small trials on a file of 40 sequences: a driver starts and ends within two seconds.
 QUICK = (
@@ -69,7 +69,7 @@ def fault() -> str | None:
 
 def happen(name: str | None) -> None:
     """Lets a fault happen."""
-    from lstm_bench.train import NotFiniteError
+    from lstm_bench.training.fit import NotFiniteError
 
     if name == "nan":
         raise NotFiniteError("loss nan in epoch 2")

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_bench import bare, probe, reference
+from lstm_bench import bare, reference
 from lstm_bench.core import hardware
+from lstm_bench.training import timer
 
 # Three frameworks in one process: none may take the whole memory of a GPU.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -82,7 +83,7 @@ def test_an_arm_agrees_with_the_reference_counts_its_steps_and_proves_its_kernel
     kernel: str, backend: str, cell: dict[str, Any]
 ) -> None:
     arm = made(kernel, backend, cell)
-    for operation in probe.OPERATIONS:
+    for operation in timer.OPERATIONS:
         arm.compile(operation)
         assert error(arm, cell, operation) < TOLERANCE[cell["dtype"]], operation
         assert arm.run(operation, some_rows(cell, 3)) == 3

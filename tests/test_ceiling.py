@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_bench import ceiling, probe
+from lstm_bench import ceiling
 from lstm_bench.ceiling import Ceiling
+from lstm_bench.training import timer
 
 # Three frameworks in one process: none may take the whole memory of a GPU.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -88,7 +89,7 @@ def test_a_product_is_of_the_matrix_with_itself(backend: str) -> None:
 
 @pytest.mark.parametrize("operation", ["matmul", "copy"])
 def test_the_probe_times_it(backend: str, operation: str) -> None:
-    timing = probe.sample(
+    timing = timer.sample(
         Ceiling(backend, "float32", "cpu"), operation, np.arange, samples=3, window_s=1e-4, steady=1.0
     )
     assert len(timing.seconds) == 3

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from lstm_bench import cell as cells
-from lstm_bench import probe, reference
+from lstm_bench import reference
 from lstm_bench.core.errors import ConfigError
+from lstm_bench.training import timer
 
 KINDS = ("lstm", "gru", "simple_rnn", "bidirectional_lstm")
 
@@ -100,7 +101,7 @@ def one_by_one(cell: dict[str, Any], operation: str) -> int:
     return total
 
 
-@pytest.mark.parametrize("operation", probe.OPERATIONS)
+@pytest.mark.parametrize("operation", timer.OPERATIONS)
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("layer", KINDS)
 def test_operations_are_as_many_as_counting_finds(layer: str, layers: int, operation: str) -> None:
@@ -115,7 +116,7 @@ def test_forward_and_backward_is_three_forwards(layer: str) -> None:
 
 
 def test_operations_of_a_sample_know_nothing_of_batch_and_precision() -> None:
-    for operation in probe.OPERATIONS:
+    for operation in timer.OPERATIONS:
         assert cells.flop_per_sample(cell(batch=1, dtype="bfloat16"), operation) == cells.flop_per_sample(
             cell(), operation
         )

@@ -15,7 +15,7 @@ from lstm_bench import space as spaces
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.launcher.local import deterministic_environment
 from lstm_bench.model.kernel import OF_BACKEND
-from lstm_bench.trial import not_deterministic
+from lstm_bench.training.tasks import not_deterministic
 
 FACTS = {"task": "classification", "timesteps": 8, "features": 8, "n_classes": 10}
 

@@ -13,8 +13,8 @@ import pytest
 from conftest import long_but
 
 from lstm_bench.core.hardware import gpus
-from lstm_bench.engine import steps_per_execution
 from lstm_bench.model.kernel import OF_BACKEND
+from lstm_bench.training.engine.factory import steps_per_execution
 
 
 def printed(script: str, backend: str, *arguments: str, timeout: float = 280) -> str:
@@ -94,7 +94,7 @@ def test_every_family_trains_with_every_kernel_it_has_and_shows_it(backend: str)
 
 
 def test_the_data_of_workers_is_not_copied_where_tensorflow_can_use_it() -> None:
-    from lstm_bench.engine_tensorflow import _placed
+    from lstm_bench.training.engine.tensorflow import _placed
 
     if gpus():
         pytest.skip("a GPU: the data is copied to it")

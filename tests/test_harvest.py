@@ -29,7 +29,7 @@ from lstm_bench.core.console import Display
 from lstm_bench.core.errors import ConfigError, StorageError
 from lstm_bench.observer import Observer
 from lstm_bench.tracking import open_tracking
-from lstm_bench.trial import predictions
+from lstm_bench.training.tasks import predictions
 
 SETTINGS = {
     "study.name": "mixed",

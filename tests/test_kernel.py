@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lstm_bench import engine
 from lstm_bench.core.errors import KernelError
 from lstm_bench.model import kernel
 from lstm_bench.model.families import recurrent as model
+from lstm_bench.training.engine import factory
 
 
-def ran(name: str, units: int = 4, layer: str = "lstm", timesteps: int = 6) -> engine.Engine:
+def ran(name: str, units: int = 4, layer: str = "lstm", timesteps: int = 6) -> factory.Engine:
     import keras
 
     makers = kernel.makers(name)
     family = model.single if layer == "lstm" else model.simple_rnn
     x = np.zeros((8, timesteps, 3), np.float32)
     y = np.zeros(8, np.int32)
-    made = engine.make(
+    made = factory.make(
         "tensorflow",
         family((timesteps, 3), 2, makers[layer], units=units),
         keras.optimizers.SGD(0.01),

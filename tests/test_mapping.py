@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_bench import trial
 from lstm_bench.data import dataset as data
 from lstm_bench.data import shared_memory
+from lstm_bench.training import tasks
 
 CONFIG: dict[str, Any] = {"name": "npz", "path": "/nowhere/toy.npz", "train_size": None, "validation_size": 0.1}
 ARRAYS = [f"{axis}_{split}" for split in ("train", "validation", "test") for axis in "xy"]
@@ -116,16 +116,16 @@ def test_a_workbench_loads_only_what_is_not_shared(
     shared: shared_memory.SharedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = []
-    monkeypatch.setattr(trial.datasets, "load", lambda config: loaded.append(config) or dataset())
+    monkeypatch.setattr(tasks.datasets, "load", lambda config: loaded.append(config) or dataset())
     shared.store(dataset(), CONFIG)
-    bench = trial.Bench("a device", "exclusive", data_fd=shared.fd)
+    bench = tasks.Bench("a device", "exclusive", data_fd=shared.fd)
     first = bench.data(CONFIG)
     assert bench.data(dict(CONFIG)) is first and not first.x_train.flags.owndata
     assert loaded == []
     other = {**CONFIG, "train_size": 7}
     bench.data(other)
     assert loaded == [other]
-    trial.Bench("a device", "exclusive").data(CONFIG)
+    tasks.Bench("a device", "exclusive").data(CONFIG)
     assert loaded == [other, CONFIG]
 
 

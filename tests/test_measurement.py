@@ -15,8 +15,9 @@ import pytest
 from conftest import long_but
 
 from lstm_bench import cell as cells
-from lstm_bench import measurement, probe, reference
+from lstm_bench import measurement, reference
 from lstm_bench.model import kernel
+from lstm_bench.training import timer
 
 METHOD = {"seed": 0, "samples": 2, "window_s": 0.005, "steady": 0.5, "max_other_load": 1.0}
 METHOD["tolerance"] = {"float32": 1e-4, "bfloat16": 0.1}  # type: ignore[assignment]
@@ -36,7 +37,7 @@ def check(backend: str, name: str, of: dict[str, Any]) -> None:
     expected = {"inference": [outputs], "forward_backward": gradients}
     tolerance = METHOD["tolerance"][of["dtype"]]  # type: ignore[index]
     rows = np.tile(np.arange(of["batch"], dtype=np.int32), (3, 1))
-    for operation in probe.OPERATIONS:
+    for operation in timer.OPERATIONS:
         arm.compile(operation)
         found = arm.values(operation)
         if operation == "train_step":
@@ -132,9 +133,9 @@ def test_the_probe_of_a_study_and_the_benchmark_share_the_sampler(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     called: list[str] = []
-    sample = probe.sample
+    sample = timer.sample
     monkeypatch.setattr(
-        probe, "sample", lambda arm, operation, *a, **k: called.append(operation) or sample(arm, operation, *a, **k)
+        timer, "sample", lambda arm, operation, *a, **k: called.append(operation) or sample(arm, operation, *a, **k)
     )  # type: ignore[func-returns-value]
     events(tmp_path, operations=["inference"])
 
@@ -147,7 +148,7 @@ def test_the_probe_of_a_study_and_the_benchmark_share_the_sampler(
         def proof(self, operation: str) -> tuple[str, str]:
             return "generic", "none"
 
-    probe.training_throughput(Quick(), 4, 10, 0.0)  # type: ignore[arg-type]
+    timer.training_throughput(Quick(), 4, 10, 0.0)  # type: ignore[arg-type]
     assert called == ["inference", "train_step"]
 
 

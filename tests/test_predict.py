@@ -17,10 +17,11 @@ import pytest
 from conftest import Command
 from test_train import config, data
 
-from lstm_bench import predict, record, trial
+from lstm_bench import predict, record
 from lstm_bench.core.errors import DataError
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data import user_files
+from lstm_bench.training import tasks
 
 SHAPE = (2, 3)
 X = np.arange(12, dtype=np.float32).reshape(2, *SHAPE)
@@ -179,7 +180,7 @@ def test_raw_arrays_become_exactly_what_was_trained_on(standardize: bool) -> Non
     made = datasets.load(settings)
     raw, _, _ = datasets._digits()
     task = {"model": {}, "backend": {"name": "jax"}}
-    about = json.loads(json.dumps(trial.described_input(task, made, Path(__file__))))
+    about = json.loads(json.dumps(tasks.described_input(task, made, Path(__file__))))
     assert np.array_equal(user_files.scaled(raw["x_test"], about, "a"), made.x_test)
 
 
@@ -205,7 +206,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("predict") / "sweeps" / "toy"
     whole = fake.config({"study.name": "toy", "study.replicates": 1})
     whole |= {key: {**whole[key], **config()[key]} for key in ("train", "backend")} | {"model": config()["model"]}
-    made = trial.Bench("a device", "exclusive")
+    made = tasks.Bench("a device", "exclusive")
     toy = data()
     made._data[json.dumps(whole["dataset"], sort_keys=True)] = toy
     task = {"kind": "replicate", "config": whole, "kernel": "generic", "steps_per_execution": 50, "seed": 0}

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from test_train import config, data
 
-from lstm_bench import probe, record, trial
+from lstm_bench import record
+from lstm_bench.training import tasks, timer
 
 
 class Arm:
@@ -41,9 +42,9 @@ class Arm:
         return self.counted(len(rows))
 
 
-def sampled(monkeypatch: pytest.MonkeyPatch, arm: Arm, samples: int = 5, **more: Any) -> probe.Timing:
-    monkeypatch.setattr(probe, "clock", lambda: arm.now)
-    timing = probe.sample(arm, "inference", np.arange, samples=samples, **more)
+def sampled(monkeypatch: pytest.MonkeyPatch, arm: Arm, samples: int = 5, **more: Any) -> timer.Timing:
+    monkeypatch.setattr(timer, "clock", lambda: arm.now)
+    timing = timer.sample(arm, "inference", np.arange, samples=samples, **more)
     assert set(arm.operations) == {"inference"}
     assert timing.all_steps == sum(arm.calls)
     # After calibration every window has the same number of steps: the first, the warm-up, and last the timed ones.
@@ -58,7 +59,7 @@ def test_calibration_finds_the_steps_of_a_window(monkeypatch: pytest.MonkeyPatch
     timing = sampled(monkeypatch, arm)
     # The second step of 1 ms says that 50 last 50 ms: a fifth more, to be safe.
     assert arm.calls == [1, 1, 60, 60, *[60] * 5]
-    assert timing == probe.Timing(60, pytest.approx([0.06] * 5), 1, 2 + 60 * 7, True)
+    assert timing == timer.Timing(60, pytest.approx([0.06] * 5), 1, 2 + 60 * 7, True)
 
 
 @pytest.mark.parametrize("faster", [1.2, 2, 3, 100])
@@ -69,8 +70,8 @@ def test_an_arm_that_gets_faster_after_its_first_windows_is_calibrated_again(
     # The third call is the first window of 30 steps.
     arm = Arm(lambda call, steps: 0.002 * steps / (1 if call < slow else faster))
     timing = sampled(monkeypatch, arm)
-    assert min(timing.seconds) >= probe.WINDOW_S * (1 - 1e-9)
-    assert max(timing.seconds) <= 2.4 * probe.WINDOW_S
+    assert min(timing.seconds) >= timer.WINDOW_S * (1 - 1e-9)
+    assert max(timing.seconds) <= 2.4 * timer.WINDOW_S
     assert timing.steady
 
 
@@ -122,7 +123,7 @@ def test_how_well_they_agree_is_an_option(monkeypatch: pytest.MonkeyPatch, stead
 
 def test_a_warm_up_that_never_settles_is_ended_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     timing = sampled(monkeypatch, Arm(lambda call, steps: 0.001 * steps * (1 + call % 2)))
-    assert (timing.warm_up, timing.steady) == (probe.LONGEST_WARM_UP, False)
+    assert (timing.warm_up, timing.steady) == (timer.LONGEST_WARM_UP, False)
     assert len(timing.seconds) == 5
 
 
@@ -133,7 +134,7 @@ def test_the_windows_of_the_warm_up_are_not_timed(monkeypatch: pytest.MonkeyPatc
 
 def test_what_a_first_call_does_once_does_not_shorten_the_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     timing = sampled(monkeypatch, Arm(lambda call, steps: 0.001 * steps + (0.3 if call == 0 else 0)))
-    assert min(timing.seconds) >= probe.WINDOW_S
+    assert min(timing.seconds) >= timer.WINDOW_S
 
 
 @pytest.mark.parametrize(
@@ -161,20 +162,20 @@ def test_a_miscount_in_a_timed_window_is_found_too(monkeypatch: pytest.MonkeyPat
 
 
 def test_rates_are_samples_per_second_of_each_window() -> None:
-    timing = probe.Timing(steps=10, seconds=[0.1, 0.2], warm_up=1, all_steps=41, steady=True)
+    timing = timer.Timing(steps=10, seconds=[0.1, 0.2], warm_up=1, all_steps=41, steady=True)
     assert timing.rates(64).tolist() == [6400, 3200]
 
 
 def test_quantiles_are_linear_between_neighbours() -> None:
-    assert probe.quantiles([5, 1, 4, 2, 3]) == pytest.approx((1.4, 3, 4.6))
-    assert probe.quantiles([7]) == (7, 7, 7)
+    assert timer.quantiles([5, 1, 4, 2, 3]) == pytest.approx((1.4, 3, 4.6))
+    assert timer.quantiles([7]) == (7, 7, 7)
 
 
 def test_a_study_s_figures_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # Steps of 1 ms, in windows of 60; every other window takes a twentieth longer, four of the seven.
     arm = Arm(lambda call, steps: 0.001 * steps * (1 + 0.05 * (call % 2)))
-    monkeypatch.setattr(probe, "clock", lambda: arm.now)
-    row = probe.training_throughput(arm, batch_size=32, n_samples=100, seconds=0.4)  # type: ignore[arg-type]
+    monkeypatch.setattr(timer, "clock", lambda: arm.now)
+    row = timer.training_throughput(arm, batch_size=32, n_samples=100, seconds=0.4)  # type: ignore[arg-type]
     assert arm.operations[:3] == ["compile train_step", "train_step", "proof train_step"]
     assert set(arm.operations[3:]) == {"train_step"}
     assert row == {
@@ -200,18 +201,18 @@ def test_batches_are_drawn_from_all_samples(monkeypatch: pytest.MonkeyPatch) -> 
             return super().run(operation, rows)
 
     arm = Drawn(lambda call, steps: 0.001 * steps)
-    monkeypatch.setattr(probe, "clock", lambda: arm.now)
-    probe.training_throughput(arm, batch_size=8, n_samples=20, seconds=0.0)  # type: ignore[arg-type]
+    monkeypatch.setattr(timer, "clock", lambda: arm.now)
+    timer.training_throughput(arm, batch_size=8, n_samples=20, seconds=0.0)  # type: ignore[arg-type]
     assert {rows.shape[1] for rows in drawn} == {8}
     assert set(np.concatenate(drawn).ravel().tolist()) == set(range(20))
 
 
 def probed(monkeypatch: pytest.MonkeyPatch, kernel: str) -> dict[str, Any]:
     """The row of a real kernel, as a study's worker makes it."""
-    monkeypatch.setattr(trial.datasets, "load", lambda settings: data())
+    monkeypatch.setattr(tasks.datasets, "load", lambda settings: data())
     task = {"kind": "probe", "config": {**config(), "dataset": {}}, "kernel": kernel, "seconds": 0.3}
     task["steps_per_execution"] = 50
-    row = trial.Bench("a device", "exclusive").run(task, lambda metrics: None, lambda: False)
+    row = tasks.Bench("a device", "exclusive").run(task, lambda metrics: None, lambda: False)
     assert row["state"] == "COMPLETE", row
     assert (row["device"], row["device_share"]) == ("a device", "exclusive")
     return row
@@ -240,11 +241,11 @@ def test_a_probe_s_worker_watches_what_else_its_cores_do(monkeypatch: pytest.Mon
         def stop(self) -> tuple[str, float | None]:
             return f"other load {80 * len(started)} %", None
 
-    monkeypatch.setattr(trial, "Watch", Busy)
+    monkeypatch.setattr(tasks, "Watch", Busy)
     assert probed(monkeypatch, "generic")["disturbed_by"] == "other load 80 %"
 
 
 def test_windows_last_at_least_fifty_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     row = probed(monkeypatch, "generic")
     # n windows in at least 0.3 s, each of at least about WINDOW_S: no more of them than fit.
-    assert row["n"] <= 0.3 / (0.5 * probe.WINDOW_S) + 5
+    assert row["n"] <= 0.3 / (0.5 * timer.WINDOW_S) + 5

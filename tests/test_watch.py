@@ -13,8 +13,8 @@ from typing import Any
 import pynvml
 import pytest
 
-from lstm_bench import watch
-from lstm_bench.watch import Watch
+from lstm_bench.training import monitor
+from lstm_bench.training.monitor import Watch
 
 Times = namedtuple("Times", "user nice system idle iowait irq softirq steal guest guest_nice")
 Own = namedtuple("Own", "user system children_user children_system")
@@ -38,11 +38,11 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine()
-    monkeypatch.setattr(watch, "clock", lambda: made.now)
-    monkeypatch.setattr(watch.psutil, "cpu_times", lambda percpu: [Times(**core) for core in made.cores])
-    monkeypatch.setattr(watch.psutil.Process, "cpu_times", lambda process: Own(**made.own))
-    monkeypatch.setattr(watch, "_cores", lambda: [1, 3])
-    monkeypatch.setattr(watch, "_throttle_count", lambda: made.throttled)
+    monkeypatch.setattr(monitor, "clock", lambda: made.now)
+    monkeypatch.setattr(monitor.psutil, "cpu_times", lambda percpu: [Times(**core) for core in made.cores])
+    monkeypatch.setattr(monitor.psutil.Process, "cpu_times", lambda process: Own(**made.own))
+    monkeypatch.setattr(monitor, "_cores", lambda: [1, 3])
+    monkeypatch.setattr(monitor, "_throttle_count", lambda: made.throttled)
     return made
 
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from lstm_bench.backend import BENCH
 from lstm_bench.core.errors import StorageError, redact
 from lstm_bench.core.hardware import Slot
+from lstm_bench.training.backend import BENCH
 
 _CREDENTIALS = ("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "LSTM_BENCH_UI_PASSWORD")
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from lstm_bench import backend
+from lstm_bench.training import backend
 
 
 class _Link:

@@ -163,8 +163,8 @@ def as_worker(path: str, fd: str) -> int:
     """A worker with notes."""
     import psutil
 
-    from lstm_bench import backend as backends
     from lstm_bench.launcher import worker
+    from lstm_bench.training import backend as backends
 
     notes, load, send = Notes(path), backends.load, worker._Link.send
 

@@ -55,12 +55,13 @@ def together(family: str, ks: list[int], rounds: int, seconds: float) -> None:
     import jax
     import numpy as np
 
-    from lstm_bench import engine, probe, train
+    from lstm_bench.training import fit, timer
+    from lstm_bench.training.engine import factory
 
     config, mnist, kernel = _configuration(family), _data(), _kernel()
     rng = np.random.default_rng(0)
-    arms: dict[int, Any] = {0: train.prepare(config, mnist, kernel, 0, engine.MANY)}
-    arms |= {k: train.prepare_pack(config, mnist, range(k), engine.MANY) for k in ks}
+    arms: dict[int, Any] = {0: fit.prepare(config, mnist, kernel, 0, factory.MANY)}
+    arms |= {k: fit.prepare_pack(config, mnist, range(k), factory.MANY) for k in ks}
     compile_s, rates = {}, {k: [] for k in arms}
     for k, arm in arms.items():
         since = time.perf_counter()
@@ -74,7 +75,7 @@ def together(family: str, ks: list[int], rounds: int, seconds: float) -> None:
             def rows_of(steps: int, samples: int = samples) -> np.ndarray:
                 return rng.integers(0, len(mnist.x_train), (steps, samples))
 
-            timing = probe.sample(arm, "train_step", rows_of, samples=3, seconds=seconds)
+            timing = timer.sample(arm, "train_step", rows_of, samples=3, seconds=seconds)
             rates[k].append(statistics.median(timing.rates(samples)))
     device = jax.devices()[0].device_kind
     print(json.dumps({"device": device, "kernel": kernel, "compile_s": compile_s, "rates": rates}))
@@ -86,12 +87,13 @@ def alone(family: str, core: int, seconds: float) -> None:
         os.sched_setaffinity(0, {core})
     import numpy as np
 
-    from lstm_bench import engine, train
+    from lstm_bench.training import fit
+    from lstm_bench.training.engine import factory
 
     mnist = _data()
-    made = train.prepare(_configuration(family), mnist, _kernel(), 0, engine.MANY)
+    made = fit.prepare(_configuration(family), mnist, _kernel(), 0, factory.MANY)
     made.compile("train_step")
-    rows = np.random.default_rng(0).integers(0, len(mnist.x_train), (engine.MANY, BATCH))
+    rows = np.random.default_rng(0).integers(0, len(mnist.x_train), (factory.MANY, BATCH))
     made.run("train_step", rows)
     print("ready", flush=True)
     sys.stdin.readline()

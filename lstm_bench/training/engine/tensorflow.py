@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.engine_base import Base, Totals, keep, penalty
 from lstm_bench.model import kernel as kernels
+from lstm_bench.training.engine.base import Base, Totals, keep, penalty
 
 
 def _placed(array: np.ndarray) -> Any:

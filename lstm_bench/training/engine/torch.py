@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.engine_base import Base, Totals, classification, keep, penalty
 from lstm_bench.model import kernel as kernels
+from lstm_bench.training.engine.base import Base, Totals, classification, keep, penalty
 
 
 class TorchEngine(Base):

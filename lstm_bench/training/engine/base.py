@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from lstm_bench.probe import Arm
+from lstm_bench.training.timer import Arm
 
 Criterion = Callable[[Any, Any, Any], tuple[Any, Any]]
 

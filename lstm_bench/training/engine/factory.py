@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.engine_base import MANY, Base, Criterion, Engine, classification
-from lstm_bench.engine_jax import JaxEngine
-from lstm_bench.engine_tensorflow import TensorflowEngine
-from lstm_bench.engine_torch import TorchEngine
+from lstm_bench.training.engine.base import MANY, Base, Criterion, Engine, classification
+from lstm_bench.training.engine.jax import JaxEngine
+from lstm_bench.training.engine.tensorflow import TensorflowEngine
+from lstm_bench.training.engine.torch import TorchEngine
 
 # Steps in one call of the compiled program, as Keras calls it. Where a backend has several, `kernel=auto` measures them.
 STEPS_PER_EXECUTION = {"tensorflow": (MANY,), "jax": (MANY, 1), "torch": (1,)}

@@ -19,14 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import measurement, packed, probe, record, train
+from lstm_bench import measurement, record
 from lstm_bench.core import environment, numerics, user_code
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import ConfigError, KernelError, LstmBenchError
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data import shared_memory
 from lstm_bench.model import build, kernel, network
-from lstm_bench.watch import Watch
+from lstm_bench.training import fit, timer
+from lstm_bench.training.engine import pack as packed
+from lstm_bench.training.monitor import Watch
 
 Send = Callable[[dict[str, Any]], None]
 N_WORST = 12
@@ -48,7 +50,7 @@ class Bench:
     ):
         self.device, self.share, self.gpu, self._data_fd, self._code = device, share, gpu, data_fd, code
         self._data: dict[str, datasets.Dataset] = {}
-        self._engines = train.Engines()
+        self._engines = fit.Engines()
 
     def data(self, config: Mapping[str, Any]) -> datasets.Dataset:
         """The dataset of group `dataset`: the driver's where it shares it, else loaded, once."""
@@ -83,7 +85,7 @@ class Bench:
                 "ceiling": self._ceiling,
             }
             result = work[task["kind"]](task, phases, report, stopped)
-        except train.NotFiniteError as error:
+        except fit.NotFiniteError as error:
             result = {"state": "FAIL", "reason": "nan", "detail": str(error)}
         except LstmBenchError as error:
             result = {"state": "FAULT", "error": type(error).__name__, "detail": str(error)} | _traced(error.__cause__)
@@ -143,26 +145,26 @@ class Bench:
         if named == "auto" or kernel.unavailable(named, backend, layers, self.gpu):  # the latter is said by the driver
             return
         config = {**config, "model": sized(config["model"], data)}
-        engine = train.prepare(config, data, named, seed=0)
+        engine = fit.prepare(config, data, named, seed=0)
         engine.warm_up()
-        train.require_ran(named, engine)
+        fit.require_ran(named, engine)
 
     def _probe(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
         config, data = task["config"], self.data(task["config"]["dataset"])
         per_execution, members = task["steps_per_execution"], task.get("pack", 1)
         try:
-            arm: probe.Arm
+            arm: timer.Arm
             if members > 1:
-                arm = train.prepare_pack(config, data, range(members), per_execution)
+                arm = fit.prepare_pack(config, data, range(members), per_execution)
             else:
-                arm = train.prepare(config, data, task["kernel"], seed=0, steps_per_execution=per_execution)
+                arm = fit.prepare(config, data, task["kernel"], seed=0, steps_per_execution=per_execution)
         except KernelError as error:  # one arm of several: the others are still to be measured
             return {"state": "FAIL", "reason": "refused", "detail": str(error)}
         batch_size = members * min(config["train"]["batch_size"], len(data.x_train))
         watch = Watch(os.environ.get("CUDA_VISIBLE_DEVICES", "0") if self.gpu else None, _MAX_OTHER_LOAD)
         watch.start()
         try:
-            figures = probe.training_throughput(arm, batch_size, len(data.x_train), task["seconds"])
+            figures = timer.training_throughput(arm, batch_size, len(data.x_train), task["seconds"])
         except KernelError as error:
             return {"state": "FAIL", "reason": "refused", "detail": str(error)}
         except Exception as error:
@@ -186,7 +188,7 @@ class Bench:
         data = self.data(config["dataset"])
         seed, per_execution = task["seed"], task["steps_per_execution"]
         engine = self._engines.of(config, data, task["kernel"], seed, per_execution)
-        trained = train.train(
+        trained = fit.train(
             engine,
             config,
             data,
@@ -205,11 +207,11 @@ class Bench:
         }
         if not trained.stopped:
             trained.engine.settle()
-            result["weights_sha256"] = train.weights_digest(trained.engine.model)
+            result["weights_sha256"] = fit.weights_digest(trained.engine.model)
         if task["kind"] == "replicate":
             with phases("eval_s"):
                 outputs = trained.engine.logits(data.x_test)
-                result |= train.metrics(outputs, data.y_test, data.task, "test")
+                result |= fit.metrics(outputs, data.y_test, data.task, "test")
             if task.get("keep"):
                 # The winner's artefacts are not part of what a training costs.
                 result |= predicted(data, outputs) | phases.seconds()
@@ -227,8 +229,8 @@ class Bench:
         data, trains = self.data(config["dataset"]), task.get("trains", ())
         heard: dict[str, Any] = {"phases": phases, "report": report, "stopped": stopped}
         try:
-            pack = train.prepare_pack(config, data, seeds, task["steps_per_execution"])
-            trained = train.train_pack(pack, config, data, seeds=seeds, trains=trains, **heard)
+            pack = fit.prepare_pack(config, data, seeds, task["steps_per_execution"])
+            trained = fit.train_pack(pack, config, data, seeds=seeds, trains=trains, **heard)
         except KernelError as error:  # one by one another kernel may run
             return {"state": "FAIL", "reason": "refused", "detail": str(error)}
         if tests:
@@ -251,9 +253,9 @@ class Bench:
                 result["state"] = "PRUNED"
             else:
                 if tests:
-                    result |= train.metrics(logits[at], data.y_test, data.task, "test")
+                    result |= fit.metrics(logits[at], data.y_test, data.task, "test")
                 pack.settle(at)
-                result["weights_sha256"] = train.weights_digest(pack.model)
+                result["weights_sha256"] = fit.weights_digest(pack.model)
                 if tests and seed == 0 and task.get("keep"):
                     result |= predicted(data, logits[at])
                     result |= keep(pack.model, task, data)
@@ -289,7 +291,7 @@ def predicted(data: datasets.Dataset, outputs: np.ndarray) -> dict[str, Any]:
     """`predictions` of the test set from a model's outputs; nothing where a sample has not one class."""
     if data.task != "classification":
         return {}
-    return predictions(data.x_test, data.y_test, train.scored(outputs, data.y_test)[2])
+    return predictions(data.x_test, data.y_test, fit.scored(outputs, data.y_test)[2])
 
 
 def predictions(x: np.ndarray, y: np.ndarray, probability: np.ndarray) -> dict[str, Any]:

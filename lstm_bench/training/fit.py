@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import engine as engines
-from lstm_bench import packed
 from lstm_bench.core.clock import Phases, clock, samples_per_s
 from lstm_bench.core.errors import KernelError
 from lstm_bench.data.dataset import Dataset
-from lstm_bench.engine_base import CRITERIA
-from lstm_bench.engine_jax import JaxEngine
 from lstm_bench.model import build
+from lstm_bench.training.engine import factory as engines
+from lstm_bench.training.engine import pack as packed
+from lstm_bench.training.engine.base import CRITERIA
+from lstm_bench.training.engine.jax import JaxEngine
 
 
 class NotFiniteError(Exception):

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.engine_base import Totals, padded
-from lstm_bench.engine_jax import JaxEngine, looped
 from lstm_bench.model import kernel as kernels
+from lstm_bench.training.engine.base import Totals, padded
+from lstm_bench.training.engine.jax import JaxEngine, looped
 
 KERNEL = "generic"  # what every pack runs
 

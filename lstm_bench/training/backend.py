@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from lstm_bench.core import numerics, user_code
 
 if TYPE_CHECKING:
-    from lstm_bench.trial import Bench
+    from lstm_bench.training.tasks import Bench
 
-BENCH = "lstm_bench.backend:bench"
+BENCH = "lstm_bench.training.backend:bench"
 
 
 def made(setup: Mapping[str, Any]) -> tuple[Bench, str]:
@@ -34,7 +34,7 @@ def bench(setup: Mapping[str, Any]) -> tuple[Bench, str]:
     given = setup["backend"], setup["gpu"] is not None, len(setup["cores"]), setup["keras"], setup["deterministic"]
     seen = load(*given)
     from lstm_bench.core.hardware import cpu_name
-    from lstm_bench.trial import Bench
+    from lstm_bench.training.tasks import Bench
 
     blind = setup["gpu"] is not None and seen == "cpu"  # a GPU that this backend's build cannot use
     device, gpu = cpu_name() if blind else setup["device"], setup["gpu"] if seen == "gpu" else None
