@@ -48,10 +48,11 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
       ConfigError: for an option that cannot be meant.
       CheckFailedError: when there is a fault.
     """
-    from lstm_bench import cell, grid, installation, inventory, machine, store
+    from lstm_bench import cell, grid, installation, inventory, machine
     from lstm_bench.core import config, hardware
     from lstm_bench.data import dataset
     from lstm_bench.model import kernel
+    from lstm_bench.tracking import store
 
     asked = config.load(composed, config.Doctor)
     dataset.check(asked["dataset"])

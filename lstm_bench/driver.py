@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import entity, record
+from lstm_bench import record
 from lstm_bench import space as spaces
 from lstm_bench.arms import Arms
 from lstm_bench.candidate import Candidate, digest, standing
@@ -23,9 +23,10 @@ from lstm_bench.core import config as schema
 from lstm_bench.core.console import Display, number
 from lstm_bench.core.errors import StorageError, TooManyFailedError
 from lstm_bench.launcher.event_loop import LATER, Loop, Running
-from lstm_bench.observer import Observer
 from lstm_bench.replay import tracked
 from lstm_bench.study import Asked, Study
+from lstm_bench.tracking import runs
+from lstm_bench.tracking.background import Observer
 
 
 class Driver:
@@ -346,7 +347,7 @@ class Driver:
                 waiting.extend((candidate, [seed], 1) for seed in running.task["seeds"])
 
         def store(running: Running, candidate: Candidate, seed: int, result: dict[str, Any]) -> None:
-            result |= entity.evidence(result)
+            result |= runs.evidence(result)
             for file, columns in (("predictions", record.PREDICTION_COLUMNS), ("worst", record.WORST_COLUMNS)):
                 if file in result:
                     record.write_rows(self.artefacts(candidate) / f"{file}.csv", columns, result.pop(file))

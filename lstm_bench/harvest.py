@@ -13,9 +13,11 @@ from typing import Any
 
 import pandas as pd
 
-from lstm_bench import entity, record, store
+from lstm_bench import record
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
 from lstm_bench.result import Result, assemble, frame
+from lstm_bench.tracking import runs as entity
+from lstm_bench.tracking import store
 
 _RUNS, _POINTS = 100, 25_000  # a server's limits on one request for many histories
 _BULK = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"

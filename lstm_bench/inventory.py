@@ -22,12 +22,13 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import psutil
 
-from lstm_bench import record, store
+from lstm_bench import record
 from lstm_bench.core import locks
 from lstm_bench.core.errors import DataError, LstmBenchError, StorageError, redact
 from lstm_bench.data import dataset
 from lstm_bench.data import images as mnist
 from lstm_bench.finding import Finding, at_fault
+from lstm_bench.tracking import store
 
 _DIGITS = 1797  # samples in scikit-learn's file, one per line
 _KEEP = "Restore it from a copy, or move it away to start afresh."

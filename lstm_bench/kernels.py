@@ -59,11 +59,12 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
       LstmBenchError: any expected fault; what was measured is kept.
     """
-    from lstm_bench import bare, grid, record, store
+    from lstm_bench import bare, grid, record
     from lstm_bench import cell as cells
     from lstm_bench.core import config as schema
     from lstm_bench.core import hardware, locks
     from lstm_bench.model import kernel
+    from lstm_bench.tracking import store
     from lstm_bench.training import timer
 
     config = schema.load(composed, schema.Kernels)
@@ -127,7 +128,7 @@ def _run(
     from lstm_bench import record
     from lstm_bench.benchmark import Benchmark
     from lstm_bench.core import environment
-    from lstm_bench.tracking import open_tracking
+    from lstm_bench.tracking.client import open_tracking
 
     folder = record.study_dir(config["name"])
     benchmark = Benchmark(config, folder, plan, arms, operations, gpus, lambda line: print(line, flush=True))

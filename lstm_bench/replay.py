@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lstm_bench import domination, entity, health, record
+from lstm_bench import domination, health, record
 from lstm_bench import space as spaces
 from lstm_bench.candidate import Candidate, digest, standing
 from lstm_bench.core import config as schema
@@ -28,10 +28,11 @@ from lstm_bench.core import safe_load
 from lstm_bench.core.errors import StorageError
 from lstm_bench.outcome import outcome
 from lstm_bench.recorded import Recorded
-from lstm_bench.tracking import Tracking
+from lstm_bench.tracking import runs
+from lstm_bench.tracking.client import Tracking
 
 Row = dict[str, Any]
-_WORDS = (*entity.TAGS, *entity.PROBE_WORDS, "values")  # columns that stay text
+_WORDS = (*runs.TAGS, *runs.PROBE_WORDS, "values")  # columns that stay text
 
 
 def described(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,7 +236,7 @@ class Past:
         if not place.is_dir() and self.candidates:  # published records hold those of the picked configuration
             rows = [typed(text) for text in self._study.rows("replicates.csv")]
             place = self.folder if self._pick(rows).trial == row["trial"] else place
-        return entity.evidence(
+        return runs.evidence(
             {
                 file: [typed(text) for text in record.read_rows(place / f"{file}.csv")]
                 for file in ("predictions", "worst")

@@ -28,9 +28,9 @@ from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.launcher.local import LocalLauncher
 from lstm_bench.launcher.ray_launcher import RayLauncher
 from lstm_bench.model import build, kernel
-from lstm_bench.observer import Observer
 from lstm_bench.outcome import confirmation, nothing, outcome, tested
-from lstm_bench.tracking import open_tracking, store_uri
+from lstm_bench.tracking.background import Observer
+from lstm_bench.tracking.client import open_tracking, store_uri
 
 TRACEBACK = "logs/traceback.txt"  # in a study's folder: what a user's family raised
 

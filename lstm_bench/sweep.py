@@ -90,17 +90,18 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     Raises:
       ConfigError: for anything that cannot be meant. Nothing was created.
     """
-    from lstm_bench import record, tracking
+    from lstm_bench import record
     from lstm_bench import space as spaces
     from lstm_bench.core import config as schema
     from lstm_bench.data import dataset
     from lstm_bench.model import build
+    from lstm_bench.tracking import client
 
     config = schema.load(composed)
     dataset.check(config["dataset"])
     name = config["dataset"]["name"]
     dataset.check_objective(config["study"], name, dataset.TASKS[name])
-    tracking.check(config["tracking"])
+    client.check(config["tracking"])
     if build.is_own(str(config["model"].get("_target_", ""))):
         build.check(config["model"])
     space = spaces.parse(config)

@@ -43,7 +43,8 @@ def run(arguments: list[str]) -> None:
       LstmBenchError: any expected fault; of several studies that have one the last, when the others are done and said.
     """
     given = cli.options(arguments, ("study", "sweeps", "tracking.uri"))
-    from lstm_bench import recorded, store
+    from lstm_bench import recorded
+    from lstm_bench.tracking import store
 
     uri = _resolved(given["tracking.uri"]) if "tracking.uri" in given else None
     store.check({"name": "mlflow", "uri": uri})
@@ -87,7 +88,7 @@ def _sync(folder: Path, uri: str | None, named: bool) -> None:
     """Brings one study up to date and says what was added."""
     from lstm_bench import replay
     from lstm_bench.core import locks, safe_load
-    from lstm_bench.tracking import open_tracking
+    from lstm_bench.tracking.client import open_tracking
 
     try:
         config = safe_load.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
@@ -110,7 +111,7 @@ def _sync(folder: Path, uri: str | None, named: bool) -> None:
                 return
         replay.bring(folder, tracking)
     if tracking.error is not None:
-        from lstm_bench.store import said
+        from lstm_bench.tracking.store import said
 
         raise StorageError(
             f"{name}: MLflow ({tracking.address}) does not take it: {said(tracking.error)}",

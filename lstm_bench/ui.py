@@ -27,9 +27,9 @@ from typing import IO, Any
 
 import psutil
 
-from lstm_bench import entity, store
 from lstm_bench.core import home
 from lstm_bench.core.errors import DONE, ConfigError, LstmBenchError, StorageError, nearest, redact
+from lstm_bench.tracking import runs, store
 
 HELP = """\
 python -m lstm_bench.ui [key=value ...]    the MLflow UI in a browser; Ctrl-C ends it
@@ -224,9 +224,9 @@ def _pages(address: str, experiments: Sequence[Mapping[str, Any]]) -> list[tuple
     """Name and address of experiments of ours, laid out as a table of the columns that matter."""
     pages = []
     for experiment in experiments:
-        ours = any(tag["key"] == f"mlflow.sharedViewState.{entity.VIEW}" for tag in experiment.get("tags", ()))
+        ours = any(tag["key"] == f"mlflow.sharedViewState.{runs.VIEW}" for tag in experiment.get("tags", ()))
         if ours:
-            place = f"{address}/#/experiments/{experiment['experiment_id']}/runs?{entity.PAGE_QUERY}"
+            place = f"{address}/#/experiments/{experiment['experiment_id']}/runs?{runs.PAGE_QUERY}"
             pages.append((re.sub(r"[^\x20-\x7e]", "?", experiment["name"]), place))
     return pages[:_SHOWN]
 

@@ -176,7 +176,7 @@ def no_room() -> Callable[[int], contextlib.AbstractContextManager[None]]:
 @pytest.fixture(scope="session")
 def unused_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An `mlflow.db` as MLflow makes it, nothing logged to it: making one takes a second, copying it nothing."""
-    from lstm_bench import store
+    from lstm_bench.tracking import store
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     with mock.patch.dict(os.environ):  # `connect` sets MLflow's

@@ -287,7 +287,7 @@ def warmed(folder: Path, names: Sequence[str]) -> Path | None:
     Returns:
       An unused MLflow store, None where no set has one.
     """
-    from lstm_bench import store
+    from lstm_bench.tracking import store
 
     unused = None
     os.environ.update(store.PATIENCE)

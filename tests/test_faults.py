@@ -27,7 +27,7 @@ import psutil
 import pytest
 import spy
 
-from lstm_bench import tracking
+from lstm_bench.tracking import client
 
 Rows = list[dict[str, str]]
 LONG = {"SPY_EPOCH_S": "60"}  # what runs is still running when the test is over
@@ -618,7 +618,7 @@ def test_a_clock_put_back_leaves_no_study_that_ends_before_it_begins(
 ) -> None:
     store = tmp_path / "mlflow.db"
     store.write_bytes(unused_store.read_bytes())
-    found = tracking.open_tracking({"name": "mlflow", "uri": f"sqlite:///{store}"}, experiment="smoke")
+    found = client.open_tracking({"name": "mlflow", "uri": f"sqlite:///{store}"}, experiment="smoke")
     found.start({"name": "smoke"})
     real = time.time_ns
     monkeypatch.setattr(time, "time_ns", lambda: real() - 3600 * 10**9)

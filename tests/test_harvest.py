@@ -22,13 +22,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_bench import entity, figure, harvest, record, report, result, session, store
+from lstm_bench import figure, harvest, record, report, result, session
 from lstm_bench import space as spaces
 from lstm_bench.core import config as schema
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import ConfigError, StorageError
-from lstm_bench.observer import Observer
-from lstm_bench.tracking import open_tracking
+from lstm_bench.tracking import runs, store
+from lstm_bench.tracking.background import Observer
+from lstm_bench.tracking.client import open_tracking
 from lstm_bench.training.tasks import predictions
 
 SETTINGS = {
@@ -370,7 +371,7 @@ def test_what_is_no_study_is_left_out_with_a_note(
 ) -> None:
     shutil.copy(unused_store, here)
     log(tracked("mine"), *rows(range(2)))
-    tracked("kernels-quick", source=entity.BENCHMARK)
+    tracked("kernels-quick", source=runs.BENCHMARK)
     client = store.connect(store.store_uri({}))
     client.create_run(client.create_experiment("somebody's"), tags={"lstm_bench": "no"})
     assert report.main(["source=mlflow"]) == 0
@@ -423,8 +424,8 @@ def test_replicates_of_an_earlier_winner_are_no_rows(here: Path, unused_store: P
 def test_pictures_of_long_sequences_are_not_kept_and_the_page_says_so(here: Path, unused_store: Path) -> None:
     shutil.copy(unused_store, here)
     seen = predictions(np.zeros((3, 1025, 1)), np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9]]))
-    row = {"seed": 0, "state": "COMPLETE", "test_accuracy": 0.5, **entity.evidence(seen)}
-    assert row["pictures"] == [] and len(entity.evidence(predictions_of(1024))["pictures"]) == 1
+    row = {"seed": 0, "state": "COMPLETE", "test_accuracy": 0.5, **runs.evidence(seen)}
+    assert row["pictures"] == [] and len(runs.evidence(predictions_of(1024))["pictures"]) == 1
     tracked().log_replicate(row, [], STARTED, STARTED, key="k")
     assert only(None).confusion.to_numpy().tolist() == [[1, 0], [1, 1]]
     assert report.main(["source=mlflow"]) == 0
@@ -439,7 +440,7 @@ def predictions_of(timesteps: int) -> dict[str, Any]:
 def test_a_study_of_an_older_version_says_so(here: Path, unused_store: Path) -> None:
     shutil.copy(unused_store, here)
     observer = tracked()
-    for key in [key for key in observer._parent.tags if key.startswith(entity.KEYS)]:
+    for key in [key for key in observer._parent.tags if key.startswith(runs.KEYS)]:
         observer._client.delete_tag(observer.parent_id, key)
     log(observer, *rows(range(1)))
     assert "MLflow holds no configuration of this study: an older lstm_bench tracked it." in only(None).notes
@@ -509,12 +510,12 @@ def test_a_store_that_cannot_be_written_can_be_read(
     ],
 )  # fmt: skip
 def test_a_value_comes_back_as_it_was(value: Any) -> None:
-    back = entity.decode(entity.encode(value))
+    back = runs.decode(runs.encode(value))
     assert (back, type(back)) == (value, type(value))
 
 
 def test_words_stay_bare_and_passwords_do_not_pass() -> None:
-    assert entity.texts({"a": "adam", "b": 3, "c": None, "d": "3", "e": "http://me:S3CRET@h/"}) == {
+    assert runs.texts({"a": "adam", "b": 3, "c": None, "d": "3", "e": "http://me:S3CRET@h/"}) == {
         "a": "adam",
         "b": "3",
         "c": "null",
@@ -525,15 +526,15 @@ def test_words_stay_bare_and_passwords_do_not_pass() -> None:
 
 def test_many_keys_are_several_tags() -> None:
     paths = [f"model.a_long_name_of_an_argument_{n}" for n in range(400)]
-    tags = entity.keys(paths)
+    tags = runs.keys(paths)
     assert max(map(len, tags.values())) == 4000 and len(tags) > 3
     assert "".join(tags[key] for key in sorted(tags)).split("\n") == paths
 
 
 def test_every_column_of_text_is_a_tag_or_becomes_one() -> None:
     row = {"state": "COMPLETE", "digest": "c0ffee", "val_loss": "0.5", "val_accuracy": "not a number"}
-    with mock.patch.object(entity, "_METRICS", ("val_loss", "val_accuracy", "digest")):
-        assert {key: value for key, value in entity.words(row).items() if value} == {
+    with mock.patch.object(runs, "_METRICS", ("val_loss", "val_accuracy", "digest")):
+        assert {key: value for key, value in runs.words(row).items() if value} == {
             "state": "COMPLETE",
             "digest": "c0ffee",
             "val_accuracy": "not a number",

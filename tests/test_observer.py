@@ -22,9 +22,9 @@ from typing import Any
 import pytest
 import spy
 
-from lstm_bench import observer, store
 from lstm_bench.core.errors import StorageError
-from lstm_bench.observer import Observer
+from lstm_bench.tracking import background, store
+from lstm_bench.tracking.background import Observer
 
 SETTINGS = {"patience": 30, "retry_s": 0.01, "retry_most_s": 0.04, "queue": 1000}
 SERVER = "http://127.0.0.1:1"
@@ -222,7 +222,7 @@ def test_who_does_not_leave_after_all_goes_on_telling() -> None:
 def test_who_leaves_waits_for_no_store_that_hangs_or_fails(
     monkeypatch: pytest.MonkeyPatch, hangs: bool, status: str, least: float
 ) -> None:
-    monkeypatch.setattr(observer, "_HASTE_S", 0.3)
+    monkeypatch.setattr(background, "_HASTE_S", 0.3)
     answers = threading.Event()
 
     def fail(*_: Any) -> Exception | None:
@@ -365,7 +365,7 @@ def test_a_store_that_is_down_at_the_end_is_tried_again_and_then_not_waited_for(
 
 
 def test_an_interrupted_sweep_waits_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observer, "_HASTE_S", 0.2)
+    monkeypatch.setattr(background, "_HASTE_S", 0.2)
     go = threading.Event()
     with observed(Store(lambda *_: go.wait(60) and None), patience=50) as (made, _, said):
         began = time.monotonic()
@@ -376,7 +376,7 @@ def test_an_interrupted_sweep_waits_for_a_moment_only(monkeypatch: pytest.Monkey
 
 
 def test_a_local_store_is_never_left_in_the_middle_of_a_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observer, "_HASTE_S", 0.1)
+    monkeypatch.setattr(background, "_HASTE_S", 0.1)
     written: list[int] = []
 
     def write(name: str, what: Any) -> None:

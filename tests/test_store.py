@@ -8,7 +8,7 @@ import pytest
 
 import lstm_bench
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.store import artifact_dir, check, sqlite_path, store_uri
+from lstm_bench.tracking.store import artifact_dir, check, sqlite_path, store_uri
 
 ROOT = Path(lstm_bench.__file__).parents[1]
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 import lstm_bench
-from lstm_bench import store
 from lstm_bench.core.errors import ConfigError, StorageError
-from lstm_bench.store import store_uri
-from lstm_bench.tracking import Tracking, open_tracking
+from lstm_bench.tracking import store
+from lstm_bench.tracking.client import Tracking, open_tracking
+from lstm_bench.tracking.store import store_uri
 
 ROOT = Path(lstm_bench.__file__).parents[1]
 CONFIG = {"name": "mlflow", "uri": None}

@@ -19,7 +19,7 @@ import pytest
 import lstm_bench
 from lstm_bench import ui
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.tracking import open_tracking
+from lstm_bench.tracking.client import open_tracking
 
 ROOT = Path(lstm_bench.__file__).parents[1]
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")

@@ -537,7 +537,7 @@ def _measure(folder: Path, config: dict[str, Any], repeats: int) -> Clocks:
 
     from lstm_bench import space as spaces
     from lstm_bench.study import Study
-    from lstm_bench.tracking import open_tracking
+    from lstm_bench.tracking.client import open_tracking
 
     clocks, rng = Clocks(), random.Random(1)
     opened = clocks("open", Study, config, spaces.parse(config), folder, "ab" * 32)
@@ -574,7 +574,7 @@ def _lookup(folder: Path, n: int, root: Path) -> None:
     """MLflow on a store that has a run of every trial: what is there is looked up, and left alone."""
     from lstm_bench import space as spaces
     from lstm_bench.study import Study
-    from lstm_bench.tracking import open_tracking
+    from lstm_bench.tracking.client import open_tracking
 
     uri = f"sqlite:///{root / 'mlflow.db'}"
     config = composed(f"study.n_trials={n + 1000}", "sampler=tpe")

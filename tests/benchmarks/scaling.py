@@ -145,7 +145,7 @@ def told(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     import sqlalchemy
     from sqlalchemy import event
 
-    from lstm_bench.tracking import open_tracking
+    from lstm_bench.tracking.client import open_tracking
 
     tracking = open_tracking({"name": "mlflow", "uri": None}, experiment="scaling")
     tracking.start({"name": "scaling", "params": {}, "tags": {}})

@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec
 
-from lstm_bench import store
 from lstm_bench.core.errors import LstmBenchError
-from lstm_bench.tracking import Tracking
+from lstm_bench.tracking import store
+from lstm_bench.tracking.client import Tracking
 
 _TRIES = 3  # of one thing to tell, when the store has answered before each
 _LAST_TRIES = 3  # failures in a row after which the end no longer waits

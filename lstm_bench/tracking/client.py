@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
-from lstm_bench import entity
 from lstm_bench.core.config import flatten
 from lstm_bench.core.errors import ConfigError, LstmBenchError, redact
 from lstm_bench.record import cell
-from lstm_bench.store import artifact_dir, check, check_sqlite, connect, said, sqlite_path, store_uri
+from lstm_bench.tracking import runs
+from lstm_bench.tracking.store import artifact_dir, check, check_sqlite, connect, said, sqlite_path, store_uri
 
 _ENDED_BY_OTHERS = ("worker_died", "driver_died", "interrupted", "pack_failed")
 _ENDED = ("FINISHED", "FAILED", "KILLED")
@@ -99,7 +99,7 @@ class Tracking:
         self.experiment_id: str | None = None
         self._client: Any = None
         self._study = experiment
-        self._source = entity.SWEEP
+        self._source = runs.SWEEP
         self._backends: set[str] = set()  # of a benchmark
         self._known: dict[tuple[str, str], tuple[str, str]] = {}  # (tag, identity) -> (run id, status)
         self._parent: Any = None
@@ -144,7 +144,7 @@ class Tracking:
         self._study = str(study.get("id") or study["name"])
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}", self._study):
             raise ConfigError("study id for tracking", expected="letters, digits and ._:-", received=self._study)
-        self._source = str(study.get("source") or entity.SWEEP)
+        self._source = str(study.get("source") or runs.SWEEP)
         self._backends = set(study.get("backends", ()))
         self._note = str(study.get("description") or "")
         self._client = connect(str(self.uri))
@@ -170,16 +170,16 @@ class Tracking:
         run = self._client.get_run(parent_id)
         self._parent, self._since_ms = run.data, run.info.start_time
         # Parameters cannot change in MLflow: what a resume may change (n_trials, workers) is kept as a tag.
-        params = entity.texts(study.get("params", {}))
+        params = runs.texts(study.get("params", {}))
         old = self._parent.params
-        tags |= {f"{entity.RESUMED}{key}": value for key, value in params.items() if old.get(key, value) != value}
-        seen = entity.texts(flatten(study.get("environment", {})))
-        facts = {f"{entity.ENVIRONMENT}{key}": value for key, value in seen.items()} | entity.keys(params)
+        tags |= {f"{runs.RESUMED}{key}": value for key, value in params.items() if old.get(key, value) != value}
+        seen = runs.texts(flatten(study.get("environment", {})))
+        facts = {f"{runs.ENVIRONMENT}{key}": value for key, value in seen.items()} | runs.keys(params)
         self.parent_id = parent_id
-        self._forget((entity.ENVIRONMENT, entity.KEYS, entity.RESUMED), {**tags, **facts})
+        self._forget((runs.ENVIRONMENT, runs.KEYS, runs.RESUMED), {**tags, **facts})
         self._log_parent({}, tags | facts, {key: value for key, value in params.items() if key not in old})
         if study.get("dataset"):
-            self._client.log_inputs(parent_id, [entity.dataset_input(study["dataset"])])
+            self._client.log_inputs(parent_id, [runs.dataset_input(study["dataset"])])
         environment = json.dumps(study.get("environment", {}), indent=2, sort_keys=True, default=str)
         self._client.log_text(parent_id, redact(environment), "environment.json")
 
@@ -245,8 +245,8 @@ class Tracking:
         """
         arms = [{**row, "state": "measured", "samples_per_s": row.get("train_samples_per_s")} for row in rows]
         several = len({arm.get("backend") for arm in arms}) > 1
-        metrics, tags = entity.kernel_figures(arms, several)
-        more, words = entity.probe_figures(arms, several)
+        metrics, tags = runs.kernel_figures(arms, several)
+        more, words = runs.probe_figures(arms, several)
         old = self._parent.metrics  # of another winner
         gone = {key for key, value in old.items() if key.startswith("kernel_") and not math.isnan(value)}
         self._forget(("kernel_",), tags | words)
@@ -255,7 +255,7 @@ class Tracking:
     @_observed
     def log_confirmed(self, keys: Sequence[str]) -> None:
         """Which configurations the study confirms, by their digests: replicates of others are those of earlier winners."""
-        self._log_parent({}, {entity.CONFIRMED: " ".join(keys)})
+        self._log_parent({}, {runs.CONFIRMED: " ".join(keys)})
 
     @_observed
     def log_cell(
@@ -274,7 +274,7 @@ class Tracking:
         """
         name = str(rows[0]["cell"])
         self._backends |= {str(row["backend"]) for row in rows}
-        metrics, tags = entity.cell_figures(rows, several=len(self._backends) > 1)
+        metrics, tags = runs.cell_figures(rows, several=len(self._backends) > 1)
         identity = ("lstm_bench.cell", f"{self._study}/{name}")
         if identity in self._known:
             run_id, _ = self._known[identity]
@@ -285,7 +285,7 @@ class Tracking:
         for key in [key for key in stored.tags if key.startswith("kernel_") and key not in tags]:
             self._client.delete_tag(run_id, key)
         gone = {key: math.nan for key, old in stored.metrics.items() if key not in metrics and not math.isnan(old)}
-        params = {key: value for key, value in entity.texts(cell_params).items() if key not in stored.params}
+        params = {key: value for key, value in runs.texts(cell_params).items() if key not in stored.params}
         self._log_new(run_id, stored, gone | metrics, self._tags("cell", tags), params)
         status = "FINISHED" if any(row["state"] == "measured" for row in rows) else "FAILED"
         self._client.set_terminated(run_id, status, ended_ms)
@@ -353,7 +353,7 @@ class Tracking:
     def _open_experiment(self, study: Mapping[str, Any]) -> str:
         from mlflow.exceptions import MlflowException
 
-        tags = entity.experiment_tags(study)
+        tags = runs.experiment_tags(study)
         found = self._client.get_experiment_by_name(self.experiment)
         if found is None:
             local = urlsplit(str(self.uri)).scheme not in ("http", "https")
@@ -411,17 +411,17 @@ class Tracking:
         run_id, status = self._known.get((f"lstm_bench.{kind}", identity), (None, None))
         if status in _ENDED:
             return
-        values, there = entity.texts(params), set[tuple[str, int]]()
+        values, there = runs.texts(params), set[tuple[str, int]]()
         if run_id is None:
-            run_id, _ = self._new_run(kind, identity, name, span[0], entity.words(row))
+            run_id, _ = self._new_run(kind, identity, name, span[0], runs.words(row))
         else:  # made by a driver that died before it could end it
             stored = self._client.get_run(run_id).data
             values = {key: value for key, value in values.items() if key not in stored.params}
             points = (p for key in stored.metrics for p in self._client.get_metric_history(run_id, key))
             there = {(point.key, point.step) for point in points}
-        marks = {key: value for key, value in entity.marks(row, epochs).items() if value}
-        metrics = [point for point in entity.metrics(row, epochs, span) if (point.key, point.step) not in there]
-        self._client.log_batch(run_id, metrics, entity.params(values), entity.tags(marks))
+        marks = {key: value for key, value in runs.marks(row, epochs).items() if value}
+        metrics = [point for point in runs.metrics(row, epochs, span) if (point.key, point.step) not in there]
+        self._client.log_batch(run_id, metrics, runs.params(values), runs.tags(marks))
         status = "FINISHED"
         if row.get("state") == "FAIL":
             status = "KILLED" if row.get("reason") in _ENDED_BY_OTHERS else "FAILED"
@@ -465,16 +465,16 @@ class Tracking:
 
         Numbers that a record would hold with the same digits are the same: from the records they are told anew.
         """
-        found = ((entity.metric_name(key), entity.number(value)) for key, value in metrics.items())
+        found = ((runs.metric_name(key), runs.number(value)) for key, value in metrics.items())
         old = {key: cell(float(value)) for key, value in stored.metrics.items()}
         numbers = {key: value for key, value in found if value is not None and old.get(key) != cell(value)}
         words = {key: value for key, value in tags.items() if stored.tags.get(key) != value}
         now = time.time_ns() // 1_000_000
         self._client.log_batch(
             run_id,
-            [entity.metric(key, value, now, 0) for key, value in numbers.items()],
-            entity.params(params),
-            entity.tags(words),
+            [runs.metric(key, value, now, 0) for key, value in numbers.items()],
+            runs.params(params),
+            runs.tags(words),
         )
         stored.metrics.update(numbers)
         stored.tags.update(words)

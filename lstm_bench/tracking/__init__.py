@@ -1,0 +1,4 @@
+"""MLflow, and nothing but MLflow.
+
+Imports `core` and `study`.
+"""
