@@ -253,7 +253,7 @@ def _track(
 
 def _summary(benchmark: Benchmark, folder: Path) -> None:
     """Prints training steps, fastest first, and what to do next."""
-    from lstm_bench import table
+    from lstm_bench.report.render import markdown
 
     rows = benchmark.rows
     steps = [row for row in rows if row["operation"] == benchmark.operations[-1]]
@@ -270,7 +270,7 @@ def _summary(benchmark: Benchmark, folder: Path) -> None:
         remark = "; ".join(filter(None, (row["reason"], row.get("marks"))))
         lines.append([row["cell"], row["backend"], row["kernel"], row["kernel_ran"] or "", speed, ratio, roof, remark])
     print(f"\n{benchmark.operations[-1]}:")
-    print(table.plain(columns, lines, {"samples/s", "over generic", "of roofline"}))
+    print(markdown.plain(columns, lines, {"samples/s", "over generic", "of roofline"}))
     missing = {(row["backend"], row["kernel"], row["reason"]) for row in rows if row["state"] == "unavailable"}
     for backend, kernel, reason in sorted(missing):
         print(f"{backend} {kernel}: unavailable: {reason}")

@@ -244,7 +244,7 @@ def _show(
     """The first rows, how often each class was predicted, and how right that is."""
     import numpy as np
 
-    from lstm_bench.table import plain
+    from lstm_bench.report.render.markdown import plain
 
     family_name = str(study.config["model"]["_target_"]).rpartition(".")[2]
     print(f"{study.name}: {family_name} trained on {about['dataset']}, backend {backend}, {len(answers):,} sequences")

@@ -99,7 +99,7 @@ def run(arguments: list[str]) -> None:
     from lstm_bench import recorded
     from lstm_bench.core import hardware
     from lstm_bench.model import build
-    from lstm_bench.table import plain
+    from lstm_bench.report.render.markdown import plain
 
     study = recorded.find(given["study"], home.expanded(given.get("sweeps", "sweeps")))
     for option in _DATA:

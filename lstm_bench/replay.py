@@ -164,7 +164,7 @@ class Past:
         if probed:
             tracking.log_kernels(probed)
         if tracking.added or tracking.was is None:  # else they are there: the run was ended after them
-            from lstm_bench.report import study_figures  # pandas and matplotlib
+            from lstm_bench.report.command import study_figures  # pandas and matplotlib
 
             with tempfile.TemporaryDirectory(prefix="lstm_bench-") as folder:
                 tracking.log_figures(study_figures(self.folder, Path(folder)))

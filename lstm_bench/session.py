@@ -485,7 +485,7 @@ class Session:
         if probed:
             driver.tracking.log_kernels(probed)
         if tracked:
-            from lstm_bench.report import study_figures  # pandas and matplotlib, for MLflow alone
+            from lstm_bench.report.command import study_figures  # pandas and matplotlib, for MLflow alone
 
             driver.tracking.log_figures(study_figures(self.folder, self.folder / "figures"))
         driver.tracking.log_summary(*summary)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from lstm_bench.bootstrap import bootstrap_interval, draws, improvement
+from lstm_bench.report.stats.bootstrap import bootstrap_interval, draws, improvement
 
 
 def test_the_interval_of_a_mean_is_that_of_all_resamples():

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from lstm_bench.budget import expected_best, expected_best_interval, ladder, running_best
+from lstm_bench.report.stats.budget import expected_best, expected_best_interval, ladder, running_best
 
 VALUES = [0.91, 0.55, 0.97, 0.97, 0.12, 0.83, 0.90]
 

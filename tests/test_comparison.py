@@ -13,8 +13,12 @@ import pytest
 import yaml
 from test_report import DEVICE, edit, make_study, shuffle_rows
 
-from lstm_bench import caveat, comparison, contrast, cost, figure, record, result, table
-from lstm_bench.paired import holm
+from lstm_bench import record
+from lstm_bench.report.figures import study as figure
+from lstm_bench.report.pages import budget_and_fronts, comparability, comparison, pairs
+from lstm_bench.report.render import markdown
+from lstm_bench.report.sources import records
+from lstm_bench.report.stats.paired import holm
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def regression(folder, errors, *, length=None, dataset="adding", **config):
 
 def made(here):
     """The pages from all studies below `here`."""
-    results = [result.load(*place) for place in result.find(here / "sweeps")]
+    results = [records.load(*place) for place in records.find(here / "sweeps")]
     return comparison.comparison(results, {}, {id(r): f"{r.name}.md" for r in results})
 
 
@@ -88,7 +92,7 @@ def test_a_test_set_of_unknown_size_is_not_recorded_and_one_of_timesteps_has_no_
     change(make_study(here / "sweeps/stacked"), {"n_test": 100, "task": "tagging", "name": "copy"})
     text = page(here)
     assert lines(text, "| [single]")[0].split(" | ")[6] == "not recorded"
-    assert lines(text, "| [stacked]")[0].split(" | ")[6] == table.NONE
+    assert lines(text, "| [stacked]")[0].split(" | ")[6] == markdown.NONE
 
 
 def test_regressions_have_a_table_of_their_own_by_test_mse_the_least_first(here):
@@ -109,7 +113,7 @@ def test_regressions_have_a_table_of_their_own_by_test_mse_the_least_first(here)
         ("gru", "50", "test_mse"), ("simple_rnn", "50", "test_mse"), ("far", "200", "test_mse"),
         ("single", "", "test_accuracy"),
     ]  # fmt: skip
-    columns, shown, _ = comparison.short_table([result.load(here / "sweeps" / n) for n in ("single", "gru")])
+    columns, shown, _ = comparison.short_table([records.load(here / "sweeps" / n) for n in ("single", "gru")])
     assert columns[2] == "test score"
     assert [row[2] for row in shown] == ["0.0022 ± 0.00025 (MSE)", "97.10 ± 0.10 %"]
 
@@ -162,19 +166,19 @@ def test_equal_studies_have_no_marks(here):
 
 def loaded(here, **accuracies):
     return comparison.ordered(
-        [result.load(make_study(here / "sweeps" / name, accuracies=a)) for name, a in accuracies.items()]
+        [records.load(make_study(here / "sweeps" / name, accuracies=a)) for name, a in accuracies.items()]
     )
 
 
 def said(found):
     names = {id(r): r.name for c in found for r in (c.first, c.second)}
     tested = sum(bool(c.test) for c in found)
-    return [contrast.verdict_sentence(c, names, tested) for c in found]
+    return [pairs.verdict_sentence(c, names, tested) for c in found]
 
 
 def test_with_five_seeds_a_difference_is_shown_by_the_t_test_since_no_exact_one_could(here):
     results = loaded(here, single=[0.97, 0.971, 0.972, 0.971, 0.97], simple_rnn=[0.955, 0.957, 0.957, 0.956, 0.956])
-    (pair,) = contrast.contrasts(results)
+    (pair,) = pairs.contrasts(results)
     assert (pair.test, pair.verdict, pair.found.p_exact) == ("t", "first", 1 / 16)
     # differences .015 .014 .015 .015 .014: mean .0146, s .000548, half 2.776 * .000548 / sqrt(5) = .00068; t = 59.6
     assert said([pair]) == ["single beats simple_rnn by 1.46 (1.39 to 1.53) points, n = 5, p < 0.0001 (paired t test)."]
@@ -183,14 +187,14 @@ def test_with_five_seeds_a_difference_is_shown_by_the_t_test_since_no_exact_one_
 def test_with_eight_seeds_the_exact_test_decides(here):
     rng = np.random.default_rng(0)
     results = loaded(here, single=list(0.97 + rng.random(8) / 1000), simple_rnn=list(0.95 + rng.random(8) / 1000))
-    (pair,) = contrast.contrasts(results)
+    (pair,) = pairs.contrasts(results)
     assert (pair.test, pair.adjusted) == ("exact", 2 / 256)
     assert said([pair])[0].endswith("points, n = 8, p = 0.0078 (exact sign-flip test).")
 
 
 def test_no_difference_is_a_sentence(here):
     results = loaded(here, single=[0.970, 0.972, 0.968, 0.971, 0.969], stacked=[0.971, 0.969, 0.97, 0.970, 0.971])
-    (pair,) = contrast.contrasts(results)
+    (pair,) = pairs.contrasts(results)
     assert pair.verdict == "none"
     # differences of stacked less single: .001 -.003 .002 -.001 .002: mean .0002, s .00217, half .00269
     assert said([pair]) == [
@@ -203,7 +207,7 @@ def test_p_values_are_corrected_for_the_pairs_of_their_ground(here):
         here, single=[0.970, 0.972, 0.968, 0.971, 0.969], stacked=[0.972, 0.974, 0.971, 0.972, 0.971],
         simple_rnn=[0.9, 0.93, 0.91, 0.92, 0.94],
     )  # fmt: skip
-    found = contrast.contrasts(results)
+    found = pairs.contrasts(results)
     assert [c.adjusted for c in found] == pytest.approx(holm([c.found.p_t for c in found]))
     assert all("Holm over 3 pairs" in line for line in said(found))
     assert found[0].adjusted > found[0].p
@@ -211,7 +215,7 @@ def test_p_values_are_corrected_for_the_pairs_of_their_ground(here):
 
 def test_one_seed_or_none_in_common_is_no_test_and_not_counted(here):
     results = loaded(here, single=[0.97, 0.98], stacked=[0.96], simple_rnn=[0.90, 0.92])
-    found = contrast.contrasts(results)
+    found = pairs.contrasts(results)
     assert sorted(line for line in said(found) if "nothing is tested" in line) == [
         "single and stacked: one common seed, so nothing is tested.",
         "stacked and simple_rnn: one common seed, so nothing is tested.",
@@ -223,7 +227,7 @@ def test_one_seed_or_none_in_common_is_no_test_and_not_counted(here):
 def test_a_longer_search_is_said_beside_its_win(here):
     results = loaded(here, single=[0.97, 0.971, 0.972], simple_rnn=[0.955, 0.957, 0.957])
     results[0].config["study"]["n_trials"] = 100
-    (line,) = said(contrast.contrasts(results))
+    (line,) = said(pairs.contrasts(results))
     assert line.endswith("; single had 100 trials of search, simple_rnn 12.")
 
 
@@ -270,8 +274,8 @@ def random_search(folder, **more):
 
 
 def test_random_search_has_an_expected_best_and_its_trials_cost_their_mean_with_the_failed_ones(here):
-    r = result.load(random_search(here / "sweeps/single"))
-    c = cost.curve(r)
+    r = records.load(random_search(here / "sweeps/single"))
+    c = budget_and_fronts.curve(r)
     scores = r.ranked["val_accuracy"].tolist()
     assert c.expected and c.trials.tolist() == list(range(1, 10))  # 9 of 12 are complete
     assert c.values[0] == pytest.approx(np.mean(scores))
@@ -286,8 +290,8 @@ def test_random_search_has_an_expected_best_and_its_trials_cost_their_mean_with_
 @pytest.mark.parametrize(("sampler", "pruner"), [("tpe", "none"), ("random", "median"), (None, None)])
 def test_any_other_search_has_its_running_best_and_is_labelled_so(here, sampler, pruner):
     folder = change(make_study(here / "sweeps/single"), sampler={"name": sampler}, pruner={"name": pruner})
-    r = result.load(folder)
-    c = cost.curve(r)
+    r = records.load(folder)
+    c = budget_and_fronts.curve(r)
     assert not c.expected and np.isnan(c.low).all()
     done = r.trials[r.trials["state"] == "COMPLETE"]
     best = done["val_accuracy"].cummax()
@@ -296,8 +300,8 @@ def test_any_other_search_has_its_running_best_and_is_labelled_so(here, sampler,
     assert c.values.tolist() == [*steps["val_accuracy"], best.iloc[-1]]
     assert c.device_s[-1] == 12 * 22
     assert c.at("trials", 12) == best.iloc[-1]
-    assert {row["kind"] for row in cost.budget_rows([c])} == {"running best"}
-    assert cost.budget_rows([c])[0]["search"] == {
+    assert {row["kind"] for row in budget_and_fronts.budget_rows([c])} == {"running best"}
+    assert budget_and_fronts.budget_rows([c])[0]["search"] == {
         ("tpe", "none"): "tpe, no pruning", ("random", "median"): "random, median pruning",
         (None, None): "sampler not recorded, pruner not recorded",
     }[sampler, pruner]  # fmt: skip
@@ -306,7 +310,7 @@ def test_any_other_search_has_its_running_best_and_is_labelled_so(here, sampler,
 def test_trials_that_are_queued_again_cost_seconds_but_are_no_trials(here):
     folder = make_study(here / "sweeps/single")
     edit(folder / "trials.csv", lambda rows: [row.replace("FAIL,nan", "FAIL,worker_died") for row in rows])
-    c = cost.curve(result.load(folder))
+    c = budget_and_fronts.curve(records.load(folder))
     assert (c.trials[-1], c.device_s[-1]) == (11, 12 * 22)
 
 
@@ -317,8 +321,8 @@ def test_searches_of_unequal_length_are_compared_at_the_budget_that_both_had(her
     text = page(here)
     shown = text[text.index("### Budget") :]
     assert "| study | search | what is shown | trials | device, s | at 9 trials | at 264 s |" in shown
-    r = result.load(here / "sweeps/single")
-    wanted = cost.curve(r).at("trials", 9)
+    r = records.load(here / "sweeps/single")
+    wanted = budget_and_fronts.curve(r).at("trials", 9)
     assert wanted < r.ranked["val_accuracy"].max()
     assert f"| single | random, no pruning | expected best | 30 | 880 | {100 * wanted:.2f} |" in shown
     assert "| simple_rnn | tpe, median pruning | running best | 30 |" in shown
@@ -351,21 +355,23 @@ def test_the_front_marks_what_no_other_beats_in_score_and_weights_or_speed(here)
     text = page(here)
     text = text[text.index("### Pareto front") :]
     marks = {name: tuple(lines(text, f"| {name} |")[0].split(" | ")[k] for k in (3, 5)) for name in speeds}
-    no = table.NONE
+    no = markdown.NONE
     assert marks == {"stacked": ("yes", "yes"), "single": ("yes", "yes"), "gru": (no, "yes"), "mlp": (no, no)}
 
 
 def test_speeds_of_two_devices_have_no_common_front(here):
     results = loaded(here, single=[0.97, 0.97], stacked=[0.98, 0.98])
-    assert id(results[0]) in cost.fronts(results)[1]  # the more accurate one
+    assert id(results[0]) in budget_and_fronts.fronts(results)[1]  # the more accurate one
     edit(here / "sweeps/single/replicates.csv", lambda rows: [row.replace(DEVICE, "H200") for row in rows])
-    assert cost.fronts([result.load(here / "sweeps" / name) for name in ("single", "stacked")])[1] == set()
+    assert (
+        budget_and_fronts.fronts([records.load(here / "sweeps" / name) for name in ("single", "stacked")])[1] == set()
+    )
 
 
 @pytest.mark.parametrize(("text", "weights"), [(25000, 25e3), ("x", math.nan), (None, math.nan)])
 def test_a_weight_budget_is_read_as_it_was_given(text, weights):
-    r = result.Result(None, "x", config={"model": {"weights": text}})
-    assert cost.weights_of(r) == pytest.approx(weights, nan_ok=True)
+    r = records.Result(None, "x", config={"model": {"weights": text}})
+    assert budget_and_fronts.weights_of(r) == pytest.approx(weights, nan_ok=True)
 
 
 def test_families_of_matched_weights_stand_side_by_side(here):
@@ -375,7 +381,7 @@ def test_families_of_matched_weights_stand_side_by_side(here):
     text = page(here)
     text = text[text.index("### Matched weights") :]
     assert "| family | 25,000 weights | 100,000 weights |" in text
-    assert f"| gru | 97.10 ± 1.27 (25,100, n = 2) | {table.NONE} |" in text
+    assert f"| gru | 97.10 ± 1.27 (25,100, n = 2) | {markdown.NONE} |" in text
     assert "| single | 97.10 ± 1.27 (24,700, n = 2) | 97.10 ± 1.27 (99,800, n = 2) |" in text
 
 
@@ -492,7 +498,7 @@ def test_studies_without_anything_to_compare_have_a_page_all_the_same(here):
 def test_the_page_over_10000_random_trials_takes_seconds(here):
     n = 10_000
     rng = np.random.default_rng(0)
-    small = result.load(random_search(here / "sweeps/single", n_trials=2))
+    small = records.load(random_search(here / "sweeps/single", n_trials=2))
     many = pd.concat([small.trials.iloc[:1]] * n, ignore_index=True)
     many = many.assign(number=np.arange(n, dtype=float), val_accuracy=rng.random(n), state="COMPLETE")
     r = dataclasses.replace(small, tables=small.tables | {"trials.csv": many})
@@ -510,7 +516,7 @@ def test_the_page_over_10000_random_trials_takes_seconds(here):
 def test_grounds_come_in_one_order(here):
     results = loaded(here, single=[0.97], stacked=[0.98], simple_rnn=[0.9])
     results[0].environment["dataset"]["sha256"] = "00"
-    assert [len(group) for group in caveat.grounds(results).values()] == [2, 1]
+    assert [len(group) for group in comparability.grounds(results).values()] == [2, 1]
 
 
 # --- what is compared with what ----------------------------------------------------------------------------------------
@@ -574,7 +580,7 @@ def test_speeds_that_were_measured_beside_other_work_are_left_out_with_the_reaso
     text = page(here)
     assert "Others were at work: the speed compares with nothing and is left out." in text
     assert "Measured beside other work, so that their seconds compare with nothing: stacked." in text
-    one = result.load(here / "sweeps/published/cpu/stacked", "cpu")
+    one = records.load(here / "sweeps/published/cpu/stacked", "cpu")
     assert "Speeds and seconds compare with nothing: others were at work." in one.notes
     assert all(math.isnan(one.speed(row)) for _, row in one.replicates.iterrows())
 
@@ -590,19 +596,19 @@ def test_speeds_that_were_measured_beside_other_work_are_left_out_with_the_reaso
 def test_remarks_that_are_none_are_a_note(here, text, note):
     folder = make_study(here / "sweeps/published/cpu/single")
     (folder.parent / "remarks.yaml").write_text(text)
-    assert note in " ".join(result.load(folder, "cpu").notes)
+    assert note in " ".join(records.load(folder, "cpu").notes)
 
 
 def test_records_of_another_version_say_so(here):
     folder = make_study(here / "sweeps/single")
     change(folder, {"lstm_bench": "0.0.7"})
     assert any(
-        note.startswith("Recorded by version 0.0.7 of lstm_bench, read by ") for note in result.load(folder).notes
+        note.startswith("Recorded by version 0.0.7 of lstm_bench, read by ") for note in records.load(folder).notes
     )
 
 
 def comparison_rows(here):
-    return [comparison.comparison_row(result.load(*place)) for place in result.find(here / "sweeps")]
+    return [comparison.comparison_row(records.load(*place)) for place in records.find(here / "sweeps")]
 
 
 def test_every_committed_figure_across_studies_says_n_device_and_training_size():

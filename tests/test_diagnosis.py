@@ -14,8 +14,12 @@ import pytest
 import yaml
 from test_report import edit, make_study
 
-from lstm_bench import diagnosis, figure, frontier, gallery, importance, pareto, record, report, result
-from lstm_bench.result import Result
+from lstm_bench import pareto, record
+from lstm_bench.report import command as report
+from lstm_bench.report.figures import study as figure
+from lstm_bench.report.pages import importance, pareto_front, per_class, study_figures
+from lstm_bench.report.sources import records
+from lstm_bench.report.sources.records import Result
 
 
 @pytest.fixture
@@ -60,7 +64,7 @@ def counts(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_recall_precision_and_what_a_class_is_taken_for() -> None:
-    rows = diagnosis.per_class(counts(predictions("00 00 01 02 11 11 22 20 20")))
+    rows = per_class.per_class(counts(predictions("00 00 01 02 11 11 22 20 20")))
     assert [r["n"] for r in rows] == [4, 2, 3]
     assert [r["recall"] for r in rows] == [0.5, 1, pytest.approx(1 / 3)]
     assert [r["precision"] for r in rows] == [0.5, pytest.approx(2 / 3), 0.5]
@@ -69,15 +73,15 @@ def test_recall_precision_and_what_a_class_is_taken_for() -> None:
 
 def test_balanced_accuracy_is_the_mean_recall_and_not_the_accuracy() -> None:
     confusion = counts(predictions("00 00 00 00 00 00 00 00 00 10"))
-    assert diagnosis.balanced_accuracy(confusion) == 0.5
-    assert diagnosis.majority(confusion) == (0, 0.9)
+    assert per_class.balanced_accuracy(confusion) == 0.5
+    assert per_class.majority(confusion) == (0, 0.9)
 
 
 def test_a_class_that_is_only_said_counts_for_no_recall() -> None:
     confusion = counts(predictions("00 02"))
-    rows = diagnosis.per_class(confusion)
+    rows = per_class.per_class(confusion)
     assert math.isnan(rows[1]["recall"]) and rows[1]["precision"] == 0
-    assert diagnosis.balanced_accuracy(confusion) == 0.5
+    assert per_class.balanced_accuracy(confusion) == 0.5
 
 
 def test_the_page_holds_classes_and_the_majority_line(here):
@@ -248,8 +252,8 @@ def test_a_front_of_nothing_says_so(here, lost):
 
 def test_studies_of_one_objective_have_no_front(here):
     folder = make_study(here / "sweeps/single")
-    assert frontier.front(result.load(folder)) is None
-    assert frontier.section(result.load(folder)) == []
+    assert pareto_front.front(records.load(folder)) is None
+    assert pareto_front.section(records.load(folder)) == []
 
 
 @pytest.mark.parametrize("third", [False, True])
@@ -300,13 +304,13 @@ def test_pairs_have_a_panel_per_plane_with_the_best_ringed(maximize) -> None:
 
 def test_of_many_paths_the_most_important_make_the_planes(here):
     folder = make_study(here / "sweeps/single")
-    study = result.load(folder)
+    study = records.load(folder)
     paths = [f"p{n}" for n in range(7)]
     study.config["study"]["space"] = {path: {"type": "float", "low": 0.0, "high": 1.0} for path in paths}
     for path in paths:
         study.trials["config_" + path] = np.linspace(0, 1, len(study.trials)).astype(str)
     shares = importance.Importance({path: (path == "p6") / 1 for path in paths}, {}, 9, 0.1, 9, 9)
-    make, caption = gallery.study_figure_makers(study, shares)["pairs"]
+    make, caption = study_figures.study_figure_makers(study, shares)["pairs"]
     assert list(make.args[1]) == ["p6", "p0", "p1", "p2", "p3"]
     assert "(5 of 7, by importance)" in caption
 

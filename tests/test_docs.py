@@ -62,24 +62,28 @@ def test_the_main_and_test_commands_are_one_line_each() -> None:
 
 
 def test_the_readme_table_is_what_the_published_records_give() -> None:
-    from lstm_bench import comparison, result, table
+    from lstm_bench.report.pages import comparison
+    from lstm_bench.report.render import markdown
+    from lstm_bench.report.sources import records
 
     shown = re.search(r"<!-- table -->\n(.*?)\n<!-- end of table -->", README, re.DOTALL)
     assert shown
-    results = [result.load(folder, device) for folder, device in result.find(ROOT / "sweeps" / "published")]
+    results = [records.load(folder, device) for folder, device in records.find(ROOT / "sweeps" / "published")]
     results = [r for r in results if r.dataset == "mnist" and r.get("dataset.train_size") is None]  # on all of it
-    assert shown.group(1).strip() == table.markdown(*comparison.short_table(results)).strip()
+    assert shown.group(1).strip() == markdown.markdown(*comparison.short_table(results)).strip()
 
 
 def test_the_readme_kernels_are_what_the_published_records_give() -> None:
-    from lstm_bench import kernel_finding, result, table
+    from lstm_bench.report.pages import kernel_findings
+    from lstm_bench.report.render import markdown
+    from lstm_bench.report.sources import records
 
     shown = re.search(r"<!-- kernels -->\n(.*?)\n<!-- end of kernels -->", README, re.DOTALL)
     assert shown
-    published = result.find_benchmarks(ROOT / "sweeps" / "published")
-    (tutorial,) = [result.load_benchmark(*place) for place in published if place[0].name == "kernels-tutorial"]
+    published = records.find_benchmarks(ROOT / "sweeps" / "published")
+    (tutorial,) = [records.load_benchmark(*place) for place in published if place[0].name == "kernels-tutorial"]
     rows = [{str(key): value for key, value in row.items()} for row in tutorial.tables["cells.csv"].to_dict("records")]
-    made = table.markdown(*kernel_finding.arm_table(rows, "lstm-1x64-t28-f28-b64-float32"))
+    made = markdown.markdown(*kernel_findings.arm_table(rows, "lstm-1x64-t28-f28-b64-float32"))
     assert shown.group(1).strip() == made.strip()
 
 

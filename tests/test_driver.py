@@ -10,10 +10,11 @@ from pathlib import Path
 import fake
 import pytest
 
-from lstm_bench import record, result
+from lstm_bench import record
 from lstm_bench.candidate import Candidate, standing
 from lstm_bench.core.errors import ConfigError, DataError, InterruptedByUser, KernelError, TooManyFailedError
 from lstm_bench.launcher import event_loop
+from lstm_bench.report.sources import records as result
 
 FILES = ("trials.csv", "replicates.csv", "history.csv")
 

@@ -22,11 +22,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_bench import figure, harvest, record, report, result, session
+from lstm_bench import record, session
 from lstm_bench import space as spaces
 from lstm_bench.core import config as schema
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import ConfigError, StorageError
+from lstm_bench.report import command as report
+from lstm_bench.report.figures import study as figure
+from lstm_bench.report.sources import mlflow, records
 from lstm_bench.tracking import runs, store
 from lstm_bench.tracking.background import Observer
 from lstm_bench.tracking.client import open_tracking
@@ -168,7 +171,7 @@ def plain(config: dict[str, Any]) -> dict[str, Any]:
     return schema.flatten(config)
 
 
-def assert_same_tables(ours: result.Result, theirs: result.Result) -> None:
+def assert_same_tables(ours: records.Result, theirs: records.Result) -> None:
     """`ours` is from MLflow: all but the probabilities of single predictions."""
     assert plain(ours.config) == plain(theirs.config)
     assert list(plain(ours.config)) == list(plain(theirs.config))
@@ -179,9 +182,9 @@ def assert_same_tables(ours: result.Result, theirs: result.Result) -> None:
     pd.testing.assert_frame_equal(ours.confusion, theirs.confusion)
 
 
-def only(uri: str | None, **more: Any) -> result.Result:
+def only(uri: str | None, **more: Any) -> records.Result:
     """The one study of a store of which nothing is left out."""
-    (found,), remarks = harvest.harvest(uri, **more)
+    (found,), remarks = mlflow.harvest(uri, **more)
     assert remarks == []
     return found
 
@@ -191,7 +194,7 @@ def only(uri: str | None, **more: Any) -> result.Result:
 
 @pytest.mark.parametrize("moment", ["running", pytest.param("confirming", marks=pytest.mark.long), "finished"])
 def test_every_table_is_that_of_the_records(here: Path, moments: dict[str, Path], moment: str) -> None:
-    theirs = result.load(moments[moment] / "sweeps" / "mixed")
+    theirs = records.load(moments[moment] / "sweeps" / "mixed")
     shutil.copy(moments[moment] / "mlflow.db", here)
     assert_same_tables(only(None), theirs)
     assert len(theirs.replicates) == {"running": 1, "confirming": 2, "finished": 3}[moment]
@@ -242,9 +245,9 @@ def test_pages_of_runs_and_of_points_are_all_read(
     shutil.copy(moments["finished"] / "mlflow.db", here)
     search = MlflowClient.search_runs
     monkeypatch.setattr(MlflowClient, "search_runs", lambda *a, **k: search(*a, **k, max_results=3))
-    monkeypatch.setattr(harvest, "_RUNS", 4)
-    monkeypatch.setattr(harvest, "_POINTS", 5)
-    assert_same_tables(only("sqlite:///mlflow.db"), result.load(moments["finished"] / "sweeps" / "mixed"))
+    monkeypatch.setattr(mlflow, "_RUNS", 4)
+    monkeypatch.setattr(mlflow, "_POINTS", 5)
+    assert_same_tables(only("sqlite:///mlflow.db"), records.load(moments["finished"] / "sweeps" / "mixed"))
 
 
 def test_a_store_is_read_without_a_framework_and_without_optuna(here: Path, moments: dict[str, Path]) -> None:
@@ -309,7 +312,7 @@ def test_a_server_gives_the_same_and_its_password_is_never_shown(
     assert report.main([f"sweeps={moments['finished'] / 'sweeps'}", "reports=records"]) == 0
     assert report.main(["source=mlflow", "uri=${oc.env:ADDRESS}", "reports=server"]) == 0
     assert files(here / "server") == files(here / "records")
-    monkeypatch.setattr(harvest, "_BULK", "/no-such-page")
+    monkeypatch.setattr(mlflow, "_BULK", "/no-such-page")
     assert report.main(["source=mlflow", "uri=${oc.env:ADDRESS}"]) == 4
     said = capfd.readouterr()
     assert said.err.startswith(f"error: MLflow (http://me:***@{server}) cannot be read: ")
@@ -357,7 +360,7 @@ def test_more_than_a_thousand_runs_are_read_in_seconds(here: Path, unused_store:
     record.write_yaml(folder / "config.yaml", {"study": {"name": "large"}})
     record.write_rows(folder / "trials.csv", (*record.TRIAL_COLUMNS, "config_model.units"), trials)
     record.write_rows(folder / "history.csv", record.HISTORY_COLUMNS, history)
-    wanted = result.load(folder)
+    wanted = records.load(folder)
     began = time.process_time()
     found = only(None)
     assert time.process_time() - began < 20
@@ -391,7 +394,7 @@ def test_of_two_studies_of_one_name_the_newer_is_read(here: Path, unused_store: 
     log(tracked("twice"), *rows(range(3)))
     time.sleep(0.01)
     log(tracked("twice", id="twice-2"), *rows(range(2)))
-    (found,), remarks = harvest.harvest(None)
+    (found,), remarks = mlflow.harvest(None)
     assert len(found.trials) == 2
     assert [remark for remark in remarks if remark.startswith("experiment twice holds an older study")] == remarks != []
 
@@ -496,7 +499,7 @@ def test_a_store_that_cannot_be_written_can_be_read(
     assert len(only(None).replicates) == 3
     assert (here / "mlflow.db").read_bytes() == before
     with pytest.raises(ConfigError):
-        harvest.harvest("sqlite:///other.db")
+        mlflow.harvest("sqlite:///other.db")
 
 
 # What is written so that it can be read.

@@ -10,8 +10,12 @@ import pytest
 import yaml
 from test_report import edit, make_study, sums
 
-from lstm_bench import kernel_figure, kernel_page, record, report, result
+from lstm_bench import record
 from lstm_bench.core.config import conf_dir
+from lstm_bench.report import command as report
+from lstm_bench.report.figures import kernels
+from lstm_bench.report.pages import kernels as kernel_page
+from lstm_bench.report.sources import records
 
 ROOT = Path(report.__file__).parents[1]
 COLUMNS, CEILINGS = record.CELL_COLUMNS, record.CEILING_COLUMNS
@@ -148,9 +152,9 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pages_only(monkeypatch):
-    from lstm_bench import figure
+    from lstm_bench.report.figures import study
 
-    monkeypatch.setattr(figure, "render", lambda made, kind: f"{kind} of {len(made.axes)} axes".encode())
+    monkeypatch.setattr(study, "render", lambda made, kind: f"{kind} of {len(made.axes)} axes".encode())
 
 
 def page(path):
@@ -247,7 +251,7 @@ def test_words_follow_the_intervals(here):
 
 
 def test_a_ratio_of_ratios_has_a_cautious_interval():
-    from lstm_bench import kernel_finding
+    from lstm_bench.report.pages import kernel_findings
 
     bare = {"kernel": "bare", "samples_per_s": 24.0, "speedup": 2.4, "speedup_low": 2.0, "speedup_high": 3.0}
     xla = {"kernel": "xla", "samples_per_s": 20.0, "speedup": 2.0, "speedup_low": 1.6, "speedup_high": 2.5}
@@ -258,11 +262,11 @@ def test_a_ratio_of_ratios_has_a_cautious_interval():
         "speedup_low": np.nan,
         "speedup_high": np.nan,
     }
-    assert kernel_finding._ratio(bare, xla) == pytest.approx((1.2, 2.0 / 2.5, 3.0 / 1.6))
-    assert kernel_finding._ratio(bare, generic) == (2.4, 2.0, 3.0)
-    assert np.isnan(kernel_finding._ratio(bare, generic | {"kernel": "xla"})[1])
-    assert kernel_finding._verdict([(1.2, 0.8, 1.9)]) == "no difference shown, 1.20x (0.80 to 1.90)"
-    assert kernel_finding._verdict([(2, 1.5, 3), (0.5, 0.4, 0.6), (1, np.nan, np.nan)]) == (
+    assert kernel_findings._ratio(bare, xla) == pytest.approx((1.2, 2.0 / 2.5, 3.0 / 1.6))
+    assert kernel_findings._ratio(bare, generic) == (2.4, 2.0, 3.0)
+    assert np.isnan(kernel_findings._ratio(bare, generic | {"kernel": "xla"})[1])
+    assert kernel_findings._verdict([(1.2, 0.8, 1.9)]) == "no difference shown, 1.20x (0.80 to 1.90)"
+    assert kernel_findings._verdict([(2, 1.5, 3), (0.5, 0.4, 0.6), (1, np.nan, np.nan)]) == (
         "of 3 cells, faster in 1 (2.00x), slower in 1 (0.50x), no interval in 1 (1.00x)"
     )
 
@@ -311,8 +315,8 @@ def test_studies_and_benchmarks_are_told_apart_and_indexed(here, capsys):
     make_study(here / "sweeps/single")
     make_benchmark(here / "sweeps/kernels-quick")
     root = (here / "sweeps").resolve()
-    assert [p.name for p, _ in result.find(root)] == ["single"]
-    assert [p.name for p, _ in result.find_benchmarks(root)] == ["kernels-quick"]
+    assert [p.name for p, _ in records.find(root)] == ["single"]
+    assert [p.name for p, _ in records.find_benchmarks(root)] == ["kernels-quick"]
     assert report.main([]) == 0
     index = (here / "reports/README.md").read_text()
     assert "| [kernels-quick](kernels-quick.md) | working | Xeon Test | 1 | complete |" in index
@@ -444,7 +448,7 @@ def test_the_literature_is_that_of_its_sources():
     found = yaml.safe_load((conf_dir() / "literature.yaml").read_text())
     for entry in found["figures"]:
         assert set(entry["shape"]) == {"layer", "units", "layers", "timesteps", "features", "batch"}
-        assert entry["operation"] in kernel_figure.OPERATIONS
+        assert entry["operation"] in kernels.OPERATIONS
         assert entry["device"] and entry["source"]
         assert all(set(arm) <= {"what", "dtype", "ms", "ratio"} for arm in entry["arms"])
     # hidden, batch, timesteps -> ms in float32 and mixed precision on a V100
@@ -471,13 +475,13 @@ def test_the_literature_is_that_of_its_sources():
 def test_scaling_is_found_where_one_dimension_takes_three_values(here):
     shapes = [{**SMALL, "timesteps": t} for t in (28, 112, 448)] + [{**SMALL, "units": u} for u in (32, 64)]
     folder = make_benchmark(here / "sweeps/kernels-scaling", shapes, change=odd_states)
-    rows = kernel_page._rows(result.load_benchmark(folder))
-    groups = kernel_figure.scaling_groups(rows, "timesteps")
+    rows = kernel_page._rows(records.load_benchmark(folder))
+    groups = kernels.scaling_groups(rows, "timesteps")
     assert list(groups) == ["lstm, 1 layers, 64 units, 64 batch, 28 features, float32"]
     (group,) = groups.values()
     assert {r["timesteps"] for r in group} == {28, 112, 448}
     assert {r["state"] for r in group} == {"measured"}
-    assert kernel_figure.scaling_groups(rows, "units") == {}
+    assert kernels.scaling_groups(rows, "units") == {}
 
 
 def test_figures_are_drawn_for_odd_records(here):
@@ -500,7 +504,7 @@ def test_a_long_grid_is_drawn_on_several_pictures(here):
     for row in rows:
         for column in (*COLUMNS,):
             row.setdefault(column, float("nan") if column not in record.TEXT else "")
-    makers = kernel_figure.kernel_figure_makers(rows, {"float32": (4e11, 2e10)}, "Xeon")
+    makers = kernels.kernel_figure_makers(rows, {"float32": (4e11, 2e10)}, "Xeon")
     assert {"speedup-1", "speedup-2", "speedup-3", "scaling-units", "roofline"} == set(makers)
 
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from lstm_bench import latex, table
+from lstm_bench.report.render import latex, markdown
 
 HOSTILE = r"a_b 50% $x$ #1 {c} ~ ^ & \input{x} <i> | [y] *z* -- 'q' \"r\" ``s''"
 _BACK = {
@@ -34,7 +34,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def made(columns: list[str], cells: list[list[object]], right: tuple[str, ...] = ()) -> str:
-    page = f"# Title\n\n## Some numbers\n\n{table.markdown(columns, cells, right)}\n"
+    page = f"# Title\n\n## Some numbers\n\n{markdown.markdown(columns, cells, right)}\n"
     return latex.tables({"a/page.md": page})["latex/a/page/some-numbers.tex"]
 
 
@@ -46,7 +46,7 @@ def test_a_table_has_the_cells_and_the_alignment_of_the_markdown() -> None:
 
 
 def test_hostile_text_is_printed_and_never_run() -> None:
-    text = made(["a"], [[HOSTILE], [table.code("model.units_[x]")]])
+    text = made(["a"], [[HOSTILE], [markdown.code("model.units_[x]")]])
     shown = rows(text)
     assert shown[1] == [HOSTILE]
     assert shown[2] == ["model.units_[x]"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_house import PACKAGE
 
-from lstm_bench.figure import log_scale
+from lstm_bench.report.figures.study import log_scale
 
 
 def by_numpy(source: str) -> list[str]:

@@ -15,9 +15,10 @@ import yaml
 from conftest import Command
 from test_archive import LIMITS, PUBLISHED
 
-from lstm_bench import archive, export, merge, record, repeat, result
+from lstm_bench import archive, export, merge, record, repeat
 from lstm_bench.core import locks
 from lstm_bench.core.errors import ConfigError, StorageError
+from lstm_bench.report.sources import records as result
 
 SMALL = PUBLISHED / "long_memory-gru-10"
 

@@ -8,10 +8,11 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from lstm_bench import recipe, sweep
+from lstm_bench import sweep
 from lstm_bench.core import cli, config
 from lstm_bench.core.config import flatten
-from lstm_bench.result import Result
+from lstm_bench.report.pages import reproduce
+from lstm_bench.report.sources.records import Result
 
 
 def recorded(*overrides: str) -> dict:
@@ -26,7 +27,7 @@ def of(values: dict, name: str | None = None, **environment) -> Result:
 
 
 def line(made: Result) -> str:
-    (found,) = [row for part in recipe.section(made) for row in part.splitlines() if row.startswith("python -m")]
+    (found,) = [row for part in reproduce.section(made) for row in part.splitlines() if row.startswith("python -m")]
     return found
 
 
@@ -80,9 +81,9 @@ def test_the_command_of_every_published_study_composes_to_its_record() -> None:
         values = yaml.safe_load((folder / "config.yaml").read_text())
         words = shlex.split(line(of(values, folder.name)))
         want, got = (flatten(c) for c in (values, recorded(*words[3:])))
-        spaces = (recipe._space(c) for c in (values, recorded(*words[3:])))
+        spaces = (reproduce._space(c) for c in (values, recorded(*words[3:])))
         wrong += [] if next(spaces) == next(spaces) else [f"{folder.name}: study.space"]
-        compared = [path for path in want if path in got and not path.startswith(recipe._ELSEWHERE)]
+        compared = [path for path in want if path in got and not path.startswith(reproduce._ELSEWHERE)]
         wrong += [f"{folder.name}: {path}" for path in compared if got[path] != want[path]]
     assert wrong == [] and len(folders) > 10
 
@@ -101,7 +102,7 @@ def test_values_that_an_older_record_does_not_have_are_left_alone() -> None:
 def test_a_study_of_ones_own_wants_its_folder() -> None:
     values = recorded("+study=single", "study.name=mine")
     assert line(of(values)) == "python -m lstm_bench.sweep --config-dir DIR +study=mine"
-    assert "DIR is a folder with its YAML" in "".join(recipe.section(of(values)))
+    assert "DIR is a folder with its YAML" in "".join(reproduce.section(of(values)))
 
 
 @pytest.mark.parametrize("values", [{}, {"study": "text"}, {"study": {"space": 3}, "train": None, "model": [1]}])
@@ -118,9 +119,9 @@ def test_versions_and_commit_are_those_recorded() -> None:
         "numpy": "2; rm -rf x",
     }
     facts = {"packages": packages, "python": "3.11.7", "git": {"commit": "ab12cd34", "dirty": True}}
-    text = "\n".join(recipe.section(of(recorded("+study=single"), **facts)))
+    text = "\n".join(reproduce.section(of(recorded("+study=single"), **facts)))
     assert "# ran at commit ab12cd34 with uncommitted changes\n" in text
     assert "pip install -e . tensorflow==2.21.0 keras==3.15.1\n" in text
     assert "With Python 3.11.7." in text
-    text = "\n".join(recipe.section(of(recorded("+study=single", "backend=torch"), **facts)))
+    text = "\n".join(reproduce.section(of(recorded("+study=single", "backend=torch"), **facts)))
     assert "keras==3.15.1 torch==2.13.0+cpu" in text

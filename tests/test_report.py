@@ -13,8 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_bench import cost, figure, record, report, result, table
+from lstm_bench import record
 from lstm_bench.core import hardware
+from lstm_bench.report import command as report
+from lstm_bench.report.figures import study as figure
+from lstm_bench.report.pages import budget_and_fronts
+from lstm_bench.report.render import markdown
+from lstm_bench.report.sources import records
 
 ROOT = Path(report.__file__).parents[1]
 DEVICE = "Xeon Test @ 2.20GHz"
@@ -203,7 +208,7 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def pages_only(monkeypatch):
     """Draws no figure: what is tested are tables and files."""
-    from lstm_bench import figure
+    from lstm_bench.report.figures import study as figure
 
     monkeypatch.setattr(figure, "render", lambda made, kind: f"{kind} of {len(made.axes)} axes".encode())
 
@@ -247,7 +252,7 @@ def test_the_study_page_holds_result_data_space_seeds_kernels_failures_and_comma
     make_study(here / "sweeps/stacked")
     report.main([])
     text = (here / "reports/stacked.md").read_text()
-    best = result.load(here / "sweeps/stacked").best
+    best = records.load(here / "sweeps/stacked").best
     for part in (
         "Test accuracy **98.60 ± 0.10 %** (mean and 95 % t interval, n = 5 seeds; 220,874 weights, kernel generic,",
         "| data SHA-256 | `" + "ab" * 32 + "` |",
@@ -355,11 +360,11 @@ def test_speed_of_packed_seeds_is_left_out_and_their_seconds_count_once(here):
 @pytest.mark.usefixtures("pages_only")
 def test_the_seconds_of_packed_trials_count_once(here):
     folder = make_study(here / "sweeps/single", n_trials=8)
-    before = result.load(folder)
+    before = records.load(folder)
     edit(folder / "trials.csv", lambda lines: [line.replace('"1 core of 2, other busy"', "packed 4") for line in lines])
-    packed = result.load(folder)
+    packed = records.load(folder)
     assert packed.search_s == pytest.approx(before.search_s / 4) != 0
-    spent = [cost.curve(one).device_s[-1] for one in (before, packed)]
+    spent = [budget_and_fronts.curve(one).device_s[-1] for one in (before, packed)]
     assert spent[1] == pytest.approx(spent[0] / 4)
 
 
@@ -739,7 +744,7 @@ def test_1500_trials_are_reported_in_reasonable_time(here):
     assert "of 1125 complete trials" in text
     assert "And 95 more in the records." in text
     assert (here / "reports/figures/stacked-curves.svg").stat().st_size < 2_000_000
-    assert len(result.load(folder).trials) == 1500
+    assert len(records.load(folder).trials) == 1500
 
 
 def many_rows(n):
@@ -796,7 +801,7 @@ def test_few_trials_are_drawn_as_large_as_ever_and_many_smaller():
 
 
 def test_markdown_escapes_what_would_end_a_cell():
-    assert table.markdown(["a|b"], [["x\ny | `z` \\"]]) == "| a\\|b |\n| --- |\n| x y \\| \\`z\\` \\\\ |"
+    assert markdown.markdown(["a|b"], [["x\ny | `z` \\"]]) == "| a\\|b |\n| --- |\n| x y \\| \\`z\\` \\\\ |"
 
 
 @pytest.mark.parametrize(
@@ -804,4 +809,4 @@ def test_markdown_escapes_what_would_end_a_cell():
     [("0.00123456", "0.001235"), ("1e-05", "1e-05"), ("128", "128"), ("adam", "adam"), ("", ""), ("0.5", "0.5")],
 )
 def test_short_values(value, text):
-    assert table.short(value) == text
+    assert markdown.short(value) == text

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from test_house import GRAPH, PACKAGE
 
-from lstm_bench import bootstrap, budget, paired, pareto
+from lstm_bench import pareto
 from lstm_bench.core import statistics
+from lstm_bench.report.stats import bootstrap, budget, paired
 
 # Their order of summation, or that of the library behind them, is the processor's.
 UNORDERED = {"sum", "nansum", "mean", "nanmean", "average", "std", "nanstd", "var", "nanvar", "dot", "vdot", "inner"}

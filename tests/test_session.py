@@ -8,11 +8,12 @@ from typing import Any
 import fake
 import pytest
 
-from lstm_bench import replay, result, session
+from lstm_bench import replay, session
 from lstm_bench import space as spaces
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, TooManyFailedError
 from lstm_bench.data import dataset, shared_memory
+from lstm_bench.report.sources import records
 
 
 def answer(task: Any) -> Any:
@@ -157,7 +158,7 @@ def test_terminal_page_and_mlflow_say_the_same_of_a_study_s_health(
     run({"study.n_trials": 2, "study.replicates": 2} | ({} if searched else {"study.n_trials": 0, "study.space": {}}))
     after = capsys.readouterr().out.partition("\n  health")[2].splitlines()
     said = [line.strip() for line in after]
-    page, mlflow = result.load(tmp_path / "fake").verdict, Told()
+    page, mlflow = records.load(tmp_path / "fake").verdict, Told()
     replay.tell(tmp_path / "fake", mlflow)  # type: ignore[arg-type]
     assert page is not None
     assert said[: len(page.sentences())] == page.sentences()

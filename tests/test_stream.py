@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from lstm_bench import memory, repeat, report, sweep
+from lstm_bench import memory, repeat, sweep
 from lstm_bench.core import errors, home, streams
 from lstm_bench.core.config import redacted_config
 from lstm_bench.core.errors import ConfigError
+from lstm_bench.report import command as report
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 

@@ -18,8 +18,9 @@ import pandas as pd
 import pytest
 import spy
 
-from lstm_bench import harvest, record, result, sync
+from lstm_bench import record, sync
 from lstm_bench.core import locks
+from lstm_bench.report.sources import mlflow, records
 
 # Several candidates, trials of every end, a probe.
 ARGUMENTS = (
@@ -87,7 +88,7 @@ def without_clock(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]
 
 
 def test_the_sweep_had_trials_of_every_end(swept: Path) -> None:
-    found = result.load(swept / "sweeps" / "smoke")
+    found = records.load(swept / "sweeps" / "smoke")
     assert {"COMPLETE", "PRUNED", "FAIL"} == set(found.trials["state"])
     assert {"nan", "worker_died"} <= set(found.trials["reason"])
     assert (len(found.candidates), len(found.replicates)) == (2, 4)
@@ -196,8 +197,8 @@ def test_records_without_a_database_give_the_same_tables_and_the_same_identities
                 tag for tag in run["tags"] if tag[0].startswith(OURS)
             }
             assert (after[name]["status"], after[name]["params"]) == (run["status"], run["params"])
-    (ours,), _ = harvest.harvest("sqlite:///other.db")
-    theirs = result.load(here / "sweeps" / "smoke")
+    (ours,), _ = mlflow.harvest("sqlite:///other.db")
+    theirs = records.load(here / "sweeps" / "smoke")
     for file in ("trials.csv", "replicates.csv", "history.csv", "kernels.csv"):
         pd.testing.assert_frame_equal(ours.tables[file], theirs.tables[file], check_exact=True, obj=file)
     spans = sorted(run["times"] for name, run in after.items() if name.startswith("trial"))
@@ -215,8 +216,8 @@ def test_predictions_of_the_first_seed_are_counted(here: Path) -> None:
         record.write_rows(place / "predictions.csv", record.PREDICTION_COLUMNS, rows)
         record.write_rows(place / "worst.csv", record.WORST_COLUMNS, worst)
     assert sync.main(["tracking.uri=sqlite:///other.db"]) == 0
-    (ours,), _ = harvest.harvest("sqlite:///other.db")
-    theirs = result.load(folder)
+    (ours,), _ = mlflow.harvest("sqlite:///other.db")
+    theirs = records.load(folder)
     pd.testing.assert_frame_equal(ours.confusion, theirs.confusion)
     pd.testing.assert_frame_equal(ours.tables["worst.csv"], theirs.tables["worst.csv"])
     assert ours.confusion.to_numpy().tolist() == [[2, 0], [2, 0]]

@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 from test_report import hostile_text, make_study, sums
 
-from lstm_bench import chart, figure, report, webpage
+from lstm_bench.report import command as report
+from lstm_bench.report.figures import study
+from lstm_bench.report.render import chart, html
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 
@@ -41,13 +43,13 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def plain(monkeypatch):
     """As where plotly is not installed."""
-    monkeypatch.setattr(webpage, "plotly_installed", lambda: False)
+    monkeypatch.setattr(html, "plotly_installed", lambda: False)
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
     """Draws no figure: what is tested are pages."""
-    monkeypatch.setattr(figure, "render", lambda made, kind: f"{kind} of {len(made.axes)} axes".encode())
+    monkeypatch.setattr(study, "render", lambda made, kind: f"{kind} of {len(made.axes)} axes".encode())
 
 
 @pytest.fixture
@@ -149,7 +151,7 @@ def test_html_wants_true_or_false(here, capsys):
 
 def test_links_lead_to_pages_inside_and_one_folder_further_up_outside():
     page = "[a](b.md) [r](../README.md) [m](../../METHOD.md) [w](https://example.org/x.md) [c](c.csv)"
-    text = webpage.site({"d/p.md": page.encode()}, {})["d/p.html"].decode()
+    text = html.site({"d/p.md": page.encode()}, {})["d/p.html"].decode()
     links = dict(re.findall(r'<a href="([^"]+)">(\w)</a>', text))
     assert links == {
         "b.html": "a",
@@ -163,7 +165,7 @@ def test_links_lead_to_pages_inside_and_one_folder_further_up_outside():
 def test_text_of_a_chart_cannot_end_its_script():
     made = {"data": [{"name": "</script><script>alert(1)</script>"}], "layout": {}}
     files = {"p.md": b"![x](f.svg)", "f.svg": b""}
-    page = webpage._page("p.md", files["p.md"].decode(), {"f": made})
+    page = html._page("p.md", files["p.md"].decode(), {"f": made})
     assert "alert(1)" in page
     assert "<script>alert" not in page
 
@@ -172,25 +174,25 @@ def test_a_chart_holds_the_lines_marks_and_bars_of_the_figure():
     trials = pd.DataFrame(
         {"number": [0.0, 1, 2], "state": ["COMPLETE", "PRUNED", "COMPLETE"], "val_accuracy": [0.9, 0.8, 0.95]}
     )
-    made = chart.chart(figure.optimisation_history(trials))
+    made = chart.chart(study.optimisation_history(trials))
     by_name = {trace["name"]: trace for trace in made["data"]}
     assert by_name["complete (2)"]["x"] == [0, 2]
     assert by_name["complete (2)"]["y"] == [90, 95]
     assert by_name["best so far"]["line"]["shape"] == "hv"
     assert made["layout"]["xaxis"]["title"]["text"] == "trial"
     rows = [{"label": "a<b", "device": "cpu", "kernel": "generic", "median": 10.0, "low": 9.0, "high": 11.0}]
-    bars = chart.chart(figure.throughput(rows))
+    bars = chart.chart(study.throughput(rows))
     assert max(x for x in bars["data"][0]["x"] if x is not None) == pytest.approx(10)
     assert bars["layout"]["yaxis"]["ticktext"] == ["a&lt;b"]
     weights = chart.chart(
-        figure.accuracy_against_weights([{"label": "s", "n_weights": 1e4, "mean": 0.9, "half_width": 0.01}])
+        study.accuracy_against_weights([{"label": "s", "n_weights": 1e4, "mean": 0.9, "half_width": 0.01}])
     )
     assert weights["layout"]["xaxis"]["type"] == "log"
     json.dumps([made, bars, weights], allow_nan=False)
 
 
 def test_a_chart_of_an_image_has_its_values_and_colours():
-    made = chart.chart(figure.confusion_matrix(pd.DataFrame([[1, 1], [0, 2]])))
+    made = chart.chart(study.confusion_matrix(pd.DataFrame([[1, 1], [0, 2]])))
     heat = next(trace for trace in made["data"] if trace["type"] == "heatmap")
     assert heat["z"] == [[0.5, 0.5], [0, 1]]
     assert heat["colorscale"][0][1] != heat["colorscale"][-1][1]
@@ -198,8 +200,8 @@ def test_a_chart_of_an_image_has_its_values_and_colours():
 
 
 def test_interactive_figures_are_asked_of_plotly_and_nothing_else(here, undrawn, monkeypatch):
-    monkeypatch.setattr(webpage, "plotly_installed", lambda: True)
-    monkeypatch.setattr(webpage, "_script", lambda interactive: f"interactive {interactive}")
+    monkeypatch.setattr(html, "plotly_installed", lambda: True)
+    monkeypatch.setattr(html, "_script", lambda interactive: f"interactive {interactive}")
     make_study(here / "sweeps/single", n_trials=3)
     report.main(["html=true"])
     page = (here / "reports/html/single.html").read_text()
@@ -212,7 +214,7 @@ def test_interactive_figures_are_asked_of_plotly_and_nothing_else(here, undrawn,
 @pytest.mark.slow
 def test_a_click_sorts_a_table_by_numbers_with_empty_cells_last(here, plain, browser):
     text = "# T\n\n| name | n |\n|---|---:|\n| a | 1,200 |\n| b | \N{EN DASH} |\n| c | 7.5 ± 1 |\n| d | 98 |\n"
-    for path, data in webpage.site({"README.md": text.encode()}, {}).items():
+    for path, data in html.site({"README.md": text.encode()}, {}).items():
         (here / path).write_bytes(data)
     browser.get((here / "index.html").as_uri())
 
@@ -235,7 +237,7 @@ def test_a_click_sorts_a_table_by_numbers_with_empty_cells_last(here, plain, bro
 
 @pytest.mark.slow
 def test_with_plotly_figures_are_interactive_without_a_network(here, browser):
-    if not webpage.plotly_installed():
+    if not html.plotly_installed():
         pytest.skip("plotly is not installed (extra html)")
     make_study(here / "sweeps/single", n_trials=12)
     assert report.main(["html=true"]) == 0
@@ -248,4 +250,4 @@ def test_with_plotly_figures_are_interactive_without_a_network(here, browser):
 
 def test_the_same_figure_gives_the_same_chart():
     trials = pd.DataFrame({"number": np.arange(5.0), "state": "COMPLETE", "val_accuracy": np.linspace(0.5, 0.9, 5)})
-    assert chart.chart(figure.optimisation_history(trials)) == chart.chart(figure.optimisation_history(trials))
+    assert chart.chart(study.optimisation_history(trials)) == chart.chart(study.optimisation_history(trials))

@@ -269,7 +269,7 @@ SIMULATED = [
 
 def page(path: Path, trial_s: float, workers: Sequence[int]) -> str:
     """Contents of reports/scaling.md."""
-    from lstm_bench.table import document, markdown
+    from lstm_bench.report.render.markdown import document, markdown
 
     measured = [
         [

@@ -36,11 +36,12 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import archive, bundle, record, recorded, result, union
+from lstm_bench import archive, bundle, record, recorded, union
 from lstm_bench.core import safe_load
 from lstm_bench.core.errors import LstmBenchError
 from lstm_bench.data import arrays, user_files
 from lstm_bench.data import images as mnist
+from lstm_bench.report.sources import records
 
 PUBLISHED = Path(__file__).parent.parent.parent / "sweeps" / "published" / "amd-epyc-2-cores"
 SECONDS = 10  # of one input, of the processor: the machine may be busy
@@ -415,12 +416,12 @@ def _result(body: bytes, folder: Path) -> None:
     place, _ = _placed(
         body[1:], folder, _benchmark() if benchmark else _study(), "kernels-tutorial" if benchmark else "s"
     )
-    (result.load_benchmark if benchmark else _loaded)(place)
+    (records.load_benchmark if benchmark else _loaded)(place)
 
 
 def _loaded(place: Path) -> None:
     """A study's tables, and what pages ask of it first."""
-    found = result.load(place)
+    found = records.load(place)
     for name in (
         "best",
         "winner",

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lstm_bench.result import Result
-from lstm_bench.table import code, escape, markdown, short
+from lstm_bench.report.render.markdown import code, escape, markdown, short
+from lstm_bench.report.sources.records import Result
 
 # Fewer complete trials say nothing about several paths; PED-ANOVA wants five above its threshold, of which this is a half.
 LEAST = 10

@@ -7,16 +7,24 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lstm_bench import comparison_figure, figure
-from lstm_bench.bootstrap import bootstrap_interval
-from lstm_bench.caveat import UNKNOWN, caveats, circumstances, data_of, ground, grounds, length_of
-from lstm_bench.contrast import contrast_parts, contrast_row, contrasts
 from lstm_bench.core.statistics import deviation, quantile, t_interval
-from lstm_bench.cost import Curve, budget_parts, budget_rows, curve, front_parts, fronts, matched_parts, weights_of
-from lstm_bench.page import Pages
-from lstm_bench.recall import recall_parts
-from lstm_bench.result import ACCURACY, Result, at
-from lstm_bench.table import (
+from lstm_bench.report.figures import comparison as comparison_figure
+from lstm_bench.report.figures import study
+from lstm_bench.report.pages.budget_and_fronts import (
+    Curve,
+    budget_parts,
+    budget_rows,
+    curve,
+    front_parts,
+    fronts,
+    matched_parts,
+    weights_of,
+)
+from lstm_bench.report.pages.comparability import UNKNOWN, caveats, circumstances, data_of, ground, grounds, length_of
+from lstm_bench.report.pages.pairs import contrast_parts, contrast_row, contrasts
+from lstm_bench.report.pages.sequence_length import recall_parts
+from lstm_bench.report.pages.study import Pages
+from lstm_bench.report.render.markdown import (
     NONE,
     Raw,
     amount,
@@ -31,6 +39,8 @@ from lstm_bench.table import (
     sentence,
     slug,
 )
+from lstm_bench.report.sources.records import ACCURACY, Result, at
+from lstm_bench.report.stats.bootstrap import bootstrap_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -413,7 +423,7 @@ def _accuracy_figure(
     caption = f"{sentence(what)} against the number of weights: mean and 95 % t interval over n = {seeds} seeds."
     if sum(bool(row["front"]) for row in rows) > 1:
         caption += " Dotted: the Pareto front."
-    make = partial(figure.accuracy_against_weights, rows, measure.label, measure.percent)
+    make = partial(study.accuracy_against_weights, rows, measure.label, measure.percent)
     return word, make, caption
 
 
@@ -459,7 +469,7 @@ def _speed_figure(results: Sequence[Result], names: Mapping[int, str]) -> tuple[
     caption = (
         f"Training speed: median and range over n = {runs} runs, with the kernel that ran; {circumstances(known)}."
     )
-    return "speed", partial(figure.throughput, rows), caption
+    return "speed", partial(study.throughput, rows), caption
 
 
 def _label(result: Result, results: Sequence[Result]) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lstm_bench.paired import Paired, floor, holm, paired
-from lstm_bench.result import Measure, Result
-from lstm_bench.table import NONE, amount, bullets, escape, link, markdown, probability, sentence
+from lstm_bench.report.render.markdown import NONE, amount, bullets, escape, link, markdown, probability, sentence
+from lstm_bench.report.sources.records import Measure, Result
+from lstm_bench.report.stats.paired import Paired, floor, holm, paired
 
 ALPHA = 0.05
 _ALL = 8  # studies up to which the page has every pair; beyond, the best against the others, and pairs.csv the rest

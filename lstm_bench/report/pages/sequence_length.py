@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lstm_bench import comparison_figure
-from lstm_bench.bootstrap import bootstrap_interval
-from lstm_bench.caveat import length_of
-from lstm_bench.result import Measure, Result
-from lstm_bench.table import NONE, markdown
+from lstm_bench.report.figures import comparison
+from lstm_bench.report.pages.comparability import length_of
+from lstm_bench.report.render.markdown import NONE, markdown
+from lstm_bench.report.sources.records import Measure, Result
+from lstm_bench.report.stats.bootstrap import bootstrap_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +74,7 @@ def recall_parts(dataset: str, results: Sequence[Result]) -> tuple[list[str], Ca
     says.append(f"{devices}.{f' {left} further studies of the same family and length are not drawn.' if left else ''}")
     caption = " ".join(says).replace("`", "")
     columns = ["family", *(f"length {n}" for n in lengths)]
-    make = partial(comparison_figure.error_against_length, lines, baselines, error.label)
+    make = partial(comparison.error_against_length, lines, baselines, error.label)
     return [markdown(columns, rows, set(columns[1:]))], make, caption
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lstm_bench.result import Result
-from lstm_bench.table import bullets, count, document, link, markdown, plus_minus, short
+from lstm_bench.report.render.markdown import bullets, count, document, link, markdown, plus_minus, short
+from lstm_bench.report.sources.records import Result
 
 _COLUMNS = ["whose", "what", "weights", "score", "n", "conditions", "source"]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lstm_bench import markup
+from lstm_bench.report.render import parse
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -47,7 +47,7 @@ def tables(texts: Mapping[str, str]) -> dict[str, str]:
     """
     made: dict[str, str] = {}
     for path in sorted(p for p in texts if p.endswith(".md")):
-        for heading, head, rows, right, notes in _found(markup.parse(texts[path])):
+        for heading, head, rows, right, notes in _found(parse.parse(texts[path])):
             stem = f"latex/{path.removesuffix('.md')}/{_slug(heading)}"
             name, number = f"{stem}.tex", 2
             while name in made:
@@ -81,7 +81,7 @@ def _found(
     heading, i = "table", 0
     while i < len(tokens):
         if tokens[i].type == "heading_open":
-            heading = markup.plain(tokens[i + 1])
+            heading = parse.plain(tokens[i + 1])
         if tokens[i].type != "table_open":
             i += 1
             continue
@@ -114,7 +114,7 @@ def _notes(tokens: Sequence[Token], i: int) -> Iterator[str]:
 def _inline(token: Token) -> str:
     """Text with code and footnote marks; of links and emphasis the text alone."""
     made = []
-    for kind, text in markup.pieces(token):
+    for kind, text in parse.pieces(token):
         words = escape(text)
         made.append({"code": f"\\texttt{{{words}}}", "mark": f"\\textsuperscript{{{words}}}"}.get(kind, words))
     return "".join(made)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from lstm_bench import figure, frontier
-from lstm_bench.importance import Importance
-from lstm_bench.result import Result
-from lstm_bench.table import escape
+from lstm_bench.report.figures import study
+from lstm_bench.report.pages import pareto_front
+from lstm_bench.report.pages.importance import Importance
+from lstm_bench.report.render.markdown import escape
+from lstm_bench.report.sources.records import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,13 +36,13 @@ def study_figure_makers(
     device = "; ".join(filter(None, (result.trained_on, result.where)))
     makers: dict[str, tuple[Callable[[], Figure], str] | str] = {}
     if len(result.trials) and result.objective in result.trials:
-        make = partial(figure.optimisation_history, result.trials, result.objective, result.maximize)
+        make = partial(study.optimisation_history, result.trials, result.objective, result.maximize)
         makers["history"] = (make, f"Optimisation history: {ended}, and the best so far; {device}.")
     else:
         makers["history"] = "No optimisation history: no trial is recorded."
     space = {path: domain for path, domain in result.space().items() if "config_" + path in result.trials}
     if space and len(result.ranked):
-        make = partial(figure.slices, result.trials, space, result.objective, result.maximize)
+        make = partial(study.slices, result.trials, space, result.objective, result.maximize)
         caption = (
             f"{result.objective} against each searched path: {counts['complete']} complete trials, darker the later"
         )
@@ -50,7 +51,7 @@ def study_figure_makers(
             share = {} if isinstance(shares, str) else shares.ped_anova
             most = sorted(space, key=lambda path: (-share.get(path, 0.0), path))[:_PATHS]
             chosen = {path: space[path] for path in most}
-            make = partial(figure.pairs, result.trials, chosen, result.objective, result.maximize)
+            make = partial(study.pairs, result.trials, chosen, result.objective, result.maximize)
             some = f" ({_PATHS} of {len(space)}, by importance)" if len(space) > _PATHS else ""
             caption = (
                 f"{result.objective} in each plane of two searched paths{some}: {counts['complete']} complete trials"
@@ -58,11 +59,11 @@ def study_figure_makers(
             makers["pairs"] = (make, f"{caption}, the best ringed, one colour for the worse half; {device}.")
     else:
         makers["slices"] = "" if not space else "No slices: no trial is complete with a finite objective."
-    front = frontier.front(result)
+    front = pareto_front.front(result)
     if front is not None and len(front.objectives) > 1:
         third = f", the colour {list(front.objectives)[2]}" if len(front.objectives) > 2 else ""
         caption = f"Pareto front: {len(front.members)} of {len(front.trials)} complete trials{third}; {device}."
-        makers["front"] = (partial(figure.pareto, front.trials, front.members, front.objectives), caption)
+        makers["front"] = (partial(study.pareto, front.trials, front.members, front.objectives), caption)
     history = result.tables["history.csv"]
     picked = next(iter(result.candidates), math.nan)
     if not math.isnan(picked):
@@ -70,7 +71,7 @@ def study_figure_makers(
     metric = next((m for m in ("val_accuracy", "val_mse", "val_loss") if history[m].map(math.isfinite).any()), "")
     if metric:
         winner = None if result.winner is None else int(result.winner["number"])
-        make = partial(figure.learning_curves, history, winner, metric)
+        make = partial(study.learning_curves, history, winner, metric)
         seeds = history[history["kind"] == "replicate"]["number"].nunique()
         trials = history[history["kind"] == "trial"]["number"].nunique()
         search = f"{trials} trials, the winner strong (what lies far below it is cut off)" if trials else ""
@@ -82,7 +83,7 @@ def study_figure_makers(
     if len(confusion):
         right, samples = int(confusion.trace()), int(confusion.sum())
         caption = f"Confusion matrix of the first replicate (n = 1 seed): {right:,} of {samples:,} samples"
-        makers["confusion"] = (partial(figure.confusion_matrix, result.confusion), f"{caption} right; {device}.")
+        makers["confusion"] = (partial(study.confusion_matrix, result.confusion), f"{caption} right; {device}.")
     elif str(result.env("dataset.task") or "classification") != "classification":
         makers["confusion"] = f"No confusion matrix: the task is {escape(result.env('dataset.task'))}."
     else:
@@ -91,7 +92,7 @@ def study_figure_makers(
     worst = worst[[len(str(v).split()) == t * f > 0 for v, t, f in _columns(worst, "values", "timesteps", "features")]]
     if len(worst):
         makers["worst"] = (
-            partial(figure.worst_samples, worst),
+            partial(study.worst_samples, worst),
             f"The most confidently wrong test samples of the first replicate (n = {min(len(worst), 12)}); {device}.",
         )
     else:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from lstm_bench import pareto
-from lstm_bench.result import Result
-from lstm_bench.table import count, escape, markdown, percent, short
+from lstm_bench.report.render.markdown import count, escape, markdown, percent, short
+from lstm_bench.report.sources.records import Result
 
 _SHOWN = 40
 

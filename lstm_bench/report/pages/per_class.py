@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from lstm_bench.result import Result
-from lstm_bench.table import NONE, count, escape, markdown, percent, short
+from lstm_bench.report.render.markdown import NONE, count, escape, markdown, percent, short
+from lstm_bench.report.sources.records import Result
 
 _SHOWN = 30  # classes of a table; of more, those with the lowest recall
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from lstm_bench.kernel_figure import OPERATIONS, Row
-from lstm_bench.table import NONE, count, listed
+from lstm_bench.report.figures.kernels import OPERATIONS, Row
+from lstm_bench.report.render.markdown import NONE, count, listed
 
 _KERAS = ("cudnn", "fused", "generic", "xla", "unrolled", "unrolled_xla")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from lstm_bench.core.cli import quoted
 from lstm_bench.core.config import OBJECTIVES, conf_dir, flatten
-from lstm_bench.result import Result
-from lstm_bench.table import escape
+from lstm_bench.report.render.markdown import escape
+from lstm_bench.report.sources.records import Result
 
 _GROUPS = ("dataset", "model", "kernel", "backend", "sampler", "pruner")
 # Where things lie and run, and what is told about them: not what is computed.

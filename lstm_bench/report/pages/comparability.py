@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from lstm_bench.result import Result
+from lstm_bench.report.sources.records import Result
 
 UNKNOWN = "not recorded"
 

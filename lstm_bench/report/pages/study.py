@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import diagnosis, frontier, importance, recipe
 from lstm_bench.core.statistics import Interval, deviation, median, t_interval
-from lstm_bench.gallery import study_figure_makers
-from lstm_bench.result import Result, alone_s, pack_size
-from lstm_bench.table import (
+from lstm_bench.report.pages import importance, pareto_front, per_class, reproduce
+from lstm_bench.report.pages.study_figures import study_figure_makers
+from lstm_bench.report.render.markdown import (
     NONE,
     Raw,
     bullets,
@@ -28,6 +27,7 @@ from lstm_bench.table import (
     sentence,
     short,
 )
+from lstm_bench.report.sources.records import Result, alone_s, pack_size
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,7 +81,7 @@ def study_page(result: Result) -> Pages:
         "## Best configurations",
         *_best(result),
         shown["history"],
-        *frontier.section(result),
+        *pareto_front.section(result),
         shown.get("front", ""),
         shown["curves"],
         *importance.section(result, shares),
@@ -91,7 +91,7 @@ def study_page(result: Result) -> Pages:
         *_candidates(result),
         *_confirmation(result),
         *_health(result),
-        *diagnosis.section(result),
+        *per_class.section(result),
         shown["confusion"],
         shown["worst"],
         "## Kernels",
@@ -101,7 +101,7 @@ def study_page(result: Result) -> Pages:
         "## Where the time went",
         *_phases(result),
         "## How to make this again",
-        *recipe.section(result),
+        *reproduce.section(result),
     ]
     pages.texts[place + ".md"] = document(parts)
     if not isinstance(shares, str):

@@ -11,12 +11,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from lstm_bench import comparison_figure
-from lstm_bench.budget import expected_best, expected_best_interval, ladder, running_best
-from lstm_bench.caveat import circumstances, data_of, grounds
 from lstm_bench.pareto import front
-from lstm_bench.result import REQUEUED, Result, alone_s
-from lstm_bench.table import NONE, amount, bullets, count, escape, markdown, mean_text, seconds, sentence
+from lstm_bench.report.figures import comparison
+from lstm_bench.report.pages.comparability import circumstances, data_of, grounds
+from lstm_bench.report.render.markdown import (
+    NONE,
+    amount,
+    bullets,
+    count,
+    escape,
+    markdown,
+    mean_text,
+    seconds,
+    sentence,
+)
+from lstm_bench.report.sources.records import REQUEUED, Result, alone_s
+from lstm_bench.report.stats.budget import expected_best, expected_best_interval, ladder, running_best
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -148,7 +158,7 @@ def budget_parts(curves: Sequence[Curve], names: Mapping[int, str]) -> tuple[lis
         }
         for c in curves
     ]
-    make = partial(comparison_figure.best_against_budget, lines, objective, curves[0].result.maximize)
+    make = partial(comparison.best_against_budget, lines, objective, curves[0].result.maximize)
     parts = []
     if len(curves) > 1:
         n, spent = min(c.trials[-1] for c in curves), min(c.device_s[-1] for c in curves)

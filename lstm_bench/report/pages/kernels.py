@@ -10,11 +10,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lstm_bench.kernel_figure import OPERATIONS, Row, kernel_figure_makers
-from lstm_bench.kernel_finding import arm_findings, arm_name, ratio_text
-from lstm_bench.page import Pages
-from lstm_bench.result import Result
-from lstm_bench.table import (
+from lstm_bench.report.figures.kernels import OPERATIONS, Row, kernel_figure_makers
+from lstm_bench.report.pages.kernel_findings import arm_findings, arm_name, ratio_text
+from lstm_bench.report.pages.study import Pages
+from lstm_bench.report.render.markdown import (
     NONE,
     Raw,
     bullets,
@@ -32,6 +31,7 @@ from lstm_bench.table import (
     short,
     slug,
 )
+from lstm_bench.report.sources.records import Result
 
 _SHAPE = ("layer", "units", "layers", "timesteps", "features", "batch")
 _CEILINGS = ("matmul_flop_per_s", "copy_byte_per_s")

@@ -16,7 +16,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from lstm_bench.figure import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, _drawable, _styled, log_scale
+from lstm_bench.report.figures.study import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    _drawable,
+    _styled,
+    log_scale,
+)
 
 Row = Mapping[str, Any]
 Maker = tuple[Callable[[], Figure], str]

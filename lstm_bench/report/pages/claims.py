@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lstm_bench.result import Result
-from lstm_bench.table import compact, count, document, link, markdown, percent, plus_minus, short
+from lstm_bench.report.render.markdown import compact, count, document, link, markdown, percent, plus_minus, short
+from lstm_bench.report.sources.records import Result
 
 
 def claims_page(results: Sequence[Result], claims: Mapping[str, Any]) -> str:

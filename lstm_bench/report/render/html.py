@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import markup
+from lstm_bench.report.render import parse
 
 SCRIPT = "script.js"
 MADE_BY = '<meta name="generator" content="lstm_bench.report">'
@@ -129,8 +129,8 @@ def _page_of(path: str) -> str:
 
 
 def _page(path: str, text: str, charts: Mapping[str, dict[str, Any]]) -> str:
-    tokens = markup.parse(text)
-    title = next((markup.plain(tokens[i + 1]) for i, t in enumerate(tokens) if t.type == "heading_open"), "Reports")
+    tokens = parse.parse(text)
+    title = next((parse.plain(tokens[i + 1]) for i, t in enumerate(tokens) if t.type == "heading_open"), "Reports")
     data = []
     for token in (child for block in tokens for child in block.children or []):
         if token.type == "link_open":
@@ -141,7 +141,7 @@ def _page(path: str, text: str, charts: Mapping[str, dict[str, Any]]) -> str:
             chart = charts.get(_resolved(path, source).removesuffix(".svg"))
             if chart is not None:
                 data.append(_embedded(source, chart))
-    body = markup.parser().renderer.render(tokens, markup.parser().options, {})
+    body = parse.parser().renderer.render(tokens, parse.parser().options, {})
     body = re.sub(r"&lt;sup&gt;(\d+)&lt;/sup&gt;", r"<sup>\1</sup>", body)
     body = body.replace("<table>", '<div class="wide"><table>').replace("</table>", "</table></div>")
     up = "../" * path.count("/")

@@ -51,8 +51,8 @@ from lstm_bench.core.errors import (
 if TYPE_CHECKING:  # pandas and matplotlib take a second: --help and the sweep's driver do without
     from matplotlib.figure import Figure
 
-    from lstm_bench.page import Pages
-    from lstm_bench.result import Result
+    from lstm_bench.report.pages.study import Pages
+    from lstm_bench.report.sources.records import Result
 
 HELP = """\
 Tables and figures in reports/ from the records below sweeps/.
@@ -236,9 +236,10 @@ def report(options: Options) -> None:
 
 def comparison_row(folder: Path) -> dict[str, Any]:
     """One study's row of `comparison.csv`, as a mapping of numbers and text."""
-    from lstm_bench import comparison, result
+    from lstm_bench.report.pages import comparison
+    from lstm_bench.report.sources import records
 
-    return comparison.comparison_row(result.load(Path(folder)))
+    return comparison.comparison_row(records.load(Path(folder)))
 
 
 def study_figures(folder: Path, out: Path) -> list[Path]:
@@ -249,9 +250,12 @@ def study_figures(folder: Path, out: Path) -> list[Path]:
       out: Folder for `history.png`, `slices.png`, `pairs.png`, `front.png`, `curves.png`,
         `confusion.png` and `worst.png`; made if need be.
     """
-    from lstm_bench import figure, gallery, importance, result
+    from lstm_bench.report.figures import study as figure
+    from lstm_bench.report.pages import importance
+    from lstm_bench.report.pages import study_figures as gallery
+    from lstm_bench.report.sources import records
 
-    study, paths = result.load(Path(folder)), []
+    study, paths = records.load(Path(folder)), []
     for name, made in gallery.study_figure_makers(study, importance.importance(study)).items():
         if not isinstance(made, str):
             path = Path(out) / f"{name}.png"
@@ -284,20 +288,20 @@ def _load(options: Options) -> tuple[list[Result], list[Result]]:
         if options.sweeps_given or options.sweeps.exists():
             raise ConfigError("sweeps", expected="a folder of studies", received=str(options.sweeps))
         return [], []
-    from lstm_bench import result
+    from lstm_bench.report.sources import records
 
     root = options.sweeps.resolve()  # `sweeps=.` has the name that tells a folder of published studies
-    studies, benchmarks = (_named(found) for found in (result.find(root), result.find_benchmarks(root)))
+    studies, benchmarks = (_named(found) for found in (records.find(root), records.find_benchmarks(root)))
     _check_names(options, {folder.name for folder, _ in studies})
-    return [result.load(*place) for place in studies], [result.load_benchmark(*place) for place in benchmarks]
+    return [records.load(*place) for place in studies], [records.load_benchmark(*place) for place in benchmarks]
 
 
 def _harvested(options: Options) -> list[Result]:
     """Studies of an MLflow store; what was left out is said."""
-    from lstm_bench import harvest, result
+    from lstm_bench.report.sources import mlflow, records
 
-    studies, remarks = harvest.harvest(options.uri, options.experiments)
-    odd = [study.name for study in studies if not result.NAME.fullmatch(study.name)]
+    studies, remarks = mlflow.harvest(options.uri, options.experiments)
+    odd = [study.name for study in studies if not records.NAME.fullmatch(study.name)]
     for remark in [*remarks, *(f"left out, {name!r} is not a study's name" for name in odd)]:
         print(f"note: {options.origin}: {remark}", file=sys.stderr)
     studies = [study for study in studies if study.name not in odd]
@@ -313,11 +317,11 @@ def _check_names(options: Options, names: set[str]) -> None:
 
 def _named(found: Iterable[tuple[Path, str | None]]) -> list[tuple[Path, str | None]]:
     """Those with names that pages can have; the others are warned about."""
-    from lstm_bench import result
+    from lstm_bench.report.sources import records
 
     good = []
     for folder, device in found:
-        odd = [name for name in filter(None, (folder.name, device)) if not result.NAME.fullmatch(name)]
+        odd = [name for name in filter(None, (folder.name, device)) if not records.NAME.fullmatch(name)]
         for name in odd:
             print(f"warning: {folder}: left out, {name!r} is not a study's or device's name", file=sys.stderr)
         if not odd:
@@ -327,7 +331,7 @@ def _named(found: Iterable[tuple[Path, str | None]]) -> list[tuple[Path, str | N
 
 def _folders(results: Sequence[Result], benchmarks: Sequence[Result], options: Options) -> dict[Path, Pages]:
     """The folders of reports that are to be made, each with what belongs into it."""
-    from lstm_bench.page import Pages
+    from lstm_bench.report.pages.study import Pages
 
     published, working = ([r for r in results if bool(r.published) == public] for public in (True, False))
     public, own = ([b for b in benchmarks if bool(b.published) == shown] for shown in (True, False))
@@ -361,12 +365,14 @@ def _pages(
 
     Likewise of `benchmarks`; those beside are linked, not compared. Without studies there is no comparison.
     """
-    from lstm_bench import claims as tutorials
-    from lstm_bench import comparison, kernel_page, latex, literature, page
+    from lstm_bench.report.pages import claims as tutorials
+    from lstm_bench.report.pages import comparison, kernels, literature
+    from lstm_bench.report.pages import study as page
+    from lstm_bench.report.render import latex
 
     claims, published = _conf("claims.yaml"), _conf("literature.yaml")
     links = {id(r): page.stem(r) + ".md" for r in results} | {id(r): f"../{page.stem(r)}.md" for r in beside}
-    links |= {id(b): kernel_page.stem(b) + ".md" for b in benchmarks}
+    links |= {id(b): kernels.stem(b) + ".md" for b in benchmarks}
     everything = [*results, *beside]
     pages = comparison.comparison(everything, claims, links) if results else page.Pages()
     if results:
@@ -376,8 +382,8 @@ def _pages(
     made = [page.study_page(r) for r in results if options.studies is None or r.name in options.studies]
     if options.studies is None and benchmarks:
         up = "../../" if beside or benchmarks_beside else "../"
-        above = {kernel_page.stem(b) for b in benchmarks_beside}
-        made.append(kernel_page.kernel_pages(benchmarks, published, up, above))
+        above = {kernels.stem(b) for b in benchmarks_beside}
+        made.append(kernels.kernel_pages(benchmarks, published, up, above))
     for one in made:
         pages.texts |= one.texts
         pages.figures |= one.figures
@@ -390,7 +396,9 @@ def _pages(
 
 def _settle(folder: Path, pages: Pages, options: Options) -> Change:
     """Makes `folder` hold `pages`, or says what a check finds."""
-    from lstm_bench import chart, figure, webpage
+    from lstm_bench.report.figures import study as figure
+    from lstm_bench.report.render import chart
+    from lstm_bench.report.render import html as webpage
 
     change = Change()
     before = _manifest(folder / MANIFEST)
@@ -456,8 +464,8 @@ def _settle(folder: Path, pages: Pages, options: Options) -> Change:
 
 def _drawn(makers: Mapping[str, Callable[[], Figure]]) -> dict[str, bytes]:
     """Pictures of all figures, drawn on all cores where there are many: path with suffix -> contents."""
-    from lstm_bench import figure
     from lstm_bench.core import hardware as device
+    from lstm_bench.report.figures import study as figure
 
     cores = min(len(device.cores()), len(makers) // _FIGURES_PER_CORE)
     if cores < 2:
@@ -470,7 +478,7 @@ def _drawn(makers: Mapping[str, Callable[[], Figure]]) -> dict[str, bytes]:
 
 def _write_site(folder: Path, site: dict[str, bytes], change: Change, whole: bool) -> None:
     """Writes the pages for a browser; of those made before, removes what is `whole`ly made anew without them."""
-    from lstm_bench import webpage
+    from lstm_bench.report.render import html as webpage
 
     for path, data in sorted(site.items()):
         if _sha256_of(folder / path) != _sha256(data):
@@ -533,7 +541,8 @@ def _remove(folder: Path, name: str) -> None:
 
 
 def _print_summary(results: Sequence[Result], changes: dict[Path, Change], options: Options) -> None:
-    from lstm_bench import comparison, table
+    from lstm_bench.report.pages import comparison
+    from lstm_bench.report.render import markdown
 
     for folder, change in changes.items():
         removed = f", {len(change.removed)} removed" if change.removed else ""
@@ -543,7 +552,7 @@ def _print_summary(results: Sequence[Result], changes: dict[Path, Change], optio
     if results:
         print()
         columns, rows, right = comparison.short_table(results)
-        print(table.plain(columns, rows, right))
+        print(markdown.plain(columns, rows, right))
 
 
 if __name__ == "__main__":

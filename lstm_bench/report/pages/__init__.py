@@ -1,0 +1,1 @@
+"""The pages: numbers and sentences, as Markdown and tables."""

@@ -1,0 +1,1 @@
+"""Where the report reads from: the records, or MLflow."""
