@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_bench import grid, reference
 from lstm_bench.core import hardware
 from lstm_bench.core.errors import DeviceError, KernelError, LstmBenchError
+from lstm_bench.kernels import grid, reference
 from lstm_bench.launcher.single_task import Process
 from lstm_bench.model import kernel
 

@@ -16,10 +16,11 @@ from typing import Any
 
 import yaml
 
-from lstm_bench import kernels, throughput
 from lstm_bench.bundle import IDENTITY, TABLES, Bundle, Key, Row, Table
 from lstm_bench.core import config as schema
 from lstm_bench.core.errors import DataError
+from lstm_bench.kernels import command as kernels
+from lstm_bench.kernels import summary
 from lstm_bench.record import CELL_COLUMNS, cell
 from lstm_bench.study import MAY_CHANGE
 
@@ -180,16 +181,16 @@ def _settle(tables: dict[str, Table], further: Bundle, less: Bundle) -> None:
     _refuse_unmeasured(further, samples)
     full = [{column: row.get(column, "") for column in TABLES["runs.csv"]} for row in runs]
     try:
-        made = throughput.rows(full, samples, ceilings, device, share)
-        have = {throughput.key(row) for row in made}
+        made = summary.rows(full, samples, ceilings, device, share)
+        have = {summary.key(row) for row in made}
         for rows in old:
-            made += [row for row in rows.values() if row["state"] == "unavailable" and throughput.key(row) not in have]
-            have |= {throughput.key(row) for row in made}
-        made.sort(key=throughput.order)
+            made += [row for row in rows.values() if row["state"] == "unavailable" and summary.key(row) not in have]
+            have |= {summary.key(row) for row in made}
+        made.sort(key=summary.order)
     except (KeyError, ValueError, ArithmeticError) as error:
         raise DataError(f"{further.name}: its runs are not those of a benchmark ({type(error).__name__})") from error
     fields = [{column: cell(row.get(column)) for column in CELL_COLUMNS} for row in made]
-    tables["cells.csv"] = Table(CELL_COLUMNS, {throughput.key(row): row for row in fields})
+    tables["cells.csv"] = Table(CELL_COLUMNS, {summary.key(row): row for row in fields})
 
 
 def _refuse_unmeasured(bundle: Bundle, samples: Sequence[Row]) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_bench import bare, reference
 from lstm_bench.core import hardware
+from lstm_bench.kernels import bare, reference
 from lstm_bench.training import timer
 
 # Three frameworks in one process: none may take the whole memory of a GPU.

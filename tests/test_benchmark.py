@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from lstm_bench import benchmark, record
+from lstm_bench import record
 from lstm_bench.core.errors import ConfigError, DeviceError, StorageError
 from lstm_bench.core.hardware import Gpu
+from lstm_bench.kernels import benchmark
 
 CELL = {"layer": "lstm", "units": 3, "layers": 1, "timesteps": 2, "features": 2, "batch": 4, "dtype": "float32"}
 OTHER = CELL | {"units": 5}

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_bench import ceiling
-from lstm_bench.ceiling import Ceiling
+from lstm_bench.kernels import ceiling
+from lstm_bench.kernels.ceiling import Ceiling
 from lstm_bench.training import timer
 
 # Three frameworks in one process: none may take the whole memory of a GPU.

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from lstm_bench import cell as cells
-from lstm_bench import reference
 from lstm_bench.core.errors import ConfigError
+from lstm_bench.kernels import case as cells
+from lstm_bench.kernels import reference
 from lstm_bench.training import timer
 
 KINDS = ("lstm", "gru", "simple_rnn", "bidirectional_lstm")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from lstm_bench import bare, grid
-from lstm_bench import cell as cells
 from lstm_bench.core.config import NAME, conf_dir
 from lstm_bench.core.errors import ConfigError
+from lstm_bench.kernels import bare, grid
+from lstm_bench.kernels import case as cells
 from lstm_bench.model import kernel
 
 GRIDS = sorted((conf_dir() / "grid").glob("*.yaml"))

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from conftest import Command
 
-from lstm_bench import kernels
+from lstm_bench.kernels import command as kernels
 
 TINY = (
     "grid.cells=[{layer: lstm, units: 4, layers: 1, timesteps: 5, features: 3, batch: 8}]",

@@ -10,7 +10,8 @@ import pytest
 
 import lstm_bench
 from lstm_bench import __main__ as listing
-from lstm_bench import kernels, sweep
+from lstm_bench import sweep
+from lstm_bench.kernels import command as kernels
 
 
 def test_the_commands_are_listed_and_are_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:

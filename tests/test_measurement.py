@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from conftest import long_but
 
-from lstm_bench import cell as cells
-from lstm_bench import measurement, reference
+from lstm_bench.kernels import case as cells
+from lstm_bench.kernels import measure, reference
 from lstm_bench.model import kernel
 from lstm_bench.training import timer
 
@@ -30,9 +30,9 @@ def cell(**changes: Any) -> dict[str, Any]:
 
 def check(backend: str, name: str, of: dict[str, Any]) -> None:
     """An arm agrees with the reference in all three operations, counts its steps, and proves its kernel."""
-    measurement.set_precision(backend, of["dtype"])
+    measure.set_precision(backend, of["dtype"])
     weights, (x, cotangent) = reference.weights(of), reference.inputs(of)
-    arm = measurement.make(backend, name, of, weights, x, cotangent)
+    arm = measure.make(backend, name, of, weights, x, cotangent)
     outputs, gradients = reference.gradients(of, weights, x, cotangent)
     expected = {"inference": [outputs], "forward_backward": gradients}
     tolerance = METHOD["tolerance"][of["dtype"]]  # type: ignore[index]
@@ -85,7 +85,7 @@ def events(tmp_path: Path, **changes: Any) -> list[dict[str, Any]]:
     if not (tmp_path / "reference.npz").exists():
         reference.write(task["cell"], 0, tmp_path / "reference.npz")
     found: list[dict[str, Any]] = []
-    measurement.measure(task, None, found.append)
+    measure.measure(task, None, found.append)
     return found
 
 
@@ -106,7 +106,7 @@ def test_an_arm_that_disagrees_is_wrong_and_is_not_timed(tmp_path: Path, monkeyp
     reference.write(cell(), 0, tmp_path / "reference.npz")
     true = reference.weights
     # The weights of other gates, as an arm with the gates in another order would use them.
-    monkeypatch.setattr(measurement.reference, "weights", lambda *a: [np.roll(w, 4, axis=-1) for w in true(*a)])
+    monkeypatch.setattr(measure.reference, "weights", lambda *a: [np.roll(w, 4, axis=-1) for w in true(*a)])
     done = [event for event in events(tmp_path) if event["phase"] == "done"]
     assert [event["run"]["state"] for event in done] == ["wrong", "wrong"]
     assert all(event["run"]["error"] > 0.05 and event["seconds"] == [] for event in done)
@@ -116,13 +116,13 @@ def test_an_arm_that_disagrees_is_wrong_and_is_not_timed(tmp_path: Path, monkeyp
 def test_values_that_are_not_finite_are_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reference.write(cell(), 0, tmp_path / "reference.npz")
     true = reference.weights
-    monkeypatch.setattr(measurement.reference, "weights", lambda *a: [w * np.float32("nan") for w in true(*a)])
+    monkeypatch.setattr(measure.reference, "weights", lambda *a: [w * np.float32("nan") for w in true(*a)])
     assert {e["run"]["state"] for e in events(tmp_path) if e["phase"] == "done"} == {"wrong"}
 
 
 def test_another_kernel_than_asked_for_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     makers = kernel.makers
-    monkeypatch.setattr(measurement.kernel, "makers", lambda name: makers("generic"))  # a silent fall-back
+    monkeypatch.setattr(measure.kernel, "makers", lambda name: makers("generic"))  # a silent fall-back
     found = events(tmp_path, kernel="unrolled", operations=["inference"])
     run = found[-1]["run"]
     assert (run["state"], run["kernel_ran"]) == ("other_kernel", "generic")

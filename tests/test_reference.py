@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_bench import reference
-from lstm_bench.reference import EPSILON, RATE, adam_step, error, gradients, inputs, shapes, step_error, weights
+from lstm_bench.kernels import reference
+from lstm_bench.kernels.reference import EPSILON, RATE, adam_step, error, gradients, inputs, shapes, step_error, weights
 
 LAYERS = ("lstm", "gru", "simple_rnn", "bidirectional_lstm")
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from lstm_bench import cell as cells
-from lstm_bench import record, throughput
+from lstm_bench import record
 from lstm_bench.core.statistics import ratio_interval
+from lstm_bench.kernels import case as cells
+from lstm_bench.kernels import summary
 
 # Two units, three features, five timesteps: 48 weights, 400 operations forward.
 CELL = {"layer": "lstm", "units": 2, "layers": 1, "timesteps": 5, "features": 3, "batch": 8, "dtype": "float32"}
@@ -43,7 +44,7 @@ def timed(seconds: Sequence[float], kernel: str = "generic", round_: int = 0, **
 
 
 def rows(runs: Rows, samples: Rows, ceilings: Rows | None = None) -> Rows:
-    made = throughput.rows(runs, samples, ceilings or [], "a CPU", "exclusive")
+    made = summary.rows(runs, samples, ceilings or [], "a CPU", "exclusive")
     assert all(set(row) <= set(record.CELL_COLUMNS) for row in made)
     return made
 
@@ -335,12 +336,12 @@ def test_the_order_of_the_rows_matters_to_no_row_but_its_interval() -> None:
 
 
 def test_an_arm_that_cannot_run_is_a_row_of_its_own() -> None:
-    row = throughput.unavailable(CELL, "jax", "cudnn", "train_step", "no GPU")
+    row = summary.unavailable(CELL, "jax", "cudnn", "train_step", "no GPU")
     assert tuple(sorted(row)) == tuple(sorted(record.CELL_COLUMNS))
     known = {column: value for column, value in row.items() if value is not None}
     assert known == {
         **{"cell": "lstm-1x2-t5-f3-b8-float32", **CELL, "backend": "jax", "kernel": "cudnn"},
         **{"operation": "train_step", "state": "unavailable", "reason": "no GPU"},
     }
-    made = sorted([row, *rows(*everything())], key=throughput.order)
+    made = sorted([row, *rows(*everything())], key=summary.order)
     assert made.index(row) == 5  # after three of inference and two of forward_backward, before generic

@@ -21,9 +21,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
 import lstm_bench
-from lstm_bench.cell import DTYPES
 from lstm_bench.core import home
 from lstm_bench.core.errors import ConfigError, nearest, redact, require_quoted
+from lstm_bench.kernels.case import DTYPES
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lstm_bench.cell import AXES
 from lstm_bench.core.errors import redact
+from lstm_bench.kernels.case import AXES
 from lstm_bench.model.kernel import OF_BACKEND
 from lstm_bench.record import KERNEL_COLUMNS, OPTIONAL_COLUMNS, REPLICATE_COLUMNS, TRIAL_COLUMNS, cell
 
@@ -285,7 +285,7 @@ def _benchmark_view() -> dict[str, Any]:
 
     The page leaves out a column that no run has, so the names for one backend and for several are all asked for.
     """
-    from lstm_bench import bare  # numpy, which the UI does without
+    from lstm_bench.kernels import bare  # numpy, which the UI does without
 
     arms = [
         {"backend": backend, "kernel": kernel}

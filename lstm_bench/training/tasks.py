@@ -19,12 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import measurement, record
+from lstm_bench import record
 from lstm_bench.core import environment, numerics, user_code
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import ConfigError, KernelError, LstmBenchError
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data import shared_memory
+from lstm_bench.kernels import measure
 from lstm_bench.model import build, kernel, network
 from lstm_bench.training import fit, timer
 from lstm_bench.training.engine import pack as packed
@@ -175,11 +176,11 @@ class Bench:
         return {"state": "COMPLETE", **ran, **figures}
 
     def _cell(self, task: Mapping[str, Any], phases: Phases, report: Send, *_: Any) -> dict[str, Any]:
-        measurement.measure(task, self.gpu, report)
+        measure.measure(task, self.gpu, report)
         return {"state": "COMPLETE"}
 
     def _ceiling(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
-        return {"state": "COMPLETE", **measurement.ceilings(task, self.gpu)}
+        return {"state": "COMPLETE", **measure.ceilings(task, self.gpu)}
 
     def _trial(
         self, task: Mapping[str, Any], phases: Phases, report: Send, stopped: Callable[[], bool]

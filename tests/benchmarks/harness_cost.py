@@ -84,15 +84,15 @@ def by_hand(backend: str, model: Any, optimizer: Any, x: np.ndarray, cotangent: 
 
 def main(backend: str) -> None:
     """Prints the line of one backend, in a process that has loaded no other."""
-    from lstm_bench import measurement, reference
     from lstm_bench.core.clock import clock
     from lstm_bench.core.statistics import ratio_interval
+    from lstm_bench.kernels import measure, reference
 
     weights, (x, cotangent) = reference.weights(CELL), reference.inputs(CELL)
-    measurement.set_precision(backend, "float32")
-    arm: Any = measurement.make(backend, "generic", CELL, weights, x, cotangent)
+    measure.set_precision(backend, "float32")
+    arm: Any = measure.make(backend, "generic", CELL, weights, x, cotangent)
     arm.compile("train_step")
-    twin: Any = measurement.make(backend, "generic", CELL, weights, x, cotangent)
+    twin: Any = measure.make(backend, "generic", CELL, weights, x, cotangent)
     loop = by_hand(backend, twin.model, twin.optimizer, x, cotangent)
     rng = np.random.default_rng(0)
 

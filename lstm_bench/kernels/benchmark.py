@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import bare, grid, record, reference, throughput
-from lstm_bench import cell as cells
+from lstm_bench import record
 from lstm_bench.core import errors, hardware
 from lstm_bench.core.errors import ConfigError, DeviceError, LstmBenchError, StorageError
 from lstm_bench.core.hardware import Gpu
+from lstm_bench.kernels import bare, grid, reference, summary
+from lstm_bench.kernels import case as cells
 from lstm_bench.launcher.single_task import Kind, Process, Send
 
 Job = tuple[Mapping[str, Any], grid.Arm, int]  # cell, arm, round
@@ -74,12 +75,12 @@ class Benchmark:
         self.runs = [
             run
             for run in record.read_rows(self.folder / "runs.csv")
-            if run["state"] != "failed" or (*throughput.key(run), int(run["round"])) in self._failed
+            if run["state"] != "failed" or (*summary.key(run), int(run["round"])) in self._failed
         ]
         self.ceilings = record.read_rows(self.folder / "ceilings.csv")
-        self._done: dict[throughput.Key, dict[int, str]] = {}
+        self._done: dict[summary.Key, dict[int, str]] = {}
         for run in self.runs:
-            self._done.setdefault(throughput.key(run), {})[int(run["round"])] = run["state"]
+            self._done.setdefault(summary.key(run), {})[int(run["round"])] = run["state"]
 
     def missing(self, cell: Mapping[str, Any], arm: grid.Arm, round_: int) -> list[str]:
         """Operations of an arm that a round has yet to run; none where it cannot, or an earlier round settled it."""
@@ -144,20 +145,20 @@ class Benchmark:
         """Computes `cells.csv`, and `rows`, from the other files, and sorts those."""
         self._load()
         samples = record.read_rows(self.folder / "samples.csv")
-        known = {(*throughput.key(run), run["round"]) for run in self.runs}
-        samples = [sample for sample in samples if (*throughput.key(sample), sample["round"]) in known]
-        rows = throughput.rows(self.runs, samples, self.ceilings, self.slot.device, self.slot.share)
-        have = {throughput.key(row) for row in rows}
+        known = {(*summary.key(run), run["round"]) for run in self.runs}
+        samples = [sample for sample in samples if (*summary.key(sample), sample["round"]) in known]
+        rows = summary.rows(self.runs, samples, self.ceilings, self.slot.device, self.slot.share)
+        have = {summary.key(row) for row in rows}
         for cell in self.plan:
             for arm in self.arms:
                 reason = self._reason(arm, cell)
                 for operation in self.operations if reason else ():
                     if (cells.name(cell), *arm, operation) not in have:
-                        rows.append(throughput.unavailable(cell, *arm, operation, str(reason)))
-        rows.sort(key=throughput.order)
+                        rows.append(summary.unavailable(cell, *arm, operation, str(reason)))
+        rows.sort(key=summary.order)
         record.write_rows(self.folder / "cells.csv", record.CELL_COLUMNS, rows)
         for file, found in (("runs.csv", self.runs), ("samples.csv", samples)):
-            found.sort(key=lambda row: (*throughput.key(row), int(row["round"]), int(row.get("sample") or 0)))
+            found.sort(key=lambda row: (*summary.key(row), int(row["round"]), int(row.get("sample") or 0)))
             record.write_rows(self.folder / file, record.BENCHMARK_FILES[file], found)
         self.rows = rows
 
@@ -229,9 +230,9 @@ class Benchmark:
             rates = sorted(run["steps"] * run["batch"] / value for value in seconds)
             run["samples_per_s"] = rates[len(rates) // 2]
         record.append_rows(self.folder / "runs.csv", record.RUN_COLUMNS, [run])
-        self._done.setdefault(throughput.key(run), {})[run["round"]] = run["state"]
+        self._done.setdefault(summary.key(run), {})[run["round"]] = run["state"]
         if run["state"] == "failed":
-            self._failed.add((*throughput.key(run), run["round"]))
+            self._failed.add((*summary.key(run), run["round"]))
 
     def _reference(self, cell: Mapping[str, Any]) -> Path:
         """What every arm must compute on a cell, worked out once."""

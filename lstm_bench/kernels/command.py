@@ -15,7 +15,7 @@ from lstm_bench.core.errors import ConfigError, LstmBenchError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from lstm_bench.benchmark import Benchmark
+    from lstm_bench.kernels.benchmark import Benchmark
 
 HELP = """\
 python -m lstm_bench.kernels [grid=NAME] [backend=NAME] [PATH=VALUE ...]
@@ -59,10 +59,11 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
       LstmBenchError: any expected fault; what was measured is kept.
     """
-    from lstm_bench import bare, grid, record
-    from lstm_bench import cell as cells
+    from lstm_bench import record
     from lstm_bench.core import config as schema
     from lstm_bench.core import hardware, locks
+    from lstm_bench.kernels import bare, grid
+    from lstm_bench.kernels import case as cells
     from lstm_bench.model import kernel
     from lstm_bench.tracking import store
     from lstm_bench.training import timer
@@ -95,7 +96,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _backends(value: Any) -> list[str]:
-    from lstm_bench import grid
+    from lstm_bench.kernels import grid
     from lstm_bench.model import kernel
 
     names = grid.chosen("backend", value, list(kernel.OF_BACKEND))
@@ -107,7 +108,7 @@ def _backends(value: Any) -> list[str]:
 
 def _require_some(plan: Sequence[Mapping[str, Any]], arms: Sequence[Any], gpu: str | None) -> None:
     """Raises ConfigError when no arm can run anywhere: a benchmark of nothing."""
-    from lstm_bench import grid
+    from lstm_bench.kernels import grid
 
     reasons = [grid.unavailable(arm, cell, gpu) for arm in arms for cell in plan]
     if all(reasons):
@@ -126,8 +127,8 @@ def _run(
     import time
 
     from lstm_bench import record
-    from lstm_bench.benchmark import Benchmark
     from lstm_bench.core import environment
+    from lstm_bench.kernels.benchmark import Benchmark
     from lstm_bench.tracking.client import open_tracking
 
     folder = record.study_dir(config["name"])
@@ -225,8 +226,8 @@ def _track(
     status: str,
 ) -> None:
     """MLflow's picture: one parent run, one nested run per cell. It observes; its failure is a warning."""
-    from lstm_bench import cell as cells
     from lstm_bench.core import config as schema
+    from lstm_bench.kernels import case as cells
 
     try:
         tracking.start(

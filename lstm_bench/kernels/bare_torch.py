@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import cell as cells
-from lstm_bench import reference
+from lstm_bench.kernels import case as cells
+from lstm_bench.kernels import reference
 from lstm_bench.model import kernel as kernels
 
 Cell = Mapping[str, Any]

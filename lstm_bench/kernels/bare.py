@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import cell as cells
-from lstm_bench.bare_jax import CudnnJaxArm, JaxArm
-from lstm_bench.bare_tensorflow import TensorflowArm
-from lstm_bench.bare_torch import TorchArm
+from lstm_bench.kernels import case as cells
+from lstm_bench.kernels.bare_jax import CudnnJaxArm, JaxArm
+from lstm_bench.kernels.bare_tensorflow import TensorflowArm
+from lstm_bench.kernels.bare_torch import TorchArm
 from lstm_bench.model import kernel as kernels
 from lstm_bench.training.timer import Arm
 

@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lstm_bench import bare
-from lstm_bench import cell as cells
 from lstm_bench.core.errors import ConfigError, nearest
+from lstm_bench.kernels import bare
+from lstm_bench.kernels import case as cells
 from lstm_bench.model import kernel
 
 Arm = tuple[str, str]  # backend, kernel

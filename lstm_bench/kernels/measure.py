@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import bare, ceiling, grid, reference
-from lstm_bench import cell as cells
 from lstm_bench.core.clock import clock
+from lstm_bench.kernels import bare, ceiling, grid, reference
+from lstm_bench.kernels import case as cells
 from lstm_bench.model import kernel
 from lstm_bench.training import timer
 from lstm_bench.training.engine import factory

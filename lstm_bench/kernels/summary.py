@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lstm_bench import cell as cells
 from lstm_bench import record
 from lstm_bench.core.statistics import finite, median, ratio_interval
+from lstm_bench.kernels import case as cells
 from lstm_bench.training import timer
 
 BASELINE = "generic"  # what `kernel_speedup` is over, in the benchmark as in a study's probe
