@@ -12,11 +12,11 @@ from typing import Any
 
 import psutil
 
-from lstm_bench import memory
 from lstm_bench.core import hardware
 from lstm_bench.core import locks as lock
 from lstm_bench.core.errors import LstmBenchError, StorageError
 from lstm_bench.finding import Finding, at_fault
+from lstm_bench.sweep import kernel_cache
 
 _MIB = 2**20
 _SHARED = Path("/dev/shm")  # its room is looked at, nothing is written  # nosec B108
@@ -30,7 +30,12 @@ def findings(sweeps: Path, store: Path | None, limits: Mapping[str, Any]) -> lis
       store: Folder of MLflow's sqlite file, None where the store is a server.
       limits: Group `limits` of the configuration.
     """
-    places = {"sweeps": sweeps, "mlflow": store, "cache": memory.folder(), "temporary": Path(tempfile.gettempdir())}
+    places = {
+        "sweeps": sweeps,
+        "mlflow": store,
+        "cache": kernel_cache.folder(),
+        "temporary": Path(tempfile.gettempdir()),
+    }
     found = [*devices(), *limits_of_a_process(limits)]
     for name, place in places.items():
         if place is not None:

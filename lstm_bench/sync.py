@@ -86,8 +86,8 @@ def _resolved(text: str) -> str:
 
 def _sync(folder: Path, uri: str | None, named: bool) -> None:
     """Brings one study up to date and says what was added."""
-    from lstm_bench import replay
     from lstm_bench.core import locks, safe_load
+    from lstm_bench.sweep import backfill
     from lstm_bench.tracking.client import open_tracking
 
     try:
@@ -109,7 +109,7 @@ def _sync(folder: Path, uri: str | None, named: bool) -> None:
                     raise
                 print(f"{name}: left out, {error.what}")
                 return
-        replay.bring(folder, tracking)
+        backfill.bring(folder, tracking)
     if tracking.error is not None:
         from lstm_bench.tracking.store import said
 

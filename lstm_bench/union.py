@@ -22,7 +22,7 @@ from lstm_bench.core.errors import DataError
 from lstm_bench.kernels import command as kernels
 from lstm_bench.kernels import summary
 from lstm_bench.record import CELL_COLUMNS, cell
-from lstm_bench.study import MAY_CHANGE
+from lstm_bench.sweep.store.trials import MAY_CHANGE
 
 _APART = "name=OTHER keeps it apart."
 MAX_SAMPLES, MAX_ROUNDS = 1000, 100  # of one arm, as many as its statistics take in an archive

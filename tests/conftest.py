@@ -68,9 +68,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache of the tests' own, with the user's MNIST: what they measure and compile is no study's."""
-    from lstm_bench import memory
+    from lstm_bench.sweep import kernel_cache
 
-    known, folder = memory.folder() / "mnist", tmp_path_factory.mktemp("cache")
+    known, folder = kernel_cache.folder() / "mnist", tmp_path_factory.mktemp("cache")
     (folder / "lstm_bench").mkdir()
     if known.is_dir():
         (folder / "lstm_bench" / "mnist").symlink_to(known)

@@ -14,16 +14,16 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from objective import accuracy, complete, configs, failed, fault, metrics
 
-from lstm_bench import served
 from lstm_bench import space as spaces
-from lstm_bench.arms import Arms
 from lstm_bench.core import config as schema
 from lstm_bench.core.console import Display
-from lstm_bench.driver import Driver
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.launcher.local import Event
-from lstm_bench.memory import Memory
-from lstm_bench.study import Study
+from lstm_bench.sweep.driver import Driver
+from lstm_bench.sweep.kernel_cache import Memory
+from lstm_bench.sweep.kernel_choice import Arms
+from lstm_bench.sweep.store import postgres
+from lstm_bench.sweep.store.trials import Study
 
 # Of `objective`, for those who script workers.
 __all__ = ["accuracy", "complete", "configs", "failed", "fault", "metrics"]
@@ -175,7 +175,7 @@ class Bench:
 def study(folder: Path, config: Mapping[str, Any], sha256: str = SHA256) -> Study:
     """The study of a configuration, created or resumed."""
     folder.mkdir(parents=True, exist_ok=True)
-    return served.opened(config, spaces.parse(config), folder, sha256)
+    return postgres.opened(config, spaces.parse(config), folder, sha256)
 
 
 @contextlib.contextmanager

@@ -132,8 +132,9 @@ def composed(*arguments: str) -> Any:
 
 def driven(folder: Path, arguments: Sequence[str]) -> int:
     """A sweep in this process, with forked workers; returns its exit code."""
-    from lstm_bench import session, sweep
     from lstm_bench.launcher import local
+    from lstm_bench.sweep import command as sweep
+    from lstm_bench.sweep import session
 
     os.chdir(folder)
     local.subprocess = types.SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]

@@ -183,14 +183,15 @@ def jump(spec: str) -> None:
     time.time = lambda: time.time_ns() / 1e9
     from optuna.storages._rdb import storage
 
-    from lstm_bench import ledger
+    from lstm_bench.sweep.store import cached
 
-    storage.datetime = ledger.datetime = Jumped  # type: ignore[attr-defined, misc]
+    storage.datetime = cached.datetime = Jumped  # type: ignore[attr-defined, misc]
 
 
 def main(argv: list[str]) -> int:
     """The sweep, with this file's bench."""
-    from lstm_bench import session, sweep
+    from lstm_bench.sweep import command as sweep
+    from lstm_bench.sweep import session
 
     if "SPY_CLOCK" in os.environ:
         jump(os.environ["SPY_CLOCK"])

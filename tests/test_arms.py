@@ -1,4 +1,4 @@
-"""`lstm_bench.arms`: which kernel a study runs, decided by measurement and kept."""
+"""`lstm_bench.sweep.kernel_choice`: which kernel a study runs, decided by measurement and kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import fake
 import pytest
 
 from lstm_bench.core.errors import KernelError
-from lstm_bench.memory import Memory
+from lstm_bench.sweep.kernel_cache import Memory
 
 ARMS = {"cudnn": "no GPU", "generic": None, "xla": None, "unrolled": None, "unrolled_xla": None}
 AUTO = {"kernel.name": "auto", "train.epochs": 2}

@@ -1,4 +1,4 @@
-"""`lstm_bench.campaign`: what a list of studies comes to, and that they are composed, checked and run as one by one."""
+"""`lstm_bench.sweep.campaign`: what a list of studies comes to, and that they are composed, checked and run as one by one."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ import spy
 import yaml
 from conftest import Command
 
-from lstm_bench import campaign, record, sweep
+from lstm_bench import record
 from lstm_bench.core.config import Sweep, conf_dir
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError, TooManyFailedError
+from lstm_bench.sweep import campaign
+from lstm_bench.sweep import command as sweep
 
 OURS = sorted(path.stem for path in (conf_dir() / "campaign").glob("*.yaml"))
 TWO: dict[str, Any] = {

@@ -1,12 +1,12 @@
-"""`lstm_bench.cohort`: which trials are asked for together, and which of those share a program."""
+"""`lstm_bench.sweep.packing`: which trials are asked for together, and which of those share a program."""
 
 from __future__ import annotations
 
 import pytest
 
-from lstm_bench.cohort import Cohorts
 from lstm_bench.core.errors import StorageError
-from lstm_bench.study import Asked
+from lstm_bench.sweep.packing import Cohorts
+from lstm_bench.sweep.store.trials import Asked
 
 
 def cohorts(shapes: str, size: int = 3, whole: bool = False) -> tuple[Cohorts, list[Asked]]:

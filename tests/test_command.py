@@ -9,9 +9,9 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from lstm_bench import sweep
 from lstm_bench.core import cli
 from lstm_bench.core.config import conf_dir, load
+from lstm_bench.sweep import command as sweep
 
 NAMES = [
     "run=3.npz",

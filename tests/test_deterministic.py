@@ -10,11 +10,11 @@ import determinism
 import fake
 import pytest
 
-from lstm_bench import memory, session
 from lstm_bench import space as spaces
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.launcher.local import deterministic_environment
 from lstm_bench.model.kernel import OF_BACKEND
+from lstm_bench.sweep import kernel_cache, session
 from lstm_bench.training.tasks import not_deterministic
 
 FACTS = {"task": "classification", "timesteps": 8, "features": 8, "n_classes": 10}
@@ -70,7 +70,7 @@ def test_kernels_measured_under_it_are_not_remembered_for_others(tmp_path) -> No
         config = fake.config({"train.deterministic": value})
         made = session.Session(config, spaces.parse(config), tmp_path, [], None, "here")  # type: ignore[arg-type]
         about[value] = made._measured_on(FACTS)
-    store = memory.Memory(tmp_path / "kernels.json")
+    store = kernel_cache.Memory(tmp_path / "kernels.json")
     store.put(about[True], {"train_samples_per_s": 1.0})
     assert store.get(about[True]) and not store.get(about[False])
 

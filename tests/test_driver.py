@@ -1,4 +1,4 @@
-"""`lstm_bench.driver` on a launcher that trains a formula: search, failures, interrupts, confirmation, records."""
+"""`lstm_bench.sweep.driver` on a launcher that trains a formula: search, failures, interrupts, confirmation, records."""
 
 from __future__ import annotations
 

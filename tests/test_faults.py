@@ -603,7 +603,7 @@ def test_a_clock_put_back_leaves_no_trial_that_ends_before_it_begins(
             return datetime.datetime.now(tz) - datetime.timedelta(hours=1)
 
     def script(task: Any) -> Iterator[Any]:
-        yield lambda: monkeypatch.setattr("lstm_bench.ledger.datetime", Earlier)
+        yield lambda: monkeypatch.setattr("lstm_bench.sweep.store.cached.datetime", Earlier)
         yield fake.complete(task)
 
     with fake.opened(tmp_path, fake.config({"study.n_trials": 1}), script) as bench:

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_bench import record, session
+from lstm_bench import record
 from lstm_bench import space as spaces
 from lstm_bench.core import config as schema
 from lstm_bench.core.console import Display
@@ -30,6 +30,7 @@ from lstm_bench.core.errors import ConfigError, StorageError
 from lstm_bench.report import command as report
 from lstm_bench.report.figures import study as figure
 from lstm_bench.report.sources import mlflow, records
+from lstm_bench.sweep import session
 from lstm_bench.tracking import runs, store
 from lstm_bench.tracking.background import Observer
 from lstm_bench.tracking.client import open_tracking

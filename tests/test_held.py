@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lstm_bench import held
+from lstm_bench.sweep.store import busy
 
 
 def _held_for(path, seconds):
@@ -20,14 +20,14 @@ def _held_for(path, seconds):
 @pytest.fixture
 def said(monkeypatch):
     lines = []
-    monkeypatch.setattr(held, "NOTICE_S", 0.2)
-    monkeypatch.setattr(held, "say", lines.append)
+    monkeypatch.setattr(busy, "NOTICE_S", 0.2)
+    monkeypatch.setattr(busy, "say", lines.append)
     return lines
 
 
 def test_a_write_waits_for_the_program_that_holds_the_database_and_says_so_once(tmp_path, said):
     path = tmp_path / "study.db"
-    ours = sqlite3.connect(path, timeout=0.1, factory=held.Patient)
+    ours = sqlite3.connect(path, timeout=0.1, factory=busy.Patient)
     ours.execute("CREATE TABLE t (n)")
     ours.commit()
     _held_for(path, 1.0)
@@ -41,11 +41,11 @@ def test_a_write_waits_for_the_program_that_holds_the_database_and_says_so_once(
 
 def test_a_user_who_wants_to_end_is_not_kept_waiting(tmp_path, said, monkeypatch):
     path = tmp_path / "study.db"
-    ours = sqlite3.connect(path, timeout=0.1, factory=held.Patient)
+    ours = sqlite3.connect(path, timeout=0.1, factory=busy.Patient)
     ours.execute("CREATE TABLE t (n)")
     ours.commit()
     _held_for(path, 2.0)
-    monkeypatch.setattr(held, "interrupted", lambda: True)
+    monkeypatch.setattr(busy, "interrupted", lambda: True)
     since = time.monotonic()
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         ours.execute("INSERT INTO t VALUES (7)")

@@ -13,9 +13,9 @@ import sqlalchemy
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from lstm_bench import ledger as ledger_module
 from lstm_bench.core.errors import StorageError
-from lstm_bench.ledger import Ledger
+from lstm_bench.sweep.store import cached as ledger_module
+from lstm_bench.sweep.store.cached import Ledger
 
 SPACE = {
     "units": IntDistribution(8, 64, log=True),

@@ -10,8 +10,8 @@ import pytest
 
 import lstm_bench
 from lstm_bench import __main__ as listing
-from lstm_bench import sweep
 from lstm_bench.kernels import command as kernels
+from lstm_bench.sweep import command as sweep
 
 
 def test_the_commands_are_listed_and_are_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:

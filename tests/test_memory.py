@@ -1,4 +1,4 @@
-"""`lstm_bench.memory`: figures by description, and a file that may be anything."""
+"""`lstm_bench.sweep.kernel_cache`: figures by description, and a file that may be anything."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lstm_bench.memory import Memory, bucket, folder
+from lstm_bench.sweep.kernel_cache import Memory, bucket, folder
 
 ABOUT = {"device": "a CPU", "shape": {"units": 64}}
 

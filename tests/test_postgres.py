@@ -25,11 +25,13 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 
-from lstm_bench import record, served, session
+from lstm_bench import record
 from lstm_bench import space as spaces
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import StorageError
-from lstm_bench.served import ServedStudy
+from lstm_bench.sweep import session
+from lstm_bench.sweep.store import postgres as served
+from lstm_bench.sweep.store.postgres import ServedStudy
 
 ARGUMENTS = (*spy.QUICK, "storage=postgres", "study.replicates=2")
 SHARED = (*ARGUMENTS, "study.shared=true")

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from lstm_bench import sweep
 from lstm_bench.core import cli, config
 from lstm_bench.core.config import flatten
 from lstm_bench.report.pages import reproduce
 from lstm_bench.report.sources.records import Result
+from lstm_bench.sweep import command as sweep
 
 
 def recorded(*overrides: str) -> dict:

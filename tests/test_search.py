@@ -1,4 +1,4 @@
-"""`lstm_bench.search`: samplers and pruners by name, and seeds that do not shift."""
+"""`lstm_bench.sweep.samplers`: samplers and pruners by name, and seeds that do not shift."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import optuna
 import pytest
 
 from lstm_bench import space as spaces
-from lstm_bench.search import derived_seed, pruner, sampler, unrepeated
 from lstm_bench.space import distributions, parse
+from lstm_bench.sweep.samplers import derived_seed, pruner, sampler, unrepeated
 
 
 def suggest(name, space, n, *, seed=0, failing=(), numbers_ahead=0):

@@ -8,12 +8,12 @@ from typing import Any
 import fake
 import pytest
 
-from lstm_bench import replay, session
 from lstm_bench import space as spaces
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, TooManyFailedError
 from lstm_bench.data import dataset, shared_memory
 from lstm_bench.report.sources import records
+from lstm_bench.sweep import backfill, session
 
 
 def answer(task: Any) -> Any:
@@ -159,7 +159,7 @@ def test_terminal_page_and_mlflow_say_the_same_of_a_study_s_health(
     after = capsys.readouterr().out.partition("\n  health")[2].splitlines()
     said = [line.strip() for line in after]
     page, mlflow = records.load(tmp_path / "fake").verdict, Told()
-    replay.tell(tmp_path / "fake", mlflow)  # type: ignore[arg-type]
+    backfill.tell(tmp_path / "fake", mlflow)  # type: ignore[arg-type]
     assert page is not None
     assert said[: len(page.sentences())] == page.sentences()
     assert mlflow.tags["health"] == " ".join(page.sentences())

@@ -16,10 +16,11 @@ import fake
 import optuna
 import pytest
 
-from lstm_bench import held, replay
 from lstm_bench.core.config import replaced
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError
-from lstm_bench.study import Study, check_file
+from lstm_bench.sweep import backfill
+from lstm_bench.sweep.store import busy
+from lstm_bench.sweep.store.trials import Study, check_file
 
 NAN = {"state": "FAIL", "reason": "nan"}
 DIED = {"state": "FAIL", "reason": "worker_died"}
@@ -158,7 +159,7 @@ def test_what_a_dead_driver_left_running_is_queued_again(tmp_path):
 
 
 def test_a_result_that_a_held_database_cannot_be_told_is_kept_through_an_interrupt(tmp_path, monkeypatch):
-    monkeypatch.setattr(held, "interrupted", lambda: True)
+    monkeypatch.setattr(busy, "interrupted", lambda: True)
     with opened(tmp_path) as study, contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as other:
         asked, running = study.ask(), study.ask()
         other.execute("BEGIN IMMEDIATE")
@@ -169,7 +170,7 @@ def test_a_result_that_a_held_database_cannot_be_told_is_kept_through_an_interru
         ):
             with pytest.raises(InterruptedByUser, match="interrupted while another program held"):
                 tell()
-    monkeypatch.setattr(held, "interrupted", bool)
+    monkeypatch.setattr(busy, "interrupted", bool)
     with opened(tmp_path) as study:
         assert study.recover() == 2
         assert study.repair() == 1
@@ -382,7 +383,7 @@ def test_a_study_made_when_points_were_repeated_goes_on_to_its_total(tmp_path, m
     values = {"study.space": space, "study.n_trials": 7, "sampler.name": "tpe", "sampler.n_startup_trials": 1}
     with monkeypatch.context() as older:
         older.setattr("lstm_bench.space.require_points", lambda *_: None)
-        older.setattr("lstm_bench.search.unrepeated", lambda make, *_: make(0))
+        older.setattr("lstm_bench.sweep.samplers.unrepeated", lambda make, *_: make(0))
         with opened(tmp_path, values) as study:
             go_on(study, 2)
     with opened(tmp_path, values) as study:
@@ -642,7 +643,7 @@ def test_a_lowered_limit_counts_no_failure_beside_its_retry(tmp_path, read):
         ended = {"complete": 1, "pruned": 0, "failed": 0, "running": 0, "queued": 0, "left": 5}
         assert lowered.counts() == study.counts() == ended
         words = ("complete", "pruned", "failed")
-        assert replay._counts(lowered.rows(), max_retry=0) == {word: ended[word] for word in words}
+        assert backfill._counts(lowered.rows(), max_retry=0) == {word: ended[word] for word in words}
     with opened(tmp_path, {"study.max_retry": 0}) as study:
         assert len(go_on(study)) == 5
         assert study.counts()["complete"] == 6

@@ -24,8 +24,9 @@ import psutil
 import pytest
 from conftest import Command, series
 
-from lstm_bench import session, sweep
 from lstm_bench.core.errors import DataError
+from lstm_bench.sweep import command as sweep
+from lstm_bench.sweep import session
 
 SMALL = (
     "+study=smoke",
@@ -153,7 +154,7 @@ def test_a_ctrl_c_before_anything_is_started_is_one_line(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    from lstm_bench import sweep
+    from lstm_bench.sweep import command as sweep
 
     monkeypatch.setattr("lstm_bench.core.cli._scratch", interrupted)
     assert sweep.main(["+study=smoke"]) == 130

@@ -20,12 +20,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import memory
 from lstm_bench.core import hardware
 from lstm_bench.core.hardware import Slot
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.launcher import worker
 from lstm_bench.launcher.local import without_passwords, worker_environment
+from lstm_bench.sweep import kernel_cache
 
 LISTEN_S = 5.0  # an idle worker answers the driver this often
 _ALONE_S = 60.0  # without a question of the driver's there is none
@@ -88,7 +88,9 @@ class Worker:
             for name in os.environ.keys() - without_passwords(os.environ).keys():  # of whoever started the node
                 del os.environ[name]
             slot = placed(setup)
-            programs = memory.folder() / "xla" / re.sub(r"\W+", "-", hardware.cpu_name()) if setup["programs"] else None
+            programs = (
+                kernel_cache.folder() / "xla" / re.sub(r"\W+", "-", hardware.cpu_name()) if setup["programs"] else None
+            )
             given = worker_environment(os.environ, setup["backend"], programs, setup["deterministic"])
             os.environ.update({**given, **slot.environment})
             facts = {"device": slot.device, "share": slot.share, "cores": list(slot.cores), "gpu": slot.gpu}

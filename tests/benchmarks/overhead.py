@@ -125,8 +125,8 @@ def as_driver(path: str, args: Sequence[str]) -> int:
     """The sweep's command with notes; its workers are started through `as_worker`."""
     import psutil
 
-    from lstm_bench import sweep
     from lstm_bench.launcher import local
+    from lstm_bench.sweep import command as sweep
 
     notes, popen = Notes(path), subprocess.Popen
 
@@ -414,7 +414,7 @@ def fill(folder: Path, config: dict[str, Any], n: int) -> None:
     from optuna.trial import TrialState, create_trial
 
     from lstm_bench import space as spaces
-    from lstm_bench.study import Study
+    from lstm_bench.sweep.store.trials import Study
 
     space = spaces.parse(config)
     study = Study(config, space, folder, "ab" * 32)
@@ -519,7 +519,7 @@ def _driver(folder: Path, config: dict[str, Any], opened: Any, tracking: Any) ->
     """A driver without workers, whose `later` is now and whose display shows nothing."""
     from lstm_bench import space as spaces
     from lstm_bench.core.console import Display
-    from lstm_bench.driver import Driver
+    from lstm_bench.sweep.driver import Driver
 
     class Now:
         def later(self, work: Callable[[], None]) -> None:
@@ -536,7 +536,7 @@ def _measure(folder: Path, config: dict[str, Any], repeats: int) -> Clocks:
     from optuna import samplers
 
     from lstm_bench import space as spaces
-    from lstm_bench.study import Study
+    from lstm_bench.sweep.store.trials import Study
     from lstm_bench.tracking.client import open_tracking
 
     clocks, rng = Clocks(), random.Random(1)
@@ -573,7 +573,7 @@ _SAMPLING = ("infer_relative_search_space", "sample_relative", "sample_independe
 def _lookup(folder: Path, n: int, root: Path) -> None:
     """MLflow on a store that has a run of every trial: what is there is looked up, and left alone."""
     from lstm_bench import space as spaces
-    from lstm_bench.study import Study
+    from lstm_bench.sweep.store.trials import Study
     from lstm_bench.tracking.client import open_tracking
 
     uri = f"sqlite:///{root / 'mlflow.db'}"

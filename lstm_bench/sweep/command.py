@@ -7,9 +7,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import campaign
 from lstm_bench.core import cli, errors, streams
 from lstm_bench.core.errors import ConfigError
+from lstm_bench.sweep import campaign
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -74,7 +74,7 @@ def _main(argv: Sequence[str] | None) -> int:
 
 def _together(studies: list[tuple[dict[str, Any], dict[str, Any], dict[str, str]]]) -> list[Any]:
     """What is wrong with a campaign's studies once the data are read and the models built."""
-    from lstm_bench import precheck
+    from lstm_bench.sweep import precheck
 
     for backend in dict.fromkeys(config["backend"]["name"] for config, _, _ in studies):
         cli.require_backend(backend)
@@ -225,7 +225,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     try:
         alone = locks.hold_database(config["storage"]["url"], config["study"]["name"])
         with locks.hold(folder, "study.name"), alone, display:
-            from lstm_bench.session import Session
+            from lstm_bench.sweep.session import Session
 
             Session(config, space, folder, gpus, display, found.source).run()
     except (ConfigError, errors.DataError):

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import lstm_bench
-from lstm_bench import health, held, memory, precheck, record, replay, served
+from lstm_bench import health, record
 from lstm_bench import space as spaces
-from lstm_bench import study as studies
-from lstm_bench.arms import Arms
 from lstm_bench.candidate import Candidate
 from lstm_bench.core import config as schema
 from lstm_bench.core import environment, errors, hardware, numerics, safe_load
@@ -23,12 +21,16 @@ from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, Stora
 from lstm_bench.data import dataset as data
 from lstm_bench.data import trivial_predictor
 from lstm_bench.data.shared_memory import SharedDataset
-from lstm_bench.driver import Driver
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.launcher.local import LocalLauncher
 from lstm_bench.launcher.ray_launcher import RayLauncher
 from lstm_bench.model import build, kernel
 from lstm_bench.outcome import confirmation, nothing, outcome, tested
+from lstm_bench.sweep import backfill, kernel_cache, precheck
+from lstm_bench.sweep.driver import Driver
+from lstm_bench.sweep.kernel_choice import Arms
+from lstm_bench.sweep.store import busy, postgres
+from lstm_bench.sweep.store import trials as studies
 from lstm_bench.tracking.background import Observer
 from lstm_bench.tracking.client import open_tracking, store_uri
 
@@ -80,7 +82,7 @@ class Session:
         Raises:
           LstmBenchError: any expected fault; what was finished before is kept.
         """
-        held.say, held.interrupted = lambda text: self.display.line(text, "yellow"), lambda: False
+        busy.say, busy.interrupted = lambda text: self.display.line(text, "yellow"), lambda: False
         self._header()
         (self.folder / TRACEBACK).unlink(missing_ok=True)
         if self._code and self._code.unseen:
@@ -103,7 +105,7 @@ class Session:
                 self._meet()
             layers = self._check_in_worker() if fresh else None
             made = {"code": self._code.record() if self._code else None, "variables": self._variables}
-            study = served.opened(self.config, self.space, self.folder, facts["sha256"], self.display.line, made)
+            study = postgres.opened(self.config, self.space, self.folder, facts["sha256"], self.display.line, made)
             try:
                 self._say_learned(study.learned)
                 self._drive(study, facts, layers)
@@ -204,7 +206,7 @@ class Session:
         self._give = self._shared.store
         given = self.slots, self.backend, self.folder / "logs"
         # Machines may share a home, but not what was compiled for one of their processors.
-        programs = memory.folder() / "xla" / re.sub(r"\W+", "-", hardware.cpu_name())
+        programs = kernel_cache.folder() / "xla" / re.sub(r"\W+", "-", hardware.cpu_name())
         deterministic = self.config["train"]["deterministic"]
         self.launcher = LocalLauncher(
             *given,
@@ -279,8 +281,8 @@ class Session:
             study.set("layers", layers)
         layers = study.get("layers")
         loop = Loop(self.launcher, self.display, self.config["study"]["trial_timeout"])
-        held.interrupted = loop.interrupted
-        if isinstance(study, served.ServedStudy):
+        busy.interrupted = loop.interrupted
+        if isinstance(study, postgres.ServedStudy):
             study.interrupted = loop.interrupted
         tracking = self._observer(loop)
         driver = self._driver(study, loop, tracking, facts, layers)
@@ -379,7 +381,9 @@ class Session:
             unavailable,
             facts["n_train"],
             facts["timesteps"],
-            memory=memory.Memory(memory.folder() / "kernels.json") if self.config["kernel"]["remember"] else None,
+            memory=kernel_cache.Memory(kernel_cache.folder() / "kernels.json")
+            if self.config["kernel"]["remember"]
+            else None,
             about=self._measured_on(facts),
             workers=len(self.slots),
             gpu=self.gpu is not None,
@@ -435,7 +439,7 @@ class Session:
             settings,
             later=loop.later,
             say=lambda text: self.display.line(text, "yellow"),
-            catch_up=lambda tracking: replay.tell(self.folder, tracking),
+            catch_up=lambda tracking: backfill.tell(self.folder, tracking),
             remedy=f"python -m lstm_bench.sync study={name}",
         )
 
@@ -443,7 +447,7 @@ class Session:
         """Opens the parent run. MLflow's import takes seconds of a core: the first task is given out before."""
         study = driver.study
         with study.turn("tracking"):  # the second finds the parent run of the first
-            driver.tracking.start(replay.described(schema.redacted_config(self.config), seen))
+            driver.tracking.start(backfill.described(schema.redacted_config(self.config), seen))
             if study.shared:
                 driver.tracking.wait_open(self.config["storage"]["grace"], driver.loop.interrupted)
         if not study.shared:  # else each driver logs its own, and the last one what is missing then

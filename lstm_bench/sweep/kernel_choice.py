@@ -13,8 +13,8 @@ from lstm_bench.core.config import replaced
 from lstm_bench.core.console import values
 from lstm_bench.core.errors import KernelError
 from lstm_bench.launcher.event_loop import LATER, Loop, Running
-from lstm_bench.memory import Memory, bucket
-from lstm_bench.study import Study
+from lstm_bench.sweep.kernel_cache import Memory, bucket
+from lstm_bench.sweep.store.trials import Study
 from lstm_bench.training.engine import factory
 
 _DECISION_S = 0.5  # timed seconds per arm and shape: the choice needs the order, not the third digit

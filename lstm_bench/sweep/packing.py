@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lstm_bench.study import Asked
+from lstm_bench.sweep.store.trials import Asked
 
 
 class Cohorts:

@@ -16,15 +16,15 @@ from typing import Any
 
 from lstm_bench import record
 from lstm_bench import space as spaces
-from lstm_bench.arms import Arms
 from lstm_bench.candidate import Candidate, digest, standing
-from lstm_bench.cohort import Cohorts
 from lstm_bench.core import config as schema
 from lstm_bench.core.console import Display, number
 from lstm_bench.core.errors import StorageError, TooManyFailedError
 from lstm_bench.launcher.event_loop import LATER, Loop, Running
-from lstm_bench.replay import tracked
-from lstm_bench.study import Asked, Study
+from lstm_bench.sweep.backfill import tracked
+from lstm_bench.sweep.kernel_choice import Arms
+from lstm_bench.sweep.packing import Cohorts
+from lstm_bench.sweep.store.trials import Asked, Study
 from lstm_bench.tracking import runs
 from lstm_bench.tracking.background import Observer
 

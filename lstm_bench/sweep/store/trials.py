@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from lstm_bench import domination, held, search
+from lstm_bench import domination
 from lstm_bench import space as spaces
 from lstm_bench.core import config as schema
 from lstm_bench.core import numerics, user_code
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError, redact
 from lstm_bench.record import RETRIED, RETRIED_FOR_EVER, cell
+from lstm_bench.sweep import samplers
+from lstm_bench.sweep.store import busy
 
 # What may differ when a study is resumed: how much, how long, where; never what.
 MAY_CHANGE = (
@@ -60,7 +62,7 @@ def guarded(where: str) -> Iterator[None]:
         yield
     except (sqlalchemy.exc.SQLAlchemyError, StorageInternalError, sqlite3.Error) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
-        if held.interrupted() and held.is_busy(getattr(cause, "orig", None) or cause):
+        if busy.interrupted() and busy.is_busy(getattr(cause, "orig", None) or cause):
             raise InterruptedByUser(
                 f"interrupted while another program held {where}", remedy="The same command goes on from here."
             ) from error
@@ -87,12 +89,12 @@ def check_file(path: Path) -> None:
     try:
         # Not read-only: a driver killed in mid-transaction leaves a journal, which sqlite rolls back as it opens.
         with contextlib.closing(
-            sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=_TRY_S, factory=held.Patient)
+            sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=_TRY_S, factory=busy.Patient)
         ) as database:
             verdict = database.execute("PRAGMA quick_check(1)").fetchone()[0]
             tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type='table'")}
     except sqlite3.Error as error:
-        if held.is_busy(error):
+        if busy.is_busy(error):
             remedy = "Nothing was changed. End what holds it, then give the same command again."
         raise StorageError(f"{path}: {error}", remedy=remedy) from error
     if verdict != "ok" or "studies" not in tables:
@@ -121,7 +123,7 @@ def _sqlite_url(path: Path) -> str:
 
 
 def _sqlite(url: str, where: str) -> Any:
-    return rdb(url, where, {"connect_args": {"timeout": _TRY_S, "factory": held.Patient}})
+    return rdb(url, where, {"connect_args": {"timeout": _TRY_S, "factory": busy.Patient}})
 
 
 def rdb(url: str, where: str, options: Mapping[str, Any]) -> Any:
@@ -186,7 +188,7 @@ class Study:
         self.objectives: dict[str, str] = dict(self._settings["objectives"])
         self._forget()
         # Not the study's own: Optuna would show the sampler only one bracket of hyperband, chosen by trial number.
-        self._pruner = search.pruner(config["pruner"], config["train"]["epochs"])
+        self._pruner = samplers.pruner(config["pruner"], config["train"]["epochs"])
         self._connect()
         self._alone(lambda: self._enter(data_sha256))
 
@@ -240,7 +242,7 @@ class Study:
 
     def _kept(self, storage: Any) -> Any:
         """How trials are read and written: by a driver that is alone, see `ledger.py`."""
-        from lstm_bench.ledger import Ledger
+        from lstm_bench.sweep.store.cached import Ledger
 
         return Ledger(storage, self._settings["name"])
 
@@ -362,14 +364,14 @@ class Study:
         try:
             yield
         except InterruptedByUser:
-            held.keep(self.folder / _KEPT, result)
+            busy.keep(self.folder / _KEPT, result)
             raise
 
     def recover(self) -> int:
         """Tells what a session kept that was ended while the database was held; returns how many results. Under the lock."""
         path = self.folder / _KEPT
         told = 0
-        for kept in held.kept(path):
+        for kept in busy.kept(path):
             if "key" in kept:
                 new = self.get(kept["key"]) is None
                 if new:
@@ -475,7 +477,7 @@ class Study:
             suggestion, seed = self._suggestions, self._settings["seed"]
             self._study.sampler = self._sampler(suggestion, seed)
             trial = self._study.ask(fixed_distributions=self._distributions)
-            train_seed = search.derived_seed(seed, suggestion, "train")
+            train_seed = samplers.derived_seed(seed, suggestion, "train")
             trial.set_user_attr("seed", train_seed)
             self._settle()
             return Asked(trial.number, dict(trial.params), train_seed, None)
@@ -484,7 +486,7 @@ class Study:
         """The sampler of a suggestion: of a finite space, one that repeats no point as long as there are others."""
         grid = self.config["sampler"]["name"] == "grid"
         make = functools.partial(
-            search.sampler,
+            samplers.sampler,
             self.config["sampler"],
             self.space,
             seed=seed,
@@ -503,8 +505,8 @@ class Study:
         self._n_placed = len(trials)
         if len(self._seen) >= points:
             return make()
-        last = search.derived_seed(seed, suggestion, "unseen")
-        return search.unrepeated(lambda attempt: make(attempt=attempt), self.space, self._seen, last)
+        last = samplers.derived_seed(seed, suggestion, "unseen")
+        return samplers.unrepeated(lambda attempt: make(attempt=attempt), self.space, self._seen, last)
 
     def repeats(self) -> bool:
         """Whether there are more trials to be than points of the space: in a study that was made when this was allowed."""

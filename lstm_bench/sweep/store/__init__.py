@@ -1,0 +1,1 @@
+"""Trials in Optuna's database: sqlite by one driver, PostgreSQL by several."""
