@@ -36,15 +36,15 @@ def run(arguments: list[str]) -> None:
     Raises:
       LstmBenchError: any expected fault.
     """
-    from lstm_bench import archive, bundle
+    from lstm_bench.study import archive, validate
 
-    given = cli.options(arguments, ("study", "output", "sweeps", *bundle.LIMITS), required=("study",))
+    given = cli.options(arguments, ("study", "output", "sweeps", *validate.LIMITS), required=("study",))
     folder = find(given["study"], home.expanded(given.get("sweeps", "sweeps")))
-    study = bundle.from_folder(folder, bundle.limits(given))
+    study = validate.from_folder(folder, validate.limits(given))
     body = archive.packed(study)
     path = home.expanded(given.get("output", f"{study.name}.study.zip"))
     archive.write(path, body)
-    print(f"{path}: {len(body):,} bytes, {bundle.words(study)}")
+    print(f"{path}: {len(body):,} bytes, {validate.words(study)}")
 
 
 def find(name: str, root: Path) -> Path:

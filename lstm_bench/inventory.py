@@ -22,12 +22,12 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import psutil
 
-from lstm_bench import record
 from lstm_bench.core import locks
 from lstm_bench.core.errors import DataError, LstmBenchError, StorageError, redact
 from lstm_bench.data import dataset
 from lstm_bench.data import images as mnist
 from lstm_bench.finding import Finding, at_fault
+from lstm_bench.study import columns
 from lstm_bench.tracking import store
 
 _DIGITS = 1797  # samples in scikit-learn's file, one per line
@@ -294,7 +294,7 @@ def _stopped(folder: Path, held: str | None) -> StorageError | None:
 def _records(folder: Path) -> list[Finding]:
     """What a crash left in records that nobody writes now: torn ends, which are a fault, and files that are not in the way."""
     found = []
-    for name in (*record.FILES, *record.BENCHMARK_FILES):
+    for name in (*columns.FILES, *columns.BENCHMARK_FILES):
         path = folder / name
         try:
             if _is_torn(path):

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lstm_bench.bundle import Bundle, Limits
 from lstm_bench.core import cli, home
 from lstm_bench.core.errors import ConfigError, StorageError
+from lstm_bench.study.validate import Bundle, Limits
 
 HELP = """\
 python -m lstm_bench.merge input=FILE [name=NAME] [sweeps=DIR]
@@ -47,12 +47,12 @@ def run(arguments: list[str]) -> None:
     Raises:
       LstmBenchError: any expected fault; then nothing was changed.
     """
-    from lstm_bench import archive, bundle
     from lstm_bench.core import config as schema
     from lstm_bench.core import locks
+    from lstm_bench.study import archive, validate
 
-    given = cli.options(arguments, ("input", "name", "sweeps", *bundle.LIMITS), required=("input",))
-    bounds = bundle.limits(given)
+    given = cli.options(arguments, ("input", "name", "sweeps", *validate.LIMITS), required=("input",))
+    bounds = validate.limits(given)
     came = archive.read(home.expanded(given["input"]), bounds)
     name = given.get("name", came.name)
     if not schema.NAME.fullmatch(name) or name.startswith("kernels-") != came.benchmark:
@@ -62,9 +62,9 @@ def run(arguments: list[str]) -> None:
     with locks.hold(folder.parent, "time"):
         before, after = merge(folder, came, bounds)
     if after is None:
-        print(f"{folder}/: nothing new, {bundle.words(came)}")
+        print(f"{folder}/: nothing new, {validate.words(came)}")
     else:
-        print(f"{folder}/: {bundle.words(after)}" + (f", before {bundle.words(before)}" if before else ""))
+        print(f"{folder}/: {validate.words(after)}" + (f", before {validate.words(before)}" if before else ""))
     print("next     python -m lstm_bench.report")
 
 
@@ -78,8 +78,8 @@ def merge(folder: Path, came: Bundle, bounds: Limits) -> tuple[Bundle | None, Bu
       DataError: when the two are not the same study, or contradict each other; nothing was changed.
       StorageError: when what lies there is damaged, or nothing can be written.
     """
-    from lstm_bench.bundle import from_folder
-    from lstm_bench.union import union
+    from lstm_bench.study.union import union
+    from lstm_bench.study.validate import from_folder
 
     with _writing(folder):
         _recover(folder)

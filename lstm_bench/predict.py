@@ -19,7 +19,7 @@ from lstm_bench.core.errors import ConfigError, DataError, StorageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from lstm_bench.recorded import Recorded
+    from lstm_bench.study.reader import Recorded
 
 HELP = """\
 python -m lstm_bench.predict study=NAME input=FILE [output=FILE.csv] [backend=NAME] [sweeps=DIR]
@@ -53,11 +53,12 @@ def run(arguments: list[str]) -> None:
       LstmBenchError: any expected fault.
     """
     given = cli.options(arguments, ("study", "input", "output", "backend", "sweeps"), required=("study", "input"))
-    from lstm_bench import record, recorded
     from lstm_bench.data import user_files
     from lstm_bench.model import kernel
+    from lstm_bench.study import columns as record
+    from lstm_bench.study import reader
 
-    study = recorded.find(given["study"], Path(given.get("sweeps", "sweeps")))
+    study = reader.find(given["study"], Path(given.get("sweeps", "sweeps")))
     model, about = winner(study)
     backend = given.get("backend", about["backend"])
     if backend not in kernel.OF_BACKEND:

@@ -15,7 +15,7 @@ from lstm_bench.core.errors import CheckFailedError, ConfigError, InterruptedByU
 
 if TYPE_CHECKING:
     from lstm_bench.core.hardware import Gpu, Slot
-    from lstm_bench.recorded import Recorded, Row
+    from lstm_bench.study.reader import Recorded, Row
 
 HELP = """\
 python -m lstm_bench.repeat study=NAME trial=N | seed=N [sweeps=DIR]
@@ -96,10 +96,10 @@ def run(arguments: list[str]) -> None:
     numbers = {key: _number(key, given[key]) for key in ("trial", "seed") if key in given}
     if not numbers:
         raise ConfigError("nothing to repeat", expected="trial=N or seed=N")
-    from lstm_bench import recorded
     from lstm_bench.core import hardware
     from lstm_bench.model import build
     from lstm_bench.report.render.markdown import plain
+    from lstm_bench.study import reader as recorded
 
     study = recorded.find(given["study"], home.expanded(given.get("sweeps", "sweeps")))
     for option in _DATA:
@@ -239,7 +239,7 @@ def elsewhere(study: Recorded, row: Mapping[str, str], where: Slot) -> list[str]
     """Ways in which this machine is another than that of the record, as far as numbers depend on them."""
     import lstm_bench
     from lstm_bench.core import environment
-    from lstm_bench.recorded import packages
+    from lstm_bench.study.reader import packages
 
     backend = row["backend"]
     names = [backend, "keras", "numpy", *(["jaxlib"] if backend == "jax" else [])]
@@ -367,20 +367,20 @@ def compared(row: Mapping[str, str], result: Mapping[str, Any], history: Sequenc
       result: Of the worker.
       history: Its rows of `history.csv`.
     """
-    from lstm_bench import record
+    from lstm_bench.study import columns
 
     lines = []
     for name in COMPARED:
         if row.get(name) and not (name == "weights_sha256" and row["state"] == "PRUNED"):
-            again = record.cell(result.get(name))
+            again = columns.cell(result.get(name))
             short = name == "weights_sha256"
             lines.append(Line(name, row[name][:16] if short else row[name], again[:16] if short else again))
     if history:
         recorded = [[line.get(name) or "" for name in _EPOCH] for line in history]
-        again_epochs = [[record.cell(epoch.get(name)) for name in _EPOCH] for epoch in result["history"]]
+        again_epochs = [[columns.cell(epoch.get(name)) for name in _EPOCH] for epoch in result["history"]]
         equal = sum(was == now for was, now in zip(recorded, again_epochs, strict=False))
         lines.append(Line("epochs that are equal", str(len(recorded)), str(equal)))
-    return [*lines, *(Line(n, row[n], record.cell(result.get(n)), compared=False) for n in _SHOWN if row.get(n))]
+    return [*lines, *(Line(n, row[n], columns.cell(result.get(n)), compared=False) for n in _SHOWN if row.get(n))]
 
 
 if __name__ == "__main__":

@@ -43,14 +43,14 @@ def run(arguments: list[str]) -> None:
       LstmBenchError: any expected fault; of several studies that have one the last, when the others are done and said.
     """
     given = cli.options(arguments, ("study", "sweeps", "tracking.uri"))
-    from lstm_bench import recorded
+    from lstm_bench.study import reader
     from lstm_bench.tracking import store
 
     uri = _resolved(given["tracking.uri"]) if "tracking.uri" in given else None
     store.check({"name": "mlflow", "uri": uri})
     root = home.expanded(given.get("sweeps", "sweeps"))
     asked = "published" in root.absolute().parts
-    folders = sorted(folder for folder, public in recorded.places(root) if asked or not public)
+    folders = sorted(folder for folder, public in reader.places(root) if asked or not public)
     if "study" in given:
         names = [folder.name for folder in folders]
         folders = [folder for folder in folders if folder.name == given["study"]]

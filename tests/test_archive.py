@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
-from lstm_bench import archive, bundle
 from lstm_bench.core.errors import DataError, StorageError
+from lstm_bench.study import archive, validate
 
 PUBLISHED = Path(__file__).parent.parent / "sweeps" / "published" / "amd-epyc-2-cores"
 STUDY = PUBLISHED / "families-mlp"
-LIMITS = bundle.limits({})
+LIMITS = validate.limits({})
 Members = list[tuple[Any, bytes]]
 
 
 def members(folder: Path = STUDY) -> dict[str, bytes]:
     """The members of a good archive."""
-    with zipfile.ZipFile(io.BytesIO(archive.packed(bundle.from_folder(folder, LIMITS)))) as file:
+    with zipfile.ZipFile(io.BytesIO(archive.packed(validate.from_folder(folder, LIMITS)))) as file:
         return {name: file.read(name) for name in file.namelist()}
 
 
@@ -189,17 +189,17 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 
 def test_limits_are_those_given(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
-    path.write_bytes(archive.packed(bundle.from_folder(PUBLISHED / "kernels-tutorial", LIMITS)))
+    path.write_bytes(archive.packed(validate.from_folder(PUBLISHED / "kernels-tutorial", LIMITS)))
     assert archive.read(path, LIMITS).benchmark
     with pytest.raises(DataError, match="max_rows=N"):
-        archive.read(path, bundle.limits({"max_rows": "100"}))
+        archive.read(path, validate.limits({"max_rows": "100"}))
     path.write_bytes(zipped(signed({**GOOD, "history.csv": GOOD["history.csv"] + b"\n" * 2 * 2**20})))
     for limit in ("max_file_mib", "max_total_mib"):
         with pytest.raises(DataError, match=r"history.csv: too large"):
-            archive.read(path, bundle.limits({limit: "1"}))
+            archive.read(path, validate.limits({limit: "1"}))
     path.write_bytes(zipped(GOOD) + b"x" * 2**20)
     with pytest.raises(DataError, match="larger than 1 MiB"):
-        archive.read(path, bundle.limits({"max_archive_mib": "1"}))
+        archive.read(path, validate.limits({"max_archive_mib": "1"}))
 
 
 @pytest.mark.long
@@ -207,7 +207,7 @@ def test_every_published_study_comes_back_as_it_went(tmp_path: Path) -> None:
     folders = sorted(path.parent for path in PUBLISHED.glob("*/config.yaml"))
     assert len(folders) > 30
     for folder in folders:
-        study = bundle.from_folder(folder, LIMITS)
+        study = validate.from_folder(folder, LIMITS)
         path = tmp_path / "a.zip"
         path.write_bytes(archive.packed(study))
         assert archive.read(path, LIMITS).texts == study.texts
@@ -223,7 +223,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
         folder.mkdir()
         for file in sorted(STUDY.iterdir(), reverse=name == "b"):
             (folder / file.name).write_bytes(file.read_bytes())
-    packed = [archive.packed(bundle.from_folder(tmp_path / name, LIMITS)) for name in ("a", "b")]
+    packed = [archive.packed(validate.from_folder(tmp_path / name, LIMITS)) for name in ("a", "b")]
     assert packed[0] == packed[1]
     with zipfile.ZipFile(io.BytesIO(packed[0])) as file:
         assert {info.date_time for info in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}  # not that of the day
@@ -234,7 +234,7 @@ def test_a_row_that_is_being_written_is_left_out(tmp_path: Path) -> None:
         (tmp_path / file.name).write_bytes(file.read_bytes())
     with (tmp_path / "trials.csv").open("a") as file:
         file.write("8,COMP")
-    assert bundle.from_folder(tmp_path, LIMITS).count("trials.csv") == 8
+    assert validate.from_folder(tmp_path, LIMITS).count("trials.csv") == 8
 
 
 def test_a_configuration_whose_study_is_no_mapping_is_refused(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_configuration_whose_study_is_no_mapping_is_refused(tmp_path: Path) ->
     (tmp_path / "environment.json").write_text("{}")
     (tmp_path / "trials.csv").write_text("number\n")
     with pytest.raises(StorageError, match=r"config.yaml: study"):
-        bundle.from_folder(tmp_path, LIMITS)
+        validate.from_folder(tmp_path, LIMITS)
 
 
 def test_damaged_records_are_not_packed(tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_damaged_records_are_not_packed(tmp_path: Path) -> None:
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "trials.csv").write_bytes(b"\xff\n")
     with pytest.raises(StorageError, match=r"trials.csv: cannot be read \(it is not UTF-8\)"):
-        bundle.from_folder(tmp_path, LIMITS)
+        validate.from_folder(tmp_path, LIMITS)
     (tmp_path / "trials.csv").write_bytes(b"number,state\n0,DONE\n")
     with pytest.raises(StorageError, match=r"trials.csv: 0 state"):
-        bundle.from_folder(tmp_path, LIMITS)
+        validate.from_folder(tmp_path, LIMITS)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from lstm_bench import record
 from lstm_bench.core.errors import ConfigError, DeviceError, StorageError
 from lstm_bench.core.hardware import Gpu
 from lstm_bench.kernels import benchmark
+from lstm_bench.study import columns
 
 CELL = {"layer": "lstm", "units": 3, "layers": 1, "timesteps": 2, "features": 2, "batch": 4, "dtype": "float32"}
 OTHER = CELL | {"units": 5}
@@ -166,7 +166,7 @@ def test_samples_of_a_run_that_was_never_written_down_do_not_count(tmp_path: Pat
     folder = tmp_path / "kernels-x"
     make(folder, plan=[CELL], method={"rounds": 1}).run()
     runs = rows(folder, "runs.csv")
-    record.write_rows(folder / "runs.csv", record.RUN_COLUMNS, runs[1:])  # killed between the two
+    columns.write_rows(folder / "runs.csv", columns.RUN_COLUMNS, runs[1:])  # killed between the two
     make(folder, plan=[CELL], method={"rounds": 1}).run()
     assert len(rows(folder, "samples.csv")) == 3 * 2 * 2
     assert {row["n"] for row in rows(folder)} == {"2"}

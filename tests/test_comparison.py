@@ -13,12 +13,12 @@ import pytest
 import yaml
 from test_report import DEVICE, edit, make_study, shuffle_rows
 
-from lstm_bench import record
 from lstm_bench.report.figures import study as figure
 from lstm_bench.report.pages import budget_and_fronts, comparability, comparison, pairs
 from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
 from lstm_bench.report.stats.paired import holm
+from lstm_bench.study import columns as record
 
 
 @pytest.fixture

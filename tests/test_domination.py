@@ -1,11 +1,11 @@
-"""`lstm_bench.domination`: the front against its definition, and what a half-known point is compared on."""
+"""`lstm_bench.study.pareto`: the front against its definition, and what a half-known point is compared on."""
 
 from __future__ import annotations
 
 import itertools
 import random
 
-from lstm_bench.domination import Front, dominates, oriented
+from lstm_bench.study.pareto import Front, dominates, oriented
 
 WANTED = {"val_accuracy": "maximize", "n_weights": "minimize", "train_samples_per_s": "maximize"}
 

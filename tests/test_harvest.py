@@ -22,14 +22,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_bench import record
-from lstm_bench import space as spaces
 from lstm_bench.core import config as schema
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import ConfigError, StorageError
 from lstm_bench.report import command as report
 from lstm_bench.report.figures import study as figure
 from lstm_bench.report.sources import mlflow, records
+from lstm_bench.study import columns
+from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep import session
 from lstm_bench.tracking import runs, store
 from lstm_bench.tracking.background import Observer
@@ -178,7 +178,7 @@ def assert_same_tables(ours: records.Result, theirs: records.Result) -> None:
     assert list(plain(ours.config)) == list(plain(theirs.config))
     assert ours.environment == theirs.environment
     assert ours.notes == theirs.notes
-    for file in sorted({*record.FILES} - {"predictions.csv"}):
+    for file in sorted({*columns.FILES} - {"predictions.csv"}):
         pd.testing.assert_frame_equal(ours.tables[file], theirs.tables[file], check_exact=True, obj=file)
     pd.testing.assert_frame_equal(ours.confusion, theirs.confusion)
 
@@ -358,9 +358,9 @@ def test_more_than_a_thousand_runs_are_read_in_seconds(here: Path, unused_store:
     trials, history = rows(range(1100))
     log(tracked(), trials, history)
     folder = here / "sweeps/large"
-    record.write_yaml(folder / "config.yaml", {"study": {"name": "large"}})
-    record.write_rows(folder / "trials.csv", (*record.TRIAL_COLUMNS, "config_model.units"), trials)
-    record.write_rows(folder / "history.csv", record.HISTORY_COLUMNS, history)
+    columns.write_yaml(folder / "config.yaml", {"study": {"name": "large"}})
+    columns.write_rows(folder / "trials.csv", (*columns.TRIAL_COLUMNS, "config_model.units"), trials)
+    columns.write_rows(folder / "history.csv", columns.HISTORY_COLUMNS, history)
     wanted = records.load(folder)
     began = time.process_time()
     found = only(None)
@@ -383,7 +383,7 @@ def test_what_is_no_study_is_left_out_with_a_note(
         "note: MLflow: experiments left out, kernel benchmarks, which are reported from their records: kernels-quick",
         "note: MLflow: experiments left out, not lstm_bench's: somebody's",
     ]
-    assert [row["study"] for row in record.read_rows(here / "reports/mlflow/comparison.csv")] == ["mine"]
+    assert [row["study"] for row in columns.read_rows(here / "reports/mlflow/comparison.csv")] == ["mine"]
     assert report.main(["source=mlflow", "experiments=somebody's", "reports=none"]) == 0
     assert capsys.readouterr().out.startswith("No studies of lstm_bench in MLflow")
     assert report.main(["source=mlflow", "experiments=mine"]) == 0

@@ -1,4 +1,4 @@
-"""`lstm_bench.health`: what speaks against a search, each sentence where it is due and nowhere else."""
+"""`lstm_bench.study.diagnostics`: what speaks against a search, each sentence where it is due and nowhere else."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lstm_bench import health
-from lstm_bench.health import Ended
+from lstm_bench.study import diagnostics
+from lstm_bench.study.diagnostics import Ended
 
 SPACE: dict[str, dict[str, Any]] = {
     "model.units": {"type": "int", "low": 10, "high": 1000, "step": None, "log": True},
@@ -28,7 +28,7 @@ def search(*values: float | str | None) -> list[Ended]:
 
 
 def said(*values: float | str | None, **more: Any) -> list[str]:
-    return health.sentences(SPACE, search(*values), **{"winner": 0, "params": INSIDE, **more})
+    return diagnostics.sentences(SPACE, search(*values), **{"winner": 0, "params": INSIDE, **more})
 
 
 def test_a_sound_search_is_left_in_peace() -> None:
@@ -49,7 +49,7 @@ def test_a_sound_search_is_left_in_peace() -> None:
     ],
 )
 def test_an_edge_is_a_bound_on_the_dimension_s_own_scale(params: dict[str, Any], paths: list[str]) -> None:
-    assert [edge.path for edge in health.edges(SPACE, {**INSIDE, **params})] == paths
+    assert [edge.path for edge in diagnostics.edges(SPACE, {**INSIDE, **params})] == paths
 
 
 def test_the_edge_is_said_with_its_bounds() -> None:
@@ -102,7 +102,7 @@ def test_of_several_objectives_the_first_alone_judges_neither_stagnation_nor_noi
 
 
 def test_nothing_is_said_of_an_empty_space() -> None:
-    assert health.sentences({}, search("FAIL"), winner=None, params={}) == []
+    assert diagnostics.sentences({}, search("FAIL"), winner=None, params={}) == []
 
 
 def test_trials_that_ran_again_are_no_trials_of_the_search() -> None:
@@ -117,7 +117,7 @@ def test_trials_that_ran_again_are_no_trials_of_the_search() -> None:
         row(4, "PRUNED"),
         row(5, "FAIL", "nan"),
     ]
-    assert health.ended(rows, "val_accuracy") == [
+    assert diagnostics.ended(rows, "val_accuracy") == [
         Ended(1, "COMPLETE", 0.5),
         Ended(2, "FAIL", None),
         Ended(4, "PRUNED", None),
@@ -127,12 +127,14 @@ def test_trials_that_ran_again_are_no_trials_of_the_search() -> None:
 
 def test_what_could_not_be_judged_is_said() -> None:
     trials = [Ended(k, "COMPLETE", 0.5) for k in range(9)]
-    assert health.unjudged(trials, seeds=[0.1, 0.2]) == []
-    assert health.unjudged(trials[:8], seeds=[0.1, math.nan]) == [
+    assert diagnostics.unjudged(trials, seeds=[0.1, 0.2]) == []
+    assert diagnostics.unjudged(trials[:8], seeds=[0.1, math.nan]) == [
         "Too few trials (8) to judge whether more would find better (9).",
         "Too few seeds to judge noise.",
     ]
-    assert health.unjudged(trials, several=True) == ["With several objectives neither stagnation nor noise is judged."]
+    assert diagnostics.unjudged(trials, several=True) == [
+        "With several objectives neither stagnation nor noise is judged."
+    ]
 
 
 FACTS = {"n_train": 50_000, "n_validation": 1000, "n_test": 1000, "trivial": {"label": 0, "test_accuracy": 0.1}}
@@ -142,7 +144,7 @@ SEED = {"test_accuracy": 0.9, "val_accuracy": 0.9, "epochs": 3}
 
 def judged(facts: dict[str, Any], n_seeds: int = 2, accuracies: tuple[float, ...] = (0.8, 0.9, 0.9)) -> list[str]:
     history = [{"epoch": epoch, "val_accuracy": value} for epoch, value in enumerate(accuracies, 1)]
-    return health.judge(
+    return diagnostics.judge(
         CONFIG,
         facts,
         space={},

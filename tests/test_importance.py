@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_bench import record
 from lstm_bench.report.pages import importance
 from lstm_bench.report.sources.records import Result
+from lstm_bench.study import columns as record
 
 SPACE = {
     "train.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True, "step": None},

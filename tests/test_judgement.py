@@ -1,4 +1,4 @@
-"""`lstm_bench.judgement`: of each judgement a case that is found, one that is sound, and one that cannot be judged."""
+"""`lstm_bench.study.judgement`: of each judgement a case that is found, one that is sound, and one that cannot be judged."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_bench import judgement
 from lstm_bench.data import trivial_predictor
 from lstm_bench.data.dataset import Dataset
-from lstm_bench.judgement import Confirmed, Judged
+from lstm_bench.study import judgement
+from lstm_bench.study.judgement import Confirmed, Judged
 
 FACTS = {"n_train": 50_000, "n_validation": 1000, "n_test": 1000, "trivial": {"label": 0, "test_accuracy": 0.5}}
 PAIRS = {(0, 0): 400, (0, 1): 100, (1, 1): 500}

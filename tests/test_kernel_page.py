@@ -10,15 +10,15 @@ import pytest
 import yaml
 from test_report import edit, make_study, sums
 
-from lstm_bench import record
 from lstm_bench.core.config import conf_dir
 from lstm_bench.report import command as report
 from lstm_bench.report.figures import kernels
 from lstm_bench.report.pages import kernels as kernel_page
 from lstm_bench.report.sources import records
+from lstm_bench.study import columns
 
 ROOT = Path(report.__file__).parents[1]
-COLUMNS, CEILINGS = record.CELL_COLUMNS, record.CEILING_COLUMNS
+COLUMNS, CEILINGS = columns.CELL_COLUMNS, columns.CEILING_COLUMNS
 BRAUN = {"layer": "lstm", "units": 320, "layers": 1, "timesteps": 100, "features": 123, "batch": 64}
 SMALL = {"layer": "lstm", "units": 64, "layers": 1, "timesteps": 28, "features": 28, "batch": 64}
 # kernel -> speed relative to generic
@@ -91,8 +91,8 @@ def make_benchmark(
     for row in rows:
         change(row)
     grid = folder.name.removeprefix("kernels-")
-    record.write_yaml(folder / "config.yaml", {"grid": {"name": grid}, "method": {"rounds": 3}})
-    record.write_json(
+    columns.write_yaml(folder / "config.yaml", {"grid": {"name": grid}, "method": {"rounds": 3}})
+    columns.write_json(
         folder / "environment.json",
         {
             "lstm_bench": "0.1.0", "python": "3.11.2", "platform": "Linux-6.1-x86_64", "grid": {"name": grid},
@@ -101,7 +101,7 @@ def make_benchmark(
             "device": {"name": device, "cpu": "Xeon Test", "cores": 2},
         },
     )  # fmt: skip
-    record.write_rows(folder / "cells.csv", COLUMNS, rows)
+    columns.write_rows(folder / "cells.csv", COLUMNS, rows)
     ceilings = [
         {
             "backend": b,
@@ -114,7 +114,7 @@ def make_benchmark(
         for d in dtypes
         for b, p in (("jax", 4.0e11), ("torch", 4.7e11))
     ]
-    record.write_rows(folder / "ceilings.csv", CEILINGS, ceilings)
+    columns.write_rows(folder / "ceilings.csv", CEILINGS, ceilings)
     return folder
 
 
@@ -194,7 +194,7 @@ def test_a_page_says_where_and_how_and_shows_each_arm_with_its_proof(here):
     ]
     bare = next(line for line in rows if "| jax bare |" in line).split(" | ")
     raw = next(
-        r for r in record.read_rows(here / "sweeps/kernels-quick/cells.csv")
+        r for r in columns.read_rows(here / "sweeps/kernels-quick/cells.csv")
         if (r["backend"], r["kernel"], r["operation"]) == ("jax", "bare", "train_step")
     )  # fmt: skip
     speed = float(raw["samples_per_s"])
@@ -202,7 +202,7 @@ def test_a_page_says_where_and_how_and_shows_each_arm_with_its_proof(here):
     assert bare[4:8] == [f"{64e3 / speed:.3g}", "1.25", "0.02", "2.40x (2.28 to 2.54)"]
     assert bare[-1] == "2.5e-07 (1e-04) |"
     assert "kJ per million" not in text
-    data = record.read_rows(here / "reports/kernels-quick.csv")
+    data = columns.read_rows(here / "reports/kernels-quick.csv")
     assert list(data[0]) == ["source", *COLUMNS]
     assert len(data) == 42
 
@@ -379,26 +379,26 @@ def only_cells(folder):
 
 
 def fewer_rounds(folder):
-    rows = record.read_rows(folder / "cells.csv")
+    rows = columns.read_rows(folder / "cells.csv")
     rows[0]["rounds"] = "2"
     # another is wrong after one round: that is an end, not a gap
     rows[1] |= {"state": "wrong", "rounds": "1"}
-    record.write_rows(folder / "cells.csv", COLUMNS, rows)
+    columns.write_rows(folder / "cells.csv", COLUMNS, rows)
     return "- working: Partially measured: 1 of 35 rows have fewer than 3 rounds"
 
 
 def repeated(folder):
-    rows = record.read_rows(folder / "cells.csv")
-    record.write_rows(folder / "cells.csv", COLUMNS, [{**rows[0], "rounds": "1"}, *rows])
+    rows = columns.read_rows(folder / "cells.csv")
+    columns.write_rows(folder / "cells.csv", COLUMNS, [{**rows[0], "rounds": "1"}, *rows])
     return "cells.csv: 1 rows repeat an arm with fewer rounds: left out."
 
 
 def nothing_measured(folder):
     rows = [
         {k: r[k] for k in ("cell", "backend", "kernel", "operation")} | {"state": "failed", "reason": "boom"}
-        for r in record.read_rows(folder / "cells.csv")
+        for r in columns.read_rows(folder / "cells.csv")
     ]
-    record.write_rows(folder / "cells.csv", COLUMNS, rows)
+    columns.write_rows(folder / "cells.csv", COLUMNS, rows)
     return "jax bare, jax cudnn,"
 
 
@@ -503,7 +503,7 @@ def test_a_long_grid_is_drawn_on_several_pictures(here):
     rows = [r for u in range(10, 30) for r in make_cell(rng, {**SMALL, "units": u}, backends=("jax",))]
     for row in rows:
         for column in (*COLUMNS,):
-            row.setdefault(column, float("nan") if column not in record.TEXT else "")
+            row.setdefault(column, float("nan") if column not in columns.TEXT else "")
     makers = kernels.kernel_figure_makers(rows, {"float32": (4e11, 2e10)}, "Xeon")
     assert {"speedup-1", "speedup-2", "speedup-3", "scaling-units", "roofline"} == set(makers)
 

@@ -15,10 +15,11 @@ import yaml
 from conftest import Command
 from test_archive import LIMITS, PUBLISHED
 
-from lstm_bench import archive, export, merge, record, repeat
+from lstm_bench import export, merge, repeat
 from lstm_bench.core import locks
 from lstm_bench.core.errors import ConfigError, StorageError
 from lstm_bench.report.sources import records as result
+from lstm_bench.study import archive, columns
 
 SMALL = PUBLISHED / "long_memory-gru-10"
 
@@ -131,13 +132,13 @@ def crash_anywhere(packed: Path) -> None:
     """Merges into a folder in a process that ends at its n-th call that Python audits (open, rename, mkdir, remove, ...),
     for every n."""
     came = archive.read(packed, LIMITS)
-    rows = record.read_rows(SMALL / "trials.csv")[:2]
+    rows = columns.read_rows(SMALL / "trials.csv")[:2]
     folder = Path("sweeps/merged", SMALL.name)
 
     def begin() -> None:
         shutil.rmtree("sweeps/merged", ignore_errors=True)
         shutil.copytree(SMALL, folder)
-        record.write_rows(folder / "trials.csv", tuple(rows[0]), rows)
+        columns.write_rows(folder / "trials.csv", tuple(rows[0]), rows)
         (folder / "notes.txt").write_text("of a person")
 
     def records() -> dict[str, bytes] | None:
@@ -235,7 +236,7 @@ def test_a_function_that_an_archive_names_is_not_run(packed: Path) -> None:
     path = Path("sweeps/merged", SMALL.name, "config.yaml")
     config = yaml.safe_load(path.read_text())
     config["model"]["_target_"] = "subprocess.run"
-    record.write_yaml(path, config)
+    columns.write_yaml(path, config)
     with pytest.raises(ConfigError, match=r"came in an archive, which names 'subprocess.run' to be run"):
         repeat.run([f"study={SMALL.name}", "trial=0"])
 
@@ -253,7 +254,7 @@ def test_a_sweep_that_goes_on_extends_what_was_merged(tmp_path: Path, monkeypatc
     for sweeps, order in (("a", ("first.zip", "second.zip")), ("b", ("second.zip", "first.zip"))):
         for file in order:
             assert merge.main([f"input={file}", f"sweeps={sweeps}"]) == 0
-        for file in record.RECORDS:
+        for file in columns.RECORDS:
             assert not (own / file).exists() or (own / file).read_bytes() == Path(sweeps, "merged/s", file).read_bytes()
 
 

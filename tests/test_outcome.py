@@ -1,4 +1,4 @@
-"""`lstm_bench.outcome.nothing`: what is said of a study of which nothing came out."""
+"""`lstm_bench.study.summary.nothing`: what is said of a study of which nothing came out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lstm_bench.outcome import nothing
+from lstm_bench.study.summary import nothing
 
 DONE = {"state": "COMPLETE", "reason": None}
 PRUNED = {"state": "PRUNED", "reason": None}

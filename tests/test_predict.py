@@ -17,10 +17,11 @@ import pytest
 from conftest import Command
 from test_train import config, data
 
-from lstm_bench import predict, record
+from lstm_bench import predict
 from lstm_bench.core.errors import DataError
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data import user_files
+from lstm_bench.study import columns as record
 from lstm_bench.training import tasks
 
 SHAPE = (2, 3)

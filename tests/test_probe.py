@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_train import config, data
 
-from lstm_bench import record
+from lstm_bench.study import columns
 from lstm_bench.training import tasks, timer
 
 
@@ -189,7 +189,7 @@ def test_a_study_s_figures_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         "p90_samples_per_s": pytest.approx(32_000),
         "step_ms": pytest.approx(1.05),
     }
-    assert set(row) <= set(record.KERNEL_COLUMNS)
+    assert set(row) <= set(columns.KERNEL_COLUMNS)
 
 
 def test_batches_are_drawn_from_all_samples(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""`lstm_bench.record`: rows that survive crashes, floats that are stable."""
+"""`lstm_bench.study.columns`: rows that survive crashes, floats that are stable."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lstm_bench import record
 from lstm_bench.core.errors import StorageError
-from lstm_bench.record import append_rows, cell, read_rows, write_json, write_rows, write_text, write_yaml
+from lstm_bench.study import columns
+from lstm_bench.study.columns import append_rows, cell, read_rows, write_json, write_rows, write_text, write_yaml
 
 COLUMNS = ("number", "state", "score")
 ROWS = [{"number": 0, "state": "COMPLETE", "score": 0.5}, {"number": 1, "state": "FAIL", "score": None, "other": 3}]
@@ -81,7 +81,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_one_line(tmp_path, monkeypat
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(record.os, "fsync", full)
+    monkeypatch.setattr(columns.os, "fsync", full)
     for write in (write_rows, append_rows):
         with pytest.raises(StorageError) as caught:
             write(path, COLUMNS, [])
@@ -114,8 +114,8 @@ def test_text_is_written_as_it_is(tmp_path):
 
 def test_the_records_of_a_study_are_below_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert record.study_dir("stacked") == tmp_path / "sweeps" / "stacked"
-    assert list(record.RECORDS) == [
+    assert columns.study_dir("stacked") == tmp_path / "sweeps" / "stacked"
+    assert list(columns.RECORDS) == [
         *("config.yaml", "environment.json", "trials.csv", "replicates.csv", "history.csv"),
         *("kernels.csv", "predictions.csv", "worst.csv"),
     ]
@@ -123,10 +123,10 @@ def test_the_records_of_a_study_are_below_the_working_directory(tmp_path, monkey
 
 def test_a_column_that_comes_later_is_added_to_what_was_written_before(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
-    record.append_rows(path, ("number", "epoch"), [{"number": 0, "epoch": 1}])
+    columns.append_rows(path, ("number", "epoch"), [{"number": 0, "epoch": 1}])
     rows = [{"number": 1, "epoch": 1, "penalty": 0.5}]
-    assert record.optional(rows) == ("penalty",)
-    record.append_rows(path, ("number", "epoch", *record.optional(rows)), rows)
-    record.append_rows(path, ("number", "epoch"), [{"number": 2, "epoch": 1}])
+    assert columns.optional(rows) == ("penalty",)
+    columns.append_rows(path, ("number", "epoch", *columns.optional(rows)), rows)
+    columns.append_rows(path, ("number", "epoch"), [{"number": 2, "epoch": 1}])
     assert path.read_text() == "number,epoch,penalty\n0,1,\n1,1,0.5\n2,1,\n"
-    assert record.optional([{"number": 1, "penalty": None}]) == ()
+    assert columns.optional([{"number": 1, "penalty": None}]) == ()

@@ -12,9 +12,11 @@ import pytest
 from conftest import Command
 
 import lstm_bench
-from lstm_bench import record, recorded, repeat
+from lstm_bench import repeat
 from lstm_bench.core import hardware
 from lstm_bench.core.errors import CheckFailedError, ConfigError, StorageError
+from lstm_bench.study import columns as record
+from lstm_bench.study import reader
 
 RATE = 0.1 + 0.2
 PLACE = {"device": "a CPU", "device_share": "1 core of 2, other busy", "backend": "tensorflow"}
@@ -41,7 +43,7 @@ TRIALS = [
 ]
 
 
-def write(folder: Path, replicates: Any = (), changes: Any = None, **environment: Any) -> recorded.Recorded:
+def write(folder: Path, replicates: Any = (), changes: Any = None, **environment: Any) -> reader.Recorded:
     """Records of a study, as a session leaves them."""
     space = {"train.learning_rate": fake.SPACE["train.learning_rate"]}
     config = fake.config({"study.space": space, **(changes or {})})
@@ -53,7 +55,7 @@ def write(folder: Path, replicates: Any = (), changes: Any = None, **environment
     record.write_rows(folder / "trials.csv", columns, trials)
     rows = [{**RAN, "state": "COMPLETE", "test_loss": 0.5, **row} for row in replicates]
     record.write_rows(folder / "replicates.csv", record.REPLICATE_COLUMNS, rows)
-    return recorded.find(folder.name, folder.parent)
+    return reader.find(folder.name, folder.parent)
 
 
 def test_a_trial_has_the_very_values_that_were_searched(tmp_path: Path) -> None:
@@ -197,22 +199,22 @@ def test_a_training_that_ends_otherwise_is_never_equal() -> None:
 
 def test_a_published_study_is_found_by_its_name_and_an_older_one_is_complete() -> None:
     root = Path(__file__).parent.parent / "sweeps"
-    study = recorded.find("single", root)
+    study = reader.find("single", root)
     assert study.published and study.config["train"]["deterministic"] is False
     assert study.config["launcher"]["keep_engines"] == 8
     _, row, trial = repeat.chosen(study, None, 0)
     work = repeat.task(study, row, trial, [])
     assert (work["kind"], work["kernel"], work["steps_per_execution"]) == ("replicate", "unrolled", 50)
     with pytest.raises(ConfigError, match=r"study=singel: .* Did you mean single"):
-        recorded.find("singel", root)
+        reader.find("singel", root)
 
 
 def test_a_study_of_two_machines_wants_to_know_which(tmp_path: Path) -> None:
     for machine in ("a", "b"):
         write(tmp_path / "published" / machine / "mine")
     with pytest.raises(ConfigError, match=r"say sweeps=.*published/a or sweeps=.*published/b|Say sweeps="):
-        recorded.find("mine", tmp_path)
-    assert recorded.find("mine", tmp_path / "published" / "b").published
+        reader.find("mine", tmp_path)
+    assert reader.find("mine", tmp_path / "published" / "b").published
     assert not write(tmp_path / "mine").published
 
 
@@ -220,7 +222,7 @@ def test_a_configuration_that_cannot_be_read_is_one_line(tmp_path: Path) -> None
     write(tmp_path / "mine")
     (tmp_path / "mine" / "config.yaml").write_text("a: [")
     with pytest.raises(StorageError, match=r"mine: config\.yaml or environment\.json cannot be read"):
-        recorded.find("mine", tmp_path)
+        reader.find("mine", tmp_path)
 
 
 def test_wrong_commands_are_one_line(command: Command, tmp_path: Path) -> None:

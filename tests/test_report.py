@@ -13,13 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_bench import record
 from lstm_bench.core import hardware
 from lstm_bench.report import command as report
 from lstm_bench.report.figures import study as figure
 from lstm_bench.report.pages import budget_and_fronts
 from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
+from lstm_bench.study import columns
 
 ROOT = Path(report.__file__).parents[1]
 DEVICE = "Xeon Test @ 2.20GHz"
@@ -57,7 +57,7 @@ def make_study(folder, *, n_trials=12, replicates=5, accuracies=None, n_weights=
     weights, level = FAMILIES.get(family, (10000, 0.9))
     weights = n_weights or weights
     folder.mkdir(parents=True, exist_ok=True)
-    record.write_yaml(
+    columns.write_yaml(
         folder / "config.yaml",
         {
             "dataset": {"name": "mnist", "validation_size": 10000},
@@ -88,7 +88,7 @@ def make_study(folder, *, n_trials=12, replicates=5, accuracies=None, n_weights=
             **config,
         },
     )
-    record.write_json(
+    columns.write_json(
         folder / "environment.json",
         {
             "lstm_bench": "0.1.0",
@@ -142,23 +142,23 @@ def make_study(folder, *, n_trials=12, replicates=5, accuracies=None, n_weights=
                 }
             )
     searched = ("config_model.units", "config_train.learning_rate")
-    record.write_rows(folder / "trials.csv", (*record.TRIAL_COLUMNS, *searched), trials)
-    record.write_rows(folder / "replicates.csv", record.REPLICATE_COLUMNS, seeds)
-    record.write_rows(folder / "history.csv", record.HISTORY_COLUMNS, history)
+    columns.write_rows(folder / "trials.csv", (*columns.TRIAL_COLUMNS, *searched), trials)
+    columns.write_rows(folder / "replicates.csv", columns.REPLICATE_COLUMNS, seeds)
+    columns.write_rows(folder / "history.csv", columns.HISTORY_COLUMNS, history)
     labels = rng.integers(0, 10, 2000)
     said = np.where(rng.random(2000) < 0.03, rng.integers(0, 10, 2000), labels)
-    record.write_rows(
+    columns.write_rows(
         folder / "predictions.csv",
-        record.PREDICTION_COLUMNS,
+        columns.PREDICTION_COLUMNS,
         [
             {"sample": k, "label": a, "prediction": b, "probability": 0.9}
             for k, (a, b) in enumerate(zip(labels, said, strict=True))
         ],
     )
     images = [np.outer(np.hanning(28), np.roll(np.hanning(28), 3 * k)) for k in range(6)]
-    record.write_rows(
+    columns.write_rows(
         folder / "worst.csv",
-        record.WORST_COLUMNS,
+        columns.WORST_COLUMNS,
         [
             {
                 "sample": 10 * k,
@@ -173,9 +173,9 @@ def make_study(folder, *, n_trials=12, replicates=5, accuracies=None, n_weights=
         ],
     )
     kernel = {"backend": "tensorflow", "n": 20, "batch_size": 64, "device": DEVICE}
-    record.write_rows(
+    columns.write_rows(
         folder / "kernels.csv",
-        record.KERNEL_COLUMNS,
+        columns.KERNEL_COLUMNS,
         [
             {**kernel, "kernel": "cudnn", "reason": "no GPU is visible", "n": None, "device": ""},
             {**kernel, "kernel": "generic", "kernel_ran": "generic", "train_samples_per_s": 9123.4, "step_ms": 7.014}
@@ -219,7 +219,7 @@ def test_the_comparison_names_mean_interval_n_weights_speed_kernel_and_device(he
     assert report.main([]) == 0
     text = (here / "reports/comparison.md").read_text()
     speed = np.median(
-        [float(r["train_samples_per_s"]) for r in record.read_rows(here / "sweeps/single/replicates.csv")]
+        [float(r["train_samples_per_s"]) for r in columns.read_rows(here / "sweeps/single/replicates.csv")]
     )
     # s = sqrt(1e-5) = 0.0031623; t(4, .975) s / sqrt(5) = 2.776445 * 0.0014142 = 0.0039265
     assert (
@@ -227,7 +227,7 @@ def test_the_comparison_names_mean_interval_n_weights_speed_kernel_and_device(he
         f"| {speed:,.0f} | generic | tensorflow "
         f"| {DEVICE}, 1 core of 2, other busy | 3 | 9 / 2 / 1 | 0.07 |\n"
     ) in text
-    row = record.read_rows(here / "reports/comparison.csv")[0]
+    row = columns.read_rows(here / "reports/comparison.csv")[0]
     assert row["study"] == "single"
     assert float(row["score_mean"]) == pytest.approx(0.974)
     assert float(row["score_half_width_95"]) == pytest.approx(0.0039265, abs=1e-6)
@@ -243,7 +243,7 @@ def test_rows_are_sorted_by_data_then_accuracy_then_name(here):
         make_study(here / "sweeps" / name)
     make_study(here / "sweeps/unconfirmed", accuracies=[])
     report.main([])
-    rows = record.read_rows(here / "reports/comparison.csv")
+    rows = columns.read_rows(here / "reports/comparison.csv")
     assert [r["study"] for r in rows] == ["cnn_lstm", "stacked", "single", "simple_rnn", "unconfirmed"]
 
 
@@ -291,7 +291,7 @@ def test_speedup_of_cudnn_over_generic(here):
         {**arm, "kernel": "generic", "kernel_ran": "generic", "train_samples_per_s": 10000.0}
         | {"device_share": "exclusive; other load 80 %"},
     ]
-    record.write_rows(folder / "kernels.csv", record.KERNEL_COLUMNS, rows)
+    columns.write_rows(folder / "kernels.csv", columns.KERNEL_COLUMNS, rows)
     report.main([])
     text = (here / "reports/stacked.md").read_text()
     assert "cuDNN over generic on tensorflow, H200: 5.00x." in text
@@ -333,7 +333,7 @@ def test_speed_measured_on_a_shared_device_is_left_out_and_said(here):
     assert "| 24,714 | – | generic |" in text  # noqa: RUF001
     assert "1. Shared device: the speed compares with nothing and is left out." in text
     assert "no figure of the speed" in text
-    assert record.read_rows(here / "reports/comparison.csv")[0]["train_samples_per_s"] == ""
+    assert columns.read_rows(here / "reports/comparison.csv")[0]["train_samples_per_s"] == ""
 
 
 @pytest.mark.usefixtures("pages_only")
@@ -469,7 +469,7 @@ def test_studies_limits_the_pages_and_keeps_the_others(here):
         make_study(here / "sweeps" / name)
     report.main(["studies=single"])
     assert not (here / "reports/stacked.md").exists()
-    assert len(record.read_rows(here / "reports/comparison.csv")) == 2
+    assert len(columns.read_rows(here / "reports/comparison.csv")) == 2
     report.main([])
     report.main(["studies=single,stacked"])
     report.main(["studies=single"])
@@ -548,10 +548,10 @@ def all_pruned(folder):
 
 
 def nan_and_inf(folder):
-    rows = record.read_rows(folder / "trials.csv")
+    rows = columns.read_rows(folder / "trials.csv")
     for k, row in enumerate(rows):
         row["val_accuracy"] = ("nan", "inf", "-inf")[k % 3]
-    record.write_rows(folder / "trials.csv", list(rows[0]), rows)
+    columns.write_rows(folder / "trials.csv", list(rows[0]), rows)
     return "Complete without a finite val_accuracy, never a winner: trials 0, 1,"
 
 
@@ -598,7 +598,7 @@ def empty_files(folder):
 
 
 def only_config(folder):
-    for file in record.FILES:
+    for file in columns.FILES:
         (folder / file).unlink()
     return "**No result**: no trial is complete."
 
@@ -617,7 +617,7 @@ def nothing_searched(folder):
 
 
 def odd_config(folder):
-    record.write_yaml(folder / "config.yaml", {"study": "text", "model": None, "dataset": [1], "train": 3})
+    columns.write_yaml(folder / "config.yaml", {"study": "text", "model": None, "dataset": [1], "train": 3})
     return "Test accuracy **97.10 ± 0.10 %**"
 
 
@@ -697,7 +697,7 @@ def test_study_figures_for_the_tracker(here):
 
 def shuffle_rows(folder):
     rng = np.random.default_rng(1)
-    for name in record.FILES:
+    for name in columns.FILES:
         if (folder / name).exists():
             edit(folder / name, lambda lines: [lines[0], *(lines[1:][i] for i in rng.permutation(len(lines) - 1))])
 

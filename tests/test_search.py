@@ -8,8 +8,8 @@ import fake
 import optuna
 import pytest
 
-from lstm_bench import space as spaces
-from lstm_bench.space import distributions, parse
+from lstm_bench.study import search_space as spaces
+from lstm_bench.study.search_space import distributions, parse
 from lstm_bench.sweep.samplers import derived_seed, pruner, sampler, unrepeated
 
 

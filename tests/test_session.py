@@ -8,11 +8,11 @@ from typing import Any
 import fake
 import pytest
 
-from lstm_bench import space as spaces
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, TooManyFailedError
 from lstm_bench.data import dataset, shared_memory
 from lstm_bench.report.sources import records
+from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep import backfill, session
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import fake
 import pytest
 
-from lstm_bench import space as spaces
 from lstm_bench.core import user_code
 from lstm_bench.core.errors import ConfigError
+from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep.store.trials import Study
 
 NET = "import mine_parts\n\ndef net(shape, *, units=16):\n    return mine_parts.made(units)\n"

@@ -1,4 +1,4 @@
-"""`lstm_bench.space`: paths and domains in, distributions out, everything else refused."""
+"""`lstm_bench.study.search_space`: paths and domains in, distributions out, everything else refused."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import fake
 import pytest
 from omegaconf import OmegaConf
 
-from lstm_bench import record, recorded
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.space import (
+from lstm_bench.study import columns, reader
+from lstm_bench.study.search_space import (
     choices_to_check,
     corners,
     distributions,
@@ -265,9 +265,9 @@ def test_null_is_a_choice_where_it_is_allowed():
     clip = {"type": "categorical", "choices": [None, 1.0]}
     assert parsed({"train.global_clipnorm": clip}) == {"train.global_clipnorm": clip}
     assert corners({"train.global_clipnorm": clip, "train.batch_size": clip}) == [{}]
-    row = {"number": "3", "config_train.global_clipnorm": record.exact(None)}
-    assert recorded._value(row, "train.global_clipnorm", clip) is None
-    assert recorded._value({"config_train.global_clipnorm": "1.0"}, "train.global_clipnorm", clip) == 1.0
+    row = {"number": "3", "config_train.global_clipnorm": columns.exact(None)}
+    assert reader._value(row, "train.global_clipnorm", clip) is None
+    assert reader._value({"config_train.global_clipnorm": "1.0"}, "train.global_clipnorm", clip) == 1.0
 
 
 def test_every_point_of_a_finite_space_has_a_place_and_its_turn():

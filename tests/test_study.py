@@ -382,7 +382,7 @@ def test_a_study_made_when_points_were_repeated_goes_on_to_its_total(tmp_path, m
     space = {"train.batch_size": {"type": "categorical", "choices": [16, 32, 64, 128]}}
     values = {"study.space": space, "study.n_trials": 7, "sampler.name": "tpe", "sampler.n_startup_trials": 1}
     with monkeypatch.context() as older:
-        older.setattr("lstm_bench.space.require_points", lambda *_: None)
+        older.setattr("lstm_bench.study.search_space.require_points", lambda *_: None)
         older.setattr("lstm_bench.sweep.samplers.unrepeated", lambda make, *_: make(0))
         with opened(tmp_path, values) as study:
             go_on(study, 2)

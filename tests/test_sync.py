@@ -18,9 +18,10 @@ import pandas as pd
 import pytest
 import spy
 
-from lstm_bench import record, sync
+from lstm_bench import sync
 from lstm_bench.core import locks
 from lstm_bench.report.sources import mlflow, records
+from lstm_bench.study import columns as record
 
 # Several candidates, trials of every end, a probe.
 ARGUMENTS = (

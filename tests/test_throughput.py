@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from lstm_bench import record
 from lstm_bench.core.statistics import ratio_interval
 from lstm_bench.kernels import case as cells
 from lstm_bench.kernels import summary
+from lstm_bench.study import columns as record
 
 # Two units, three features, five timesteps: 48 weights, 400 operations forward.
 CELL = {"layer": "lstm", "units": 2, "layers": 1, "timesteps": 5, "features": 3, "batch": 8, "dtype": "float32"}

@@ -14,13 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_archive import LIMITS, PUBLISHED
 
-from lstm_bench import archive, bundle, record
-from lstm_bench.bundle import IDENTITY, Bundle
 from lstm_bench.core.errors import DataError
-from lstm_bench.union import union
+from lstm_bench.study import archive, validate
+from lstm_bench.study import columns as record
+from lstm_bench.study.union import union
+from lstm_bench.study.validate import IDENTITY, Bundle
 
-STUDY = bundle.from_folder(PUBLISHED / "families-mlp", LIMITS)
-BENCHMARK = bundle.from_folder(PUBLISHED / "kernels-tutorial", LIMITS)
+STUDY = validate.from_folder(PUBLISHED / "families-mlp", LIMITS)
+BENCHMARK = validate.from_folder(PUBLISHED / "kernels-tutorial", LIMITS)
 
 
 def read(study: Bundle, path: Path) -> Bundle:

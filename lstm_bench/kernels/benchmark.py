@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import record
 from lstm_bench.core import errors, hardware
 from lstm_bench.core.errors import ConfigError, DeviceError, LstmBenchError, StorageError
 from lstm_bench.core.hardware import Gpu
 from lstm_bench.kernels import bare, grid, reference, summary
 from lstm_bench.kernels import case as cells
 from lstm_bench.launcher.single_task import Kind, Process, Send
+from lstm_bench.study import columns
 
 Job = tuple[Mapping[str, Any], grid.Arm, int]  # cell, arm, round
 _KEPT = "What was measured is kept: mend it, then give the same command again."
@@ -74,10 +74,10 @@ class Benchmark:
         # A failure of this session is not tried again in it; one of an earlier session is.
         self.runs = [
             run
-            for run in record.read_rows(self.folder / "runs.csv")
+            for run in columns.read_rows(self.folder / "runs.csv")
             if run["state"] != "failed" or (*summary.key(run), int(run["round"])) in self._failed
         ]
-        self.ceilings = record.read_rows(self.folder / "ceilings.csv")
+        self.ceilings = columns.read_rows(self.folder / "ceilings.csv")
         self._done: dict[summary.Key, dict[int, str]] = {}
         for run in self.runs:
             self._done.setdefault(summary.key(run), {})[int(run["round"])] = run["state"]
@@ -144,7 +144,7 @@ class Benchmark:
     def settle(self) -> None:
         """Computes `cells.csv`, and `rows`, from the other files, and sorts those."""
         self._load()
-        samples = record.read_rows(self.folder / "samples.csv")
+        samples = columns.read_rows(self.folder / "samples.csv")
         known = {(*summary.key(run), run["round"]) for run in self.runs}
         samples = [sample for sample in samples if (*summary.key(sample), sample["round"]) in known]
         rows = summary.rows(self.runs, samples, self.ceilings, self.slot.device, self.slot.share)
@@ -156,10 +156,10 @@ class Benchmark:
                     if (cells.name(cell), *arm, operation) not in have:
                         rows.append(summary.unavailable(cell, *arm, operation, str(reason)))
         rows.sort(key=summary.order)
-        record.write_rows(self.folder / "cells.csv", record.CELL_COLUMNS, rows)
+        columns.write_rows(self.folder / "cells.csv", columns.CELL_COLUMNS, rows)
         for file, found in (("runs.csv", self.runs), ("samples.csv", samples)):
             found.sort(key=lambda row: (*summary.key(row), int(row["round"]), int(row.get("sample") or 0)))
-            record.write_rows(self.folder / file, record.BENCHMARK_FILES[file], found)
+            columns.write_rows(self.folder / file, columns.BENCHMARK_FILES[file], found)
         self.rows = rows
 
     def _ceilings(self, after: Kind | None) -> None:
@@ -175,7 +175,7 @@ class Benchmark:
                 self.say(f"ceilings of {backend} {dtype}: {result['detail']}")
                 continue
             row = {"backend": backend, "dtype": dtype, "device": self.slot.device, **result}
-            record.append_rows(self.folder / "ceilings.csv", record.CEILING_COLUMNS, [row])
+            columns.append_rows(self.folder / "ceilings.csv", columns.CEILING_COLUMNS, [row])
             self.say(
                 f"ceilings of {backend} {dtype}: {row['matmul_flop_per_s'] / 1e12:.3g} TFLOP/s,"
                 f" {row['copy_byte_per_s'] / 1e9:.3g} GB/s"
@@ -223,13 +223,13 @@ class Benchmark:
 
     def _keep(self, run: dict[str, Any], seconds: Sequence[float]) -> None:
         """Samples first, then the run that makes them count: a crash between the two leaves nothing half measured."""
-        about = {column: run.get(column) for column in record.SAMPLE_COLUMNS}
+        about = {column: run.get(column) for column in columns.SAMPLE_COLUMNS}
         samples = [about | {"sample": i, "seconds": value} for i, value in enumerate(seconds)]
         if samples:
-            record.append_rows(self.folder / "samples.csv", record.SAMPLE_COLUMNS, samples)
+            columns.append_rows(self.folder / "samples.csv", columns.SAMPLE_COLUMNS, samples)
             rates = sorted(run["steps"] * run["batch"] / value for value in seconds)
             run["samples_per_s"] = rates[len(rates) // 2]
-        record.append_rows(self.folder / "runs.csv", record.RUN_COLUMNS, [run])
+        columns.append_rows(self.folder / "runs.csv", columns.RUN_COLUMNS, [run])
         self._done.setdefault(summary.key(run), {})[run["round"]] = run["state"]
         if run["state"] == "failed":
             self._failed.add((*summary.key(run), run["round"]))

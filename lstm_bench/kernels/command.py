@@ -59,12 +59,12 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
       LstmBenchError: any expected fault; what was measured is kept.
     """
-    from lstm_bench import record
     from lstm_bench.core import config as schema
     from lstm_bench.core import hardware, locks
     from lstm_bench.kernels import bare, grid
     from lstm_bench.kernels import case as cells
     from lstm_bench.model import kernel
+    from lstm_bench.study import columns as record
     from lstm_bench.tracking import store
     from lstm_bench.training import timer
 
@@ -126,9 +126,9 @@ def _run(
     import secrets
     import time
 
-    from lstm_bench import record
     from lstm_bench.core import environment
     from lstm_bench.kernels.benchmark import Benchmark
+    from lstm_bench.study import columns as record
     from lstm_bench.tracking.client import open_tracking
 
     folder = record.study_dir(config["name"])

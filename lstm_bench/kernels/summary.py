@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lstm_bench import record
 from lstm_bench.core.statistics import finite, median, ratio_interval
 from lstm_bench.kernels import case as cells
+from lstm_bench.study import columns
 from lstm_bench.training import timer
 
 BASELINE = "generic"  # what `kernel_speedup` is over, in the benchmark as in a study's probe
@@ -121,4 +121,4 @@ def _limits(row: Row, ceilings: Sequence[Row]) -> dict[str, Any]:
 def unavailable(cell: Mapping[str, Any], backend: str, kernel: str, operation: str, reason: str) -> dict[str, Any]:
     """A row of `record.CELL_COLUMNS` for an arm that cannot run here."""
     about = {"cell": cells.name(cell), **cell, "backend": backend, "kernel": kernel, "operation": operation}
-    return dict.fromkeys(record.CELL_COLUMNS) | about | {"state": "unavailable", "reason": reason}
+    return dict.fromkeys(columns.CELL_COLUMNS) | about | {"state": "unavailable", "reason": reason}

@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lstm_bench import domination, health, record
-from lstm_bench import space as spaces
-from lstm_bench.candidate import Candidate, digest, standing
 from lstm_bench.core import config as schema
 from lstm_bench.core import safe_load
 from lstm_bench.core.errors import StorageError
-from lstm_bench.outcome import outcome
-from lstm_bench.recorded import Recorded
+from lstm_bench.study import columns, diagnostics, pareto
+from lstm_bench.study import search_space as spaces
+from lstm_bench.study.candidates import Candidate, digest, standing
+from lstm_bench.study.reader import Recorded
+from lstm_bench.study.summary import outcome
 from lstm_bench.tracking import runs
 from lstm_bench.tracking.client import Tracking
 
@@ -175,7 +175,7 @@ class Past:
         complete = [row for row in self._rows_of(pick) if row["state"] == "COMPLETE"]
         first = next((row for row in complete if row["seed"] == 0), {})
         facts = self.environment.get("dataset") or {}
-        judged = health.judge(
+        judged = diagnostics.judge(
             self.config,
             facts,
             space={path: domain for path, domain in self._space.items() if domain is not None},
@@ -183,7 +183,7 @@ class Past:
             winner=pick.trial,
             params=pick.params,
             seeds=complete,
-            pairs=health.pairs(first.get("confusion") or {}),
+            pairs=diagnostics.pairs(first.get("confusion") or {}),
         )
         tracking.log_summary(
             *outcome(
@@ -238,7 +238,7 @@ class Past:
             place = self.folder if self._pick(rows).trial == row["trial"] else place
         return runs.evidence(
             {
-                file: [typed(text) for text in record.read_rows(place / f"{file}.csv")]
+                file: [typed(text) for text in columns.read_rows(place / f"{file}.csv")]
                 for file in ("predictions", "worst")
             }
         )
@@ -256,10 +256,10 @@ class Past:
         return sorted(complete, key=lambda row: (sign * row[objective], row["number"]))
 
     def _front(self) -> Sequence[Row]:
-        front, objectives = domination.Front(), self._settings["objectives"]
+        front, objectives = pareto.Front(), self._settings["objectives"]
         for row in self.trials:
             if row["state"] == "COMPLETE":
-                front.add(domination.oriented(row, objectives), row)
+                front.add(pareto.oriented(row, objectives), row)
         return front.items()
 
     def _candidates(self) -> list[Candidate]:
@@ -333,14 +333,14 @@ def _counts(rows: Sequence[Row], max_retry: int) -> dict[str, int]:
     def deaths(row: Row | None) -> int:
         found = 0
         while row is not None:
-            found += row.get("reason") in record.RETRIED
+            found += row.get("reason") in columns.RETRIED
             row = by_number.get(_number(row.get("retry_of")))
         return found
 
     def counts(row: Row) -> bool:
-        if row.get("reason") in record.RETRIED_FOR_EVER or row["number"] in retried:
+        if row.get("reason") in columns.RETRIED_FOR_EVER or row["number"] in retried:
             return False
-        return row.get("reason") not in record.RETRIED or deaths(row) > max_retry
+        return row.get("reason") not in columns.RETRIED or deaths(row) > max_retry
 
     ends = [row["state"] for row in rows if row["state"] != "FAIL" or counts(row)]
     return {

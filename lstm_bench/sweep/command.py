@@ -90,11 +90,11 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     Raises:
       ConfigError: for anything that cannot be meant. Nothing was created.
     """
-    from lstm_bench import record
-    from lstm_bench import space as spaces
     from lstm_bench.core import config as schema
     from lstm_bench.data import dataset
     from lstm_bench.model import build
+    from lstm_bench.study import columns
+    from lstm_bench.study import search_space as spaces
     from lstm_bench.tracking import client
 
     config = schema.load(composed)
@@ -116,7 +116,7 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     elif (
         space
         and config["storage"]["url"] is None
-        and not (record.study_dir(config["study"]["name"]) / "study.db").exists()
+        and not (columns.study_dir(config["study"]["name"]) / "study.db").exists()
     ):
         spaces.require_points(space, config["study"]["n_trials"])
     if space and not config["study"]["n_trials"]:
@@ -135,8 +135,8 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
 
 def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Makes `model.weights` a number; refuses it beside a width of its own."""
-    from lstm_bench import space as spaces
     from lstm_bench.model import build
+    from lstm_bench.study import search_space as spaces
 
     if "model.weights" in space:
         raise ConfigError(
@@ -191,12 +191,12 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
       LstmBenchError: any expected fault.
     """
-    from lstm_bench import record
     from lstm_bench.core import hardware, locks
     from lstm_bench.core.console import Display
     from lstm_bench.data import dataset
     from lstm_bench.launcher import ray_cluster
     from lstm_bench.model import build, kernel
+    from lstm_bench.study import columns
 
     config, space, pinned = checked(composed, overrides)
     backend = config["backend"]["name"]
@@ -220,7 +220,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
         display.box(notice)
     for path, override in pinned.items():
         display.line(f"{path} is fixed by {override}: it is not searched", "yellow")
-    folder = record.study_dir(config["study"]["name"])
+    folder = columns.study_dir(config["study"]["name"])
     created = not folder.exists()
     try:
         alone = locks.hold_database(config["storage"]["url"], config["study"]["name"])

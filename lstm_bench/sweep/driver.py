@@ -14,13 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_bench import record
-from lstm_bench import space as spaces
-from lstm_bench.candidate import Candidate, digest, standing
 from lstm_bench.core import config as schema
 from lstm_bench.core.console import Display, number
 from lstm_bench.core.errors import StorageError, TooManyFailedError
 from lstm_bench.launcher.event_loop import LATER, Loop, Running
+from lstm_bench.study import columns as record
+from lstm_bench.study import search_space as spaces
+from lstm_bench.study.candidates import Candidate, digest, standing
 from lstm_bench.sweep.backfill import tracked
 from lstm_bench.sweep.kernel_choice import Arms
 from lstm_bench.sweep.packing import Cohorts

@@ -7,12 +7,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from lstm_bench import record
-from lstm_bench import space as spaces
 from lstm_bench.core.config import replaced
 from lstm_bench.core.console import values
 from lstm_bench.core.errors import KernelError
 from lstm_bench.launcher.event_loop import LATER, Loop, Running
+from lstm_bench.study import columns
+from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep.kernel_cache import Memory, bucket
 from lstm_bench.sweep.store.trials import Study
 from lstm_bench.training.engine import factory
@@ -325,7 +325,7 @@ class Arms:
         def finished(running: Running, result: dict[str, Any]) -> None:
             row = rows[running.task["kernel"]]
             if result["state"] == "COMPLETE":
-                row |= {key: result[key] for key in record.KERNEL_COLUMNS if key in result}
+                row |= {key: result[key] for key in columns.KERNEL_COLUMNS if key in result}
                 share = str(row["device_share"]).replace("other busy", "other idle")
                 row["device_share"] = "; ".join(filter(None, (share, result.get("disturbed_by"))))
             else:

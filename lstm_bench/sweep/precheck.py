@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_bench import record
-from lstm_bench import space as spaces
 from lstm_bench.core import config as schema
 from lstm_bench.core import errors, hardware
 from lstm_bench.data import dataset as data
 from lstm_bench.launcher.single_task import Process
+from lstm_bench.study import columns
+from lstm_bench.study import search_space as spaces
 
 
 class Unfit(NamedTuple):
@@ -25,7 +25,7 @@ class Unfit(NamedTuple):
 
 def begun(config: Mapping[str, Any]) -> bool:
     """Whether a study was begun before: then it was checked, and may go on."""
-    folder = record.study_dir(config["study"]["name"])
+    folder = columns.study_dir(config["study"]["name"])
     return any((folder / name).exists() for name in ("study.db", "config.yaml"))
 
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import space as spaces
+from lstm_bench.study import search_space as spaces
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner

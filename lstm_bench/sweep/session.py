@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import lstm_bench
-from lstm_bench import health, record
-from lstm_bench import space as spaces
-from lstm_bench.candidate import Candidate
 from lstm_bench.core import config as schema
 from lstm_bench.core import environment, errors, hardware, numerics, safe_load
 from lstm_bench.core import user_code as sources
@@ -25,7 +22,10 @@ from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.launcher.local import LocalLauncher
 from lstm_bench.launcher.ray_launcher import RayLauncher
 from lstm_bench.model import build, kernel
-from lstm_bench.outcome import confirmation, nothing, outcome, tested
+from lstm_bench.study import columns, diagnostics
+from lstm_bench.study import search_space as spaces
+from lstm_bench.study.candidates import Candidate
+from lstm_bench.study.summary import confirmation, nothing, outcome, tested
 from lstm_bench.sweep import backfill, kernel_cache, precheck
 from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.kernel_choice import Arms
@@ -262,7 +262,7 @@ class Session:
         file = self.folder / TRACEBACK
         if text is None:
             return ""
-        record.write_text(file, errors.redact(text))
+        columns.write_text(file, errors.redact(text))
         return f"; the traceback is in {self._shown}/{TRACEBACK}"
 
     def _drive(self, study: studies.Study, facts: Mapping[str, Any], layers: list[str] | None) -> None:
@@ -355,7 +355,7 @@ class Session:
     def _nothing(self, driver: Driver) -> NothingCameOutError | None:
         """What is to be said where neither a trial nor a seed is complete."""
         rows = driver.study.rows()
-        counted = {trial.number for trial in health.ended(rows, self.config["study"]["objective"])}
+        counted = {trial.number for trial in diagnostics.ended(rows, self.config["study"]["objective"])}
         return nothing(
             self.config["study"]["name"],
             [row for row in rows if row["number"] in counted],
@@ -427,8 +427,8 @@ class Session:
             seen["code"] = driver.study.get("code")
         if self._ray:  # the machine of the trials, not the driver's
             seen["device"]["name"], seen["ray"] = self.slots[0].device, self._ray.about()
-        record.write_yaml(self.folder / "config.yaml", config)
-        record.write_json(self.folder / "environment.json", seen)
+        columns.write_yaml(self.folder / "config.yaml", config)
+        columns.write_json(self.folder / "environment.json", seen)
         driver.rewrite()
         return seen
 
@@ -553,7 +553,7 @@ class Session:
         # As they are recorded: what a report will read is what is judged here, also where an older version wrote it.
         recorded = safe_load.from_json((self.folder / "environment.json").read_text(encoding="utf-8"))
         first = next((row for row in complete if row["seed"] == 0), {})
-        return health.judge(
+        return diagnostics.judge(
             self.config,
             recorded.get("dataset") or {},
             space=self.space,
@@ -561,7 +561,7 @@ class Session:
             winner=pick.trial,
             params=pick.params,
             seeds=complete,
-            pairs=health.pairs(first.get("confusion") or {}),
+            pairs=diagnostics.pairs(first.get("confusion") or {}),
         ).sentences()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from lstm_bench.core.errors import redact
 from lstm_bench.kernels.case import AXES
 from lstm_bench.model.kernel import OF_BACKEND
-from lstm_bench.record import KERNEL_COLUMNS, OPTIONAL_COLUMNS, REPLICATE_COLUMNS, TRIAL_COLUMNS, cell
+from lstm_bench.study.columns import KERNEL_COLUMNS, OPTIONAL_COLUMNS, REPLICATE_COLUMNS, TRIAL_COLUMNS, cell
 
 # Query of an experiment's page: MLflow's view for training, with the table layout stored under this key.
 VIEW = "trials"

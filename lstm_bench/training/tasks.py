@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import record
 from lstm_bench.core import environment, numerics, user_code
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import ConfigError, KernelError, LstmBenchError
@@ -27,6 +26,7 @@ from lstm_bench.data import dataset as datasets
 from lstm_bench.data import shared_memory
 from lstm_bench.kernels import measure
 from lstm_bench.model import build, kernel, network
+from lstm_bench.study import columns
 from lstm_bench.training import fit, timer
 from lstm_bench.training.engine import pack as packed
 from lstm_bench.training.monitor import Watch
@@ -339,7 +339,7 @@ def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: 
     plain.set_weights(model.get_weights())
     folder.mkdir(parents=True, exist_ok=True)
     plain.save(folder / "model.keras")
-    record.write_json(folder / "input.json", described_input(config, data, folder / "model.keras"))
+    columns.write_json(folder / "input.json", described_input(config, data, folder / "model.keras"))
     if for_mlflow:
         import mlflow.keras
         from mlflow.models import infer_signature

@@ -413,7 +413,7 @@ def fill(folder: Path, config: dict[str, Any], n: int) -> None:
     from optuna.samplers import RandomSampler
     from optuna.trial import TrialState, create_trial
 
-    from lstm_bench import space as spaces
+    from lstm_bench.study import search_space as spaces
     from lstm_bench.sweep.store.trials import Study
 
     space = spaces.parse(config)
@@ -517,8 +517,8 @@ def _of_sampler(folder: Path, sampler: str, budget: str) -> Iterator[dict[str, A
 
 def _driver(folder: Path, config: dict[str, Any], opened: Any, tracking: Any) -> Any:
     """A driver without workers, whose `later` is now and whose display shows nothing."""
-    from lstm_bench import space as spaces
     from lstm_bench.core.console import Display
+    from lstm_bench.study import search_space as spaces
     from lstm_bench.sweep.driver import Driver
 
     class Now:
@@ -535,7 +535,7 @@ def _driver(folder: Path, config: dict[str, Any], opened: Any, tracking: Any) ->
 def _measure(folder: Path, config: dict[str, Any], repeats: int) -> Clocks:
     from optuna import samplers
 
-    from lstm_bench import space as spaces
+    from lstm_bench.study import search_space as spaces
     from lstm_bench.sweep.store.trials import Study
     from lstm_bench.tracking.client import open_tracking
 
@@ -572,7 +572,7 @@ _SAMPLING = ("infer_relative_search_space", "sample_relative", "sample_independe
 
 def _lookup(folder: Path, n: int, root: Path) -> None:
     """MLflow on a store that has a run of every trial: what is there is looked up, and left alone."""
-    from lstm_bench import space as spaces
+    from lstm_bench.study import search_space as spaces
     from lstm_bench.sweep.store.trials import Study
     from lstm_bench.tracking.client import open_tracking
 

@@ -36,12 +36,13 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench import archive, bundle, record, recorded, union
 from lstm_bench.core import safe_load
 from lstm_bench.core.errors import LstmBenchError
 from lstm_bench.data import arrays, user_files
 from lstm_bench.data import images as mnist
 from lstm_bench.report.sources import records
+from lstm_bench.study import archive, columns, union, validate
+from lstm_bench.study import reader as recorded
 
 PUBLISHED = Path(__file__).parent.parent.parent / "sweeps" / "published" / "amd-epyc-2-cores"
 SECONDS = 10  # of one input, of the processor: the machine may be busy
@@ -297,21 +298,21 @@ def _sequences_repacked(body: bytes, changes: Sequence[Change], choice: int) -> 
 @functools.cache
 def _study() -> bytes:
     """A small study with every table, as an archive."""
-    whole = bundle.from_folder(PUBLISHED / "families-mlp", bundle.limits({}))
+    whole = validate.from_folder(PUBLISHED / "families-mlp", validate.limits({}))
     texts = dict(whole.texts)
     for file, n in (("predictions.csv", 30), ("history.csv", 30)):
         texts[file] = "".join(texts[file].splitlines(keepends=True)[:n])
     texts["worst.csv"] = (
         "sample,label,prediction,probability,timesteps,features,values\n3,6,4,0.9,2,3,0 0 0.5 1 nan 2\n"
     )
-    texts["kernels.csv"] = ",".join(record.KERNEL_COLUMNS) + "\ntensorflow,xla,xla,,1,1,1,3,1,1,64,cpu,exclusive,op\n"
-    return archive.packed(bundle.Bundle(whole.name, None, texts, {}, whole.environment, {}))
+    texts["kernels.csv"] = ",".join(columns.KERNEL_COLUMNS) + "\ntensorflow,xla,xla,,1,1,1,3,1,1,64,cpu,exclusive,op\n"
+    return archive.packed(validate.Bundle(whole.name, None, texts, {}, whole.environment, {}))
 
 
 @functools.cache
 def _benchmark(less: int = 0) -> bytes:
     """A small benchmark as an archive, its last runs left out."""
-    whole = bundle.from_folder(PUBLISHED / "kernels-tutorial", bundle.limits({}))
+    whole = validate.from_folder(PUBLISHED / "kernels-tutorial", validate.limits({}))
     texts = dict(whole.texts)
     cell = next(csv.DictReader(io.StringIO(texts["runs.csv"])))
     about = [cell[name] for name in ("cell", "backend", "kernel", "operation")]
@@ -322,7 +323,7 @@ def _benchmark(less: int = 0) -> bytes:
         )
     rows = texts["runs.csv"].splitlines(keepends=True)
     texts["runs.csv"] = "".join(rows[: len(rows) - less])
-    return archive.packed(bundle.Bundle(whole.name, None, texts, {}, whole.environment, {}))
+    return archive.packed(validate.Bundle(whole.name, None, texts, {}, whole.environment, {}))
 
 
 @functools.cache
@@ -332,12 +333,12 @@ def _parts(body: bytes) -> dict[str, bytes]:
 
 
 @functools.cache
-def _limits() -> bundle.Limits:
-    return bundle.limits({})
+def _limits() -> validate.Limits:
+    return validate.limits({})
 
 
 @functools.cache
-def _whole(body: bytes) -> bundle.Bundle:
+def _whole(body: bytes) -> validate.Bundle:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.zip"
         path.write_bytes(body)
@@ -459,7 +460,7 @@ READERS = {
     "json": Reader(
         22, lambda: _documents("environment.json", archive.MANIFEST), lambda body, _: _text(safe_load.from_json, body)
     ),
-    "recorded": Reader(1, lambda: _files(_study, *record.RECORDS), _recorded, _named_change),
+    "recorded": Reader(1, lambda: _files(_study, *columns.RECORDS), _recorded, _named_change),
     "result": Reader(1, _result_good, _result, _named_change),
     "archive": Reader(5, _archive_good, _archive, _archive_repacked),
 }  # fmt: skip

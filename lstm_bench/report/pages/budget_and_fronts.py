@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from lstm_bench.pareto import front
 from lstm_bench.report.figures import comparison
 from lstm_bench.report.pages.comparability import circumstances, data_of, grounds
 from lstm_bench.report.render.markdown import (
@@ -27,6 +26,7 @@ from lstm_bench.report.render.markdown import (
 )
 from lstm_bench.report.sources.records import REQUEUED, Result, alone_s
 from lstm_bench.report.stats.budget import expected_best, expected_best_interval, ladder, running_best
+from lstm_bench.study.pareto_front import front
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

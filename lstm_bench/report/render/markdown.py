@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lstm_bench import record
 from lstm_bench.core.statistics import Interval
+from lstm_bench.study import columns as record
 
 NONE = "–"  # noqa: RUF001
 _NAMED = 4  # names in a list before the rest is counted

@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from lstm_bench import record
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
 from lstm_bench.report.sources.records import Result, assemble, frame
+from lstm_bench.study import columns as record
 from lstm_bench.tracking import runs as entity
 from lstm_bench.tracking import store
 

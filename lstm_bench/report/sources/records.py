@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from lstm_bench import __version__, health, record
-from lstm_bench.candidate import standing
+from lstm_bench import __version__
 from lstm_bench.core import safe_load
 from lstm_bench.core.statistics import Interval, Share, median, sampling_error, t_interval
+from lstm_bench.study import columns as record
+from lstm_bench.study import diagnostics
+from lstm_bench.study.candidates import standing
 
 REMARKS = "remarks.yaml"  # of a device: `speeds: {PATTERN: why the speeds of such studies compare with nothing}`
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -286,7 +288,7 @@ class Result:
         return counts.reindex(index=classes, columns=classes, fill_value=0).astype(int)
 
     @cached_property
-    def verdict(self) -> health.Verdict | None:
+    def verdict(self) -> diagnostics.Verdict | None:
         """What is judged of the study; None where nothing is complete."""
         if self.winner is None and self.confirmed.empty:
             return None
@@ -303,7 +305,7 @@ class Result:
                 epochs["trial"].isna() if math.isnan(trial) else (epochs["trial"].isna() | (epochs["trial"] == trial))
             )
             seeds.append({**row, "history": _rows(epochs[mine])})
-        return health.judge(
+        return diagnostics.judge(
             self.config,
             facts if isinstance(facts, Mapping) else {},
             space=space,

@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lstm_bench import space as spaces
 from lstm_bench.core import config as schema
 from lstm_bench.core.errors import StorageError
+from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep.store.heartbeats import Living, Roster
 from lstm_bench.sweep.store.trials import Asked, Study, guarded, rdb
 

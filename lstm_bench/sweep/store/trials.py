@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from lstm_bench import domination
-from lstm_bench import space as spaces
 from lstm_bench.core import config as schema
 from lstm_bench.core import numerics, user_code
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError, redact
-from lstm_bench.record import RETRIED, RETRIED_FOR_EVER, cell
+from lstm_bench.study import pareto
+from lstm_bench.study import search_space as spaces
+from lstm_bench.study.columns import RETRIED, RETRIED_FOR_EVER, cell
 from lstm_bench.sweep import samplers
 from lstm_bench.sweep.store import busy
 
@@ -201,7 +201,7 @@ class Study:
         self._queue: dict[int, Any] = {}
         self._best: Any | None = None
         # Of several objectives: complete trials, as they ended and as they were after each epoch.
-        self._front, self._fronts = domination.Front(), defaultdict[int, domination.Front](domination.Front)
+        self._front, self._fronts = pareto.Front(), defaultdict[int, pareto.Front](pareto.Front)
 
     def _connect(self) -> None:
         """Opens the database, with tables made if there are none."""
@@ -441,9 +441,9 @@ class Study:
     def _add(self, trial: Any) -> None:
         if self.objectives:
             ended = dict(zip(self.objectives, trial.values, strict=True))
-            self._front.add(domination.oriented(ended, self.objectives), trial)
+            self._front.add(pareto.oriented(ended, self.objectives), trial)
             for epoch in trial.user_attrs["result"].get("history", ()):
-                self._fronts[epoch["epoch"]].add(domination.oriented(epoch, self.objectives))
+                self._fronts[epoch["epoch"]].add(pareto.oriented(epoch, self.objectives))
             self._best = min(self._front.items(), key=self._rank)
         else:
             self._best = min(filter(None, (self._best, trial)), key=self._rank)
@@ -553,7 +553,7 @@ class Study:
         self._sum_up()
         if self._ended["COMPLETE"] < settings["n_startup_trials"]:
             return False
-        return self._fronts[metrics["epoch"]].dominates(domination.oriented(metrics, self.objectives))
+        return self._fronts[metrics["epoch"]].dominates(pareto.oriented(metrics, self.objectives))
 
     def tell(self, number: int, result: Mapping[str, Any]) -> bool:
         """Ends a trial by its result: state COMPLETE, PRUNED or FAIL (with its reason); returns whether it counts."""

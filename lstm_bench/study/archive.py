@@ -15,11 +15,11 @@ import zipfile
 from pathlib import Path
 
 import lstm_bench
-from lstm_bench import record
-from lstm_bench.bundle import DOCUMENTS, TABLES, Bundle, Limits, Reader
 from lstm_bench.core import config as schema
 from lstm_bench.core import safe_load
 from lstm_bench.core.errors import DataError, LstmBenchError, StorageError
+from lstm_bench.study import columns
+from lstm_bench.study.validate import DOCUMENTS, TABLES, Bundle, Limits, Reader
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -120,7 +120,7 @@ def _unpacked(reader: Reader, body: bytes) -> Bundle:
         reader.refuse(
             MANIFEST, "files", expected=" ".join(sorted(texts)), received=str(listed and sorted(listed))[:200]
         )
-    known = (*DOCUMENTS, *(record.BENCHMARK_FILES if kind == "benchmark" else record.FILES))
+    known = (*DOCUMENTS, *(columns.BENCHMARK_FILES if kind == "benchmark" else columns.FILES))
     for file in texts:
         digest = hashlib.sha256(bodies[file]).hexdigest()
         if listed[file] != {"bytes": len(bodies[file]), "sha256": digest}:

@@ -16,12 +16,12 @@ from typing import Any
 
 import yaml
 
-from lstm_bench.bundle import IDENTITY, TABLES, Bundle, Key, Row, Table
 from lstm_bench.core import config as schema
 from lstm_bench.core.errors import DataError
 from lstm_bench.kernels import command as kernels
 from lstm_bench.kernels import summary
-from lstm_bench.record import CELL_COLUMNS, cell
+from lstm_bench.study.columns import CELL_COLUMNS, cell
+from lstm_bench.study.validate import IDENTITY, TABLES, Bundle, Key, Row, Table
 from lstm_bench.sweep.store.trials import MAY_CHANGE
 
 _APART = "name=OTHER keeps it apart."

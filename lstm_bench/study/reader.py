@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
-from lstm_bench import record
-from lstm_bench import space as spaces
 from lstm_bench.core import safe_load
 from lstm_bench.core.config import NAME, check_recorded, conf_dir, get, replaced
 from lstm_bench.core.errors import ConfigError, DataError, StorageError, nearest
 from lstm_bench.data import dataset as data
+from lstm_bench.study import columns
+from lstm_bench.study import search_space as spaces
 
 Row = dict[str, str]
 # Where a value comes from that an older version did not record. Those of `dataset` are in the file of its own name.
@@ -49,7 +49,7 @@ class Recorded:
           StorageError: when it cannot be read.
         """
         try:
-            return record.read_rows(self.folder / file)
+            return columns.read_rows(self.folder / file)
         except (OSError, ValueError, csv.Error) as error:
             raise StorageError(f"{self.folder / file}: cannot be read ({error})") from error
 
@@ -96,7 +96,7 @@ def _value(row: Mapping[str, str], path: str, domain: Mapping[str, Any]) -> Any:
     text = row.get(f"config_{path}")
     try:
         if domain["type"] == "categorical":
-            return next(choice for choice in domain["choices"] if text in (record.exact(choice), record.cell(choice)))
+            return next(choice for choice in domain["choices"] if text in (columns.exact(choice), columns.cell(choice)))
         return int(text or "") if domain["type"] == "int" else float(text or "")
     except (KeyError, TypeError, ValueError, StopIteration):  # no such value, or a domain that is none
         raise ConfigError(f"trial {row.get('number')}: its {path} is not in the records", received=text) from None

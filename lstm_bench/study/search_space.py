@@ -13,7 +13,7 @@ from lstm_bench.core import config as schema
 from lstm_bench.core.config import Choice, Range
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.model import build
-from lstm_bench.record import exact
+from lstm_bench.study.columns import exact
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

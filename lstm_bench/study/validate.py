@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lstm_bench import record
-from lstm_bench import space as spaces
 from lstm_bench.core import config as schema
 from lstm_bench.core import safe_load
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError
 from lstm_bench.kernels import case as cells
+from lstm_bench.study import columns as record
+from lstm_bench.study import search_space as spaces
 from lstm_bench.training import timer
 
 DOCUMENTS = ("config.yaml", "environment.json")
