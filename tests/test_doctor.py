@@ -26,11 +26,11 @@ import pytest
 import yaml
 from conftest import Command, series
 
-from lstm_bench import installation, inventory, machine, proof
 from lstm_bench.core import locks
 from lstm_bench.core.config import conf_dir
 from lstm_bench.data import images
-from lstm_bench.finding import Finding
+from lstm_bench.doctor import installation, inventory, machine, proof
+from lstm_bench.doctor.finding import Finding
 
 LIMITS = yaml.safe_load((conf_dir() / "doctor.yaml").read_text())["limits"]
 ROOMY = ("kernels=false", "limits.free_mib=0", "limits.open_files=0")  # a test's machine may be poor

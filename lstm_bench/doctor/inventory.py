@@ -26,7 +26,7 @@ from lstm_bench.core import locks
 from lstm_bench.core.errors import DataError, LstmBenchError, StorageError, redact
 from lstm_bench.data import dataset
 from lstm_bench.data import images as mnist
-from lstm_bench.finding import Finding, at_fault
+from lstm_bench.doctor.finding import Finding, at_fault
 from lstm_bench.study import columns
 from lstm_bench.tracking import store
 

@@ -11,7 +11,7 @@ from packaging.specifiers import SpecifierSet
 
 import lstm_bench
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.finding import Finding
+from lstm_bench.doctor.finding import Finding
 
 DISTRIBUTION = "lstm-bench"
 _CONTRIBUTORS = "dev"  # the extra that no user needs

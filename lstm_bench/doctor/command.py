@@ -12,7 +12,7 @@ from lstm_bench.core.errors import CheckFailedError, ConfigError, LstmBenchError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from lstm_bench.finding import Finding
+    from lstm_bench.doctor.finding import Finding
 
 HELP = """\
 python -m lstm_bench.doctor [PATH=VALUE ...]
@@ -48,9 +48,9 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
       ConfigError: for an option that cannot be meant.
       CheckFailedError: when there is a fault.
     """
-    from lstm_bench import installation, inventory, machine
     from lstm_bench.core import config, hardware
     from lstm_bench.data import dataset
+    from lstm_bench.doctor import installation, inventory, machine
     from lstm_bench.kernels import case, grid
     from lstm_bench.model import kernel
     from lstm_bench.tracking import store
@@ -112,7 +112,7 @@ def _unsaid(finding: Finding) -> bool:
 
 def _kernels(asked: dict[str, Any], backends: Sequence[str], gpus: Sequence[Any]) -> list[LstmBenchError]:
     """Prints each backend and kernel as it is proved; returns the faults."""
-    from lstm_bench import proof
+    from lstm_bench.doctor import proof
 
     print("\nkernels, by what one training step ran", flush=True)
     faults = []

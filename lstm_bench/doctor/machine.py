@@ -15,7 +15,7 @@ import psutil
 from lstm_bench.core import hardware
 from lstm_bench.core import locks as lock
 from lstm_bench.core.errors import LstmBenchError, StorageError
-from lstm_bench.finding import Finding, at_fault
+from lstm_bench.doctor.finding import Finding, at_fault
 from lstm_bench.sweep import kernel_cache
 
 _MIB = 2**20

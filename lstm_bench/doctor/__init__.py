@@ -1,0 +1,4 @@
+"""Is all well? Reads everything, mends nothing.
+
+Imports everything.
+"""
