@@ -122,7 +122,3 @@ def _kernels(asked: dict[str, Any], backends: Sequence[str], gpus: Sequence[Any]
         print(f"  {one.backend:<10}  {one.kernel:<12}  {ran}{one.said}", flush=True)
         faults += [one.fault] if one.fault else []
     return faults
-
-
-if __name__ == "__main__":
-    sys.exit(main())

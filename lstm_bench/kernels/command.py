@@ -277,7 +277,3 @@ def _summary(benchmark: Benchmark, folder: Path) -> None:
         print(f"{backend} {kernel}: unavailable: {reason}")
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     print(f"records  {shown}/\nnext     python -m lstm_bench.report      python -m lstm_bench.ui")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

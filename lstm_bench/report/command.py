@@ -553,7 +553,3 @@ def _print_summary(results: Sequence[Result], changes: dict[Path, Change], optio
         print()
         columns, rows, right = comparison.short_table(results)
         print(markdown.plain(columns, rows, right))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

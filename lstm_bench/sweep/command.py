@@ -237,7 +237,3 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     finally:
         if notice:
             display.box(notice)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
