@@ -53,16 +53,16 @@ def run(arguments: list[str]) -> None:
       LstmBenchError: any expected fault.
     """
     given = cli.options(arguments, ("study", "input", "output", "backend", "sweeps"), required=("study", "input"))
+    from lstm_bench.core import vocabulary
     from lstm_bench.data import user_files
-    from lstm_bench.model import kernel
     from lstm_bench.study import columns as record
     from lstm_bench.study import reader
 
     study = reader.find(given["study"], Path(given.get("sweeps", "sweeps")))
     model, about = winner(study)
     backend = given.get("backend", about["backend"])
-    if backend not in kernel.OF_BACKEND:
-        raise ConfigError("backend", expected=f"one of {', '.join(kernel.OF_BACKEND)}", received=backend)
+    if backend not in vocabulary.OF_BACKEND:
+        raise ConfigError("backend", expected=f"one of {', '.join(vocabulary.OF_BACKEND)}", received=backend)
     cli.require_backend(backend)
     path = home.expanded(given["input"])
     x, y = user_files.read(path, (about["timesteps"], about["features"]))

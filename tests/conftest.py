@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from lstm_bench.core.config import conf_dir
-from lstm_bench.model.kernel import OF_BACKEND
+from lstm_bench.core.vocabulary import OF_BACKEND
 
 # A worker's backend is its own; the tests' process uses TensorFlow, quietly.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")

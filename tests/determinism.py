@@ -14,15 +14,14 @@ from typing import Any
 
 import yaml
 
-from lstm_bench.core import hardware
+from lstm_bench.core import hardware, vocabulary
 from lstm_bench.core.config import conf_dir
 from lstm_bench.launcher.local import LocalLauncher
-from lstm_bench.model import kernel
 from lstm_bench.training.engine import factory
 
 ARMS = [
     (backend, name, n)
-    for backend, names in kernel.OF_BACKEND.items()
+    for backend, names in vocabulary.OF_BACKEND.items()
     for name in names
     if name != "cudnn"
     for n in factory.steps_per_execution(backend, name)
@@ -96,4 +95,4 @@ def main(backends: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(kernel.OF_BACKEND))
+    main(sys.argv[1:] or list(vocabulary.OF_BACKEND))

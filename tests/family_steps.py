@@ -15,6 +15,7 @@ import keras
 import layer_reference
 import numpy as np
 
+from lstm_bench.core import vocabulary
 from lstm_bench.model import build as family
 from lstm_bench.model import kernel, layers
 from lstm_bench.training import fit
@@ -61,7 +62,7 @@ def trained(made: factory.Engine) -> list[np.ndarray]:
 
 def main(backend: str, name: str) -> None:
     takes = family.recurrent_layers(family.find(f"lstm_bench.model.{name}"))
-    kernels = [k for k in kernel.OF_BACKEND[backend] if kernel.unavailable(k, backend, takes, None) is None]
+    kernels = [k for k in vocabulary.OF_BACKEND[backend] if kernel.unavailable(k, backend, takes, None) is None]
     if name in (
         "gru",
         "bidirectional",

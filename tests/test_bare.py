@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_bench.core import hardware
+from lstm_bench.core import hardware, vocabulary
 from lstm_bench.kernels import bare, reference
-from lstm_bench.training import timer
 
 # Three frameworks in one process: none may take the whole memory of a GPU.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -41,7 +40,7 @@ ARMS = [
         id="-".join(map(str, (kernel, backend, each["layer"], each["layers"], each["dtype"]))),
         marks=() if each in QUICK else pytest.mark.long,
     )
-    for kernel, backend, each in itertools.product(bare.NAMES, BACKENDS, CELLS)
+    for kernel, backend, each in itertools.product(vocabulary.NAMES, BACKENDS, CELLS)
     if bare.unavailable(kernel, backend, each, GPU) is None
 ]
 
@@ -83,7 +82,7 @@ def test_an_arm_agrees_with_the_reference_counts_its_steps_and_proves_its_kernel
     kernel: str, backend: str, cell: dict[str, Any]
 ) -> None:
     arm = made(kernel, backend, cell)
-    for operation in timer.OPERATIONS:
+    for operation in vocabulary.OPERATIONS:
         arm.compile(operation)
         assert error(arm, cell, operation) < TOLERANCE[cell["dtype"]], operation
         assert arm.run(operation, some_rows(cell, 3)) == 3

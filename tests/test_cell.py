@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from lstm_bench.core import vocabulary
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.kernels import case as cells
 from lstm_bench.kernels import reference
-from lstm_bench.training import timer
 
 KINDS = ("lstm", "gru", "simple_rnn", "bidirectional_lstm")
 
@@ -37,12 +37,12 @@ def refused(**changes: Any) -> str:
 def test_a_cell_has_a_name_that_tells_it_from_every_other() -> None:
     assert cells.name(cell()) == "lstm-1x64-t28-f28-b64-float32"
     assert cells.name(cell(layer="bidirectional_lstm", layers=4)) == "bidirectional_lstm-4x64-t28-f28-b64-float32"
-    others = [cell(layer="gru"), cell(dtype="bfloat16"), *[cell(**{axis: 3}) for axis in cells.SIZES]]
+    others = [cell(layer="gru"), cell(dtype="bfloat16"), *[cell(**{axis: 3}) for axis in vocabulary.SIZES]]
     assert len({cells.name(other) for other in [cell(), *others]}) == 8
 
 
 def test_a_cell_travels_as_json_with_its_axes_in_order() -> None:
-    assert tuple(cell()) == cells.AXES
+    assert tuple(cell()) == vocabulary.AXES
     assert json.loads(json.dumps(cell())) == cell()
 
 
@@ -73,7 +73,7 @@ def test_weights_are_as_many_as_the_reference_makes(layer: str, layers: int) -> 
 
 
 def test_every_layer_of_the_reference_can_be_a_cell() -> None:
-    assert set(cells.LAYERS) == set(reference.KINDS) == set(KINDS)
+    assert set(vocabulary.LAYERS) == set(reference.KINDS) == set(KINDS)
 
 
 def test_the_training_step_of_the_tutorials_costs_what_was_published() -> None:
@@ -101,7 +101,7 @@ def one_by_one(cell: dict[str, Any], operation: str) -> int:
     return total
 
 
-@pytest.mark.parametrize("operation", timer.OPERATIONS)
+@pytest.mark.parametrize("operation", vocabulary.OPERATIONS)
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("layer", KINDS)
 def test_operations_are_as_many_as_counting_finds(layer: str, layers: int, operation: str) -> None:
@@ -116,7 +116,7 @@ def test_forward_and_backward_is_three_forwards(layer: str) -> None:
 
 
 def test_operations_of_a_sample_know_nothing_of_batch_and_precision() -> None:
-    for operation in timer.OPERATIONS:
+    for operation in vocabulary.OPERATIONS:
         assert cells.flop_per_sample(cell(batch=1, dtype="bfloat16"), operation) == cells.flop_per_sample(
             cell(), operation
         )
@@ -144,7 +144,7 @@ def test_bytes_of_a_step_by_hand(changes: dict[str, Any], operation: str, n_byte
 
 
 @pytest.mark.parametrize("layer", KINDS)
-@pytest.mark.parametrize("axis", cells.SIZES)
+@pytest.mark.parametrize("axis", vocabulary.SIZES)
 def test_a_larger_cell_needs_more_memory(layer: str, axis: str) -> None:
     base = cell(layer=layer, units=512, layers=2, timesteps=64, features=512, batch=64)
     assert cells.memory_mib({**base, axis: 2 * base[axis]}) > cells.memory_mib(base)
@@ -174,7 +174,7 @@ def test_the_reference_takes_no_more_than_the_estimate(layer: str) -> None:
     assert peak / 2**20 < cells.memory_mib(made) < 10 * peak / 2**20
 
 
-@pytest.mark.parametrize("axis", cells.SIZES)
+@pytest.mark.parametrize("axis", vocabulary.SIZES)
 @pytest.mark.parametrize("value", [0, -1, True, False, 64.0, "64", [64], {"low": 1}, float("nan")])
 def test_a_size_that_is_no_count_is_refused_by_its_path(axis: str, value: Any) -> None:
     shown = repr(value) if isinstance(value, str) else str(value)

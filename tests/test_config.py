@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from lstm_bench.core import config as schema
+from lstm_bench.core import vocabulary
 from lstm_bench.core.config import Choice, Range, conf_dir, flatten, get, load, redacted_config, replaced
 from lstm_bench.core.errors import ConfigError
 
@@ -32,7 +33,7 @@ def refused(values) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("objective", "direction"), list(schema.OBJECTIVES.items()))
+@pytest.mark.parametrize(("objective", "direction"), list(vocabulary.OBJECTIVES.items()))
 def test_an_objective_knows_its_direction_unless_it_is_given(objective, direction):
     assert loaded({"study.objective": objective})["study"]["direction"] == direction
     assert loaded({"study.objective": objective, "study.direction": direction})["study"]["direction"] == direction

@@ -630,11 +630,11 @@ def test_a_backend_that_is_not_installed_is_no_fault(proved: Any, monkeypatch: p
 
 @pytest.mark.long
 def test_every_kernel_of_every_backend_here_is_proved(command: Command, tmp_path: Path) -> None:
-    from lstm_bench.model import kernel
+    from lstm_bench.core import vocabulary
 
     done = command("doctor", "limits.free_mib=0", "limits.open_files=0", CUDA_VISIBLE_DEVICES="-1")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    for backend, names in kernel.OF_BACKEND.items():
+    for backend, names in vocabulary.OF_BACKEND.items():
         if importlib.util.find_spec(backend) is None:
             assert f"  {backend:<10}  {'':<12}  unavailable: not installed" in done.stdout
             continue

@@ -13,7 +13,7 @@ import pytest
 from conftest import long_but
 
 from lstm_bench.core.hardware import gpus
-from lstm_bench.model.kernel import OF_BACKEND
+from lstm_bench.core.vocabulary import OF_BACKEND
 from lstm_bench.training.engine.factory import steps_per_execution
 
 

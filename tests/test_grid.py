@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from lstm_bench.core import vocabulary
 from lstm_bench.core.config import NAME, conf_dir
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.kernels import bare, grid
 from lstm_bench.kernels import case as cells
+from lstm_bench.kernels import grid
 from lstm_bench.model import kernel
 
 GRIDS = sorted((conf_dir() / "grid").glob("*.yaml"))
@@ -31,7 +32,7 @@ def read(path: Path) -> dict[str, Any]:
 def shapes(name: str) -> list[Shape]:
     """Layer, units, layers, timesteps, features and batch of each cell of a grid of ours, in one precision."""
     found = grid.cells_of(read(conf_dir() / "grid" / f"{name}.yaml"), ["float32"])
-    return [tuple(one[axis] for axis in cells.AXES if axis != "dtype") for one in found]  # type: ignore[misc]
+    return [tuple(one[axis] for axis in vocabulary.AXES if axis != "dtype") for one in found]  # type: ignore[misc]
 
 
 def refused(*entries: Any, dtypes: tuple[str, ...] = ("float32",)) -> str:
@@ -43,7 +44,7 @@ def refused(*entries: Any, dtypes: tuple[str, ...] = ("float32",)) -> str:
 
 def refused_choice(value: Any) -> str:
     with pytest.raises(ConfigError) as caught:
-        grid.chosen("dtype", value, cells.DTYPES)
+        grid.chosen("dtype", value, vocabulary.DTYPES)
     return str(caught.value)
 
 
@@ -53,11 +54,11 @@ def test_every_grid_has_the_name_of_its_file_and_cells_that_can_be_meant(path: P
     assert found["name"] == path.stem and NAME.fullmatch(f"kernels-{path.stem}")
     assert found["description"]
     assert path.read_text().startswith("# python -m lstm_bench.kernels")  # the command that runs it
-    dtypes = grid.chosen("dtype", found["dtypes"], cells.DTYPES)
+    dtypes = grid.chosen("dtype", found["dtypes"], vocabulary.DTYPES)
     plan = grid.cells_of(found, dtypes)
     assert len({cells.name(one) for one in plan}) == len(plan) >= 1
     assert {one["dtype"] for one in plan} == set(dtypes)
-    assert grid.arms_of(list(kernel.OF_BACKEND), [*kernel.NAMES, *bare.NAMES], found["skip"])
+    assert grid.arms_of(list(vocabulary.OF_BACKEND), [*kernel.NAMES, *vocabulary.NAMES], found["skip"])
 
 
 def test_the_grids_of_the_documentation_are_there() -> None:
@@ -132,7 +133,7 @@ def test_lists_multiply_in_the_order_of_the_axes_and_precisions_last() -> None:
         *((8, 1, "float32"), (8, 1, "bfloat16"), (8, 2, "float32"), (8, 2, "bfloat16")),
         *((16, 1, "float32"), (16, 1, "bfloat16"), (16, 2, "float32"), (16, 2, "bfloat16")),
     ]
-    assert all(tuple(one) == cells.AXES for one in found)
+    assert all(tuple(one) == vocabulary.AXES for one in found)
 
 
 def test_a_cell_named_twice_is_measured_once_where_it_was_first() -> None:
@@ -174,9 +175,9 @@ def test_an_axis_without_a_value_is_refused() -> None:
 
 
 def test_a_choice_is_all_one_or_some_in_the_order_of_the_valid_ones() -> None:
-    assert grid.chosen("dtype", "all", cells.DTYPES) == ["float32", "tf32", "bfloat16"]
-    assert grid.chosen("dtype", "tf32", cells.DTYPES) == ["tf32"]
-    assert grid.chosen("dtype", ["bfloat16", "float32", "bfloat16"], cells.DTYPES) == ["float32", "bfloat16"]
+    assert grid.chosen("dtype", "all", vocabulary.DTYPES) == ["float32", "tf32", "bfloat16"]
+    assert grid.chosen("dtype", "tf32", vocabulary.DTYPES) == ["tf32"]
+    assert grid.chosen("dtype", ["bfloat16", "float32", "bfloat16"], vocabulary.DTYPES) == ["float32", "bfloat16"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from conftest import long_but
 
+from lstm_bench.core import vocabulary
 from lstm_bench.kernels import case as cells
 from lstm_bench.kernels import measure, reference
 from lstm_bench.model import kernel
@@ -37,7 +38,7 @@ def check(backend: str, name: str, of: dict[str, Any]) -> None:
     expected = {"inference": [outputs], "forward_backward": gradients}
     tolerance = METHOD["tolerance"][of["dtype"]]  # type: ignore[index]
     rows = np.tile(np.arange(of["batch"], dtype=np.int32), (3, 1))
-    for operation in timer.OPERATIONS:
+    for operation in vocabulary.OPERATIONS:
         arm.compile(operation)
         found = arm.values(operation)
         if operation == "train_step":
@@ -55,11 +56,11 @@ def check(backend: str, name: str, of: dict[str, Any]) -> None:
 
 def arms(backend: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every kernel that a CPU has, the generic one with every layer, and one cell in bfloat16."""
-    yield from (("generic", cell(layer=layer, layers=1 + (layer == "lstm"))) for layer in cells.LAYERS)
-    names = [name for name in kernel.OF_BACKEND[backend] if name not in ("cudnn", "generic", "unrolled_xla")]
+    yield from (("generic", cell(layer=layer, layers=1 + (layer == "lstm"))) for layer in vocabulary.LAYERS)
+    names = [name for name in vocabulary.OF_BACKEND[backend] if name not in ("cudnn", "generic", "unrolled_xla")]
     yield from ((name, cell(layer="bidirectional_lstm", layers=1)) for name in names)
     if "fused" in names:
-        yield from (("fused", cell(layer=layer, layers=1 + (layer == "lstm"))) for layer in cells.LAYERS[:3])
+        yield from (("fused", cell(layer=layer, layers=1 + (layer == "lstm"))) for layer in vocabulary.LAYERS[:3])
     yield "generic", cell(dtype="bfloat16", layers=1)
 
 

@@ -23,7 +23,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationE
 import lstm_bench
 from lstm_bench.core import home
 from lstm_bench.core.errors import ConfigError, nearest, redact, require_quoted
-from lstm_bench.kernels.case import DTYPES
+from lstm_bench.core.vocabulary import DTYPES, METRICS, OBJECTIVES
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
@@ -67,10 +67,6 @@ def _in(rule: Range | Choice) -> Any:
     return field(metadata={"rule": rule})
 
 
-# What a study may aim at, and which way is up. val_mse and val_mae are a regression's, val_accuracy is every other task's.
-OBJECTIVES = {"val_accuracy": "maximize", "val_loss": "minimize", "val_mse": "minimize", "val_mae": "minimize"}
-# What may stand in study.objectives, likewise.
-METRICS = {**OBJECTIVES, "n_weights": "minimize", "train_samples_per_s": "maximize"}
 _COUNT, _SIZE, _SECONDS = Range(0), Range(1), Range(0, open_low=True)
 
 

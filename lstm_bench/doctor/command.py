@@ -48,19 +48,18 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
       ConfigError: for an option that cannot be meant.
       CheckFailedError: when there is a fault.
     """
-    from lstm_bench.core import config, hardware
+    from lstm_bench.core import config, hardware, vocabulary
     from lstm_bench.data import dataset
     from lstm_bench.doctor import installation, inventory, machine
-    from lstm_bench.kernels import case, grid
-    from lstm_bench.model import kernel
+    from lstm_bench.kernels import grid
     from lstm_bench.tracking import store
 
     asked = config.load(composed, config.Doctor)
     dataset.check(asked["dataset"])
     store.check(asked["tracking"])
     _check_url(asked["storage"]["url"])
-    _check_cell(asked["cell"], case.AXES)
-    backends = grid.chosen("backends", asked["backends"], list(kernel.OF_BACKEND))
+    _check_cell(asked["cell"], vocabulary.AXES)
+    backends = grid.chosen("backends", asked["backends"], list(vocabulary.OF_BACKEND))
     sweeps = home.expanded(asked["sweeps"]).absolute()
     folder = None
     if asked["tracking"]["name"] == "mlflow":
@@ -87,14 +86,15 @@ def _check_url(url: str | None) -> None:
 
 
 def _check_cell(asked: dict[str, Any], axes: Sequence[str]) -> None:
+    from lstm_bench.core import vocabulary
     from lstm_bench.kernels import case
 
     for axis in (*asked, *axes):
         if axis not in axes or axis not in asked:
             raise ConfigError("cell", expected=", ".join(axes), received=", ".join(asked))
     case.check("cell", asked)
-    if asked["dtype"] not in case.DTYPES:
-        raise ConfigError("cell.dtype", expected=f"one of {', '.join(case.DTYPES)}", received=asked["dtype"])
+    if asked["dtype"] not in vocabulary.DTYPES:
+        raise ConfigError("cell.dtype", expected=f"one of {', '.join(vocabulary.DTYPES)}", received=asked["dtype"])
 
 
 def _said(title: str, findings: Sequence[Finding]) -> list[LstmBenchError]:

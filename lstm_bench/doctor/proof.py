@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_bench.core import hardware
+from lstm_bench.core import hardware, vocabulary
 from lstm_bench.core.errors import DeviceError, KernelError, LstmBenchError
 from lstm_bench.kernels import grid, reference
 from lstm_bench.launcher.single_task import Process
-from lstm_bench.model import kernel
 
 _OPERATION = "train_step"
 
@@ -68,7 +67,7 @@ class _Arms:
     ):
         self.backend, self.cell, self.method, self.gpu = backend, cell, method, gpu
         self.slot, self.logs, self.expected = slot, logs, expected
-        self.names = kernel.OF_BACKEND[backend]
+        self.names = vocabulary.OF_BACKEND[backend]
 
     def _started(self) -> Process:
         return Process(self.slot, self.backend, self.logs, keras=True, tasks=len(self.names))

@@ -24,9 +24,6 @@ from lstm_bench.kernels.bare_torch import TorchArm
 from lstm_bench.model import kernel as kernels
 from lstm_bench.training.timer import Arm
 
-NAMES = ("bare", "native")
-
-
 Cell = Mapping[str, Any]
 Arrays = list[np.ndarray]
 

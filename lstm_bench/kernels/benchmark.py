@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import errors, hardware
+from lstm_bench.core import errors, hardware, vocabulary
 from lstm_bench.core.errors import ConfigError, DeviceError, LstmBenchError, StorageError
 from lstm_bench.core.hardware import Gpu
-from lstm_bench.kernels import bare, grid, reference, summary
 from lstm_bench.kernels import case as cells
+from lstm_bench.kernels import grid, reference, summary
 from lstm_bench.launcher.single_task import Kind, Process, Send
 from lstm_bench.study import columns
 
@@ -300,7 +300,7 @@ class Benchmark:
 
 
 def _kind(arm: grid.Arm) -> Kind:
-    return arm[0], arm[1] not in bare.NAMES
+    return arm[0], arm[1] not in vocabulary.NAMES
 
 
 def _said(run: Mapping[str, Any]) -> str:

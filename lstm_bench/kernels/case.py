@@ -11,12 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lstm_bench.core.errors import ConfigError, nearest
-
-AXES = ("layer", "units", "layers", "timesteps", "features", "batch", "dtype")
-SIZES = ("units", "layers", "timesteps", "features", "batch")
-# float32: IEEE products. tf32: float32 storage, TF32 products, on NVIDIA. bfloat16: Keras's mixed precision.
-DTYPES = ("float32", "tf32", "bfloat16")
-LAYERS = ("lstm", "gru", "simple_rnn", "bidirectional_lstm")
+from lstm_bench.core.vocabulary import LAYERS, SIZES
 
 _GATES = {"lstm": 4, "gru": 3, "simple_rnn": 1, "bidirectional_lstm": 4}
 _BIASES = {"lstm": 1, "gru": 2, "simple_rnn": 1, "bidirectional_lstm": 1}  # of each gate

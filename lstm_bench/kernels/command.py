@@ -60,13 +60,11 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
       LstmBenchError: any expected fault; what was measured is kept.
     """
     from lstm_bench.core import config as schema
-    from lstm_bench.core import hardware, locks
-    from lstm_bench.kernels import bare, grid
-    from lstm_bench.kernels import case as cells
+    from lstm_bench.core import hardware, locks, vocabulary
+    from lstm_bench.kernels import grid
     from lstm_bench.model import kernel
     from lstm_bench.study import columns as record
     from lstm_bench.tracking import store
-    from lstm_bench.training import timer
 
     config = schema.load(composed, schema.Kernels)
     store.check(config["tracking"])
@@ -75,12 +73,12 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
         raise ConfigError("name", expected="kernels-, then letters, digits and ._-", received=name)
     asked = config["arms"]
     backends = _backends(asked["backend"])
-    kernels = grid.chosen("kernel", asked["kernel"], [*(k for k in kernel.NAMES if k != "auto"), *bare.NAMES])
-    operations = grid.chosen("operation", asked["operation"], timer.OPERATIONS)
+    kernels = grid.chosen("kernel", asked["kernel"], [*(k for k in kernel.NAMES if k != "auto"), *vocabulary.NAMES])
+    operations = grid.chosen("operation", asked["operation"], vocabulary.OPERATIONS)
     if asked["dtype"] is None:
-        dtypes = grid.chosen("grid.dtypes", config["grid"]["dtypes"], cells.DTYPES)
+        dtypes = grid.chosen("grid.dtypes", config["grid"]["dtypes"], vocabulary.DTYPES)
     else:
-        dtypes = grid.chosen("dtype", asked["dtype"], cells.DTYPES)
+        dtypes = grid.chosen("dtype", asked["dtype"], vocabulary.DTYPES)
     plan = grid.cells_of(config["grid"], dtypes)
     # What is asked for by name is not skipped.
     arms = grid.arms_of(backends, kernels, config["grid"]["skip"] if asked["kernel"] == "all" else [])
@@ -96,10 +94,10 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _backends(value: Any) -> list[str]:
+    from lstm_bench.core import vocabulary
     from lstm_bench.kernels import grid
-    from lstm_bench.model import kernel
 
-    names = grid.chosen("backend", value, list(kernel.OF_BACKEND))
+    names = grid.chosen("backend", value, list(vocabulary.OF_BACKEND))
     if value != "all":
         for name in names:
             cli.require_backend(name)
@@ -227,7 +225,7 @@ def _track(
 ) -> None:
     """MLflow's picture: one parent run, one nested run per cell. It observes; its failure is a warning."""
     from lstm_bench.core import config as schema
-    from lstm_bench.kernels import case as cells
+    from lstm_bench.core import vocabulary
 
     try:
         tracking.start(
@@ -243,7 +241,7 @@ def _track(
         )
         for cell in dict.fromkeys(row["cell"] for row in rows):
             mine = [row for row in rows if row["cell"] == cell]
-            tracking.log_cell({axis: mine[0][axis] for axis in cells.AXES}, mine, *span)
+            tracking.log_cell({axis: mine[0][axis] for axis in vocabulary.AXES}, mine, *span)
         tracking.finish(status)
     except LstmBenchError as error:
         cli.say(error)

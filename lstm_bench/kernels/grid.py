@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lstm_bench.core import vocabulary
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.kernels import bare
 from lstm_bench.kernels import case as cells
@@ -42,7 +43,7 @@ def cells_of(grid: Mapping[str, Any], dtypes: Sequence[str]) -> list[dict[str, A
     Raises:
       ConfigError: for an axis that is unknown or missing, or a size below 1.
     """
-    axes = [axis for axis in cells.AXES if axis != "dtype"]
+    axes = [axis for axis in vocabulary.AXES if axis != "dtype"]
     found: dict[str, dict[str, Any]] = {}
     for index, entry in enumerate(grid["cells"]):
         path = f"grid.cells[{index}]"
@@ -74,7 +75,9 @@ def arms_of(backends: Sequence[str], kernels: Sequence[str], skip: Sequence[str]
       ConfigError: for an arm to skip that does not exist.
     """
     valid = [
-        f"{backend}/{name}" for backend in kernel.OF_BACKEND for name in (*kernel.OF_BACKEND[backend], *bare.NAMES)
+        f"{backend}/{name}"
+        for backend in vocabulary.OF_BACKEND
+        for name in (*vocabulary.OF_BACKEND[backend], *vocabulary.NAMES)
     ]
     for arm in skip:
         if arm not in valid:
@@ -82,7 +85,7 @@ def arms_of(backends: Sequence[str], kernels: Sequence[str], skip: Sequence[str]
     return [
         (backend, name)
         for backend in backends
-        for name in (*kernel.OF_BACKEND[backend], *bare.NAMES)
+        for name in (*vocabulary.OF_BACKEND[backend], *vocabulary.NAMES)
         if name in kernels and f"{backend}/{name}" not in skip
     ]
 
@@ -98,7 +101,7 @@ def unavailable(arm: Arm, cell: Mapping[str, Any], gpu: str | None) -> str | Non
     backend, name = arm
     if cell["dtype"] == "tf32" and gpu is None:
         return "no GPU"
-    if name in bare.NAMES:
+    if name in vocabulary.NAMES:
         return bare.unavailable(name, backend, cell, gpu)
     if (backend, name, cell["dtype"]) == ("jax", "cudnn", "bfloat16"):
         return "JAX's cuDNN call has no bfloat16"
@@ -108,7 +111,7 @@ def unavailable(arm: Arm, cell: Mapping[str, Any], gpu: str | None) -> str | Non
 def expected(arm: Arm, cell: Mapping[str, Any], gpu: str | None) -> str:
     """What `kernel_ran` is when an arm runs what it is named after."""
     backend, name = arm
-    return bare.expected(name, backend, cell, gpu) if name in bare.NAMES else name
+    return bare.expected(name, backend, cell, gpu) if name in vocabulary.NAMES else name
 
 
 def require_memory(plan: Sequence[Mapping[str, Any]], host_mib: int, gpu_mib: int | None) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_bench.core import vocabulary
 from lstm_bench.core.clock import clock
 from lstm_bench.kernels import bare, ceiling, grid, reference
 from lstm_bench.kernels import case as cells
@@ -134,7 +135,7 @@ def make(
       x: Inputs (batch, timesteps, features).
       cotangent: Gradient of batch times the loss with respect to the outputs, of their shape.
     """
-    if kernel_name in bare.NAMES:
+    if kernel_name in vocabulary.NAMES:
         return bare.make(kernel_name, backend, cell, weights, x, cotangent)
     import keras
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lstm_bench.core import vocabulary
 from lstm_bench.core.statistics import finite, median, ratio_interval
 from lstm_bench.kernels import case as cells
 from lstm_bench.study import columns
@@ -55,8 +56,8 @@ def rows(runs: Iterable[Row], samples: Iterable[Row], ceilings: Sequence[Row], d
 
 def order(row: Row) -> tuple:
     """Sort key: cells by their axes, operations as `probe.OPERATIONS`, then backend and kernel."""
-    axes = [str(row["layer"]), *(int(row[axis]) for axis in cells.SIZES), str(row["dtype"])]
-    return (*axes, timer.OPERATIONS.index(row["operation"]), row["backend"], row["kernel"])
+    axes = [str(row["layer"]), *(int(row[axis]) for axis in vocabulary.SIZES), str(row["dtype"])]
+    return (*axes, vocabulary.OPERATIONS.index(row["operation"]), row["backend"], row["kernel"])
 
 
 def _row(by_round: Mapping[int, Row], rates: Mapping[int, Sequence[float]]) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def _row(by_round: Mapping[int, Row], rates: Mapping[int, Sequence[float]]) -> d
         return finite(run[column] for run in runs if run[column] not in ("", None))
 
     row: dict[str, Any] = {
-        column: runs[0][column] for column in ("cell", *cells.AXES, "backend", "kernel", "operation")
+        column: runs[0][column] for column in ("cell", *vocabulary.AXES, "backend", "kernel", "operation")
     }
     row |= {column: worst[column] for column in ("state", "reason", "kernel_ran", "tolerance", "evidence")}
     row |= {"compile_s": _median(numbers("compile_s")), "first_call_s": _median(numbers("first_call_s"))}
@@ -102,7 +103,7 @@ def _median(values: Sequence[float]) -> float | None:
 
 def _limits(row: Row, ceilings: Sequence[Row]) -> dict[str, Any]:
     """Counted work of a row, and the roofline of Williams et al. 2009: min(peak, operations per byte * bandwidth)."""
-    cell = {axis: row[axis] if axis in ("layer", "dtype") else int(row[axis]) for axis in cells.AXES}
+    cell = {axis: row[axis] if axis in ("layer", "dtype") else int(row[axis]) for axis in vocabulary.AXES}
     flop = cells.flop_per_sample(cell, row["operation"])
     bytes_ = cells.bytes_per_step(cell, row["operation"]) / cell["batch"]
     found: dict[str, Any] = {"flop_per_sample": flop, "bytes_per_sample": bytes_}

@@ -23,14 +23,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lstm_bench.core.errors import KernelError
+from lstm_bench.core.vocabulary import OF_BACKEND
 from lstm_bench.model import fused_torch
 
 NAMES = ("auto", "cudnn", "fused", "generic", "xla", "unrolled", "unrolled_xla")
-OF_BACKEND = {
-    "tensorflow": ("cudnn", "generic", "xla", "unrolled", "unrolled_xla"),
-    "jax": ("cudnn", "generic", "unrolled"),
-    "torch": ("cudnn", "fused", "generic"),
-}
 # The layers that a family can ask for by an argument of this name, in words; for which of them Keras has a cuDNN path, and
 # torch an operation of its own. The rest run timestep by timestep: generic, unrolled, or either compiled by XLA.
 LAYERS = {

@@ -188,9 +188,6 @@ CELL_COLUMNS = (
     "evidence",
 )
 
-# Reasons that are not the trial's own: its parameters run again under another number, without limit or study.max_retry times.
-RETRIED_FOR_EVER = ("driver_died", "interrupted", "pack_failed")
-RETRIED = ("worker_died", "oom_shared")
 
 FILES = {
     "trials.csv": TRIAL_COLUMNS,

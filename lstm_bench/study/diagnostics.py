@@ -10,8 +10,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lstm_bench.core.vocabulary import RETRIED_FOR_EVER
 from lstm_bench.study import judgement
-from lstm_bench.study.columns import RETRIED_FOR_EVER
 from lstm_bench.study.judgement import Confirmed, Judged
 
 SOUND = "Nothing that was judged speaks against the search."

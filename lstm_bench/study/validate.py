@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lstm_bench.core import config as schema
-from lstm_bench.core import safe_load
+from lstm_bench.core import safe_load, vocabulary
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError
-from lstm_bench.kernels import case as cells
 from lstm_bench.study import columns as record
 from lstm_bench.study import search_space as spaces
-from lstm_bench.training import timer
 
 DOCUMENTS = ("config.yaml", "environment.json")
 # What a row of a table is known by. The rows of the others belong together: they are those of one pick.
@@ -43,15 +41,15 @@ _STATES: dict[tuple[str, str], Collection[str]] = {
     ("history.csv", "kind"): ("trial", "replicate"),
     ("runs.csv", "state"): _RUN_STATES,
     ("cells.csv", "state"): (*_RUN_STATES, "unavailable"),
-    **{(file, "operation"): timer.OPERATIONS for file in record.BENCHMARK_FILES},
-    **{(file, "layer"): cells.LAYERS for file in record.BENCHMARK_FILES},
-    **{(file, "dtype"): cells.DTYPES for file in record.BENCHMARK_FILES},
+    **{(file, "operation"): vocabulary.OPERATIONS for file in record.BENCHMARK_FILES},
+    **{(file, "layer"): vocabulary.LAYERS for file in record.BENCHMARK_FILES},
+    **{(file, "dtype"): vocabulary.DTYPES for file in record.BENCHMARK_FILES},
 }
 # Whole numbers, and of those which may be missing. All other columns that are no words hold any number, or none.
-_WHOLE = {"number", "seed", "trial", "epoch", "round", "sample", "retry_of", "steps", "n", *cells.SIZES}
-_POSITIVE = {"epoch", "seconds", "matmul_flop_per_s", "copy_byte_per_s", *cells.SIZES}
+_WHOLE = {"number", "seed", "trial", "epoch", "round", "sample", "retry_of", "steps", "n", *vocabulary.SIZES}
+_POSITIVE = {"epoch", "seconds", "matmul_flop_per_s", "copy_byte_per_s", *vocabulary.SIZES}
 _OPTIONAL = {("trials.csv", "seed"), ("replicates.csv", "trial"), ("history.csv", "trial")}
-_NEEDED = {"seconds", "matmul_flop_per_s", "copy_byte_per_s", *cells.SIZES, "state", "kind", "layer"}
+_NEEDED = {"seconds", "matmul_flop_per_s", "copy_byte_per_s", *vocabulary.SIZES, "state", "kind", "layer"}
 _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _NUMBER = re.compile(r"-?[0-9]{1,25}(\.[0-9]{1,25})?(e[+-]?[0-9]{1,3})?|nan|-?inf")
 # What is read from an environment, as far as it must be of a kind.

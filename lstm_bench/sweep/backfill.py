@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lstm_bench.core import config as schema
-from lstm_bench.core import safe_load
+from lstm_bench.core import safe_load, vocabulary
 from lstm_bench.core.errors import StorageError
 from lstm_bench.study import columns, diagnostics, pareto
 from lstm_bench.study import search_space as spaces
@@ -333,14 +333,14 @@ def _counts(rows: Sequence[Row], max_retry: int) -> dict[str, int]:
     def deaths(row: Row | None) -> int:
         found = 0
         while row is not None:
-            found += row.get("reason") in columns.RETRIED
+            found += row.get("reason") in vocabulary.RETRIED
             row = by_number.get(_number(row.get("retry_of")))
         return found
 
     def counts(row: Row) -> bool:
-        if row.get("reason") in columns.RETRIED_FOR_EVER or row["number"] in retried:
+        if row.get("reason") in vocabulary.RETRIED_FOR_EVER or row["number"] in retried:
             return False
-        return row.get("reason") not in columns.RETRIED or deaths(row) > max_retry
+        return row.get("reason") not in vocabulary.RETRIED or deaths(row) > max_retry
 
     ends = [row["state"] for row in rows if row["state"] != "FAIL" or counts(row)]
     return {

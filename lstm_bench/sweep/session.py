@@ -11,7 +11,7 @@ from typing import Any
 
 import lstm_bench
 from lstm_bench.core import config as schema
-from lstm_bench.core import environment, errors, hardware, numerics, safe_load
+from lstm_bench.core import environment, errors, hardware, numerics, safe_load, vocabulary
 from lstm_bench.core import user_code as sources
 from lstm_bench.core.console import Display, number, values
 from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, StorageError
@@ -371,7 +371,8 @@ class Session:
         if self.launcher or not self._on_ray:
             kernel.require(named, self.backend, layers, self.gpu)
         unavailable = {
-            name: kernel.unavailable(name, self.backend, layers, self.gpu) for name in kernel.OF_BACKEND[self.backend]
+            name: kernel.unavailable(name, self.backend, layers, self.gpu)
+            for name in vocabulary.OF_BACKEND[self.backend]
         }
         arms = Arms(
             self.config,

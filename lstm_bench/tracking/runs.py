@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lstm_bench.core.errors import redact
-from lstm_bench.kernels.case import AXES
-from lstm_bench.model.kernel import OF_BACKEND
+from lstm_bench.core.vocabulary import AXES, OF_BACKEND
 from lstm_bench.study.columns import KERNEL_COLUMNS, OPTIONAL_COLUMNS, REPLICATE_COLUMNS, TRIAL_COLUMNS, cell
 
 # Query of an experiment's page: MLflow's view for training, with the table layout stored under this key.
@@ -285,12 +284,12 @@ def _benchmark_view() -> dict[str, Any]:
 
     The page leaves out a column that no run has, so the names for one backend and for several are all asked for.
     """
-    from lstm_bench.kernels import bare  # numpy, which the UI does without
+    from lstm_bench.core import vocabulary  # numpy, which the UI does without
 
     arms = [
         {"backend": backend, "kernel": kernel}
         for backend, kernels in OF_BACKEND.items()
-        for kernel in (*kernels, *bare.NAMES)
+        for kernel in (*kernels, *vocabulary.NAMES)
     ]
     throughputs = [f"{kernel_name(arm, several)}_samples_per_s" for several in (False, True) for arm in arms]
     throughputs += ["kernel_speedup", *(f"kernel_{backend}_speedup" for backend in OF_BACKEND)]

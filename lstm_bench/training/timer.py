@@ -14,8 +14,6 @@ import numpy as np
 
 from lstm_bench.core.clock import clock
 
-# inference: outputs. forward_backward: gradients of weights and inputs. train_step: gradients of weights, and the update.
-OPERATIONS = ("inference", "forward_backward", "train_step")
 WINDOW_S = 0.05  # the shortest timed window: the clock and the call are then below a thousandth of it
 STEADY = 0.1  # two windows in a row within this fraction of each other end the warm-up
 LONGEST_WARM_UP = 20  # windows

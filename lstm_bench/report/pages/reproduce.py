@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lstm_bench.core.cli import quoted
-from lstm_bench.core.config import OBJECTIVES, conf_dir, flatten
+from lstm_bench.core.config import conf_dir, flatten
+from lstm_bench.core.vocabulary import OBJECTIVES
 from lstm_bench.report.render.markdown import escape
 from lstm_bench.report.sources.records import Result
 

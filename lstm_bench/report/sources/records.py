@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lstm_bench import __version__
-from lstm_bench.core import safe_load
+from lstm_bench.core import safe_load, vocabulary
 from lstm_bench.core.statistics import Interval, Share, median, sampling_error, t_interval
 from lstm_bench.study import columns as record
 from lstm_bench.study import diagnostics
@@ -24,7 +24,7 @@ from lstm_bench.study.candidates import standing
 REMARKS = "remarks.yaml"  # of a device: `speeds: {PATTERN: why the speeds of such studies compare with nothing}`
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Ends that are not the trial's own doing: its parameters ran, or will run, again under another number.
-REQUEUED = (*record.RETRIED, *record.RETRIED_FOR_EVER)
+REQUEUED = (*vocabulary.RETRIED, *vocabulary.RETRIED_FOR_EVER)
 
 _SHAPE = ["layer", "units", "layers", "timesteps", "features", "batch", "dtype"]
 # What the page of a kernel benchmark is made of. Columns of cells.csv that are not ours are kept, as text.

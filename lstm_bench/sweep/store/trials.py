@@ -25,9 +25,10 @@ from urllib.parse import quote
 from lstm_bench.core import config as schema
 from lstm_bench.core import numerics, user_code
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError, redact
+from lstm_bench.core.vocabulary import RETRIED, RETRIED_FOR_EVER
 from lstm_bench.study import pareto
 from lstm_bench.study import search_space as spaces
-from lstm_bench.study.columns import RETRIED, RETRIED_FOR_EVER, cell
+from lstm_bench.study.columns import cell
 from lstm_bench.sweep import samplers
 from lstm_bench.sweep.store import busy
 
