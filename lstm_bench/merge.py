@@ -78,13 +78,14 @@ def merge(folder: Path, came: Bundle, bounds: Limits) -> tuple[Bundle | None, Bu
       DataError: when the two are not the same study, or contradict each other; nothing was changed.
       StorageError: when what lies there is damaged, or nothing can be written.
     """
+    from lstm_bench.kernels import merge_cells
     from lstm_bench.study.union import union
     from lstm_bench.study.validate import from_folder
 
     with _writing(folder):
         _recover(folder)
     before = from_folder(folder, bounds) if folder.exists() else None
-    after = came if before is None else union(before, came)
+    after = came if before is None else union(before, came, merge_cells)
     if before is not None and before.texts == after.texts:
         return before, None
     with _writing(folder):

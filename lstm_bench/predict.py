@@ -53,9 +53,8 @@ def run(arguments: list[str]) -> None:
       LstmBenchError: any expected fault.
     """
     given = cli.options(arguments, ("study", "input", "output", "backend", "sweeps"), required=("study", "input"))
-    from lstm_bench.core import vocabulary
+    from lstm_bench.core import fileio, vocabulary
     from lstm_bench.data import user_files
-    from lstm_bench.study import columns as record
     from lstm_bench.study import reader
 
     study = reader.find(given["study"], Path(given.get("sweeps", "sweeps")))
@@ -75,7 +74,7 @@ def run(arguments: list[str]) -> None:
     _show(study, about, backend, columns, rows, answers, y)
     if "output" in given:
         out = home.expanded(given["output"])
-        record.write_rows(out, columns, rows)
+        fileio.write_rows(out, columns, rows)
         print(f"{out}: {len(rows):,} rows")
 
 
@@ -147,15 +146,16 @@ def load(model: Path, study: Recorded) -> Any:
     """
     from lstm_bench.core import numerics
     from lstm_bench.model import build
+    from lstm_bench.training import precision
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     numerics.prepare(os.environ)
     with _quiet():
-        with numerics.apart():  # importing Keras imports its backend
-            keras = numerics.keras()
-            numerics.pin(keras.config.backend())
+        with precision.apart():  # importing Keras imports its backend
+            keras = precision.keras()
+            precision.pin(keras.config.backend())
         try:
             return build.load(model, str(study.config["model"].get("_target_", "")))
         except ConfigError:
@@ -245,7 +245,7 @@ def _show(
     """The first rows, how often each class was predicted, and how right that is."""
     import numpy as np
 
-    from lstm_bench.report.render.markdown import plain
+    from lstm_bench.core.formatting import plain
 
     family_name = str(study.config["model"]["_target_"]).rpartition(".")[2]
     print(f"{study.name}: {family_name} trained on {about['dataset']}, backend {backend}, {len(answers):,} sequences")

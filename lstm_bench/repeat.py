@@ -97,8 +97,8 @@ def run(arguments: list[str]) -> None:
     if not numbers:
         raise ConfigError("nothing to repeat", expected="trial=N or seed=N")
     from lstm_bench.core import hardware
+    from lstm_bench.core.formatting import plain
     from lstm_bench.model import build
-    from lstm_bench.report.render.markdown import plain
     from lstm_bench.study import reader as recorded
 
     study = recorded.find(given["study"], home.expanded(given.get("sweeps", "sweeps")))
@@ -367,20 +367,20 @@ def compared(row: Mapping[str, str], result: Mapping[str, Any], history: Sequenc
       result: Of the worker.
       history: Its rows of `history.csv`.
     """
-    from lstm_bench.study import columns
+    from lstm_bench.core import formatting
 
     lines = []
     for name in COMPARED:
         if row.get(name) and not (name == "weights_sha256" and row["state"] == "PRUNED"):
-            again = columns.cell(result.get(name))
+            again = formatting.cell(result.get(name))
             short = name == "weights_sha256"
             lines.append(Line(name, row[name][:16] if short else row[name], again[:16] if short else again))
     if history:
         recorded = [[line.get(name) or "" for name in _EPOCH] for line in history]
-        again_epochs = [[columns.cell(epoch.get(name)) for name in _EPOCH] for epoch in result["history"]]
+        again_epochs = [[formatting.cell(epoch.get(name)) for name in _EPOCH] for epoch in result["history"]]
         equal = sum(was == now for was, now in zip(recorded, again_epochs, strict=False))
         lines.append(Line("epochs that are equal", str(len(recorded)), str(equal)))
-    return [*lines, *(Line(n, row[n], columns.cell(result.get(n)), compared=False) for n in _SHOWN if row.get(n))]
+    return [*lines, *(Line(n, row[n], formatting.cell(result.get(n)), compared=False) for n in _SHOWN if row.get(n))]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.study import columns
+from lstm_bench.core import fileio, formatting
 
 # Reasons after which parameters run again.
 AGAIN = ("driver_died", "interrupted", "pack_failed", "worker_died", "oom_shared")
@@ -40,27 +40,27 @@ def study_database(folder: Path) -> tuple[Book, Book, dict[str, Any]]:
         found[trial.number] = {
             "state": trial.state.name,
             "reason": trial.user_attrs.get("reason") or "",
-            "retry_of": columns.cell(trial.user_attrs.get("retry_of")),
-            "seed": columns.cell(trial.user_attrs.get("seed")),
-            "value": columns.cell(trial.value) if trial.state.name == "COMPLETE" else "",
-            "params": {path: columns.exact(value) for path, value in trial.params.items()},
-            "curve": [(epoch["epoch"], columns.cell(epoch["val_accuracy"])) for epoch in result.get("history", [])],
+            "retry_of": formatting.cell(trial.user_attrs.get("retry_of")),
+            "seed": formatting.cell(trial.user_attrs.get("seed")),
+            "value": formatting.cell(trial.value) if trial.state.name == "COMPLETE" else "",
+            "params": {path: formatting.exact(value) for path, value in trial.params.items()},
+            "curve": [(epoch["epoch"], formatting.cell(epoch["val_accuracy"])) for epoch in result.get("history", [])],
         }
     replicates: Book = {}
     for key, row in attrs.items():
         if key.startswith("replicate/"):
             _, digest, seed = key.split("/")
-            curve = [(epoch["epoch"], columns.cell(epoch["val_accuracy"])) for epoch in row.get("history", [])]
-            score = columns.cell(row.get("test_accuracy"))
+            curve = [(epoch["epoch"], formatting.cell(epoch["val_accuracy"])) for epoch in row.get("history", [])]
+            score = formatting.cell(row.get("test_accuracy"))
             replicates[digest, int(seed)] = {"state": row["state"], "score": score, "curve": curve}
     return found, replicates, dict(attrs)
 
 
 def records(folder: Path) -> tuple[Book, Book, list[str]]:
     """Trials by number, replicates by (trial, seed), and numbers or seeds that are there twice, from the CSV files."""
-    rows, seeds = columns.read_rows(folder / "trials.csv"), columns.read_rows(folder / "replicates.csv")
+    rows, seeds = fileio.read_rows(folder / "trials.csv"), fileio.read_rows(folder / "replicates.csv")
     curves = defaultdict(list)
-    for line in columns.read_rows(folder / "history.csv"):
+    for line in fileio.read_rows(folder / "history.csv"):
         owner = line["number"] if line["kind"] == "trial" else (line["trial"], line["number"])
         curves[owner].append((int(line["epoch"]), line["val_accuracy"]))
     trials: Book = {
@@ -99,7 +99,7 @@ def mlflow_store(path: Path, study_id: str) -> tuple[Book, Book, list[str]]:
         points: dict[str, dict[str, list[tuple[int, str]]]] = defaultdict(lambda: defaultdict(list))
         query = "SELECT run_uuid, key, value, step FROM metrics WHERE is_nan = 0 ORDER BY step"
         for run, key, value, step in database.execute(query):
-            points[run][key].append((step, columns.cell(value)))
+            points[run][key].append((step, formatting.cell(value)))
     wrong, trials, replicates = [], Book(), Book()
     parents = 0
     for run, ended in status.items():
@@ -176,7 +176,7 @@ def complaints(
         for run in runs.values():  # it holds every value of model and train, as text of its own
             number = next((n for n, other in runs.items() if other is run), None)
             searched = trials.get(number, {}).get("params", {}) if number is not None else {}
-            run["params"] = {path: columns.exact(json.loads(run["params"][path])) for path in searched}
+            run["params"] = {path: formatting.exact(json.loads(run["params"][path])) for path in searched}
         wrong += _differences("MLflow", trials, runs)
         if not set(seed_runs) <= set(seeds) or any(seeds[key] != row for key, row in seed_runs.items()):
             wrong.append(f"MLflow: replicates {seed_runs}, database {seeds}")

@@ -68,9 +68,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache of the tests' own, with the user's MNIST: what they measure and compile is no study's."""
-    from lstm_bench.sweep import kernel_cache
 
-    known, folder = kernel_cache.folder() / "mnist", tmp_path_factory.mktemp("cache")
+    from lstm_bench.core.cache import cache_folder
+
+    known, folder = cache_folder() / "mnist", tmp_path_factory.mktemp("cache")
     (folder / "lstm_bench").mkdir()
     if known.is_dir():
         (folder / "lstm_bench" / "mnist").symlink_to(known)
@@ -112,9 +113,13 @@ def command(tmp_path: Path) -> Command:
 _SERIES = """
 import importlib, json, os, sys
 import hydra
-from lstm_bench import config, data, device, family, kernel, lock, record, space, tracking
+from lstm_bench.core import config, hardware, locks
+from lstm_bench.data import dataset
+from lstm_bench.model import build, kernel
+from lstm_bench.study import columns, search_space
+from lstm_bench.tracking import client
 
-main = importlib.import_module("lstm_bench." + sys.argv[1]).main
+main = importlib.import_module(f"lstm_bench.{sys.argv[1]}.command").main
 codes = []
 for i, arguments in enumerate(json.loads(sys.argv[2])):
     child = os.fork()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lstm_bench.core import fileio
 from lstm_bench.core.errors import ConfigError, DeviceError, StorageError
 from lstm_bench.core.hardware import Gpu
 from lstm_bench.kernels import benchmark
@@ -166,7 +167,7 @@ def test_samples_of_a_run_that_was_never_written_down_do_not_count(tmp_path: Pat
     folder = tmp_path / "kernels-x"
     make(folder, plan=[CELL], method={"rounds": 1}).run()
     runs = rows(folder, "runs.csv")
-    columns.write_rows(folder / "runs.csv", columns.RUN_COLUMNS, runs[1:])  # killed between the two
+    fileio.write_rows(folder / "runs.csv", columns.RUN_COLUMNS, runs[1:])  # killed between the two
     make(folder, plan=[CELL], method={"rounds": 1}).run()
     assert len(rows(folder, "samples.csv")) == 3 * 2 * 2
     assert {row["n"] for row in rows(folder)} == {"2"}

@@ -16,9 +16,9 @@ import spy
 import yaml
 from conftest import Command
 
+from lstm_bench.core import fileio
 from lstm_bench.core.config import Sweep, conf_dir
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError, TooManyFailedError
-from lstm_bench.study import columns
 from lstm_bench.sweep import campaign
 from lstm_bench.sweep import command as sweep
 
@@ -240,7 +240,7 @@ def test_a_campaign_of_real_studies_is_resumed_like_one(command: Command, tmp_pa
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "sweeps").iterdir()) == sorted(NAMES)
     for name in NAMES:
-        rows = columns.read_rows(tmp_path / "sweeps" / name / "replicates.csv")
+        rows = fileio.read_rows(tmp_path / "sweeps" / name / "replicates.csv")
         assert len(rows) == 2 * 2
         wanted = 2000 if name.endswith("2k") else 4000
         assert all(row["width"] and abs(float(row["n_weights"]) - wanted) <= 0.02 * wanted for row in rows)
@@ -267,7 +267,7 @@ def test_a_campaign_that_was_interrupted_in_its_second_study_goes_on_there(tmp_p
 
     def complete(seed: int) -> list[tuple[str, str]]:
         path = tmp_path / f"sweeps/two-smoke-{seed}/trials.csv"
-        rows = columns.read_rows(path) if path.is_file() else []
+        rows = fileio.read_rows(path) if path.is_file() else []
         return [(row["number"], row["val_accuracy"]) for row in rows if row["state"] == "COMPLETE"]
 
     begun = spy.start(tmp_path, *line, SPY_EPOCH_S="0.1")

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from test_report import DEVICE, edit, make_study, shuffle_rows
 
+from lstm_bench.core import fileio
 from lstm_bench.report.figures import study as figure
 from lstm_bench.report.pages import budget_and_fronts, comparability, comparison, pairs
 from lstm_bench.report.render import markdown
@@ -33,22 +34,22 @@ def change(folder, facts=None, **config):
     whole = yaml.safe_load(path.read_text())
     for group, values in config.items():
         whole[group] = {**whole.get(group, {}), **values}
-    record.write_yaml(path, whole)
+    fileio.write_yaml(path, whole)
     environment = json.loads((folder / "environment.json").read_text())
     facts = dict(facts or {})
     environment |= {key: facts.pop(key) for key in ("lstm_bench",) if key in facts}
     environment["dataset"] |= facts
-    record.write_json(folder / "environment.json", environment)
+    fileio.write_json(folder / "environment.json", environment)
     return folder
 
 
 def regression(folder, errors, *, length=None, dataset="adding", **config):
     """A study of the adding problem with these test errors."""
     make_study(folder, accuracies=[0.5] * len(errors), n_trials=0)
-    rows = record.read_rows(folder / "replicates.csv")
+    rows = fileio.read_rows(folder / "replicates.csv")
     for row, error in zip(rows, errors, strict=True):
         row |= {"test_accuracy": "", "val_accuracy": "", "test_mse": error, "test_loss": error, "val_mse": error}
-    record.write_rows(folder / "replicates.csv", record.REPLICATE_COLUMNS, rows)
+    fileio.write_rows(folder / "replicates.csv", record.REPLICATE_COLUMNS, rows)
     study = {"objective": "val_mse", "direction": "minimize"}
     facts = {"name": dataset, "task": "regression", "n_test": 2000, "baselines": {"always_1": 1 / 6}}
     return change(folder, facts, study=study, dataset={"name": dataset, "length": length}, **config)
@@ -64,7 +65,7 @@ def page(here):
     """The page, and in `reports/` the data beside it; no figure is drawn."""
     pages = made(here)
     for name, text in pages.texts.items():
-        record.write_text(here / "reports" / name, text)
+        fileio.write_text(here / "reports" / name, text)
     return pages.texts["comparison.md"]
 
 
@@ -81,7 +82,7 @@ def test_a_score_stands_beside_both_intervals_the_seeds_spread_and_the_test_set_
     text = page(here)
     # sd sqrt(1e-5); Wilson of 0.974 and 10,000: 97.07 to 97.69 (by hand: 0.974 -+ 1.96 sqrt(p q / n), moved by 0.0002)
     assert "| single | 97.40 ± 0.39 | 97.16 to 97.64 | 0.32 | 5 | 97.07 to 97.69 |" in text
-    row = record.read_rows(here / "reports/comparison.csv")[0]
+    row = fileio.read_rows(here / "reports/comparison.csv")[0]
     assert (row["measure"], row["n"], row["n_test"]) == ("test_accuracy", "5", "10000")
     assert float(row["score_sd"]) == pytest.approx(math.sqrt(1e-5))
     assert float(row["test_set_low_95"]) == pytest.approx(0.97069, abs=1e-5)
@@ -108,7 +109,7 @@ def test_regressions_have_a_table_of_their_own_by_test_mse_the_least_first(here)
     assert first.index("[gru]") < first.index("[simple_rnn]")
     assert "test accuracy, %" in second and "MSE" not in second
     assert "gru beats simple_rnn by 0.1678 (0.1431 to 0.1925) of test MSE, n = 3" in first
-    rows = record.read_rows(here / "reports/comparison.csv")
+    rows = fileio.read_rows(here / "reports/comparison.csv")
     assert [(r["study"], r["length"], r["measure"]) for r in rows] == [
         ("gru", "50", "test_mse"), ("simple_rnn", "50", "test_mse"), ("far", "200", "test_mse"),
         ("single", "", "test_accuracy"),
@@ -239,7 +240,7 @@ def test_what_stands_on_other_ground_is_not_paired(here):
     change(here / "sweeps/simple_rnn", {"sha256": "cd" * 32})
     change(here / "sweeps/cnn_lstm", {"sha256": "cd" * 32})
     text = page(here)
-    rows = record.read_rows(here / "reports/pairs.csv")
+    rows = fileio.read_rows(here / "reports/pairs.csv")
     assert [(r["first"], r["second"], r["better"]) for r in rows] == [
         ("stacked", "single", "first"), ("cnn_lstm", "simple_rnn", "first"),
     ]  # fmt: skip
@@ -258,7 +259,7 @@ def test_of_many_studies_the_page_has_the_best_against_the_others_and_the_data_h
             here / f"sweeps/s{k}", accuracies=[0.9 + k / 100 + s / 1000 for s in (0, 2, 1, 3, k / 10)], n_trials=1
         )
     text = page(here)
-    rows = record.read_rows(here / "reports/pairs.csv")
+    rows = fileio.read_rows(here / "reports/pairs.csv")
     assert len(rows) == 45
     assert len(lines(text, "- s9 beats ")) == 9
     assert not lines(text, "- s8 ") and "| first | second |" not in text
@@ -330,7 +331,7 @@ def test_searches_of_unequal_length_are_compared_at_the_budget_that_both_had(her
     assert "Lines with a band: expected best of n random trials, unbiased, with 95 % bootstrap interval: " in shown
     where = f"50,000 training samples; 3 epochs; {DEVICE}, 1 core of 2, other busy"
     assert f"simple_rnn (tpe, median pruning, 30 trials). {where}. Data: mnist." in shown
-    rows = record.read_rows(here / "reports/budget.csv")
+    rows = fileio.read_rows(here / "reports/budget.csv")
     assert {(r["study"], r["kind"]) for r in rows} == {
         ("single", "expected best"), ("stacked", "expected best"), ("simple_rnn", "running best"),
     }  # fmt: skip
@@ -348,10 +349,10 @@ def test_the_front_marks_what_no_other_beats_in_score_and_weights_or_speed(here)
     }
     for name, (accuracy, weights, speed) in speeds.items():
         make_study(here / "sweeps" / name, accuracies=[accuracy, accuracy + 0.001], n_weights=weights)
-        rows = record.read_rows(here / "sweeps" / name / "replicates.csv")
+        rows = fileio.read_rows(here / "sweeps" / name / "replicates.csv")
         for row in rows:
             row["train_samples_per_s"] = speed
-        record.write_rows(here / "sweeps" / name / "replicates.csv", record.REPLICATE_COLUMNS, rows)
+        fileio.write_rows(here / "sweeps" / name / "replicates.csv", record.REPLICATE_COLUMNS, rows)
     text = page(here)
     text = text[text.index("### Pareto front") :]
     marks = {name: tuple(lines(text, f"| {name} |")[0].split(" | ")[k] for k in (3, 5)) for name in speeds}
@@ -441,7 +442,7 @@ def test_learning_curves_by_family_are_the_means_and_ranges_of_the_picked_seeds(
         for seed in (0, 1)
         for epoch in (2, 1)
     ]
-    record.write_rows(folder / "history.csv", record.HISTORY_COLUMNS, rows)
+    fileio.write_rows(folder / "history.csv", record.HISTORY_COLUMNS, rows)
     drawn = made(here).figures["figures/curves-mnist"]()
     (line,) = drawn.axes[0].lines
     assert line.get_xydata() == pytest.approx(np.array([[1, 56], [2, 57]]))
@@ -451,8 +452,8 @@ def test_learning_curves_by_family_are_the_means_and_ranges_of_the_picked_seeds(
 
 def test_one_epoch_is_no_curve(here):
     folder = make_study(here / "sweeps/single", accuracies=[0.9, 0.92])
-    rows = [row for row in record.read_rows(folder / "history.csv") if row["epoch"] == "1"]
-    record.write_rows(folder / "history.csv", record.HISTORY_COLUMNS, rows)
+    rows = [row for row in fileio.read_rows(folder / "history.csv") if row["epoch"] == "1"]
+    fileio.write_rows(folder / "history.csv", record.HISTORY_COLUMNS, rows)
     assert "no learning curves" in page(here)
 
 
@@ -530,7 +531,7 @@ def test_families_are_paired_at_their_number_of_weights_and_corrected_among_thos
             folder = make_study(here / f"sweeps/{family}-{budget}", n_weights=budget, accuracies=accuracies)
             change(folder, model={"_target_": f"lstm_bench.model.{family}", "weights": budget})
     text = page(here)
-    rows = record.read_rows(here / "reports/pairs.csv")
+    rows = fileio.read_rows(here / "reports/pairs.csv")
     assert len(rows) == 9, "three pairs each"
     assert all(r["first"].partition("-")[2] == r["second"].partition("-")[2] for r in rows)
     for name in ("Families of any size:", "Families at 25,000 weights:", "Families at 100,000 weights:"):
@@ -543,7 +544,7 @@ def test_a_study_of_several_objectives_is_not_paired_with_those_of_one(here):
         make_study(here / "sweeps" / name)
     change(here / "sweeps/stacked", study={"objectives": {}})
     page(here)
-    assert len(record.read_rows(here / "reports/pairs.csv")) == 1
+    assert len(fileio.read_rows(here / "reports/pairs.csv")) == 1
     (here / "reports/pairs.csv").unlink()
     change(here / "sweeps/stacked", study={"objectives": {"val_accuracy": "maximize", "n_weights": "minimize"}})
     page(here)
@@ -554,8 +555,8 @@ def test_unequal_epochs_and_ways_of_search_are_said(here):
     for name in ("single", "stacked", "simple_rnn"):
         make_study(here / "sweeps" / name, accuracies=[0.9 + len(name) / 1000, 0.9, 0.91])
     path = here / "sweeps/stacked/replicates.csv"
-    rows = record.read_rows(path)
-    record.write_rows(path, record.REPLICATE_COLUMNS, [row | {"epochs": 7} for row in rows])
+    rows = fileio.read_rows(path)
+    fileio.write_rows(path, record.REPLICATE_COLUMNS, [row | {"epochs": 7} for row in rows])
     change(here / "sweeps/simple_rnn", sampler={"name": "random"})
     text = page(here)
     assert "stacked was trained for 7 epochs, " in text

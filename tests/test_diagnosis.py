@@ -14,6 +14,7 @@ import pytest
 import yaml
 from test_report import edit, make_study
 
+from lstm_bench.core import fileio
 from lstm_bench.report import command as report
 from lstm_bench.report.figures import study as figure
 from lstm_bench.report.pages import importance, pareto_front, per_class, study_figures
@@ -44,19 +45,19 @@ def configure(folder, **values):
         for key in parents:
             node = node[key]
         node[last] = value
-    columns.write_yaml(folder / "config.yaml", config)
+    fileio.write_yaml(folder / "config.yaml", config)
 
 
 def facts(folder, **values):
     """Changes facts of the data in environment.json."""
     environment = yaml.safe_load((folder / "environment.json").read_text())
     environment["dataset"] |= values
-    columns.write_json(folder / "environment.json", environment)
+    fileio.write_json(folder / "environment.json", environment)
 
 
 def rows_of(folder, file, change):
-    rows = [change(row) for row in columns.read_rows(folder / file)]
-    columns.write_rows(folder / file, list(rows[0]), rows)
+    rows = [change(row) for row in fileio.read_rows(folder / file)]
+    fileio.write_rows(folder / file, list(rows[0]), rows)
 
 
 def counts(rows: pd.DataFrame) -> pd.DataFrame:
@@ -87,7 +88,7 @@ def test_a_class_that_is_only_said_counts_for_no_recall() -> None:
 
 def test_the_page_holds_classes_and_the_majority_line(here):
     folder = make_study(here / "sweeps/single")
-    columns.write_rows(folder / "predictions.csv", columns.PREDICTION_COLUMNS,
+    fileio.write_rows(folder / "predictions.csv", columns.PREDICTION_COLUMNS,
                       [{"sample": i, **row} for i, row in enumerate(predictions("00 00 01 11").to_dict("records"))])  # fmt: skip
     report.main([])
     text = (here / "reports/single.md").read_text()
@@ -100,7 +101,7 @@ def test_the_page_holds_classes_and_the_majority_line(here):
 def test_many_classes_show_those_with_the_lowest_recall(here):
     folder = make_study(here / "sweeps/single")
     rows = [{"sample": i, "label": i % 50, "prediction": 0 if i == 49 else i % 50} for i in range(100)]
-    columns.write_rows(folder / "predictions.csv", columns.PREDICTION_COLUMNS, rows)
+    fileio.write_rows(folder / "predictions.csv", columns.PREDICTION_COLUMNS, rows)
     report.main([])
     text = (here / "reports/single.md").read_text()
     assert "The 30 of 50 classes with the lowest recall." in text
@@ -368,7 +369,7 @@ def test_hostile_facts_start_no_markup(here):
     configure(folder, train__optimizer="```\n<img src=x>", study__space={"model.units": {"type": "<img src=x>"}})
     environment = yaml.safe_load((folder / "environment.json").read_text())
     environment |= {"python": "<img src=x>", "git": {"commit": "`<img src=x>"}, "packages": {"keras": "1; <img src=x>"}}
-    columns.write_json(folder / "environment.json", environment)
+    fileio.write_json(folder / "environment.json", environment)
     edit(folder / "predictions.csv", lambda lines: lines[:1])
     assert report.main([]) == 0
     text = (here / "reports/single.md").read_text()

@@ -10,6 +10,7 @@ from pathlib import Path
 import fake
 import pytest
 
+from lstm_bench.core import fileio
 from lstm_bench.core.errors import ConfigError, DataError, InterruptedByUser, KernelError, TooManyFailedError
 from lstm_bench.launcher import event_loop
 from lstm_bench.report.sources import records as result
@@ -489,7 +490,7 @@ def test_the_pick_is_the_best_by_validation_over_seeds_and_its_artefacts_are_in_
     with fake.opened(tmp_path, fake.config(SEVERAL), seeded(lambda _: wanted)) as bench:
         rounds(bench)
         assert bench.driver.pick() == last
-    assert columns.read_rows(tmp_path / "predictions.csv")[0]["sample"] == str(wanted)
+    assert fileio.read_rows(tmp_path / "predictions.csv")[0]["sample"] == str(wanted)
     assert (tmp_path / "model" / "model.keras").read_text() == f"{wanted} units"
 
 
@@ -502,7 +503,7 @@ def test_driver_and_report_pick_the_same_configuration(tmp_path):
         with fake.opened(tmp_path / name, config, seeded(best)) as bench:
             rounds(bench)
             pick = bench.driver.pick()
-            columns.write_yaml(tmp_path / name / "config.yaml", config)
+            fileio.write_yaml(tmp_path / name / "config.yaml", config)
         read = result.load(tmp_path / name)
         assert next(iter(read.candidates)) == pick.trial
         assert len(read.candidates) == 3
@@ -519,9 +520,9 @@ def test_replicates_and_their_history_name_their_trial(tmp_path):
         grown = {name: sorted(text.splitlines()) for name, text in records(tmp_path).items()}
         bench.driver.rewrite()
         assert {name: sorted(text.splitlines()) for name, text in records(tmp_path).items()} == grown
-    rows = columns.read_rows(tmp_path / "replicates.csv")
+    rows = fileio.read_rows(tmp_path / "replicates.csv")
     assert [(row["trial"], row["seed"]) for row in rows] == [(t, s) for t in sorted(trials, key=int) for s in "01"]
-    history = [line for line in columns.read_rows(tmp_path / "history.csv") if line["kind"] == "replicate"]
+    history = [line for line in fileio.read_rows(tmp_path / "history.csv") if line["kind"] == "replicate"]
     assert {(line["trial"], line["number"]) for line in history} == {(t, s) for t in trials for s in "01"}
 
 
@@ -629,7 +630,7 @@ def test_a_dominated_trial_is_stopped_and_the_front_is_confirmed_by_the_first_ob
         assert bench.driver.pick().trial in (0, 3)
         assert bench.driver._best() == "front of 3"
         bench.driver.rewrite()
-    rows = columns.read_rows(tmp_path / "trials.csv")
+    rows = fileio.read_rows(tmp_path / "trials.csv")
     assert [(row["val_accuracy"], row["n_weights"]) for row in rows] == [
         ("0.9", "300"),
         ("0.8", "100"),
@@ -660,8 +661,8 @@ def test_packed_seeds_have_the_rows_that_they_have_alone(tmp_path):
         assert [[epoch["val_loss"] for epoch in row["history"]] for row in found[:3]] == [[0, 0], [1, 1], [2, 2]]
         assert [row["seed"] for row in bench.tracking.replicates] == [0, 1, 2, 3]
         assert bench.tracking.replicates[1]["history"] == found[1]["history"]
-    assert [row["seed"] for row in columns.read_rows(tmp_path / "replicates.csv")] == ["0", "1", "2", "3"]
-    history = columns.read_rows(tmp_path / "history.csv")
+    assert [row["seed"] for row in fileio.read_rows(tmp_path / "replicates.csv")] == ["0", "1", "2", "3"]
+    history = fileio.read_rows(tmp_path / "history.csv")
     assert [(line["number"], line["val_loss"]) for line in history[:6]] == [(n, n) for n in "001122"]
 
 
@@ -762,8 +763,8 @@ def test_packed_trials_have_the_rows_that_they_have_alone(tmp_path):
     for together, alone in zip(rows[3], rows[1], strict=True):
         differ = {key for key in alone if together[key] != alone[key]}
         assert differ <= {"device_share", "started_ms", "ended_ms"}
-    history = columns.read_rows(tmp_path / "3" / "history.csv")
-    assert history == columns.read_rows(tmp_path / "1" / "history.csv")
+    history = fileio.read_rows(tmp_path / "3" / "history.csv")
+    assert history == fileio.read_rows(tmp_path / "1" / "history.csv")
 
 
 def test_a_pack_has_the_seeds_and_rates_of_its_trials(tmp_path):
@@ -995,7 +996,7 @@ def test_records_rewritten_from_the_database_equal_those_that_grew(tmp_path):
         assert set(grown) == set(FILES)
         bench.driver.rewrite()
         assert records(tmp_path) == grown
-    rows = columns.read_rows(tmp_path / "trials.csv")
+    rows = fileio.read_rows(tmp_path / "trials.csv")
     assert list(rows[0]) == [*columns.TRIAL_COLUMNS, "config_model.units", "config_train.learning_rate"]
     assert [(row["number"], row["state"], row["reason"], row["retry_of"]) for row in rows[:4]] == [
         ("0", "FAIL", "nan", ""),
@@ -1003,7 +1004,7 @@ def test_records_rewritten_from_the_database_equal_those_that_grew(tmp_path):
         ("2", "FAIL", "worker_died", ""),
         ("3", "COMPLETE", "", "2"),
     ]
-    history = columns.read_rows(tmp_path / "history.csv")
+    history = fileio.read_rows(tmp_path / "history.csv")
     assert [(line["kind"], line["number"], line["epoch"]) for line in history[:5]] == [
         ("trial", "0", "1"),
         ("trial", "1", "1"),
@@ -1011,7 +1012,7 @@ def test_records_rewritten_from_the_database_equal_those_that_grew(tmp_path):
         ("trial", "1", "3"),
         ("trial", "2", "1"),
     ]
-    assert [(row["seed"], row["test_accuracy"]) for row in columns.read_rows(tmp_path / "replicates.csv")] == [
+    assert [(row["seed"], row["test_accuracy"]) for row in fileio.read_rows(tmp_path / "replicates.csv")] == [
         ("0", "0.9"),
         ("1", "0.91"),
     ]
@@ -1048,7 +1049,7 @@ def test_a_probe_is_recorded(tmp_path):
         pick = bench.driver.pick()
         bench.arms.probe(pick.params, pick.digest)
         bench.driver.rewrite()
-    assert [(row["kernel"], row["reason"]) for row in columns.read_rows(tmp_path / "kernels.csv")] == [
+    assert [(row["kernel"], row["reason"]) for row in fileio.read_rows(tmp_path / "kernels.csv")] == [
         ("cudnn", "no GPU"),
         ("generic", ""),
     ]

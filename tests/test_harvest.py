@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 
 from lstm_bench.core import config as schema
+from lstm_bench.core import fileio
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import ConfigError, StorageError
 from lstm_bench.report import command as report
@@ -358,9 +359,9 @@ def test_more_than_a_thousand_runs_are_read_in_seconds(here: Path, unused_store:
     trials, history = rows(range(1100))
     log(tracked(), trials, history)
     folder = here / "sweeps/large"
-    columns.write_yaml(folder / "config.yaml", {"study": {"name": "large"}})
-    columns.write_rows(folder / "trials.csv", (*columns.TRIAL_COLUMNS, "config_model.units"), trials)
-    columns.write_rows(folder / "history.csv", columns.HISTORY_COLUMNS, history)
+    fileio.write_yaml(folder / "config.yaml", {"study": {"name": "large"}})
+    fileio.write_rows(folder / "trials.csv", (*columns.TRIAL_COLUMNS, "config_model.units"), trials)
+    fileio.write_rows(folder / "history.csv", columns.HISTORY_COLUMNS, history)
     wanted = records.load(folder)
     began = time.process_time()
     found = only(None)
@@ -383,7 +384,7 @@ def test_what_is_no_study_is_left_out_with_a_note(
         "note: MLflow: experiments left out, kernel benchmarks, which are reported from their records: kernels-quick",
         "note: MLflow: experiments left out, not lstm_bench's: somebody's",
     ]
-    assert [row["study"] for row in columns.read_rows(here / "reports/mlflow/comparison.csv")] == ["mine"]
+    assert [row["study"] for row in fileio.read_rows(here / "reports/mlflow/comparison.csv")] == ["mine"]
     assert report.main(["source=mlflow", "experiments=somebody's", "reports=none"]) == 0
     assert capsys.readouterr().out.startswith("No studies of lstm_bench in MLflow")
     assert report.main(["source=mlflow", "experiments=mine"]) == 0

@@ -1,10 +1,11 @@
-"""The structure of the house: imports go one way, and the commands start without a framework."""
+"""The structure of the house: wings import downwards (`pyproject.toml`), and the commands start without a framework."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,144 +13,63 @@ import pytest
 import lstm_bench
 
 PACKAGE = Path(lstm_bench.__file__).parent
+ROOT = PACKAGE.parent
 FRAMEWORKS = ("keras", "tensorflow", "jax", "torch", "mlflow", "ray")
-LEAVES = {"document", "errors", "stream", "timing"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+WINGS = sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists())
 
 
-def imports(module: Path) -> set[str]:
-    """Modules of ours that a module imports, at its top or inside its functions; not those for types alone."""
-    tree = ast.parse(module.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            node.body = []
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "lstm_bench":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lstm_bench."):
-            found.add(node.module.split(".")[1])
-        elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("lstm_bench.")}
-    return found
+def linted(root: Path) -> subprocess.CompletedProcess[str]:
+    """`lint-imports` on the contracts of a checkout."""
+    code = "import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())"
+    command = [sys.executable, "-c", code, "--no-cache"]
+    return subprocess.run(command, cwd=root, env={"PYTHONPATH": str(root)}, capture_output=True, text=True)
 
 
-GRAPH = {path.stem: imports(path) for path in sorted(PACKAGE.glob("*.py")) if path.stem != "__init__"}
-
-
-def test_imports_never_point_back() -> None:
-    seen: list[str] = []
-
-    def visit(module: str, path: tuple[str, ...]) -> None:
-        assert module not in path, f"a circle: {' -> '.join((*path, module))}"
-        if module not in seen:
-            for below in sorted(GRAPH[module]):
-                if below in GRAPH:
-                    visit(below, (*path, module))
-            seen.append(module)
-
-    for module in GRAPH:
-        visit(module, ())
-
-
-def test_a_circle_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(GRAPH, "errors", {"sweep"})
-    with pytest.raises(AssertionError, match="a circle"):
-        test_imports_never_point_back()
-
-
-@pytest.mark.parametrize("leaf", sorted(LEAVES))
-def test_leaves_import_nothing_of_ours(leaf: str) -> None:
-    assert GRAPH[leaf] == set()
+def test_imports_keep_the_contracts() -> None:
+    done = linted(ROOT)
+    assert done.returncode == 0, done.stdout
+    assert "ignore_imports" not in (ROOT / "pyproject.toml").read_text()
 
 
 @pytest.mark.parametrize(
-    ("above", "below"),
+    ("module", "line", "broken"),
     [
-        ("sweep", "session"),
-        ("sweep", "precheck"),
-        ("session", "precheck"),
-        ("session", "health"),
-        ("health", "judgement"),
-        ("study", "source"),
-        ("family", "network"),
-        ("session", "driver"),
-        ("driver", "study"),
-        ("study", "ledger"),
-        ("session", "served"),
-        ("served", "roster"),
-        ("served", "study"),
-        ("driver", "observer"),
-        ("observer", "tracking"),
-        ("session", "replay"),
-        ("sync", "replay"),
-        ("replay", "tracking"),
-        ("trial", "train"),
-        ("train", "engine"),
-        ("engine", "kernel"),
-        ("family", "kernel"),
-        ("report", "record"),
-        ("report", "harvest"),
-        ("harvest", "store"),
-        ("harvest", "entity"),
-        ("kernels", "benchmark"),
-        ("benchmark", "throughput"),
-        ("trial", "measurement"),
-        ("measurement", "probe"),
-        ("predict", "recorded"),
-        ("repeat", "recorded"),
-        ("repeat", "launcher"),
-        ("sequences", "arrays"),
-        ("arrays", "label"),
-        ("doctor", "installation"),
-        ("doctor", "machine"),
-        ("doctor", "inventory"),
-        ("inventory", "finding"),
-        ("proof", "process"),
-        ("export", "archive"),
-        ("merge", "union"),
-        ("union", "bundle"),
-        ("archive", "document"),
-        ("session", "ray_launcher"),
-        ("ray_worker", "worker"),
+        ("core/errors", "from lstm_bench.sweep import session", "Wings import downwards"),
+        ("sweep/driver", "import keras", "Frameworks are imported"),
+        ("study/pareto", "import optuna", "Optuna is imported"),
+        ("report/pages/study", "import mlflow", "MLflow is imported"),
+        ("report/stats/paired", "from lstm_bench.training import fit", "Neither the report nor the study"),
     ],
 )
-def test_the_flow_of_the_design(above: str, below: str) -> None:
-    reached, todo = set(), [above]
-    while todo:
-        for module in GRAPH[todo.pop()] & set(GRAPH) - reached:
-            reached.add(module)
-            todo.append(module)
-    assert below in reached
-
-
-def test_reports_need_no_study_no_keras_and_no_mlflow() -> None:
-    reached, todo = {"report"}, ["report"]
-    while todo:
-        for module in GRAPH[todo.pop()] & set(GRAPH) - reached - {"harvest"}:  # of source=mlflow alone
-            reached.add(module)
-            todo.append(module)
-    text = "".join((PACKAGE / f"{module}.py").read_text() for module in reached - {"importance"})
-    assert not {"study", "session", "tracking", "train", "engine"} & reached
-    assert "import optuna" not in text and "import keras" not in text and "import mlflow" not in text
+def test_a_broken_contract_is_seen(tmp_path: Path, module: str, line: str, broken: str) -> None:
+    for path in MODULES:
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+    with (tmp_path / "lstm_bench" / f"{module}.py").open("a") as file:
+        file.write(f"\n{line}\n")
+    done = linted(tmp_path)
+    assert done.returncode == 1
+    assert any(broken in row and "BROKEN" in row for row in done.stdout.splitlines()), done.stdout
 
 
 def test_reports_start_without_optuna_and_without_a_renderer_of_markdown() -> None:
-    modules = "page, comparison, report, importance, latex, webpage, recipe"
-    late = "{'optuna', 'sklearn', 'markdown_it', 'hydra'}"
-    code = f"import sys; from lstm_bench import {modules}; print({late} & set(sys.modules))"
+    code = (
+        "import sys; from lstm_bench.report import command; from lstm_bench.report.pages import study, comparison, "
+        "importance, reproduce; from lstm_bench.report.render import latex, html; "
+        "print({'optuna', 'sklearn', 'markdown_it', 'hydra'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-
-
-def test_reports_from_mlflow_do_not_need_the_tracking_that_wrote_it() -> None:
-    assert GRAPH["harvest"] == {"entity", "errors", "record", "result", "store"}
 
 
 @pytest.mark.parametrize(
     "module",
     [
-        *("sweep", "session", "kernels", "benchmark", "report", "ui", "predict", "repeat", "sync", "doctor", "proof"),
-        *("export", "merge"),
+        *("sweep.command", "sweep.session", "kernels.command", "kernels.benchmark", "report.command", "doctor.command"),
+        *("doctor.proof", "ui", "predict", "repeat", "sync", "export", "merge", "__main__"),
     ],
 )
 def test_commands_import_no_framework(module: str) -> None:
@@ -161,7 +81,31 @@ def test_commands_import_no_framework(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("wing", WINGS)
+def test_a_wing_says_its_contract_and_imports_no_framework(wing: str) -> None:
+    said = ast.get_docstring(ast.parse((PACKAGE / wing / "__init__.py").read_text())) or ""
+    assert said.count("\n") >= 2 and "Imports " in said
+    code = f"import sys, lstm_bench.{wing}; print(set({FRAMEWORKS!r}) & {{m.partition('.')[0] for m in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_no_two_modules_of_a_wing_share_a_stem(wing: str) -> None:
+    stems = Counter(path.stem for path in (PACKAGE / wing).glob("*.py"))
+    assert stems.most_common(1)[0][1] == 1
+
+
+def test_the_top_level_holds_what_can_be_typed_and_nothing_else() -> None:
+    from lstm_bench.__main__ import COMMANDS
+
+    doors = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+    behind = {path.parent.name for path in PACKAGE.glob("*/__main__.py")}
+    assert doors | behind == set(COMMANDS)
+    assert set(WINGS) == behind | {"core", "data", "model", "study", "launcher", "training", "tracking"}
+
+
 def test_every_module_says_what_it_is_for() -> None:
-    for path in PACKAGE.glob("*.py"):
+    for path in MODULES:
         first = (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()[:1]
         assert first and first[0].endswith((".", ":", ";")), f"{path.name}: {first}"

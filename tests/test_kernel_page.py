@@ -10,6 +10,7 @@ import pytest
 import yaml
 from test_report import edit, make_study, sums
 
+from lstm_bench.core import fileio
 from lstm_bench.core.config import conf_dir
 from lstm_bench.report import command as report
 from lstm_bench.report.figures import kernels
@@ -91,8 +92,8 @@ def make_benchmark(
     for row in rows:
         change(row)
     grid = folder.name.removeprefix("kernels-")
-    columns.write_yaml(folder / "config.yaml", {"grid": {"name": grid}, "method": {"rounds": 3}})
-    columns.write_json(
+    fileio.write_yaml(folder / "config.yaml", {"grid": {"name": grid}, "method": {"rounds": 3}})
+    fileio.write_json(
         folder / "environment.json",
         {
             "lstm_bench": "0.1.0", "python": "3.11.2", "platform": "Linux-6.1-x86_64", "grid": {"name": grid},
@@ -101,7 +102,7 @@ def make_benchmark(
             "device": {"name": device, "cpu": "Xeon Test", "cores": 2},
         },
     )  # fmt: skip
-    columns.write_rows(folder / "cells.csv", COLUMNS, rows)
+    fileio.write_rows(folder / "cells.csv", COLUMNS, rows)
     ceilings = [
         {
             "backend": b,
@@ -114,7 +115,7 @@ def make_benchmark(
         for d in dtypes
         for b, p in (("jax", 4.0e11), ("torch", 4.7e11))
     ]
-    columns.write_rows(folder / "ceilings.csv", CEILINGS, ceilings)
+    fileio.write_rows(folder / "ceilings.csv", CEILINGS, ceilings)
     return folder
 
 
@@ -194,7 +195,7 @@ def test_a_page_says_where_and_how_and_shows_each_arm_with_its_proof(here):
     ]
     bare = next(line for line in rows if "| jax bare |" in line).split(" | ")
     raw = next(
-        r for r in columns.read_rows(here / "sweeps/kernels-quick/cells.csv")
+        r for r in fileio.read_rows(here / "sweeps/kernels-quick/cells.csv")
         if (r["backend"], r["kernel"], r["operation"]) == ("jax", "bare", "train_step")
     )  # fmt: skip
     speed = float(raw["samples_per_s"])
@@ -202,7 +203,7 @@ def test_a_page_says_where_and_how_and_shows_each_arm_with_its_proof(here):
     assert bare[4:8] == [f"{64e3 / speed:.3g}", "1.25", "0.02", "2.40x (2.28 to 2.54)"]
     assert bare[-1] == "2.5e-07 (1e-04) |"
     assert "kJ per million" not in text
-    data = columns.read_rows(here / "reports/kernels-quick.csv")
+    data = fileio.read_rows(here / "reports/kernels-quick.csv")
     assert list(data[0]) == ["source", *COLUMNS]
     assert len(data) == 42
 
@@ -379,26 +380,26 @@ def only_cells(folder):
 
 
 def fewer_rounds(folder):
-    rows = columns.read_rows(folder / "cells.csv")
+    rows = fileio.read_rows(folder / "cells.csv")
     rows[0]["rounds"] = "2"
     # another is wrong after one round: that is an end, not a gap
     rows[1] |= {"state": "wrong", "rounds": "1"}
-    columns.write_rows(folder / "cells.csv", COLUMNS, rows)
+    fileio.write_rows(folder / "cells.csv", COLUMNS, rows)
     return "- working: Partially measured: 1 of 35 rows have fewer than 3 rounds"
 
 
 def repeated(folder):
-    rows = columns.read_rows(folder / "cells.csv")
-    columns.write_rows(folder / "cells.csv", COLUMNS, [{**rows[0], "rounds": "1"}, *rows])
+    rows = fileio.read_rows(folder / "cells.csv")
+    fileio.write_rows(folder / "cells.csv", COLUMNS, [{**rows[0], "rounds": "1"}, *rows])
     return "cells.csv: 1 rows repeat an arm with fewer rounds: left out."
 
 
 def nothing_measured(folder):
     rows = [
         {k: r[k] for k in ("cell", "backend", "kernel", "operation")} | {"state": "failed", "reason": "boom"}
-        for r in columns.read_rows(folder / "cells.csv")
+        for r in fileio.read_rows(folder / "cells.csv")
     ]
-    columns.write_rows(folder / "cells.csv", COLUMNS, rows)
+    fileio.write_rows(folder / "cells.csv", COLUMNS, rows)
     return "jax bare, jax cudnn,"
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lstm_bench.sweep.kernel_cache import Memory, bucket, folder
+from lstm_bench.core.cache import folder
+from lstm_bench.sweep.kernel_cache import Memory, bucket
 
 ABOUT = {"device": "a CPU", "shape": {"units": 64}}
 

@@ -16,7 +16,7 @@ from conftest import Command
 from test_archive import LIMITS, PUBLISHED
 
 from lstm_bench import export, merge, repeat
-from lstm_bench.core import locks
+from lstm_bench.core import fileio, locks
 from lstm_bench.core.errors import ConfigError, StorageError
 from lstm_bench.report.sources import records as result
 from lstm_bench.study import archive, columns
@@ -132,13 +132,13 @@ def crash_anywhere(packed: Path) -> None:
     """Merges into a folder in a process that ends at its n-th call that Python audits (open, rename, mkdir, remove, ...),
     for every n."""
     came = archive.read(packed, LIMITS)
-    rows = columns.read_rows(SMALL / "trials.csv")[:2]
+    rows = fileio.read_rows(SMALL / "trials.csv")[:2]
     folder = Path("sweeps/merged", SMALL.name)
 
     def begin() -> None:
         shutil.rmtree("sweeps/merged", ignore_errors=True)
         shutil.copytree(SMALL, folder)
-        columns.write_rows(folder / "trials.csv", tuple(rows[0]), rows)
+        fileio.write_rows(folder / "trials.csv", tuple(rows[0]), rows)
         (folder / "notes.txt").write_text("of a person")
 
     def records() -> dict[str, bytes] | None:
@@ -236,7 +236,7 @@ def test_a_function_that_an_archive_names_is_not_run(packed: Path) -> None:
     path = Path("sweeps/merged", SMALL.name, "config.yaml")
     config = yaml.safe_load(path.read_text())
     config["model"]["_target_"] = "subprocess.run"
-    columns.write_yaml(path, config)
+    fileio.write_yaml(path, config)
     with pytest.raises(ConfigError, match=r"came in an archive, which names 'subprocess.run' to be run"):
         repeat.run([f"study={SMALL.name}", "trial=0"])
 

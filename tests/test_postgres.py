@@ -25,9 +25,9 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 
+from lstm_bench.core import fileio
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import StorageError
-from lstm_bench.study import columns
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep import session
 from lstm_bench.sweep.store import postgres as served
@@ -91,12 +91,12 @@ def check(server: postgres.Server, database: str, n_trials: int, *folders: Path)
     assert sorted(row["seed"] for row in replicates.values()) == [0, 1]
     for folder in folders:
         study = folder / "sweeps" / "smoke"
-        rows = columns.read_rows(study / "trials.csv")
+        rows = fileio.read_rows(study / "trials.csv")
         assert [(row["number"], row["state"], row["seed"]) for row in rows] == [
             (str(trial["number"]), trial["state"], str(trial["seed"])) for trial in found
         ]
-        assert [row["seed"] for row in columns.read_rows(study / "replicates.csv")] == ["0", "1"]
-        epochs = Counter(row["number"] for row in columns.read_rows(study / "history.csv") if row["kind"] == "trial")
+        assert [row["seed"] for row in fileio.read_rows(study / "replicates.csv")] == ["0", "1"]
+        epochs = Counter(row["number"] for row in fileio.read_rows(study / "history.csv") if row["kind"] == "trial")
         assert all(epochs[str(trial["number"])] == 3 for trial in found if trial["state"] == "COMPLETE")
     return found
 
@@ -225,7 +225,7 @@ def test_two_drivers_share_a_study_to_the_exact_total(server: postgres.Server, d
     measured = sum(len(corner["measured"]) for corner in kernels)
     assert len(probes) == measured + sum(row.get("train_samples_per_s") is not None for row in probe)
     for name in "ab":
-        rows = columns.read_rows(sweeps.folder(name) / "sweeps" / "smoke" / "kernels.csv")
+        rows = fileio.read_rows(sweeps.folder(name) / "sweeps" / "smoke" / "kernels.csv")
         assert [row["kernel"] for row in rows] == [row["kernel"] for row in probe]
     assert facts(server, database, "unsettled") == {"unsettled": False}
     (again,) = sweeps.ended(sweeps.start("a", *arguments))

@@ -18,6 +18,7 @@ from conftest import Command
 from test_train import config, data
 
 from lstm_bench import predict
+from lstm_bench.core import fileio
 from lstm_bench.core.errors import DataError
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data import user_files
@@ -213,10 +214,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     task = {"kind": "replicate", "config": whole, "kernel": "generic", "steps_per_execution": 50, "seed": 0}
     result = made.run({**task, "keep": str(folder / "model")}, lambda metrics: None, lambda: False)
     assert result["state"] == "COMPLETE" and "detail" not in result
-    record.write_yaml(folder / "config.yaml", whole)
+    fileio.write_yaml(folder / "config.yaml", whole)
     facts = {"name": "toy", "timesteps": 5, "features": 3, "n_classes": 2}
-    record.write_json(folder / "environment.json", {"dataset": facts})
-    record.write_rows(folder / "predictions.csv", record.PREDICTION_COLUMNS, result["predictions"])
+    fileio.write_json(folder / "environment.json", {"dataset": facts})
+    fileio.write_rows(folder / "predictions.csv", record.PREDICTION_COLUMNS, result["predictions"])
     np.savez(folder.parent.parent / "toy.npz", x=toy.x_test, y=toy.y_test)
     (folder / "accuracy").write_text(f"{result['test_accuracy']:.4f}")
     return folder
@@ -239,7 +240,7 @@ def test_the_winner_predicts_what_it_predicted_of_the_test_set(
     assert f"accuracy {(at_home / 'accuracy').read_text()}" in shown and "classes  0: " in shown
     with Path("out/new.csv").open() as file:
         rows = list(csv.DictReader(file))
-    known = record.read_rows(at_home / "predictions.csv")
+    known = fileio.read_rows(at_home / "predictions.csv")
     assert [row["prediction"] for row in rows] == [row["prediction"] for row in known]
     both = [(float(a["probability"]), float(b["probability"])) for a, b in zip(rows, known, strict=True)]
     np.testing.assert_allclose(*np.array(both).T, rtol=1e-5)
@@ -390,6 +391,6 @@ def test_another_backend_predicts_the_same(command: Command, study: Path, tmp_pa
         "predict", "study=toy", f"input={path}", "output=a.csv", f"sweeps={study.parent}", f"backend={backend}"
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    known = record.read_rows(study / "predictions.csv")
-    rows = record.read_rows(tmp_path / "a.csv")
+    known = fileio.read_rows(study / "predictions.csv")
+    rows = fileio.read_rows(tmp_path / "a.csv")
     assert [row["prediction"] for row in rows] == [row["prediction"] for row in known]

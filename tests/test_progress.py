@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from lstm_bench.core.console import Display, number, values
+from lstm_bench.core.console import Display
+from lstm_bench.core.formatting import number, values
 
 ROW = {
     "state": "COMPLETE",

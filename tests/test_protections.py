@@ -39,6 +39,6 @@ def test_a_test_that_fails_is_red_and_says_why(tmp_path: Path) -> None:
 
 def test_a_copy_has_the_code_its_tests_and_no_history(tmp_path: Path) -> None:
     folder = copied(tmp_path)
-    for name in ("lstm_bench/study.py", "conf/sweep.yaml", "tests/protections.py", "pyproject.toml"):
+    for name in ("lstm_bench/sweep/store/trials.py", "conf/sweep.yaml", "tests/protections.py", "pyproject.toml"):
         assert (folder / name).read_bytes() == (ROOT / name).read_bytes()
     assert not (folder / ".git").exists()

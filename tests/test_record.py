@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from lstm_bench.core import fileio
 from lstm_bench.core.errors import StorageError
+from lstm_bench.core.fileio import append_rows, read_rows, write_json, write_rows, write_text, write_yaml
+from lstm_bench.core.formatting import cell
 from lstm_bench.study import columns
-from lstm_bench.study.columns import append_rows, cell, read_rows, write_json, write_rows, write_text, write_yaml
 
 COLUMNS = ("number", "state", "score")
 ROWS = [{"number": 0, "state": "COMPLETE", "score": 0.5}, {"number": 1, "state": "FAIL", "score": None, "other": 3}]
@@ -123,10 +125,10 @@ def test_the_records_of_a_study_are_below_the_working_directory(tmp_path, monkey
 
 def test_a_column_that_comes_later_is_added_to_what_was_written_before(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
-    columns.append_rows(path, ("number", "epoch"), [{"number": 0, "epoch": 1}])
+    fileio.append_rows(path, ("number", "epoch"), [{"number": 0, "epoch": 1}])
     rows = [{"number": 1, "epoch": 1, "penalty": 0.5}]
     assert columns.optional(rows) == ("penalty",)
-    columns.append_rows(path, ("number", "epoch", *columns.optional(rows)), rows)
-    columns.append_rows(path, ("number", "epoch"), [{"number": 2, "epoch": 1}])
+    fileio.append_rows(path, ("number", "epoch", *columns.optional(rows)), rows)
+    fileio.append_rows(path, ("number", "epoch"), [{"number": 2, "epoch": 1}])
     assert path.read_text() == "number,epoch,penalty\n0,1,\n1,1,0.5\n2,1,\n"
     assert columns.optional([{"number": 1, "penalty": None}]) == ()

@@ -13,7 +13,7 @@ from conftest import Command
 
 import lstm_bench
 from lstm_bench import repeat
-from lstm_bench.core import hardware
+from lstm_bench.core import fileio, hardware
 from lstm_bench.core.errors import CheckFailedError, ConfigError, StorageError
 from lstm_bench.study import columns as record
 from lstm_bench.study import reader
@@ -47,14 +47,14 @@ def write(folder: Path, replicates: Any = (), changes: Any = None, **environment
     """Records of a study, as a session leaves them."""
     space = {"train.learning_rate": fake.SPACE["train.learning_rate"]}
     config = fake.config({"study.space": space, **(changes or {})})
-    record.write_yaml(folder / "config.yaml", config)
+    fileio.write_yaml(folder / "config.yaml", config)
     workers = [{"device": "a CPU", "share": "1 core of 2, other busy", "cores": [1]}]
-    record.write_json(folder / "environment.json", {"workers": workers, **environment})
+    fileio.write_json(folder / "environment.json", {"workers": workers, **environment})
     columns = (*record.TRIAL_COLUMNS, "config_train.learning_rate")
     trials = [{**(RAN if row["state"] == "COMPLETE" else {}), **row} for row in TRIALS]
-    record.write_rows(folder / "trials.csv", columns, trials)
+    fileio.write_rows(folder / "trials.csv", columns, trials)
     rows = [{**RAN, "state": "COMPLETE", "test_loss": 0.5, **row} for row in replicates]
-    record.write_rows(folder / "replicates.csv", record.REPLICATE_COLUMNS, rows)
+    fileio.write_rows(folder / "replicates.csv", record.REPLICATE_COLUMNS, rows)
     return reader.find(folder.name, folder.parent)
 
 
@@ -249,7 +249,7 @@ def test_trials_and_replicates_of_a_deterministic_study_come_out_equal_and_leave
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "sweeps" / "smoke"
     before = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-    states = {row["state"]: row["number"] for row in record.read_rows(folder / "trials.csv")}
+    states = {row["state"]: row["number"] for row in fileio.read_rows(folder / "trials.csv")}
     assert "PRUNED" in states
     for what in (f"trial={states['COMPLETE']}", f"trial={states['PRUNED']}", "seed=0"):
         again = command("repeat", "study=smoke", what)
@@ -257,9 +257,9 @@ def test_trials_and_replicates_of_a_deterministic_study_come_out_equal_and_leave
         assert "equal: every figure is that of the record" in again.stdout, again.stdout
     assert {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()} == before
     text = (folder / "trials.csv").read_text()
-    digest = next(row["weights_sha256"] for row in record.read_rows(folder / "trials.csv") if row["weights_sha256"])
+    digest = next(row["weights_sha256"] for row in fileio.read_rows(folder / "trials.csv") if row["weights_sha256"])
     (folder / "trials.csv").write_text(text.replace(digest, "0" * 64))
-    number = next(r["number"] for r in record.read_rows(folder / "trials.csv") if r["weights_sha256"] == "0" * 64)
+    number = next(r["number"] for r in fileio.read_rows(folder / "trials.csv") if r["weights_sha256"] == "0" * 64)
     broken = command("repeat", "study=smoke", f"trial={number}")
     assert broken.returncode == 6 and "weights_sha256 differs on the same device" in broken.stderr
     facts = json.loads((folder / "environment.json").read_text())

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_bench.core import hardware
+from lstm_bench.core import fileio, hardware
 from lstm_bench.report import command as report
 from lstm_bench.report.figures import study as figure
 from lstm_bench.report.pages import budget_and_fronts
@@ -57,7 +57,7 @@ def make_study(folder, *, n_trials=12, replicates=5, accuracies=None, n_weights=
     weights, level = FAMILIES.get(family, (10000, 0.9))
     weights = n_weights or weights
     folder.mkdir(parents=True, exist_ok=True)
-    columns.write_yaml(
+    fileio.write_yaml(
         folder / "config.yaml",
         {
             "dataset": {"name": "mnist", "validation_size": 10000},
@@ -88,7 +88,7 @@ def make_study(folder, *, n_trials=12, replicates=5, accuracies=None, n_weights=
             **config,
         },
     )
-    columns.write_json(
+    fileio.write_json(
         folder / "environment.json",
         {
             "lstm_bench": "0.1.0",
@@ -142,12 +142,12 @@ def make_study(folder, *, n_trials=12, replicates=5, accuracies=None, n_weights=
                 }
             )
     searched = ("config_model.units", "config_train.learning_rate")
-    columns.write_rows(folder / "trials.csv", (*columns.TRIAL_COLUMNS, *searched), trials)
-    columns.write_rows(folder / "replicates.csv", columns.REPLICATE_COLUMNS, seeds)
-    columns.write_rows(folder / "history.csv", columns.HISTORY_COLUMNS, history)
+    fileio.write_rows(folder / "trials.csv", (*columns.TRIAL_COLUMNS, *searched), trials)
+    fileio.write_rows(folder / "replicates.csv", columns.REPLICATE_COLUMNS, seeds)
+    fileio.write_rows(folder / "history.csv", columns.HISTORY_COLUMNS, history)
     labels = rng.integers(0, 10, 2000)
     said = np.where(rng.random(2000) < 0.03, rng.integers(0, 10, 2000), labels)
-    columns.write_rows(
+    fileio.write_rows(
         folder / "predictions.csv",
         columns.PREDICTION_COLUMNS,
         [
@@ -156,7 +156,7 @@ def make_study(folder, *, n_trials=12, replicates=5, accuracies=None, n_weights=
         ],
     )
     images = [np.outer(np.hanning(28), np.roll(np.hanning(28), 3 * k)) for k in range(6)]
-    columns.write_rows(
+    fileio.write_rows(
         folder / "worst.csv",
         columns.WORST_COLUMNS,
         [
@@ -173,7 +173,7 @@ def make_study(folder, *, n_trials=12, replicates=5, accuracies=None, n_weights=
         ],
     )
     kernel = {"backend": "tensorflow", "n": 20, "batch_size": 64, "device": DEVICE}
-    columns.write_rows(
+    fileio.write_rows(
         folder / "kernels.csv",
         columns.KERNEL_COLUMNS,
         [
@@ -219,7 +219,7 @@ def test_the_comparison_names_mean_interval_n_weights_speed_kernel_and_device(he
     assert report.main([]) == 0
     text = (here / "reports/comparison.md").read_text()
     speed = np.median(
-        [float(r["train_samples_per_s"]) for r in columns.read_rows(here / "sweeps/single/replicates.csv")]
+        [float(r["train_samples_per_s"]) for r in fileio.read_rows(here / "sweeps/single/replicates.csv")]
     )
     # s = sqrt(1e-5) = 0.0031623; t(4, .975) s / sqrt(5) = 2.776445 * 0.0014142 = 0.0039265
     assert (
@@ -227,7 +227,7 @@ def test_the_comparison_names_mean_interval_n_weights_speed_kernel_and_device(he
         f"| {speed:,.0f} | generic | tensorflow "
         f"| {DEVICE}, 1 core of 2, other busy | 3 | 9 / 2 / 1 | 0.07 |\n"
     ) in text
-    row = columns.read_rows(here / "reports/comparison.csv")[0]
+    row = fileio.read_rows(here / "reports/comparison.csv")[0]
     assert row["study"] == "single"
     assert float(row["score_mean"]) == pytest.approx(0.974)
     assert float(row["score_half_width_95"]) == pytest.approx(0.0039265, abs=1e-6)
@@ -243,7 +243,7 @@ def test_rows_are_sorted_by_data_then_accuracy_then_name(here):
         make_study(here / "sweeps" / name)
     make_study(here / "sweeps/unconfirmed", accuracies=[])
     report.main([])
-    rows = columns.read_rows(here / "reports/comparison.csv")
+    rows = fileio.read_rows(here / "reports/comparison.csv")
     assert [r["study"] for r in rows] == ["cnn_lstm", "stacked", "single", "simple_rnn", "unconfirmed"]
 
 
@@ -291,7 +291,7 @@ def test_speedup_of_cudnn_over_generic(here):
         {**arm, "kernel": "generic", "kernel_ran": "generic", "train_samples_per_s": 10000.0}
         | {"device_share": "exclusive; other load 80 %"},
     ]
-    columns.write_rows(folder / "kernels.csv", columns.KERNEL_COLUMNS, rows)
+    fileio.write_rows(folder / "kernels.csv", columns.KERNEL_COLUMNS, rows)
     report.main([])
     text = (here / "reports/stacked.md").read_text()
     assert "cuDNN over generic on tensorflow, H200: 5.00x." in text
@@ -333,7 +333,7 @@ def test_speed_measured_on_a_shared_device_is_left_out_and_said(here):
     assert "| 24,714 | – | generic |" in text  # noqa: RUF001
     assert "1. Shared device: the speed compares with nothing and is left out." in text
     assert "no figure of the speed" in text
-    assert columns.read_rows(here / "reports/comparison.csv")[0]["train_samples_per_s"] == ""
+    assert fileio.read_rows(here / "reports/comparison.csv")[0]["train_samples_per_s"] == ""
 
 
 @pytest.mark.usefixtures("pages_only")
@@ -469,7 +469,7 @@ def test_studies_limits_the_pages_and_keeps_the_others(here):
         make_study(here / "sweeps" / name)
     report.main(["studies=single"])
     assert not (here / "reports/stacked.md").exists()
-    assert len(columns.read_rows(here / "reports/comparison.csv")) == 2
+    assert len(fileio.read_rows(here / "reports/comparison.csv")) == 2
     report.main([])
     report.main(["studies=single,stacked"])
     report.main(["studies=single"])
@@ -548,10 +548,10 @@ def all_pruned(folder):
 
 
 def nan_and_inf(folder):
-    rows = columns.read_rows(folder / "trials.csv")
+    rows = fileio.read_rows(folder / "trials.csv")
     for k, row in enumerate(rows):
         row["val_accuracy"] = ("nan", "inf", "-inf")[k % 3]
-    columns.write_rows(folder / "trials.csv", list(rows[0]), rows)
+    fileio.write_rows(folder / "trials.csv", list(rows[0]), rows)
     return "Complete without a finite val_accuracy, never a winner: trials 0, 1,"
 
 
@@ -617,7 +617,7 @@ def nothing_searched(folder):
 
 
 def odd_config(folder):
-    columns.write_yaml(folder / "config.yaml", {"study": "text", "model": None, "dataset": [1], "train": 3})
+    fileio.write_yaml(folder / "config.yaml", {"study": "text", "model": None, "dataset": [1], "train": 3})
     return "Test accuracy **97.10 ± 0.10 %**"
 
 

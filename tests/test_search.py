@@ -9,8 +9,8 @@ import optuna
 import pytest
 
 from lstm_bench.study import search_space as spaces
-from lstm_bench.study.search_space import distributions, parse
-from lstm_bench.sweep.samplers import derived_seed, pruner, sampler, unrepeated
+from lstm_bench.study.search_space import parse
+from lstm_bench.sweep.samplers import derived_seed, distributions, pruner, sampler, unrepeated
 
 
 def suggest(name, space, n, *, seed=0, failing=(), numbers_ahead=0):

@@ -8,12 +8,12 @@ import fake
 import pytest
 from omegaconf import OmegaConf
 
+from lstm_bench.core import formatting
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.study import columns, reader
+from lstm_bench.study import reader
 from lstm_bench.study.search_space import (
     choices_to_check,
     corners,
-    distributions,
     flatten,
     grid,
     parse,
@@ -23,6 +23,7 @@ from lstm_bench.study.search_space import (
     points,
     unseen,
 )
+from lstm_bench.sweep.samplers import distributions
 
 INT = {"type": "int", "low": 8, "high": 64}
 RATE = {"type": "float", "low": 1e-4, "high": 1e-2, "log": True}
@@ -265,7 +266,7 @@ def test_null_is_a_choice_where_it_is_allowed():
     clip = {"type": "categorical", "choices": [None, 1.0]}
     assert parsed({"train.global_clipnorm": clip}) == {"train.global_clipnorm": clip}
     assert corners({"train.global_clipnorm": clip, "train.batch_size": clip}) == [{}]
-    row = {"number": "3", "config_train.global_clipnorm": columns.exact(None)}
+    row = {"number": "3", "config_train.global_clipnorm": formatting.exact(None)}
     assert reader._value(row, "train.global_clipnorm", clip) is None
     assert reader._value({"config_train.global_clipnorm": "1.0"}, "train.global_clipnorm", clip) == 1.0
 

@@ -14,11 +14,11 @@ import pytest
 
 from lstm_bench import repeat
 from lstm_bench.core import errors, home, streams
+from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.config import redacted_config
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.report import command as report
 from lstm_bench.sweep import command as sweep
-from lstm_bench.sweep import kernel_cache
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 
@@ -99,7 +99,7 @@ def homeless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_without_a_home_the_cache_lies_in_the_working_folder(homeless: Path) -> None:
     from lstm_bench.data import dataset
 
-    assert kernel_cache.folder() == homeless / ".cache" / "lstm_bench"
+    assert cache_folder() == homeless / ".cache" / "lstm_bench"
     assert dataset.folders("mnist") == [homeless / ".cache" / "lstm_bench" / "mnist"]
     config = {"dataset": {"dir": "/there", "path": None}, "storage": {"url": None}, "tracking": {"uri": None}}
     assert redacted_config(config)["dataset"]["dir"] == "/there"
@@ -111,7 +111,7 @@ def test_without_a_home_the_cache_lies_in_the_working_folder(homeless: Path) -> 
     assert report.main(["sweeps=~/x"]) == 2
     # What is lent to libraries is no home of the user.
     assert os.environ["HOME"] == str(homeless / ".cache" / "lstm_bench" / "home")
-    assert home.folder() is None and kernel_cache.folder() == homeless / ".cache" / "lstm_bench"
+    assert home.folder() is None and cache_folder() == homeless / ".cache" / "lstm_bench"
     with pytest.raises(ConfigError, match="there is no home folder"):
         home.expanded("~/x")
 

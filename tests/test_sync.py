@@ -19,7 +19,7 @@ import pytest
 import spy
 
 from lstm_bench import sync
-from lstm_bench.core import locks
+from lstm_bench.core import fileio, locks
 from lstm_bench.report.sources import mlflow, records
 from lstm_bench.study import columns as record
 
@@ -214,8 +214,8 @@ def test_predictions_of_the_first_seed_are_counted(here: Path) -> None:
     rows = [{"sample": i, "label": i % 2, "prediction": 0, "probability": 0.5} for i in range(4)]
     worst = [{**rows[1], "timesteps": 1, "features": 2, "values": "0.5 1"}]
     for place in (folder, folder / "candidates" / digest):
-        record.write_rows(place / "predictions.csv", record.PREDICTION_COLUMNS, rows)
-        record.write_rows(place / "worst.csv", record.WORST_COLUMNS, worst)
+        fileio.write_rows(place / "predictions.csv", record.PREDICTION_COLUMNS, rows)
+        fileio.write_rows(place / "worst.csv", record.WORST_COLUMNS, worst)
     assert sync.main(["tracking.uri=sqlite:///other.db"]) == 0
     (ours,), _ = mlflow.harvest("sqlite:///other.db")
     theirs = records.load(folder)
@@ -259,7 +259,7 @@ def test_published_records_are_told_when_asked_for(here: Path, capsys: pytest.Ca
     assert capsys.readouterr().out == "No studies below sweeps: nothing to bring up to date.\n"
     environment = json.loads((target / "environment.json").read_text())
     del environment["study_id"]  # as older versions wrote them
-    record.write_json(target / "environment.json", environment)
+    fileio.write_json(target / "environment.json", environment)
     before = sorted(target.iterdir())
     for _ in range(2):
         assert sync.main(["tracking.uri=sqlite:///other.db", "sweeps=sweeps/published"]) == 0

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lstm_bench.core import fileio, formatting
 from lstm_bench.core.statistics import ratio_interval
 from lstm_bench.kernels import case as cells
 from lstm_bench.kernels import summary
@@ -56,7 +57,7 @@ def row_of(made: Rows, kernel: str = "generic", **about: Any) -> dict[str, Any]:
 
 def text(made: Rows) -> list[list[str]]:
     """Rows as `cells.csv` has them."""
-    return [[record.cell(row.get(column)) for column in record.CELL_COLUMNS] for row in made]
+    return [[formatting.cell(row.get(column)) for column in record.CELL_COLUMNS] for row in made]
 
 
 def two_arms(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> tuple[Rows, Rows]:
@@ -291,8 +292,8 @@ def test_text_as_read_back_gives_what_numbers_give(tmp_path: Path) -> None:
     columns = (record.RUN_COLUMNS, record.SAMPLE_COLUMNS, record.CEILING_COLUMNS)
     read = []
     for i, (names, content) in enumerate(zip(columns, typed, strict=True)):
-        record.write_rows(tmp_path / f"{i}.csv", names, content)
-        read.append(record.read_rows(tmp_path / f"{i}.csv"))
+        fileio.write_rows(tmp_path / f"{i}.csv", names, content)
+        read.append(fileio.read_rows(tmp_path / f"{i}.csv"))
     assert all(isinstance(value, str) for value in read[0][0].values())
     made = text(rows(*typed))
     assert len(made) == 13

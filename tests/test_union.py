@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import json
 from pathlib import Path
@@ -14,11 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_archive import LIMITS, PUBLISHED
 
+from lstm_bench.core import fileio
 from lstm_bench.core.errors import DataError
+from lstm_bench.kernels import merge_cells
 from lstm_bench.study import archive, validate
 from lstm_bench.study import columns as record
-from lstm_bench.study.union import union
+from lstm_bench.study.union import union as united
 from lstm_bench.study.validate import IDENTITY, Bundle
+
+union = functools.partial(united, benchmark=merge_cells)
 
 STUDY = validate.from_folder(PUBLISHED / "families-mlp", LIMITS)
 BENCHMARK = validate.from_folder(PUBLISHED / "kernels-tutorial", LIMITS)
@@ -39,7 +44,7 @@ def changed(study: Bundle, path: Path, **files: Any) -> Bundle:
             table = study.tables[file]
             rows = change([dict(row) for row in table.rows.values()])
             columns = tuple(column for column in table.columns if not rows or column in rows[0])
-            record.write_rows(path / "rows", columns, rows)
+            fileio.write_rows(path / "rows", columns, rows)
             texts[file] = (path / "rows").read_text()
         else:
             tree = change(copy.deepcopy(study.config if name == "config" else study.environment))

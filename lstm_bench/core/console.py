@@ -12,16 +12,9 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from lstm_bench.study.columns import cell
+from lstm_bench.core.formatting import number
 
 _STATE_STYLE = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
-
-
-def number(value: Any) -> str:
-    """A score in four decimals; a loss too small for them in two digits."""
-    if value is None:
-        return "-"
-    return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"
 
 
 class Display:
@@ -115,14 +108,3 @@ class Display:
             f"  {row.get('kernel_ran') or '-':<9} {row.get('total_s') or 0:6.1f} s  {best}"
         )
         self.line(text.rstrip(), _STATE_STYLE.get(row["state"], ""))
-
-
-def values(params: Mapping[str, Any]) -> str:
-    """Searched values in a few words: `units=87 learning_rate=0.0021`."""
-    return " ".join(f"{path.rpartition('.')[2]}={_value(value)}" for path, value in params.items())
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return format(value, ".3g")
-    return "null" if value is None else cell(value)

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.core import home
+from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.errors import ConfigError, DataError, nearest
 from lstm_bench.data import download, synthetic
 from lstm_bench.data import images as mnist
 from lstm_bench.data import labels as label
 from lstm_bench.data.arrays import SPLITS, Arrays, checked, digest, read_npz
-from lstm_bench.sweep import kernel_cache
 
 # Pixels to [0, 1]; a user's arrays and generated ones are taken as they are.
 DIVISOR = {
@@ -426,7 +426,7 @@ def _absolute(path: str) -> Path:
 
 
 def _cache(of: str) -> Path:
-    return _absolute(str(kernel_cache.folder())) / of
+    return _absolute(str(cache_folder())) / of
 
 
 def _short(path: Path) -> str:

@@ -14,9 +14,9 @@ import psutil
 
 from lstm_bench.core import hardware
 from lstm_bench.core import locks as lock
+from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.errors import LstmBenchError, StorageError
 from lstm_bench.doctor.finding import Finding, at_fault
-from lstm_bench.sweep import kernel_cache
 
 _MIB = 2**20
 _SHARED = Path("/dev/shm")  # its room is looked at, nothing is written  # nosec B108
@@ -33,7 +33,7 @@ def findings(sweeps: Path, store: Path | None, limits: Mapping[str, Any]) -> lis
     places = {
         "sweeps": sweeps,
         "mlflow": store,
-        "cache": kernel_cache.folder(),
+        "cache": cache_folder(),
         "temporary": Path(tempfile.gettempdir()),
     }
     found = [*devices(), *limits_of_a_process(limits)]

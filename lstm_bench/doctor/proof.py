@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from lstm_bench.core import hardware, vocabulary
 from lstm_bench.core.errors import DeviceError, KernelError, LstmBenchError
 from lstm_bench.kernels import grid, reference
+from lstm_bench.kernels.bench import BENCH
 from lstm_bench.launcher.single_task import Process
 
 _OPERATION = "train_step"
@@ -70,7 +71,7 @@ class _Arms:
         self.names = vocabulary.OF_BACKEND[backend]
 
     def _started(self) -> Process:
-        return Process(self.slot, self.backend, self.logs, keras=True, tasks=len(self.names))
+        return Process(self.slot, self.backend, self.logs, keras=True, tasks=len(self.names), bench=BENCH)
 
     def proofs(self) -> Iterator[Proof]:
         process = self._started()

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import errors, hardware, vocabulary
+from lstm_bench.core import errors, fileio, hardware, vocabulary
 from lstm_bench.core.errors import ConfigError, DeviceError, LstmBenchError, StorageError
 from lstm_bench.core.hardware import Gpu
 from lstm_bench.kernels import case as cells
 from lstm_bench.kernels import grid, reference, summary
+from lstm_bench.kernels.bench import BENCH
 from lstm_bench.launcher.single_task import Kind, Process, Send
 from lstm_bench.study import columns
 
@@ -74,10 +75,10 @@ class Benchmark:
         # A failure of this session is not tried again in it; one of an earlier session is.
         self.runs = [
             run
-            for run in columns.read_rows(self.folder / "runs.csv")
+            for run in fileio.read_rows(self.folder / "runs.csv")
             if run["state"] != "failed" or (*summary.key(run), int(run["round"])) in self._failed
         ]
-        self.ceilings = columns.read_rows(self.folder / "ceilings.csv")
+        self.ceilings = fileio.read_rows(self.folder / "ceilings.csv")
         self._done: dict[summary.Key, dict[int, str]] = {}
         for run in self.runs:
             self._done.setdefault(summary.key(run), {})[int(run["round"])] = run["state"]
@@ -144,7 +145,7 @@ class Benchmark:
     def settle(self) -> None:
         """Computes `cells.csv`, and `rows`, from the other files, and sorts those."""
         self._load()
-        samples = columns.read_rows(self.folder / "samples.csv")
+        samples = fileio.read_rows(self.folder / "samples.csv")
         known = {(*summary.key(run), run["round"]) for run in self.runs}
         samples = [sample for sample in samples if (*summary.key(sample), sample["round"]) in known]
         rows = summary.rows(self.runs, samples, self.ceilings, self.slot.device, self.slot.share)
@@ -156,10 +157,10 @@ class Benchmark:
                     if (cells.name(cell), *arm, operation) not in have:
                         rows.append(summary.unavailable(cell, *arm, operation, str(reason)))
         rows.sort(key=summary.order)
-        columns.write_rows(self.folder / "cells.csv", columns.CELL_COLUMNS, rows)
+        fileio.write_rows(self.folder / "cells.csv", columns.CELL_COLUMNS, rows)
         for file, found in (("runs.csv", self.runs), ("samples.csv", samples)):
             found.sort(key=lambda row: (*summary.key(row), int(row["round"]), int(row.get("sample") or 0)))
-            columns.write_rows(self.folder / file, columns.BENCHMARK_FILES[file], found)
+            fileio.write_rows(self.folder / file, columns.BENCHMARK_FILES[file], found)
         self.rows = rows
 
     def _ceilings(self, after: Kind | None) -> None:
@@ -175,7 +176,7 @@ class Benchmark:
                 self.say(f"ceilings of {backend} {dtype}: {result['detail']}")
                 continue
             row = {"backend": backend, "dtype": dtype, "device": self.slot.device, **result}
-            columns.append_rows(self.folder / "ceilings.csv", columns.CEILING_COLUMNS, [row])
+            fileio.append_rows(self.folder / "ceilings.csv", columns.CEILING_COLUMNS, [row])
             self.say(
                 f"ceilings of {backend} {dtype}: {row['matmul_flop_per_s'] / 1e12:.3g} TFLOP/s,"
                 f" {row['copy_byte_per_s'] / 1e9:.3g} GB/s"
@@ -226,10 +227,10 @@ class Benchmark:
         about = {column: run.get(column) for column in columns.SAMPLE_COLUMNS}
         samples = [about | {"sample": i, "seconds": value} for i, value in enumerate(seconds)]
         if samples:
-            columns.append_rows(self.folder / "samples.csv", columns.SAMPLE_COLUMNS, samples)
+            fileio.append_rows(self.folder / "samples.csv", columns.SAMPLE_COLUMNS, samples)
             rates = sorted(run["steps"] * run["batch"] / value for value in seconds)
             run["samples_per_s"] = rates[len(rates) // 2]
-        columns.append_rows(self.folder / "runs.csv", columns.RUN_COLUMNS, [run])
+        fileio.append_rows(self.folder / "runs.csv", columns.RUN_COLUMNS, [run])
         self._done.setdefault(summary.key(run), {})[run["round"]] = run["state"]
         if run["state"] == "failed":
             self._failed.add((*summary.key(run), run["round"]))
@@ -280,7 +281,7 @@ class Benchmark:
             process.end()
 
     def _started(self, kind: Kind) -> Process:
-        return Process(self.slot, kind[0], self.logs, keras=kind[1])
+        return Process(self.slot, kind[0], self.logs, keras=kind[1], bench=BENCH)
 
     def _dismiss(self) -> None:
         if self._standby:

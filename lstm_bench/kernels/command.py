@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core import cli, streams
 from lstm_bench.core.errors import ConfigError, LstmBenchError
+from lstm_bench.study.resume import FREE, MACHINE
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -124,7 +125,7 @@ def _run(
     import secrets
     import time
 
-    from lstm_bench.core import environment
+    from lstm_bench.core import environment, fileio
     from lstm_bench.kernels.benchmark import Benchmark
     from lstm_bench.study import columns as record
     from lstm_bench.tracking.client import open_tracking
@@ -144,8 +145,8 @@ def _run(
         f"  device    {benchmark.slot.device}, {len(benchmark.slot.cores)} cores",
         flush=True,
     )
-    record.write_yaml(folder / "config.yaml", _stored(config))
-    record.write_json(folder / "environment.json", seen)
+    fileio.write_yaml(folder / "config.yaml", _stored(config))
+    fileio.write_json(folder / "environment.json", seen)
     started_ms, status = int(time.time() * 1000), "FAILED"
     tracking = open_tracking(config["tracking"], experiment=config["name"])
     try:
@@ -170,16 +171,6 @@ def _stored(config: Mapping[str, Any]) -> dict[str, Any]:
 
     uri = config["tracking"]["uri"]
     return replaced(config, {"tracking.uri": redact(uri)} if uri else {})
-
-
-# What may differ between the sessions of one benchmark.
-FREE = ("arms", "tracking", "grid", "method.rounds")
-# What must not: numbers of two machines or versions are not one table.
-MACHINE = (
-    *("lstm_bench", "python", "device.name", "device.kind", "device.cpu", "device.cores", "device.driver"),
-    *(f"packages.{name}" for name in ("tensorflow", "keras", "jax", "jaxlib", "torch", "numpy")),
-    *(f"packages.nvidia-cudnn-{cuda}" for cuda in ("cu12", "cu13")),
-)
 
 
 def _guard(folder: Path, config: dict[str, Any], seen: dict[str, Any]) -> None:
@@ -252,7 +243,7 @@ def _track(
 
 def _summary(benchmark: Benchmark, folder: Path) -> None:
     """Prints training steps, fastest first, and what to do next."""
-    from lstm_bench.report.render import markdown
+    from lstm_bench.core import formatting
 
     rows = benchmark.rows
     steps = [row for row in rows if row["operation"] == benchmark.operations[-1]]
@@ -269,7 +260,7 @@ def _summary(benchmark: Benchmark, folder: Path) -> None:
         remark = "; ".join(filter(None, (row["reason"], row.get("marks"))))
         lines.append([row["cell"], row["backend"], row["kernel"], row["kernel_ran"] or "", speed, ratio, roof, remark])
     print(f"\n{benchmark.operations[-1]}:")
-    print(markdown.plain(columns, lines, {"samples/s", "over generic", "of roofline"}))
+    print(formatting.plain(columns, lines, {"samples/s", "over generic", "of roofline"}))
     missing = {(row["backend"], row["kernel"], row["reason"]) for row in rows if row["state"] == "unavailable"}
     for backend, kernel, reason in sorted(missing):
         print(f"{backend} {kernel}: unavailable: {reason}")

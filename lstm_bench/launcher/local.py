@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from lstm_bench.core.errors import StorageError, redact
 from lstm_bench.core.hardware import Slot
-from lstm_bench.training.backend import BENCH
+from lstm_bench.launcher.runner import BENCH
 
 _CREDENTIALS = ("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "LSTM_BENCH_UI_PASSWORD")
 
@@ -158,7 +158,7 @@ class LocalLauncher:
       programs: Folder of the programs that XLA compiled before, None to compile anew. JAX's own variable goes first.
       data_fd: Descriptor of a `mapping.SharedDataset`, which every worker inherits.
       deterministic: Whether the workers compute the same bits whenever they are given the same task.
-      bench: What makes a worker's bench, see `backend.made`.
+      bench: What makes a worker's bench, see `runner.made`.
       code: What the workers may train of a user's own: `target` and `files`, see `source.Guard`; None for a family of ours.
     """
 

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from lstm_bench.core import hardware
+from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.hardware import Slot
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.launcher import worker
 from lstm_bench.launcher.local import without_passwords, worker_environment
-from lstm_bench.sweep import kernel_cache
 
 LISTEN_S = 5.0  # an idle worker answers the driver this often
 _ALONE_S = 60.0  # without a question of the driver's there is none
@@ -36,7 +36,7 @@ class Worker:
     """The actor. Every method returns at once but `listen`.
 
     Args:
-      setup: See `backend.made`, and `node` (a name), `place` of `places` on that node, `cpus` and `gpus` of each, `programs`
+      setup: See `runner.made`, and `node` (a name), `place` of `places` on that node, `cpus` and `gpus` of each, `programs`
         (whether compiled programs are kept).
     """
 
@@ -88,9 +88,7 @@ class Worker:
             for name in os.environ.keys() - without_passwords(os.environ).keys():  # of whoever started the node
                 del os.environ[name]
             slot = placed(setup)
-            programs = (
-                kernel_cache.folder() / "xla" / re.sub(r"\W+", "-", hardware.cpu_name()) if setup["programs"] else None
-            )
+            programs = cache_folder() / "xla" / re.sub(r"\W+", "-", hardware.cpu_name()) if setup["programs"] else None
             given = worker_environment(os.environ, setup["backend"], programs, setup["deterministic"])
             os.environ.update({**given, **slot.environment})
             facts = {"device": slot.device, "share": slot.share, "cores": list(slot.cores), "gpu": slot.gpu}

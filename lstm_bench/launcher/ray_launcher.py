@@ -23,7 +23,7 @@ from lstm_bench.data.dataset import Dataset
 from lstm_bench.launcher import ray_actor, ray_cluster
 from lstm_bench.launcher.local import Event, without_databases
 from lstm_bench.launcher.ray_cluster import Connection, Node
-from lstm_bench.training.backend import BENCH
+from lstm_bench.launcher.runner import BENCH
 
 _LOOK_S = 2.0  # between two looks at the cluster's nodes
 _TAKEN_S = 60.0  # what the first worker gets to start in before a person is told
@@ -53,7 +53,7 @@ class RayLauncher:
       log_dir: Folder of the workers' output, and of Ray's.
       say: Shows a person one line.
       deterministic: Whether the workers compute the same bits whenever they are given the same task.
-      bench: What makes a worker's bench, see `backend.made`.
+      bench: What makes a worker's bench, see `runner.made`.
       code: What the workers may train of a user's own: `target` and `files`, see `source.Guard`; None for a family of ours.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lstm_bench.core.hardware import Slot
 from lstm_bench.launcher.local import LocalLauncher
+from lstm_bench.launcher.runner import BENCH
 
 Send = Callable[[Mapping[str, Any]], None]
 SILENCE_S = (
@@ -26,17 +27,18 @@ class Process:
       log_dir: Folder of its output.
       keras: Whether it imports Keras as well.
       tasks: How many it may be given, one after the other.
+      bench: What makes its bench, see `runner.made`.
 
     Attributes:
       kind: `backend` and `keras`, as given.
       seen: "gpu" or "cpu", what its framework sees, once ready; None before, and when it died.
     """
 
-    def __init__(self, slot: Slot, backend: str, log_dir: Path, keras: bool, tasks: int = 1):
+    def __init__(self, slot: Slot, backend: str, log_dir: Path, keras: bool, tasks: int = 1, bench: str = BENCH):
         self.kind: Kind = (backend, keras)
         self.seen: str | None = None
         self._launcher = LocalLauncher(
-            [slot], backend, log_dir, recycle_after=tasks + 1, recycle_mib=2**40, keras=keras
+            [slot], backend, log_dir, recycle_after=tasks + 1, recycle_mib=2**40, keras=keras, bench=bench
         )
 
     def wait(self) -> bool:
@@ -56,7 +58,7 @@ class Process:
         """Runs the task to its end.
 
         Args:
-          task: See `trial.py`.
+          task: See `training.tasks`.
           report: Receives what the task reports.
           compile_limit_s: Seconds from a report of phase "compile" to the next report.
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from lstm_bench.training import backend
+from lstm_bench.launcher import runner
 
 
 class _Link:
@@ -72,7 +72,7 @@ def serve(
     """Makes a bench in this thread and runs tasks on it until one says exit.
 
     Args:
-      setup: See `backend.made`; `cores` are those to run on.
+      setup: See `runner.made`; `cores` are those to run on.
       tasks: Messages of a launcher. One that brings the `data` of its task, a pair of the `dataset` settings and the
         dataset, spares the bench to load it.
       send: Takes what happens: "ready", "epoch", "result".
@@ -80,7 +80,7 @@ def serve(
     """
     if setup["cores"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, setup["cores"])
-    bench, seen = backend.made(setup)
+    bench, seen = runner.made(setup)
     # What was imported is never garbage: leaving it out makes the collection after each task a matter of milliseconds.
     gc.collect()
     gc.freeze()

@@ -541,8 +541,8 @@ def _remove(folder: Path, name: str) -> None:
 
 
 def _print_summary(results: Sequence[Result], changes: dict[Path, Change], options: Options) -> None:
+    from lstm_bench.core import formatting
     from lstm_bench.report.pages import comparison
-    from lstm_bench.report.render import markdown
 
     for folder, change in changes.items():
         removed = f", {len(change.removed)} removed" if change.removed else ""
@@ -552,4 +552,4 @@ def _print_summary(results: Sequence[Result], changes: dict[Path, Change], optio
     if results:
         print()
         columns, rows, right = comparison.short_table(results)
-        print(markdown.plain(columns, rows, right))
+        print(formatting.plain(columns, rows, right))

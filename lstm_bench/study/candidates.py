@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from lstm_bench.study.columns import cell
+from lstm_bench.core.formatting import cell
 
 
 class Candidate(NamedTuple):

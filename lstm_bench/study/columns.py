@@ -26,19 +26,9 @@ A kernel benchmark, `sweeps/kernels-<grid>/`, has the first two and
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import io
-import json
-import math
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-
-import yaml
-
-from lstm_bench.core.errors import StorageError
 
 # What training anything yields; shared by trials and replicates.
 _MEASURED = (
@@ -197,8 +187,6 @@ FILES = {
     "predictions.csv": PREDICTION_COLUMNS,
     "worst.csv": WORST_COLUMNS,
 }
-# Characters of one field. `values` of a long sequence outgrows csv's own limit, 131,072; the limit holds process-wide.
-_FIELD_SIZE = 2**30
 BENCHMARK_FILES = {
     "runs.csv": RUN_COLUMNS,
     "samples.csv": SAMPLE_COLUMNS,
@@ -224,127 +212,7 @@ def study_dir(name: str) -> Path:
     return sweeps_dir() / name
 
 
-def cell(value: Any) -> str:
-    """One CSV field. Floats keep 10 significant digits: enough for any metric, stable across machines."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        if math.isfinite(value):
-            return format(value, ".10g")
-        return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
-    return str(value)
-
-
-def exact(value: Any) -> str:
-    """One CSV field of a searched value: a float with all its digits, so that its trial can be run again."""
-    return repr(float(value)) if isinstance(value, float) and math.isfinite(value) else cell(value)
-
-
-def _lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: bool) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    if header:
-        writer.writerow(columns)
-    for row in rows:
-        writer.writerow([(exact if c.startswith("config_") else cell)(row.get(c)) for c in columns])
-    return out.getvalue()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replaces `path` by `text` at once: a reader sees the old or the new file, a crash leaves one of them."""
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes a whole record file, replacing what was there."""
-    write_text(path, _lines(columns, rows, header=True))
-
-
-def holds(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a record file is what `write_rows` would make it."""
-    return path.exists() and path.read_bytes() == _lines(columns, rows, header=True).encode()
-
-
 def optional(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     """Those of `OPTIONAL_COLUMNS` that any of the rows has."""
     rows = list(rows)
     return tuple(column for column in OPTIONAL_COLUMNS if any(row.get(column) is not None for row in rows))
-
-
-def append_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Appends rows and fsyncs. A torn last line left by a crash is first moved to `<name>.bad-tail`.
-
-    A file whose header lacks one of the columns, as an older version's, is written anew with it.
-    """
-    try:
-        if path.exists() and path.stat().st_size:
-            _cut_torn_tail(path)
-            with path.open(encoding="utf-8", newline="") as file:
-                header = next(csv.reader(file), [])
-            columns = tuple(dict.fromkeys((*header, *columns)))
-            if header and len(columns) > len(header):
-                write_rows(path, columns, [*read_rows(path), *rows])
-                return
-        new = not path.exists() or path.stat().st_size == 0  # or nothing but a torn header
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8", newline="") as file:
-            file.write(_lines(columns, rows, header=new))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _cut_torn_tail(path: Path) -> None:
-    with path.open("rb+") as file:
-        file.seek(0, os.SEEK_END)
-        size = file.tell()
-        file.seek(size - 1)
-        if file.read(1) == b"\n":
-            return
-        file.seek(0)
-        body = file.read()
-        keep = body.rfind(b"\n") + 1
-        with path.with_name(path.name + ".bad-tail").open("ab") as tail:
-            tail.write(body[keep:] + b"\n")
-        file.truncate(keep)
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a record file as text, [] when it does not exist. A torn last line is left out."""
-    if not path.exists():
-        return []
-    csv.field_size_limit(_FIELD_SIZE)
-    text = path.read_text(encoding="utf-8")
-    return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON with sorted keys."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
-
-
-def write_yaml(path: Path, value: Any) -> None:
-    """Writes YAML in the order given."""
-    write_text(path, yaml.safe_dump(value, sort_keys=False, width=120))
-
-
-def _unwritable(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"{path}: cannot be written ({error.strerror or error})",
-        remedy="Nothing that was finished is lost: free space or mend the permissions, "
-        "then give the same command again.",
-    )

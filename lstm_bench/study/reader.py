@@ -11,11 +11,10 @@ from typing import Any
 
 import yaml
 
-from lstm_bench.core import safe_load
+from lstm_bench.core import fileio, formatting, safe_load
 from lstm_bench.core.config import NAME, check_recorded, conf_dir, get, replaced
 from lstm_bench.core.errors import ConfigError, DataError, StorageError, nearest
 from lstm_bench.data import dataset as data
-from lstm_bench.study import columns
 from lstm_bench.study import search_space as spaces
 
 Row = dict[str, str]
@@ -49,7 +48,7 @@ class Recorded:
           StorageError: when it cannot be read.
         """
         try:
-            return columns.read_rows(self.folder / file)
+            return fileio.read_rows(self.folder / file)
         except (OSError, ValueError, csv.Error) as error:
             raise StorageError(f"{self.folder / file}: cannot be read ({error})") from error
 
@@ -96,7 +95,9 @@ def _value(row: Mapping[str, str], path: str, domain: Mapping[str, Any]) -> Any:
     text = row.get(f"config_{path}")
     try:
         if domain["type"] == "categorical":
-            return next(choice for choice in domain["choices"] if text in (columns.exact(choice), columns.cell(choice)))
+            return next(
+                choice for choice in domain["choices"] if text in (formatting.exact(choice), formatting.cell(choice))
+            )
         return int(text or "") if domain["type"] == "int" else float(text or "")
     except (KeyError, TypeError, ValueError, StopIteration):  # no such value, or a domain that is none
         raise ConfigError(f"trial {row.get('number')}: its {path} is not in the records", received=text) from None

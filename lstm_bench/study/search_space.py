@@ -5,18 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core import config as schema
 from lstm_bench.core.config import Choice, Range
 from lstm_bench.core.errors import ConfigError, nearest
+from lstm_bench.core.formatting import exact
 from lstm_bench.model import build
-from lstm_bench.study.columns import exact
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+    pass
 
 Domain = dict[str, Any]
 SEARCHABLE = ("model", "train")
@@ -172,18 +172,6 @@ def pinned(space: Mapping[str, Domain], overrides: Iterable[str]) -> dict[str, s
         if path in space:
             found[path] = override
     return found
-
-
-def distributions(space: Mapping[str, Domain]) -> dict[str, BaseDistribution]:
-    """Optuna distributions by config path."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    make: dict[str, Callable[[Domain], BaseDistribution]] = {
-        "int": lambda d: IntDistribution(d["low"], d["high"], log=d["log"], step=d["step"] or 1),
-        "float": lambda d: FloatDistribution(d["low"], d["high"], log=d["log"], step=d["step"]),
-        "categorical": lambda d: CategoricalDistribution(d["choices"]),
-    }
-    return {path: make[domain["type"]](domain) for path, domain in space.items()}
 
 
 def grid(space: Mapping[str, Domain]) -> dict[str, list[Any]]:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lstm_bench.core.console import number, values
 from lstm_bench.core.errors import NothingCameOutError
+from lstm_bench.core.formatting import number, values
 from lstm_bench.core.statistics import t_interval
 from lstm_bench.study.candidates import Candidate
 

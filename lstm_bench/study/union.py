@@ -10,27 +10,36 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import yaml
 
 from lstm_bench.core import config as schema
 from lstm_bench.core.errors import DataError
-from lstm_bench.kernels import command as kernels
-from lstm_bench.kernels import summary
-from lstm_bench.study.columns import CELL_COLUMNS, cell
+from lstm_bench.study import resume
+from lstm_bench.study.resume import MAY_CHANGE
 from lstm_bench.study.validate import IDENTITY, TABLES, Bundle, Key, Row, Table
-from lstm_bench.sweep.store.trials import MAY_CHANGE
 
 _APART = "name=OTHER keeps it apart."
-MAX_SAMPLES, MAX_ROUNDS = 1000, 100  # of one arm, as many as its statistics take in an archive
 _SHOWN = 4  # differences that are named
 
 
-def union(one: Bundle, other: Bundle) -> Bundle:
+class Benchmark(Protocol):
+    """What is done for a benchmark alone: `kernels.merge_cells`, which lies above."""
+
+    def arms(self, further: Mapping[str, Any], less: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    def cells(self, tables: dict[str, Table], further: Bundle, less: Bundle) -> None: ...
+
+
+def union(one: Bundle, other: Bundle, benchmark: Benchmark) -> Bundle:
     """Both in one.
+
+    Args:
+      one: A state of a study, or of a benchmark.
+      other: Another state of it.
+      benchmark: What merges a benchmark's arms, and computes its cells anew.
 
     Raises:
       DataError: when they are not of the same study, or contradict each other; names the differences.
@@ -51,8 +60,8 @@ def union(one: Bundle, other: Bundle) -> Bundle:
     _drop_former_candidates(tables, further)
     config = further.config
     if further.benchmark:
-        config = _arms(further.config, less.config)
-        _settle(tables, further, less)
+        config = benchmark.arms(further.config, less.config)
+        benchmark.cells(tables, further, less)
     texts = dict(further.texts)
     if config != further.config:
         texts["config.yaml"] = yaml.safe_dump(config, sort_keys=False, width=120)
@@ -85,13 +94,13 @@ def _differences(further: Bundle, less: Bundle) -> list[str]:
     if further.study_id and less.study_id and further.study_id != less.study_id:
         found.append(f"study {further.study_id!r} and study {less.study_id!r}")
     a, b = (schema.flatten(bundle.config) for bundle in (further, less))
-    free = (*(f"{path}." for path in kernels.FREE), *kernels.FREE) if further.benchmark else MAY_CHANGE
+    free = (*(f"{path}." for path in resume.FREE), *resume.FREE) if further.benchmark else MAY_CHANGE
     for path in sorted(a.keys() | b.keys()):
         # A switch that an older version did not have, and is off, is no difference.
         first, second = (None if tree.get(path) is False else tree.get(path) for tree in (a, b))
         if first != second and not path.startswith(free):
             found.append(f"{path} {str(first)[:60]!r} and {str(second)[:60]!r}")
-    machine = kernels.MACHINE if further.benchmark else ()
+    machine = resume.MACHINE if further.benchmark else ()
     for path in (*machine, "dataset.sha256"):
         first, second = (_at(bundle.environment, path) for bundle in (further, less))
         if first != second and first is not None and second is not None:
@@ -157,50 +166,6 @@ def _drop_former_candidates(tables: dict[str, Table], further: Bundle) -> None:
                 if row.get("kind", "replicate") != "replicate" or row.get("trial", "") in candidates
             }
             tables[file] = Table(table.columns, kept)
-
-
-def _arms(further: Mapping[str, Any], less: Mapping[str, Any]) -> dict[str, Any]:
-    """A benchmark's configuration with the arms of both, as `kernels` writes it when arms are added."""
-    arms = {}
-    for axis, names in (further.get("arms") or {}).items():
-        others = (less.get("arms") or {}).get(axis)
-        both = isinstance(names, list) and isinstance(others, list)
-        arms[axis] = [*names, *sorted(set(map(str, others or ())) - set(map(str, names)))] if both else names
-    return {**further, "arms": arms}
-
-
-def _settle(tables: dict[str, Table], further: Bundle, less: Bundle) -> None:
-    """Computes `cells.csv` anew where the runs are more than those that the further state computed it from."""
-    sources = ("runs.csv", "samples.csv", "ceilings.csv")
-    if all(file not in tables or tables[file] == further.tables.get(file) for file in sources):
-        return
-    runs, samples, ceilings = ([*tables[file].rows.values()] if file in tables else [] for file in sources)
-    old = [bundle.tables["cells.csv"].rows for bundle in (further, less) if "cells.csv" in bundle.tables]
-    shares = [(row["device"], row["device_share"]) for rows in old for row in rows.values() if row.get("device")]
-    device, share = shares[0] if shares else ("", "")
-    _refuse_unmeasured(further, samples)
-    full = [{column: row.get(column, "") for column in TABLES["runs.csv"]} for row in runs]
-    try:
-        made = summary.rows(full, samples, ceilings, device, share)
-        have = {summary.key(row) for row in made}
-        for rows in old:
-            made += [row for row in rows.values() if row["state"] == "unavailable" and summary.key(row) not in have]
-            have |= {summary.key(row) for row in made}
-        made.sort(key=summary.order)
-    except (KeyError, ValueError, ArithmeticError) as error:
-        raise DataError(f"{further.name}: its runs are not those of a benchmark ({type(error).__name__})") from error
-    fields = [{column: cell(row.get(column)) for column in CELL_COLUMNS} for row in made]
-    tables["cells.csv"] = Table(CELL_COLUMNS, {summary.key(row): row for row in fields})
-
-
-def _refuse_unmeasured(bundle: Bundle, samples: Sequence[Row]) -> None:
-    """Refuses more samples of a run, or rounds, than any benchmark measures: intervals need memory for their product."""
-    runs = Counter(tuple(row.get(name, "") for name in IDENTITY["runs.csv"]) for row in samples)
-    rounds = Counter(run[:-1] for run in runs)
-    for n, most, what in ((max(runs.values(), default=0), MAX_SAMPLES, "samples of a run"),
-                          (max(rounds.values(), default=0), MAX_ROUNDS, "rounds")):  # fmt: skip
-        if n > most:
-            raise DataError(f"{bundle.name}: too many {what}", expected=f"at most {most}", received=n)
 
 
 def _text(file: str, table: Table) -> str:

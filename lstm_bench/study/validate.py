@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from lstm_bench.core import config as schema
-from lstm_bench.core import safe_load, vocabulary
+from lstm_bench.core import formatting, safe_load, vocabulary
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError
 from lstm_bench.study import columns as record
 from lstm_bench.study import search_space as spaces
@@ -248,7 +248,7 @@ class Reader:
                 return None
             if domain["type"] != "categorical":
                 return lambda text: not text or bool(_NUMBER.fullmatch(text))
-            written = {form(choice) for choice in domain["choices"] for form in (record.exact, record.cell)}
+            written = {form(choice) for choice in domain["choices"] for form in (formatting.exact, formatting.cell)}
             return (written | {""}).__contains__
         if column in record.TEXT:
             return (lambda text: bool(text)) if column in IDENTITY.get(file, ()) else None

@@ -21,9 +21,9 @@ from typing import Any
 from urllib.parse import quote
 
 from lstm_bench.core import config as schema
-from lstm_bench.core import safe_load, vocabulary
+from lstm_bench.core import fileio, safe_load, vocabulary
 from lstm_bench.core.errors import StorageError
-from lstm_bench.study import columns, diagnostics, pareto
+from lstm_bench.study import diagnostics, pareto
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate, digest, standing
 from lstm_bench.study.reader import Recorded
@@ -238,7 +238,7 @@ class Past:
             place = self.folder if self._pick(rows).trial == row["trial"] else place
         return runs.evidence(
             {
-                file: [typed(text) for text in columns.read_rows(place / f"{file}.csv")]
+                file: [typed(text) for text in fileio.read_rows(place / f"{file}.csv")]
                 for file in ("predictions", "worst")
             }
         )

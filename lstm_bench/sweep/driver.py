@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from lstm_bench.core import config as schema
-from lstm_bench.core.console import Display, number
+from lstm_bench.core import fileio
+from lstm_bench.core.console import Display
 from lstm_bench.core.errors import StorageError, TooManyFailedError
+from lstm_bench.core.formatting import number
 from lstm_bench.launcher.event_loop import LATER, Loop, Running
 from lstm_bench.study import columns as record
 from lstm_bench.study import search_space as spaces
@@ -202,7 +204,7 @@ class Driver:
 
     def _after_trial(self, name: str, number: int, detail: str | None) -> None:
         row = self.study.row(number)
-        record.append_rows(self.folder / "trials.csv", self.trial_columns([row]), [row])
+        fileio.append_rows(self.folder / "trials.csv", self.trial_columns([row]), [row])
         _append_history(self.folder, _history("trial", number, row))
         self._track_trial(row)
         self.display.finished(name, row, self._best())
@@ -350,7 +352,7 @@ class Driver:
             result |= runs.evidence(result)
             for file, columns in (("predictions", record.PREDICTION_COLUMNS), ("worst", record.WORST_COLUMNS)):
                 if file in result:
-                    record.write_rows(self.artefacts(candidate) / f"{file}.csv", columns, result.pop(file))
+                    fileio.write_rows(self.artefacts(candidate) / f"{file}.csv", columns, result.pop(file))
             lasted_ms = int((time.monotonic() - running.since) * 1000)
             times = {"started_ms": running.started_ms, "ended_ms": running.started_ms + lasted_ms}
             row = {**result, "seed": seed, **times}
@@ -366,7 +368,7 @@ class Driver:
     def _after_replicate(self, name: str, row: dict[str, Any], candidate: Candidate) -> None:
         row = {**row, "trial": candidate.trial}
         columns = (*record.REPLICATE_COLUMNS, *record.optional([row]))
-        record.append_rows(self.folder / "replicates.csv", columns, [row])
+        fileio.append_rows(self.folder / "replicates.csv", columns, [row])
         _append_history(self.folder, _replicate_history(row))
         self._track_replicate(row, candidate)
         self.display.finished(name, row, "")
@@ -431,13 +433,13 @@ class Driver:
     def rewrite(self) -> None:
         """Writes `trials.csv`, `replicates.csv`, `history.csv` and `kernels.csv` anew from the database."""
         for path, columns, rows in self._tables():
-            record.write_rows(path, columns, rows)
+            fileio.write_rows(path, columns, rows)
 
     def mend(self) -> list[str]:
         """Writes anew which of them does not say what the database says: lost or torn since. Returns their names."""
-        mended = [table for table in self._tables() if not record.holds(*table)]
+        mended = [table for table in self._tables() if not fileio.holds(*table)]
         for path, columns, rows in mended:
-            record.write_rows(path, columns, rows)
+            fileio.write_rows(path, columns, rows)
         return [path.name for path, _, _ in mended]
 
     def _replicated(self) -> list[tuple[Candidate, dict[str, Any]]]:
@@ -486,7 +488,7 @@ def _key(candidate: Candidate, seed: int) -> str:
 
 
 def _append_history(folder: Path, lines: list[dict[str, Any]]) -> None:
-    record.append_rows(folder / "history.csv", (*record.HISTORY_COLUMNS, *record.optional(lines)), lines)
+    fileio.append_rows(folder / "history.csv", (*record.HISTORY_COLUMNS, *record.optional(lines)), lines)
 
 
 def _history(kind: str, number: int, row: Mapping[str, Any]) -> list[dict[str, Any]]:

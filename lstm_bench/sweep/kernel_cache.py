@@ -15,14 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import home
-
-
-def folder() -> Path:
-    """The user's cache folder of this package; without a home, one in the working folder."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else (home.folder() or Path.cwd()) / ".cache") / "lstm_bench"
-
 
 def bucket(value: Any) -> Any:
     """A size rounded to a power of two; of any other number, whether there is any; names as they are."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from lstm_bench.core.config import replaced
-from lstm_bench.core.console import values
 from lstm_bench.core.errors import KernelError
+from lstm_bench.core.formatting import values
 from lstm_bench.launcher.event_loop import LATER, Loop, Running
 from lstm_bench.study import columns
 from lstm_bench.study import search_space as spaces

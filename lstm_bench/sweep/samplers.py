@@ -16,7 +16,11 @@ from lstm_bench.study import search_space as spaces
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+from lstm_bench.study.search_space import Domain
 
 _ATTEMPTS = 16  # at a point that was not seen, before chance decides
 
@@ -96,17 +100,17 @@ def unrepeated(
     """
     from optuna.samplers import BaseSampler, RandomSampler
 
-    distributions = spaces.distributions(space)
+    known = distributions(space)
 
     class Unrepeated(BaseSampler):
         def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-            return distributions
+            return known
 
         def sample_relative(self, study: Any, trial: Any, search_space: dict[str, Any]) -> dict[str, Any]:
             for attempt in range(_ATTEMPTS):
                 inner = make(attempt)
                 found = inner.sample_relative(study, trial, inner.infer_relative_search_space(study, trial))
-                for path, distribution in distributions.items():
+                for path, distribution in known.items():
                     if distribution.single():  # Optuna asks no sampler for it
                         found[path] = spaces.point(space, (0,) * len(space))[path]
                     elif path not in found:
@@ -174,3 +178,15 @@ def pruner(config: Mapping[str, Any], epochs: int) -> BasePruner:
             min_resource=1, max_resource=max(1, epochs), reduction_factor=config["reduction_factor"]
         )
     return pruners.NopPruner()
+
+
+def distributions(space: Mapping[str, Domain]) -> dict[str, BaseDistribution]:
+    """Optuna distributions by config path."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    make: dict[str, Callable[[Domain], BaseDistribution]] = {
+        "int": lambda d: IntDistribution(d["low"], d["high"], log=d["log"], step=d["step"] or 1),
+        "float": lambda d: FloatDistribution(d["low"], d["high"], log=d["log"], step=d["step"]),
+        "categorical": lambda d: CategoricalDistribution(d["choices"]),
+    }
+    return {path: make[domain["type"]](domain) for path, domain in space.items()}

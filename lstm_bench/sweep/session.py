@@ -11,10 +11,12 @@ from typing import Any
 
 import lstm_bench
 from lstm_bench.core import config as schema
-from lstm_bench.core import environment, errors, hardware, numerics, safe_load, vocabulary
+from lstm_bench.core import environment, errors, fileio, hardware, numerics, safe_load, vocabulary
 from lstm_bench.core import user_code as sources
-from lstm_bench.core.console import Display, number, values
+from lstm_bench.core.cache import cache_folder
+from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, StorageError
+from lstm_bench.core.formatting import number, values
 from lstm_bench.data import dataset as data
 from lstm_bench.data import trivial_predictor
 from lstm_bench.data.shared_memory import SharedDataset
@@ -22,7 +24,7 @@ from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.launcher.local import LocalLauncher
 from lstm_bench.launcher.ray_launcher import RayLauncher
 from lstm_bench.model import build, kernel
-from lstm_bench.study import columns, diagnostics
+from lstm_bench.study import diagnostics
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate
 from lstm_bench.study.summary import confirmation, nothing, outcome, tested
@@ -206,7 +208,7 @@ class Session:
         self._give = self._shared.store
         given = self.slots, self.backend, self.folder / "logs"
         # Machines may share a home, but not what was compiled for one of their processors.
-        programs = kernel_cache.folder() / "xla" / re.sub(r"\W+", "-", hardware.cpu_name())
+        programs = cache_folder() / "xla" / re.sub(r"\W+", "-", hardware.cpu_name())
         deterministic = self.config["train"]["deterministic"]
         self.launcher = LocalLauncher(
             *given,
@@ -262,7 +264,7 @@ class Session:
         file = self.folder / TRACEBACK
         if text is None:
             return ""
-        columns.write_text(file, errors.redact(text))
+        fileio.write_text(file, errors.redact(text))
         return f"; the traceback is in {self._shown}/{TRACEBACK}"
 
     def _drive(self, study: studies.Study, facts: Mapping[str, Any], layers: list[str] | None) -> None:
@@ -382,9 +384,7 @@ class Session:
             unavailable,
             facts["n_train"],
             facts["timesteps"],
-            memory=kernel_cache.Memory(kernel_cache.folder() / "kernels.json")
-            if self.config["kernel"]["remember"]
-            else None,
+            memory=kernel_cache.Memory(cache_folder() / "kernels.json") if self.config["kernel"]["remember"] else None,
             about=self._measured_on(facts),
             workers=len(self.slots),
             gpu=self.gpu is not None,
@@ -428,8 +428,8 @@ class Session:
             seen["code"] = driver.study.get("code")
         if self._ray:  # the machine of the trials, not the driver's
             seen["device"]["name"], seen["ray"] = self.slots[0].device, self._ray.about()
-        columns.write_yaml(self.folder / "config.yaml", config)
-        columns.write_json(self.folder / "environment.json", seen)
+        fileio.write_yaml(self.folder / "config.yaml", config)
+        fileio.write_json(self.folder / "environment.json", seen)
         driver.rewrite()
         return seen
 

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from lstm_bench.core.config import flatten
 from lstm_bench.core.errors import ConfigError, LstmBenchError, redact
-from lstm_bench.study.columns import cell
+from lstm_bench.core.formatting import cell
 from lstm_bench.tracking import runs
 from lstm_bench.tracking.store import artifact_dir, check, check_sqlite, connect, said, sqlite_path, store_uri
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lstm_bench.core.errors import redact
+from lstm_bench.core.formatting import cell
 from lstm_bench.core.vocabulary import AXES, OF_BACKEND
-from lstm_bench.study.columns import KERNEL_COLUMNS, OPTIONAL_COLUMNS, REPLICATE_COLUMNS, TRIAL_COLUMNS, cell
+from lstm_bench.study.columns import KERNEL_COLUMNS, OPTIONAL_COLUMNS, REPLICATE_COLUMNS, TRIAL_COLUMNS
 
 # Query of an experiment's page: MLflow's view for training, with the table layout stored under this key.
 VIEW = "trials"

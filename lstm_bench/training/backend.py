@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core import numerics, user_code
+from lstm_bench.training import precision
 
 if TYPE_CHECKING:
     from lstm_bench.training.tasks import Bench
 
-BENCH = "lstm_bench.training.backend:bench"
 
-
-def made(setup: Mapping[str, Any]) -> tuple[Bench, str]:
-    """The bench that a launcher asks for, and what its framework sees: "gpu" or "cpu".
-
-    Args:
-      setup: What a launcher sends a worker first. `bench` is `module:function` of what makes a bench; the tests have one that
-        trains nothing.
-    """
-    module, _, function = setup["bench"].partition(":")
-    maker = getattr(importlib.import_module(module), function)
-    found: tuple[Bench, str] = maker(setup)
-    return found
-
-
-def bench(setup: Mapping[str, Any]) -> tuple[Bench, str]:
-    """The bench that trains, on a device that the backend is asked to use and may not see."""
+def bench(setup: Mapping[str, Any], make: type[Bench] | None = None) -> tuple[Bench, str]:
+    """The bench that trains, or one made of it, on a device that the backend is asked to use and may not see."""
     given = setup["backend"], setup["gpu"] is not None, len(setup["cores"]), setup["keras"], setup["deterministic"]
     seen = load(*given)
     from lstm_bench.core.hardware import cpu_name
@@ -40,18 +25,18 @@ def bench(setup: Mapping[str, Any]) -> tuple[Bench, str]:
     device, gpu = cpu_name() if blind else setup["device"], setup["gpu"] if seen == "gpu" else None
     code = setup.get("code")
     guard = user_code.Guard(code["target"], code["files"]) if code else None
-    return Bench(device, setup["share"], gpu, setup["data_fd"], guard), seen
+    return (make or Bench)(device, setup["share"], gpu, setup["data_fd"], guard), seen
 
 
 def load(backend: str, gpu: bool, cores: int, keras: bool, deterministic: bool) -> str:
     """Imports the backend, and Keras if asked to; takes the device gently, returns what it sees: "gpu" or "cpu"."""
     os.environ["KERAS_BACKEND"] = backend
     numerics.prepare(os.environ)
-    with numerics.apart():
+    with precision.apart():
         seen = _imported(backend, cores, deterministic)
-        numerics.pin(backend)
+        precision.pin(backend)
         if keras:
-            numerics.keras().config.disable_traceback_filtering()
+            precision.keras().config.disable_traceback_filtering()
     return "gpu" if seen and gpu else "cpu"
 
 

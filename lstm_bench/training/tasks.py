@@ -19,19 +19,18 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.core import environment, numerics, user_code
+from lstm_bench.core import environment, fileio, user_code
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import ConfigError, KernelError, LstmBenchError
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data import shared_memory
-from lstm_bench.kernels import measure
 from lstm_bench.model import build, kernel, network
-from lstm_bench.study import columns
-from lstm_bench.training import fit, timer
+from lstm_bench.training import fit, precision, timer
 from lstm_bench.training.engine import pack as packed
 from lstm_bench.training.monitor import Watch
 
 Send = Callable[[dict[str, Any]], None]
+Work = Callable[..., dict[str, Any]]  # of a task, its clock, where it reports to, and whether it is to stop
 N_WORST = 12
 # Of a probe's cores, the share that others may take unsaid: the driver itself needs some, where it sits on the same core.
 _MAX_OTHER_LOAD = 0.25
@@ -75,17 +74,7 @@ class Bench:
             if task["kind"] in _SIZED:
                 task = self._sized(task)
                 sized = task["sized"]
-            work = {
-                "check": self._check,
-                "trial": self._trial,
-                "replicate": self._trial,
-                "trials": self._pack,
-                "pack": self._pack,
-                "probe": self._probe,
-                "cell": self._cell,
-                "ceiling": self._ceiling,
-            }
-            result = work[task["kind"]](task, phases, report, stopped)
+            result = self.work()[task["kind"]](task, phases, report, stopped)
         except fit.NotFiniteError as error:
             result = {"state": "FAIL", "reason": "nan", "detail": str(error)}
         except LstmBenchError as error:
@@ -100,6 +89,17 @@ class Bench:
             result = {"state": "FAIL", "reason": reason, "detail": detail}
             result |= _traced(error) if task["kind"] == "check" else {}
         return {**phases.seconds(), **sized, **result, "device": self.device, "device_share": self.share}
+
+    def work(self) -> dict[str, Work]:
+        """What is done for each kind of task."""
+        return {
+            "check": self._check,
+            "trial": self._trial,
+            "replicate": self._trial,
+            "trials": self._pack,
+            "pack": self._pack,
+            "probe": self._probe,
+        }
 
     def _sized(self, task: Mapping[str, Any]) -> dict[str, Any]:
         """A task whose model has the width that `model.weights` comes to; `sized` holds it as a part of the result."""
@@ -130,7 +130,7 @@ class Bench:
                 if not build.is_own(target):
                     network.require_no_distribution(model, target)
                     build.require_saveable(model, target, registered)
-        numerics.refuse_changes(task["config"]["backend"]["name"], task["config"]["model"]["_target_"])
+        precision.refuse_changes(task["config"]["backend"]["name"], task["config"]["model"]["_target_"])
         if not build.is_own(target):
             self._require_kernel(task["config"], data, build.recurrent_layers(function))
         return {
@@ -174,13 +174,6 @@ class Bench:
             raise
         ran = {"backend": config["backend"]["name"], "kernel": task["kernel"], "disturbed_by": watch.stop()[0]}
         return {"state": "COMPLETE", **ran, **figures}
-
-    def _cell(self, task: Mapping[str, Any], phases: Phases, report: Send, *_: Any) -> dict[str, Any]:
-        measure.measure(task, self.gpu, report)
-        return {"state": "COMPLETE"}
-
-    def _ceiling(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
-        return {"state": "COMPLETE", **measure.ceilings(task, self.gpu)}
 
     def _trial(
         self, task: Mapping[str, Any], phases: Phases, report: Send, stopped: Callable[[], bool]
@@ -339,7 +332,7 @@ def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: 
     plain.set_weights(model.get_weights())
     folder.mkdir(parents=True, exist_ok=True)
     plain.save(folder / "model.keras")
-    columns.write_json(folder / "input.json", described_input(config, data, folder / "model.keras"))
+    fileio.write_json(folder / "input.json", described_input(config, data, folder / "model.keras"))
     if for_mlflow:
         import mlflow.keras
         from mlflow.models import infer_signature

@@ -31,8 +31,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.sweep import kernel_cache
-
 HERE = Path(__file__).resolve().parent
 Job = dict[str, Any]
 Row = dict[str, str]
@@ -111,7 +109,9 @@ class ContestantError(Exception):
 
 def python_of(name: str) -> Path:
     """Interpreter of the environment `name`, which is made if it is not there with these very requirements."""
-    folder = kernel_cache.folder() / "contest" / name
+    from lstm_bench.core.cache import cache_folder
+
+    folder = cache_folder() / "contest" / name
     wanted = "".join(f"{line}\n" for line in REQUIREMENTS[name])
     marker, python = folder / "requirements.txt", folder / "bin" / "python"
     if not marker.is_file() or marker.read_text() != wanted:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lstm_bench.core import formatting
 from lstm_bench.core.statistics import Interval
-from lstm_bench.study import columns as record
 
 NONE = "–"  # noqa: RUF001
 _NAMED = 4  # names in a list before the rest is counted
@@ -52,19 +52,6 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]], right: It
     return "\n".join(lines)
 
 
-def plain(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[str] = ()) -> str:
-    """A table for a terminal, columns padded with spaces."""
-    numbers = set(right)
-    lines = [[str(c) for c in columns], *([" ".join(str(cell).split()) for cell in row] for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-
-    def text(line: list[str]) -> str:
-        cells = zip(columns, line, widths, strict=True)
-        return "  ".join(c.rjust(w) if name in numbers else c.ljust(w) for name, c, w in cells).rstrip()
-
-    return "\n".join(map(text, lines))
-
-
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """A CSV file; numbers as in the records, NaN as an empty field."""
     out = io.StringIO()
@@ -72,7 +59,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     writer.writerow(columns)
     for row in rows:
         cells = [row.get(column) for column in columns]
-        writer.writerow(["" if isinstance(c, float) and math.isnan(c) else record.cell(c) for c in cells])
+        writer.writerow(["" if isinstance(c, float) and math.isnan(c) else formatting.cell(c) for c in cells])
     return out.getvalue()
 
 

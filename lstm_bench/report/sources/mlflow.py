@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from lstm_bench.core import formatting
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
 from lstm_bench.report.sources.records import Result, assemble, frame
 from lstm_bench.study import columns as record
@@ -174,7 +175,7 @@ def _row(run: Any, columns: Sequence[str]) -> dict[str, str]:
 def _text(value: float) -> str:
     if abs(value) > _LARGEST:
         return "inf" if value > 0 else "-inf"
-    return record.cell(float(value))
+    return formatting.cell(float(value))
 
 
 def _infinite(tags: Mapping[str, str]) -> list[tuple[str, int | None, str]]:
@@ -189,7 +190,7 @@ def _list(text: str) -> list[Any]:
 
 def _trial(run: Any, searched: Sequence[str]) -> dict[str, str]:
     params = run.data.params
-    values = {path: record.exact(entity.decode(params[path])) if path in params else "" for path in searched}
+    values = {path: formatting.exact(entity.decode(params[path])) if path in params else "" for path in searched}
     number = {"number": _number(run)}
     return _row(run, record.TRIAL_COLUMNS) | number | {f"config_{path}": value for path, value in values.items()}
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from lstm_bench import __version__
-from lstm_bench.core import safe_load, vocabulary
+from lstm_bench.core import fileio, safe_load, vocabulary
 from lstm_bench.core.statistics import Interval, Share, median, sampling_error, t_interval
 from lstm_bench.study import columns as record
 from lstm_bench.study import diagnostics
@@ -503,7 +503,7 @@ def _table(result: Result, file: str) -> pd.DataFrame:
     path = result.folder / file
     rows: list[dict[str, str]] = []
     try:
-        rows = record.read_rows(path)
+        rows = fileio.read_rows(path)
         torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
     except (OSError, ValueError, csv.Error) as error:
         result.notes.append(f"{file} cannot be read: {type(error).__name__}.")

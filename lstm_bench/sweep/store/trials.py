@@ -25,19 +25,14 @@ from urllib.parse import quote
 from lstm_bench.core import config as schema
 from lstm_bench.core import numerics, user_code
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError, redact
+from lstm_bench.core.formatting import cell
 from lstm_bench.core.vocabulary import RETRIED, RETRIED_FOR_EVER
 from lstm_bench.study import pareto
 from lstm_bench.study import search_space as spaces
-from lstm_bench.study.columns import cell
+from lstm_bench.study.resume import MAY_CHANGE
 from lstm_bench.sweep import samplers
 from lstm_bench.sweep.store import busy
 
-# What may differ when a study is resumed: how much, how long, where; never what.
-MAY_CHANGE = (
-    *("study.n_trials", "study.confirm", "study.replicates", "study.max_failed", "study.max_retry"),
-    *("study.timeout", "study.trial_timeout", "study.description", "dataset.dir", "dataset.path", "dataset.fallback"),
-    *("launcher.", "storage.", "tracking.", "kernel.probe", "kernel.remember", "study.shared"),
-)
 _T = TypeVar("_T")
 _KEPT = "study.db.kept"  # beside the database: see `Study.recover`
 _TRY_S = 0.2  # sqlite waits in C, where no signal is heard
@@ -185,7 +180,7 @@ class Study:
         self._made = {key: value for key, value in (made or {}).items() if value is not None}
         self.learned: list[str] = []
         self.config, self.space, self._settings, self.folder = config, space, config["study"], folder
-        self._distributions = spaces.distributions(space)
+        self._distributions = samplers.distributions(space)
         self.objectives: dict[str, str] = dict(self._settings["objectives"])
         self._forget()
         # Not the study's own: Optuna would show the sampler only one bracket of hyperband, chosen by trial number.

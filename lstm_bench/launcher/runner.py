@@ -1,0 +1,26 @@
+"""What runs a task in a worker: named as module:function, so that a launcher knows no task."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lstm_bench.training.tasks import Bench
+
+
+BENCH = "lstm_bench.training.backend:bench"
+
+
+def made(setup: Mapping[str, Any]) -> tuple[Bench, str]:
+    """The bench that a launcher asks for, and what its framework sees: "gpu" or "cpu".
+
+    Args:
+      setup: What a launcher sends a worker first. `bench` is `module:function` of what makes a bench; the tests have one that
+        trains nothing.
+    """
+    module, _, function = setup["bench"].partition(":")
+    maker = getattr(importlib.import_module(module), function)
+    found: tuple[Bench, str] = maker(setup)
+    return found
