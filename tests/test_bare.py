@@ -217,7 +217,7 @@ def test_a_gpu_brings_tf32_and_the_native_call_of_jax() -> None:
 
 def test_what_exists_is_told_without_a_framework() -> None:
     code = (
-        "import sys; from lstm_bench import bare; "
+        "import sys; from lstm_bench.kernels import bare; "
         f"bare.unavailable('native', 'jax', {cell()!r}, None); bare.expected('bare', 'torch', {cell()!r}, None); "
         "print(sorted(set(sys.modules) & {'keras', 'tensorflow', 'jax', 'torch'}))"
     )

@@ -583,7 +583,7 @@ def test_loading_mnist_imports_neither_frameworks_nor_sklearn(small: dict[str, b
     config = {**MNIST, "dir": str(write(home / "here", small)), "validation_size": 10}
     code = f"""
 import sys
-from lstm_bench import data, mnist
+from lstm_bench.data import dataset as data, images as mnist
 mnist.SHA256.update({images.SHA256!r})
 assert data.load({config!r}).x_train.shape == (30, 28, 28)
 heavy = "keras tensorflow jax torch sklearn rich urllib.request"

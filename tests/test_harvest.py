@@ -256,7 +256,7 @@ def test_a_store_is_read_without_a_framework_and_without_optuna(here: Path, mome
     shutil.copy(moments["finished"] / "mlflow.db", here)
     code = """
 import sys
-from lstm_bench import harvest
+from lstm_bench.report.sources import mlflow as harvest
 print(len(harvest.harvest(None)[0]), sorted({"keras", "tensorflow", "jax", "torch", "optuna", "mlflow"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=here, capture_output=True, text=True)

@@ -14,8 +14,9 @@ from lstm_bench.core import numerics
 
 CODE = """
 import json, sys
-from lstm_bench import numerics
-from lstm_bench.backend import load
+from lstm_bench.core import numerics
+from lstm_bench.training import precision
+from lstm_bench.training.backend import load
 load(sys.argv[1], False, 1, True, True)
 import keras, numpy
 keras.utils.set_random_seed(0)

@@ -1,4 +1,4 @@
-"""`lstm_bench.store`: URIs, without MLflow; `test_tracking.py` has the files behind them."""
+"""`lstm_bench.tracking.store`: URIs, without MLflow; `test_tracking.py` has the files behind them."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ ROOT = Path(lstm_bench.__file__).parents[1]
 
 
 def test_importing_and_checking_does_not_import_mlflow():
-    code = "import sys, lstm_bench.store as s; s.check({'name': 'mlflow', 'uri': None}); print('mlflow' in sys.modules)"
+    code = "import sys, lstm_bench.tracking.store as s; s.check({'name': 'mlflow', 'uri': None}); print('mlflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 
