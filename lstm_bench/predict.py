@@ -117,7 +117,7 @@ def winner(study: Recorded) -> tuple[Path, dict[str, Any]]:
 
 def _older(study: Recorded) -> dict[str, Any]:
     """What `input.json` would say of a model saved before there was one."""
-    from lstm_bench.data.dataset import DIVISOR
+    from lstm_bench.data.readers import DIVISOR
 
     settings, facts = study.config["dataset"], study.environment.get("dataset", {})
     missing = [name for name in ("timesteps", "features", "n_classes") if name not in facts]

@@ -16,8 +16,8 @@ from objective import accuracy, complete, configs, failed, fault, metrics
 
 from lstm_bench.core import config as schema
 from lstm_bench.core.console import Display
+from lstm_bench.launcher.base import Event
 from lstm_bench.launcher.event_loop import Loop
-from lstm_bench.launcher.local import Event
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.kernel_cache import Memory

@@ -11,7 +11,7 @@ import pytest
 from lstm_bench.core import vocabulary
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.kernels import case as cells
-from lstm_bench.kernels import reference
+from lstm_bench.kernels import reference, roofline
 
 KINDS = ("lstm", "gru", "simple_rnn", "bidirectional_lstm")
 
@@ -62,14 +62,14 @@ def test_a_cell_travels_as_json_with_its_axes_in_order() -> None:
     ],
 )
 def test_weights_are_as_many_as_published(changes: dict[str, Any], n: int) -> None:
-    assert cells.n_weights(cell(**changes)) == n
+    assert roofline.n_weights(cell(**changes)) == n
 
 
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("layer", KINDS)
 def test_weights_are_as_many_as_the_reference_makes(layer: str, layers: int) -> None:
     made = cell(layer=layer, layers=layers, units=5, features=3)
-    assert cells.n_weights(made) == sum(weight.size for weight in reference.weights(made))
+    assert roofline.n_weights(made) == sum(weight.size for weight in reference.weights(made))
 
 
 def test_every_layer_of_the_reference_can_be_a_cell() -> None:
@@ -77,8 +77,8 @@ def test_every_layer_of_the_reference_can_be_a_cell() -> None:
 
 
 def test_the_training_step_of_the_tutorials_costs_what_was_published() -> None:
-    assert cells.flop_per_sample(cell(), "train_step") == 3_555_328  # 3.56 MFLOP
-    stacked = cells.flop_per_sample(cell(units=128, layers=2, batch=32), "train_step")
+    assert roofline.flop_per_sample(cell(), "train_step") == 3_555_328  # 3.56 MFLOP
+    stacked = roofline.flop_per_sample(cell(units=128, layers=2, batch=32), "train_step")
     dense = 3 * 2 * (128 * 64 + 64 * 10)  # its head, which is no part of a cell
     assert stacked + dense == pytest.approx(34.7e6, rel=1e-3)
 
@@ -106,18 +106,18 @@ def one_by_one(cell: dict[str, Any], operation: str) -> int:
 @pytest.mark.parametrize("layer", KINDS)
 def test_operations_are_as_many_as_counting_finds(layer: str, layers: int, operation: str) -> None:
     made = cell(layer=layer, layers=layers, units=5, features=3, timesteps=7)
-    assert cells.flop_per_sample(made, operation) == one_by_one(made, operation)
+    assert roofline.flop_per_sample(made, operation) == one_by_one(made, operation)
 
 
 @pytest.mark.parametrize("layer", KINDS)
 def test_forward_and_backward_is_three_forwards(layer: str) -> None:
     made = cell(layer=layer, layers=2)
-    assert cells.flop_per_sample(made, "forward_backward") == 3 * cells.flop_per_sample(made, "inference")
+    assert roofline.flop_per_sample(made, "forward_backward") == 3 * roofline.flop_per_sample(made, "inference")
 
 
 def test_operations_of_a_sample_know_nothing_of_batch_and_precision() -> None:
     for operation in vocabulary.OPERATIONS:
-        assert cells.flop_per_sample(cell(batch=1, dtype="bfloat16"), operation) == cells.flop_per_sample(
+        assert roofline.flop_per_sample(cell(batch=1, dtype="bfloat16"), operation) == roofline.flop_per_sample(
             cell(), operation
         )
 
@@ -140,25 +140,25 @@ def test_operations_of_a_sample_know_nothing_of_batch_and_precision() -> None:
     ],
 )
 def test_bytes_of_a_step_by_hand(changes: dict[str, Any], operation: str, n_bytes: int) -> None:
-    assert cells.bytes_per_step({**SMALL, **changes}, operation) == n_bytes
+    assert roofline.bytes_per_step({**SMALL, **changes}, operation) == n_bytes
 
 
 @pytest.mark.parametrize("layer", KINDS)
 @pytest.mark.parametrize("axis", vocabulary.SIZES)
 def test_a_larger_cell_needs_more_memory(layer: str, axis: str) -> None:
     base = cell(layer=layer, units=512, layers=2, timesteps=64, features=512, batch=64)
-    assert cells.memory_mib({**base, axis: 2 * base[axis]}) > cells.memory_mib(base)
+    assert roofline.memory_mib({**base, axis: 2 * base[axis]}) > roofline.memory_mib(base)
 
 
 @pytest.mark.parametrize("layer", KINDS)
 def test_memory_holds_weights_gradients_moments_and_the_batch(layer: str) -> None:
     for made in (cell(layer=layer, units=2048, features=2048, batch=1, timesteps=1), cell(layer=layer, batch=4096)):
         # Read and written once each, 6 and 1 are fewer than what must be there at the same time.
-        assert cells.memory_mib(made) * 2**20 > cells.bytes_per_step(made, "train_step")
+        assert roofline.memory_mib(made) * 2**20 > roofline.bytes_per_step(made, "train_step")
 
 
 def test_the_smallest_cell_needs_some_memory() -> None:
-    assert cells.memory_mib(cell(units=1, timesteps=1, features=1, batch=1)) == 1
+    assert roofline.memory_mib(cell(units=1, timesteps=1, features=1, batch=1)) == 1
 
 
 @pytest.mark.parametrize("layer", KINDS)
@@ -171,7 +171,7 @@ def test_the_reference_takes_no_more_than_the_estimate(layer: str) -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak / 2**20 < cells.memory_mib(made) < 10 * peak / 2**20
+    assert peak / 2**20 < roofline.memory_mib(made) < 10 * peak / 2**20
 
 
 @pytest.mark.parametrize("axis", vocabulary.SIZES)

@@ -9,10 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from lstm_bench.core import config as schema
 from lstm_bench.core import vocabulary
-from lstm_bench.core.config import Choice, Range, conf_dir, flatten, get, load, redacted_config, replaced
+from lstm_bench.core.config import conf_dir, flatten, get, load, redacted_config, replaced
 from lstm_bench.core.errors import ConfigError
+from lstm_bench.core.schema import GROUPS, Choice, Kernels, Range
 
 STUDIES = sorted(path.stem for path in (conf_dir() / "study").glob("*.yaml"))
 GRIDS = sorted(path.stem for path in (conf_dir() / "grid").glob("*.yaml"))
@@ -45,7 +45,7 @@ def test_an_objective_knows_its_direction_unless_it_is_given(objective, directio
 def test_every_study_of_ours_is_valid(study):
     config = load(fake.composed(f"+study={study}"))
     assert config["study"]["name"] == study
-    assert set(config) == set(schema.GROUPS)
+    assert set(config) == set(GROUPS)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +308,7 @@ def benchmark(values, *overrides):
     OmegaConf.set_struct(composed, False)
     for path, value in values.items():
         OmegaConf.update(composed, path, value)
-    return load(composed, schema.Kernels)
+    return load(composed, Kernels)
 
 
 def refused_benchmark(values) -> str:

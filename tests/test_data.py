@@ -19,7 +19,8 @@ import pytest
 
 from lstm_bench.core.errors import ConfigError, DataError, StorageError
 from lstm_bench.data import dataset as data
-from lstm_bench.data import download, images
+from lstm_bench.data import download, images, splits
+from lstm_bench.data.task import check_objective
 
 NAMES = list(images.SHA256)
 MNIST = {
@@ -138,8 +139,8 @@ def test_digits_are_eight_by_eight_with_a_fixed_test_split() -> None:
 @pytest.mark.parametrize("size", [10, 13, 150, 0.5])
 def test_validation_split_is_stratified_disjoint_and_deterministic(size: float) -> None:
     y = np.repeat(np.arange(5), [100, 50, 30, 10, 10])
-    n = data._count(size, len(y))
-    picked = data._stratified(y, n, seed=3, what="size", leave=1)
+    n = splits._count(size, len(y))
+    picked = splits._stratified(y, n, seed=3, what="size", leave=1)
     rest = np.setdiff1d(np.arange(len(y)), picked)
     assert len(picked) == n == len(set(picked.tolist()))
     assert np.array_equal(picked, np.sort(picked))
@@ -148,8 +149,8 @@ def test_validation_split_is_stratified_disjoint_and_deterministic(size: float) 
     assert np.bincount(y[rest], minlength=5).min() >= 1
     if n >= 100:
         assert np.abs(counts - n * np.bincount(y) / len(y)).max() < 1
-    assert np.array_equal(picked, data._stratified(y, n, seed=3, what="size", leave=1))
-    assert not np.array_equal(picked, data._stratified(y, n, seed=4, what="size", leave=1))
+    assert np.array_equal(picked, splits._stratified(y, n, seed=3, what="size", leave=1))
+    assert not np.array_equal(picked, splits._stratified(y, n, seed=4, what="size", leave=1))
 
 
 def test_validation_and_training_together_are_the_training_set() -> None:
@@ -748,10 +749,10 @@ def test_sequence_settings_that_cannot_be_meant_are_refused(settings: dict[str, 
 )
 def test_an_objective_that_the_task_does_not_have_is_refused(objective: str, task: str, message: str | None) -> None:
     if message is None:
-        data.check_objective({"objective": objective}, "it", task)
+        check_objective({"objective": objective}, "it", task)
         return
     with pytest.raises(ConfigError) as caught:
-        data.check_objective({"objective": objective}, "it", task)
+        check_objective({"objective": objective}, "it", task)
     assert message in str(caught.value)
     better = "val_mse" if task == "regression" else "val_accuracy"
     assert f"Give study.objective={better}." in str(caught.value)
@@ -760,5 +761,5 @@ def test_an_objective_that_the_task_does_not_have_is_refused(objective: str, tas
 @pytest.mark.parametrize(("target", "remedy"), [(2.0, " Labels of classes are integers: y.astype(int)."), (0.5, "")])
 def test_only_whole_targets_are_perhaps_labels(target: float, remedy: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        data.check_objective({"objective": "val_accuracy"}, "it", "regression", np.array([0.0, target]))
+        check_objective({"objective": "val_accuracy"}, "it", "regression", np.array([0.0, target]))
     assert str(caught.value).endswith(f"Give study.objective=val_mse.{remedy}")

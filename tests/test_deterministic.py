@@ -12,7 +12,7 @@ import pytest
 
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.core.vocabulary import OF_BACKEND
-from lstm_bench.launcher.local import deterministic_environment
+from lstm_bench.launcher.worker_environment import deterministic_environment
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep import kernel_cache, session
 from lstm_bench.training.tasks import not_deterministic

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import pytest
 
-from lstm_bench.core.config import Choice, Range
 from lstm_bench.core.errors import ConfigError
+from lstm_bench.core.schema import Choice, Range
 from lstm_bench.model import build
 
 TOY = """

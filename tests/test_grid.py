@@ -12,7 +12,7 @@ from lstm_bench.core import vocabulary
 from lstm_bench.core.config import NAME, conf_dir
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.kernels import case as cells
-from lstm_bench.kernels import grid
+from lstm_bench.kernels import grid, roofline
 from lstm_bench.model import kernel
 
 GRIDS = sorted((conf_dir() / "grid").glob("*.yaml"))
@@ -311,7 +311,7 @@ def test_an_arm_is_held_to_the_kernel_it_is_named_after(
 
 def test_a_cell_that_needs_more_memory_than_there_is_is_refused_by_name() -> None:
     small, large = cell(), cell(units=4096, features=4096)
-    need = cells.memory_mib(large)
+    need = roofline.memory_mib(large)
     plan = [small, large]
     grid.require_memory(plan, need, None)
     grid.require_memory(plan, need, need)

@@ -18,7 +18,8 @@ from test_train import data
 
 from lstm_bench.core.hardware import Slot
 from lstm_bench.data.shared_memory import SharedDataset
-from lstm_bench.launcher.local import Event, LocalLauncher
+from lstm_bench.launcher.base import Event
+from lstm_bench.launcher.local import LocalLauncher
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from lstm_bench.core import errors
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, StorageError
 from lstm_bench.launcher import event_loop
+from lstm_bench.launcher.base import Event
 from lstm_bench.launcher.event_loop import Loop, Running
-from lstm_bench.launcher.local import Event
 
 
 def task(name: str, **values) -> Running:

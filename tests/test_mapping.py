@@ -219,7 +219,8 @@ def test_without_a_temporary_folder_there_is_no_descriptor(monkeypatch: pytest.M
 
 def test_nothing_is_left_of_a_process_that_is_killed(tmp_path: Path) -> None:
     code = (
-        "import sys, time; sys.path.insert(0, sys.argv[1]); import test_mapping as t; from lstm_bench.data import shared_memory as mapping\n"
+        "import sys, time; sys.path.insert(0, sys.argv[1]); import test_mapping as t\n"
+        "from lstm_bench.data import shared_memory as mapping\n"
         "made = mapping.SharedDataset(); made.store(t.dataset(), t.CONFIG); print(made.fd, flush=True); time.sleep(100)"
     )
     folder = tmp_path / "temporary"

@@ -21,7 +21,7 @@ from lstm_bench import predict
 from lstm_bench.core import fileio
 from lstm_bench.core.errors import DataError
 from lstm_bench.data import dataset as datasets
-from lstm_bench.data import user_files
+from lstm_bench.data import readers, user_files
 from lstm_bench.study import columns as record
 from lstm_bench.training import tasks
 
@@ -180,7 +180,7 @@ def test_whole_numbers_are_pixels_and_others_are_scaled_already() -> None:
 def test_raw_arrays_become_exactly_what_was_trained_on(standardize: bool) -> None:
     settings = {**fake.config()["dataset"], "standardize": standardize}
     made = datasets.load(settings)
-    raw, _, _ = datasets._digits()
+    raw, _, _ = readers._digits()
     task = {"model": {}, "backend": {"name": "jax"}}
     about = json.loads(json.dumps(tasks.described_input(task, made, Path(__file__))))
     assert np.array_equal(user_files.scaled(raw["x_test"], about, "a"), made.x_test)

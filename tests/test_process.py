@@ -10,7 +10,7 @@ import pytest
 
 from lstm_bench.core.hardware import Slot
 from lstm_bench.launcher import single_task
-from lstm_bench.launcher.local import Event
+from lstm_bench.launcher.base import Event
 from lstm_bench.launcher.single_task import Process
 
 SLOT = Slot(0, "a CPU", "exclusive", (0,))

@@ -11,6 +11,7 @@ import pytest
 from test_house import GRAPH, PACKAGE
 
 from lstm_bench.core import statistics
+from lstm_bench.kernels import summary
 from lstm_bench.report.stats import bootstrap, budget, paired
 from lstm_bench.study import pareto_front
 
@@ -100,7 +101,7 @@ def _points(values: list[float]) -> list[tuple[float, float, float]]:
         lambda v: statistics.t_interval(v),
         lambda v: statistics.deviation(v),
         lambda v: statistics.quantile(v, 0.3),
-        lambda v: statistics.ratio_interval(_rounds(v), _rounds(v[::-1]), resamples=50),
+        lambda v: summary.ratio_interval(_rounds(v), _rounds(v[::-1]), resamples=50),
         lambda v: bootstrap.bootstrap_interval(v, resamples=200),
         lambda v: bootstrap.improvement(v, OTHERS, resamples=200),
         lambda v: paired.sign_flip([a - 0.4 for a in v]),

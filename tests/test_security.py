@@ -20,7 +20,7 @@ import pytest
 import spy
 from conftest import series
 
-from lstm_bench.launcher import local
+from lstm_bench.launcher import worker_environment
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = sorted((ROOT / "lstm_bench").glob("*.py"))
@@ -110,7 +110,7 @@ def test_nothing_is_downloaded_by_an_open_protocol() -> None:
 
 def test_a_worker_is_given_no_password() -> None:
     known = {**PASSWORDS, "PATH": "/bin", "HTTPS_PROXY": "http://me:pw@proxy", "URL": "http://host/x"}
-    assert local.without_passwords(known) == {name: known[name] for name in ("PATH", "HTTPS_PROXY", "URL")}
+    assert worker_environment.without_passwords(known) == {name: known[name] for name in ("PATH", "HTTPS_PROXY", "URL")}
 
 
 def test_titles_hold_no_password_and_a_worker_s_nothing_but_a_number(tmp_path: Path) -> None:

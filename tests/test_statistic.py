@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from lstm_bench.core.statistics import median, quantile, ratio_interval, sampling_error, t_interval
+from lstm_bench.core.statistics import median, quantile, sampling_error, t_interval
+from lstm_bench.kernels.summary import ratio_interval
 
 
 def test_t_interval_of_a_known_sample():

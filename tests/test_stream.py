@@ -53,7 +53,10 @@ def test_a_command_that_only_prints_says_in_one_line_that_it_could_not(
 
 
 def test_a_file_opened_later_does_not_become_the_closed_output() -> None:
-    script = "import sys; from lstm_bench.core import streams; streams.ensure(); print('lost'); sys.exit(open('/dev/null').fileno())"
+    script = (
+        "import sys; from lstm_bench.core import streams; streams.ensure(); print('lost'); "
+        "sys.exit(open('/dev/null').fileno())"
+    )
     done = subprocess.run(["bash", "-c", f'{sys.executable} -c "{script}" <&- >&- 2>&-'], env=ENVIRONMENT)
     assert done.returncode == 3
 

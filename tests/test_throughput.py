@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from lstm_bench.core import fileio, formatting
-from lstm_bench.core.statistics import ratio_interval
 from lstm_bench.kernels import case as cells
 from lstm_bench.kernels import summary
+from lstm_bench.kernels.summary import ratio_interval
 from lstm_bench.study import columns as record
 
 # Two units, three features, five timesteps: 48 weights, 400 operations forward.

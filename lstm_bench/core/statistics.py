@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 
@@ -90,75 +90,6 @@ def weighted_sums(weights: Any, values: Any) -> Any:
     for weight, value in zip(weights[1:], values[1:], strict=True):
         total = total + weight * value
     return total
-
-
-class Ratio(NamedTuple):
-    """A ratio of medians with its confidence interval.
-
-    Attributes:
-      ratio: Median of the one over median of the other; NaN where they share no round.
-      low: End of the interval; NaN for fewer than two rounds: one round says nothing about the next.
-      high: Likewise.
-    """
-
-    ratio: float
-    low: float
-    high: float
-
-
-def ratio_interval(
-    above: Mapping[int, Sequence[float]],
-    below: Mapping[int, Sequence[float]],
-    *,
-    level: float = 0.95,
-    resamples: int = 4000,
-    seed: int = 0,
-) -> Ratio:
-    """Ratio of two medians, with an expanded percentile interval from a bootstrap of rounds, then of samples within them.
-
-    A percentile interval of so few rounds is far too narrow (with three, about 80 % instead of 95 % where processes differ
-    more than samples). Expanded: cut off where the t of that many rounds would, with its sqrt(n / (n - 1)).
-
-    A round drawn is drawn for both, since they ran side by side: what a round does to both is not noise of their ratio.
-    What samples of one process share (its memory layout, its clocks) differs between rounds: resampling samples alone
-    would hide it.
-
-    Args:
-      above: Round -> positive values, such as samples per second.
-      below: Likewise, of what it is compared with.
-      level: Confidence, 0 < level < 1.
-      resamples: Of the bootstrap.
-      seed: Of the bootstrap.
-
-    Source: Davison & Hinkley 1997, Bootstrap Methods and their Application, section 3.8 (hierarchical data); Hesterberg 2015,
-    "What Teachers Should Know About the Bootstrap" (expanded percentile interval).
-    """
-    import numpy as np
-    from scipy.special import ndtr, stdtrit
-
-    rounds = sorted(r for r in set(above) & set(below) if len(above[r]) and len(below[r]))
-    if not rounds:
-        return Ratio(math.nan, math.nan, math.nan)
-    sides = [[np.sort(np.asarray(side[r], dtype=float)) for r in rounds] for side in (above, below)]
-    ratio = float(np.median(np.concatenate(sides[0])) / np.median(np.concatenate(sides[1])))
-    if len(rounds) < 2:
-        return Ratio(ratio, math.nan, math.nan)
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(0, len(rounds), size=(resamples, len(rounds)))
-    medians = []
-    for side in sides:
-        sizes = np.array([len(values) for values in side])
-        padded = np.full((len(side), sizes.max()), math.nan)
-        for row, values in zip(padded, side, strict=True):
-            row[: len(values)] = values
-        places = np.arange(sizes.max())
-        chosen = np.floor(rng.random((*drawn.shape, sizes.max())) * sizes[drawn][..., None]).astype(int)
-        values = np.where(places < sizes[drawn][..., None], padded[drawn[..., None], chosen], math.nan)
-        medians.append(np.nanmedian(values.reshape(resamples, -1), axis=1))
-    n = len(rounds)
-    tail = float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - level) / 2)))
-    low, high = np.quantile(medians[0] / medians[1], (tail, 1 - tail))
-    return Ratio(ratio, float(low), float(high))
 
 
 class Share(NamedTuple):

@@ -7,7 +7,6 @@ configuration that `resolve` returned, which neither searches nor touches the ne
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,19 +20,10 @@ from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.errors import ConfigError, DataError, nearest
 from lstm_bench.data import download, synthetic
 from lstm_bench.data import images as mnist
-from lstm_bench.data import labels as label
-from lstm_bench.data.arrays import SPLITS, Arrays, checked, digest, read_npz
-
-# Pixels to [0, 1]; a user's arrays and generated ones are taken as they are.
-DIVISOR = {
-    **{"mnist": 255, "digits": 16, "npz": 1, "smnist": 255, "psmnist": 255, "fashion_mnist": 255, "kmnist": 255},
-    **dict.fromkeys(synthetic.MAKERS, 1),
-}
-IMAGES = {"smnist": "mnist", "psmnist": "mnist"} | {name: name for name in mnist.TITLES}  # the files that each reads
-LENGTHS = {784: 1, 196: 2, 49: 4}  # of smnist -> side of the squares of pixels that are averaged
-# What a dataset asks for; that of an npz file is in its labels. See `Dataset.task`.
-TASKS = dict.fromkeys(DIVISOR, "classification") | {"npz": None, "adding": "regression", "copy": "tagging"}
-DIGITS_TEST, DIGITS_SEED = 360, 0  # a fifth of the 1,797 digits is the test set, whatever `split_seed` says
+from lstm_bench.data.arrays import SPLITS
+from lstm_bench.data.readers import DIVISOR, IMAGES, LENGTHS, _read
+from lstm_bench.data.splits import _count, _standardize, _stratified
+from lstm_bench.data.task import TASKS
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
@@ -136,36 +126,6 @@ def check(config: Mapping[str, Any]) -> None:
     need("dir", config["dir"] is None or _is_text(config["dir"]), "a folder, or null to search")
     need("path", name != "npz" or _is_text(config["path"]), "the path of an .npz file")
     need("fallback", config["fallback"] in (None, "digits"), "digits or null")
-
-
-def check_objective(
-    settings: Mapping[str, Any], name: str, task: str | None, targets: np.ndarray | None = None
-) -> None:
-    """Checks that a study aims at something that its task has.
-
-    Args:
-      settings: Group `study`: `objective`, or `objectives`.
-      name: Of the dataset.
-      task: Its task; None where that is not known before the data is read.
-      targets: Of a regression, where they are known.
-
-    Raises:
-      ConfigError: for the accuracy of a regression, or the error of a classification.
-    """
-    if task is None:
-        return
-    valid = ("val_mse", "val_mae", "val_loss") if task == "regression" else ("val_accuracy", "val_loss")
-    aims = settings.get("objectives") or [settings["objective"]]
-    if wrong := next((aim for aim in aims if aim.startswith("val_") and aim not in valid), None):
-        remedy = f"Give study.objective={valid[0]}."
-        if targets is not None and (mended := label.integers(targets)):  # floats by mistake, perhaps
-            remedy += f" {mended}"
-        raise ConfigError(
-            "study.objective",
-            expected=f"one of {', '.join(valid)} with dataset={name}, a {task}",
-            received=wrong,
-            remedy=remedy,
-        )
 
 
 def _is_size(value: Any) -> bool:
@@ -325,98 +285,6 @@ def load(config: Mapping[str, Any]) -> Dataset:
     made: dict[str, Any] = {**arrays, "task": task, "baselines": baselines, "notice": found.notice}
     made |= {"divisor": DIVISOR[config["name"]], "mean": mean, "scale": scale}
     return Dataset(found.name, **made, n_classes=n_classes, sha256=sha256, source=found.source)
-
-
-def _count(size: float, n: int) -> int:
-    return int(size) if size >= 1 else round(size * n)
-
-
-def _stratified(y: np.ndarray, n: int, seed: int, what: str, leave: int) -> np.ndarray:
-    """Sorted indices of `n` samples, every class in proportion: at least one taken of each and `leave` left behind."""
-    classes, counts = np.unique(y, return_counts=True)
-    low, high = len(classes), len(y) - leave * len(classes)
-    if not low <= n <= high or counts.min() <= leave:
-        raise DataError(
-            what,
-            expected=f"{low} to {high} of {len(y)} samples in {len(classes)} classes of {1 + leave} or more",
-            received=n,
-            remedy=f"The rarest class has {counts.min()}.",
-        )
-    share = n * counts / len(y)
-    take = np.clip(share.astype(int), 1, counts - leave)
-    while missing := n - take.sum():  # by largest remainder; each round mends one sample
-        step = int(np.sign(missing))
-        free = take < counts - leave if step > 0 else take > 1
-        take[np.argmax(np.where(free, step * (share - take), -np.inf))] += step
-    rng = np.random.RandomState(seed)  # NumPy froze its stream for good; that of default_rng may change
-    picked = [rng.permutation(np.flatnonzero(y == label))[:k] for label, k in zip(classes, take, strict=True)]
-    return np.sort(np.concatenate(picked))
-
-
-def _standardize(arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
-    """Mean 0 and deviation 1 of every feature over the training split; the other splits by the same figures, returned."""
-    mean = arrays["x_train"].mean(axis=(0, 1), dtype=np.float64)
-    variance = np.square(arrays["x_train"] - mean.astype(np.float32)).mean(axis=(0, 1), dtype=np.float64)
-    scale = np.sqrt(variance)
-    scale[scale <= 1e-6 * np.abs(mean)] = 1  # a constant feature; its deviation is float32's rounding, or 0
-    figures = mean.astype(np.float32), scale.astype(np.float32)
-    for split in SPLITS:
-        arrays[f"x_{split}"] = standardized(arrays[f"x_{split}"], *figures)
-    return figures
-
-
-def standardized(x: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """`(x - mean) / scale` per feature, float32, as a new array."""
-    centred = x - mean
-    return np.divide(centred, scale, out=centred)
-
-
-def _read(config: Mapping[str, Any]) -> tuple[Arrays, int, str]:
-    """Arrays as their source has them, the number of outputs and the digest of all."""
-    name = config["name"]
-    if name == "digits":
-        return _digits()
-    if name in synthetic.MAKERS:
-        sizes = int(config["train_size"]), int(config["validation_size"]), int(config["test_size"])
-        arrays = synthetic.drawn(name, config["length"], sizes, config["split_seed"])
-        return arrays, synthetic.OUTPUTS[name], digest(arrays)
-    if name in IMAGES:
-        folder = Path(config["dir"])
-        arrays, n_classes = checked(mnist.read(folder, IMAGES[name]), 10, folder)
-        sha256 = mnist.digest(IMAGES[name])
-        if name in ("smnist", "psmnist"):
-            sha256 = hashlib.sha256(
-                f"{sha256} {config['length']} {config.get('permutation_seed')}".encode()
-            ).hexdigest()
-            for split in ("train", "test"):
-                arrays[f"x_{split}"] = _pixels(arrays[f"x_{split}"], config)
-        return arrays, n_classes, sha256
-    path = Path(config["path"])
-    raw = read_npz(path, [f"{axis}_{split}" for split in SPLITS for axis in "xy"])
-    return *checked(raw, None, path), digest(raw)
-
-
-def _pixels(images: np.ndarray, config: Mapping[str, Any]) -> np.ndarray:
-    """Images `(samples, 28, 28)` as sequences `(samples, length, 1)`, row by row or permuted; squares of pixels averaged."""
-    n, side = len(images), LENGTHS[config["length"]]
-    if side > 1:
-        squares = images.reshape(n, 28 // side, side, 28 // side, side)
-        images = squares.mean(axis=(2, 4), dtype=np.float32)
-    x = images.reshape(n, config["length"], 1)
-    if config["name"] == "psmnist":
-        x = x[:, np.random.RandomState(config["permutation_seed"]).permutation(config["length"])]
-    return x
-
-
-def _digits() -> tuple[Arrays, int, str]:
-    from sklearn.datasets import load_digits  # lazily: it takes a second, and MNIST needs none of it
-
-    digits = load_digits()
-    x, y = digits.images.astype(np.uint8), digits.target.astype(np.int32)
-    test = _stratified(y, DIGITS_TEST, DIGITS_SEED, "digits", leave=1)
-    train = np.setdiff1d(np.arange(len(y)), test)
-    arrays = {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
-    return arrays, 10, digest({"x": x, "y": y})
 
 
 def _absolute(path: str) -> Path:

@@ -13,7 +13,8 @@ from typing import BinaryIO
 import numpy as np
 
 from lstm_bench.core.errors import DataError
-from lstm_bench.data.arrays import Arrays, read_npz
+from lstm_bench.data.arrays import Arrays
+from lstm_bench.data.npz import read_npz
 
 # Of the uncompressed IDX files. Looked up at every read: tests put the digests of small files here.
 SHA256 = {

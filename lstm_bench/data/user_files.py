@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.core.errors import DataError, LstmBenchError
-from lstm_bench.data.arrays import MAX_NPZ_BYTES, check_npy, member_of, require_known
-from lstm_bench.data.dataset import standardized
+from lstm_bench.data.npz import MAX_NPZ_BYTES, check_npy, member_of, require_known
+from lstm_bench.data.splits import standardized
 
 
 def read(path: Path, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:

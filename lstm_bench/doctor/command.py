@@ -35,7 +35,7 @@ exit  0 no fault, 2 bad option, 6 a fault was found
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
-    from lstm_bench.core.config import Doctor
+    from lstm_bench.core.schema import Doctor
 
     line = list(sys.argv[1:] if argv is None else argv)
     return cli.main(line, config_name="doctor", root=Doctor, help_text=lambda: HELP, run=run)
@@ -48,13 +48,13 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
       ConfigError: for an option that cannot be meant.
       CheckFailedError: when there is a fault.
     """
-    from lstm_bench.core import config, hardware, vocabulary
+    from lstm_bench.core import config, hardware, schema, vocabulary
     from lstm_bench.data import dataset
     from lstm_bench.doctor import installation, inventory, machine
     from lstm_bench.kernels import grid
     from lstm_bench.tracking import store
 
-    asked = config.load(composed, config.Doctor)
+    asked = config.load(composed, schema.Doctor)
     dataset.check(asked["dataset"])
     store.check(asked["tracking"])
     _check_url(asked["storage"]["url"])

@@ -24,7 +24,7 @@ import psutil
 
 from lstm_bench.core import locks
 from lstm_bench.core.errors import DataError, LstmBenchError, StorageError, redact
-from lstm_bench.data import dataset
+from lstm_bench.data import dataset, readers
 from lstm_bench.data import images as mnist
 from lstm_bench.doctor.finding import Finding, at_fault
 from lstm_bench.study import columns
@@ -65,7 +65,7 @@ def datasets(settings: Mapping[str, Any]) -> list[Finding]:
     if settings["name"] == "npz":
         found.append(_own(settings))
     for name in mnist.TITLES:
-        chosen = dataset.IMAGES.get(settings["name"]) == name
+        chosen = readers.IMAGES.get(settings["name"]) == name
         found.append(
             _images(name, settings if chosen else {**settings, **nothing, "name": name, "validation_size": 0.1})
         )

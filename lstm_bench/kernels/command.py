@@ -46,7 +46,7 @@ def _help() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
-    from lstm_bench.core.config import Kernels
+    from lstm_bench.core.schema import Kernels
 
     # `backend` and `kernel` are groups of the sweep's: Hydra would look for one choice where a list may be meant.
     given = [_SHORT.sub(r"arms.\1=", argument) for argument in (sys.argv[1:] if argv is None else argv)]
@@ -62,12 +62,13 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     """
     from lstm_bench.core import config as schema
     from lstm_bench.core import hardware, locks, vocabulary
+    from lstm_bench.core.schema import Kernels
     from lstm_bench.kernels import grid
     from lstm_bench.model import kernel
     from lstm_bench.study import columns as record
     from lstm_bench.tracking import store
 
-    config = schema.load(composed, schema.Kernels)
+    config = schema.load(composed, Kernels)
     store.check(config["tracking"])
     name = config["name"] or f"kernels-{config['grid']['name']}"
     if not schema.NAME.fullmatch(name) or not name.startswith("kernels-"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from lstm_bench.core import vocabulary
 from lstm_bench.core.errors import ConfigError, nearest
-from lstm_bench.kernels import bare
+from lstm_bench.kernels import bare, roofline
 from lstm_bench.kernels import case as cells
 from lstm_bench.model import kernel
 
@@ -124,7 +124,7 @@ def require_memory(plan: Sequence[Mapping[str, Any]], host_mib: int, gpu_mib: in
     """
     limit, where = (host_mib, "free") if gpu_mib is None else min((host_mib, "free"), (gpu_mib, "of GPU memory"))
     for cell in plan:
-        need = cells.memory_mib(cell)
+        need = roofline.memory_mib(cell)
         if need > limit:
             raise ConfigError(
                 f"{cells.name(cell)} needs about {need:,} MiB",

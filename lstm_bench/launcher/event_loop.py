@@ -15,7 +15,7 @@ from typing import Any
 from lstm_bench.core import errors
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, LstmBenchError, StorageError
-from lstm_bench.launcher.local import Event, Launcher
+from lstm_bench.launcher.base import Event, Launcher
 
 GRACE_S = 5.0  # what running tasks get to finish in after the first interrupt
 _TICK_S = 0.2

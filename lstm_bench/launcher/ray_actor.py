@@ -25,7 +25,7 @@ from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.hardware import Slot
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.launcher import worker
-from lstm_bench.launcher.local import without_passwords, worker_environment
+from lstm_bench.launcher.worker_environment import without_passwords, worker_environment
 
 LISTEN_S = 5.0  # an idle worker answers the driver this often
 _ALONE_S = 60.0  # without a question of the driver's there is none

@@ -25,7 +25,7 @@ from typing import Any
 
 from lstm_bench.core import hardware
 from lstm_bench.core.errors import ConfigError, StorageError
-from lstm_bench.launcher.local import without_passwords
+from lstm_bench.launcher.worker_environment import without_passwords
 
 _START_S = 60.0  # what a cluster of our own gets to start in
 _END_S = 10.0  # and to end in

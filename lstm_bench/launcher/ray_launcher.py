@@ -21,9 +21,10 @@ from lstm_bench.core.errors import StorageError
 from lstm_bench.core.hardware import Gpu, Slot
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.launcher import ray_actor, ray_cluster
-from lstm_bench.launcher.local import Event, without_databases
+from lstm_bench.launcher.base import Event
 from lstm_bench.launcher.ray_cluster import Connection, Node
 from lstm_bench.launcher.runner import BENCH
+from lstm_bench.launcher.worker_environment import without_databases
 
 _LOOK_S = 2.0  # between two looks at the cluster's nodes
 _TAKEN_S = 60.0  # what the first worker gets to start in before a person is told

@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.core.config import Choice, Range, type_words
+from lstm_bench.core.config import type_words
 from lstm_bench.core.errors import ConfigError, nearest
+from lstm_bench.core.schema import Choice, Range
 from lstm_bench.model import kernel, network
 
 OWN = "lstm_bench.model."

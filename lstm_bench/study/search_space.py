@@ -10,9 +10,9 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core import config as schema
-from lstm_bench.core.config import Choice, Range
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.core.formatting import exact
+from lstm_bench.core.schema import Choice, Range
 from lstm_bench.model import build
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from lstm_bench.core import config as schema
 from lstm_bench.core import formatting, safe_load, vocabulary
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError
+from lstm_bench.core.schema import Kernels, Sweep
 from lstm_bench.study import columns as record
 from lstm_bench.study import search_space as spaces
 
@@ -168,7 +169,7 @@ class Reader:
         """Checks a configuration; returns the domains of its searched paths."""
         benchmark = name.startswith("kernels-")
         try:
-            schema.check_recorded(config, schema.Kernels if benchmark else schema.Sweep)
+            schema.check_recorded(config, Kernels if benchmark else Sweep)
             for group in () if benchmark else ("dataset", "model", "train", "study"):
                 if not isinstance(config.get(group), dict):
                     raise ConfigError(f"{group} is missing")

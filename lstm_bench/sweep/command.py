@@ -60,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     line = list(sys.argv[1:] if argv is None else argv)
     try:
-        from lstm_bench.core.config import Sweep, conf_dir
+        from lstm_bench.core.config import conf_dir
+        from lstm_bench.core.schema import Sweep
 
         if campaign.is_asked(line) and not {"--help", "-h"} & {*line}:
             return campaign.main(line, conf=conf_dir(), check=checked, run=run, root=Sweep, together=_together)
@@ -91,7 +92,7 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
       ConfigError: for anything that cannot be meant. Nothing was created.
     """
     from lstm_bench.core import config as schema
-    from lstm_bench.data import dataset
+    from lstm_bench.data import dataset, task
     from lstm_bench.model import build
     from lstm_bench.study import columns
     from lstm_bench.study import search_space as spaces
@@ -100,7 +101,7 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     config = schema.load(composed)
     dataset.check(config["dataset"])
     name = config["dataset"]["name"]
-    dataset.check_objective(config["study"], name, dataset.TASKS[name])
+    task.check_objective(config["study"], name, task.TASKS[name])
     client.check(config["tracking"])
     if build.is_own(str(config["model"].get("_target_", ""))):
         build.check(config["model"])

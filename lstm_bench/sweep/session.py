@@ -18,7 +18,7 @@ from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, StorageError
 from lstm_bench.core.formatting import number, values
 from lstm_bench.data import dataset as data
-from lstm_bench.data import trivial_predictor
+from lstm_bench.data import task, trivial_predictor
 from lstm_bench.data.shared_memory import SharedDataset
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.launcher.local import LocalLauncher
@@ -99,7 +99,7 @@ class Session:
                 self._launch()  # the workers import their framework while the driver reads the data
             self._loaded = data.load(self.config["dataset"])
             found = self._loaded
-            data.check_objective(self.config["study"], found.name, found.task, found.y_train)
+            task.check_objective(self.config["study"], found.name, found.task, found.y_train)
             self._task, self._baselines = self._loaded.task, self._loaded.baselines
             facts = self._facts(self._loaded)
             self._share()

@@ -85,8 +85,8 @@ def by_hand(backend: str, model: Any, optimizer: Any, x: np.ndarray, cotangent: 
 def main(backend: str) -> None:
     """Prints the line of one backend, in a process that has loaded no other."""
     from lstm_bench.core.clock import clock
-    from lstm_bench.core.statistics import ratio_interval
     from lstm_bench.kernels import measure, reference
+    from lstm_bench.kernels.summary import ratio_interval
 
     weights, (x, cotangent) = reference.weights(CELL), reference.inputs(CELL)
     measure.set_precision(backend, "float32")

@@ -38,7 +38,7 @@ import numpy as np
 
 from lstm_bench.core import safe_load
 from lstm_bench.core.errors import LstmBenchError
-from lstm_bench.data import arrays, user_files
+from lstm_bench.data import arrays, npz, user_files
 from lstm_bench.data import images as mnist
 from lstm_bench.kernels import merge_cells
 from lstm_bench.report.sources import records
@@ -252,7 +252,7 @@ def _npz(body: bytes, folder: Path) -> None:
     path = folder / "input.npz"
     path.write_bytes(body)
     keys = [f"{a}_{split}" for split in arrays.SPLITS for a in "xy"]
-    found, _ = arrays.checked(arrays.read_npz(path, keys), None, path)
+    found, _ = arrays.checked(npz.read_npz(path, keys), None, path)
     arrays.digest(found)
 
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
-from lstm_bench.core.config import Choice, Range
 from lstm_bench.core.errors import ConfigError
+from lstm_bench.core.schema import Choice, Range
 
 if TYPE_CHECKING:
     import keras

@@ -1,0 +1,273 @@
+"""The schema of `conf/`: each group's keys, their types, ranges and choices."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from lstm_bench.core.vocabulary import OBJECTIVES
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, ends included unless open; None is no bound."""
+
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            return False
+        below = self.low is not None and (value <= self.low if self.open_low else value < self.low)
+        above = self.high is not None and (value >= self.high if self.open_high else value > self.high)
+        return not below and not above
+
+    def __str__(self) -> str:
+        low = [] if self.low is None else [("above " if self.open_low else "of at least ") + f"{self.low:g}"]
+        high = [] if self.high is None else [("below " if self.open_high else "of at most ") + f"{self.high:g}"]
+        return "a number " + " and ".join(low + high) if low or high else "a finite number"
+
+
+class Choice:
+    """One of a few names."""
+
+    def __init__(self, *names: str):
+        self.names = names
+
+    def __contains__(self, value: object) -> bool:
+        return value in self.names
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(self.names)
+
+
+def _in(rule: Range | Choice) -> Any:
+    return field(metadata={"rule": rule})
+
+
+_COUNT, _SIZE, _SECONDS = Range(0), Range(1), Range(0, open_low=True)
+
+
+@dataclass(kw_only=True)
+class Dataset:
+    """Group `dataset`; a value's further meaning is checked by `data.py`."""
+
+    name: str
+    dir: str | None
+    path: str | None
+    train_size: int | float | None = _in(Range(0, open_low=True))
+    validation_size: int | float = _in(Range(0, open_low=True))
+    validation: str = _in(Choice("split", "test"))
+    split_seed: int = _in(_COUNT)
+    standardize: bool
+    fallback: str | None
+    length: int | None = None  # of smnist and psmnist, adding and copy
+    permutation_seed: int | None = None  # of psmnist
+    test_size: int | None = None  # of adding and copy
+
+
+@dataclass(kw_only=True)
+class Kernel:
+    """Group `kernel`."""
+
+    name: str = _in(Choice("auto", "cudnn", "fused", "generic", "xla", "unrolled", "unrolled_xla"))
+    probe: bool  # measure every arm for the confirmed winner
+    probe_s: float = _in(_SECONDS)  # seconds of timed steps per arm
+    max_unroll: int = _in(_SIZE)  # timesteps up to which auto and the probe consider unrolling
+    remember: bool  # whether auto takes over what another study measured, and leaves what it measures
+
+
+@dataclass(kw_only=True)
+class Backend:
+    """Group `backend`."""
+
+    name: str = _in(Choice("tensorflow", "jax", "torch"))
+
+
+@dataclass(kw_only=True)
+class Train:
+    """Group `train`."""
+
+    epochs: int = _in(_SIZE)
+    batch_size: int = _in(_SIZE)
+    evaluation_batch_size: int = _in(_SIZE)
+    optimizer: str = _in(Choice("adam", "adamw", "nadam", "rmsprop", "sgd"))
+    learning_rate: float = _in(Range(0, open_low=True))
+    momentum: float = _in(Range(0, 1, open_high=True))  # of sgd and rmsprop
+    global_clipnorm: float | None = _in(Range(0, open_low=True))  # scales down all gradients together
+    schedule: str = _in(Choice("constant", "cosine", "inverse_time"))
+    decay: float = _in(Range(0))  # of inverse_time: lr / (1 + decay * step)
+    deterministic: bool  # the same numbers bit for bit on the same device
+
+
+@dataclass(kw_only=True)
+class Sampler:
+    """Group `sampler`."""
+
+    name: str = _in(Choice("tpe", "random", "grid", "qmc", "cmaes"))
+    n_startup_trials: int = _in(_COUNT)  # random trials before the model, of tpe and cmaes
+
+
+@dataclass(kw_only=True)
+class Pruner:
+    """Group `pruner`."""
+
+    name: str = _in(Choice("none", "median", "hyperband", "dominated"))
+    n_startup_trials: int = _in(_COUNT)  # of median and dominated: trials finished before any is pruned
+    n_warmup_epochs: int = _in(_COUNT)  # of median and dominated: epochs before a trial is pruned
+    reduction_factor: int = _in(Range(2))  # of hyperband
+
+
+@dataclass(kw_only=True)
+class Storage:
+    """Group `storage`: where Optuna's database is."""
+
+    url: str | None  # null: sqlite in the study's folder
+    patience: float = _in(Range(0))  # the next three are PostgreSQL's alone, in seconds; see conf/storage/
+    heartbeat: float = _in(_SECONDS)
+    grace: float = _in(_SECONDS)
+
+
+@dataclass(kw_only=True)
+class Tracking:
+    """Group `tracking`."""
+
+    name: str = _in(Choice("mlflow", "none"))
+    uri: str | None  # null: sqlite:///<working directory>/mlflow.db
+    patience: float = _in(_COUNT)  # seconds that a sweep's end waits for MLflow
+    retry_s: float = _in(_SECONDS)  # from a failure to the next try, doubled each time up to retry_most_s
+    retry_most_s: float = _in(_SECONDS)
+    queue: int = _in(_SIZE)  # rows kept for a store that is slow or down
+
+
+@dataclass(kw_only=True)
+class Launcher:
+    """Group `launcher`."""
+
+    name: str = _in(Choice("local", "ray"))
+    workers: int | str
+    pack: int | str
+    keep_engines: int = _in(_SIZE)  # networks whose compiled programs a worker keeps
+    recycle_after: int = _in(_SIZE)  # trials of one worker process
+    recycle_mib: int = _in(_SIZE)  # resident memory above which a worker is replaced after its trial
+    address: str | None = None  # of ray, like those below
+    cpus_per_trial: float | None = None
+    gpus_per_trial: int | float | str | None = None
+
+
+@dataclass(kw_only=True)
+class Study:
+    """What is searched, how long, and how the winner is confirmed."""
+
+    name: str
+    description: str
+    shared: bool  # with other drivers, each on a machine of its own
+    n_trials: int = _in(_COUNT)
+    confirm: int = _in(_SIZE)
+    replicates: int = _in(_COUNT)
+    objective: str = _in(Choice(*OBJECTIVES))
+    direction: str = _in(Choice("maximize", "minimize"))  # null, where it is composed: that of the objective
+    objectives: dict[str, Any]  # metric -> direction; several: the first stands in for objective and direction
+    seed: int = _in(_COUNT)
+    max_failed: int = _in(_COUNT)
+    max_retry: int = _in(_COUNT)
+    timeout: float | None = _in(_SECONDS)
+    trial_timeout: float | None = _in(_SECONDS)
+    space: dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class Sweep:
+    """Root of `conf/sweep.yaml`."""
+
+    dataset: Dataset
+    model: dict[str, Any]
+    kernel: Kernel
+    backend: Backend
+    train: Train
+    sampler: Sampler
+    pruner: Pruner
+    storage: Storage
+    tracking: Tracking
+    launcher: Launcher
+    study: Study
+
+
+@dataclass(kw_only=True)
+class Grid:
+    """Group `grid` of the kernel benchmark; its cells are checked by `grid.py`."""
+
+    name: str
+    description: str
+    dtypes: list[str]
+    skip: list[str]  # arms left out, as backend/kernel
+    cells: list[Any]
+
+
+@dataclass(kw_only=True)
+class Method:
+    """How the kernel benchmark measures: see METHOD.md."""
+
+    rounds: int = _in(_SIZE)  # fresh processes of every arm
+    samples: int = _in(Range(2))  # timed windows per round and operation
+    window_s: float = _in(_SECONDS)  # a sample lasts at least as long
+    steady: float = _in(
+        Range(0, 1, open_low=True)
+    )  # warm-up ends when two windows in a row differ by at most this fraction
+    compile_limit_s: float = _in(_SECONDS)  # compile and first call; beyond it the arm is ended
+    seed: int = _in(_COUNT)  # of weights, inputs and the order of the arms
+    max_other_load: float = _in(Range(0, 1))  # share of the cores taken by other processes above which a row is marked
+    tolerance: dict[str, float]  # dtype -> largest relative error against the float64 reference
+
+
+@dataclass(kw_only=True)
+class Arms:
+    """What the kernel benchmark measures on each cell of its grid: all, one, or a list of each."""
+
+    backend: Any
+    kernel: Any
+    dtype: Any  # null: those of the grid
+    operation: Any
+
+
+@dataclass(kw_only=True)
+class Kernels:
+    """Root of `conf/kernels.yaml`."""
+
+    name: str | None  # of the folder, the experiment and the page; null: kernels-<grid>
+    arms: Arms
+    grid: Grid
+    method: Method
+    tracking: Tracking
+
+
+@dataclass(kw_only=True)
+class Limits:
+    """What the doctor wants of a machine."""
+
+    free_mib: int = _in(_COUNT)
+    open_files: int = _in(_COUNT)
+    clock_s: float = _in(_SECONDS)
+    answer_s: float = _in(_SECONDS)
+
+
+@dataclass(kw_only=True)
+class Doctor:
+    """Root of `conf/doctor.yaml`."""
+
+    dataset: Dataset
+    storage: Storage
+    tracking: Tracking
+    sweeps: str
+    backends: Any  # all, one, or a list
+    kernels: bool
+    limits: Limits
+    cell: dict[str, Any]  # checked by `cell.py`
+    method: Method
+
+
+GROUPS = tuple(f.name for f in dataclasses.fields(Sweep))
