@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core import cli, home
-from lstm_bench.core.errors import CheckFailedError, ConfigError, InterruptedByUser, StorageError
+from lstm_bench.core.errors import CheckFailedError, ConfigError, StorageError
+from lstm_bench.sweep.reproduce import Line, _is_of, compared, trained
 
 if TYPE_CHECKING:
     from lstm_bench.core.hardware import Gpu, Slot
@@ -34,50 +32,7 @@ exit     0 equal, or not promised to be; 6 a training with train.deterministic=t
          and versions, or the code of your own family is another one and so is what came out, or a training ended otherwise;
          2 no such study or trial, 3 other data, 130 interrupted
 """
-# What is compared, in the order of the table; what is not recorded is left out.
-COMPARED = (
-    *("state", "reason", "epochs", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae"),
-    *(
-        "penalty",
-        "test_loss",
-        "test_accuracy",
-        "test_mse",
-        "test_mae",
-        "n_weights",
-        "n_trainable",
-        "width",
-        "kernel_ran",
-    ),
-    "weights_sha256",
-)
 _DATA = ("dataset.path", "dataset.dir")  # what may be said of the data: where they are
-_SHOWN = ("train_samples_per_s", "total_s")  # never the same twice
-_EPOCH = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae", "penalty")
-
-
-@dataclasses.dataclass(frozen=True)
-class Line:
-    """One figure, recorded and measured again."""
-
-    name: str
-    recorded: str
-    again: str
-    compared: bool = True
-
-    @property
-    def equal(self) -> bool:
-        """Whether the record would be written with the same characters."""
-        return self.recorded == self.again
-
-    @property
-    def difference(self) -> str:
-        """In numbers where there are two."""
-        if self.equal:
-            return "0" if self.compared else ""
-        try:
-            return f"{float(self.again) - float(self.recorded):+.2g}"
-        except ValueError:
-            return "differs"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,7 +53,7 @@ def run(arguments: list[str]) -> None:
         raise ConfigError("nothing to repeat", expected="trial=N or seed=N")
     from lstm_bench.core import hardware
     from lstm_bench.core.formatting import plain
-    from lstm_bench.model import build
+    from lstm_bench.model import signature
     from lstm_bench.study import reader as recorded
 
     study = recorded.find(given["study"], home.expanded(given.get("sweeps", "sweeps")))
@@ -106,7 +61,7 @@ def run(arguments: list[str]) -> None:
         if option in given:  # whether they are the recorded ones, their digest tells
             study.config["dataset"][option.partition(".")[2]] = given[option]
     target = str(study.config["model"].get("_target_"))
-    if "merged" in study.folder.absolute().parts and not build.is_own(target):
+    if "merged" in study.folder.absolute().parts and not signature.is_own(target):
         raise ConfigError(
             f"study {study.name} came in an archive, which names {target!r} to be run",
             remedy="If you trust it, copy its folder to one in sweeps/ of the same name.",
@@ -121,7 +76,7 @@ def run(arguments: list[str]) -> None:
     print(f"  device    {where.device}, {len(where.cores)} thread{'s' * (len(where.cores) != 1)}")
     for difference in [*differences, *edited]:
         print(f"  differs   {difference}")
-    if not build.is_own(target) and "code" not in study.environment:
+    if not signature.is_own(target) and "code" not in study.environment:
         print(f"  code      of {target}: not recorded, so whether it is the same is unknown")
     sys.stdout.flush()
     result = trained(study, name, work, where, row)
@@ -280,7 +235,7 @@ def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[
       KernelError: when the kernel that ran cannot run here.
       ConfigError: when the record holds no seed or no backend: nothing was run.
     """
-    from lstm_bench.model import build, kernel
+    from lstm_bench.model import kernel, signature
     from lstm_bench.training.engine import factory
 
     if not row["seed"] or not row["backend"]:
@@ -293,8 +248,8 @@ def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[
     if named == "none":  # no recurrent layer, and an older record does not say what it was compiled as
         named = config["kernel"]["name"] if config["kernel"]["name"] != "auto" else "generic"
     target = config["model"]["_target_"]
-    if build.is_own(target):
-        layers = build.recurrent_layers(build.find(target))
+    if signature.is_own(target):
+        layers = signature.recurrent_layers(signature.find(target))
         kernel.require(named, backend, layers, gpus[0].name if gpus else None)
     steps = row.get("steps_per_execution") or factory.steps_per_execution(backend, named)[0]
     work = {"config": config, "kernel": named, "steps_per_execution": int(float(steps))}
@@ -305,82 +260,6 @@ def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[
         beside = range(seed // size * size, seed // size * size + size) if tested else [seed] * size
         return {"kind": "pack" if tested else "trials", "seeds": list(beside), **work}
     return {"kind": "replicate" if tested else "trial", "seed": seed, **work}
-
-
-def trained(study: Recorded, name: str, work: Mapping[str, Any], where: Slot, row: Mapping[str, str]) -> dict[str, Any]:
-    """The result of a task in a worker of its own, its log and data gone afterwards. A pruned trial stops where it did."""
-    from lstm_bench.core.console import Display
-    from lstm_bench.data.shared_memory import SharedDataset
-    from lstm_bench.launcher.event_loop import Loop, Running
-    from lstm_bench.launcher.local import LocalLauncher
-
-    waiting, results = [Running(name, dict(work), 0)], []
-    last = int(row["epochs"]) if row["state"] == "PRUNED" and row["epochs"] else math.inf
-    display = Display(study.config["study"]["objective"], study.config["train"]["epochs"])
-    shared = SharedDataset()
-    with tempfile.TemporaryDirectory(prefix="lstm_bench-") as folder, display:
-        shared.store(study.data(), work["config"]["dataset"])
-        # Nothing is taken from what XLA compiled before: a new process must come to the same program.
-        launcher = LocalLauncher(
-            [where],
-            work["config"]["backend"]["name"],
-            Path(folder),
-            recycle_after=1,
-            recycle_mib=2**40,
-            data_fd=shared.fd,
-            deterministic=work["config"]["train"]["deterministic"],
-        )
-        try:
-            Loop(launcher, display, None).run(
-                lambda: waiting.pop() if waiting else None,
-                lambda running, result: results.append({**result, "history": result.get("history", running.epochs)}),
-                lambda running, metrics: bool(metrics["epoch"] >= last),
-            )
-        except InterruptedByUser:
-            raise InterruptedByUser("interrupted", remedy="Nothing was written.") from None
-        finally:
-            launcher.close()
-            shared.close()
-    (result,) = results
-    if result.get("members"):
-        member = result["members"][work["seeds"].index(int(row["seed"]))]
-        result = {**member, "state": "PRUNED"} if result["state"] == "PRUNED" else member
-    if result["state"] == "PRUNED":  # it may have come further before it heard of its end
-        history = result["history"][: int(row["epochs"])]
-        return {**result, **history[-1], "epochs": len(history), "history": history}
-    return result
-
-
-def _is_of(line: Mapping[str, str], row: Mapping[str, str], trial: Row | None) -> bool:
-    """Whether a line of `history.csv` is an epoch of this row."""
-    if "number" in row:
-        return line["kind"] == "trial" and line["number"] == row["number"]
-    of = line.get("trial") or row.get("trial") or ""
-    return line["kind"] == "replicate" and line["number"] == row["seed"] and of == (row.get("trial") or of)
-
-
-def compared(row: Mapping[str, str], result: Mapping[str, Any], history: Sequence[Mapping[str, str]]) -> list[Line]:
-    """Recorded figures beside those of a result.
-
-    Args:
-      row: Of `trials.csv` or `replicates.csv`.
-      result: Of the worker.
-      history: Its rows of `history.csv`.
-    """
-    from lstm_bench.core import formatting
-
-    lines = []
-    for name in COMPARED:
-        if row.get(name) and not (name == "weights_sha256" and row["state"] == "PRUNED"):
-            again = formatting.cell(result.get(name))
-            short = name == "weights_sha256"
-            lines.append(Line(name, row[name][:16] if short else row[name], again[:16] if short else again))
-    if history:
-        recorded = [[line.get(name) or "" for name in _EPOCH] for line in history]
-        again_epochs = [[formatting.cell(epoch.get(name)) for name in _EPOCH] for epoch in result["history"]]
-        equal = sum(was == now for was, now in zip(recorded, again_epochs, strict=False))
-        lines.append(Line("epochs that are equal", str(len(recorded)), str(equal)))
-    return [*lines, *(Line(n, row[n], formatting.cell(result.get(n)), compared=False) for n in _SHOWN if row.get(n))]
 
 
 if __name__ == "__main__":

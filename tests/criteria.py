@@ -12,7 +12,7 @@ import numpy as np
 from test_train import config, problem
 
 from lstm_bench.core.clock import Phases
-from lstm_bench.training import fit
+from lstm_bench.training import fit, programs
 from lstm_bench.training.engine import factory
 
 
@@ -31,7 +31,7 @@ def main(backend: str, task: str, n: int) -> None:
     settings: dict[str, Any] = {**config(epochs=4, learning_rate=0.05), "backend": {"name": backend}}
     # Without batch normalisation, whose training step has other outputs than inference.
     settings["model"] = {"_target_": "no_normalisation.family"}
-    made = fit.prepare(settings, toy, "generic", seed=3, steps_per_execution=n)
+    made = programs.prepare(settings, toy, "generic", seed=3, steps_per_execution=n)
     made.warm_up()
     rows = np.arange(8)[None]
     outputs = made.logits(toy.x_train[:8])
@@ -41,11 +41,11 @@ def main(backend: str, task: str, n: int) -> None:
     np.testing.assert_allclose(loss, wanted_loss, rtol=1e-5)
     assert correct == wanted_correct
     quiet = {"phases": Phases(), "report": lambda _: None, "stopped": lambda: False}
-    fresh = fit.prepare(settings, toy, "generic", seed=3, steps_per_execution=n)
+    fresh = programs.prepare(settings, toy, "generic", seed=3, steps_per_execution=n)
     alone = fit.train(fresh, settings, toy, kernel="generic", seed=3, **quiet)
     assert alone.epochs[-1]["train_loss"] < 0.9 * alone.epochs[0]["train_loss"], alone.epochs
     if backend == "jax":
-        pack = fit.prepare_pack(settings, toy, (3, 4), n)
+        pack = programs.prepare_pack(settings, toy, (3, 4), n)
         members = fit.train_pack(pack, settings, toy, seeds=(3, 4), phases=Phases(), report=lambda _: None)
         for ours, theirs in zip(members[0].epochs, alone.epochs, strict=True):
             assert set(ours) == set(theirs) - {"n_weights", "train_samples_per_s"}  # of no single member

@@ -9,7 +9,7 @@ import numpy as np
 
 from lstm_bench.model import kernel
 from lstm_bench.model.families import recurrent
-from lstm_bench.training import fit
+from lstm_bench.training import optimizer
 from lstm_bench.training.engine import factory
 
 SETTINGS = {
@@ -38,7 +38,7 @@ def main(backend: str, kernel_name: str, n: int) -> None:
     made = factory.make(
         backend,
         ours,
-        fit.optimizer(SETTINGS),
+        optimizer.optimizer(SETTINGS),
         x,
         y,
         batch_size=5,
@@ -47,7 +47,7 @@ def main(backend: str, kernel_name: str, n: int) -> None:
         lengths=[7],
         steps_per_execution=n,
     )
-    rates = fit.rates(SETTINGS, steps=6)
+    rates = optimizer.rates(SETTINGS, steps=6)
     before = [w.copy() for w in ours.get_weights()]
     made.warm_up()
     made.settle()

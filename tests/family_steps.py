@@ -17,8 +17,8 @@ import numpy as np
 
 from lstm_bench.core import vocabulary
 from lstm_bench.model import build as family
-from lstm_bench.model import kernel, layers
-from lstm_bench.training import fit
+from lstm_bench.model import kernel, layers, signature
+from lstm_bench.training import optimizer
 from lstm_bench.training.engine import factory
 
 SHAPE, CLASSES = (4, 3), 4
@@ -47,7 +47,7 @@ def fresh(backend: str, name: str, kernel_name: str) -> factory.Engine:
     model, lengths = build(name, kernel_name)
     sizes = {"batch_size": 5, "evaluation_batch_size": 8}
     made = factory.make(
-        backend, model, fit.optimizer(SETTINGS), X, Y, **sizes, kernel=kernel_name, lengths=lengths
+        backend, model, optimizer.optimizer(SETTINGS), X, Y, **sizes, kernel=kernel_name, lengths=lengths
     )  # fmt: skip
     made.warm_up()
     return made
@@ -61,7 +61,7 @@ def trained(made: factory.Engine) -> list[np.ndarray]:
 
 
 def main(backend: str, name: str) -> None:
-    takes = family.recurrent_layers(family.find(f"lstm_bench.model.{name}"))
+    takes = signature.recurrent_layers(signature.find(f"lstm_bench.model.{name}"))
     kernels = [k for k in vocabulary.OF_BACKEND[backend] if kernel.unavailable(k, backend, takes, None) is None]
     if name in (
         "gru",

@@ -12,7 +12,7 @@ from keras import Input, Sequential, layers, ops
 
 from lstm_bench.core.errors import ConfigError, KernelError
 from lstm_bench.model import build, kernel, network
-from lstm_bench.training import fit
+from lstm_bench.training import optimizer
 from lstm_bench.training.engine import factory
 from lstm_bench.training.engine import pack as packed
 
@@ -140,7 +140,7 @@ def prepared(backend: str, name: str, kernel_name: str, n: int) -> Any:
     model, lengths = built(name, kernel_name)
     assert sorted(lengths) == MODELS[name][1], (name, lengths)
     given = {"batch_size": BATCH, "evaluation_batch_size": 8, "kernel": kernel_name, "lengths": lengths}
-    return factory.make(backend, model, fit.optimizer(SETTINGS), X, Y, steps_per_execution=n, **given)
+    return factory.make(backend, model, optimizer.optimizer(SETTINGS), X, Y, steps_per_execution=n, **given)
 
 
 def main(backend: str, name: str, kernel_name: str, n: int) -> None:
@@ -148,7 +148,7 @@ def main(backend: str, name: str, kernel_name: str, n: int) -> None:
     made.warm_up()
     assert made.kernel_ran == kernel_name, made.evidence
     totals, added = fitted(built(name, "generic")[0])
-    rates = fit.rates(SETTINGS, STEPS)
+    rates = optimizer.rates(SETTINGS, STEPS)
     for step in range(STEPS):
         loss, _, penalty = made.steps(ROWS[step : step + 1], rates[step : step + 1])
         np.testing.assert_allclose(loss + penalty, totals[step], rtol=2e-4, err_msg=f"{name} {kernel_name} {step}")
@@ -161,7 +161,7 @@ def a_pack_pays_the_same_penalty(n: int) -> None:
     alone = prepared("jax", "regularised", "generic", n)
     pack = packed.Pack(alone, [built("regularised", "generic", seed)[0] for seed in (1, 2)])
     pack.warm_up()
-    rates = fit.rates(SETTINGS, STEPS)
+    rates = optimizer.rates(SETTINGS, STEPS)
     sums = pack.steps(np.repeat(ROWS[:, None], 2, axis=1), np.repeat(rates[:, None], 2, axis=1))
     assert pack.penalised
     alone.warm_up()

@@ -13,7 +13,7 @@ import numpy as np
 from test_train import config, data
 
 from lstm_bench.core.clock import Phases
-from lstm_bench.training import fit, tasks
+from lstm_bench.training import fit, programs, tasks
 from lstm_bench.training.engine import factory
 from lstm_bench.training.engine import pack as packed
 
@@ -33,7 +33,7 @@ def settings(family: str, **changes: Any) -> dict[str, Any]:
     return {**config(**changes), "model": model, "backend": {"name": "jax"}, "launcher": {"keep_engines": 9}}
 
 
-ALONE = fit.Engines()  # of each network one, whose programs are compiled once
+ALONE = programs.Engines()  # of each network one, whose programs are compiled once
 
 
 def members_train_as_alone(family: str, n: int) -> None:
@@ -42,7 +42,7 @@ def members_train_as_alone(family: str, n: int) -> None:
     rng = np.random.default_rng(0)
     rows = rng.integers(0, len(toy.x_train), (STEPS, len(SEEDS), 8))
     rates = np.linspace(1, 0.5, STEPS, dtype=np.float32)[:, None] * np.array(RATES, np.float32)
-    pack = fit.prepare_pack(chosen, toy, SEEDS, n)
+    pack = programs.prepare_pack(chosen, toy, SEEDS, n)
     pack.warm_up()
     assert pack.kernel_ran == packed.KERNEL, pack.evidence
     first, second = pack.steps(rows[:4], rates[:4]), pack.steps(rows[4:], rates[4:])
@@ -68,7 +68,7 @@ def members_train_as_alone(family: str, n: int) -> None:
 def a_pack_s_epochs_are_those_of_its_seeds(family: str) -> None:
     chosen, toy = settings(family, epochs=3, schedule="cosine"), TOY
     reported: list[dict[str, Any]] = []
-    pack = fit.prepare_pack(chosen, toy, SEEDS, factory.MANY)
+    pack = programs.prepare_pack(chosen, toy, SEEDS, factory.MANY)
     members = fit.train_pack(pack, chosen, toy, seeds=SEEDS, phases=Phases(), report=reported.append)
     for seed, member in zip(SEEDS, members, strict=True):
         trained = fit.train(
@@ -133,12 +133,12 @@ def trials_in_one_program_are_those_of_one_by_one() -> None:
 
 def a_member_that_is_no_number_fails_alone() -> None:
     chosen, toy = settings("single"), TOY
-    pack = fit.prepare_pack(chosen, toy, SEEDS)
+    pack = programs.prepare_pack(chosen, toy, SEEDS)
     poisoned = [weight.copy() for weight in pack.model.get_weights()]
     poisoned[0][:] = np.nan
     models = []
     for seed in SEEDS:
-        models.append(fit.prepare(chosen, toy, "generic", seed).model)
+        models.append(programs.prepare(chosen, toy, "generic", seed).model)
     models[1].set_weights(poisoned)
     broken = packed.Pack(pack.engine, models)
     members = fit.train_pack(broken, chosen, toy, seeds=SEEDS, phases=Phases(), report=lambda metrics: None)

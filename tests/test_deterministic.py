@@ -15,7 +15,7 @@ from lstm_bench.core.vocabulary import OF_BACKEND
 from lstm_bench.launcher.worker_environment import deterministic_environment
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep import kernel_cache, session
-from lstm_bench.training.tasks import not_deterministic
+from lstm_bench.training.faults import not_deterministic
 
 FACTS = {"task": "classification", "timesteps": 8, "features": 8, "n_classes": 10}
 

@@ -21,7 +21,7 @@ from lstm_bench.report.pages import importance, pareto_front, per_class, study_f
 from lstm_bench.report.sources import records
 from lstm_bench.report.sources.records import Result
 from lstm_bench.study import columns
-from lstm_bench.study import pareto_front as pareto
+from lstm_bench.study import pareto as pareto
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.core.schema import Choice, Range
-from lstm_bench.model import build
+from lstm_bench.model import build, signature
 
 TOY = """
 from __future__ import annotations
@@ -59,12 +59,12 @@ def toys(tmp_path, monkeypatch):
 
 def refused(model) -> str:
     with pytest.raises(ConfigError) as caught:
-        build.check(model)
+        signature.check(model)
     return str(caught.value)
 
 
 def test_rules_come_from_the_annotations(toys):
-    found = build.rules(build.find("toys.toy"))
+    found = signature.rules(signature.find("toys.toy"))
     assert list(found) == ["units", "rate", "deep", "cell", "free", "odd", "worse"]
     assert found["units"][0] is int and str(found["units"][1]) == str(Range(1))
     assert found["rate"] == (float, None)
@@ -75,13 +75,13 @@ def test_rules_come_from_the_annotations(toys):
 
 
 def test_recurrent_layers_are_the_arguments_of_their_names(toys):
-    assert build.recurrent_layers(build.find("toys.toy")) == ("lstm", "gru")
-    assert build.recurrent_layers(build.find("toys.plain")) == ()
+    assert signature.recurrent_layers(signature.find("toys.toy")) == ("lstm", "gru")
+    assert signature.recurrent_layers(signature.find("toys.plain")) == ()
 
 
 def test_what_fits_is_taken(toys):
-    assert build.check({"_target_": "toys.toy", "units": 8, "rate": 1, "deep": True, "free": [1]}).__name__ == "toy"
-    assert build.check({"_target_": "toys.plain"}).__name__ == "plain"
+    assert signature.check({"_target_": "toys.toy", "units": 8, "rate": 1, "deep": True, "free": [1]}).__name__ == "toy"
+    assert signature.check({"_target_": "toys.plain"}).__name__ == "plain"
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def test_a_target_that_is_no_function_is_refused(toys, target, line):
 
 
 def test_only_families_of_ours_are_ours():
-    assert build.is_own("lstm_bench.model.stacked")
-    assert not build.is_own("lstm_bench_more.model.stacked")
-    assert not build.is_own("toys.toy")
+    assert signature.is_own("lstm_bench.model.stacked")
+    assert not signature.is_own("lstm_bench_more.model.stacked")
+    assert not signature.is_own("toys.toy")
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_only_families_of_ours_are_ours():
     ],
 )
 def test_weights_are_a_number_or_its_short_form(toys, value, n):
-    assert build.budget(value) == n
-    build.check({"_target_": "toys.toy", "units": 3, "weights": value})
+    assert signature.budget(value) == n
+    signature.check({"_target_": "toys.toy", "units": 3, "weights": value})
 
 
 @pytest.mark.parametrize("value", [0, -5, 2.5, True, "many", "25 k", "25K", "0.0001k", "", [1]])
@@ -168,12 +168,12 @@ def test_weights_that_are_no_count_are_refused(toys, value):
 def test_weights_need_a_width(toys):
     line = "model.weights=25k: toys.plain has no argument units or filters. Set its own sizes."
     assert refused({"_target_": "toys.plain", "weights": "25k"}) == line
-    assert build.check({"_target_": "toys.plain", "weights": None})
-    assert build.width_argument(build.find("toys.toy")) == "units"
+    assert signature.check({"_target_": "toys.plain", "weights": None})
+    assert signature.width_argument(signature.find("toys.toy")) == "units"
 
 
 def test_weights_give_the_width_that_a_family_needs(toys):
-    assert build.check({"_target_": "toys.toy", "weights": 100}).__name__ == "toy"
+    assert signature.check({"_target_": "toys.toy", "weights": 100}).__name__ == "toy"
 
 
 def test_a_width_stays_within_what_the_family_allows(toys, monkeypatch):
@@ -190,12 +190,12 @@ def test_a_width_stays_within_what_the_family_allows(toys, monkeypatch):
 
 
 def test_a_family_s_own_argument_named_weights_is_its_own(toys):
-    assert build.check({"_target_": "toys.own", "weights": "random"}).__name__ == "own"
+    assert signature.check({"_target_": "toys.own", "weights": "random"}).__name__ == "own"
     assert build.resolved({"_target_": "toys.own", "weights": "25k"}, (1, 1), 2)["weights"] == "25k"
 
 
 def test_outputs_per_timestep_are_no_option(toys):
-    assert list(build.rules(build.find("toys.tags"))) == ["units"]
+    assert list(signature.rules(signature.find("toys.tags"))) == ["units"]
     assert refused({"_target_": "toys.tags", "return_sequences": True}).startswith(
         "unknown option model.return_sequences"
     )
@@ -209,10 +209,10 @@ def nullable(input_shape, n_classes, *, window: int | None = None, rate: Annotat
 @pytest.mark.parametrize("name", ["window", "rate", "depth", "implicit"])
 def test_null_is_a_value_of_every_argument_that_allows_it(name):
     target = f"{__name__}.nullable"
-    assert build.check({"_target_": target, name: None}) is nullable
+    assert signature.check({"_target_": target, name: None}) is nullable
     expected = "a number or null" if name == "rate" else "a whole number or null"
     with pytest.raises(ConfigError, match=f"model.{name}: expected {expected}, received 'a'"):
-        build.check({"_target_": target, name: "a"})
+        signature.check({"_target_": target, name: "a"})
     if name in ("rate", "depth"):
         with pytest.raises(ConfigError, match=f"model.{name}: expected a number of at least"):
-            build.check({"_target_": target, name: -1})
+            signature.check({"_target_": target, name: -1})

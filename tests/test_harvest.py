@@ -35,7 +35,7 @@ from lstm_bench.sweep import session
 from lstm_bench.tracking import runs, store
 from lstm_bench.tracking.background import Observer
 from lstm_bench.tracking.client import open_tracking
-from lstm_bench.training.tasks import predictions
+from lstm_bench.training.artefacts import predictions
 
 SETTINGS = {
     "study.name": "mixed",

@@ -13,6 +13,7 @@ import yaml
 from lstm_bench.core.config import conf_dir
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.model import build as family
+from lstm_bench.model import signature
 
 MNIST = (28, 28)
 # One line per family of conf/model/, on MNIST rows.
@@ -197,7 +198,7 @@ def test_the_width_for_a_number_of_weights_is_the_nearest(name: str, weights: An
     found = family.resolved({**model, "weights": weights}, MNIST, 10)
     argument = "filters" if name == "cnn" else "units"
     assert found == {**{key: value for key, value in model.items() if key != "weights"}, argument: width}
-    wanted, counts = family.budget(weights), {}
+    wanted, counts = signature.budget(weights), {}
     for near in (width - 1, width, width + 1):
         counts[near] = family.build({**found, argument: near}, MNIST, 10, "plain")[0].count_params()
     assert min(counts, key=lambda near: abs(counts[near] - wanted)) == width

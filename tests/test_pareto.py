@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from lstm_bench.study.pareto_front import front, hypervolume
+from lstm_bench.study.pareto import front, hypervolume
 
 
 def dominated(a, b):

@@ -23,7 +23,7 @@ from lstm_bench.core.errors import DataError
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data import readers, user_files
 from lstm_bench.study import columns as record
-from lstm_bench.training import tasks
+from lstm_bench.training import artefacts, tasks
 
 SHAPE = (2, 3)
 X = np.arange(12, dtype=np.float32).reshape(2, *SHAPE)
@@ -182,7 +182,7 @@ def test_raw_arrays_become_exactly_what_was_trained_on(standardize: bool) -> Non
     made = datasets.load(settings)
     raw, _, _ = readers._digits()
     task = {"model": {}, "backend": {"name": "jax"}}
-    about = json.loads(json.dumps(tasks.described_input(task, made, Path(__file__))))
+    about = json.loads(json.dumps(artefacts.described_input(task, made, Path(__file__))))
     assert np.array_equal(user_files.scaled(raw["x_test"], about, "a"), made.x_test)
 
 

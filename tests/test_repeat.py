@@ -17,6 +17,7 @@ from lstm_bench.core import fileio, hardware
 from lstm_bench.core.errors import CheckFailedError, ConfigError, StorageError
 from lstm_bench.study import columns as record
 from lstm_bench.study import reader
+from lstm_bench.sweep import reproduce
 
 RATE = 0.1 + 0.2
 PLACE = {"device": "a CPU", "device_share": "1 core of 2, other busy", "backend": "tensorflow"}
@@ -154,14 +155,14 @@ RESULT = {**ROW, "epochs": 2, "val_loss": 1 / 3, "history": EPOCHS, "total_s": 2
 
 def test_equal_is_equal_in_every_digit_of_the_record(capsys: pytest.CaptureFixture[str]) -> None:
     history = [{"train_loss": "0.5", "val_loss": "0.5"}, {"train_loss": "0.25", "val_loss": "0.3333333333"}]
-    lines = repeat.compared({**ROW, "total_s": "1.5"}, RESULT, history)
+    lines = reproduce.compared({**ROW, "total_s": "1.5"}, RESULT, history)
     assert [line.name for line in lines][-2:] == ["epochs that are equal", "total_s"]
     repeat.judge(lines, promised=True, differences=[])  # a time that differs is no difference
     assert capsys.readouterr().out == "equal: every figure is that of the record, to its last digit\n"
 
 
-def other(**changes: Any) -> list[repeat.Line]:
-    return repeat.compared(ROW, {**RESULT, **changes}, [])
+def other(**changes: Any) -> list[reproduce.Line]:
+    return reproduce.compared(ROW, {**RESULT, **changes}, [])
 
 
 def test_a_broken_promise_is_exit_6_and_only_on_the_same_device(capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,7 +189,7 @@ def test_edited_code_is_named_and_exit_6_though_nothing_was_promised(capsys: pyt
 def test_an_epoch_that_differs_is_a_difference_though_the_last_is_equal() -> None:
     history = [{"train_loss": "0.6", "val_loss": "0.5"}, {"train_loss": "0.25", "val_loss": "0.3333333333"}]
     with pytest.raises(CheckFailedError, match="epochs that are equal differs"):
-        repeat.judge(repeat.compared(ROW, RESULT, history), promised=True, differences=[])
+        repeat.judge(reproduce.compared(ROW, RESULT, history), promised=True, differences=[])
 
 
 def test_a_training_that_ends_otherwise_is_never_equal() -> None:

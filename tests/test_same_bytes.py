@@ -13,7 +13,7 @@ from test_house import GRAPH, PACKAGE
 from lstm_bench.core import statistics
 from lstm_bench.kernels import summary
 from lstm_bench.report.stats import bootstrap, budget, paired
-from lstm_bench.study import pareto_front
+from lstm_bench.study import pareto
 
 # Their order of summation, or that of the library behind them, is the processor's.
 UNORDERED = {"sum", "nansum", "mean", "nanmean", "average", "std", "nanstd", "var", "nanvar", "dot", "vdot", "inner"}
@@ -109,7 +109,7 @@ def _points(values: list[float]) -> list[tuple[float, float, float]]:
         lambda v: paired.paired(_pairs(v), _pairs(VALUES[::-1][:5])),
         lambda v: list(budget.expected_best(v)),
         lambda v: [list(end) for end in budget.expected_best_interval(v, range(1, 13), resamples=50)],
-        lambda v: pareto_front.hypervolume(_points(v), (2e8, 2.0, 1.0), ["minimize"] * 3),
+        lambda v: pareto.hypervolume(_points(v), (2e8, 2.0, 1.0), ["minimize"] * 3),
     ],
 )
 def test_the_order_of_what_is_summed_changes_no_digit(figure: Callable[[list[float]], Any]) -> None:

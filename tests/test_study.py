@@ -20,7 +20,8 @@ from lstm_bench.core.config import replaced
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError
 from lstm_bench.sweep import backfill
 from lstm_bench.sweep.store import busy
-from lstm_bench.sweep.store.trials import Study, check_file
+from lstm_bench.sweep.store.database import check_file
+from lstm_bench.sweep.store.trials import Study
 
 NAN = {"state": "FAIL", "reason": "nan"}
 DIED = {"state": "FAIL", "reason": "worker_died"}

@@ -14,7 +14,8 @@ import pytest
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import KernelError
 from lstm_bench.data.dataset import Dataset
-from lstm_bench.training import fit
+from lstm_bench.training import fit, metrics, programs
+from lstm_bench.training import optimizer as optimizers
 
 
 def data(n: int = 50, scale: float = 1.0) -> Dataset:
@@ -63,7 +64,7 @@ def run(data: Dataset, kernel: str = "generic", stopped: Any = lambda: False, **
     reported: list[dict[str, float]] = []
     phases, settings = Phases(), config(**changes)
     trained = fit.train(
-        fit.prepare(settings, data, kernel, seed=3), settings, data,
+        programs.prepare(settings, data, kernel, seed=3), settings, data,
         kernel=kernel, seed=3, phases=phases, report=reported.append, stopped=stopped,
     )  # fmt: skip
     return trained, reported, phases.seconds()
@@ -144,7 +145,9 @@ def test_another_kernel_than_asked_for_stops_the_sweep() -> None:
     ],
 )
 def test_learning_rate_schedules(settings: dict[str, Any], step: int, expected: float) -> None:
-    rates = fit.rates({**config()["train"], "learning_rate": 0.01, **settings}, steps=101 if step == 100 else 100)
+    rates = optimizers.rates(
+        {**config()["train"], "learning_rate": 0.01, **settings}, steps=101 if step == 100 else 100
+    )
     assert rates.dtype == np.float32
     assert rates[step] == pytest.approx(expected, abs=3e-6)
 
@@ -157,14 +160,14 @@ def test_schedules_are_keras_s_own() -> None:
         ("cosine", schedules.CosineDecay(0.01, decay_steps=37)),
         ("inverse_time", schedules.InverseTimeDecay(0.01, decay_steps=1, decay_rate=0.3)),
     ):
-        ours = fit.rates({**settings, "schedule": name}, steps=37)
+        ours = optimizers.rates({**settings, "schedule": name}, steps=37)
         np.testing.assert_allclose(ours, [float(theirs(step)) for step in range(37)], rtol=1e-5)
 
 
 def test_the_schedule_is_what_the_steps_are_trained_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit.engines, "MANY", 4)
     settings, given = config(schedule="inverse_time", decay=0.5), []
-    engine = fit.prepare(settings, data(), "generic", seed=3)
+    engine = programs.prepare(settings, data(), "generic", seed=3)
     steps = engine.steps
     monkeypatch.setattr(engine, "steps", lambda rows, rates: given.extend(rates) or steps(rows, rates))
     fit.train(
@@ -177,7 +180,7 @@ def test_the_schedule_is_what_the_steps_are_trained_at(monkeypatch: pytest.Monke
         report=lambda _: None,
         stopped=lambda: False,
     )
-    np.testing.assert_array_equal(given, fit.rates(settings["train"], steps=12))
+    np.testing.assert_array_equal(given, optimizers.rates(settings["train"], steps=12))
 
 
 DROPPED = {"_target_": "lstm_bench.model.recurrent_dropout", "units": 4, "recurrent_dropout": 0.5, "dropout": 0.5}
@@ -185,7 +188,7 @@ DROPPED = {"_target_": "lstm_bench.model.recurrent_dropout", "units": 4, "recurr
 
 @pytest.mark.parametrize("model", [config()["model"], DROPPED], ids=["single", "recurrent_dropout"])
 def test_a_kept_engine_trains_as_a_fresh_one_does(model: dict[str, Any]) -> None:
-    kept, toy = fit.Engines(), data()
+    kept, toy = programs.Engines(), data()
 
     def trained(engine: Any, settings: dict[str, Any]) -> list[dict[str, float]]:
         quiet = {"report": lambda _: None, "stopped": lambda: False}
@@ -197,7 +200,7 @@ def test_a_kept_engine_trains_as_a_fresh_one_does(model: dict[str, Any]) -> None
     engine = kept.of(first, toy, "generic", seed=3)
     trained(engine, first)
     assert kept.of(other, toy, "generic", seed=7) is engine, "the learning rate is an input of the program"
-    fresh = fit.prepare(other, toy, "generic", seed=7)
+    fresh = programs.prepare(other, toy, "generic", seed=7)
     for a, b in zip(engine.model.variables, fresh.model.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
     assert trained(engine, other) == trained(fresh, other)
@@ -207,7 +210,7 @@ def test_a_kept_engine_trains_as_a_fresh_one_does(model: dict[str, Any]) -> None
     "changes", [{"batch_size": 10}, {"optimizer": "sgd"}, {"evaluation_batch_size": 30}, {"model": {"units": 5}}]
 )
 def test_another_program_is_another_engine(changes: dict[str, Any]) -> None:
-    kept, toy, first = fit.Engines(), data(), config()
+    kept, toy, first = programs.Engines(), data(), config()
     engine = kept.of(first, toy, "generic", seed=3)
     second = config(**{key: value for key, value in changes.items() if key != "model"})
     second["model"] |= changes.get("model", {})
@@ -217,14 +220,14 @@ def test_another_program_is_another_engine(changes: dict[str, Any]) -> None:
 
 
 def test_momentum_is_part_of_the_program_where_there_is_one() -> None:
-    kept, toy = fit.Engines(), data()
+    kept, toy = programs.Engines(), data()
     for optimizer, same in (("adam", True), ("sgd", False)):
         two = [kept.of(config(optimizer=optimizer, momentum=m), toy, "generic", seed=3) for m in (0.0, 0.9)]
         assert (two[0] is two[1]) is same
 
 
 def test_the_engine_that_was_used_longest_ago_goes() -> None:
-    kept, toy = fit.Engines(), data()
+    kept, toy = programs.Engines(), data()
     a, b = (kept.of(config(batch_size=size), toy, "generic", seed=3) for size in (8, 9))
     assert kept.of(config(batch_size=8), toy, "generic", seed=3) is a
     kept.of(config(batch_size=10), toy, "generic", seed=3)
@@ -233,7 +236,7 @@ def test_the_engine_that_was_used_longest_ago_goes() -> None:
 
 
 def test_the_engine_that_goes_takes_its_programs_along() -> None:
-    kept, toy = fit.Engines(), data()
+    kept, toy = programs.Engines(), data()
     engine = kept.of(config(), toy, "generic", seed=3)
     engine.compile("train_step")
     graphs = [weakref.ref(program.graph) for program in engine._programs["train_step"]]
@@ -246,13 +249,13 @@ def test_the_engine_that_goes_takes_its_programs_along() -> None:
 
 
 def test_momentum_reaches_sgd_alone() -> None:
-    assert fit.optimizer({**config()["train"], "optimizer": "sgd", "momentum": 0.9}).momentum == 0.9
-    assert not hasattr(fit.optimizer({**config()["train"], "momentum": 0.9}), "momentum")
+    assert optimizers.optimizer({**config()["train"], "optimizer": "sgd", "momentum": 0.9}).momentum == 0.9
+    assert not hasattr(optimizers.optimizer({**config()["train"], "momentum": 0.9}), "momentum")
 
 
 def test_score_is_cross_entropy_and_accuracy() -> None:
     logits = np.array([[2.0, 0.0], [0.0, 0.0], [-1000.0, 1000.0]], np.float32)
-    loss, accuracy, probability = fit.scored(logits, np.array([0, 1, 1]))
+    loss, accuracy, probability = metrics.scored(logits, np.array([0, 1, 1]))
     assert loss == pytest.approx((np.log1p(np.exp(-2)) + np.log(2) + 0) / 3)
     assert accuracy == pytest.approx(2 / 3)
     np.testing.assert_allclose(probability.sum(axis=1), 1)
@@ -284,14 +287,14 @@ def test_every_timestep_of_a_tagging_counts() -> None:
 def test_metrics_of_a_tagging_are_means_over_samples_and_timesteps() -> None:
     rng = np.random.default_rng(0)
     logits, y = rng.standard_normal((4, 3, 5)), rng.integers(0, 5, (4, 3))
-    flat = fit.metrics(logits.reshape(12, 5), y.ravel(), "classification", "test")
-    found = fit.metrics(logits, y, "tagging", "test")
+    flat = metrics.metrics(logits.reshape(12, 5), y.ravel(), "classification", "test")
+    found = metrics.metrics(logits, y, "tagging", "test")
     assert set(found) == {"test_loss", "test_accuracy"}
     assert found == pytest.approx(flat)
 
 
 def test_metrics_of_a_regression_are_the_mean_squared_and_absolute_error() -> None:
-    found = fit.metrics(np.array([[1.0], [2.0], [4.0]], np.float32), np.array([1.0, 4.0, 3.0]), "regression", "val")
+    found = metrics.metrics(np.array([[1.0], [2.0], [4.0]], np.float32), np.array([1.0, 4.0, 3.0]), "regression", "val")
     assert found == pytest.approx({"val_loss": 5 / 3, "val_mse": 5 / 3, "val_mae": 1.0})
 
 
@@ -304,18 +307,18 @@ def test_a_short_recurrence_behind_a_cnn_is_proved_unrolled() -> None:
         "kernel_size": 3,
         "units": 3,
     }
-    made = fit.prepare(settings, data(), "unrolled", seed=0)
+    made = programs.prepare(settings, data(), "unrolled", seed=0)
     made.warm_up()
     assert made.kernel_ran == "unrolled", made.evidence
 
 
 def test_gradients_are_scaled_down_to_the_norm_asked_for() -> None:
-    assert fit.optimizer(config()["train"]).global_clipnorm is None
-    assert fit.optimizer({**config()["train"], "global_clipnorm": 0.5}).global_clipnorm == 0.5
+    assert optimizers.optimizer(config()["train"]).global_clipnorm is None
+    assert optimizers.optimizer({**config()["train"], "global_clipnorm": 0.5}).global_clipnorm == 0.5
     steps = []
     for norm in (None, 1e-3):
         settings = {**config()["train"], "optimizer": "sgd", "learning_rate": 1.0, "global_clipnorm": norm}
-        engine = fit.prepare({**config(), "train": settings}, data(), "generic", seed=0)
+        engine = programs.prepare({**config(), "train": settings}, data(), "generic", seed=0)
         engine.warm_up()
         before = [np.array(v) for v in engine.model.trainable_variables]
         engine.steps(np.arange(8)[None], np.ones(1, np.float32))

@@ -13,7 +13,8 @@ import yaml
 from test_train import config, data, problem
 
 from lstm_bench.core.errors import DataError, KernelError
-from lstm_bench.training import fit, tasks
+from lstm_bench.training import artefacts, fit, programs, tasks
+from lstm_bench.training.metrics import metrics
 
 
 def bench(monkeypatch: pytest.MonkeyPatch, scale: float = 1.0) -> tasks.Bench:
@@ -94,7 +95,7 @@ def test_a_kernel_that_a_pack_cannot_run_stops_no_sweep(monkeypatch: pytest.Monk
     def refuse(*_: Any) -> None:
         raise KernelError("kernel=generic was asked for and none ran")
 
-    monkeypatch.setattr(fit, "prepare_pack", refuse)
+    monkeypatch.setattr(programs, "prepare_pack", refuse)
     result = run(bench(monkeypatch), task(kind, seeds=[0, 1]))
     assert (result["state"], result["reason"]) == ("FAIL", "refused")
     assert result["detail"].startswith("kernel=generic was asked for")
@@ -110,7 +111,7 @@ def test_a_replicate_reads_the_test_set_and_keeps_a_plain_model(
     toy = data()
     assert [row["label"] for row in result["predictions"]] == toy.y_test.tolist()
     wrong = [row for row in result["predictions"] if row["label"] != row["prediction"]]
-    assert len(result["worst"]) == min(len(wrong), tasks.N_WORST)
+    assert len(result["worst"]) == min(len(wrong), artefacts.N_WORST)
     saved = keras.saving.load_model(tmp_path / "model" / "model.keras")
     assert saved.layers[0].unroll is False
     predicted = saved.predict(toy.x_test, verbose=0).argmax(axis=1)
@@ -153,7 +154,7 @@ def test_a_replicate_of_another_task_has_its_metrics_and_no_predictions(
     assert "predictions" not in result and "worst" not in result
     saved = keras.saving.load_model(tmp_path / "model" / "model.keras")
     toy = problem(kind)
-    found = fit.metrics(saved.predict(toy.x_test, verbose=0), toy.y_test, kind, "test")
+    found = metrics(saved.predict(toy.x_test, verbose=0), toy.y_test, kind, "test")
     assert found == pytest.approx({name: result[name] for name in measured}, rel=1e-4)
     signature = yaml.safe_load((tmp_path / "model" / "mlflow" / "MLmodel").read_text())["signature"]
     assert json.loads(signature["outputs"])[0]["tensor-spec"]["shape"] == [-1, *shape]
@@ -164,14 +165,14 @@ def test_every_family_is_saved_as_it_was_trained_and_loaded_in_safe_mode(tmp_pat
     width = "filters" if name == "cnn" else "units"
     settings, toy = {**config(), "model": {"_target_": f"lstm_bench.model.{name}", width: 3}}, data()
     model, _ = tasks.family.build(settings["model"], toy.input_shape, toy.n_classes, "generic")
-    tasks.save(model, settings, toy, tmp_path, for_mlflow=False)
+    artefacts.save(model, settings, toy, tmp_path, for_mlflow=False)
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     np.testing.assert_allclose(loaded(toy.x_test), model(toy.x_test), rtol=1e-4, atol=1e-5)
 
 
 def test_the_worst_predictions_come_first() -> None:
     probability = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.99, 0.01]])
-    kept = tasks.predictions(np.zeros((4, 2, 3), np.float32), np.array([0, 0, 1, 1]), probability)
+    kept = artefacts.predictions(np.zeros((4, 2, 3), np.float32), np.array([0, 0, 1, 1]), probability)
     assert [row["sample"] for row in kept["worst"]] == [3, 1, 2]
     assert kept["worst"][0]["values"] == "0 0 0 0 0 0"
     assert kept["predictions"][1] == {"sample": 1, "label": 0, "prediction": 1, "probability": 0.8}

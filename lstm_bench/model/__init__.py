@@ -5,19 +5,18 @@ only. The families, and only they, are names of this package: `_target_: lstm_be
 users' YAML.
 """
 
+from lstm_bench.model.families.convolutional import cnn, cnn_lstm
+from lstm_bench.model.families.dense import mlp
 from lstm_bench.model.families.recurrent import (
     bidirectional,
-    cnn,
-    cnn_lstm,
     gru,
     layer_norm,
-    min_gru,
-    mlp,
     recurrent_dropout,
     simple_rnn,
     single,
     stacked,
 )
+from lstm_bench.model.families.scan import min_gru
 
 __all__ = [
     "bidirectional",

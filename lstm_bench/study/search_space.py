@@ -13,7 +13,7 @@ from lstm_bench.core import config as schema
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.core.formatting import exact
 from lstm_bench.core.schema import Choice, Range
-from lstm_bench.model import build
+from lstm_bench.model import signature
 
 if TYPE_CHECKING:
     pass
@@ -121,7 +121,7 @@ def _domain(path: str, domain: Domain | None, config: Mapping[str, Any]) -> Doma
         values = [complete["low"], complete["high"]]
     hint, rule = _allowed(path, config)
     for value in values:
-        build.check_value(where, value, hint, rule)
+        signature.check_value(where, value, hint, rule)
     return complete
 
 
@@ -159,9 +159,9 @@ def _allowed(path: str, config: Mapping[str, Any]) -> tuple[Any, Range | Choice 
     for known, hint, rule in schema.rules():
         if known == path:
             return hint, rule
-    if not build.is_own(str(config["model"].get("_target_", ""))):
+    if not signature.is_own(str(config["model"].get("_target_", ""))):
         return Any, None
-    return build.rules(build.find(config["model"]["_target_"])).get(path.removeprefix("model."), (Any, None))
+    return signature.rules(signature.find(config["model"]["_target_"])).get(path.removeprefix("model."), (Any, None))
 
 
 def pinned(space: Mapping[str, Domain], overrides: Iterable[str]) -> dict[str, str]:

@@ -93,7 +93,7 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     """
     from lstm_bench.core import config as schema
     from lstm_bench.data import dataset, task
-    from lstm_bench.model import build
+    from lstm_bench.model import signature
     from lstm_bench.study import columns
     from lstm_bench.study import search_space as spaces
     from lstm_bench.tracking import client
@@ -103,8 +103,8 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     name = config["dataset"]["name"]
     task.check_objective(config["study"], name, task.TASKS[name])
     client.check(config["tracking"])
-    if build.is_own(str(config["model"].get("_target_", ""))):
-        build.check(config["model"])
+    if signature.is_own(str(config["model"].get("_target_", ""))):
+        signature.check(config["model"])
     space = spaces.parse(config)
     _check_weights(config["model"], space, overrides)
     pinned = spaces.pinned(space, overrides)
@@ -136,7 +136,7 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
 
 def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Makes `model.weights` a number; refuses it beside a width of its own."""
-    from lstm_bench.model import build
+    from lstm_bench.model import signature
     from lstm_bench.study import search_space as spaces
 
     if "model.weights" in space:
@@ -145,15 +145,15 @@ def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: S
         )
     if model.get("weights") is None:
         return
-    model["weights"] = build.budget(model["weights"])
-    own = build.is_own(str(model["_target_"]))
+    model["weights"] = signature.budget(model["weights"])
+    own = signature.is_own(str(model["_target_"]))
     width = (
-        build.width_argument(build.find(model["_target_"]))
+        signature.width_argument(signature.find(model["_target_"]))
         if own
-        else next((name for name in build.WIDTHS if name in model), None)
+        else next((name for name in signature.WIDTHS if name in model), None)
     )
     if width is None:
-        raise ConfigError(f"model.weights: {model['_target_']} has no width ({' or '.join(build.WIDTHS)})")
+        raise ConfigError(f"model.weights: {model['_target_']} has no width ({' or '.join(signature.WIDTHS)})")
     path = f"model.{width}"
     if path in space:
         raise ConfigError(
@@ -196,7 +196,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     from lstm_bench.core.console import Display
     from lstm_bench.data import dataset
     from lstm_bench.launcher import ray_cluster
-    from lstm_bench.model import build, kernel
+    from lstm_bench.model import kernel, signature
     from lstm_bench.study import columns
 
     config, space, pinned = checked(composed, overrides)
@@ -205,8 +205,8 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     if on_ray:
         ray_cluster.check(config["launcher"]["address"])
     gpus = [] if on_ray else hardware.gpus()
-    if not on_ray and build.is_own(config["model"]["_target_"]):
-        layers = build.recurrent_layers(build.find(config["model"]["_target_"]))
+    if not on_ray and signature.is_own(config["model"]["_target_"]):
+        layers = signature.recurrent_layers(signature.find(config["model"]["_target_"]))
         kernel.require(config["kernel"]["name"], backend, layers, gpus[0].name if gpus else None)
     _check_exclusive(config, gpus)
     cli.require_backend(backend)

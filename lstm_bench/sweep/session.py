@@ -23,7 +23,7 @@ from lstm_bench.data.shared_memory import SharedDataset
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.launcher.local import LocalLauncher
 from lstm_bench.launcher.ray_launcher import RayLauncher
-from lstm_bench.model import build, kernel
+from lstm_bench.model import kernel, signature
 from lstm_bench.study import diagnostics
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate
@@ -31,7 +31,7 @@ from lstm_bench.study.summary import confirmation, nothing, outcome, tested
 from lstm_bench.sweep import backfill, kernel_cache, precheck
 from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.kernel_choice import Arms
-from lstm_bench.sweep.store import busy, postgres
+from lstm_bench.sweep.store import busy, database, postgres
 from lstm_bench.sweep.store import trials as studies
 from lstm_bench.tracking.background import Observer
 from lstm_bench.tracking.client import open_tracking, store_uri
@@ -73,7 +73,7 @@ class Session:
         self._give: Callable[[data.Dataset, Mapping[str, Any]], None] | None = None  # to the workers
         self._task, self._baselines = "classification", dict[str, float]()  # of the data, once it is there
         target = str(config["model"]["_target_"])
-        self._code = None if build.is_own(target) else sources.of(target)
+        self._code = None if signature.is_own(target) else sources.of(target)
         self._guarded = {"target": target, "files": self._code.files} if self._code and self._code.files else None
         self._variables = numerics.observed(os.environ)
         self._shown = str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
@@ -92,7 +92,7 @@ class Session:
             self.display.line(f"no source of {names} was found: that it has changed would not be noticed", "yellow")
         own_file = self.config["storage"]["url"] is None
         if own_file:
-            studies.check_file(self.folder / "study.db")
+            database.check_file(self.folder / "study.db")
         fresh = not (own_file and (self.folder / "study.db").exists())
         try:
             if fresh:

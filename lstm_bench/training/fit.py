@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +13,10 @@ import numpy as np
 from lstm_bench.core.clock import Phases, clock, samples_per_s
 from lstm_bench.core.errors import KernelError
 from lstm_bench.data.dataset import Dataset
-from lstm_bench.model import build
 from lstm_bench.training.engine import factory as engines
 from lstm_bench.training.engine import pack as packed
-from lstm_bench.training.engine.base import CRITERIA
-from lstm_bench.training.engine.jax import JaxEngine
+from lstm_bench.training.metrics import metrics
+from lstm_bench.training.optimizer import rates
 
 
 class NotFiniteError(Exception):
@@ -44,115 +42,6 @@ class Member:
     error: str | None = None
 
 
-def rates(train: Mapping[str, Any], steps: int) -> np.ndarray:
-    """Learning rate of every step, float32 (steps,): what `keras.optimizers.schedules` of the same names give.
-
-    Args:
-      train: Group `train`.
-      steps: Optimiser updates of the whole training, which is what cosine decays over.
-    """
-    done = np.arange(steps)
-    shape = {
-        "constant": np.ones(steps),
-        "cosine": 0.5 * (1 + np.cos(np.pi * done / max(1, steps))),
-        "inverse_time": 1 / (1 + train["decay"] * done),
-    }[train["schedule"]]
-    return np.asarray(train["learning_rate"] * shape, np.float32)
-
-
-def optimizer(train: Mapping[str, Any]) -> Any:
-    """Keras optimizer of group `train`. Its learning rate is a variable, which an engine sets before every step."""
-    import keras
-
-    make = {
-        "adam": keras.optimizers.Adam,
-        "adamw": keras.optimizers.AdamW,
-        "nadam": keras.optimizers.Nadam,
-        "rmsprop": keras.optimizers.RMSprop,
-        "sgd": keras.optimizers.SGD,
-    }[train["optimizer"]]
-    momentum = {"momentum": train["momentum"]} if train["optimizer"] in ("sgd", "rmsprop") else {}
-    return make(learning_rate=train["learning_rate"], global_clipnorm=train["global_clipnorm"], **momentum)
-
-
-def prepare(
-    config: Mapping[str, Any], data: Dataset, kernel: str, seed: int, steps_per_execution: int = 1
-) -> engines.Engine:
-    """The engine of a configuration, not compiled yet.
-
-    Args:
-      config: Resolved configuration.
-      data: Dataset; the training split is made resident.
-      kernel: A kernel other than "auto".
-      seed: Of the initial weights and of dropout.
-      steps_per_execution: See `engine.make`.
-    """
-    settings = config["train"]
-    model, lengths = _build(config, data, kernel, seed)
-    return engines.make(
-        config["backend"]["name"],
-        model,
-        optimizer(settings),
-        data.x_train,
-        data.y_train,
-        batch_size=min(settings["batch_size"], len(data.x_train)),
-        evaluation_batch_size=min(settings["evaluation_batch_size"], len(data.x_validation)),
-        kernel=kernel,
-        lengths=lengths,
-        criterion=CRITERIA[data.task],
-        steps_per_execution=steps_per_execution,
-    )
-
-
-def prepare_pack(
-    config: Mapping[str, Any], data: Dataset, seeds: Sequence[int], steps_per_execution: int = 1
-) -> packed.Pack:
-    """A pack with a member per seed, each with the weights and the random state of `prepare`; not compiled yet."""
-    engine = prepare(config, data, packed.KERNEL, seeds[0], steps_per_execution)
-    assert isinstance(engine, JaxEngine)
-    return packed.Pack(engine, (_build(config, data, packed.KERNEL, seed)[0] for seed in seeds))
-
-
-def _build(config: Mapping[str, Any], data: Dataset, kernel: str, seed: int) -> tuple[Any, list[int]]:
-    import keras
-
-    keras.utils.set_random_seed(seed)
-    return build.build(config["model"], data.input_shape, data.n_classes, kernel, per_timestep=data.per_timestep)
-
-
-class Engines:
-    """The last engines of a worker, with their compiled programs: a training that one of them fits starts at once."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, engines.Engine] = {}
-        self._data: Dataset | None = None
-
-    def of(
-        self, config: Mapping[str, Any], data: Dataset, kernel: str, seed: int, steps_per_execution: int = 1
-    ) -> engines.Engine:
-        """An engine as `prepare` makes it; a kept one has the weights and the random state of a fresh one.
-
-        At most `launcher.keep_engines` are kept, and of one dataset.
-        """
-        if data is not self._data:
-            self._kept.clear()
-            self._data = data
-        settings = config["train"]
-        parts = {"optimizer", "global_clipnorm", "batch_size", "evaluation_batch_size"}
-        parts |= {"momentum"} if settings["optimizer"] in ("sgd", "rmsprop") else set()
-        program = {name: settings[name] for name in sorted(parts)}
-        key = json.dumps([config["model"], program, config["backend"]["name"], kernel, steps_per_execution])
-        engine = self._kept.pop(key, None)
-        if engine is None:
-            engine = prepare(config, data, kernel, seed, steps_per_execution)
-        else:
-            engine.renew(_build(config, data, kernel, seed)[0])
-        self._kept[key] = engine
-        while len(self._kept) > config["launcher"]["keep_engines"]:
-            del self._kept[next(iter(self._kept))]
-        return engine
-
-
 def weights_digest(model: Any) -> str:
     """SHA-256 of a Keras model's weights, in their order: equal where every bit is."""
     total = hashlib.sha256()
@@ -168,45 +57,6 @@ def require_ran(kernel: str, engine: engines.Engine | packed.Pack) -> None:
             f"kernel={kernel} was asked for and {engine.kernel_ran} ran ({engine.evidence})",
             remedy="Name another kernel, or kernel=auto.",
         )
-
-
-def scored(logits: np.ndarray, y: np.ndarray) -> tuple[float, float, np.ndarray]:
-    """Mean cross-entropy (nats), accuracy (fraction) and class probabilities (samples, n_classes), in float64.
-
-    Where there is a label for each timestep, means over all of them and probabilities (samples, timesteps, n_classes).
-
-    Args:
-      logits: `(samples, n_classes)` or `(samples, timesteps, n_classes)`.
-      y: Labels `(samples,)` or `(samples, timesteps)`.
-    """
-    logits = logits.astype(np.float64)
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    log_probability = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    loss = -np.take_along_axis(log_probability, y[..., None], axis=-1).mean()
-    return float(loss), float((logits.argmax(axis=-1) == y).mean()), np.exp(log_probability)
-
-
-def metrics(outputs: np.ndarray, y: np.ndarray, task: str, split: str) -> dict[str, float]:
-    """What a model's outputs on a split are worth: `<split>_loss`, and the other metrics that the task has.
-
-    Args:
-      outputs: Of a classification, see `scored`; of a regression `(samples, 1)`.
-      y: Labels or targets.
-      task: See `data.Dataset`.
-      split: "val" or "test".
-
-    Returns:
-      Of a regression `loss` and `mse`, both the mean squared error, and `mae`, the mean absolute one, in float64; of the others
-      `loss`, mean cross-entropy in nats, and `accuracy`, a fraction.
-    """
-    if task == "regression":
-        error = outputs[:, 0].astype(np.float64) - y
-        mse = float(np.square(error).mean())
-        found = {"loss": mse, "mse": mse, "mae": float(np.abs(error).mean())}
-    else:
-        loss, accuracy, _ = scored(outputs, y)
-        found = {"loss": loss, "accuracy": accuracy}
-    return {f"{split}_{name}": value for name, value in found.items()}
 
 
 def train(

@@ -8,30 +8,27 @@ PRUNED, FAIL (with `reason`), or FAULT: a configuration, data or kernel fault th
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from lstm_bench.core import environment, fileio, user_code
+from lstm_bench.core import user_code
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import ConfigError, KernelError, LstmBenchError
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data import shared_memory
 from lstm_bench.model import build, kernel, network
-from lstm_bench.training import fit, precision, timer
+from lstm_bench.model.signature import find, is_own, recurrent_layers, width_argument
+from lstm_bench.training import fit, metrics, precision, programs, timer
+from lstm_bench.training.artefacts import _plain, keep, predicted
 from lstm_bench.training.engine import pack as packed
+from lstm_bench.training.faults import not_deterministic, out_of_memory, undetermined
 from lstm_bench.training.monitor import Watch
 
 Send = Callable[[dict[str, Any]], None]
 Work = Callable[..., dict[str, Any]]  # of a task, its clock, where it reports to, and whether it is to stop
-N_WORST = 12
 # Of a probe's cores, the share that others may take unsaid: the driver itself needs some, where it sits on the same core.
 _MAX_OTHER_LOAD = 0.25
 _SIZED = ("trial", "replicate", "trials", "pack", "probe")  # tasks whose one model may be sized by its weights
@@ -50,7 +47,7 @@ class Bench:
     ):
         self.device, self.share, self.gpu, self._data_fd, self._code = device, share, gpu, data_fd, code
         self._data: dict[str, datasets.Dataset] = {}
-        self._engines = fit.Engines()
+        self._engines = programs.Engines()
 
     def data(self, config: Mapping[str, Any]) -> datasets.Dataset:
         """The dataset of group `dataset`: the driver's where it shares it, else loaded, once."""
@@ -105,11 +102,7 @@ class Bench:
         """A task whose model has the width that `model.weights` comes to; `sized` holds it as a part of the result."""
         asked = task["config"]["model"]
         model = sized(asked, self.data(task["config"]["dataset"]))
-        found = (
-            {}
-            if asked.get("weights") is None
-            else {"width": model[str(build.width_argument(build.find(model["_target_"])))]}
-        )
+        found = {} if asked.get("weights") is None else {"width": model[str(width_argument(find(model["_target_"])))]}
         return {**task, "config": {**task["config"], "model": model}, "sized": found}
 
     def _check(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
@@ -121,23 +114,23 @@ class Bench:
         import keras
 
         data, target = self.data(task["config"]["dataset"]), str(task["config"]["model"].get("_target_", ""))
-        function = build.find(target)
+        function = find(target)
         registered = dict(keras.saving.get_custom_objects())
         named = iter([{}, *task.get("searched", [{}] * len(task["corners"]))])
         for config in (task["config"], *task["corners"]):
             with _searched(next(named)):
                 model, lengths = _plain(config, data)
-                if not build.is_own(target):
+                if not is_own(target):
                     network.require_no_distribution(model, target)
                     build.require_saveable(model, target, registered)
         precision.refuse_changes(task["config"]["backend"]["name"], task["config"]["model"]["_target_"])
-        if not build.is_own(target):
-            self._require_kernel(task["config"], data, build.recurrent_layers(function))
+        if not is_own(target):
+            self._require_kernel(task["config"], data, recurrent_layers(function))
         return {
             "state": "COMPLETE",
             "n_weights": int(model.count_params()),
             "recurrent": len(lengths),
-            "layers": list(build.recurrent_layers(function)),
+            "layers": list(recurrent_layers(function)),
         }
 
     def _require_kernel(self, config: Mapping[str, Any], data: datasets.Dataset, layers: Sequence[str]) -> None:
@@ -146,7 +139,7 @@ class Bench:
         if named == "auto" or kernel.unavailable(named, backend, layers, self.gpu):  # the latter is said by the driver
             return
         config = {**config, "model": sized(config["model"], data)}
-        engine = fit.prepare(config, data, named, seed=0)
+        engine = programs.prepare(config, data, named, seed=0)
         engine.warm_up()
         fit.require_ran(named, engine)
 
@@ -156,9 +149,9 @@ class Bench:
         try:
             arm: timer.Arm
             if members > 1:
-                arm = fit.prepare_pack(config, data, range(members), per_execution)
+                arm = programs.prepare_pack(config, data, range(members), per_execution)
             else:
-                arm = fit.prepare(config, data, task["kernel"], seed=0, steps_per_execution=per_execution)
+                arm = programs.prepare(config, data, task["kernel"], seed=0, steps_per_execution=per_execution)
         except KernelError as error:  # one arm of several: the others are still to be measured
             return {"state": "FAIL", "reason": "refused", "detail": str(error)}
         batch_size = members * min(config["train"]["batch_size"], len(data.x_train))
@@ -205,7 +198,7 @@ class Bench:
         if task["kind"] == "replicate":
             with phases("eval_s"):
                 outputs = trained.engine.logits(data.x_test)
-                result |= fit.metrics(outputs, data.y_test, data.task, "test")
+                result |= metrics.metrics(outputs, data.y_test, data.task, "test")
             if task.get("keep"):
                 # The winner's artefacts are not part of what a training costs.
                 result |= predicted(data, outputs) | phases.seconds()
@@ -223,7 +216,7 @@ class Bench:
         data, trains = self.data(config["dataset"]), task.get("trains", ())
         heard: dict[str, Any] = {"phases": phases, "report": report, "stopped": stopped}
         try:
-            pack = fit.prepare_pack(config, data, seeds, task["steps_per_execution"])
+            pack = programs.prepare_pack(config, data, seeds, task["steps_per_execution"])
             trained = fit.train_pack(pack, config, data, seeds=seeds, trains=trains, **heard)
         except KernelError as error:  # one by one another kernel may run
             return {"state": "FAIL", "reason": "refused", "detail": str(error)}
@@ -247,7 +240,7 @@ class Bench:
                 result["state"] = "PRUNED"
             else:
                 if tests:
-                    result |= fit.metrics(logits[at], data.y_test, data.task, "test")
+                    result |= metrics.metrics(logits[at], data.y_test, data.task, "test")
                 pack.settle(at)
                 result["weights_sha256"] = fit.weights_digest(pack.model)
                 if tests and seed == 0 and task.get("keep"):
@@ -279,121 +272,3 @@ def _searched(values: Mapping[str, Any]) -> Iterator[None]:
 def sized(model: Mapping[str, Any], data: datasets.Dataset) -> dict[str, Any]:
     """Group `model` with its width filled in: see `family.resolved`."""
     return build.resolved(model, data.input_shape, data.n_classes, per_timestep=data.per_timestep)
-
-
-def predicted(data: datasets.Dataset, outputs: np.ndarray) -> dict[str, Any]:
-    """`predictions` of the test set from a model's outputs; nothing where a sample has not one class."""
-    if data.task != "classification":
-        return {}
-    return predictions(data.x_test, data.y_test, fit.scored(outputs, data.y_test)[2])
-
-
-def predictions(x: np.ndarray, y: np.ndarray, probability: np.ndarray) -> dict[str, Any]:
-    """Rows of `record.PREDICTION_COLUMNS` for every test sample and of `record.WORST_COLUMNS` for the worst.
-
-    Args:
-      x: `(samples, timesteps, features)`.
-      y: Labels `(samples,)`.
-      probability: `(samples, n_classes)`.
-    """
-    predicted = probability.argmax(axis=1)
-    rows = [
-        {"sample": i, "label": int(y[i]), "prediction": int(predicted[i]), "probability": float(probability[i].max())}
-        for i in range(len(y))
-    ]
-    wrong = np.flatnonzero(predicted != y)
-    worst = wrong[np.argsort(probability[wrong, y[wrong]], kind="stable")][:N_WORST]
-    shape = {"timesteps": x.shape[1], "features": x.shape[2]}
-    shown = [{**rows[i], **shape, "values": " ".join(f"{v:.3g}" for v in x[i].ravel())} for i in worst]
-    return {"predictions": rows, "worst": shown}
-
-
-def keep(model: Any, task: Mapping[str, Any], data: datasets.Dataset) -> dict[str, Any]:
-    """Saves a replicate's trained model where its task wants it; what goes wrong, as a part of its result."""
-    try:
-        save(model, task["config"], data, Path(task["keep"]), for_mlflow=task.get("for_mlflow", False))
-    except Exception as error:  # what was measured stands, whatever the disk or MLflow says to the model
-        traceback.print_exc()
-        return {"detail": f"the model was not saved: {type(error).__name__}: {error}"[:500]}
-    return {}
-
-
-def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: Path, *, for_mlflow: bool) -> None:
-    """Saves the trained model as plain Keras layers, or those of `layer.py`: no kernel, no optimizer, no pickle.
-
-    Args:
-      model: Trained, its values settled.
-      config: Resolved configuration.
-      data: Its dataset.
-      folder: Receives `model.keras`, `input.json` and, with `for_mlflow`, `mlflow/`, an MLflow model with its signature.
-      for_mlflow: Whether an MLflow model is wanted; no tracking store is touched.
-    """
-    plain, _ = _plain(config, data)
-    plain.set_weights(model.get_weights())
-    folder.mkdir(parents=True, exist_ok=True)
-    plain.save(folder / "model.keras")
-    fileio.write_json(folder / "input.json", described_input(config, data, folder / "model.keras"))
-    if for_mlflow:
-        import mlflow.keras
-        from mlflow.models import infer_signature
-
-        shutil.rmtree(folder / "mlflow", ignore_errors=True)
-        example = data.x_test[:2]
-        signature = infer_signature(example, np.zeros((len(example), *plain.output_shape[1:]), np.float32))
-        # Named here: MLflow would find them by loading the model once more in a process of its own, for seven seconds.
-        known = environment.versions()
-        needed = [f"{name}=={known[name]}" for name in ("keras", config["backend"]["name"], "numpy") if name in known]
-        mlflow.keras.save_model(plain, str(folder / "mlflow"), signature=signature, pip_requirements=needed)
-
-
-def _plain(config: Mapping[str, Any], data: datasets.Dataset) -> tuple[Any, list[int]]:
-    """`family.build` of a configuration for its data, of plain layers."""
-    return build.build(config["model"], data.input_shape, data.n_classes, "plain", per_timestep=data.per_timestep)
-
-
-def described_input(config: Mapping[str, Any], data: datasets.Dataset, model: Path) -> dict[str, Any]:
-    """What `input.json` says beside a saved model: how arrays become what it was trained on, and what it gives.
-
-    Args:
-      config: Resolved configuration.
-      data: Its dataset.
-      model: The saved file, whose digest is taken.
-    """
-    timesteps, features = data.input_shape
-    return {
-        "dataset": data.name,
-        "task": data.task,
-        "timesteps": timesteps,
-        "features": features,
-        "n_classes": data.n_classes,
-        "divisor": data.divisor,
-        "mean": None if data.mean is None else data.mean.tolist(),
-        "scale": None if data.scale is None else data.scale.tolist(),
-        "backend": config["backend"]["name"],
-        "keras": environment.versions().get("keras"),
-        "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
-    }
-
-
-def not_deterministic(error: BaseException) -> bool:
-    """Whether an exception says that an operation has no deterministic implementation, in the words of any backend."""
-    text = str(error).lower()
-    return "does not have a deterministic implementation" in text or "deterministic gpu implementation" in text
-
-
-def undetermined(error: BaseException) -> KernelError:
-    """The fault of an operation that cannot give the same bits twice."""
-    return KernelError(
-        f"train.deterministic=true: an operation of this training has no deterministic implementation ({error})"[:500],
-        remedy="Name another kernel or backend, or set train.deterministic=false.",
-    )
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, in the words of any backend."""
-    name, text = type(error).__name__, str(error)
-    return (
-        isinstance(error, MemoryError)
-        or name in ("ResourceExhaustedError", "OutOfMemoryError")
-        or ("RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower())
-    )

@@ -414,7 +414,7 @@ def fill(folder: Path, config: dict[str, Any], n: int) -> None:
     from optuna.trial import TrialState, create_trial
 
     from lstm_bench.study import search_space as spaces
-    from lstm_bench.sweep import samplers as samplers_of_sweep
+    from lstm_bench.sweep.samplers import distributions
     from lstm_bench.sweep.store.trials import Study
 
     space = spaces.parse(config)
@@ -422,7 +422,7 @@ def fill(folder: Path, config: dict[str, Any], n: int) -> None:
     # As in any fast import: nothing is lost if the machine goes down meanwhile but this study.
     sqlalchemy.event.listen(study._engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
     study._engine.dispose()
-    distributions, rng, sampler = samplers_of_sweep.distributions(space), random.Random(0), RandomSampler(seed=0)
+    distributions, rng, sampler = distributions(space), random.Random(0), RandomSampler(seed=0)
     params: dict[str, Any] = {}
     for number in range(n):
         retries = number % 100 == 0 < number

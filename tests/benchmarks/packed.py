@@ -55,13 +55,13 @@ def together(family: str, ks: list[int], rounds: int, seconds: float) -> None:
     import jax
     import numpy as np
 
-    from lstm_bench.training import fit, timer
+    from lstm_bench.training import programs, timer
     from lstm_bench.training.engine import factory
 
     config, mnist, kernel = _configuration(family), _data(), _kernel()
     rng = np.random.default_rng(0)
-    arms: dict[int, Any] = {0: fit.prepare(config, mnist, kernel, 0, factory.MANY)}
-    arms |= {k: fit.prepare_pack(config, mnist, range(k), factory.MANY) for k in ks}
+    arms: dict[int, Any] = {0: programs.prepare(config, mnist, kernel, 0, factory.MANY)}
+    arms |= {k: programs.prepare_pack(config, mnist, range(k), factory.MANY) for k in ks}
     compile_s, rates = {}, {k: [] for k in arms}
     for k, arm in arms.items():
         since = time.perf_counter()
@@ -87,11 +87,11 @@ def alone(family: str, core: int, seconds: float) -> None:
         os.sched_setaffinity(0, {core})
     import numpy as np
 
-    from lstm_bench.training import fit
+    from lstm_bench.training import programs
     from lstm_bench.training.engine import factory
 
     mnist = _data()
-    made = fit.prepare(_configuration(family), mnist, _kernel(), 0, factory.MANY)
+    made = programs.prepare(_configuration(family), mnist, _kernel(), 0, factory.MANY)
     made.compile("train_step")
     rows = np.random.default_rng(0).integers(0, len(mnist.x_train), (factory.MANY, BATCH))
     made.run("train_step", rows)

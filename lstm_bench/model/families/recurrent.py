@@ -12,17 +12,13 @@ numerically safer).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from lstm_bench.core.errors import ConfigError
-from lstm_bench.core.schema import Choice, Range
+from lstm_bench.core.schema import Range
+from lstm_bench.model.signature import LayerMaker, Shape
 
 if TYPE_CHECKING:
     import keras
-
-LayerMaker = Callable[..., Any]
-Shape = tuple[int, int]
 
 
 def single(
@@ -129,65 +125,6 @@ def stacked(
     model.add(keras_layers.Dense(dense_units, activation="relu"))
     model.add(keras_layers.Dropout(dropout))
     model.add(keras_layers.Dense(n_classes))
-    return model
-
-
-def cnn_lstm(
-    input_shape: Shape,
-    n_classes: int,
-    lstm: LayerMaker,
-    *,
-    window: Annotated[int, Range(1)] = 4,
-    filters: Annotated[int, Range(1)] = 16,
-    kernel_size: Annotated[int, Range(1)] = 3,
-    units: Annotated[int, Range(1)] = 64,
-    wrapping: Annotated[str, Choice("model", "layers")] = "model",
-) -> keras.Model:
-    """A small CNN over windows of timesteps, then an LSTM over the windows, then a dense head.
-
-    Args:
-      input_shape: `(timesteps, features)`, without the batch axis; timesteps a multiple of `window`.
-      n_classes: Number of classes, at least 2.
-      lstm: Layer maker of the chosen kernel.
-      window: Timesteps that the CNN sees at once, at least 1.
-      filters: Filters of the convolution, at least 1.
-      kernel_size: Side of the square convolution kernel, at least 1.
-      units: Width of the LSTM, at least 1.
-      wrapping: "model" wraps the whole CNN in one TimeDistributed, "layers" each of its layers. Both are published, and
-        both are the same function of the same weights.
-
-    Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
-
-    Raises:
-      ConfigError: if `window` does not divide the timesteps.
-
-    Source: "Comprehensive Guide to LSTM & RNNs", Turing: the two ways of wrapping, without sizes. The sizes are ours.
-    """
-    from keras import Input, Sequential, layers
-
-    timesteps, features = input_shape
-    if timesteps % window:
-        raise ConfigError(
-            "model.window",
-            expected=f"a divisor of the {timesteps} timesteps",
-            received=window,
-            remedy=f"Valid: {', '.join(str(n) for n in range(1, timesteps + 1) if timesteps % n == 0)}.",
-        )
-    pool = (2 if window > 1 else 1, 2 if features > 1 else 1)
-    cnn = [
-        layers.Conv2D(filters, kernel_size, padding="same", activation="relu"),
-        layers.MaxPooling2D(pool),
-        layers.Flatten(),
-    ]
-    model = Sequential([Input(input_shape), layers.Reshape((timesteps // window, window, features, 1))])
-    if wrapping == "model":
-        model.add(layers.TimeDistributed(Sequential([Input((window, features, 1)), *cnn])))
-    else:
-        for layer in cnn:
-            model.add(layers.TimeDistributed(layer))
-    model.add(lstm(units))
-    model.add(layers.Dense(n_classes))
     return model
 
 
@@ -314,111 +251,3 @@ def layer_norm(
 
     recurrent = layer_norm_lstm(units, return_sequences=return_sequences)
     return Sequential([Input(input_shape), recurrent, layers.BatchNormalization(), layers.Dense(n_classes)])
-
-
-def min_gru(
-    input_shape: Shape,
-    n_classes: int,
-    *,
-    units: Annotated[int, Range(1)] = 64,
-    layers: Annotated[int, Range(1)] = 2,
-    return_sequences: bool = False,
-) -> keras.Model:
-    """`layers` minGRUs of equal width, batch normalisation, a dense head: a recurrence computed by a parallel scan.
-
-    No kernel has a part in it: `kernel_ran` is "none".
-
-    Args:
-      input_shape: `(timesteps, features)`, without the batch axis.
-      n_classes: Number of classes, at least 2.
-      units: Width of every minGRU, at least 1.
-      layers: Number of minGRUs, at least 1; more than one, for a gate sees the past through the layer below alone.
-      return_sequences: Whether there are logits for every timestep.
-
-    Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
-
-    Source: Feng et al. 2024 (arXiv 2410.01201), the vanilla version: see `layer.MinGRU`. Differs: nothing stands between the
-    layers (the paper's language models have a convolution, an MLP and residuals there); the head is that of `single`.
-    """
-    from keras import Input, Sequential
-    from keras import layers as keras_layers
-
-    from lstm_bench.model.layers import MinGRU
-
-    model = Sequential([Input(input_shape)])
-    for layer in range(layers):
-        model.add(MinGRU(units, return_sequences=return_sequences or layer < layers - 1))
-    model.add(keras_layers.BatchNormalization())
-    model.add(keras_layers.Dense(n_classes))
-    return model
-
-
-def cnn(
-    input_shape: Shape,
-    n_classes: int,
-    *,
-    filters: Annotated[int, Range(1)] = 64,
-    kernel_size: Annotated[int, Range(1)] = 5,
-    blocks: Annotated[int, Range(1)] = 3,
-) -> keras.Model:
-    """A 1-D CNN over time without recurrence: convolution blocks, the mean over time, a dense head. A control.
-
-    Args:
-      input_shape: `(timesteps, features)`, without the batch axis.
-      n_classes: Number of classes, at least 2.
-      filters: Filters of every convolution, at least 1.
-      kernel_size: Timesteps that a convolution sees at once, at least 1.
-      blocks: Number of blocks of convolution, batch normalisation and ReLU, at least 1.
-
-    Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
-
-    Source: the FCN of Wang et al. 2016 (arXiv 1611.06455); that convolutions are the control which a recurrence has to beat,
-    Bai et al. 2018 (arXiv 1803.01271). Differs: all blocks are alike (Wang et al.: 128, 256, 128 filters over 8, 5, 3
-    timesteps), the sizes are ours.
-    """
-    from keras import Input, Sequential, layers
-
-    model = Sequential([Input(input_shape)])
-    for _ in range(blocks):
-        model.add(layers.Conv1D(filters, kernel_size, padding="same"))
-        model.add(layers.BatchNormalization())
-        model.add(layers.ReLU())
-    model.add(layers.GlobalAveragePooling1D())
-    model.add(layers.Dense(n_classes))
-    return model
-
-
-def mlp(
-    input_shape: Shape,
-    n_classes: int,
-    *,
-    units: Annotated[int, Range(1)] = 64,
-    layers: Annotated[int, Range(1)] = 2,
-    dropout: Annotated[float, Range(0, 1, open_high=True)] = 0.2,
-) -> keras.Model:
-    """The whole sequence as one vector, `layers` dense layers with dropout, a dense head: no notion of time. A control.
-
-    Args:
-      input_shape: `(timesteps, features)`, without the batch axis.
-      n_classes: Number of classes, at least 2.
-      units: Width of every hidden layer (ReLU), at least 1.
-      layers: Number of hidden layers, at least 1.
-      dropout: Rate after every hidden layer, 0 <= dropout < 1.
-
-    Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
-
-    Source: LeCun et al. 1998, "Gradient-based learning applied to document recognition", III.C: fully connected nets on
-    MNIST. Differs: ReLU and dropout (Srivastava et al. 2014), cross-entropy, hidden layers of equal width; the sizes are ours.
-    """
-    from keras import Input, Sequential
-    from keras import layers as keras_layers
-
-    model = Sequential([Input(input_shape), keras_layers.Flatten()])
-    for _ in range(layers):
-        model.add(keras_layers.Dense(units, activation="relu"))
-        model.add(keras_layers.Dropout(dropout))
-    model.add(keras_layers.Dense(n_classes))
-    return model

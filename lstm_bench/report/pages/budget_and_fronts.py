@@ -26,7 +26,7 @@ from lstm_bench.report.render.markdown import (
 )
 from lstm_bench.report.sources.records import REQUEUED, Result, alone_s
 from lstm_bench.report.stats.budget import expected_best, expected_best_interval, ladder, running_best
-from lstm_bench.study.pareto_front import front
+from lstm_bench.study.pareto import front
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lstm_bench.report.render.markdown import count, escape, markdown, percent, short
 from lstm_bench.report.sources.records import Result
-from lstm_bench.study import pareto_front
+from lstm_bench.study import pareto
 
 _SHOWN = 40
 
@@ -46,13 +46,13 @@ def front(result: Result) -> Front | None:
         return None
     rows = [tuple(map(float, row)) for row in known[list(objectives)].to_numpy()]
     ways = list(objectives.values())
-    members = known.iloc[pareto_front.front(rows, ways)]
+    members = known.iloc[pareto.front(rows, ways)]
     up = [way == "maximize" for way in ways]
     worst = tuple((min if m else max)(column) for column, m in zip(zip(*rows, strict=True), up, strict=True))
     best = tuple((max if m else min)(column) for column, m in zip(zip(*rows, strict=True), up, strict=True))
     box = math.prod(abs(b - w) for b, w in zip(best, worst, strict=True))
     on = [tuple(map(float, row)) for row in members[list(objectives)].to_numpy()]
-    share = pareto_front.hypervolume(on, worst, ways) / box if box > 0 else math.nan
+    share = pareto.hypervolume(on, worst, ways) / box if box > 0 else math.nan
     first = next(iter(objectives))
     return Front(
         objectives, known, members.sort_values([first, "number"], ascending=[not up[0], True], kind="stable"), share

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lstm_bench.core import config as schema
 from lstm_bench.core.errors import StorageError
 from lstm_bench.study import search_space as spaces
+from lstm_bench.sweep.store.database import guarded, rdb
 from lstm_bench.sweep.store.heartbeats import Living, Roster
-from lstm_bench.sweep.store.trials import Asked, Study, guarded, rdb
+from lstm_bench.sweep.store.trials import Asked, Study
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

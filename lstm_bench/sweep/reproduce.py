@@ -1,0 +1,137 @@
+"""A recorded training run again, and compared with its record."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lstm_bench.core.errors import InterruptedByUser
+
+if TYPE_CHECKING:
+    from lstm_bench.core.hardware import Slot
+    from lstm_bench.study.reader import Recorded, Row
+
+
+# What is compared, in the order of the table; what is not recorded is left out.
+COMPARED = (
+    *("state", "reason", "epochs", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae"),
+    *(
+        "penalty",
+        "test_loss",
+        "test_accuracy",
+        "test_mse",
+        "test_mae",
+        "n_weights",
+        "n_trainable",
+        "width",
+        "kernel_ran",
+    ),
+    "weights_sha256",
+)
+_SHOWN = ("train_samples_per_s", "total_s")  # never the same twice
+_EPOCH = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae", "penalty")
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One figure, recorded and measured again."""
+
+    name: str
+    recorded: str
+    again: str
+    compared: bool = True
+
+    @property
+    def equal(self) -> bool:
+        """Whether the record would be written with the same characters."""
+        return self.recorded == self.again
+
+    @property
+    def difference(self) -> str:
+        """In numbers where there are two."""
+        if self.equal:
+            return "0" if self.compared else ""
+        try:
+            return f"{float(self.again) - float(self.recorded):+.2g}"
+        except ValueError:
+            return "differs"
+
+
+def trained(study: Recorded, name: str, work: Mapping[str, Any], where: Slot, row: Mapping[str, str]) -> dict[str, Any]:
+    """The result of a task in a worker of its own, its log and data gone afterwards. A pruned trial stops where it did."""
+    from lstm_bench.core.console import Display
+    from lstm_bench.data.shared_memory import SharedDataset
+    from lstm_bench.launcher.event_loop import Loop, Running
+    from lstm_bench.launcher.local import LocalLauncher
+
+    waiting, results = [Running(name, dict(work), 0)], []
+    last = int(row["epochs"]) if row["state"] == "PRUNED" and row["epochs"] else math.inf
+    display = Display(study.config["study"]["objective"], study.config["train"]["epochs"])
+    shared = SharedDataset()
+    with tempfile.TemporaryDirectory(prefix="lstm_bench-") as folder, display:
+        shared.store(study.data(), work["config"]["dataset"])
+        # Nothing is taken from what XLA compiled before: a new process must come to the same program.
+        launcher = LocalLauncher(
+            [where],
+            work["config"]["backend"]["name"],
+            Path(folder),
+            recycle_after=1,
+            recycle_mib=2**40,
+            data_fd=shared.fd,
+            deterministic=work["config"]["train"]["deterministic"],
+        )
+        try:
+            Loop(launcher, display, None).run(
+                lambda: waiting.pop() if waiting else None,
+                lambda running, result: results.append({**result, "history": result.get("history", running.epochs)}),
+                lambda running, metrics: bool(metrics["epoch"] >= last),
+            )
+        except InterruptedByUser:
+            raise InterruptedByUser("interrupted", remedy="Nothing was written.") from None
+        finally:
+            launcher.close()
+            shared.close()
+    (result,) = results
+    if result.get("members"):
+        member = result["members"][work["seeds"].index(int(row["seed"]))]
+        result = {**member, "state": "PRUNED"} if result["state"] == "PRUNED" else member
+    if result["state"] == "PRUNED":  # it may have come further before it heard of its end
+        history = result["history"][: int(row["epochs"])]
+        return {**result, **history[-1], "epochs": len(history), "history": history}
+    return result
+
+
+def _is_of(line: Mapping[str, str], row: Mapping[str, str], trial: Row | None) -> bool:
+    """Whether a line of `history.csv` is an epoch of this row."""
+    if "number" in row:
+        return line["kind"] == "trial" and line["number"] == row["number"]
+    of = line.get("trial") or row.get("trial") or ""
+    return line["kind"] == "replicate" and line["number"] == row["seed"] and of == (row.get("trial") or of)
+
+
+def compared(row: Mapping[str, str], result: Mapping[str, Any], history: Sequence[Mapping[str, str]]) -> list[Line]:
+    """Recorded figures beside those of a result.
+
+    Args:
+      row: Of `trials.csv` or `replicates.csv`.
+      result: Of the worker.
+      history: Its rows of `history.csv`.
+    """
+    from lstm_bench.core import formatting
+
+    lines = []
+    for name in COMPARED:
+        if row.get(name) and not (name == "weights_sha256" and row["state"] == "PRUNED"):
+            again = formatting.cell(result.get(name))
+            short = name == "weights_sha256"
+            lines.append(Line(name, row[name][:16] if short else row[name], again[:16] if short else again))
+    if history:
+        recorded = [[line.get(name) or "" for name in _EPOCH] for line in history]
+        again_epochs = [[formatting.cell(epoch.get(name)) for name in _EPOCH] for epoch in result["history"]]
+        equal = sum(was == now for was, now in zip(recorded, again_epochs, strict=False))
+        lines.append(Line("epochs that are equal", str(len(recorded)), str(equal)))
+    return [*lines, *(Line(n, row[n], formatting.cell(result.get(n)), compared=False) for n in _SHOWN if row.get(n))]

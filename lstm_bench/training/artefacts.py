@@ -1,0 +1,113 @@
+"""What a confirmed model leaves behind: predictions, the worst samples, the saved model and its description."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lstm_bench.core import environment, fileio
+from lstm_bench.data import dataset as datasets
+from lstm_bench.model import build
+from lstm_bench.training import metrics
+
+N_WORST = 12
+
+
+def predicted(data: datasets.Dataset, outputs: np.ndarray) -> dict[str, Any]:
+    """`predictions` of the test set from a model's outputs; nothing where a sample has not one class."""
+    if data.task != "classification":
+        return {}
+    return predictions(data.x_test, data.y_test, metrics.scored(outputs, data.y_test)[2])
+
+
+def predictions(x: np.ndarray, y: np.ndarray, probability: np.ndarray) -> dict[str, Any]:
+    """Rows of `record.PREDICTION_COLUMNS` for every test sample and of `record.WORST_COLUMNS` for the worst.
+
+    Args:
+      x: `(samples, timesteps, features)`.
+      y: Labels `(samples,)`.
+      probability: `(samples, n_classes)`.
+    """
+    predicted = probability.argmax(axis=1)
+    rows = [
+        {"sample": i, "label": int(y[i]), "prediction": int(predicted[i]), "probability": float(probability[i].max())}
+        for i in range(len(y))
+    ]
+    wrong = np.flatnonzero(predicted != y)
+    worst = wrong[np.argsort(probability[wrong, y[wrong]], kind="stable")][:N_WORST]
+    shape = {"timesteps": x.shape[1], "features": x.shape[2]}
+    shown = [{**rows[i], **shape, "values": " ".join(f"{v:.3g}" for v in x[i].ravel())} for i in worst]
+    return {"predictions": rows, "worst": shown}
+
+
+def keep(model: Any, task: Mapping[str, Any], data: datasets.Dataset) -> dict[str, Any]:
+    """Saves a replicate's trained model where its task wants it; what goes wrong, as a part of its result."""
+    try:
+        save(model, task["config"], data, Path(task["keep"]), for_mlflow=task.get("for_mlflow", False))
+    except Exception as error:  # what was measured stands, whatever the disk or MLflow says to the model
+        traceback.print_exc()
+        return {"detail": f"the model was not saved: {type(error).__name__}: {error}"[:500]}
+    return {}
+
+
+def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: Path, *, for_mlflow: bool) -> None:
+    """Saves the trained model as plain Keras layers, or those of `layer.py`: no kernel, no optimizer, no pickle.
+
+    Args:
+      model: Trained, its values settled.
+      config: Resolved configuration.
+      data: Its dataset.
+      folder: Receives `model.keras`, `input.json` and, with `for_mlflow`, `mlflow/`, an MLflow model with its signature.
+      for_mlflow: Whether an MLflow model is wanted; no tracking store is touched.
+    """
+    plain, _ = _plain(config, data)
+    plain.set_weights(model.get_weights())
+    folder.mkdir(parents=True, exist_ok=True)
+    plain.save(folder / "model.keras")
+    fileio.write_json(folder / "input.json", described_input(config, data, folder / "model.keras"))
+    if for_mlflow:
+        import mlflow.keras
+        from mlflow.models import infer_signature
+
+        shutil.rmtree(folder / "mlflow", ignore_errors=True)
+        example = data.x_test[:2]
+        signature = infer_signature(example, np.zeros((len(example), *plain.output_shape[1:]), np.float32))
+        # Named here: MLflow would find them by loading the model once more in a process of its own, for seven seconds.
+        known = environment.versions()
+        needed = [f"{name}=={known[name]}" for name in ("keras", config["backend"]["name"], "numpy") if name in known]
+        mlflow.keras.save_model(plain, str(folder / "mlflow"), signature=signature, pip_requirements=needed)
+
+
+def _plain(config: Mapping[str, Any], data: datasets.Dataset) -> tuple[Any, list[int]]:
+    """`family.build` of a configuration for its data, of plain layers."""
+    return build.build(config["model"], data.input_shape, data.n_classes, "plain", per_timestep=data.per_timestep)
+
+
+def described_input(config: Mapping[str, Any], data: datasets.Dataset, model: Path) -> dict[str, Any]:
+    """What `input.json` says beside a saved model: how arrays become what it was trained on, and what it gives.
+
+    Args:
+      config: Resolved configuration.
+      data: Its dataset.
+      model: The saved file, whose digest is taken.
+    """
+    timesteps, features = data.input_shape
+    return {
+        "dataset": data.name,
+        "task": data.task,
+        "timesteps": timesteps,
+        "features": features,
+        "n_classes": data.n_classes,
+        "divisor": data.divisor,
+        "mean": None if data.mean is None else data.mean.tolist(),
+        "scale": None if data.scale is None else data.scale.tolist(),
+        "backend": config["backend"]["name"],
+        "keras": environment.versions().get("keras"),
+        "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+    }

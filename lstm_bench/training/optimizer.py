@@ -1,0 +1,39 @@
+"""Optimizers, and the learning rate of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def rates(train: Mapping[str, Any], steps: int) -> np.ndarray:
+    """Learning rate of every step, float32 (steps,): what `keras.optimizers.schedules` of the same names give.
+
+    Args:
+      train: Group `train`.
+      steps: Optimiser updates of the whole training, which is what cosine decays over.
+    """
+    done = np.arange(steps)
+    shape = {
+        "constant": np.ones(steps),
+        "cosine": 0.5 * (1 + np.cos(np.pi * done / max(1, steps))),
+        "inverse_time": 1 / (1 + train["decay"] * done),
+    }[train["schedule"]]
+    return np.asarray(train["learning_rate"] * shape, np.float32)
+
+
+def optimizer(train: Mapping[str, Any]) -> Any:
+    """Keras optimizer of group `train`. Its learning rate is a variable, which an engine sets before every step."""
+    import keras
+
+    make = {
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "nadam": keras.optimizers.Nadam,
+        "rmsprop": keras.optimizers.RMSprop,
+        "sgd": keras.optimizers.SGD,
+    }[train["optimizer"]]
+    momentum = {"momentum": train["momentum"]} if train["optimizer"] in ("sgd", "rmsprop") else {}
+    return make(learning_rate=train["learning_rate"], global_clipnorm=train["global_clipnorm"], **momentum)

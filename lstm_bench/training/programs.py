@@ -1,0 +1,93 @@
+"""Models built and compiled, kept from trial to trial where their programs are the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lstm_bench.data.dataset import Dataset
+from lstm_bench.model import build
+from lstm_bench.training.engine import factory as engines
+from lstm_bench.training.engine import pack as packed
+from lstm_bench.training.engine.base import CRITERIA
+from lstm_bench.training.engine.jax import JaxEngine
+from lstm_bench.training.optimizer import optimizer
+
+
+def prepare(
+    config: Mapping[str, Any], data: Dataset, kernel: str, seed: int, steps_per_execution: int = 1
+) -> engines.Engine:
+    """The engine of a configuration, not compiled yet.
+
+    Args:
+      config: Resolved configuration.
+      data: Dataset; the training split is made resident.
+      kernel: A kernel other than "auto".
+      seed: Of the initial weights and of dropout.
+      steps_per_execution: See `engine.make`.
+    """
+    settings = config["train"]
+    model, lengths = _build(config, data, kernel, seed)
+    return engines.make(
+        config["backend"]["name"],
+        model,
+        optimizer(settings),
+        data.x_train,
+        data.y_train,
+        batch_size=min(settings["batch_size"], len(data.x_train)),
+        evaluation_batch_size=min(settings["evaluation_batch_size"], len(data.x_validation)),
+        kernel=kernel,
+        lengths=lengths,
+        criterion=CRITERIA[data.task],
+        steps_per_execution=steps_per_execution,
+    )
+
+
+def prepare_pack(
+    config: Mapping[str, Any], data: Dataset, seeds: Sequence[int], steps_per_execution: int = 1
+) -> packed.Pack:
+    """A pack with a member per seed, each with the weights and the random state of `prepare`; not compiled yet."""
+    engine = prepare(config, data, packed.KERNEL, seeds[0], steps_per_execution)
+    assert isinstance(engine, JaxEngine)
+    return packed.Pack(engine, (_build(config, data, packed.KERNEL, seed)[0] for seed in seeds))
+
+
+def _build(config: Mapping[str, Any], data: Dataset, kernel: str, seed: int) -> tuple[Any, list[int]]:
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    return build.build(config["model"], data.input_shape, data.n_classes, kernel, per_timestep=data.per_timestep)
+
+
+class Engines:
+    """The last engines of a worker, with their compiled programs: a training that one of them fits starts at once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, engines.Engine] = {}
+        self._data: Dataset | None = None
+
+    def of(
+        self, config: Mapping[str, Any], data: Dataset, kernel: str, seed: int, steps_per_execution: int = 1
+    ) -> engines.Engine:
+        """An engine as `prepare` makes it; a kept one has the weights and the random state of a fresh one.
+
+        At most `launcher.keep_engines` are kept, and of one dataset.
+        """
+        if data is not self._data:
+            self._kept.clear()
+            self._data = data
+        settings = config["train"]
+        parts = {"optimizer", "global_clipnorm", "batch_size", "evaluation_batch_size"}
+        parts |= {"momentum"} if settings["optimizer"] in ("sgd", "rmsprop") else set()
+        program = {name: settings[name] for name in sorted(parts)}
+        key = json.dumps([config["model"], program, config["backend"]["name"], kernel, steps_per_execution])
+        engine = self._kept.pop(key, None)
+        if engine is None:
+            engine = prepare(config, data, kernel, seed, steps_per_execution)
+        else:
+            engine.renew(_build(config, data, kernel, seed)[0])
+        self._kept[key] = engine
+        while len(self._kept) > config["launcher"]["keep_engines"]:
+            del self._kept[next(iter(self._kept))]
+        return engine
