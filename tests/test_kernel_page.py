@@ -18,7 +18,7 @@ from lstm_bench.report.pages import kernels as kernel_page
 from lstm_bench.report.sources import records
 from lstm_bench.study import columns
 
-ROOT = Path(report.__file__).parents[1]
+ROOT = Path(report.__file__).parents[2]
 COLUMNS, CEILINGS = columns.CELL_COLUMNS, columns.CEILING_COLUMNS
 BRAUN = {"layer": "lstm", "units": 320, "layers": 1, "timesteps": 100, "features": 123, "batch": 64}
 SMALL = {"layer": "lstm", "units": 64, "layers": 1, "timesteps": 28, "features": 28, "batch": 64}

@@ -21,7 +21,7 @@ from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
 from lstm_bench.study import columns
 
-ROOT = Path(report.__file__).parents[1]
+ROOT = Path(report.__file__).parents[2]
 DEVICE = "Xeon Test @ 2.20GHz"
 FAMILIES = {"single": (24714, 0.97), "stacked": (220874, 0.985), "cnn_lstm": (91594, 0.987), "simple_rnn": (6858, 0.95)}
 
