@@ -40,18 +40,22 @@ def study_database(folder: Path) -> tuple[Book, Book, dict[str, Any]]:
         found[trial.number] = {
             "state": trial.state.name,
             "reason": trial.user_attrs.get("reason") or "",
-            "retry_of": formatting.cell(trial.user_attrs.get("retry_of")),
-            "seed": formatting.cell(trial.user_attrs.get("seed")),
-            "value": formatting.cell(trial.value) if trial.state.name == "COMPLETE" else "",
-            "params": {path: formatting.exact(value) for path, value in trial.params.items()},
-            "curve": [(epoch["epoch"], formatting.cell(epoch["val_accuracy"])) for epoch in result.get("history", [])],
+            "retry_of": formatting.format_field(trial.user_attrs.get("retry_of")),
+            "seed": formatting.format_field(trial.user_attrs.get("seed")),
+            "value": formatting.format_field(trial.value) if trial.state.name == "COMPLETE" else "",
+            "params": {path: formatting.format_exact(value) for path, value in trial.params.items()},
+            "curve": [
+                (epoch["epoch"], formatting.format_field(epoch["val_accuracy"])) for epoch in result.get("history", [])
+            ],
         }
     replicates: Book = {}
     for key, row in attrs.items():
         if key.startswith("replicate/"):
             _, digest, seed = key.split("/")
-            curve = [(epoch["epoch"], formatting.cell(epoch["val_accuracy"])) for epoch in row.get("history", [])]
-            score = formatting.cell(row.get("test_accuracy"))
+            curve = [
+                (epoch["epoch"], formatting.format_field(epoch["val_accuracy"])) for epoch in row.get("history", [])
+            ]
+            score = formatting.format_field(row.get("test_accuracy"))
             replicates[digest, int(seed)] = {"state": row["state"], "score": score, "curve": curve}
     return found, replicates, dict(attrs)
 
@@ -99,7 +103,7 @@ def mlflow_store(path: Path, study_id: str) -> tuple[Book, Book, list[str]]:
         points: dict[str, dict[str, list[tuple[int, str]]]] = defaultdict(lambda: defaultdict(list))
         query = "SELECT run_uuid, key, value, step FROM metrics WHERE is_nan = 0 ORDER BY step"
         for run, key, value, step in database.execute(query):
-            points[run][key].append((step, formatting.cell(value)))
+            points[run][key].append((step, formatting.format_field(value)))
     wrong, trials, replicates = [], Book(), Book()
     parents = 0
     for run, ended in status.items():
@@ -176,7 +180,7 @@ def complaints(
         for run in runs.values():  # it holds every value of model and train, as text of its own
             number = next((n for n, other in runs.items() if other is run), None)
             searched = trials.get(number, {}).get("params", {}) if number is not None else {}
-            run["params"] = {path: formatting.exact(json.loads(run["params"][path])) for path in searched}
+            run["params"] = {path: formatting.format_exact(json.loads(run["params"][path])) for path in searched}
         wrong += _differences("MLflow", trials, runs)
         if not set(seed_runs) <= set(seeds) or any(seeds[key] != row for key, row in seed_runs.items()):
             wrong.append(f"MLflow: replicates {seed_runs}, database {seeds}")

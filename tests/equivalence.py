@@ -50,7 +50,7 @@ def main(backend: str, kernel_name: str, n: int) -> None:
     rates = optimizer.rates(SETTINGS, steps=6)
     before = [w.copy() for w in ours.get_weights()]
     made.warm_up()
-    made.settle()
+    made.sync_model()
     for was, now in zip(before, ours.get_weights(), strict=True):
         np.testing.assert_array_equal(was, now, err_msg="warm_up() changed the weights")
     assert int(made.optimizer.iterations) == 0, "warm_up() moved the optimizer"
@@ -65,7 +65,7 @@ def main(backend: str, kernel_name: str, n: int) -> None:
     losses, correct, penalty = made.steps(rows[:4], rates[:4])
     more_losses, more_correct, _ = made.steps(rows[4:], rates[4:])
     expected = [float(theirs.train_on_batch(x[row], y[row])) for row in rows]
-    made.settle()
+    made.sync_model()
     np.testing.assert_allclose(losses + more_losses, sum(expected), rtol=1e-4)
     assert (penalty, made.penalised) == (0, False)
     assert 0 <= correct + more_correct <= rows.size
@@ -74,11 +74,11 @@ def main(backend: str, kernel_name: str, n: int) -> None:
     np.testing.assert_allclose(made.logits(x), theirs.predict(x, verbose=0), rtol=2e-3, atol=1e-4)
     assert made.logits(x).shape == (30, 4)
     # Renewed, it trains as a fresh one does: weights, optimizer and random state begin anew.
-    made.renew(build(kernel_name))
+    made.reset(build(kernel_name))
     again_losses, again_correct, _ = made.steps(rows, rates)
     assert again_correct == correct + more_correct
     np.testing.assert_allclose(again_losses, losses + more_losses, rtol=1e-5)
-    made.settle()
+    made.sync_model()
     for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5)
     print(f"{backend} {kernel_name} x{n} equal:", made.evidence)

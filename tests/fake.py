@@ -159,7 +159,7 @@ class FakeTracking:
 
 
 @dataclass
-class Bench:
+class TaskRunner:
     """The parts of an opened sweep."""
 
     driver: Driver
@@ -188,7 +188,7 @@ def opened(
     memory: Memory | None = None,
     about: Mapping[str, Any] | None = None,
     gpu: bool = False,
-) -> Iterator[Bench]:
+) -> Iterator[TaskRunner]:
     """A sweep on `folder` with fakes for whatever needs a framework or MLflow, repaired as a session repairs it."""
     space = spaces.parse(config)
     known = study(folder, config)
@@ -201,6 +201,6 @@ def opened(
         sizes = {"n_train": 1000, "timesteps": 8}
         arms = Arms(config, space, known, loop, reasons, **sizes, memory=memory, about=about, workers=workers, gpu=gpu)
         driver = Driver(config, space, known, loop, arms, tracking, display, folder)  # type: ignore[arg-type]
-        yield Bench(driver, known, loop, arms, launcher, tracking, folder, reasons)
+        yield TaskRunner(driver, known, loop, arms, launcher, tracking, folder, reasons)
     finally:
         known.close()

@@ -56,7 +56,7 @@ def fresh(backend: str, name: str, kernel_name: str) -> factory.Engine:
 def trained(made: factory.Engine) -> list[np.ndarray]:
     keras.utils.set_random_seed(2)  # as train.train does: torch draws from what is global
     made.steps(ROWS, RATES)
-    made.settle()
+    made.sync_model()
     return list(made.model.get_weights())
 
 
@@ -79,7 +79,7 @@ def main(backend: str, name: str) -> None:
         assert made.kernel_ran == (kernel_name if takes else "none"), (name, kernel_name, made.evidence)
         results[kernel_name] = trained(made)
         assert any((was != now).any() for was, now in zip(before, results[kernel_name], strict=True))
-        made.renew(build(name, kernel_name)[0])
+        made.reset(build(name, kernel_name)[0])
         for kept, first in zip(trained(made), results[kernel_name], strict=True):
             np.testing.assert_allclose(kept, first, rtol=1e-4, atol=1e-6, err_msg=f"{name} {kernel_name}: kept")
         if not chance:

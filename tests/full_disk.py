@@ -62,7 +62,7 @@ ALL = "for_ever,moment,twice,store,both,new/50"  # six thousand calls make MLflo
 WITH_MLFLOW = ("store", "both", "new")
 
 
-class Bench(spy.SpyBench):
+class TaskRunner(spy.SpyBench):
     """Leaves predictions behind as well: files of their own, linked to where they are looked for."""
 
     def _trial(self, task: Mapping[str, Any], *given: Any) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Bench(spy.SpyBench):
 
 
 def bench(setup: Mapping[str, Any]) -> tuple[Any, str]:
-    return Bench(setup["device"], setup["share"], None, setup["data_fd"]), "cpu"
+    return TaskRunner(setup["device"], setup["share"], None, setup["data_fd"]), "cpu"
 
 
 def built(folder: Path) -> Path:

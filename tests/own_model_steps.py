@@ -166,7 +166,7 @@ def a_pack_pays_the_same_penalty(n: int) -> None:
     assert pack.penalised
     alone.warm_up()
     for member, seed in enumerate((1, 2)):
-        alone.renew(built("regularised", "generic", seed)[0])
+        alone.reset(built("regularised", "generic", seed)[0])
         own = alone.steps(ROWS, rates)
         np.testing.assert_allclose([total[member] for total in sums], own, rtol=2e-4)
 

@@ -57,8 +57,8 @@ def members_train_as_alone(family: str, n: int) -> None:
         np.testing.assert_allclose([first[0][member], second[0][member]], losses, **CLOSE)
         assert (first[1][member], second[1][member]) == correct
         np.testing.assert_allclose(logits[member], alone.logits(toy.x_test), **CLOSE)
-        alone.settle()
-        pack.settle(member)
+        alone.sync_model()
+        pack.sync_model(member)
         for ours, theirs in zip(pack.model.get_weights(), alone.model.get_weights(), strict=True):
             np.testing.assert_allclose(ours, theirs, **CLOSE)
     spread = np.ptp(logits, axis=0).max()
@@ -68,11 +68,11 @@ def members_train_as_alone(family: str, n: int) -> None:
 def a_pack_s_epochs_are_those_of_its_seeds(family: str) -> None:
     chosen, toy = settings(family, epochs=3, schedule="cosine"), TOY
     reported: list[dict[str, Any]] = []
-    pack = programs.prepare_pack(chosen, toy, SEEDS, factory.MANY)
+    pack = programs.prepare_pack(chosen, toy, SEEDS, factory.MAX_STEPS)
     members = fit.train_pack(pack, chosen, toy, seeds=SEEDS, phases=Phases(), report=reported.append)
     for seed, member in zip(SEEDS, members, strict=True):
         trained = fit.train(
-            ALONE.of(chosen, toy, "generic", seed, factory.MANY),
+            ALONE.of(chosen, toy, "generic", seed, factory.MAX_STEPS),
             chosen,
             toy,
             kernel="generic",
@@ -103,14 +103,14 @@ def a_pack_s_epochs_are_those_of_its_seeds(family: str) -> None:
 
 def trials_in_one_program_are_those_of_one_by_one() -> None:
     """They differ in learning rate, schedule and seed, and none reads the test set; a stop ends all of them."""
-    bench = tasks.Bench("a device", "exclusive")
+    bench = tasks.TaskRunner("a device", "exclusive")
     bench.data = lambda settings: TOY  # type: ignore[method-assign]
     chosen = {**settings("stacked", epochs=2), "dataset": {}}
     trains = [
         {**chosen["train"], "learning_rate": rate, "schedule": schedule}
         for rate, schedule in zip(RATES, ("constant", "cosine", "inverse_time"), strict=True)
     ]
-    arm = {"kernel": "generic", "steps_per_execution": factory.MANY}
+    arm = {"kernel": "generic", "steps_per_execution": factory.MAX_STEPS}
     work = {"kind": "trials", "config": chosen, "seeds": list(SEEDS), "trains": trains, **arm}
     together = bench.run(work, lambda metrics: None, lambda: False)
     json.dumps(together)
@@ -158,10 +158,10 @@ def a_member_that_is_no_number_fails_alone() -> None:
 
 def a_pack_s_task_gives_what_its_replicates_give() -> None:
     """And a probe counts the samples of all members."""
-    bench = tasks.Bench("a device", "exclusive")
+    bench = tasks.TaskRunner("a device", "exclusive")
     bench.data = lambda settings: TOY  # type: ignore[method-assign]
     chosen = {**settings("single"), "dataset": {}}
-    arm = {"kernel": "generic", "steps_per_execution": factory.MANY}
+    arm = {"kernel": "generic", "steps_per_execution": factory.MAX_STEPS}
     common = {"config": chosen, **arm}
     with tempfile.TemporaryDirectory() as folder:
         kept = {"keep": str(Path(folder) / "packed")}, {"keep": str(Path(folder) / "alone")}

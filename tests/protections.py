@@ -75,8 +75,8 @@ PROTECTIONS = (
         "A dead worker's trial runs again with the same parameters",
         "r03_the_trial_of_a_killed_worker_runs_again_within_ten_seconds",
         "core/vocabulary",
-        'RETRIED = ("worker_died", "oom_shared")',
-        "RETRIED = ()",
+        'RETRY_LIMITED = ("worker_died", "oom_shared")',
+        "RETRY_LIMITED = ()",
     ),
     _faults(
         "R3",
@@ -123,8 +123,8 @@ PROTECTIONS = (
         "... without counting",
         "r05_what_does_not_finish_is_queued_again[term]",
         "core/vocabulary",
-        'RETRIED_FOR_EVER = ("driver_died", "interrupted", "pack_failed")',
-        'RETRIED_FOR_EVER = ("driver_died", "pack_failed")',
+        'RETRY_UNLIMITED = ("driver_died", "interrupted", "pack_failed")',
+        'RETRY_UNLIMITED = ("driver_died", "pack_failed")',
     ),
     _faults(
         "R5",
@@ -509,7 +509,7 @@ PROTECTIONS = (
         "It hears first what ended in time",
         "a_stopped_driver_hears_first_what_ended_in_time",
         "launcher/event_loop",
-        "if now - running.late < _READ_S:",
+        "if now - running.late < _DRAIN_S:",
         "if False:",
     ),
 )

@@ -37,7 +37,7 @@ sys.path.insert(0, str(TESTS))
 from objective import complete, metrics  # noqa: E402
 
 from lstm_bench.core.clock import Phases  # noqa: E402
-from lstm_bench.training.tasks import Bench  # noqa: E402
+from lstm_bench.training.tasks import TaskRunner  # noqa: E402
 
 # Few, small trials on a file of 40 sequences: a driver starts and ends within two seconds.
 QUICK = (
@@ -91,7 +91,7 @@ def happen(name: str | None) -> None:
         time.sleep(60)
 
 
-class SpyBench(Bench):
+class SpyBench(TaskRunner):
     """Trains nothing: waits, and says what the formula says."""
 
     def _check(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class SpyBench(Bench):
         return complete(task)
 
 
-def bench(setup: Mapping[str, Any]) -> tuple[Bench, str]:
+def bench(setup: Mapping[str, Any]) -> tuple[TaskRunner, str]:
     """What `backend.made` asks for."""
     return SpyBench(setup["device"], setup["share"], None, setup["data_fd"]), "cpu"
 

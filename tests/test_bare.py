@@ -87,7 +87,7 @@ def test_an_arm_agrees_with_the_reference_counts_its_steps_and_proves_its_kernel
         assert error(arm, cell, operation) < TOLERANCE[cell["dtype"]], operation
         assert arm.run(operation, some_rows(cell, 3)) == 3
         assert arm.run(operation, some_rows(cell, 2)) == 2
-        ran, evidence = arm.proof(operation)
+        ran, evidence = arm.kernel_evidence(operation)
         assert ran == bare.expected(kernel, backend, cell, GPU), evidence
         assert error(arm, cell, operation) < TOLERANCE[cell["dtype"]], f"{operation} after running"
 
@@ -118,7 +118,7 @@ def test_training_is_adam_on_the_rows_given_and_reading_values_does_not_disturb_
     rows = some_rows(each, 4)
     arm.run("train_step", rows[:2])
     arm.values("train_step")
-    arm.proof("train_step")
+    arm.kernel_evidence("train_step")
     arm.run("train_step", rows[2:])
 
     initial, (x, cotangent) = reference.weights(each), reference.inputs(each)
@@ -166,7 +166,7 @@ def test_the_gradient_that_tensorflow_registers_for_blocklstmv2_is_wrong() -> No
         arm.compile(operation)
     assert error(arm, each, "inference") < 1e-4
     assert error(arm, each, "forward_backward") > 0.1, "it is right by now: BlockLSTMGradV2 need not be called by hand"
-    assert arm.proof("forward_backward")[0] == "unknown"
+    assert arm.kernel_evidence("forward_backward")[0] == "unknown"
 
 
 def test_jax_native_gives_cudnn_its_weights_in_the_published_layout(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from lstm_bench.core.errors import StorageError
-from lstm_bench.sweep.packing import Cohorts
+from lstm_bench.sweep.packing import PackBuilder
 from lstm_bench.sweep.store.trials import Asked
 
 
-def cohorts(shapes: str, size: int = 3, whole: bool = False) -> tuple[Cohorts, list[Asked]]:
-    """Cohorts of trials whose shapes are the letters, and the trials that are left to be asked for; "s" is never packed."""
+def cohorts(shapes: str, size: int = 3, whole: bool = False) -> tuple[PackBuilder, list[Asked]]:
+    """PackBuilder of trials whose shapes are the letters, and the trials that are left to be asked for; "s" is never packed."""
     left = [Asked(number, {"shape": shape}, number, None) for number, shape in enumerate(shapes)]
     ask = lambda: left.pop(0) if left else None  # noqa: E731
     sizes = lambda trial: 1 if trial.params["shape"] == "s" else size  # noqa: E731
-    return Cohorts(ask, sizes, lambda trial: trial.params["shape"], whole=whole), left
+    return PackBuilder(ask, sizes, lambda trial: trial.params["shape"], whole=whole), left
 
 
-def turns(made: Cohorts) -> list[list[int]]:
+def turns(made: PackBuilder) -> list[list[int]]:
     found = []
     while trials := made.next():
         found.append([trial.number for trial in trials])
@@ -48,7 +48,7 @@ def test_a_shape_that_is_trained_alone_is_not_packed_with_others_that_were_asked
 def test_what_has_failed_together_is_trained_one_by_one_from_then_on():
     made, _ = cohorts("aaaaabbb")
     (first, *_) = made.next()
-    made.part(first)
+    made.unpack(first)
     assert turns(made) == [[3], [4], [5, 6, 7]]
 
 
@@ -61,7 +61,7 @@ def test_what_waits_can_be_given_up():
     made, left = cohorts("abca")
     made.next()
     assert len(left) == 1
-    assert [trial.number for trial in iter(made.give_up, None)] == [2, 1]
+    assert [trial.number for trial in iter(made.pop_waiting, None)] == [2, 1]
     assert turns(made) == [[3]]
 
 
@@ -73,7 +73,7 @@ def test_what_was_asked_for_before_the_study_failed_can_be_given_up():
         return asked[-1]
 
     asked: list[Asked] = []
-    made = Cohorts(ask, size=lambda trial: 3, program=lambda trial: "a")
+    made = PackBuilder(ask, size=lambda trial: 3, program=lambda trial: "a")
     with pytest.raises(StorageError):
         made.next()
-    assert [trial.number for trial in iter(made.give_up, None)] == [1, 0]
+    assert [trial.number for trial in iter(made.pop_waiting, None)] == [1, 0]

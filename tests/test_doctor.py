@@ -536,7 +536,7 @@ MEASURED = {"state": "measured", "kernel_ran": "generic", "evidence": "While 2",
 
 
 class FakeProcess:
-    """Takes the place of `process.Process`: loads, and answers each kernel as told."""
+    """Takes the place of `single_task.Process`: loads, and answers each kernel as told."""
 
     seen: str | None = "cpu"
     loads = True

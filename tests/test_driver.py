@@ -887,7 +887,7 @@ def test_a_pack_lasts_as_long_as_its_members_may(tmp_path, monkeypatch):
         if "seeds" in task:
             clock[0] += next(passed)
             yield lambda: None
-            yield lambda: time.sleep(1.2 * event_loop._READ_S)
+            yield lambda: time.sleep(1.2 * event_loop._DRAIN_S)
         yield from fake.train(task)
 
     values = {"study.n_trials": 6, "study.trial_timeout": 1000.0}

@@ -34,7 +34,7 @@ def searched(n: int, score, *, seed: int = 0, space=SPACE, sampler: str = "rando
             ("constant", "cosine")[rng.integers(2)],
         )
         row = {"number": float(number), "state": "COMPLETE", "val_accuracy": score(math.log10(rate), units, schedule)}
-        rows.append(row | {"config_train.learning_rate": formatting.cell(float(rate)), "config_model.units": str(units)}
+        rows.append(row | {"config_train.learning_rate": formatting.format_field(float(rate)), "config_model.units": str(units)}
                     | {"config_train.schedule": schedule})  # fmt: skip
     columns = [
         *record.TRIAL_COLUMNS,
@@ -128,7 +128,7 @@ def test_trials_without_a_value_of_a_path_are_left_out() -> None:
 
 def test_choices_are_read_as_they_are_recorded() -> None:
     domain = {"type": "categorical", "choices": [0.1, True, None, 32, "adam"]}
-    texts = [formatting.cell(choice) for choice in domain["choices"]]
+    texts = [formatting.format_field(choice) for choice in domain["choices"]]
     assert [importance._value(text, domain) for text in texts] == ["0.1", "True", "None", "32", "adam"]
     assert importance._value("33", domain) is None
     assert importance._value("64.0000000001", {"type": "float", "low": 0.0, "high": 64.0}) == 64.0

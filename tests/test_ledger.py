@@ -61,7 +61,7 @@ def agree(ledger: Ledger, running: bool = True) -> None:
 def ask(ledger: Ledger, study: optuna.Study) -> optuna.Trial:
     trial = study.ask(fixed_distributions=SPACE)
     trial.set_user_attr("seed", 7)
-    ledger.settle()
+    ledger.commit()
     return trial
 
 
@@ -102,7 +102,7 @@ def test_suggestions_are_those_of_optuna_s_own_storage(tmp_path: Path, sampler: 
 
     ledger, study = opened(tmp_path / "ours.db")
     theirs = optuna.create_study(storage=f"sqlite:///{tmp_path}/theirs.db", direction="maximize")
-    assert suggested(study, ledger.settle) == suggested(theirs, lambda: None)
+    assert suggested(study, ledger.commit) == suggested(theirs, lambda: None)
 
 
 def test_a_draft_is_nowhere_until_it_is_settled(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_draft_is_nowhere_until_it_is_settled(tmp_path: Path) -> None:
     assert opened(tmp_path / "study.db")[0].get_n_trials(1) == 0
     trial = study.ask(fixed_distributions=SPACE)  # the first was given up: its number is free
     assert trial.number == 0
-    ledger.settle()
+    ledger.commit()
     agree(ledger)
 
 
@@ -120,7 +120,7 @@ def test_a_second_driver_that_no_lock_kept_out_is_one_line(tmp_path: Path) -> No
     study.ask(fixed_distributions=SPACE)
     ask(other._storage, other)
     with pytest.raises(StorageError, match="study one: another driver writes to it"):
-        ledger.settle()
+        ledger.commit()
 
 
 def test_a_trial_is_two_transactions(tmp_path: Path) -> None:

@@ -59,7 +59,17 @@ def test_a_result_may_make_new_work():
 
 def test_work_that_others_may_yet_make_is_waited_for(monkeypatch):
     monkeypatch.setattr(event_loop, "_LOOK_S", 0.05)
-    given = iter([event_loop.LATER, event_loop.LATER, task("a"), event_loop.LATER, task("b"), event_loop.LATER, None])
+    given = iter(
+        [
+            event_loop.NO_TASK_YET,
+            event_loop.NO_TASK_YET,
+            task("a"),
+            event_loop.NO_TASK_YET,
+            task("b"),
+            event_loop.NO_TASK_YET,
+            None,
+        ]
+    )
     launcher, ended = fake.FakeLauncher(), []
     Loop(launcher, Display("val_accuracy", 3), None).run(
         lambda: next(given), lambda running, _: ended.append(running.name)
@@ -72,7 +82,7 @@ def test_who_waits_for_the_work_of_others_can_be_interrupted():
 
     def none_yet():
         os.kill(os.getpid(), signal.SIGINT)
-        return event_loop.LATER
+        return event_loop.NO_TASK_YET
 
     waits = Loop(launcher, Display("val_accuracy", 3), None)
     with pytest.raises(InterruptedByUser):
@@ -313,7 +323,7 @@ def test_put_off_work_is_done_after_the_next_task_has_started_and_before_the_end
     known = Loop(launcher, Display("val_accuracy", 3), None)
 
     def finished(running, result):
-        known.later(lambda: order.append(f"record {running.name}"))
+        known.defer(lambda: order.append(f"record {running.name}"))
 
     known.run(lambda: waiting.pop(0) if waiting else None, finished)
     assert order == ["start a", "start b", "record a", "record b"]
@@ -328,7 +338,7 @@ def test_put_off_work_is_done_when_a_fault_ends_the_loop():
     with pytest.raises(errors.DataError):
         known.run(
             lambda: waiting.pop(0) if waiting else None,
-            lambda running, result: known.later(lambda: order.append(running.name)),
+            lambda running, result: known.defer(lambda: order.append(running.name)),
         )
     assert order == ["a"]
 

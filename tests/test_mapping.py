@@ -118,14 +118,14 @@ def test_a_workbench_loads_only_what_is_not_shared(
     loaded = []
     monkeypatch.setattr(tasks.datasets, "load", lambda config: loaded.append(config) or dataset())
     shared.store(dataset(), CONFIG)
-    bench = tasks.Bench("a device", "exclusive", data_fd=shared.fd)
+    bench = tasks.TaskRunner("a device", "exclusive", data_fd=shared.fd)
     first = bench.data(CONFIG)
     assert bench.data(dict(CONFIG)) is first and not first.x_train.flags.owndata
     assert loaded == []
     other = {**CONFIG, "train_size": 7}
     bench.data(other)
     assert loaded == [other]
-    tasks.Bench("a device", "exclusive").data(CONFIG)
+    tasks.TaskRunner("a device", "exclusive").data(CONFIG)
     assert loaded == [other, CONFIG]
 
 

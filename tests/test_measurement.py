@@ -49,7 +49,7 @@ def check(backend: str, name: str, of: dict[str, Any]) -> None:
             error = reference.error(found, expected[operation])
         assert error < tolerance, (backend, name, cells.name(of), operation, error)
         assert arm.run(operation, rows) == 3
-        assert arm.proof(operation)[0] == name, arm.proof(operation)
+        assert arm.kernel_evidence(operation)[0] == name, arm.kernel_evidence(operation)
     moved = arm.values("train_step")
     assert any(not np.array_equal(a, b) for a, b in zip(found, moved, strict=True)), "training steps train nothing"
 
@@ -146,7 +146,7 @@ def test_the_probe_of_a_study_and_the_benchmark_share_the_sampler(
         def run(self, operation: str, rows: np.ndarray) -> int:
             return len(rows)
 
-        def proof(self, operation: str) -> tuple[str, str]:
+        def kernel_evidence(self, operation: str) -> tuple[str, str]:
             return "generic", "none"
 
     timer.training_throughput(Quick(), 4, 10, 0.0)  # type: ignore[arg-type]

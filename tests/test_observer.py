@@ -210,7 +210,7 @@ def test_who_does_not_leave_after_all_goes_on_telling() -> None:
         tell(made, rows(2))
         made.hold("FINISHED")
         tell(made, rows(4)[2:])
-        made.release()
+        made.resume()
         made.finish("FINISHED")
     assert tracking.told == [0, 1, 2, 3, "FINISHED"]
     assert made.warning is None
@@ -235,7 +235,7 @@ def test_who_leaves_waits_for_no_store_that_hangs_or_fails(
         tell(made, rows(3))
         since = time.monotonic()
         made.hold(status)
-        made.release()
+        made.resume()
         if status == "FINISHED":
             made.hold(status)  # once more, as a sweep does that concludes
         assert least <= time.monotonic() - since < least + 5

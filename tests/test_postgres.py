@@ -438,7 +438,7 @@ def test_a_driver_halted_at_a_sign_of_life_or_a_report_holds_up_nobody(opened: O
     trial_id = a._trial_id(asked.number)
     silent(a)
     with contextlib.suppress(InternalError, OperationalError), a._storage.engine.begin() as halted:
-        assert a._roster.beat(halted)  # not yet committed
+        assert a._roster.heartbeat(halted)  # not yet committed
         halted.execute(text("UPDATE trials SET state = 'RUNNING' WHERE trial_id = :id"), {"id": trial_id})
         again = b.ask()  # the server threw the other out
     assert again is not None and again.retry_of == asked.number
@@ -541,7 +541,7 @@ TWO = {"study.n_trials": 2, "study.replicates": 2}
 
 
 @contextlib.contextmanager
-def driving(server: postgres.Server, database: str, tmp_path: Path) -> Iterator[fake.Bench]:
+def driving(server: postgres.Server, database: str, tmp_path: Path) -> Iterator[fake.TaskRunner]:
     """A driver of two trials and two seeds."""
     usual = {"study.shared": True, **MANY_SIGNS, "storage.url": server.url(database)}
     with fake.opened(tmp_path / "b", fake.config({**usual, **TWO})) as bench:
@@ -549,7 +549,7 @@ def driving(server: postgres.Server, database: str, tmp_path: Path) -> Iterator[
 
 
 @contextlib.contextmanager
-def confirming(server: postgres.Server, database: str, tmp_path: Path) -> Iterator[fake.Bench]:
+def confirming(server: postgres.Server, database: str, tmp_path: Path) -> Iterator[fake.TaskRunner]:
     """A driver whose search is over."""
     with driving(server, database, tmp_path) as bench:
         bench.driver.search()
@@ -730,7 +730,7 @@ def test_the_last_driver_ends_the_parent_run_and_logs_what_is_missing(opened: Op
     assert [row["number"] for row in last.all("log_trial")] == [0, 1]  # what is there already is left alone
     assert last.all("finish") == ["FINISHED"] and len(last.all("log_summary")) == 1
     names = [name for name, _ in last.told]
-    assert names.index("look_again") < names.index("log_trial")
+    assert names.index("refresh_runs") < names.index("log_trial")
 
 
 def test_a_driver_that_leaves_has_told_mlflow_what_the_last_one_would_tell_again(

@@ -208,7 +208,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("predict") / "sweeps" / "toy"
     whole = fake.config({"study.name": "toy", "study.replicates": 1})
     whole |= {key: {**whole[key], **config()[key]} for key in ("train", "backend")} | {"model": config()["model"]}
-    made = tasks.Bench("a device", "exclusive")
+    made = tasks.TaskRunner("a device", "exclusive")
     toy = data()
     made._data[json.dumps(whole["dataset"], sort_keys=True)] = toy
     task = {"kind": "replicate", "config": whole, "kernel": "generic", "steps_per_execution": 50, "seed": 0}

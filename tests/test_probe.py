@@ -31,7 +31,7 @@ class Arm:
         self.operations.append(f"compile {operation}")
         self.now += 7.0
 
-    def proof(self, operation: str) -> tuple[str, str]:
+    def kernel_evidence(self, operation: str) -> tuple[str, str]:
         self.operations.append(f"proof {operation}")
         return "generic", "while 1"
 
@@ -212,7 +212,7 @@ def probed(monkeypatch: pytest.MonkeyPatch, kernel: str) -> dict[str, Any]:
     monkeypatch.setattr(tasks.datasets, "load", lambda settings: data())
     task = {"kind": "probe", "config": {**config(), "dataset": {}}, "kernel": kernel, "seconds": 0.3}
     task["steps_per_execution"] = 50
-    row = tasks.Bench("a device", "exclusive").run(task, lambda metrics: None, lambda: False)
+    row = tasks.TaskRunner("a device", "exclusive").run(task, lambda metrics: None, lambda: False)
     assert row["state"] == "COMPLETE", row
     assert (row["device"], row["device_share"]) == ("a device", "exclusive")
     return row

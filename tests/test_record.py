@@ -10,7 +10,7 @@ import pytest
 from lstm_bench.core import fileio
 from lstm_bench.core.errors import StorageError
 from lstm_bench.core.fileio import append_rows, read_rows, write_json, write_rows, write_text, write_yaml
-from lstm_bench.core.formatting import cell
+from lstm_bench.core.formatting import format_field
 from lstm_bench.study import columns
 
 COLUMNS = ("number", "state", "score")
@@ -37,7 +37,7 @@ TEXT = "number,state,score\n0,COMPLETE,0.5\n1,FAIL,\n"
     ],
 )
 def test_one_field(value, field):
-    assert cell(value) == field
+    assert format_field(value) == field
 
 
 def test_appended_and_rewritten_files_are_equal(tmp_path):

@@ -266,7 +266,7 @@ def test_null_is_a_choice_where_it_is_allowed():
     clip = {"type": "categorical", "choices": [None, 1.0]}
     assert parsed({"train.global_clipnorm": clip}) == {"train.global_clipnorm": clip}
     assert corners({"train.global_clipnorm": clip, "train.batch_size": clip}) == [{}]
-    row = {"number": "3", "config_train.global_clipnorm": formatting.exact(None)}
+    row = {"number": "3", "config_train.global_clipnorm": formatting.format_exact(None)}
     assert reader._value(row, "train.global_clipnorm", clip) is None
     assert reader._value({"config_train.global_clipnorm": "1.0"}, "train.global_clipnorm", clip) == 1.0
 

@@ -57,7 +57,7 @@ def row_of(made: Rows, kernel: str = "generic", **about: Any) -> dict[str, Any]:
 
 def text(made: Rows) -> list[list[str]]:
     """Rows as `cells.csv` has them."""
-    return [[formatting.cell(row.get(column)) for column in record.CELL_COLUMNS] for row in made]
+    return [[formatting.format_field(row.get(column)) for column in record.CELL_COLUMNS] for row in made]
 
 
 def two_arms(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> tuple[Rows, Rows]:

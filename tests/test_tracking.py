@@ -289,7 +289,7 @@ def test_drivers_that_make_a_study_s_run_at_once_keep_the_first_one(place, monke
     other.start(STUDY)
     assert one.warning is None and other.warning is None
     assert other.parent_id == one.parent_id
-    one.look_again()
+    one.refresh_runs()
     assert one.parent_id in [run for run, _ in one._known.values()]
 
 

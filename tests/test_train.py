@@ -116,7 +116,7 @@ def test_a_loss_that_is_no_number_ends_the_trial() -> None:
 
 
 def test_a_stop_is_heeded_between_calls_and_what_was_measured_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit.engines, "MANY", 2)
+    monkeypatch.setattr(fit.engines, "MAX_STEPS", 2)
     asked = iter([False, False, True])
     trained, reported, _ = run(data(n=48), stopped=lambda: next(asked))
     assert trained.stopped and reported == []
@@ -165,7 +165,7 @@ def test_schedules_are_keras_s_own() -> None:
 
 
 def test_the_schedule_is_what_the_steps_are_trained_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit.engines, "MANY", 4)
+    monkeypatch.setattr(fit.engines, "MAX_STEPS", 4)
     settings, given = config(schedule="inverse_time", decay=0.5), []
     engine = programs.prepare(settings, data(), "generic", seed=3)
     steps = engine.steps
@@ -322,7 +322,7 @@ def test_gradients_are_scaled_down_to_the_norm_asked_for() -> None:
         engine.warm_up()
         before = [np.array(v) for v in engine.model.trainable_variables]
         engine.steps(np.arange(8)[None], np.ones(1, np.float32))
-        engine.settle()
+        engine.sync_model()
         moved = [np.array(v) - b for v, b in zip(engine.model.trainable_variables, before, strict=True)]
         steps.append(math.sqrt(sum(float(np.square(m).sum()) for m in moved)))
     assert steps[0] > 0.01

@@ -17,9 +17,9 @@ from lstm_bench.training import artefacts, fit, programs, tasks
 from lstm_bench.training.metrics import metrics
 
 
-def bench(monkeypatch: pytest.MonkeyPatch, scale: float = 1.0) -> tasks.Bench:
+def bench(monkeypatch: pytest.MonkeyPatch, scale: float = 1.0) -> tasks.TaskRunner:
     monkeypatch.setattr(tasks.datasets, "load", lambda settings: data(scale=scale))
-    return tasks.Bench("a device", "exclusive")
+    return tasks.TaskRunner("a device", "exclusive")
 
 
 def task(kind: str = "trial", **more: Any) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def task(kind: str = "trial", **more: Any) -> dict[str, Any]:
     }
 
 
-def run(made: tasks.Bench, work: dict[str, Any], stopped: bool = False) -> dict[str, Any]:
+def run(made: tasks.TaskRunner, work: dict[str, Any], stopped: bool = False) -> dict[str, Any]:
     result = made.run(work, lambda metrics: None, lambda: stopped)
     json.dumps(result)  # it travels as JSON
     return result
@@ -86,7 +86,7 @@ def test_bad_data_is_a_fault_that_stops_the_sweep(monkeypatch: pytest.MonkeyPatc
         raise DataError("mnist: torn")
 
     monkeypatch.setattr(tasks.datasets, "load", fails)
-    result = run(tasks.Bench("a device", "exclusive"), task())
+    result = run(tasks.TaskRunner("a device", "exclusive"), task())
     assert (result["state"], result["error"], result["detail"]) == ("FAULT", "DataError", "mnist: torn")
 
 
@@ -148,7 +148,9 @@ def test_a_replicate_of_another_task_has_its_metrics_and_no_predictions(
     kind: str, measured: set[str], shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tasks.datasets, "load", lambda settings: problem(kind))
-    result = run(tasks.Bench("a device", "exclusive"), task("replicate", keep=str(tmp_path / "model"), for_mlflow=True))
+    result = run(
+        tasks.TaskRunner("a device", "exclusive"), task("replicate", keep=str(tmp_path / "model"), for_mlflow=True)
+    )
     assert (result["state"], result.get("detail")) == ("COMPLETE", None)
     assert {name for name in result if name.startswith("test_")} == measured
     assert "predictions" not in result and "worst" not in result

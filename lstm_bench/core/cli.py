@@ -49,12 +49,12 @@ def main(
     Args:
       argv: The command line, without the program.
       config_name: Root YAML in `conf/`.
-      root: Schema of it, a dataclass of `config.py`.
+      root: Schema of it, a dataclass of `core/config.py`.
       help_text: What --help prints.
       run: Called with what was composed and the list of overrides; raises LstmBenchError for expected faults.
 
     Returns:
-      The exit code of `errors.py`: the worst one when several jobs run.
+      The exit code of `core/errors.py`: the worst one when several jobs run.
     """
     home.lend()
     if "--help" in argv or "-h" in argv:

@@ -12,7 +12,7 @@ PHASES = ("setup_s", "compile_s", "train_s", "eval_s")
 
 
 class Phases:
-    """A stopwatch with one hand: time not claimed by another phase is `setup_s`.
+    """An exclusive phase timer: at any moment exactly one phase is charged, `setup_s` where no other is.
 
     The caller synchronises the device before it enters and leaves a phase; the engines return host numbers, which does.
     """

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from lstm_bench.core.errors import StorageError
-from lstm_bench.core.formatting import cell, exact
+from lstm_bench.core.formatting import format_exact, format_field
 
 # Characters of one field. `values` of a long sequence outgrows csv's own limit, 131,072; the limit holds process-wide.
 _FIELD_SIZE = 2**30
@@ -26,7 +26,7 @@ def _lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: bo
     if header:
         writer.writerow(columns)
     for row in rows:
-        writer.writerow([(exact if c.startswith("config_") else cell)(row.get(c)) for c in columns])
+        writer.writerow([(format_exact if c.startswith("config_") else format_field)(row.get(c)) for c in columns])
     return out.getvalue()
 
 

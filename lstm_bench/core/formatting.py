@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
-def cell(value: Any) -> str:
+def format_field(value: Any) -> str:
     """One CSV field. Floats keep 10 significant digits: enough for any metric, stable across machines."""
     if value is None:
         return ""
@@ -20,9 +20,9 @@ def cell(value: Any) -> str:
     return str(value)
 
 
-def exact(value: Any) -> str:
+def format_exact(value: Any) -> str:
     """One CSV field of a searched value: a float with all its digits, so that its trial can be run again."""
-    return repr(float(value)) if isinstance(value, float) and math.isfinite(value) else cell(value)
+    return repr(float(value)) if isinstance(value, float) and math.isfinite(value) else format_field(value)
 
 
 def number(value: Any) -> str:
@@ -40,7 +40,7 @@ def values(params: Mapping[str, Any]) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, float):
         return format(value, ".3g")
-    return "null" if value is None else cell(value)
+    return "null" if value is None else format_field(value)
 
 
 def plain(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[str] = ()) -> str:

@@ -54,7 +54,7 @@ _COUNT, _SIZE, _SECONDS = Range(0), Range(1), Range(0, open_low=True)
 
 @dataclass(kw_only=True)
 class Dataset:
-    """Group `dataset`; a value's further meaning is checked by `data.py`."""
+    """Group `dataset`; a value's further meaning is checked by `data/dataset.py`."""
 
     name: str
     dir: str | None
@@ -199,7 +199,7 @@ class Sweep:
 
 @dataclass(kw_only=True)
 class Grid:
-    """Group `grid` of the kernel benchmark; its cells are checked by `grid.py`."""
+    """Group `grid` of the kernel benchmark; its cells are checked by `kernels/grid.py`."""
 
     name: str
     description: str
@@ -266,7 +266,7 @@ class Doctor:
     backends: Any  # all, one, or a list
     kernels: bool
     limits: Limits
-    cell: dict[str, Any]  # checked by `cell.py`
+    cell: dict[str, Any]  # checked by `kernels/case.py`
     method: Method
 
 

@@ -26,5 +26,5 @@ OPERATIONS = ("inference", "forward_backward", "train_step")
 NAMES = ("bare", "native")
 
 # Reasons that are not the trial's own: its parameters run again under another number, without limit or study.max_retry times.
-RETRIED_FOR_EVER = ("driver_died", "interrupted", "pack_failed")
-RETRIED = ("worker_died", "oom_shared")
+RETRY_UNLIMITED = ("driver_died", "interrupted", "pack_failed")
+RETRY_LIMITED = ("worker_died", "oom_shared")

@@ -40,7 +40,7 @@ def complete(folder: Path, of: str = "mnist") -> str:
 
     Args:
       folder: Where they go.
-      of: See `mnist.files`.
+      of: See `images.files`.
 
     Returns:
       The mirror of the last one.

@@ -1,4 +1,4 @@
-"""A dataset that the processes of one host share: a file without a name, mapped by each.
+"""A dataset in an anonymous, memory-mapped file that all workers of a host share.
 
 The driver stores its arrays once and workers inherit the descriptor: they all see the same pages of the page cache, which the
 system may reclaim, and copy only those that they write to. Whatever ends the processes, nothing is left in the temporary folder.

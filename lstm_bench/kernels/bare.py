@@ -5,7 +5,7 @@
 | `bare`   | a BlockLSTMV2 op per direction | a jitted `lax.scan` per direction | one `nn.LSTM`, `GRU`, `RNN` per layer |
 | `native` | -                              | one cuDNN call for all layers     | one `nn.LSTM`, ... for all layers     |
 
-A cell and its weights, flat and in Keras's order and layout, are those of `reference.py`; a cell has a `dtype` besides:
+A cell and its weights, flat and in Keras's order and layout, are those of `kernels/reference.py`; a cell has a `dtype` besides:
 "float32" (strict), "tf32" (float32 with TF32 products) or "bfloat16" (float32 weights, bfloat16 in the layers).
 A step gathers its batch from resident inputs by one row of indices, and all its results are really computed.
 """

@@ -1,4 +1,4 @@
-"""The yardsticks of JAX: a jitted scan, and its own cuDNN call. See `bare.py`."""
+"""The yardsticks of JAX: a jitted scan, and its own cuDNN call. See `kernels/bare.py`."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class JaxArm:
             return [*self._to_keras(found[:-1]), found[-1]]
         return self._to_keras(found) if operation == "train_step" else found
 
-    def proof(self, operation: str) -> tuple[str, str]:
+    def kernel_evidence(self, operation: str) -> tuple[str, str]:
         return kernels.ran_in_hlo(self.programs[operation].as_text(), recurrent=self.cell["layers"])
 
 

@@ -1,4 +1,4 @@
-"""The yardstick of TensorFlow: BlockLSTMV2, many steps in one graph. See `bare.py`."""
+"""The yardstick of TensorFlow: BlockLSTMV2, many steps in one graph. See `kernels/bare.py`."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class TensorflowArm:
             return [*self._to_keras(found[:-1]), found[-1]]
         return self._to_keras(found) if operation == "train_step" else found
 
-    def proof(self, operation: str) -> tuple[str, str]:
+    def kernel_evidence(self, operation: str) -> tuple[str, str]:
         graph = self.programs[operation].graph.as_graph_def()
         ops = Counter(node.op for part in (graph.node, *[f.node_def for f in graph.library.function]) for node in part)
         forward, backward = ops["BlockLSTMV2"], ops["BlockLSTMGradV2"]

@@ -1,4 +1,4 @@
-"""The yardstick of torch: its own layers, eager, with its fused Adam. See `bare.py`."""
+"""The yardstick of torch: its own layers, eager, with its fused Adam. See `kernels/bare.py`."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class TorchArm:
             last = found[-1].float().cpu().numpy()
             return [*self._to_keras(found[:-1]), last]
 
-    def proof(self, operation: str) -> tuple[str, str]:
+    def kernel_evidence(self, operation: str) -> tuple[str, str]:
         import torch
 
         with self._from_the_start() as row:

@@ -8,12 +8,12 @@ from typing import Any
 from lstm_bench.core.clock import Phases
 from lstm_bench.kernels import measure
 from lstm_bench.training import backend
-from lstm_bench.training.tasks import Bench, Send, Work
+from lstm_bench.training.tasks import Send, TaskRunner, Work
 
 BENCH = "lstm_bench.kernels.bench:bench"
 
 
-class KernelBench(Bench):
+class KernelRunner(TaskRunner):
     """A bench that also measures."""
 
     def work(self) -> dict[str, Work]:
@@ -28,6 +28,6 @@ class KernelBench(Bench):
         return {"state": "COMPLETE", **measure.ceilings(task, self.gpu)}
 
 
-def bench(setup: Mapping[str, Any]) -> tuple[Bench, str]:
+def bench(setup: Mapping[str, Any]) -> tuple[TaskRunner, str]:
     """The bench of a worker, and what its framework sees: "gpu" or "cpu"; see `launcher.runner.made`."""
-    return backend.bench(setup, KernelBench)
+    return backend.bench(setup, KernelRunner)

@@ -37,7 +37,7 @@ class Benchmark:
       folder: `sweeps/kernels-<grid>/`.
       plan: Cells, in order.
       arms: Backend and kernel of each arm.
-      operations: Some of `probe.OPERATIONS`.
+      operations: Some of `vocabulary.OPERATIONS`.
       gpus: The visible GPUs; the first is measured.
       say: Prints one line.
 
@@ -113,7 +113,7 @@ class Benchmark:
           KeyboardInterrupt: as it comes; what was measured is in the files.
         """
         if any((self.folder / file).exists() for file in ("runs.csv", "samples.csv")):
-            self.settle()  # samples whose run was never written down are taken out, and failures of earlier sessions
+            self.compute_cells()  # samples whose run was never written down are taken out, and failures of earlier sessions
         with _terminable():
             try:
                 jobs = self._jobs()
@@ -122,7 +122,7 @@ class Benchmark:
             finally:
                 self._dismiss()
                 shutil.rmtree(self.folder / "reference", ignore_errors=True)
-                self.settle()
+                self.compute_cells()
 
     def _jobs(self) -> list[Job]:
         """Every arm once per round, in shuffled order; a round goes over all cells before the next begins."""
@@ -142,7 +142,7 @@ class Benchmark:
                 where = f"{i + 1}/{len(jobs)} round {job[2] + 1}/{self.method['rounds']}"
                 self._arm(job, where, _kind(following[1]) if following else None)
 
-    def settle(self) -> None:
+    def compute_cells(self) -> None:
         """Computes `cells.csv`, and `rows`, from the other files, and sorts those."""
         self._load()
         samples = fileio.read_rows(self.folder / "samples.csv")
@@ -254,7 +254,7 @@ class Benchmark:
 
         Args:
           kind: Of the process.
-          task: See `trial.py`.
+          task: See `training/tasks.py`.
           report: Receives what it reports.
           following: Kind of the process after it. On a CPU that one imports its framework beside this one, which is half of
             a small cell's time, and then sleeps until it is its turn. A GPU it would share.

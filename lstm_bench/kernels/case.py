@@ -19,7 +19,7 @@ def name(cell: Mapping[str, Any]) -> str:
 
 
 def maker(cell: Mapping[str, Any]) -> str:
-    """Which layer maker of `kernel.py` the network is made with."""
+    """Which layer maker of `model/kernel.py` the network is made with."""
     return str(cell["layer"]).removeprefix("bidirectional_")
 
 

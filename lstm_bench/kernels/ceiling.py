@@ -11,7 +11,7 @@ SIZES = {"cpu": (2048, 2**28), "gpu": (8192, 2**30)}
 
 
 class Ceiling:
-    """Operations `matmul` and `copy` on one device: see `probe.Timed`. Steps are eager calls, each long enough to hide that.
+    """Operations `matmul` and `copy` on one device: see `timer.Timed`. Steps are eager calls, each long enough to hide that.
 
     Args:
       backend: Of Keras.
@@ -33,7 +33,7 @@ class Ceiling:
         return 2.0 * self.side**3 if operation == "matmul" else 2.0 * self.n_bytes
 
     def run(self, operation: str, rows: np.ndarray) -> int:
-        """See `probe.Timed`; `rows` says how many."""
+        """See `timer.Timed`; `rows` says how many."""
         step, wait = self._steps[operation]
         done, result = 0, None
         for _ in rows:

@@ -155,7 +155,7 @@ def _run(
             benchmark.run()
         else:
             print("nothing to measure: the benchmark is complete")
-            benchmark.settle()
+            benchmark.compute_cells()
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"

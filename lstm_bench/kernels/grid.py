@@ -34,7 +34,7 @@ def chosen(path: str, value: Any, valid: Sequence[str]) -> list[str]:
 
 
 def cells_of(grid: Mapping[str, Any], dtypes: Sequence[str]) -> list[dict[str, Any]]:
-    """The cells of a grid, in its order, each once. Of an axis that is a list, every value.
+    """The cells of a grid, in its order, each once. Lists are expanded to their Cartesian product.
 
     Args:
       grid: Group `grid`.
@@ -95,7 +95,7 @@ def unavailable(arm: Arm, cell: Mapping[str, Any], gpu: str | None) -> str | Non
 
     Args:
       arm: Backend and kernel.
-      cell: See `cell.py`.
+      cell: See `kernels/case.py`.
       gpu: Name of the NVIDIA GPU, None where there is none.
     """
     backend, name = arm
@@ -115,7 +115,7 @@ def expected(arm: Arm, cell: Mapping[str, Any], gpu: str | None) -> str:
 
 
 def require_memory(plan: Sequence[Mapping[str, Any]], host_mib: int, gpu_mib: int | None) -> None:
-    """Raises ConfigError, naming the cell, when one needs more memory than there is, by the estimate of `cell.py`.
+    """Raises ConfigError, naming the cell, when one needs more memory than there is, by the estimate of `kernels/case.py`.
 
     Args:
       plan: Cells.

@@ -31,7 +31,7 @@ def measure(task: Mapping[str, Any], gpu: str | None, report: Send) -> None:
     """Measures an arm's operations on a cell.
 
     Reports `{"phase": "compile", "operation"}` before an operation is compiled, `{"phase": "time", "operation"}` when its
-    first call has returned, and `{"phase": "done", "operation", "run", "seconds"}` with its row of `record.RUN_COLUMNS`
+    first call has returned, and `{"phase": "done", "operation", "run", "seconds"}` with its row of `columns.RUN_COLUMNS`
     and the seconds of its samples.
 
     Args:
@@ -66,7 +66,7 @@ def measure(task: Mapping[str, Any], gpu: str | None, report: Send) -> None:
             "tolerance": method["tolerance"][cell["dtype"]],
         }
         del found
-        run["kernel_ran"], run["evidence"] = arm.proof(operation)
+        run["kernel_ran"], run["evidence"] = arm.kernel_evidence(operation)
         seconds: list[float] = []
         if not run["error"] <= run["tolerance"]:
             run |= {"state": "wrong", "reason": f"wrong against the float64 reference (error {run['error']:.2g})"}
@@ -130,7 +130,7 @@ def make(
     Args:
       backend: Of Keras.
       kernel_name: Of Keras's layers, or one of `bare.NAMES`.
-      cell: See `cell.py`.
+      cell: See `kernels/case.py`.
       weights: As `reference.weights`.
       x: Inputs (batch, timesteps, features).
       cotangent: Gradient of batch times the loss with respect to the outputs, of their shape.
@@ -173,7 +173,7 @@ def make(
 
 
 def ceilings(task: Mapping[str, Any], gpu: str | None) -> dict[str, Any]:
-    """The machine's ceilings as `task["backend"]` reaches them in `task["dtype"]`: a row of `record.CEILING_COLUMNS`."""
+    """The machine's ceilings as `task["backend"]` reaches them in `task["dtype"]`: a row of `columns.CEILING_COLUMNS`."""
     method = task["method"]
     set_precision(task["backend"], task["dtype"])
     arm = ceiling.Ceiling(task["backend"], task["dtype"], "gpu" if gpu else "cpu")

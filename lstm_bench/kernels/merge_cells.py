@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lstm_bench.core.errors import DataError
-from lstm_bench.core.formatting import cell
+from lstm_bench.core.formatting import format_field
 from lstm_bench.kernels import summary
 from lstm_bench.study.columns import CELL_COLUMNS
 from lstm_bench.study.validate import IDENTITY, TABLES, Bundle, Row, Table
@@ -45,7 +45,7 @@ def cells(tables: dict[str, Table], further: Bundle, less: Bundle) -> None:
         made.sort(key=summary.order)
     except (KeyError, ValueError, ArithmeticError) as error:
         raise DataError(f"{further.name}: its runs are not those of a benchmark ({type(error).__name__})") from error
-    fields = [{column: cell(row.get(column)) for column in CELL_COLUMNS} for row in made]
+    fields = [{column: format_field(row.get(column)) for column in CELL_COLUMNS} for row in made]
     tables["cells.csv"] = Table(CELL_COLUMNS, {summary.key(row): row for row in fields})
 
 

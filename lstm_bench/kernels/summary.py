@@ -26,7 +26,7 @@ def key(row: Row) -> Key:
 
 
 def rows(runs: Iterable[Row], samples: Iterable[Row], ceilings: Sequence[Row], device: str, share: str) -> list[dict]:
-    """Rows of `record.CELL_COLUMNS` for everything that ran, sorted.
+    """Rows of `columns.CELL_COLUMNS` for everything that ran, sorted.
 
     Args:
       runs: Rows of `runs.csv`, text or numbers.
@@ -56,7 +56,7 @@ def rows(runs: Iterable[Row], samples: Iterable[Row], ceilings: Sequence[Row], d
 
 
 def order(row: Row) -> tuple:
-    """Sort key: cells by their axes, operations as `probe.OPERATIONS`, then backend and kernel."""
+    """Sort key: cells by their axes, operations as `vocabulary.OPERATIONS`, then backend and kernel."""
     axes = [str(row["layer"]), *(int(row[axis]) for axis in vocabulary.SIZES), str(row["dtype"])]
     return (*axes, vocabulary.OPERATIONS.index(row["operation"]), row["backend"], row["kernel"])
 
@@ -121,7 +121,7 @@ def _limits(row: Row, ceilings: Sequence[Row]) -> dict[str, Any]:
 
 
 def unavailable(cell: Mapping[str, Any], backend: str, kernel: str, operation: str, reason: str) -> dict[str, Any]:
-    """A row of `record.CELL_COLUMNS` for an arm that cannot run here."""
+    """A row of `columns.CELL_COLUMNS` for an arm that cannot run here."""
     about = {"cell": cells.name(cell), **cell, "backend": backend, "kernel": kernel, "operation": operation}
     return dict.fromkeys(columns.CELL_COLUMNS) | about | {"state": "unavailable", "reason": reason}
 

@@ -12,7 +12,7 @@ class Event:
     """What happened to a task, or to a worker without one (`key` None).
 
     Kinds: "ready" (a worker has loaded its backend: `body` {"seen"}), "epoch" (`body`: metrics), "result" (`body`: see
-    `trial.py`), "died" (`body`: {"exit": code or -signal, "log": file}; "why", in words, where there is no code).
+    `training/tasks.py`), "died" (`body`: {"exit": code or -signal, "log": file}; "why", in words, where there is no code).
     """
 
     kind: str
@@ -21,7 +21,7 @@ class Event:
 
 
 class Launcher(Protocol):
-    """What `study.py` sees of any launcher."""
+    """What `sweep/store/trials.py` sees of any launcher."""
 
     def capacity(self) -> int:
         """Tasks that could be submitted now."""

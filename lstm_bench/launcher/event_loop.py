@@ -20,7 +20,7 @@ from lstm_bench.launcher.base import Event, Launcher
 GRACE_S = 5.0  # what running tasks get to finish in after the first interrupt
 _TICK_S = 0.2
 _LOOK_S = 1.0  # between two questions for a task while there is none yet
-_READ_S = 1.0  # from when a task is found late to when it is ended: what its worker had sent before is read first
+_DRAIN_S = 1.0  # from when a task is found late to when it is ended: what its worker had sent before is read first
 _LOST = 3  # workers in a row that die before their first task: the installation is at fault
 
 
@@ -30,7 +30,7 @@ class Running:
 
     Attributes:
       name: What a person sees: "trial 7", "seed 0".
-      task: See `trial.py`.
+      task: See `training/tasks.py`.
       number: Of the trial, None for anything else.
       epochs: Metrics reported so far.
       stopped: Whether the pruner has stopped it.
@@ -50,7 +50,7 @@ class Running:
 
 
 # In place of a task: there is none yet, but the work of others may make one.
-LATER = Running("later", {})
+NO_TASK_YET = Running("later", {})
 
 Next = Callable[[], Running | None]
 Finished = Callable[[Running, dict[str, Any]], None]
@@ -80,7 +80,7 @@ class Loop:
         """Whether the user wants to end."""
         return self._signals > 0
 
-    def later(self, work: Callable[[], None]) -> None:
+    def defer(self, work: Callable[[], None]) -> None:
         """Puts off work that no worker waits for (records, tracking, display) until the workers are busy again."""
         self._later.append(work)
 
@@ -92,7 +92,7 @@ class Loop:
         """Submits what `next_task` gives until it gives None and nothing runs any more.
 
         Args:
-          next_task: The next task; None for now. Asked again after each result, which may have made new work. `LATER`
+          next_task: The next task; None for now. Asked again after each result, which may have made new work. `NO_TASK_YET`
             for none yet: asked again soon, and waited for.
           finished: Receives each task with its result: what the worker said, or FAIL with reason worker_died, timeout or
             interrupted. A task that the pruner stopped is PRUNED.
@@ -109,10 +109,10 @@ class Loop:
         try:
             exhausted, look_at = False, 0.0
             while True:
-                self._heed(finished)
+                self._handle_signals(finished)
                 while not (self._signals or exhausted) and time.monotonic() >= look_at and self.launcher.capacity():
                     running = next_task()
-                    if running is LATER:
+                    if running is NO_TASK_YET:
                         look_at = time.monotonic() + _LOOK_S
                         break
                     if running is None:
@@ -122,7 +122,7 @@ class Loop:
                     self._running[key] = running
                     self.launcher.submit(key, running.task)
                     self.display.started(running.name, trains=running.task.get("kind") != "probe")
-                self.catch_up()
+                self.run_deferred()
                 if not self._running:
                     if self._signals:
                         raise InterruptedByUser("interrupted", remedy="The same command goes on from here.")
@@ -133,7 +133,7 @@ class Loop:
                 self._heard += sorted(self.launcher.events(_TICK_S), key=_is_fault)
                 while self._heard:
                     self._handle(self._heard.pop(0), finished, report)
-                self._end_late(finished)
+                self._kill_timed_out(finished)
                 if len(self._running) != before:
                     exhausted, look_at = False, 0.0
         except LstmBenchError as error:
@@ -149,9 +149,9 @@ class Loop:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-            self.catch_up()
+            self.run_deferred()
 
-    def catch_up(self) -> None:
+    def run_deferred(self) -> None:
         """Does what was put off."""
         while self._later:
             self._later.pop(0)()
@@ -168,14 +168,14 @@ class Loop:
             self._notice = threading.Thread(target=self.display.line, args=(text, "yellow"))
             self._notice.start()
 
-    def _heed(self, finished: Finished) -> None:
+    def _handle_signals(self, finished: Finished) -> None:
         if self._notice:
             self._notice.join()
         if self._signals > 1 or time.monotonic() > self._deadline:
             for key in list(self._running):
                 self._kill(key, finished, {"state": "FAIL", "reason": "interrupted"})
 
-    def _end_late(self, finished: Finished) -> None:
+    def _kill_timed_out(self, finished: Finished) -> None:
         for key, running in list(self._running.items()):
             now = time.monotonic()
             elapsed = now - running.since
@@ -183,7 +183,7 @@ class Loop:
             if elapsed > self._limit * members:
                 # A driver that was stopped, or its machine, hears only now of what ended in time.
                 running.late = running.late or now
-                if now - running.late < _READ_S:
+                if now - running.late < _DRAIN_S:
                     continue
                 self._kill(
                     key, finished, {"state": "FAIL", "reason": "timeout", "setup_s": elapsed, "total_s": elapsed}

@@ -47,10 +47,10 @@ class LocalLauncher:
       recycle_mib: Resident MiB above which it is.
       keras: Whether workers import Keras too; a yardstick is measured without it.
       programs: Folder of the programs that XLA compiled before, None to compile anew. JAX's own variable goes first.
-      data_fd: Descriptor of a `mapping.SharedDataset`, which every worker inherits.
+      data_fd: Descriptor of a `shared_memory.SharedDataset`, which every worker inherits.
       deterministic: Whether the workers compute the same bits whenever they are given the same task.
       bench: What makes a worker's bench, see `runner.made`.
-      code: What the workers may train of a user's own: `target` and `files`, see `source.Guard`; None for a family of ours.
+      code: What the workers may train of a user's own: `target` and `files`, see `user_code.Guard`; None for a family of ours.
     """
 
     def __init__(

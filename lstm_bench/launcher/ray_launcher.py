@@ -55,7 +55,7 @@ class RayLauncher:
       say: Shows a person one line.
       deterministic: Whether the workers compute the same bits whenever they are given the same task.
       bench: What makes a worker's bench, see `runner.made`.
-      code: What the workers may train of a user's own: `target` and `files`, see `source.Guard`; None for a family of ours.
+      code: What the workers may train of a user's own: `target` and `files`, see `user_code.Guard`; None for a family of ours.
 
     Raises:
       ConfigError: when the cluster cannot be reached, or entered. `events` raises it when a node that is there from the

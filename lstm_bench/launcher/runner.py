@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lstm_bench.training.tasks import Bench
+    from lstm_bench.training.tasks import TaskRunner
 
 
 BENCH = "lstm_bench.training.backend:bench"
 
 
-def made(setup: Mapping[str, Any]) -> tuple[Bench, str]:
+def made(setup: Mapping[str, Any]) -> tuple[TaskRunner, str]:
     """The bench that a launcher asks for, and what its framework sees: "gpu" or "cpu".
 
     Args:
@@ -22,5 +22,5 @@ def made(setup: Mapping[str, Any]) -> tuple[Bench, str]:
     """
     module, _, function = setup["bench"].partition(":")
     maker = getattr(importlib.import_module(module), function)
-    found: tuple[Bench, str] = maker(setup)
+    found: tuple[TaskRunner, str] = maker(setup)
     return found

@@ -88,7 +88,7 @@ def serve(
     while (task := tasks.get())["do"] != "exit":
         key = task["key"]
         if "data" in task:
-            bench.prime(*task["data"])
+            bench.preload_data(*task["data"])
 
         def report(metrics: dict[str, Any], key: str = key) -> None:
             send({"event": "epoch", "key": key, "metrics": metrics})

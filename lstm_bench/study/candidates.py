@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from lstm_bench.core.formatting import cell
+from lstm_bench.core.formatting import format_field
 
 
 class Candidate(NamedTuple):
@@ -43,6 +43,6 @@ def standing(validation: Iterable[float], *, maximize: bool) -> tuple[int, float
       validation: Objective of the finished replicates; at the digits of the records, so that driver and report agree.
       maximize: Whether more of it is better.
     """
-    values = [float(cell(float(value))) for value in validation]
+    values = [float(format_field(float(value))) for value in validation]
     mean = math.fsum(values) / len(values) if values else 0.0
     return -len(values), -mean if maximize else mean

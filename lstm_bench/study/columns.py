@@ -6,7 +6,7 @@ accuracies and losses are means over samples, accuracies are fractions in 0..1, 
 | file               | one row or entry per                    | columns                                          |
 |--------------------|-----------------------------------------|--------------------------------------------------|
 | `config.yaml`      | the resolved configuration, URLs without passwords | -                                     |
-| `environment.json` | the machine, versions, data and commit  | see `environment.py`                             |
+| `environment.json` | the machine, versions, data and commit  | see `core/environment.py`                             |
 | `trials.csv`       | trial of the search                     | `TRIAL_COLUMNS`, `config_<path>` per searched path |
 | `replicates.csv`   | seed of the confirmation                | `REPLICATE_COLUMNS`                              |
 | `history.csv`      | epoch of a trial or replicate           | `HISTORY_COLUMNS`                                |

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from lstm_bench.core.vocabulary import RETRIED_FOR_EVER
+from lstm_bench.core.vocabulary import RETRY_UNLIMITED
 from lstm_bench.study import judgement
 from lstm_bench.study.judgement import Confirmed, Judged
 
@@ -53,7 +53,7 @@ def ended(rows: Sequence[Mapping[str, Any]], objective: str) -> list[Ended]:
       objective: Column.
     """
     again = {_whole(row["retry_of"]) for row in rows} | {
-        row["number"] for row in rows if row["reason"] in RETRIED_FOR_EVER
+        row["number"] for row in rows if row["reason"] in RETRY_UNLIMITED
     }
 
     def value(row: Mapping[str, Any]) -> float | None:
@@ -67,7 +67,7 @@ def edges(space: Mapping[str, Mapping[str, Any]], params: Mapping[str, Any]) -> 
     """Values at a bound of what was searched: the best may lie beyond.
 
     Args:
-      space: Path -> domain, see `space.py`; only ranges have bounds, and only those of four values or more.
+      space: Path -> domain, see `study/search_space.py`; only ranges have bounds, and only those of four values or more.
       params: Path -> value.
     """
     found = []
@@ -275,7 +275,7 @@ def judge(
 
 
 def pairs(confusion: Mapping[str, Any]) -> dict[tuple[int, int], int]:
-    """(label, prediction) -> number, from `label/prediction` -> number as `entity.evidence` counts."""
+    """(label, prediction) -> number, from `label/prediction` -> number as `runs.evidence` counts."""
     return {(int(label), int(said)): int(n) for key, n in confusion.items() for label, _, said in [key.partition("/")]}
 
 

@@ -96,7 +96,9 @@ def _value(row: Mapping[str, str], path: str, domain: Mapping[str, Any]) -> Any:
     try:
         if domain["type"] == "categorical":
             return next(
-                choice for choice in domain["choices"] if text in (formatting.exact(choice), formatting.cell(choice))
+                choice
+                for choice in domain["choices"]
+                if text in (formatting.format_exact(choice), formatting.format_field(choice))
             )
         return int(text or "") if domain["type"] == "int" else float(text or "")
     except (KeyError, TypeError, ValueError, StopIteration):  # no such value, or a domain that is none

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core import config as schema
 from lstm_bench.core.errors import ConfigError, nearest
-from lstm_bench.core.formatting import exact
+from lstm_bench.core.formatting import format_exact
 from lstm_bench.core.schema import Choice, Range
 from lstm_bench.model import signature
 
@@ -113,7 +113,7 @@ def _domain(path: str, domain: Domain | None, config: Mapping[str, Any]) -> Doma
         if not all(choice is None or isinstance(choice, str | int | float) for choice in choices):
             raise ConfigError(f"{where}.choices", expected="numbers, texts, true, false or null", received=choices)
         # Whoever reads the records must tell them apart: null is written as nothing.
-        if len({exact(choice) for choice in choices}) < len(choices) or len(set(choices)) < len(choices):
+        if len({format_exact(choice) for choice in choices}) < len(choices) or len(set(choices)) < len(choices):
             raise ConfigError(f"{where}.choices", expected="different values", received=choices)
         values, complete = choices, {"type": kind, "choices": list(choices)}
     else:

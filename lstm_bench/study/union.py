@@ -1,4 +1,4 @@
-"""Two states of one study's records as one: rows united by what they are known by, the whole files of the further state.
+"""Merges two states of one study: rows by primary key; other files from the state that is further.
 
 The order of the two does not matter, and neither how often one is united. Fields that one state does not have (an older
 version wrote none) are the other's; two that differ are a conflict, and so are two configurations that no resumed sweep

@@ -249,7 +249,11 @@ class Reader:
                 return None
             if domain["type"] != "categorical":
                 return lambda text: not text or bool(_NUMBER.fullmatch(text))
-            written = {form(choice) for choice in domain["choices"] for form in (formatting.exact, formatting.cell)}
+            written = {
+                form(choice)
+                for choice in domain["choices"]
+                for form in (formatting.format_exact, formatting.format_field)
+            }
             return (written | {""}).__contains__
         if column in record.TEXT:
             return (lambda text: bool(text)) if column in IDENTITY.get(file, ()) else None

@@ -333,14 +333,14 @@ def _counts(rows: Sequence[Row], max_retry: int) -> dict[str, int]:
     def deaths(row: Row | None) -> int:
         found = 0
         while row is not None:
-            found += row.get("reason") in vocabulary.RETRIED
+            found += row.get("reason") in vocabulary.RETRY_LIMITED
             row = by_number.get(_number(row.get("retry_of")))
         return found
 
     def counts(row: Row) -> bool:
-        if row.get("reason") in vocabulary.RETRIED_FOR_EVER or row["number"] in retried:
+        if row.get("reason") in vocabulary.RETRY_UNLIMITED or row["number"] in retried:
             return False
-        return row.get("reason") not in vocabulary.RETRIED or deaths(row) > max_retry
+        return row.get("reason") not in vocabulary.RETRY_LIMITED or deaths(row) > max_retry
 
     ends = [row["state"] for row in rows if row["state"] != "FAIL" or counts(row)]
     return {

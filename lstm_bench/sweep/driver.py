@@ -19,13 +19,13 @@ from lstm_bench.core import fileio
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import StorageError, TooManyFailedError
 from lstm_bench.core.formatting import number
-from lstm_bench.launcher.event_loop import LATER, Loop, Running
+from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.study import columns as record
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate, digest, standing
 from lstm_bench.sweep.backfill import tracked
 from lstm_bench.sweep.kernel_choice import Arms
-from lstm_bench.sweep.packing import Cohorts
+from lstm_bench.sweep.packing import PackBuilder
 from lstm_bench.sweep.store.trials import Asked, Study
 from lstm_bench.tracking import runs
 from lstm_bench.tracking.background import Observer
@@ -85,7 +85,7 @@ class Driver:
             )
         ends = time.monotonic() + (self.settings["timeout"] or math.inf)
         announced = False
-        cohorts = Cohorts(
+        packs = PackBuilder(
             self.study.ask,
             size=lambda asked: self.arms.at_once(asked.params),
             program=lambda asked: self.arms.program(asked.params),
@@ -98,7 +98,7 @@ class Driver:
             nonlocal announced
             self.check_failures()
             if time.monotonic() > ends:
-                self._queue_again(cohorts)
+                self._queue_again(packs)
                 counts = self.study.counts()
                 # What is queued, and what other drivers run, may yet be better than the best there is.
                 self.timed_out |= bool(counts["left"] or counts["queued"]) or self.study.pending()
@@ -106,9 +106,9 @@ class Driver:
                     announced = True
                     self.display.line(f"study.timeout: no new trial after {self.settings['timeout']:g} s", "yellow")
                 return None
-            trials = cohorts.next()
+            trials = packs.next()
             if not trials:
-                return LATER if self.study.pending() else None
+                return NO_TASK_YET if self.study.pending() else None
             running = self._training(trials)
             if running.number is None:
                 flying[running.name] = trials
@@ -134,7 +134,7 @@ class Driver:
                 # That a pack failed says nothing of its members: they are queued again, each for itself.
                 reason = result.get("reason") or result["state"]
                 self.display.line(f"{running.name}: {reason} in one program, now one by one", "yellow")
-                cohorts.part(trials[0])
+                packs.unpack(trials[0])
                 result = {"state": "FAIL", "reason": "pack_failed"}
             for at, trial in enumerate(trials):
                 its, member = _member(running, result, at, stopped[trial.number])
@@ -146,8 +146,8 @@ class Driver:
             self.loop.run(next_task, finished, report)
         finally:
             with contextlib.suppress(StorageError):
-                self._queue_again(cohorts)
-                self.loop.catch_up()
+                self._queue_again(packs)
+                self.loop.run_deferred()
         self.check_failures()
 
     def _training(self, trials: Sequence[Asked]) -> Running:
@@ -175,9 +175,9 @@ class Driver:
             prune = self.study.report(number, metrics["epoch"], metrics[self.settings["objective"]])
         return prune and metrics["epoch"] < self.config["train"]["epochs"]
 
-    def _queue_again(self, cohorts: Cohorts) -> None:
+    def _queue_again(self, packs: PackBuilder) -> None:
         """Puts back what was asked for and not begun."""
-        while (trial := cohorts.give_up()) is not None:
+        while (trial := packs.pop_waiting()) is not None:
             waiting = Running(f"trial {trial.number}", {}, trial.number)
             self._end_trial(waiting, {"state": "FAIL", "reason": "interrupted"})
 
@@ -200,7 +200,7 @@ class Driver:
         if not self.study.tell(number, {**result, "history": running.epochs, "started_ms": running.started_ms}):
             self.display.line(f"{running.name}: another driver has taken it over, this result does not count", "yellow")
             return
-        self.loop.later(lambda: self._after_trial(running.name, number, result.get("detail")))
+        self.loop.defer(lambda: self._after_trial(running.name, number, result.get("detail")))
 
     def _after_trial(self, name: str, number: int, detail: str | None) -> None:
         row = self.study.row(number)
@@ -251,7 +251,7 @@ class Driver:
     def pick(self) -> Candidate | None:
         """The candidate whose replicates have the best mean objective on validation data, the best trial before there are any.
 
-        None when there is nothing to confirm. The rule is `candidate.standing`, which the report follows too.
+        None when there is nothing to confirm. The rule is `candidates.standing`, which the report follows too.
         """
 
         def rank(candidate: Candidate) -> tuple[int, float]:
@@ -312,7 +312,7 @@ class Driver:
         def next_task() -> Running | None:
             found = take()
             if found is None:
-                return LATER if waiting else None
+                return NO_TASK_YET if waiting else None
             candidate, seeds, tries = found
             config = self._config(candidate.params)
             if len(seeds) > 1:
@@ -360,7 +360,7 @@ class Driver:
                 words = name(candidate, f"seed {seed}")
                 self.display.line(f"{words}: another driver has taken it over, this result does not count", "yellow")
                 return
-            self.loop.later(lambda: self._after_replicate(name(candidate, f"seed {seed}"), row, candidate))
+            self.loop.defer(lambda: self._after_replicate(name(candidate, f"seed {seed}"), row, candidate))
 
         self.display.total(f"{self.settings['name']}  confirming", 0, self._n_replicates)
         self.loop.run(next_task, finished)

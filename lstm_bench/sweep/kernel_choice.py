@@ -1,4 +1,4 @@
-"""Which arm a study trains with: kernel and steps per execution, packed or not, by name or measurement; the winner's probe."""
+"""Chooses kernel, steps per execution and packs, by measurement where asked; benchmarks all kernels for the winner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from lstm_bench.core.config import replaced
 from lstm_bench.core.errors import KernelError
 from lstm_bench.core.formatting import values
-from lstm_bench.launcher.event_loop import LATER, Loop, Running
+from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.study import columns
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep.kernel_cache import Memory, bucket
@@ -18,7 +18,7 @@ from lstm_bench.sweep.store.trials import Study
 from lstm_bench.training.engine import factory
 
 _DECISION_S = 0.5  # timed seconds per arm and shape: the choice needs the order, not the third digit
-_MOST = 16  # trials in one program where that is measured: those asked for together do not learn from each other
+MAX_PACK = 16  # trials in one program where that is measured: those asked for together do not learn from each other
 _INPUTS = ("train.learning_rate", "train.schedule", "train.decay")  # of a program, not part of it: see engine.py
 
 
@@ -104,11 +104,11 @@ class Arms:
         def look() -> Running | None:
             nonlocal taken
             taken = self.study.get(key) is None and bool(self.study.claim([key]))
-            return None if taken or self.study.get(key) is not None else LATER
+            return None if taken or self.study.get(key) is not None else NO_TASK_YET
 
         counts = False
         while not counts:
-            if look() is LATER:
+            if look() is NO_TASK_YET:
                 self.loop.run(look, lambda *_: None)
             # What was claimed by another driver since, this one having been silent for too long, is not this one's to say.
             counts = not taken or self.study.put(key, measure())
@@ -197,7 +197,7 @@ class Arms:
         return Running(name, task)
 
     def packed(self) -> Arm:
-        """The arm of a pack: see `packed.py`."""
+        """The arm of a pack: see `training/engine/pack.py`."""
         return Arm("generic", factory.steps_per_execution(self.backend, "generic")[0])
 
     def pack(self, config: Mapping[str, Any], params: Mapping[str, Any], n: int) -> int:
@@ -250,7 +250,7 @@ class Arms:
         if wanted != "auto":
             self._sizes = [({}, int(wanted))]
             return int(wanted)
-        size = min(_MOST, math.ceil(n / self.workers))
+        size = min(MAX_PACK, math.ceil(n / self.workers))
         waits = self.config["sampler"]["name"] in ("tpe", "cmaes") or self.config["pruner"]["name"] != "none"
         counted = "train_samples_per_s" in self.config["study"]["objectives"]
         if size < 2 or not self._measures_packs() or waits or counted:
@@ -294,7 +294,7 @@ class Arms:
         return found
 
     def probe(self, winner: Mapping[str, Any], digest: str) -> list[dict[str, Any]]:
-        """Rows of `record.KERNEL_COLUMNS` for the winner: every arm measured, or the reason why it is not.
+        """Rows of `columns.KERNEL_COLUMNS` for the winner: every arm measured, or the reason why it is not.
 
         One arm at a time, the other workers idle; measured once and kept.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from lstm_bench.sweep.store.trials import Asked
 
 
-class Cohorts:
+class PackBuilder:
     """The next trials of a study, one alone or several of one program at a time.
 
     As many are asked for as the first one's program takes. Those of them that need another program wait for the next turn,
@@ -60,11 +60,11 @@ class Cohorts:
     def _most(self, trial: Asked) -> int:
         return 1 if self._program(trial) in self._alone else self._size(trial)
 
-    def part(self, trial: Asked) -> None:
+    def unpack(self, trial: Asked) -> None:
         """Trains what has this trial's program one by one from now on."""
         self._alone.add(self._program(trial))
 
-    def give_up(self) -> Asked | None:
+    def pop_waiting(self) -> Asked | None:
         """One of the trials that wait, which does not from then on; None when none does."""
         if self._asked:
             return self._asked.pop()

@@ -126,12 +126,15 @@ def compared(row: Mapping[str, str], result: Mapping[str, Any], history: Sequenc
     lines = []
     for name in COMPARED:
         if row.get(name) and not (name == "weights_sha256" and row["state"] == "PRUNED"):
-            again = formatting.cell(result.get(name))
+            again = formatting.format_field(result.get(name))
             short = name == "weights_sha256"
             lines.append(Line(name, row[name][:16] if short else row[name], again[:16] if short else again))
     if history:
         recorded = [[line.get(name) or "" for name in _EPOCH] for line in history]
-        again_epochs = [[formatting.cell(epoch.get(name)) for name in _EPOCH] for epoch in result["history"]]
+        again_epochs = [[formatting.format_field(epoch.get(name)) for name in _EPOCH] for epoch in result["history"]]
         equal = sum(was == now for was, now in zip(recorded, again_epochs, strict=False))
         lines.append(Line("epochs that are equal", str(len(recorded)), str(equal)))
-    return [*lines, *(Line(n, row[n], formatting.cell(result.get(n)), compared=False) for n in _SHOWN if row.get(n))]
+    return [
+        *lines,
+        *(Line(n, row[n], formatting.format_field(result.get(n)), compared=False) for n in _SHOWN if row.get(n)),
+    ]

@@ -95,7 +95,7 @@ def unrepeated(
     Args:
       make: Attempt, from 0 -> sampler.
       space: Parsed search space, finite.
-      seen: Places of points, see `space.place`; not all that there are.
+      seen: Places of points, see `search_space.place`; not all that there are.
       seed: Of the last resort.
     """
     from optuna.samplers import BaseSampler, RandomSampler

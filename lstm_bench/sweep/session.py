@@ -317,7 +317,7 @@ class Session:
             )  # until records and MLflow agree with the database: a killed driver leaves it so
         tracking.check_store()
         seen = self._write_down(driver, facts)
-        loop.later(lambda: self._start_tracking(driver, seen))
+        loop.defer(lambda: self._start_tracking(driver, seen))
         status, fault = "FAILED", None
         try:
             if work:
@@ -325,7 +325,7 @@ class Session:
                 if self.config["kernel"]["name"] == "auto":
                     self.display.line(f"  kernel    auto -> {decided}")
                 driver.search()
-            loop.catch_up()
+            loop.run_deferred()
             driver.check_failures()  # also where an earlier session has told the last of them
             if driver.timed_out and self._leave(driver):
                 self.display.line("the other drivers go on, and the last of them confirms the winner")
@@ -344,7 +344,7 @@ class Session:
                 tracking.finish(status, goes_on=True)
             else:
                 if study.shared:
-                    tracking.look_again()
+                    tracking.refresh_runs()
                     driver.track_all()
                 tracking.finish(status)
                 if (status == "FINISHED" or fault) and not tracking.warning:
@@ -438,7 +438,7 @@ class Session:
         return Observer(
             open_tracking(settings, experiment=name),
             settings,
-            later=loop.later,
+            later=loop.defer,
             say=lambda text: self.display.line(text, "yellow"),
             catch_up=lambda tracking: backfill.tell(self.folder, tracking),
             remedy=f"python -m lstm_bench.sync study={name}",
@@ -464,7 +464,7 @@ class Session:
             left = driver.study.leave()
         finally:
             if not left:
-                driver.tracking.release()
+                driver.tracking.resume()
         return left
 
     def _conclude(self, driver: Driver) -> None:

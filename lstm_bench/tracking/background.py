@@ -1,4 +1,4 @@
-"""MLflow told from a thread of its own: a sweep only queues what there is to tell, and an outage ends when the store answers.
+"""Logs to MLflow from a background thread: a sweep only queues calls, and after an outage the queue is replayed.
 
 The thread alone imports and calls MLflow. After a failure it tries again, later and later; it then opens the parent run
 anew, which is the same one, and goes on where it stopped: what is told twice is there once. The sweep never waits before
@@ -60,7 +60,7 @@ class Observer:
     Args:
       tracking: What the thread calls.
       settings: Group `tracking`: `patience`, `retry_s`, `retry_most_s` and `queue`.
-      later: Has something done by the sweep's own thread when it next looks, see `Loop.later`.
+      later: Has something done by the sweep's own thread when it next looks, see `Loop.defer`.
       say: Prints a line. Called from the sweep's own thread.
       catch_up: Tells a tracking all that the records hold. Called by the thread at the end, when rows were left out.
       remedy: How a person does that.
@@ -102,7 +102,7 @@ class Observer:
     log_summary = _queued(Tracking.log_summary)
     log_figures = _queued(Tracking.log_figures)
     log_model = _queued(Tracking.log_model)
-    look_again = _queued(Tracking.look_again)
+    refresh_runs = _queued(Tracking.refresh_runs)
 
     def check_store(self) -> None:
         """As `Tracking.check_store`, at once and by the caller."""
@@ -156,8 +156,8 @@ class Observer:
         with self._changed:
             self._held = True
 
-    def release(self) -> None:
-        """Goes on telling."""
+    def resume(self) -> None:
+        """Resumes logging."""
         with self._changed:
             self._held = False
             self._changed.notify_all()

@@ -1,4 +1,6 @@
-"""MLflow's picture of a study, or nothing. One experiment per study, one parent run, one nested run per trial and seed.
+"""MLflow client of one study; a no-op when `tracking=none`.
+
+One experiment per study, one parent run, one nested run per trial and seed.
 
 A kernel benchmark is told like a study; its nested runs are its cells.
 
@@ -25,7 +27,7 @@ from urllib.parse import urlsplit
 
 from lstm_bench.core.config import flatten
 from lstm_bench.core.errors import ConfigError, LstmBenchError, redact
-from lstm_bench.core.formatting import cell
+from lstm_bench.core.formatting import format_field
 from lstm_bench.tracking import runs
 from lstm_bench.tracking.store import artifact_dir, check, check_sqlite, connect, said, sqlite_path, store_uri
 
@@ -184,7 +186,7 @@ class Tracking:
         self._client.log_text(parent_id, redact(environment), "environment.json")
 
     @_observed
-    def look_again(self) -> None:
+    def refresh_runs(self) -> None:
         """Finds what other drivers of the same study have logged since `start`."""
         self._load_known()
 
@@ -224,7 +226,7 @@ class Tracking:
         """One seed of the confirmation as a nested run. Arguments as `log_trial`.
 
         Args:
-          row: `REPLICATE_COLUMNS`, and of the first seed `entity.evidence`.
+          row: `REPLICATE_COLUMNS`, and of the first seed `runs.evidence`.
           epochs: Its rows of `HISTORY_COLUMNS`.
           started_ms: Start, milliseconds since 1970.
           ended_ms: End, likewise.
@@ -299,7 +301,11 @@ class Tracking:
           metrics: Numbers, such as the best `val_accuracy`, the mean `test_accuracy`, its interval, counts of states.
           tags: Words, such as the winner.
         """
-        lines = [f"| {key} | {cell(value)} |" for key, value in {**metrics, **tags}.items() if value not in (None, "")]
+        lines = [
+            f"| {key} | {format_field(value)} |"
+            for key, value in {**metrics, **tags}.items()
+            if value not in (None, "")
+        ]
         note = "\n".join([self._note, "", "| | |", "|---|---|", *lines])
         self._log_parent(metrics, {**tags, "mlflow.note.content": note})
 
@@ -396,7 +402,9 @@ class Tracking:
 
     def _tags(self, kind: str, tags: Mapping[str, Any]) -> dict[str, str]:
         ours = {"lstm_bench.study": self._study, "lstm_bench.kind": kind, **tags}
-        return {key: redact(cell(value))[:_TAG_LENGTH] for key, value in ours.items() if value not in (None, "")}
+        return {
+            key: redact(format_field(value))[:_TAG_LENGTH] for key, value in ours.items() if value not in (None, "")
+        }
 
     def _log_run(
         self,
@@ -466,8 +474,8 @@ class Tracking:
         Numbers that a record would hold with the same digits are the same: from the records they are told anew.
         """
         found = ((runs.metric_name(key), runs.number(value)) for key, value in metrics.items())
-        old = {key: cell(float(value)) for key, value in stored.metrics.items()}
-        numbers = {key: value for key, value in found if value is not None and old.get(key) != cell(value)}
+        old = {key: format_field(float(value)) for key, value in stored.metrics.items()}
+        numbers = {key: value for key, value in found if value is not None and old.get(key) != format_field(value)}
         words = {key: value for key, value in tags.items() if stored.tags.get(key) != value}
         now = time.time_ns() // 1_000_000
         self._client.log_batch(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lstm_bench.core.errors import redact
-from lstm_bench.core.formatting import cell
+from lstm_bench.core.formatting import format_field
 from lstm_bench.core.vocabulary import AXES, OF_BACKEND
 from lstm_bench.study.columns import KERNEL_COLUMNS, OPTIONAL_COLUMNS, REPLICATE_COLUMNS, TRIAL_COLUMNS
 
@@ -34,7 +34,9 @@ _CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse"
 # Column of an epoch -> name of its metric. A trial has a `train_s` of its own, of all epochs.
 CURVES = {column: column for column in _CURVES} | {"train_s": "epoch_train_s"}
 END = "end/"  # begins the metric of a row's value that is not that of its last epoch
-WITHOUT, INFINITE, PROBED, CONFIRMED = (f"lstm_bench.{word}" for word in ("without", "infinite", "probed", "confirmed"))
+MISSING_METRICS, INFINITE_METRICS, PROBED, CONFIRMED = (
+    f"lstm_bench.{word}" for word in ("without", "infinite", "probed", "confirmed")
+)
 KEYS, ENVIRONMENT, RESUMED = "lstm_bench.keys.", "environment.", "resumed."  # begin tags of a study
 PROBE_WORDS = ("kernel_ran", "reason", "device", "device_share", "evidence")
 PROBE_NUMBERS = ("p10_samples_per_s", "p90_samples_per_s", "n", "step_ms", "compile_s", "batch_size")
@@ -90,7 +92,7 @@ def metrics(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], span: t
             continue
         if name not in last:
             found.append(metric(name, value, span[1], 0))
-        elif cell(value) != cell(last[name]):
+        elif format_field(value) != format_field(last[name]):
             found.append(metric(END + name, value, span[1], 0))
     for pair, n in row.get("confusion", {}).items():
         found.append(metric(f"confusion/{pair}", n, span[1], 0))
@@ -105,20 +107,22 @@ def metrics(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], span: t
 
 
 def marks(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """What metrics cannot say, as tags: `WITHOUT`, columns of which there are epochs and no value at the end; `INFINITE`.
+    """What metrics cannot say, as tags.
 
-    `INFINITE` is a list of `[column, epoch, "inf" or "-inf"]`, the epoch null for the row's own value.
+    `MISSING_METRICS` names columns of which there are epochs and no value at the end, `INFINITE_METRICS` those that are infinite.
+
+    `INFINITE_METRICS` is a list of `[column, epoch, "inf" or "-inf"]`, the epoch null for the row's own value.
     """
     drawn = {name for column, name in CURVES.items() if any(number(epoch.get(column)) is not None for epoch in epochs)}
     without = [name for name in _METRICS if name in drawn and number(row.get(name)) is None]
-    found: list[list[Any]] = [[name, None, cell(row[name])] for name in _METRICS if _infinite(row.get(name))]
+    found: list[list[Any]] = [[name, None, format_field(row[name])] for name in _METRICS if _infinite(row.get(name))]
     found += [
-        [column, int(epoch["epoch"]), cell(epoch[column])]
+        [column, int(epoch["epoch"]), format_field(epoch[column])]
         for epoch in epochs
         for column in CURVES
         if _infinite(epoch.get(column))
     ]
-    return {WITHOUT: " ".join(without), INFINITE: json.dumps(found) if found else ""}
+    return {MISSING_METRICS: " ".join(without), INFINITE_METRICS: json.dumps(found) if found else ""}
 
 
 def _infinite(value: Any) -> bool:

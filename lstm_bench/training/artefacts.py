@@ -27,7 +27,7 @@ def predicted(data: datasets.Dataset, outputs: np.ndarray) -> dict[str, Any]:
 
 
 def predictions(x: np.ndarray, y: np.ndarray, probability: np.ndarray) -> dict[str, Any]:
-    """Rows of `record.PREDICTION_COLUMNS` for every test sample and of `record.WORST_COLUMNS` for the worst.
+    """Rows of `columns.PREDICTION_COLUMNS` for every test sample and of `columns.WORST_COLUMNS` for the worst.
 
     Args:
       x: `(samples, timesteps, features)`.
@@ -57,7 +57,7 @@ def keep(model: Any, task: Mapping[str, Any], data: datasets.Dataset) -> dict[st
 
 
 def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: Path, *, for_mlflow: bool) -> None:
-    """Saves the trained model as plain Keras layers, or those of `layer.py`: no kernel, no optimizer, no pickle.
+    """Saves the trained model as plain Keras layers, or those of `model/layers.py`: no kernel, no optimizer, no pickle.
 
     Args:
       model: Trained, its values settled.
@@ -85,7 +85,7 @@ def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: 
 
 
 def _plain(config: Mapping[str, Any], data: datasets.Dataset) -> tuple[Any, list[int]]:
-    """`family.build` of a configuration for its data, of plain layers."""
+    """`build.build` of a configuration for its data, of plain layers."""
     return build.build(config["model"], data.input_shape, data.n_classes, "plain", per_timestep=data.per_timestep)
 
 

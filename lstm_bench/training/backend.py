@@ -11,21 +11,21 @@ from lstm_bench.core import numerics, user_code
 from lstm_bench.training import precision
 
 if TYPE_CHECKING:
-    from lstm_bench.training.tasks import Bench
+    from lstm_bench.training.tasks import TaskRunner
 
 
-def bench(setup: Mapping[str, Any], make: type[Bench] | None = None) -> tuple[Bench, str]:
+def bench(setup: Mapping[str, Any], make: type[TaskRunner] | None = None) -> tuple[TaskRunner, str]:
     """The bench that trains, or one made of it, on a device that the backend is asked to use and may not see."""
     given = setup["backend"], setup["gpu"] is not None, len(setup["cores"]), setup["keras"], setup["deterministic"]
     seen = load(*given)
     from lstm_bench.core.hardware import cpu_name
-    from lstm_bench.training.tasks import Bench
+    from lstm_bench.training.tasks import TaskRunner
 
     blind = setup["gpu"] is not None and seen == "cpu"  # a GPU that this backend's build cannot use
     device, gpu = cpu_name() if blind else setup["device"], setup["gpu"] if seen == "gpu" else None
     code = setup.get("code")
     guard = user_code.Guard(code["target"], code["files"]) if code else None
-    return (make or Bench)(device, setup["share"], gpu, setup["data_fd"], guard), seen
+    return (make or TaskRunner)(device, setup["share"], gpu, setup["data_fd"], guard), seen
 
 
 def load(backend: str, gpu: bool, cores: int, keras: bool, deterministic: bool) -> str:

@@ -83,7 +83,7 @@ def train(
       seed: Of dropout and order.
       phases: Stopwatch of the trial.
       report: Receives the metrics of each epoch, with the number of weights and the throughput so far.
-      stopped: Asked between calls of `engine.MANY` steps; what was trained and measured until then is returned.
+      stopped: Asked between calls of `engine.MAX_STEPS` steps; what was trained and measured until then is returned.
 
     Raises:
       NotFiniteError: when a loss is NaN or infinite.
@@ -105,7 +105,7 @@ def train(
         rows = _epoch_rows(order, data, n_steps, batch_size)
         losses, correct, penalty, epoch_s, done = 0.0, 0, 0.0, 0.0, 0
         while done < n_steps and not stopped():
-            part = rows[done : done + engines.MANY]
+            part = rows[done : done + engines.MAX_STEPS]
             now = len(history) * n_steps + done
             with phases("train_s"):
                 since = clock()
@@ -160,7 +160,7 @@ def train_pack(
       trains: Group `train` of each member, where they differ in what gives the learning rate of a step; none: all of `config`.
 
     Raises:
-      KernelError: when another kernel ran than `packed.KERNEL`.
+      KernelError: when another kernel ran than `pack.KERNEL`.
     """
     with phases("compile_s"):
         pack.warm_up()
@@ -186,7 +186,7 @@ def train_pack(
         losses, penalty, epoch_s, done = np.zeros(len(seeds)), np.zeros(len(seeds)), 0.0, 0
         correct = np.zeros(len(seeds), np.int64)
         while done < n_steps and not stopped():
-            part = rows[done : done + engines.MANY]
+            part = rows[done : done + engines.MAX_STEPS]
             now = (number - 1) * n_steps + done
             with phases("train_s"):
                 since = clock()

@@ -86,7 +86,7 @@ class Engines:
         if engine is None:
             engine = prepare(config, data, kernel, seed, steps_per_execution)
         else:
-            engine.renew(_build(config, data, kernel, seed)[0])
+            engine.reset(_build(config, data, kernel, seed)[0])
         self._kept[key] = engine
         while len(self._kept) > config["launcher"]["keep_engines"]:
             del self._kept[next(iter(self._kept))]

@@ -34,7 +34,7 @@ _MAX_OTHER_LOAD = 0.25
 _SIZED = ("trial", "replicate", "trials", "pack", "probe")  # tasks whose one model may be sized by its weights
 
 
-class Bench:
+class TaskRunner:
     """A worker's workbench: datasets stay loaded from task to task."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Bench:
             self._data[key] = shared or datasets.load(config)
         return self._data[key]
 
-    def prime(self, config: Mapping[str, Any], dataset: datasets.Dataset) -> None:
+    def preload_data(self, config: Mapping[str, Any], dataset: datasets.Dataset) -> None:
         """Takes the dataset of group `dataset` from a launcher that brings it along."""
         self._data = {json.dumps(config, sort_keys=True): dataset}
 
@@ -193,7 +193,7 @@ class Bench:
             "kernel": task["kernel"],
         }
         if not trained.stopped:
-            trained.engine.settle()
+            trained.engine.sync_model()
             result["weights_sha256"] = fit.weights_digest(trained.engine.model)
         if task["kind"] == "replicate":
             with phases("eval_s"):
@@ -241,7 +241,7 @@ class Bench:
             else:
                 if tests:
                     result |= metrics.metrics(logits[at], data.y_test, data.task, "test")
-                pack.settle(at)
+                pack.sync_model(at)
                 result["weights_sha256"] = fit.weights_digest(pack.model)
                 if tests and seed == 0 and task.get("keep"):
                     result |= predicted(data, logits[at])
@@ -270,5 +270,5 @@ def _searched(values: Mapping[str, Any]) -> Iterator[None]:
 
 
 def sized(model: Mapping[str, Any], data: datasets.Dataset) -> dict[str, Any]:
-    """Group `model` with its width filled in: see `family.resolved`."""
+    """Group `model` with its width filled in: see `build.resolved`."""
     return build.resolved(model, data.input_shape, data.n_classes, per_timestep=data.per_timestep)

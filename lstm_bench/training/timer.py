@@ -1,7 +1,7 @@
 """The probe: steps of one operation in synchronised windows, calibrated, warmed up until steady, counted.
 
-The one place where throughput is measured: `trial.py` probes a study's kernels with it, `measurement.py` the cells of the
-kernel benchmark. METHOD.md says why it is done so.
+The one place where throughput is measured: `training/tasks.py` probes a study's kernels with it, `kernels/measure.py` the
+cells of the kernel benchmark. METHOD.md says why it is done so.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Arm(Timed, Protocol):
           weights after one step from where they are, and where they are left.
         """
 
-    def proof(self, operation: str) -> tuple[str, str]:
+    def kernel_evidence(self, operation: str) -> tuple[str, str]:
         """`(kernel_ran, evidence)` of a compiled operation, read from its program. Weights stay as they are."""
 
 
@@ -125,7 +125,7 @@ def _timed(arm: Timed, operation: str, rows: np.ndarray) -> float:
 
 
 def training_throughput(arm: Arm, batch_size: int, n_samples: int, seconds: float) -> dict[str, Any]:
-    """Training throughput of a study's kernel: the figures of a row of `record.KERNEL_COLUMNS`.
+    """Training throughput of a study's kernel: the figures of a row of `columns.KERNEL_COLUMNS`.
 
     Args:
       arm: Not compiled yet.
@@ -142,7 +142,7 @@ def training_throughput(arm: Arm, batch_size: int, n_samples: int, seconds: floa
     arm.compile("train_step")
     arm.run("train_step", rows_of(1))
     compile_s = clock() - since
-    kernel_ran, evidence = arm.proof("train_step")
+    kernel_ran, evidence = arm.kernel_evidence("train_step")
     timing = sample(arm, "train_step", rows_of, samples=5, seconds=seconds)
     p10, median, p90 = quantiles(timing.rates(batch_size))
     return {

@@ -56,7 +56,7 @@ DRIVER = {
     ("driver", "Driver", "search"): "search",
 }
 WORKER = {
-    ("trial", "Bench", "run"): "run",
+    ("trial", "TaskRunner", "run"): "run",
     ("train", "Engines", "of"): "build",
     ("engine_tensorflow", "TensorflowEngine", "warm_up"): "warm_up",
     ("engine_tensorflow", "TensorflowEngine", "steps"): "train",
@@ -523,7 +523,7 @@ def _driver(folder: Path, config: dict[str, Any], opened: Any, tracking: Any) ->
     from lstm_bench.sweep.driver import Driver
 
     class Now:
-        def later(self, work: Callable[[], None]) -> None:
+        def defer(self, work: Callable[[], None]) -> None:
             work()
 
     display = Display("val_accuracy", config["train"]["epochs"])

@@ -60,14 +60,14 @@ def together(family: str, ks: list[int], rounds: int, seconds: float) -> None:
 
     config, mnist, kernel = _configuration(family), _data(), _kernel()
     rng = np.random.default_rng(0)
-    arms: dict[int, Any] = {0: programs.prepare(config, mnist, kernel, 0, factory.MANY)}
-    arms |= {k: programs.prepare_pack(config, mnist, range(k), factory.MANY) for k in ks}
+    arms: dict[int, Any] = {0: programs.prepare(config, mnist, kernel, 0, factory.MAX_STEPS)}
+    arms |= {k: programs.prepare_pack(config, mnist, range(k), factory.MAX_STEPS) for k in ks}
     compile_s, rates = {}, {k: [] for k in arms}
     for k, arm in arms.items():
         since = time.perf_counter()
         arm.compile("train_step")
         compile_s[k] = time.perf_counter() - since
-        assert arm.proof("train_step")[0] == ("generic" if k else kernel), arm.proof("train_step")
+        assert arm.kernel_evidence("train_step")[0] == ("generic" if k else kernel), arm.kernel_evidence("train_step")
     for _ in range(rounds):
         for k, arm in arms.items():
             samples = BATCH * max(1, k)
@@ -91,9 +91,9 @@ def alone(family: str, core: int, seconds: float) -> None:
     from lstm_bench.training.engine import factory
 
     mnist = _data()
-    made = programs.prepare(_configuration(family), mnist, _kernel(), 0, factory.MANY)
+    made = programs.prepare(_configuration(family), mnist, _kernel(), 0, factory.MAX_STEPS)
     made.compile("train_step")
-    rows = np.random.default_rng(0).integers(0, len(mnist.x_train), (factory.MANY, BATCH))
+    rows = np.random.default_rng(0).integers(0, len(mnist.x_train), (factory.MAX_STEPS, BATCH))
     made.run("train_step", rows)
     print("ready", flush=True)
     sys.stdin.readline()

@@ -207,7 +207,7 @@ def simulated(
         cost = {"report": costs["report"], "first": costs["ask"]}.get(
             kind, costs["tell"] + costs["ask"] + costs["after"]
         )
-        # The next task goes out before records and display: `Loop.later`.
+        # The next task goes out before records and display: `Loop.defer`.
         given = start + (cost if kind != "end" else costs["tell"] + costs["ask"])
         free = start + cost
         if begin <= start < end:

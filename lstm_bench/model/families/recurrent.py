@@ -245,7 +245,7 @@ def layer_norm(
     Returns:
       Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
 
-    Source: Ba et al. 2016 (arXiv 1607.06450): see `layer.LayerNormLSTMCell`. The layers around it are those of `single`.
+    Source: Ba et al. 2016 (arXiv 1607.06450): see `layers.LayerNormLSTMCell`. The layers around it are those of `single`.
     """
     from keras import Input, Sequential, layers
 

@@ -33,7 +33,7 @@ def min_gru(
     Returns:
       Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
 
-    Source: Feng et al. 2024 (arXiv 2410.01201), the vanilla version: see `layer.MinGRU`. Differs: nothing stands between the
+    Source: Feng et al. 2024 (arXiv 2410.01201), the vanilla version: see `layers.MinGRU`. Differs: nothing stands between the
     layers (the paper's language models have a convolution, an MLP and residuals there); the head is that of `single`.
     """
     from keras import Input, Sequential

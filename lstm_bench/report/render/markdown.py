@@ -59,7 +59,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     writer.writerow(columns)
     for row in rows:
         cells = [row.get(column) for column in columns]
-        writer.writerow(["" if isinstance(c, float) and math.isnan(c) else formatting.cell(c) for c in cells])
+        writer.writerow(["" if isinstance(c, float) and math.isnan(c) else formatting.format_field(c) for c in cells])
     return out.getvalue()
 
 

@@ -160,7 +160,7 @@ def _tree(flat: Mapping[str, Any]) -> dict[str, Any]:
 def _row(run: Any, columns: Sequence[str]) -> dict[str, str]:
     """A trial's or replicate's row, as text."""
     metrics, tags = run.data.metrics, run.data.tags
-    without = tags.get(entity.WITHOUT, "").split()
+    without = tags.get(entity.MISSING_METRICS, "").split()
     row = {}
     for column in columns:
         value = metrics.get(entity.END + column, metrics.get(column))
@@ -175,11 +175,11 @@ def _row(run: Any, columns: Sequence[str]) -> dict[str, str]:
 def _text(value: float) -> str:
     if abs(value) > _LARGEST:
         return "inf" if value > 0 else "-inf"
-    return formatting.cell(float(value))
+    return formatting.format_field(float(value))
 
 
 def _infinite(tags: Mapping[str, str]) -> list[tuple[str, int | None, str]]:
-    return [tuple(point) for point in _list(tags.get(entity.INFINITE, ""))]
+    return [tuple(point) for point in _list(tags.get(entity.INFINITE_METRICS, ""))]
 
 
 def _list(text: str) -> list[Any]:
@@ -190,7 +190,7 @@ def _list(text: str) -> list[Any]:
 
 def _trial(run: Any, searched: Sequence[str]) -> dict[str, str]:
     params = run.data.params
-    values = {path: formatting.exact(entity.decode(params[path])) if path in params else "" for path in searched}
+    values = {path: formatting.format_exact(entity.decode(params[path])) if path in params else "" for path in searched}
     number = {"number": _number(run)}
     return _row(run, record.TRIAL_COLUMNS) | number | {f"config_{path}": value for path, value in values.items()}
 

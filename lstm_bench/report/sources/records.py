@@ -24,7 +24,7 @@ from lstm_bench.study.candidates import standing
 REMARKS = "remarks.yaml"  # of a device: `speeds: {PATTERN: why the speeds of such studies compare with nothing}`
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Ends that are not the trial's own doing: its parameters ran, or will run, again under another number.
-REQUEUED = (*vocabulary.RETRIED, *vocabulary.RETRIED_FOR_EVER)
+REQUEUED = (*vocabulary.RETRY_LIMITED, *vocabulary.RETRY_UNLIMITED)
 
 _SHAPE = ["layer", "units", "layers", "timesteps", "features", "batch", "dtype"]
 # What the page of a kernel benchmark is made of. Columns of cells.csv that are not ours are kept, as text.
@@ -431,7 +431,7 @@ def assemble(result: Result, rows: Mapping[str, list[dict[str, str]]]) -> Result
 
     Args:
       result: With its configuration and environment.
-      rows: File -> rows as text, as `record.read_rows` gives them; a file left out has none.
+      rows: File -> rows as text, as `fileio.read_rows` gives them; a file left out has none.
     """
     for file in record.FILES:
         result.tables[file] = frame(result, file, rows.get(file, []))

@@ -58,7 +58,7 @@ class Ledger(BaseStorage):
     def _numbers(self) -> dict[int, int]:
         return {trial._trial_id: trial.number for trial in self._trials}
 
-    def settle(self) -> int:
+    def commit(self) -> int:
         """Writes the draft into the database; returns its number.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Who drives a study: a row per driver in the study's database, renewed by a thread; silence is by the database's clock."""
+"""Heartbeats of the drivers of a study: a row each in its database, renewed by a thread, timed by the database's clock."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ CREATE TABLE IF NOT EXISTS lstm_bench_drivers (
   ended text
 )"""
 # While the server was down nobody could be seen: silence counts from its start.
-_BURY = """
+_MARK_DEAD = """
 UPDATE lstm_bench_drivers SET ended = 'silent' WHERE study = :study AND ended IS NULL AND id <> :id
 AND clock_timestamp() - greatest(seen, pg_postmaster_start_time()) > make_interval(secs => :grace)"""
-_BURY_HERE = """
+_MARK_DEAD_HERE = """
 UPDATE lstm_bench_drivers SET ended = 'died' WHERE study = :study AND ended IS NULL AND id <> :id AND place = :place"""
-_ENTER = """
+_REGISTER = """
 INSERT INTO lstm_bench_drivers (id, study, host, pid, place, shared) VALUES (:id, :study, :host, :pid, :place, :shared)"""
 _BEAT = "UPDATE lstm_bench_drivers SET seen = clock_timestamp() WHERE id = :id AND ended IS NULL"
 _END = "UPDATE lstm_bench_drivers SET ended = 'left' WHERE id = :id AND ended IS NULL"
-_LIVING = """
+_ALIVE = """
 SELECT id, shared, host, pid, to_char(since, 'YYYY-MM-DD HH24:MI:SS') AS since,
 extract(epoch FROM clock_timestamp() - seen) AS silent_s
 FROM lstm_bench_drivers WHERE study = :study AND ended IS NULL ORDER BY since"""
 
 
-class Living(NamedTuple):
-    """A driver that is thought to be alive."""
+class DriverInfo(NamedTuple):
+    """A driver whose heartbeat is recent."""
 
     id: str
     shared: bool
@@ -56,7 +56,7 @@ class Living(NamedTuple):
         return f"pid {self.pid} on {self.host} since {self.since}, last seen {self.silent_s:.0f} s ago"
 
 
-class Roster:
+class Heartbeats:
     """The drivers of one study, this one among them.
 
     Args:
@@ -81,28 +81,28 @@ class Roster:
         """Makes the table where there is none; one driver at a time."""
         self._execute(connection, _CREATE)
 
-    def enter(self, connection: Connection) -> None:
-        """Adds this driver, under a new id, and ends the row of an earlier one of the same folder."""
+    def register(self, connection: Connection) -> None:
+        """Registers this driver under a new id, and ends the row of an earlier driver of the same folder."""
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         values = {"study": self.study, "id": self.id, "place": self._place}
-        self._execute(connection, _BURY_HERE, **values)
-        self._execute(connection, _ENTER, **values, host=socket.gethostname(), pid=os.getpid(), shared=self.shared)
+        self._execute(connection, _MARK_DEAD_HERE, **values)
+        self._execute(connection, _REGISTER, **values, host=socket.gethostname(), pid=os.getpid(), shared=self.shared)
 
-    def beat(self, connection: Connection) -> bool:
-        """Gives a sign of life; returns False when this driver is not in the roster, or was declared dead."""
+    def heartbeat(self, connection: Connection) -> bool:
+        """Sends a heartbeat; returns False when this driver is not registered, or was marked dead."""
         return bool(self._execute(connection, _BEAT, id=self.id).rowcount)
 
-    def bury(self, connection: Connection) -> None:
-        """Declares dead who was silent for too long."""
-        self._execute(connection, _BURY, study=self.study, id=self.id or "", grace=self._grace_s)
+    def mark_dead(self, connection: Connection) -> None:
+        """Marks drivers as dead whose last heartbeat is too old."""
+        self._execute(connection, _MARK_DEAD, study=self.study, id=self.id or "", grace=self._grace_s)
 
-    def living(self, connection: Connection) -> list[Living]:
-        """Who is thought to be alive, by age."""
-        rows = self._execute(connection, _LIVING, study=self.study)
-        return [Living(*row) for row in rows]
+    def alive(self, connection: Connection) -> list[DriverInfo]:
+        """Drivers that are alive, the oldest first."""
+        rows = self._execute(connection, _ALIVE, study=self.study)
+        return [DriverInfo(*row) for row in rows]
 
     def end(self, connection: Connection) -> None:
-        """Takes this driver out."""
+        """Ends the row of this driver."""
         self._execute(connection, _END, id=self.id)
 
     @staticmethod
@@ -112,13 +112,13 @@ class Roster:
         return connection.execute(text(statement), values)
 
     def start(self, engine: Engine) -> None:
-        """Gives signs of life from a thread, until `stop`. One that fails is made good by the next."""
+        """Sends heartbeats from a thread until `stop`; after one that fails, the next is sent as usual."""
         from sqlalchemy.exc import SQLAlchemyError
 
         def live() -> None:
             while not self._over.wait(self._heartbeat_s):
                 with contextlib.suppress(SQLAlchemyError), engine.begin() as connection:
-                    self.beat(connection)
+                    self.heartbeat(connection)
 
         self._thread = threading.Thread(target=live, name="heartbeat", daemon=True)
         self._thread.start()

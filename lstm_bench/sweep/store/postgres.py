@@ -1,10 +1,10 @@
-"""A study on a PostgreSQL server: waited for while it is away, and driven by several at once where `study.shared` says so.
+"""Trial storage in PostgreSQL: retries while the server is unreachable; with `study.shared=true` drivers share a study.
 
 Whatever depends on what others may change at the same time (to ask, to tell, to claim) is one transaction that holds an
 advisory lock of the study, Optuna's own statements included: it happens as a whole or not at all, and a driver that is
 killed or halted in its middle holds nothing. An answer that is lost with the server is found again by what it left.
 
-A trial names its `owner`, a row of `roster.py`. RUNNING trials whose owner is not alive are FAILed, hence queued again,
+A trial names its `owner`, a row of `heartbeats.py`. RUNNING trials whose owner is not alive are FAILed, hence queued again,
 by whoever asks next; what such an owner says later of a trial that is finished by then is not heard.
 """
 
@@ -24,7 +24,7 @@ from lstm_bench.core import config as schema
 from lstm_bench.core.errors import StorageError
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep.store.database import guarded, rdb
-from lstm_bench.sweep.store.heartbeats import Living, Roster
+from lstm_bench.sweep.store.heartbeats import DriverInfo, Heartbeats
 from lstm_bench.sweep.store.trials import Asked, Study
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class ServedStudy(Study):
         self.shared, self._say = bool(config["study"]["shared"]), say
         self.interrupted: Callable[[], bool] = lambda: False
         self._grace_s, self._wait_s = settings["grace"], 0.0  # a wrong address is told at once
-        self._roster = Roster(name, folder, self.shared, settings["heartbeat"], settings["grace"])
+        self._roster = Heartbeats(name, folder, self.shared, settings["heartbeat"], settings["grace"])
         # Of this study in this database; eight bytes are what PostgreSQL takes.
         self._lock = int.from_bytes(hashlib.sha256(f"lstm_bench/{name}".encode()).digest()[:8], "big", signed=True)
         self._inside: Connection | None = None  # while the lock is held
@@ -159,13 +159,13 @@ class ServedStudy(Study):
     def _do(self, work: Callable[[], _T]) -> _T:
         if self._inside is not None:  # tried again as a whole, by `_alone`
             return super()._do(work)
-        return self._patiently(work)
+        return self._with_retries(work)
 
     def _alone(self, work: Callable[[], _T]) -> _T:
-        return self._do(work) if self._inside is not None else self._patiently(lambda: self._transaction(work))
+        return self._do(work) if self._inside is not None else self._with_retries(lambda: self._transaction(work))
 
-    def _patiently(self, work: Callable[[], _T]) -> _T:
-        """Does what may be done twice, again and again while the server is away, for `storage.patience` seconds."""
+    def _with_retries(self, work: Callable[[], _T]) -> _T:
+        """Retries an idempotent operation while the server is unreachable, for at most `storage.patience` seconds."""
         since: float | None = None
         while True:
             try:
@@ -193,7 +193,7 @@ class ServedStudy(Study):
         """Forgets what Optuna's cache holds of a transaction that failed."""
         import optuna
 
-        self._forget()
+        self._reset_counters()
         self._study = optuna.load_study(storage=self._storage, study_name=self._settings["name"])
         self._stale = False
 
@@ -220,14 +220,14 @@ class ServedStudy(Study):
         return done
 
     def _appear(self, connection: Connection) -> None:
-        """Gives a sign of life, and looks after those who give none; a driver that was declared dead begins anew."""
+        """Sends a heartbeat and marks silent drivers as dead; a driver that was itself marked dead registers again."""
         if self._left:
             return
-        self._roster.bury(connection)
-        if self._roster.beat(connection):
+        self._roster.mark_dead(connection)
+        if self._roster.heartbeat(connection):
             return
         again = bool(self._ids)
-        self._roster.enter(connection)
+        self._roster.register(connection)
         assert self._roster.id is not None
         self._ids.add(self._roster.id)
         for other in self._others():
@@ -246,9 +246,9 @@ class ServedStudy(Study):
                 if trial.number in self._mine and not trial.state.is_finished():
                     self._storage.set_trial_user_attr(trial._trial_id, "owner", self._roster.id)
 
-    def _others(self) -> list[Living]:
+    def _others(self) -> list[DriverInfo]:
         assert self._inside is not None
-        return [driver for driver in self._roster.living(self._inside) if driver.id not in self._ids]
+        return [driver for driver in self._roster.alive(self._inside) if driver.id not in self._ids]
 
     # Trials.
 
@@ -368,7 +368,7 @@ class ServedStudy(Study):
 
 
 def away(error: BaseException | None) -> bool:
-    """Whether an exception of the database means that the server is away, or too busy, and may come back."""
+    """Whether an exception means that the server is unreachable or overloaded, and a retry may succeed."""
     import sqlalchemy.exc as exc
     from optuna.exceptions import StorageInternalError
 

@@ -22,8 +22,8 @@ from typing import Any
 from lstm_bench.core import config as schema
 from lstm_bench.core import numerics, user_code
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError
-from lstm_bench.core.formatting import cell
-from lstm_bench.core.vocabulary import RETRIED, RETRIED_FOR_EVER
+from lstm_bench.core.formatting import format_field
+from lstm_bench.core.vocabulary import RETRY_LIMITED, RETRY_UNLIMITED
 from lstm_bench.study import pareto
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.resume import MAY_CHANGE
@@ -79,13 +79,13 @@ class Study:
         self.config, self.space, self._settings, self.folder = config, space, config["study"], folder
         self._distributions = samplers.distributions(space)
         self.objectives: dict[str, str] = dict(self._settings["objectives"])
-        self._forget()
+        self._reset_counters()
         # Not the study's own: Optuna would show the sampler only one bracket of hyperband, chosen by trial number.
         self._pruner = samplers.pruner(config["pruner"], config["train"]["epochs"])
         self._connect()
         self._alone(lambda: self._enter(data_sha256))
 
-    def _forget(self) -> None:
+    def _reset_counters(self) -> None:
         """Sets back what the trials read so far add up to, see `_sum_up`."""
         self._n_read = self._suggestions = self._n_placed = 0
         self._seen: set[tuple[int, ...]] = set()  # of a finite space, the places of what was suggested
@@ -134,7 +134,7 @@ class Study:
         self._id = self._storage.get_study_id_from_name(self._settings["name"])
 
     def _kept(self, storage: Any) -> Any:
-        """How trials are read and written: by a driver that is alone, see `ledger.py`."""
+        """How trials are read and written: by a driver that is alone, see `sweep/store/cached.py`."""
         from lstm_bench.sweep.store.cached import Ledger
 
         return Ledger(storage, self._settings["name"])
@@ -161,7 +161,9 @@ class Study:
         # A switch that was not there when the study was made, and is off, changes nothing.
         now = {path: value for path, value in now.items() if path in was or value is not False}
         changed = [p for p in sorted({*was, *now}) if was.get(p) != now.get(p) and not p.startswith(MAY_CHANGE)]
-        differences = [f"{p} was {cell(was.get(p)) or 'null'}, is {cell(now.get(p)) or 'null'}" for p in changed]
+        differences = [
+            f"{p} was {format_field(was.get(p)) or 'null'}, is {format_field(now.get(p)) or 'null'}" for p in changed
+        ]
         for path in ("study.n_trials", "study.confirm"):
             if now[path] < was.get(path, 0):
                 differences.append(f"{path} was {was[path]}, is {now[path]} (only upward)")
@@ -218,7 +220,7 @@ class Study:
     def _attrs(self) -> dict[str, Any]:
         return self._do(lambda: dict(self._study.user_attrs))
 
-    # Other drivers on the same study. Here there are none; where there may be some, see `served.py`.
+    # Other drivers on the same study. Here there are none; where there may be some, see `sweep/store/postgres.py`.
 
     shared = False
 
@@ -291,7 +293,7 @@ class Study:
     def _deaths(self, trial: Any, trials: list[Any]) -> int:
         deaths = 0
         while trial is not None:
-            deaths += trial.user_attrs.get("reason") in RETRIED
+            deaths += trial.user_attrs.get("reason") in RETRY_LIMITED
             before = trial.user_attrs.get("retry_of")
             trial = None if before is None else trials[before]
         return deaths
@@ -299,9 +301,9 @@ class Study:
     def _is_final(self, trial: Any, trials: list[Any]) -> bool:
         """Whether a FAIL counts: the trial's own fault, or a worker that died once too often."""
         reason = trial.user_attrs.get("reason")
-        if reason in RETRIED_FOR_EVER:
+        if reason in RETRY_UNLIMITED:
             return False
-        return reason not in RETRIED or self._deaths(trial, trials) > self._settings["max_retry"]
+        return reason not in RETRY_LIMITED or self._deaths(trial, trials) > self._settings["max_retry"]
 
     def _sum_up(self) -> list[Any]:
         """Brings the sums over all trials up to date with the database; returns the trials.
@@ -320,7 +322,7 @@ class Study:
                     self._ended["FAIL"] -= 1
             if not trial.state.is_finished():
                 still_open.append(trial.number)
-            elif _is_stillborn(trial):
+            elif _is_incomplete_suggestion(trial):
                 self._suggestions -= 1
             elif trial.state.name == "FAIL" and not self._is_final(trial, trials):
                 self._queue[trial.number] = trial
@@ -385,14 +387,16 @@ class Study:
             seed=seed,
             suggestion=suggestion,
             n_trials=self._settings["n_trials"],
-            tried=[trial.params for trial in self.trials() if not _is_stillborn(trial)] if grid else (),
+            tried=[trial.params for trial in self.trials() if not _is_incomplete_suggestion(trial)] if grid else (),
         )
         points = spaces.points(self.space)
         if grid or not self.space or math.isinf(points):
             return make()
         trials = self.trials()
         places = (
-            spaces.place(self.space, trial.params) for trial in trials[self._n_placed :] if not _is_stillborn(trial)
+            spaces.place(self.space, trial.params)
+            for trial in trials[self._n_placed :]
+            if not _is_incomplete_suggestion(trial)
         )
         self._seen.update(places)
         self._n_placed = len(trials)
@@ -406,7 +410,7 @@ class Study:
         return bool(self.space) and self._settings["n_trials"] > spaces.points(self.space)
 
     def _settle(self) -> None:
-        self._storage.settle()
+        self._storage.commit()
 
     def _again(self, failed: Any) -> Asked:
         """A new RUNNING trial with the parameters of a failed one, without moving the sampler."""
@@ -435,7 +439,7 @@ class Study:
             return bool(self._pruner.prune(self._study, self._storage.get_trial(trial_id)))
 
     def dominated(self, metrics: Mapping[str, Any]) -> bool:
-        """Whether a trial of several objectives would be stopped after an epoch: the rule is in `domination.py`.
+        """Whether a trial of several objectives would be stopped after an epoch: the rule is in `study/pareto.py`.
 
         Args:
           metrics: Of the epoch: `epoch`, and the objectives as far as they are known.
@@ -453,7 +457,7 @@ class Study:
         from optuna.trial import TrialState
 
         if result["state"] == "FAIL":
-            again = result["reason"] in RETRIED or result["reason"] in RETRIED_FOR_EVER  # is so without a word
+            again = result["reason"] in RETRY_LIMITED or result["reason"] in RETRY_UNLIMITED  # is so without a word
             with contextlib.nullcontext() if again else self._or_kept(self._told(number, result)):
                 self._fail(number, result["reason"], result)
             return True
@@ -514,13 +518,13 @@ class Study:
         self._engine.dispose()
 
 
-def _is_stillborn(trial: Any) -> bool:
+def _is_incomplete_suggestion(trial: Any) -> bool:
     """Whether a driver died while it asked for the trial."""
     return trial.state.name == "FAIL" and "seed" not in trial.user_attrs
 
 
 def row(trial: Any) -> dict[str, Any]:
-    """A finished FrozenTrial as a row of `record.TRIAL_COLUMNS` and `config_<path>`, with `history` and times."""
+    """A finished FrozenTrial as a row of `columns.TRIAL_COLUMNS` and `config_<path>`, with `history` and times."""
     result = trial.user_attrs.get("result", {})
     # One that was asked for ahead began later than Optuna thinks.
     started_ms = result.get("started_ms") or int(trial.datetime_start.timestamp() * 1000)

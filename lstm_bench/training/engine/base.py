@@ -14,7 +14,7 @@ Criterion = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 # Steps in one call of a compiled program that holds a loop. It is also how often a training looks whether to stop: a tenth
 # of a second for a small LSTM on one core, a second for a large one.
-MANY = 50
+MAX_STEPS = 50
 
 
 class Totals(NamedTuple):
@@ -49,7 +49,7 @@ class Engine(Arm, Protocol):
     def warm_up(self) -> None:
         """Compiles training and evaluation, unless that was done, and runs each once; weights and optimizer stay untouched."""
 
-    def renew(self, model: Any) -> None:
+    def reset(self, model: Any) -> None:
         """Takes over the weights and random state of a fresh model of the same network; the optimizer begins anew."""
 
     def steps(self, indices: np.ndarray, rates: np.ndarray) -> Totals:
@@ -58,7 +58,7 @@ class Engine(Arm, Protocol):
     def logits(self, x: np.ndarray) -> np.ndarray:
         """Inference: `(samples, timesteps, features)` -> the model's outputs: logits `(samples, n_classes)`, say; float32."""
 
-    def settle(self) -> None:
+    def sync_model(self) -> None:
         """Writes the trained values back into the Keras model, for saving."""
 
 
@@ -103,7 +103,7 @@ def penalty(losses: Iterable[Any]) -> Any:
 _resident: dict[str, Any] = {}
 
 
-def keep(x: np.ndarray, y: np.ndarray, place: Callable[[np.ndarray], Any]) -> tuple[Any, Any]:
+def to_device(x: np.ndarray, y: np.ndarray, place: Callable[[np.ndarray], Any]) -> tuple[Any, Any]:
     """Training data on the device, placed there once for all trials of a worker: only the last dataset is kept."""
     if _resident.get("x") is not x:
         _resident.clear()
@@ -177,7 +177,7 @@ class Base(ABC):
     def values(self, operation: str) -> list[np.ndarray]: ...
 
     @abstractmethod
-    def _proof(self, operation: str) -> tuple[str, str]: ...
+    def _kernel_evidence(self, operation: str) -> tuple[str, str]: ...
 
     def run(self, operation: str, rows: np.ndarray) -> int:
         return self._run(operation, rows, np.full(len(rows), self.rate, np.float32))[1]
@@ -185,9 +185,9 @@ class Base(ABC):
     def steps(self, indices: np.ndarray, rates: np.ndarray) -> Totals:
         return self._run("train_step", indices, rates)[0]
 
-    def proof(self, operation: str) -> tuple[str, str]:
+    def kernel_evidence(self, operation: str) -> tuple[str, str]:
         if operation not in self._proofs:
-            self._proofs[operation] = self._proof(operation)
+            self._proofs[operation] = self._kernel_evidence(operation)
         return self._proofs[operation]
 
     def warm_up(self) -> None:
@@ -202,27 +202,27 @@ class Base(ABC):
             variable.assign(value)
         self._warm = True
 
-    def renew(self, model: Any) -> None:
+    def reset(self, model: Any) -> None:
         for variable, fresh in zip(self.model.variables, model.variables, strict=True):
             variable.assign(fresh.value)
         for variable, start in zip(self.optimizer.variables, self.slots, strict=True):
             variable.assign(start)
 
-    def settle(self) -> None:  # noqa: B027 (no abstract method: most backends have nothing to do)
+    def sync_model(self) -> None:  # noqa: B027 (no abstract method: most backends have nothing to do)
         """Nothing to do where a program works on the model's own variables."""
 
     @property
     def kernel_ran(self) -> str:
-        return self.proof("train_step")[0]
+        return self.kernel_evidence("train_step")[0]
 
     @property
     def evidence(self) -> str:
-        return self.proof("train_step")[1]
+        return self.kernel_evidence("train_step")[1]
 
     def _state(self) -> list[Any]:
         return [*self.model.variables, *self.optimizer.variables]
 
-    def _first(self) -> np.ndarray:
+    def _first_batch(self) -> np.ndarray:
         return np.arange(self.batch_size, dtype=np.int32)
 
     def logits(self, x: np.ndarray) -> np.ndarray:

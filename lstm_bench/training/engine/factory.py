@@ -1,6 +1,6 @@
 """Engines: a Keras model, its optimizer and its data on one device, behind one interface whatever runs the steps.
 
-`train.py` sees `warm_up`, `renew`, `steps` and `logits`; the kernel benchmark times the same compiled programs through
+`training/fit.py` sees `warm_up`, `reset`, `steps` and `logits`; the kernel benchmark times the same compiled programs through
 `compile`, `run`, `values` and `proof`. An engine keeps the data resident on its device, gathers batches by index there, and
 returns host numbers, so that whoever holds the clock reads it with the device idle. The learning rate of each step is an input
 of the program, not part of it: trainings that differ in nothing else but it and the seed share an engine.
@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.training.engine.base import MANY, Base, Criterion, Engine, classification
+from lstm_bench.training.engine.base import MAX_STEPS, Base, Criterion, Engine, classification
 from lstm_bench.training.engine.jax import JaxEngine
 from lstm_bench.training.engine.tensorflow import TensorflowEngine
 from lstm_bench.training.engine.torch import TorchEngine
 
 # Steps in one call of the compiled program, as Keras calls it. Where a backend has several, `kernel=auto` measures them.
-STEPS_PER_EXECUTION = {"tensorflow": (MANY,), "jax": (MANY, 1), "torch": (1,)}
+STEPS_PER_EXECUTION = {"tensorflow": (MAX_STEPS,), "jax": (MAX_STEPS, 1), "torch": (1,)}
 
 
 def steps_per_execution(backend: str, kernel: str) -> tuple[int, ...]:
@@ -45,7 +45,7 @@ def make(
 
     `lengths` are those of the sequences that the model's recurrent layers run over, one per layer: what evidence is held to.
     `criterion` maps all of `y`, a batch of indices and the model's outputs for it to a loss and a count. For
-    `steps_per_execution` only JAX has a choice: one step per call, or a loop of `MANY` training steps inside the program.
+    `steps_per_execution` only JAX has a choice: one step per call, or a loop of `MAX_STEPS` training steps inside the program.
     """
     engines: dict[str, type[Base]] = {"tensorflow": TensorflowEngine, "jax": JaxEngine, "torch": TorchEngine}
     given = batch_size, evaluation_batch_size, kernel, lengths, criterion, steps_per_execution

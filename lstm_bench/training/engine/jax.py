@@ -1,6 +1,6 @@
 """The engine of JAX: ahead-of-time compiled programs, dispatched without waiting; the host reads once per call.
 
-A program is one step, or a loop of up to `MANY` training steps: the loop saves the calls, but XLA on a CPU runs convolutions
+A program is one step, or a loop of up to `MAX_STEPS` training steps: the loop saves the calls, but XLA on a CPU runs convolutions
 inside it slowly (`cnn_lstm` loses a quarter, `simple_rnn` gains a fifth), so which is faster is for measurement to say.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.model import kernel as kernels
-from lstm_bench.training.engine.base import Base, Totals, keep, penalty
+from lstm_bench.training.engine.base import Base, Totals, penalty, to_device
 
 
 def looped(step: Any) -> Any:
@@ -34,7 +34,7 @@ class JaxEngine(Base):
     def _load(self, x: np.ndarray, y: np.ndarray) -> None:
         import jax
 
-        self.x, self.y = keep(x, y, jax.device_put)  # on a CPU without a copy of what workers share
+        self.x, self.y = to_device(x, y, jax.device_put)  # on a CPU without a copy of what workers share
         self._programs: dict[str, Any] = {}
         model, optimizer, criterion = self.model, self.optimizer, self.criterion
         rate_at = next(i for i, variable in enumerate(optimizer.variables) if variable is optimizer.learning_rate)
@@ -84,13 +84,13 @@ class JaxEngine(Base):
         }
         self._forward_function = jax.jit(forward)
         self._functions = train_step, forward
-        self.renew(model)
+        self.reset(model)
 
     def functions(self) -> tuple[Any, Any]:
         """Training step `(state, totals, x, y, batch, rate)` and inference `(trainable, non_trainable, inputs)`, not traced."""
         return self._functions
 
-    def renew(self, model: Any) -> None:
+    def reset(self, model: Any) -> None:
         import jax.numpy as jnp
 
         # Copies: the step donates its state, and the model's own variables must outlive it.
@@ -119,11 +119,11 @@ class JaxEngine(Base):
             yield *some, np.int32(n)
 
     def compile(self, operation: str) -> None:
-        given = next(self.calls(operation, self._first()[None], np.array([self.rate])))
+        given = next(self.calls(operation, self._first_batch()[None], np.array([self.rate])))
         traced = self._steps[operation].lower(self._values, self._zeros(), self.x, self.y, *given)
         self._programs[operation] = traced.compile()
 
-    def _proof(self, operation: str) -> tuple[str, str]:
+    def _kernel_evidence(self, operation: str) -> tuple[str, str]:
         around = int(self.loop and operation == "train_step")
         return kernels.ran_in_hlo(self._programs[operation].as_text(), recurrent=self.recurrent, around=around)
 
@@ -147,14 +147,14 @@ class JaxEngine(Base):
         import jax.numpy as jnp
 
         state = jax.tree.map(jnp.array, self._values)
-        given = next(self.calls(operation, self._first()[None], np.array([self.rate])))
+        given = next(self.calls(operation, self._first_batch()[None], np.array([self.rate])))
         after, _, kept = self._programs[operation](state, self._zeros(), self.x, self.y, *given)
         return [np.asarray(value, np.float32) for value in (after[0] if operation == "train_step" else kept)]
 
     def _forward(self, batch: np.ndarray) -> np.ndarray:
         return np.asarray(self._forward_function(self._values[0], self._values[1], batch))
 
-    def settle(self) -> None:
+    def sync_model(self) -> None:
         """See `Engine`."""
         variables = (self.model.trainable_variables, self.model.non_trainable_variables)
         for group, values in zip(variables, self._values[:2], strict=True):

@@ -2,7 +2,7 @@
 
 A member has weights, optimizer, random state, order of samples and learning rates of its own, and trains as it would alone, up
 to the order in which floating-point sums are taken. What makes the network is common to all: sizes, batch size, optimizer and
-dropout rate (a number in the program: trials that differ in it are packed apart, see `cohort.py`). cuDNN's calls cannot be
+dropout rate (a number in the program: trials that differ in it are packed apart, see `sweep/packing.py`). cuDNN's calls cannot be
 mapped, so a pack runs `generic`, and whether it beats trainings one by one, on cuDNN where there is a GPU, is for measurement
 to say.
 """
@@ -22,7 +22,7 @@ KERNEL = "generic"  # what every pack runs
 
 
 class Pack:
-    """The members of a pack on one device; a `probe.Arm` as far as training steps go.
+    """The members of a pack on one device; a `timer.Arm` as far as training steps go.
 
     Args:
       engine: Of the network, its optimizer and its data, for the kernel `KERNEL`; it stays as it is.
@@ -61,14 +61,14 @@ class Pack:
     def _zeros(self) -> tuple[Any, ...]:
         return self.engine._zeros((self.members,))
 
-    def _first(self) -> Any:
+    def _first_batch(self) -> Any:
         """What one call of the program gets besides the state."""
         rows = np.broadcast_to(np.arange(self.engine.batch_size), (1, self.members, self.engine.batch_size))
         return next(self.engine.calls("train_step", rows, np.full((1, self.members), self.engine.rate)))
 
     def compile(self, operation: str) -> None:
-        """See `probe.Arm`; there is no other operation."""
-        traced = self._steps.lower(self._values, self._zeros(), self.engine.x, self.engine.y, *self._first())
+        """See `timer.Arm`; there is no other operation."""
+        traced = self._steps.lower(self._values, self._zeros(), self.engine.x, self.engine.y, *self._first_batch())
         self._program = traced.compile()
 
     def warm_up(self) -> None:
@@ -92,40 +92,40 @@ class Pack:
         return Totals(*counted), done
 
     def run(self, operation: str, rows: np.ndarray) -> int:
-        """See `probe.Timed`: `rows` (steps, members * batch), so that samples are counted over all members."""
+        """See `timer.Timed`: `rows` (steps, members * batch), so that samples are counted over all members."""
         apart = rows.reshape(len(rows), self.members, -1)
         return int(self._run(apart, np.full(apart.shape[:2], self.engine.rate))[1].min())
 
     def values(self, operation: str) -> list[np.ndarray]:
-        """See `probe.Arm`: of all members, stacked."""
+        """See `timer.Arm`: of all members, stacked."""
         import jax
         import jax.numpy as jnp
 
         state = jax.tree.map(jnp.array, self._values)
-        after, _, _ = self._program(state, self._zeros(), self.engine.x, self.engine.y, *self._first())
+        after, _, _ = self._program(state, self._zeros(), self.engine.x, self.engine.y, *self._first_batch())
         return [np.asarray(value) for value in after[0]]
 
-    def proof(self, operation: str) -> tuple[str, str]:
-        """See `probe.Arm`."""
+    def kernel_evidence(self, operation: str) -> tuple[str, str]:
+        """See `timer.Arm`."""
         around = int(self.engine.loop)
         return kernels.ran_in_hlo(self._program.as_text(), recurrent=self.engine.recurrent, around=around)
 
     @property
     def kernel_ran(self) -> str:
         """Kernel that trains."""
-        return self.proof("train_step")[0]
+        return self.kernel_evidence("train_step")[0]
 
     @property
     def evidence(self) -> str:
         """What says so."""
-        return self.proof("train_step")[1]
+        return self.kernel_evidence("train_step")[1]
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """Inference: `(samples, timesteps, features)` -> logits `(members, samples, n_classes)`, float32."""
         batches = padded(x, self.engine.evaluation_batch_size)
         return np.concatenate([np.asarray(self._forward(*self._values[:2], batch))[:, :n] for batch, n in batches], 1)
 
-    def settle(self, member: int) -> None:
+    def sync_model(self, member: int) -> None:
         """Writes one member's values into the Keras model, for saving."""
         variables = (self.model.trainable_variables, self.model.non_trainable_variables)
         for group, values in zip(variables, self._values[:2], strict=True):

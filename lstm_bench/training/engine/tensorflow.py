@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.model import kernel as kernels
-from lstm_bench.training.engine.base import Base, Totals, keep, penalty
+from lstm_bench.training.engine.base import Base, Totals, penalty, to_device
 
 
 def _placed(array: np.ndarray) -> Any:
@@ -40,7 +40,7 @@ class TensorflowEngine(Base):
     def _load(self, x: np.ndarray, y: np.ndarray) -> None:
         import tensorflow as tf
 
-        self.x, self.y = keep(x, y, _placed)
+        self.x, self.y = to_device(x, y, _placed)
         self._programs: dict[str, tuple[Any, Any]] = {}
         model, optimizer, criterion = self.model, self.optimizer, self.criterion
         variables = model.trainable_variables
@@ -113,7 +113,7 @@ class TensorflowEngine(Base):
 
         self._programs[operation] = step.get_concrete_function(), many.get_concrete_function()
 
-    def _proof(self, operation: str) -> tuple[str, str]:
+    def _kernel_evidence(self, operation: str) -> tuple[str, str]:
         step, many = (program.graph.as_graph_def() for program in self._programs[operation])
         # XLA is asked for on the function itself: that attribute is seen from the graph that calls it.
         for function in many.library.function:
@@ -133,10 +133,10 @@ class TensorflowEngine(Base):
         import tensorflow as tf
 
         if operation != "train_step":
-            self.run(operation, self._first()[None])
+            self.run(operation, self._first_batch()[None])
             return [tf.cast(kept, tf.float32).numpy() for kept in self._kept]
         before = [tf.identity(variable.value) for variable in self._state()]
-        self.run(operation, self._first()[None])
+        self.run(operation, self._first_batch()[None])
         after = [variable.numpy() for variable in self.model.trainable_variables]
         for variable, value in zip(self._state(), before, strict=True):
             variable.assign(value)

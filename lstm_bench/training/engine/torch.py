@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.model import kernel as kernels
-from lstm_bench.training.engine.base import Base, Totals, classification, keep, penalty
+from lstm_bench.training.engine.base import Base, Totals, classification, penalty, to_device
 
 
 class TorchEngine(Base):
@@ -19,7 +19,7 @@ class TorchEngine(Base):
 
         self.device = get_device()
         labels = y.astype(np.int64) if y.dtype.kind == "i" else y  # what torch indexes with
-        self.x, self.y = keep(x, labels, lambda array: torch.as_tensor(array, device=self.device))
+        self.x, self.y = to_device(x, labels, lambda array: torch.as_tensor(array, device=self.device))
         if self.criterion is classification:
             self.criterion = _classification
 
@@ -50,7 +50,7 @@ class TorchEngine(Base):
     def compile(self, operation: str) -> None:
         """See `Arm`. There is nothing to compile."""
 
-    def _proof(self, operation: str) -> tuple[str, str]:
+    def _kernel_evidence(self, operation: str) -> tuple[str, str]:
         """One more step runs under the profiler."""
         import torch
 
@@ -65,7 +65,7 @@ class TorchEngine(Base):
         import torch
 
         before = [variable.value.detach().clone() for variable in self._state()]
-        *_, kept = self._step(operation, torch.as_tensor(self._first(), dtype=torch.long, device=self.device))
+        *_, kept = self._step(operation, torch.as_tensor(self._first_batch(), dtype=torch.long, device=self.device))
         if operation == "train_step":
             kept = [variable.value.detach().clone() for variable in self.model.trainable_variables]
             for variable, value in zip(self._state(), before, strict=True):
@@ -102,7 +102,7 @@ class TorchEngine(Base):
 
 
 def _classification(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
-    """`engine_base.classification` in torch's own words: a tenth of the calls, which eager steps pay for one by one."""
+    """`base.classification` in torch's own words: a tenth of the calls, which eager steps pay for one by one."""
     import torch
 
     if getattr(logits, "_keras_mask", None) is not None:  # which Keras's loss heeds
