@@ -1,7 +1,7 @@
 """The probe: steps of one operation in synchronised windows, calibrated, warmed up until steady, counted.
 
 The one place where throughput is measured: `trial.py` probes a study's kernels with it, `measurement.py` the cells of the
-kernel benchmark. METHOD.md says why it is done so.
+kernel benchmark. docs/method.md says why it is done so.
 """
 
 from __future__ import annotations
