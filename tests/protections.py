@@ -1,10 +1,10 @@
 """Takes each protection out of a copy of the code and sees the test that watches over it fail.
 
-    python tests/protections.py [NAME ...] [> tests/PROTECTIONS.md]
+    python tests/protections.py [NAME ...]
 
 Without a NAME all of `PROTECTIONS`, about twenty minutes; else those whose requirement or test has a NAME in it. First each
-test is run on the code as it is, and must pass. The table goes to standard output; the exit code is 1 where a test does not
-see that its protection is gone.
+test is run on the code as it is, and must pass. The table goes to standard output, and from there to
+`docs/developers/promises.md`; the exit code is 1 where a test does not see that its protection is gone.
 """
 
 from __future__ import annotations

@@ -134,12 +134,12 @@ def test_evidence_is_held_to_the_length_that_the_recurrence_runs_over() -> None:
     assert family.build({**settings("cnn_lstm"), "window": 14}, MNIST, 10, "unrolled")[1] == [2]
 
 
-def test_every_family_has_a_study_and_a_place_in_the_readme() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
+def test_every_family_has_a_study_and_a_place_in_the_docs() -> None:
+    guide = (Path(__file__).parent.parent / "docs" / "guide" / "sweeps.md").read_text()
     for name in families():
         study = yaml.safe_load((conf_dir() / "study" / f"{name}.yaml").read_text())
         assert {"override /model": name} in study["defaults"] and study["study"]["n_trials"] == 20
-        assert f"`{name}`" in readme
+        assert f"`{name}`" in guide
 
 
 def test_a_gru_is_the_one_that_cudnn_computes() -> None:

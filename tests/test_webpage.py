@@ -98,7 +98,7 @@ def test_pages_hold_only_addresses_of_their_own_folder_that_exist(here, undrawn,
             assert set(inside.tags) & {"iframe", "object", "embed", "base", "form"} == set()
             for tag, address in inside.found:
                 assert not re.match(r"[a-z]+:|//", address), (page, address)
-                if not address.startswith("../../") and "METHOD" not in address:
+                if not address.startswith("../../") and "method.md" not in address:
                     assert (page.parent / unquote(address)).is_file(), (page, tag, address)
     text = (here / "reports/working/html/stacked.html").read_text()
     assert "<img>" not in text.replace("&lt;img&gt;", "")
@@ -150,13 +150,13 @@ def test_html_wants_true_or_false(here, capsys):
 
 
 def test_links_lead_to_pages_inside_and_one_folder_further_up_outside():
-    page = "[a](b.md) [r](../README.md) [m](../../METHOD.md) [w](https://example.org/x.md) [c](c.csv)"
+    page = "[a](b.md) [r](../README.md) [m](../../docs/method.md) [w](https://example.org/x.md) [c](c.csv)"
     text = html.site({"d/p.md": page.encode()}, {})["d/p.html"].decode()
     links = dict(re.findall(r'<a href="([^"]+)">(\w)</a>', text))
     assert links == {
         "b.html": "a",
         "../index.html": "r",
-        "../../../METHOD.md": "m",
+        "../../../docs/method.md": "m",
         "https://example.org/x.md": "w",
         "c.csv": "c",
     }

@@ -210,7 +210,7 @@ class Grid:
 
 @dataclass(kw_only=True)
 class Method:
-    """How the kernel benchmark measures: see METHOD.md."""
+    """How the kernel benchmark measures: see docs/method.md."""
 
     rounds: int = _in(_SIZE)  # fresh processes of every arm
     samples: int = _in(Range(2))  # timed windows per round and operation

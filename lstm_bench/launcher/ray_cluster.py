@@ -270,7 +270,7 @@ def _found(address: str) -> str:
         if not given:
             raise ConfigError(
                 "launcher.address=auto: no Ray cluster runs on this machine",
-                remedy="Start one (see the README), or give launcher.address=local.",
+                remedy="Start one (see docs/guide/clusters.md), or give launcher.address=local.",
             )
     if not given.rpartition(":")[2].isdecimal():
         raise ConfigError("RAY_ADDRESS", expected="HOST:PORT or ray://HOST:PORT", received=given)

@@ -33,13 +33,13 @@ from typing import Any
 # What training anything yields; shared by trials and replicates.
 _MEASURED = (
     "val_accuracy",  # fraction, after the last epoch
-    "val_loss",
+    "val_loss",  # mean over samples, of the task: cross-entropy in nats, or squared error
     "train_accuracy",  # fraction, running mean over the last epoch
-    "train_loss",
+    "train_loss",  # of the data alone, running mean over the last epoch
     "val_mse",  # of a regression, whose loss is the mean squared error; its accuracies are empty
     "val_mae",  # mean absolute error
     "n_weights",  # trainable and not
-    "n_trainable",
+    "n_trainable",  # trainable weights
     "width",  # units that model.weights came to
     "epochs",  # finished
     "train_samples_per_s",  # training steps only: no compiling, no evaluation; of a pack's member, by the pack's seconds
@@ -47,8 +47,8 @@ _MEASURED = (
     "steps_per_execution",  # steps in one call of the compiled program
     "kernel",  # asked for, by name or by measurement
     "weights_sha256",  # of all trained weights after the last epoch, in Keras's order; of a PRUNED trial there is none
-    "backend",
-    "device",
+    "backend",  # Keras's: tensorflow, jax, torch
+    "device",  # name of the GPU or processor
     "device_share",  # "exclusive", or with whom; rows that say "shared" or "packed K" stay out of speed tables
     "setup_s",  # data and model made ready, and whatever is none of the next three; these five of a member are its pack's
     "compile_s",  # traced and compiled, before the first step
@@ -61,33 +61,33 @@ OPTIONAL_COLUMNS = (
     "penalty",  # what the model adds to the loss that is minimised: regularisers, add_loss; running mean of the last epoch
 )
 TRIAL_COLUMNS = (
-    "number",
+    "number",  # Optuna's, from 0
     "state",  # COMPLETE, PRUNED, FAIL
     "reason",  # of a FAIL: nan, oom, exception, timeout, worker_died, driver_died, interrupted, pack_failed
     "retry_of",  # number of the trial whose parameters this one runs again
-    "seed",
+    "seed",  # of initial weights, order of samples and dropout
     *_MEASURED,
 )
 REPLICATE_COLUMNS = (
     "trial",  # whose configuration this is; empty where nothing was searched
     "seed",
     "state",  # COMPLETE, FAIL
-    "reason",
+    "reason",  # as of a trial
     "test_accuracy",  # fraction; the only place where the test set is read
-    "test_loss",
-    "test_mse",
-    "test_mae",
+    "test_loss",  # as val_loss
+    "test_mse",  # of a regression
+    "test_mae",  # of a regression
     *_MEASURED,
 )
 HISTORY_COLUMNS = (
     "kind",  # trial, replicate
     "number",  # of the trial, or seed of the replicate
     "epoch",  # from 1
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "train_s",
+    "train_loss",  # running mean over the epoch
+    "train_accuracy",  # fraction, running mean over the epoch
+    "val_loss",  # after the epoch
+    "val_accuracy",  # fraction, after the epoch
+    "train_s",  # training steps of the epoch
     "val_mse",
     "val_mae",
     "trial",  # of a replicate: see replicates.csv
@@ -98,24 +98,34 @@ KERNEL_COLUMNS = (
     "kernel_ran",
     "reason",  # why there is no figure
     "train_samples_per_s",  # median
-    "p10_samples_per_s",
-    "p90_samples_per_s",
+    "p10_samples_per_s",  # 10th percentile
+    "p90_samples_per_s",  # 90th percentile
     "n",  # timed windows
-    "step_ms",
+    "step_ms",  # milliseconds per training step
     "compile_s",
-    "batch_size",
+    "batch_size",  # sequences per step
     "device",
     "device_share",  # the other workers are idle while a kernel is probed; after a semicolon, what disturbed it
     "evidence",  # op or kernel names
 )
-PREDICTION_COLUMNS = ("sample", "label", "prediction", "probability")
-WORST_COLUMNS = (*PREDICTION_COLUMNS, "timesteps", "features", "values")  # values: x.ravel(), space-joined
+PREDICTION_COLUMNS = (
+    "sample",  # place in the test set, from 0
+    "label",  # true class or target
+    "prediction",  # class, or number of a regression
+    "probability",  # of the predicted class, by softmax
+)
+WORST_COLUMNS = (
+    *PREDICTION_COLUMNS,
+    "timesteps",  # of the sample
+    "features",  # of each timestep
+    "values",  # x.ravel(), space-joined
+)
 
 _CELL = (
     "cell",  # identity: the next seven in one word
     "layer",  # lstm, gru, simple_rnn, bidirectional_lstm
-    "units",
-    "layers",
+    "units",  # of each layer
+    "layers",  # stacked
     "timesteps",
     "features",
     "batch",  # sequences per step
@@ -128,12 +138,12 @@ RUN_COLUMNS = (
     *_CELL,
     "round",  # from 0; a fresh process each
     "state",  # measured, wrong, other_kernel, compile_limit, failed
-    "reason",
+    "reason",  # why there is no figure
     "kernel_ran",  # from evidence
     "compile_s",  # traced and compiled
     "first_call_s",  # what the backend leaves to it, one step, results copied to the host
     "error",  # largest relative difference from the float64 reference
-    "tolerance",
+    "tolerance",  # what `error` may be at most
     "steps",  # of one sample, as the program counted them
     "warm_up",  # windows run before the first sample
     "n",  # samples
@@ -143,33 +153,49 @@ RUN_COLUMNS = (
     "commit",  # of the code that measured
     "evidence",
 )
-SAMPLE_COLUMNS = ("cell", "backend", "kernel", "operation", "round", "sample", "steps", "seconds")
-CEILING_COLUMNS = ("backend", "dtype", "device", "matmul_flop_per_s", "copy_byte_per_s", "n")
+SAMPLE_COLUMNS = (
+    "cell",
+    "backend",
+    "kernel",
+    "operation",
+    "round",
+    "sample",  # timed window of the round, from 0
+    "steps",  # in the window
+    "seconds",  # they took
+)
+CEILING_COLUMNS = (
+    "backend",
+    "dtype",
+    "device",
+    "matmul_flop_per_s",  # of a large matrix product
+    "copy_byte_per_s",  # of a large copy, read and written
+    "n",  # samples
+)
 CELL_COLUMNS = (
     *_CELL,
     "kernel_ran",
     "state",  # as of a run, and unavailable
-    "reason",
+    "reason",  # why there is no figure
     "samples_per_s",  # median over the samples of all rounds
     "p10_samples_per_s",
     "p90_samples_per_s",
-    "step_ms",
+    "step_ms",  # milliseconds per step, median
     "n",  # samples
-    "rounds",
+    "rounds",  # measured
     "steps",  # timed in all
     "compile_s",  # median over the rounds
     "first_call_s",
     "baseline",  # kernel of the same backend that speedup is over
-    "speedup",
+    "speedup",  # ratio of the median rates
     "speedup_low",  # 95 % interval, rounds resampled
-    "speedup_high",
+    "speedup_high",  # its upper end
     "error",  # largest of the rounds
     "tolerance",
     "flop_per_sample",  # by formula, see cell.py
-    "bytes_per_sample",
+    "bytes_per_sample",  # least that must cross to memory, by formula
     "flop_per_s",  # the two above at the measured speed
     "roofline_flop_per_s",  # what the machine's ceilings allow at that many bytes per operation
-    "roofline_fraction",
+    "roofline_fraction",  # flop_per_s over that
     "peak_memory_mib",  # largest of the rounds
     "energy_j_per_million",
     "marks",

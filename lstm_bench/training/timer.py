@@ -1,7 +1,7 @@
 """The probe: steps of one operation in synchronised windows, calibrated, warmed up until steady, counted.
 
 The one place where throughput is measured: `training/tasks.py` probes a study's kernels with it, `kernels/measure.py` the
-cells of the kernel benchmark. METHOD.md says why it is done so.
+cells of the kernel benchmark. docs/method.md says why it is done so.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def kernel_pages(
         parts = [
             f"# Kernel benchmark: {escape(place.removeprefix('kernels-'))}",
             *(bullets(f"{r.source}: {note}" for note in r.notes) for r in mine if r.notes),
-            f"{_METHOD}How it is measured: {link('METHOD.md', f'{up}METHOD.md')}. {above}".strip(),
+            f"{_METHOD}How it is measured: {link('docs/method.md', f'{up}docs/method.md')}. {above}".strip(),
         ]
         for result in mine:
             parts += _sections(result, place, literature, pages)
