@@ -83,7 +83,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_one_line(tmp_path, monkeypat
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(columns.os, "fsync", full)
+    monkeypatch.setattr(fileio.os, "fsync", full)
     for write in (write_rows, append_rows):
         with pytest.raises(StorageError) as caught:
             write(path, COLUMNS, [])
