@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lstm_bench.core import cli, home
@@ -102,10 +102,15 @@ def _writing(folder: Path):  # type: ignore[no-untyped-def]
         raise StorageError(f"{folder}: cannot be written ({error.strerror or error})", remedy=remedy) from error
 
 
+def _set_aside(stage: Path) -> Iterator[Path]:
+    """Folders that a merge was about to replace, of whichever study."""
+    return stage.glob("*.old")
+
+
 def _recover(folder: Path) -> None:
     """Undoes what a crash left of an earlier merge, of whichever study: its folder is as it was before, or as it is after."""
     stage = folder.parent / STAGE
-    for old in stage.glob("*.old"):
+    for old in _set_aside(stage):
         place = folder.parent / old.name.removesuffix(".old")
         if not place.exists():
             old.rename(place)

@@ -82,7 +82,7 @@ def options(arguments: Sequence[str]) -> dict[str, Any]:
         _require_authentication(found)
     elif found["ui.names"] is not None:
         raise ConfigError("ui.names", expected="none without ui.auth=true", received=str(found["ui.names"]))
-    elif found["ui.host"] not in HOSTS:
+    elif not _is_local(found["ui.host"]):
         raise ConfigError(
             "ui.host",
             expected=" or ".join(HOSTS),
@@ -94,6 +94,11 @@ def options(arguments: Sequence[str]) -> dict[str, Any]:
         raise ConfigError("ui.port", expected="a number from 1 to 65535", received=port)
     store.check({"name": "mlflow", "uri": found["tracking.uri"]})
     return found
+
+
+def _is_local(host: str) -> bool:
+    """Whether a server on that host is reached from this machine alone."""
+    return host in HOSTS
 
 
 def _require_authentication(found: dict[str, Any]) -> None:

@@ -115,12 +115,14 @@ def _texts(overrides: Any) -> list[str]:
     return [str(text) for text in found]
 
 
-def _guarded(run: Callable[..., object], composed: DictConfig, overrides: list[str]) -> int:
-    def terminated(*_: object) -> None:  # a request to end, where no loop of ours hears it, is a Ctrl-C
-        raise KeyboardInterrupt
+def _terminated(*_: object) -> None:
+    """Takes a request to end for a Ctrl-C, where no loop of ours hears it."""
+    raise KeyboardInterrupt
 
+
+def _guarded(run: Callable[..., object], composed: DictConfig, overrides: list[str]) -> int:
     heard = threading.current_thread() is threading.main_thread()  # in another one, signals are the caller's
-    before = signal.signal(signal.SIGTERM, terminated) if heard else None
+    before = signal.signal(signal.SIGTERM, _terminated) if heard else None
     try:
         run(composed, overrides)
         return errors.DONE

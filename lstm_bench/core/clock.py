@@ -45,6 +45,11 @@ class Phases:
         return {**self._seconds, "total_s": sum(self._seconds.values())}
 
 
+def end_ms(started_ms: int, ended_ms: int) -> int:
+    """End of what began at `started_ms`, in milliseconds since 1970: not before it, where the clock was put back meanwhile."""
+    return max(started_ms, ended_ms)
+
+
 def samples_per_s(samples: int, seconds: float) -> float | None:
     """Throughput, or None when nothing was timed."""
     return samples / seconds if samples and seconds > 0 else None

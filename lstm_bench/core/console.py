@@ -17,6 +17,11 @@ from lstm_bench.core.formatting import number
 _STATE_STYLE = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
 
 
+def _may_colour() -> bool:
+    """Whether the user's environment lets a terminal have colours: see no-color.org."""
+    return "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
 class Display:
     """One sweep's display.
 
@@ -27,7 +32,7 @@ class Display:
 
     def __init__(self, objective: str, epochs: int):
         self.objective, self.epochs = objective, epochs
-        self.live = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+        self.live = sys.stdout.isatty() and _may_colour()
         # With `no_color` alone rich still writes bold on a terminal.
         self.console = Console(file=sys.stdout, force_terminal=self.live, highlight=False, soft_wrap=not self.live)
         self._bars: dict[str, TaskID] = {}

@@ -48,6 +48,10 @@ class Running:
     since: float = field(default_factory=time.monotonic)
     started_ms: int = field(default_factory=lambda: int(time.time() * 1000))
 
+    def elapsed_s(self) -> float:
+        """Seconds since it was started, whatever is done to the clock on the wall."""
+        return time.monotonic() - self.since
+
 
 # In place of a task: there is none yet, but the work of others may make one.
 NO_TASK_YET = Running("later", {})
@@ -163,22 +167,31 @@ class Loop:
             text = (
                 f"interrupted: what runs gets {GRACE_S:g} s to finish, then it is queued again; Ctrl-C again stops now"
             )
-            # Said at once, whatever the loop is busy with (MLflow's import takes seconds), and by another thread: this one
-            # may hold the display's locks.
-            self._notice = threading.Thread(target=self.display.line, args=(text, "yellow"))
-            self._notice.start()
+            self._notice = self._say_at_once(text)
+
+    def _say_at_once(self, text: str) -> threading.Thread:
+        """Prints a line whatever the loop is busy with (MLflow's import takes seconds).
+
+        Another thread prints it: this one may hold the display's locks.
+        """
+        notice = threading.Thread(target=self.display.line, args=(text, "yellow"))
+        notice.start()
+        return notice
 
     def _handle_signals(self, finished: Finished) -> None:
         if self._notice:
             self._notice.join()
-        if self._signals > 1 or time.monotonic() > self._deadline:
+        if self._is_grace_over():
             for key in list(self._running):
                 self._kill(key, finished, {"state": "FAIL", "reason": "interrupted"})
 
+    def _is_grace_over(self) -> bool:
+        """Whether what still runs is to be ended: the user has asked twice, or `GRACE_S` have passed."""
+        return self._signals > 1 or time.monotonic() > self._deadline
+
     def _kill_timed_out(self, finished: Finished) -> None:
         for key, running in list(self._running.items()):
-            now = time.monotonic()
-            elapsed = now - running.since
+            now, elapsed = time.monotonic(), running.elapsed_s()
             members = len(running.task.get("seeds", [0]))  # of a pack
             if elapsed > self._limit * members:
                 # A driver that was stopped, or its machine, hears only now of what ended in time.
@@ -196,15 +209,19 @@ class Loop:
         self.display.gone(running.name)
         finished(running, result)
 
+    def _is_running(self, key: str) -> bool:
+        """Whether a task still runs: what a worker says of one that was ended is ignored."""
+        return key in self._running
+
     def _handle(self, event: Event, finished: Finished, report: Report | None) -> None:
         if event.key is None:
             self._lost = self._lost + 1 if event.kind == "died" else 0
             if self._lost >= _LOST:
                 raise StorageError(f"{_LOST} workers died before their first task", remedy=f"See {event.body['log']}.")
             return
-        running = self._running.get(event.key)
-        if running is None:
+        if not self._is_running(event.key):
             return
+        running = self._running[event.key]
         if event.kind == "epoch":
             running.epochs.append(event.body)
             self.display.epoch(running.name, event.body)

@@ -35,6 +35,10 @@ class _Worker:
     tasks: int = 0
     buffer: bytes = b""
 
+    def in_service(self) -> bool:
+        """Whether it was not ended yet, as one is whose replacement could not be started."""
+        return self.socket.fileno() != -1
+
 
 class LocalLauncher:
     """Worker processes of this machine.
@@ -164,7 +168,7 @@ class LocalLauncher:
 
     def _end(self, worker: _Worker) -> int:
         """Takes the worker out of service; its process is dead on return."""
-        if worker.socket.fileno() != -1:  # else it is ended already, and what was to replace it could not be started
+        if worker.in_service():
             self._selector.unregister(worker.socket)
             worker.socket.close()
         with contextlib.suppress(ProcessLookupError):

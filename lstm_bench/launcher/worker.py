@@ -44,7 +44,7 @@ class _Link:
                 else:
                     self.tasks.put(message)
         finally:
-            os._exit(0)  # the driver is gone: whatever runs here is nobody's
+            runner.end_with_driver()
 
     def send(self, message: dict[str, Any]) -> None:
         with self._lock:

@@ -353,7 +353,7 @@ class Driver:
             for file, columns in (("predictions", record.PREDICTION_COLUMNS), ("worst", record.WORST_COLUMNS)):
                 if file in result:
                     fileio.write_rows(self.artefacts(candidate) / f"{file}.csv", columns, result.pop(file))
-            lasted_ms = int((time.monotonic() - running.since) * 1000)
+            lasted_ms = int(running.elapsed_s() * 1000)
             times = {"started_ms": running.started_ms, "ended_ms": running.started_ms + lasted_ms}
             row = {**result, "seed": seed, **times}
             if not self.study.put(_key(candidate, seed), row):

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
+from lstm_bench.core.clock import end_ms
 from lstm_bench.core.config import flatten
 from lstm_bench.core.errors import ConfigError, LstmBenchError, redact
 from lstm_bench.core.formatting import format_field
@@ -65,11 +66,7 @@ def _observed(method: Callable[Concatenate[Tracking, _P], None]) -> Callable[Con
         except LstmBenchError:
             raise
         except Exception as error:
-            self.error = error
-            self.warning = (
-                f"MLflow ({redact(self.uri)}) failed in {method.__name__}: {said(error)}. "
-                "The command goes on and its records are complete; the same command later brings MLflow up to date."
-            )
+            self._warn(method.__name__, error)
 
     return call
 
@@ -127,6 +124,14 @@ class Tracking:
         path = None if self.uri is None else sqlite_path(self.uri)
         if path is not None and path.parent.is_dir():
             check_sqlite(path)
+
+    def _warn(self, method: str, error: Exception) -> None:
+        """Keeps what MLflow raised as a warning: tracking ends, and the sweep goes on."""
+        self.error = error
+        self.warning = (
+            f"MLflow ({redact(str(self.uri))}) failed in {method}: {said(error)}. "
+            "The command goes on and its records are complete; the same command later brings MLflow up to date."
+        )
 
     @_observed
     def start(self, study: Mapping[str, Any]) -> None:
@@ -354,7 +359,7 @@ class Tracking:
           ended_ms: Milliseconds since 1970; None: now.
         """
         ended_ms = time.time_ns() // 1_000_000 if ended_ms is None else ended_ms
-        self._client.set_terminated(self.parent_id, status, max(self._since_ms, ended_ms))  # a clock may be put back
+        self._client.set_terminated(self.parent_id, status, end_ms(self._since_ms, ended_ms))
 
     def _open_experiment(self, study: Mapping[str, Any]) -> str:
         from mlflow.exceptions import MlflowException
@@ -425,8 +430,7 @@ class Tracking:
         else:  # made by a driver that died before it could end it
             stored = self._client.get_run(run_id).data
             values = {key: value for key, value in values.items() if key not in stored.params}
-            points = (p for key in stored.metrics for p in self._client.get_metric_history(run_id, key))
-            there = {(point.key, point.step) for point in points}
+            there = self._logged_points(run_id, stored)
         marks = {key: value for key, value in runs.marks(row, epochs).items() if value}
         metrics = [point for point in runs.metrics(row, epochs, span) if (point.key, point.step) not in there]
         self._client.log_batch(run_id, metrics, runs.params(values), runs.tags(marks))
@@ -436,6 +440,11 @@ class Tracking:
         self._client.set_terminated(run_id, status, span[1])
         self._known[f"lstm_bench.{kind}", identity] = (run_id, status)
         self.added += 1
+
+    def _logged_points(self, run_id: str, stored: Any) -> set[tuple[str, int]]:
+        """Key and step of each point of a curve that a run, whose data is `stored`, already has."""
+        points = (point for key in stored.metrics for point in self._client.get_metric_history(run_id, key))
+        return {(point.key, point.step) for point in points}
 
     def _new_run(
         self, kind: str, identity: str, name: str, started_ms: int, tags: Mapping[str, Any]

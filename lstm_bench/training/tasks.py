@@ -73,7 +73,7 @@ class TaskRunner:
                 sized = task["sized"]
             result = self.work()[task["kind"]](task, phases, report, stopped)
         except fit.NotFiniteError as error:
-            result = {"state": "FAIL", "reason": "nan", "detail": str(error)}
+            result = _diverged(error)
         except LstmBenchError as error:
             result = {"state": "FAULT", "error": type(error).__name__, "detail": str(error)} | _traced(error.__cause__)
         except Exception as error:  # any other exception is the trial's own, and the sweep goes on
@@ -81,9 +81,7 @@ class TaskRunner:
             if not_deterministic(error):
                 detail = str(undetermined(error))
                 return {**phases.seconds(), "state": "FAULT", "error": "KernelError", "detail": detail}
-            reason = "oom" if out_of_memory(error) else "exception"
-            detail = " ".join(f"{type(error).__name__}: {error}".split())[:500]
-            result = {"state": "FAIL", "reason": reason, "detail": detail}
+            result = _failed(error)
             result |= _traced(error) if task["kind"] == "check" else {}
         return {**phases.seconds(), **sized, **result, "device": self.device, "device_share": self.share}
 
@@ -248,6 +246,17 @@ class TaskRunner:
                     result |= keep(pack.model, task, data)
             members.append(result)
         return {"state": "COMPLETE", "members": members}
+
+
+def _diverged(error: fit.NotFiniteError) -> dict[str, Any]:
+    """Result of a trial whose loss is not a number."""
+    return {"state": "FAIL", "reason": "nan", "detail": str(error)}
+
+
+def _failed(error: Exception) -> dict[str, Any]:
+    """Result of a trial that raised an exception of its own."""
+    reason = "oom" if out_of_memory(error) else "exception"
+    return {"state": "FAIL", "reason": reason, "detail": " ".join(f"{type(error).__name__}: {error}".split())[:500]}
 
 
 def _traced(error: BaseException | None) -> dict[str, str]:

@@ -206,7 +206,7 @@ class ServedStudy(Study):
             with self._storage.engine.begin() as connection:
                 # A driver halted in here is thrown out, see `_limit_idleness`; one that waits for the lock learns of it.
                 connection.execute(text(f"SET LOCAL lock_timeout = {int(1000 * self._grace_s)}"))
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._lock})
+                self._lock_study(connection)
                 # What Optuna commits is part of this transaction.
                 self._storage.scoped_session = sessionmaker(connection, join_transaction_mode="create_savepoint")
                 self._inside = connection
@@ -218,6 +218,12 @@ class ServedStudy(Study):
         finally:
             self._storage.scoped_session, self._inside = usual, None
         return done
+
+    def _lock_study(self, connection: Connection) -> None:
+        """Waits until no other driver is in a transaction of this study; ends with the transaction."""
+        from sqlalchemy import text
+
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": self._lock})
 
     def _appear(self, connection: Connection) -> None:
         """Sends a heartbeat and marks silent drivers as dead; a driver that was itself marked dead registers again."""
@@ -303,7 +309,7 @@ class ServedStudy(Study):
         trial = self._storage.get_trial(self._trial_id(number))
         if not trial.state.is_finished():
             return super().tell(number, result)
-        return trial.user_attrs.get("reason") != "driver_died"  # then it was told, but the answer was lost
+        return not _is_given_up(trial)  # then it was told, but the answer was lost
 
     def pending(self) -> bool:
         counts = self.counts()
@@ -365,6 +371,11 @@ class ServedStudy(Study):
         with contextlib.suppress(SQLAlchemyError), self._storage.engine.begin() as connection:
             self._roster.end(connection)
         super().close()
+
+
+def _is_given_up(trial: Any) -> bool:
+    """Whether its driver was taken for dead: the trial runs again, and what that driver says of it does not count."""
+    return bool(trial.user_attrs.get("reason") == "driver_died")
 
 
 def away(error: BaseException | None) -> bool:

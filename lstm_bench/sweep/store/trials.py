@@ -21,6 +21,7 @@ from typing import Any
 
 from lstm_bench.core import config as schema
 from lstm_bench.core import numerics, user_code
+from lstm_bench.core.clock import end_ms
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError
 from lstm_bench.core.formatting import format_field
 from lstm_bench.core.vocabulary import RETRY_LIMITED, RETRY_UNLIMITED
@@ -160,7 +161,7 @@ class Study:
         was, now = (schema.flatten(c) for c in (json.loads(stored), schema.redacted_config(self.config)))
         # A switch that was not there when the study was made, and is off, changes nothing.
         now = {path: value for path, value in now.items() if path in was or value is not False}
-        changed = [p for p in sorted({*was, *now}) if was.get(p) != now.get(p) and not p.startswith(MAY_CHANGE)]
+        changed = _changed(was, now)
         differences = [
             f"{p} was {format_field(was.get(p)) or 'null'}, is {format_field(now.get(p)) or 'null'}" for p in changed
         ]
@@ -172,8 +173,7 @@ class Study:
         before = json.loads(stored)["study"].get("objectives", {})
         if before == self.objectives and list(before) != list(self.objectives):
             differences.append(f"study.objectives were in the order {' '.join(before)}")
-        if self.get("data_sha256") != data_sha256:
-            differences.append("the data has another SHA-256")
+        differences += self._other_data(data_sha256)
         code, variables = self._other_code(), self._other_variables()
         if code and not differences and not variables:
             raise ConfigError(
@@ -193,6 +193,10 @@ class Study:
             if self.get(key) is None:
                 self.set(key, value)
                 self.learned.append(key)
+
+    def _other_data(self, data_sha256: str) -> list[str]:
+        """Whether the data is not that of the study, in words."""
+        return [] if self.get("data_sha256") == data_sha256 else ["the data has another SHA-256"]
 
     def _other_code(self) -> list[str]:
         """Which files of a user's own family are not those that the study was made with, in words."""
@@ -317,7 +321,7 @@ class Study:
         for trial in (*(trials[number] for number in self._open), *trials[self._n_read :]):
             if trial.number >= self._n_read:
                 retry_of = trial.user_attrs.get("retry_of")
-                self._suggestions += retry_of is None
+                self._suggestions += _is_suggestion(trial)
                 if retry_of is not None and self._queue.pop(retry_of, None) is None:
                     self._ended["FAIL"] -= 1
             if not trial.state.is_finished():
@@ -357,8 +361,12 @@ class Study:
             "failed": self._ended["FAIL"],
             "running": running,
             "queued": queued,
-            "left": max(0, self._settings["n_trials"] - sum(self._ended.values()) - running - queued),
+            "left": self._n_left(unfinished=running + queued),
         }
+
+    def _n_left(self, unfinished: int) -> int:
+        """How many suggestions `n_trials` leaves to ask for: each trial that runs or is queued will count as well."""
+        return max(0, self._settings["n_trials"] - sum(self._ended.values()) - unfinished)
 
     def ask(self) -> Asked | None:
         """The next trial to run: a queued one first, else a fresh suggestion; None when `n_trials` is reached."""
@@ -518,6 +526,16 @@ class Study:
         self._engine.dispose()
 
 
+def _changed(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Paths of two flat configurations whose values differ, without those that a resume may change."""
+    return [p for p in sorted({*was, *now}) if was.get(p) != now.get(p) and not p.startswith(MAY_CHANGE)]
+
+
+def _is_suggestion(trial: Any) -> bool:
+    """Whether the sampler suggested a trial: a retry repeats a suggestion, and moves the sampler on no further."""
+    return trial.user_attrs.get("retry_of") is None
+
+
 def _is_incomplete_suggestion(trial: Any) -> bool:
     """Whether a driver died while it asked for the trial."""
     return trial.state.name == "FAIL" and "seed" not in trial.user_attrs
@@ -537,6 +555,6 @@ def row(trial: Any) -> dict[str, Any]:
         "seed": trial.user_attrs.get("seed"),
         "history": result.get("history", []),
         "started_ms": started_ms,
-        "ended_ms": max(started_ms, int(trial.datetime_complete.timestamp() * 1000)),  # a clock may be put back
+        "ended_ms": end_ms(started_ms, int(trial.datetime_complete.timestamp() * 1000)),
         **{f"config_{path}": value for path, value in trial.params.items()},
     }
