@@ -40,7 +40,7 @@ from switch_off import (
     switch_off,
 )
 
-ROOT = Path(__file__).parents[1]
+ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").exists())
 PAGE = ROOT / "docs" / "developers" / "promises.md"
 TIMEOUT_S = 900.0  # of one run of pytest
 VARIABLE = "PROTECTIONS_OFF"  # names of protections, with commas between them
@@ -53,7 +53,7 @@ class Protection:
 
     Attributes:
       promise: What a user may rely on.
-      test: pytest's name of the test that watches over it, below `tests/`.
+      test: pytest's name of the test that watches over it; its file is somewhere below `tests/`.
       place: `module:path` of the function or attribute that keeps it, or `FILE.toml:path` of a table.
       instead: What is put in its place; None takes a table out.
     """
@@ -277,12 +277,19 @@ def copied(folder: Path) -> Path:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    tests = str(folder / "tests")
+    here = str(folder / Path(__file__).parent.relative_to(ROOT))
     (folder / "sitecustomize.py").write_text(
-        f"import sys\nsys.path.insert(0, {tests!r})\nimport protections\nsys.path.remove({tests!r})\n"
+        f"import sys\nsys.path.insert(0, {here!r})\nimport protections\nsys.path.remove({here!r})\n"
         "protections.switch_off_named()\n"
     )
     return folder
+
+
+def located(folder: Path, test: str) -> str:
+    """Where a test is in a checkout: a file of that name is in one folder of `tests/` alone."""
+    file, *names = test.split("::")
+    (path,) = (folder / "tests").rglob(file)
+    return "::".join([str(path.relative_to(folder)), *names])
 
 
 def without_table(text: str, path: str) -> str:
@@ -295,7 +302,7 @@ def said(folder: Path, tests: list[str], off: str = "") -> tuple[int, str]:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=short", "-p", "no:cacheprovider", "-m", "not gpu"]
     try:
         done = subprocess.run(
-            [*command, *(f"tests/{test}" for test in tests)],
+            [*command, *(located(folder, test) for test in tests)],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", VARIABLE: off},
             capture_output=True,

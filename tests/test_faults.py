@@ -1,7 +1,7 @@
 """What a sweep survives: R1 to R20 of the reliability requirements and further faults, on real driver and worker processes.
 
-Training is a formula (`spy.py`), so that a fault costs seconds. `tests/protections.py` takes each protection out and sees its
-test fail; `docs/developers/promises.md` is what it said.
+Training is a formula (`spy.py`), so that a fault costs seconds. `tests/protections.py` switches each protection off and sees
+its test fail; `docs/developers/promises.md` is what it said.
 """
 
 from __future__ import annotations

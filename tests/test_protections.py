@@ -12,10 +12,22 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from protections import NOT_RUN, PAGE, PROTECTIONS, ROOT, VARIABLE, chosen, copied, page, row, said, without_table
+from protections import (
+    NOT_RUN,
+    PAGE,
+    PROTECTIONS,
+    ROOT,
+    VARIABLE,
+    chosen,
+    copied,
+    located,
+    page,
+    row,
+    said,
+    without_table,
+)
 from switch_off import found
 
-TESTS = Path(__file__).parent
 IN_CODE = [name for name, it in PROTECTIONS.items() if not it.in_file]
 
 
@@ -48,8 +60,8 @@ def test_a_protection_and_its_test_are_where_the_table_says(name: str) -> None:
     else:
         found(importlib.import_module(place), path)
         assert protection.instead is not None
-    file, _, test = protection.test.partition("::")
-    names = {node.name for node in ast.parse((TESTS / file).read_text()).body if isinstance(node, ast.FunctionDef)}
+    file, _, test = located(ROOT, protection.test).partition("::")
+    names = {node.name for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.FunctionDef)}
     assert test.partition("[")[0] in names
 
 
@@ -71,34 +83,35 @@ print(*sorted(done), sep="\\n")
     assert without(copy, ",".join(IN_CODE), code).splitlines() == sorted(expected)
 
 
-@pytest.mark.parametrize(
-    ("name", "code", "on", "off"),
-    [
-        ("R3.retry", "from lstm_bench.core.vocabulary import RETRY_LIMITED as it; print(it)",
-         "('worker_died', 'oom_shared')", "()"),
-        ("R5.uncounted", "from lstm_bench.sweep.store.trials import RETRY_UNLIMITED as it; print(it)",
-         "('driver_died', 'interrupted', 'pack_failed')", "('driver_died', 'pack_failed')"),
-        ("R15.host", "from lstm_bench import ui; print(ui.options(['ui.host=localhost'])['ui.host'], ui._is_local('::'))",
-         "localhost False", "localhost True"),
-        ("R16.password", "from lstm_bench.core import config; print(config.redacted_config.__name__)",
-         "redacted_config", "<lambda>"),
-        ("clock.trial", "from lstm_bench.core.clock import end_ms; print(end_ms(2, 1), end_ms(started_ms=2, ended_ms=1))",
-         "2 2", "1 1"),
-        ("R11.start", "from lstm_bench.sweep.store.trials import Study\n"
-         "Study.space, Study.trials = {}, lambda _: []\n"
-         "Study.config = {'sampler': {'name': 'random'}}; Study._settings = {'n_trials': 1}\n"
-         "from lstm_bench.sweep import samplers; samplers.sampler = lambda *_, **given: given['suggestion']\n"
-         "print(Study._sampler(Study.__new__(Study), 7, seed=0))", "7", "0"),
-    ],
-)  # fmt: skip
-def test_a_protection_is_off_in_what_a_process_starts_too(copy: Path, name: str, code: str, on: str, off: str) -> None:
+# Of a protection: a program, what it prints, and what it prints without the protection.
+PROGRAMS = {
+    "R3.retry": ("from lstm_bench.core.vocabulary import RETRY_LIMITED as it; print(it)",
+        "('worker_died', 'oom_shared')", "()"),
+    "R5.uncounted": ("from lstm_bench.sweep.store.trials import RETRY_UNLIMITED as it; print(it)",
+        "('driver_died', 'interrupted', 'pack_failed')", "('driver_died', 'pack_failed')"),
+    "R15.host": ("from lstm_bench import ui; print(ui._is_local('localhost'), ui._is_local('::'))",
+        "True False", "True True"),
+    "R11.start": ("from lstm_bench.sweep import samplers; from lstm_bench.sweep.store.trials import Study\n"
+        "samplers.sampler = lambda *_, **given: given['suggestion']\n"
+        "study = Study.__new__(Study); study.trials, study.space = list, {}\n"
+        "study.config, study._settings = {'sampler': {'name': 'random'}}, {'n_trials': 1}\n"
+        "print(study._sampler(7, seed=0), study._sampler(suggestion=8, seed=0))",
+        "7 8", "0 0"),
+    "clock.trial": ("from lstm_bench.core.clock import end_ms; print(end_ms(2, 1), end_ms(started_ms=2, ended_ms=1))",
+        "2 2", "1 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_protection_is_off_in_what_a_process_starts_too(copy: Path, name: str) -> None:
+    code, on, off = PROGRAMS[name]
     nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}], check=True)"
     assert without(copy, "", nested).strip() == on
     assert without(copy, name, nested).strip() == off
 
 
 def test_every_test_of_faults_watches_over_a_protection_of_the_table() -> None:
-    tree = ast.parse((TESTS / "test_faults.py").read_text())
+    tree = ast.parse((ROOT / located(ROOT, "test_faults.py")).read_text())
     tests = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
     watched = {hit[1] for it in PROTECTIONS.values() if (hit := re.match(r"test_faults\.py::(\w+)", it.test))}
     assert tests == watched
