@@ -215,7 +215,7 @@ def test_a_driver_that_dies_while_it_asks_leaves_nothing_of_the_trial(tmp_path, 
         wanted = [trial.params for trial in study.trials()]
     with opened(tmp_path / "disturbed", values) as study:
         go_on(study, 2)
-        monkeypatch.setattr(study._storage, "settle", _die)
+        monkeypatch.setattr(study._storage, "commit", _die)
         with pytest.raises(Died):
             study.ask()
     with opened(tmp_path / "disturbed", values) as study:
