@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench import campaign, command, errors, stream
+from lstm_bench import campaign, command, errors, multirun, stream
 from lstm_bench.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def _main(argv: Sequence[str] | None) -> int:
         if campaign.is_asked(line) and not {"--help", "-h"} & {*line}:
             return campaign.main(line, conf=conf_dir(), check=checked, run=run, root=Sweep, together=_together)
         campaign.refuse_prefixes(line)
+        if multirun.is_asked(line):
+            return multirun.main(line, check=checked, run=run, root=Sweep, together=_together)
         return command.main(line, config_name="sweep", root=Sweep, help_text=_help, run=run)
     except ConfigError as error:
         return command.say(error)
@@ -72,12 +74,19 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def _together(studies: list[tuple[dict[str, Any], dict[str, Any], dict[str, str]]]) -> list[Any]:
-    """What is wrong with a campaign's studies once the data are read and the models built."""
-    from lstm_bench import precheck
+    """What is wrong with several studies on this machine, and once the data are read and the models built."""
+    from lstm_bench import device, precheck
 
-    for backend in dict.fromkeys(config["backend"]["name"] for config, _, _ in studies):
-        command.require_backend(backend)
-    return precheck.unfit([(config, space) for config, space, _ in studies], lambda text: print(text, flush=True))
+    gpus = device.gpus() if any(config["launcher"]["name"] == "local" for config, _, _ in studies) else []
+    faults: dict[str, precheck.Unfit] = {}
+    for config, _, _ in studies:
+        try:
+            _check_here(config, gpus)
+        except ConfigError as error:
+            faults.setdefault(str(error), precheck.Unfit([], error)).studies.append(config["study"]["name"])
+    unfit = {name for fault in faults.values() for name in fault.studies}
+    rest = [(config, space) for config, space, _ in studies if config["study"]["name"] not in unfit]
+    return [*faults.values(), *precheck.unfit(rest, lambda text: print(text, flush=True))]
 
 
 def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
@@ -159,6 +168,18 @@ def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: S
         raise ConfigError(f"model.weights={model['weights']}: {path} follows from it and cannot be given ({override})")
 
 
+def _check_here(config: Mapping[str, Any], gpus: list[device.Gpu]) -> None:
+    """Refuses what this machine cannot run: a kernel, an objective, a backend."""
+    from lstm_bench import family, kernel
+
+    backend, target = config["backend"]["name"], str(config["model"]["_target_"])
+    if config["launcher"]["name"] != "ray" and family.is_own(target):
+        layers = family.recurrent_layers(family.find(target))
+        kernel.require(config["kernel"]["name"], backend, layers, gpus[0].name if gpus else None)
+    _check_exclusive(config, gpus)
+    command.require_backend(backend)
+
+
 def _check_exclusive(config: Mapping[str, Any], gpus: list[device.Gpu]) -> None:
     """Refuses throughput as an objective where trials share a device: it would measure the neighbours."""
     from lstm_bench import device
@@ -187,20 +208,16 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
       LstmBenchError: any expected fault.
     """
-    from lstm_bench import cluster, data, device, family, kernel, lock, record
+    from lstm_bench import cluster, data, device, lock, record
     from lstm_bench.progress import Display
 
     config, space, pinned = checked(composed, overrides)
-    backend = config["backend"]["name"]
-    on_ray = config["launcher"]["name"] == "ray"
-    if on_ray:
+    if config["launcher"]["name"] == "ray":
         cluster.check(config["launcher"]["address"])
-    gpus = [] if on_ray else device.gpus()
-    if not on_ray and family.is_own(config["model"]["_target_"]):
-        layers = family.recurrent_layers(family.find(config["model"]["_target_"]))
-        kernel.require(config["kernel"]["name"], backend, layers, gpus[0].name if gpus else None)
-    _check_exclusive(config, gpus)
-    command.require_backend(backend)
+        gpus = []
+    else:
+        gpus = device.gpus()
+    _check_here(config, gpus)
     found = data.resolve(config["dataset"])
     config["dataset"] = found.config
     notice = None

@@ -67,6 +67,7 @@ def test_leaves_import_nothing_of_ours(leaf: str) -> None:
     [
         ("sweep", "session"),
         ("sweep", "precheck"),
+        ("sweep", "multirun"),
         ("session", "precheck"),
         ("session", "health"),
         ("health", "judgement"),
