@@ -447,6 +447,21 @@ def options(argv: Sequence[str], known: Collection[str], required: Collection[st
     return found
 
 
+def resolved(key: str, text: str) -> str:
+    """A value as it stands, with `${oc.env:NAME}` filled in: of a command without a configuration.
+
+    Raises:
+      ConfigError: for an interpolation of another form, or of a variable that is not set.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return str(OmegaConf.create({"it": text})["it"])
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{key}={errors.redact(text)}: {str(error).splitlines()[0]}") from error
+
+
 def guarded(argv: Sequence[str] | None, help_text: str, run: Callable[[list[str]], None]) -> int:
     """Runs a command without a configuration: --help, expected faults as one line, an exit code."""
     stream.ensure()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_bench import command, home
-from lstm_bench.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
+from lstm_bench.errors import ConfigError, LstmBenchError, StorageError, nearest
 
 HELP = """\
 python -m lstm_bench.sync [study=NAME] [sweeps=DIR] [tracking.uri=URI]
@@ -45,7 +45,7 @@ def run(arguments: list[str]) -> None:
     given = command.options(arguments, ("study", "sweeps", "tracking.uri"))
     from lstm_bench import recorded, store
 
-    uri = _resolved(given["tracking.uri"]) if "tracking.uri" in given else None
+    uri = command.resolved("tracking.uri", given["tracking.uri"]) if "tracking.uri" in given else None
     store.check({"name": "mlflow", "uri": uri})
     root = home.expanded(given.get("sweeps", "sweeps"))
     asked = "published" in root.absolute().parts
@@ -70,17 +70,6 @@ def run(arguments: list[str]) -> None:
         command.say(fault)
     if faults:
         raise faults[-1]
-
-
-def _resolved(text: str) -> str:
-    """A URI with `${oc.env:NAME}` filled in, as in the other commands."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        return str(OmegaConf.create({"uri": text})["uri"])
-    except OmegaConfBaseException as error:
-        raise ConfigError("tracking.uri", expected="a URI", received=redact(text)) from error
 
 
 def _sync(folder: Path, uri: str | None, named: bool) -> None:
