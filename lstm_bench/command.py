@@ -459,7 +459,8 @@ def resolved(key: str, text: str) -> str:
     try:
         return str(OmegaConf.create({"it": text})["it"])
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{key}={errors.redact(text)}: {str(error).splitlines()[0]}") from error
+        why = str(error).splitlines()[0].removeprefix("KeyError raised while resolving interpolation: ").strip("\"'")
+        raise ConfigError(f"{key}={errors.redact(text)}: {why}") from error
 
 
 def guarded(argv: Sequence[str] | None, help_text: str, run: Callable[[list[str]], None]) -> int:

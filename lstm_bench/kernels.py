@@ -223,6 +223,7 @@ def _track(
     from lstm_bench import config as schema
 
     try:
+        tracking.check_store(lambda held: print(f"{held}: waiting", file=sys.stderr, flush=True))
         tracking.start(
             {
                 "name": config["name"],

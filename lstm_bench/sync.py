@@ -86,7 +86,7 @@ def _sync(folder: Path, uri: str | None, named: bool) -> None:
         print(f"{name}: left out, its sweep tracked nothing (tracking=none); tracking.uri=URI brings it there")
         return
     tracking = open_tracking(settings, experiment=name)
-    tracking.check_store()
+    tracking.check_store(lambda held: print(f"{name}: {held}: waiting", file=sys.stderr, flush=True))
     with contextlib.ExitStack() as held:
         if (folder / "lock").exists():  # else no sweep has ever worked here: copied or published records
             try:

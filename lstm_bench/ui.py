@@ -205,6 +205,23 @@ def _ask(address: str, path: str, body: dict[str, Any] | None = None, password: 
         return None
 
 
+def _await_free(path: Path) -> None:
+    """Waits while another program holds the store, and says so: the server would end for that, with a page of text.
+
+    Raises:
+      StorageError: as `store.check_sqlite`.
+    """
+    said: list[str] = []
+    while True:
+        held: list[str] = []
+        store.check_sqlite(path, busy=held.append)
+        if not held:
+            return
+        if not said:
+            print(f"{held[0]}: waiting until it is free, Ctrl-C ends", file=sys.stderr, flush=True)
+            said = held
+
+
 def _await(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
     deadline = time.monotonic() + _START_S
     while _ask(address, "/health") is None:
@@ -258,7 +275,7 @@ def run(arguments: Sequence[str]) -> None:
     if path is not None and not path.exists():
         raise ConfigError(f"{path}: no runs yet", remedy="First: python -m lstm_bench.sweep +study=stacked")
     if path is not None:
-        store.check_sqlite(path)
+        _await_free(path)
     bound = host if found["ui.auth"] else "127.0.0.1"
     if not _free(port, bound):
         if not _free(0, bound):
