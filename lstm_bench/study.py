@@ -269,7 +269,8 @@ class Study:
         for path in ("study.n_trials", "study.confirm"):
             if now[path] < was.get(path, 0):
                 differences.append(f"{path} was {was[path]}, is {now[path]} (only upward)")
-        if self.space and now["study.n_trials"] > was.get("study.n_trials", 0):
+        # One that repeats points, from when that was allowed, may go on repeating them.
+        if self.space and now["study.n_trials"] > was.get("study.n_trials", 0) <= spaces.points(self.space):
             spaces.require_points(self.space, now["study.n_trials"])
         before = json.loads(stored)["study"].get("objectives", {})
         if before == self.objectives and list(before) != list(self.objectives):

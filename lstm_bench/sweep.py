@@ -99,7 +99,7 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
       ConfigError: for anything that cannot be meant. Nothing was created.
     """
     from lstm_bench import config as schema
-    from lstm_bench import data, family, record, tracking
+    from lstm_bench import data, family, tracking
     from lstm_bench import space as spaces
 
     config = schema.load(composed)
@@ -118,11 +118,7 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
         spaces.grid(space)
         spaces.require_points(space, config["study"]["n_trials"], "grid")
     # One that was made when points were repeated goes on as it was; `Study` sees whether it is there behind a URL.
-    elif (
-        space
-        and config["storage"]["url"] is None
-        and not (record.study_dir(config["study"]["name"]) / "study.db").exists()
-    ):
+    elif space and config["storage"]["url"] is None and not _has_database(config):
         spaces.require_points(space, config["study"]["n_trials"])
     if space and not config["study"]["n_trials"]:
         raise ConfigError(
@@ -136,6 +132,15 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
             "study.n_trials", expected="0 or 1 where study.space is empty", received=config["study"]["n_trials"]
         )
     return config, space, pinned
+
+
+def _has_database(config: Mapping[str, Any]) -> bool:
+    """Whether a study was made before, under its name or the one that it has with the data that stand in for its own."""
+    from lstm_bench import record
+
+    name, other = config["study"]["name"], config["dataset"]["fallback"]
+    names = [name, f"{name}-{other}"] if other else [name]
+    return any((record.study_dir(one) / "study.db").exists() for one in names)
 
 
 def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: Sequence[str]) -> None:

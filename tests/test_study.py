@@ -391,6 +391,9 @@ def test_a_study_made_when_points_were_repeated_goes_on_to_its_total(tmp_path, m
         assert len({params["train.batch_size"] for params in suggested(study)}) == 4
         go_on(study)
         assert study.counts()["complete"] == 7
+    with opened(tmp_path, {**values, "study.n_trials": 9}) as study:
+        go_on(study)
+        assert study.counts()["complete"] == 9
 
 
 # Sums over the trials, each finished one added once.

@@ -595,6 +595,19 @@ def test_own_sequences_own_family_and_own_study(command: Command, tmp_path: Path
     assert not (tmp_path / "sweeps" / "bad").exists()
 
 
+@pytest.mark.parametrize("name", ["fake", "fake-digits"])
+def test_more_trials_than_points_are_no_fault_of_a_study_that_was_made_before(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = fake.config({"dataset.fallback": "digits", "dataset.name": "mnist"})
+    assert not sweep._has_database(config)
+    (tmp_path / "sweeps" / name).mkdir(parents=True)
+    (tmp_path / "sweeps" / name / "study.db").touch()
+    assert sweep._has_database(config)
+    assert sweep._has_database(fake.config({"dataset.fallback": None})) == (name == "fake")
+
+
 # Of 8 timesteps, cnn_lstm takes a window of 4 or 2 and refuses one of 3.
 WINDOWS = (
     "-m", "+study=smoke", "model=cnn_lstm", "study.name=w${model.window}", "train.epochs=1", "study.n_trials=1",
