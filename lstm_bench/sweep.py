@@ -30,8 +30,8 @@ examples  python -m lstm_bench.sweep +study=stacked
           python -m lstm_bench.sweep +study=single dataset=npz dataset.path=my.npz study.name=mine
           python -m lstm_bench.sweep -m +study=single,stacked,cnn_lstm,simple_rnn
           python -m lstm_bench.sweep +campaign=matched study.n_trials=8
-options   -m (several studies in turn)   --config-dir DIR (your own studies, families, datasets)   --cfg job (print the
-          configuration)   --help
+options   -m (several studies in turn, all checked before the first is run)   --config-dir DIR (your own studies, families,
+          datasets)   --cfg job (print the configuration)   --help
 next      python -m lstm_bench.ui (the runs)   python -m lstm_bench.report (the tables)
 exit      0 done, 2 bad configuration, 3 bad data, 4 storage, 5 too many trials failed or nothing came out, 130 interrupted
 """
