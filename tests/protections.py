@@ -187,7 +187,7 @@ PROTECTIONS = (
         "MLflow's corrupt database is left alone",
         "tracking.py::test_a_corrupt_store_is_refused_and_left_as_it_is",
         "tracking/store",
-        "            check_sqlite(path, write)\n",
+        "            check_sqlite(path, write, busy)\n",
         "            pass\n",
     ),
     _other(

@@ -16,6 +16,7 @@ from test_report import DEVICE, edit, make_study, shuffle_rows
 from lstm_bench.core import fileio
 from lstm_bench.report.figures import study as figure
 from lstm_bench.report.pages import budget_and_fronts, comparability, comparison, pairs
+from lstm_bench.report.pages import study as study_page
 from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
 from lstm_bench.report.stats.paired import holm
@@ -154,6 +155,19 @@ def test_other_devices_backends_and_epochs_are_marked_too(here):
     assert ". Backend jax, not tensorflow." in said
     where = "1 core of 2, other busy"
     assert f". Device H200, {where}, not {DEVICE}, {where}; speeds do not compare." in said
+
+
+def test_what_speaks_against_a_result_is_said_here_in_the_words_of_the_terminal_and_of_its_own_page(here):
+    folder = make_study(here / "sweeps" / "single", accuracies=[0.1, 0.1, 0.95])
+    change(folder, {"n_validation": 1000, "n_test": 1000, "trivial": {"label": 0, "test_accuracy": 0.1}})
+    (found,) = [records.load(*place) for place in records.find(here / "sweeps")]
+    words = found.verdict.result
+    assert [sentence[:14] for sentence in words][:1] == ["No better than"] and "The seeds disagree" in " ".join(words)
+    assert comparison._remarks(found, {})[-len(words) :] == words
+    whole = page(here).replace("\\", "")
+    assert all(sentence in whole for sentence in words)
+    own = "\n".join(study_page._health(found)).replace("\\", "")
+    assert all(f"- {sentence}" in own for sentence in found.verdict.sentences())
 
 
 def test_equal_studies_have_no_marks(here):

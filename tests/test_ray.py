@@ -481,6 +481,29 @@ def test_a_node_that_runs_something_else_or_lets_in_anybody_is_refused() -> None
     assert "received 'lstm_bench 0.1.0 (bb) and python 3.12'" in refused
 
 
+def test_a_node_with_other_files_of_a_user_s_family_is_refused_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    net, parts = tmp_path / "mine_on_ray.py", tmp_path / "mine_on_ray_parts.py"
+    net.write_text("import mine_on_ray_parts\n\ndef net():\n    return 1\n")
+    parts.write_text("n = 1\n")
+    node, says = Node("1", "red", "127.0.0.1"), ray_cluster.runs("jax", "mine_on_ray.net")
+    ours = says()
+    assert {net.name, parts.name} <= ours.keys()
+    net.write_text("import mine_on_ray_parts  # why\n\n\ndef net():\n    return 1\n")
+    assert ray_cluster.refusal(node, says(), ours) is None, "a comment is no other code"
+    parts.write_text("n = 2\n")
+    there = says()
+    assert str(ray_cluster.refusal(node, there, ours)) == (
+        f"node red (127.0.0.1) runs other code: expected mine_on_ray_parts.py {ours[parts.name]}, "
+        f"received 'mine_on_ray_parts.py {there[parts.name]}'. Put the same files on every node, or let them share a folder."
+    )
+    parts.unlink()
+    gone = str(ray_cluster.refusal(node, says(), ours))
+    assert "received 'mine_on_ray_parts.py none'" in gone
+
+
 def test_what_asks_a_node_for_its_versions_needs_nothing_of_ours_there(tmp_path: Path) -> None:
     import ray.cloudpickle
 

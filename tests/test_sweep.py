@@ -600,17 +600,45 @@ def test_own_sequences_own_family_and_own_study(command: Command, tmp_path: Path
     assert not (tmp_path / "sweeps" / "bad").exists()
 
 
+@pytest.mark.parametrize("name", ["fake", "fake-digits"])
+def test_more_trials_than_points_are_no_fault_of_a_study_that_was_made_before(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = fake.config({"dataset.fallback": "digits", "dataset.name": "mnist"})
+    assert not sweep._has_database(config)
+    (tmp_path / "sweeps" / name).mkdir(parents=True)
+    (tmp_path / "sweeps" / name / "study.db").touch()
+    assert sweep._has_database(config)
+    assert sweep._has_database(fake.config({"dataset.fallback": None})) == (name == "fake")
+
+
+# Of 8 timesteps, cnn_lstm takes a window of 4 or 2 and refuses one of 3.
+WINDOWS = (
+    "-m", "+study=smoke", "model=cnn_lstm", "study.name=w${model.window}", "train.epochs=1", "study.n_trials=1",
+    "study.replicates=0", "kernel=generic", "kernel.probe=false", "study.space.train.learning_rate.high=0.002",
+    "tracking=none", "launcher.workers=1",
+)  # fmt: skip
+
+
 @pytest.mark.slow
-def test_several_studies_run_in_turn_and_the_worst_exit_code_wins(command: Command, tmp_path: Path) -> None:
-    done = command(
-        "sweep", "-m", "+study=smoke", "model=single,cnn_lstm", "study.name=${hydra:runtime.choices.model}",
-        "train.epochs=1", "study.n_trials=1", "study.replicates=0", "kernel=generic", "kernel.probe=false",
-        "study.space.train.learning_rate.high=0.002", "tracking=none", "launcher.workers=1", "++model.window=3,4",
-    )  # fmt: skip
-    # single has no window: those two are refused; cnn_lstm takes 4 of 8 timesteps and refuses 3.
-    assert done.returncode == 2
-    assert done.stderr.count("error: ") == 3
-    assert [row["state"] for row in rows(tmp_path, "cnn_lstm")] == ["COMPLETE"]
+def test_a_fault_that_the_second_study_s_network_has_keeps_the_first_from_running(
+    command: Command, tmp_path: Path
+) -> None:
+    refused = command("sweep", *WINDOWS, "model.window=4,3")
+    assert refused.returncode == 2
+    assert refused.stdout == "checking 2 studies\n"
+    assert refused.stderr.count("error: ") == 1
+    assert refused.stderr.splitlines()[-1] == "-m: nothing was run, because of w3"
+    assert not (tmp_path / "sweeps").exists()
+
+
+@pytest.mark.long
+def test_several_studies_run_in_turn(command: Command, tmp_path: Path) -> None:
+    done = command("sweep", *WINDOWS, "model.window=4,2")
+    assert done.returncode == 0, done.stderr
+    for name in ("w4", "w2"):
+        assert [row["state"] for row in rows(tmp_path, name)] == ["COMPLETE"]
     assert not list(tmp_path.rglob("multirun.yaml"))
 
 

@@ -77,7 +77,7 @@ class Patient(sqlite3.Connection):
 
     def _waiting(self, seconds: float) -> str:
         return (
-            f"{self._name()} is held by another program for {seconds:.0f} s by now{_holders(self._name())}: waiting; what is "
+            f"{self._name()} is held by another program for {seconds:.0f} s by now{holders(self._name())}: waiting; what is "
             "finished is kept and written when it is free, Ctrl-C ends"
         )
 
@@ -98,8 +98,8 @@ class _Cursor(sqlite3.Cursor):
         return connection.patiently(work) if isinstance(connection, Patient) else work()
 
 
-def _holders(path: str) -> str:
-    """The processes that have locked a file, where the kernel tells."""
+def holders(path: str | Path) -> str:
+    """The processes that have locked a file, where the kernel tells: as a part of a sentence, "" where it does not."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         inode = Path(path).stat().st_ino
         lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
