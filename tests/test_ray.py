@@ -246,7 +246,7 @@ def test_a_sweep_waits_without_a_node_and_uses_the_one_that_comes(ready: Cluster
     assert len(new) >= 2, "the first of the new nodes holds one: the other is used as well"
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_faults.py` has it without a cluster, and a killed driver ends Ray's workers in CI
 def test_ctrl_c_ends_the_workers_and_the_same_command_goes_on(ready: Cluster, begin: Begin, tmp_path: Path) -> None:
     command = on(ready, "study.n_trials=4")
     for i in range(4):
