@@ -53,6 +53,10 @@ _FIRST = (
 _NEEDS = {
     "framework": (
         *("test_bare", "test_ceiling", "test_engine", "test_kernel", "test_launcher"),
+        "test_family::test_a_width_stays_within_what_the_family_allows",
+        "test_probe::test_a_probe_s_worker_watches_what_else_its_cores_do",
+        "test_probe::test_a_probe_times_whole_windows_and_proves_the_kernel",
+        "test_probe::test_windows_last_at_least_fifty_milliseconds",
         "test_reference::test_adam_of_keras_makes_the_same_first_step",
         "test_reference::test_keras_agrees_in_outputs_and_gradients",
         *("test_layer", "test_measurement", "test_model", "test_numerics", "test_packed", "test_predict"),
