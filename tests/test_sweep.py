@@ -163,7 +163,7 @@ def test_a_ctrl_c_before_anything_is_started_is_one_line(
 
 def test_a_wrong_command_is_refused_in_under_three_seconds_without_a_framework(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from lstm_bench.sweep import main; since = time.monotonic();"
+        "import sys, time; from lstm_bench.sweep.command import main; since = time.monotonic();"
         "code = main(['+study=stacked', 'kernel=cudnn']);"
         "frameworks = {'keras', 'tensorflow', 'jax', 'torch', 'mlflow'} & {m.partition('.')[0] for m in sys.modules};"
         "print(code, frameworks or None, time.monotonic() - since < 3)"
@@ -306,7 +306,7 @@ def test_a_second_run_does_nothing_and_changes_nothing(smoke: tuple[Path, str, s
     assert after == before
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_faults.py` has it without a framework
 def test_a_changed_value_is_refused_with_the_difference(smoke: tuple[Path, str, str]) -> None:
     folder, _, _ = smoke
     for override, said in [
@@ -524,7 +524,7 @@ def _cwd(process: psutil.Process) -> str:
         return ""
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_faults.py` has it without a framework
 def test_a_second_driver_is_refused_naming_the_first(tmp_path: Path) -> None:
     arguments = (*QUICK, "study.replicates=0", "train.epochs=100000")
     first = start(tmp_path, *arguments)
@@ -664,7 +664,7 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_faults.py` has it without a framework
 def test_nan_fails_the_trial_and_too_many_end_the_sweep(failing: Running) -> None:
     folder, process = failing["nan"]
     out, err = process.communicate(timeout=240)
@@ -673,7 +673,7 @@ def test_nan_fails_the_trial_and_too_many_end_the_sweep(failing: Running) -> Non
     assert "study.max_failed is 1" in err
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_faults.py` has it without a framework
 def test_a_trial_that_lasts_too_long_fails(failing: Running) -> None:
     folder, process = failing["timeout"]
     out, err = process.communicate(timeout=240)
