@@ -17,10 +17,11 @@ import pytest
 from conftest import Command
 
 from lstm_bench import export, merge, sync
+from lstm_bench.core import fileio
 from lstm_bench.model import build
 from lstm_bench.report import command as report
 from lstm_bench.report.figures import study as figure
-from lstm_bench.study import candidates, columns, reader
+from lstm_bench.study import candidates, reader
 
 ROOT = Path(__file__).parent.parent
 MADE = ROOT / "tests" / "fixtures" / "0.1.0"
@@ -35,7 +36,7 @@ OPTIONS = (
 
 
 def rows(folder: Path, file: str) -> list[dict[str, str]]:
-    return columns.read_rows(folder / file)
+    return fileio.read_rows(folder / file)
 
 
 @pytest.fixture
