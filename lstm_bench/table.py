@@ -130,9 +130,9 @@ def bullets(lines: Iterable[str]) -> str:
 
 
 def image(place: str, caption: str, up: str = "") -> str:
-    """The figure `place`.svg with its caption and a link to its PNG; `up` leads from the page to the reports."""
+    """The figure `place`.svg with its caption; `up` leads from the page to the reports."""
     alt = escape(caption)
-    return f"![{alt}]({up}{place}.svg)\n\n*{alt}* ({link('PNG', f'{up}{place}.png')})"
+    return f"![{alt}]({up}{place}.svg)\n\n*{alt}*"
 
 
 def document(parts: Iterable[str]) -> str:

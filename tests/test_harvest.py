@@ -455,7 +455,11 @@ def test_a_study_of_an_older_version_says_so(here: Path, unused_store: Path) -> 
         (["uri=sqlite:///mlflow.db"], 2, "uri: expected none with source=records"),
         (["experiments=a"], 2, "experiments: expected none with source=records"),
         (["source=mlflow", "sweeps=elsewhere"], 2, "sweeps: expected none with source=mlflow"),
-        (["source=mlflow", "uri=[1]"], 2, "uri: expected a URI of sqlite, http, https, postgresql, mysql, received '[1]'"),
+        (
+            ["source=mlflow", "uri=[1]"],
+            2,
+            "uri: expected a URI of sqlite, http, https, postgresql, mysql, received '[1]'",
+        ),
         (["source=mlflow", "uri=postgres://me:S3CRET@db/x"], 2, "uri: expected a URI of sqlite"),
         (["source=mlflow", "uri=./mlruns"], 2, "MLflow keeps runs in a database now, not in a folder: uri=sqlite"),
         (["source=mlflow", "uri=sqlite:///nowhere.db"], 2, "uri: expected an MLflow store, received 'sqlite:////"),

@@ -276,7 +276,7 @@ def test_published_devices_share_a_page_and_working_records_have_their_own(here)
     assert "cuDNN over generic on jax: faster, 6.00x (5.70 to 6.36)." in before
     assert "| kJ per million |" in before.split("## NVIDIA H200")[1]
     names = {p.name for p in (here / "reports/figures").iterdir()}
-    assert {"kernels-quick-cpu-2-speedup.svg", "kernels-quick-h200-roofline.png"} <= names
+    assert {"kernels-quick-cpu-2-speedup.svg", "kernels-quick-h200-roofline.svg"} <= names
     # no sentence or table sets one device against another
     assert not any("H200" in line and "Xeon" in line for line in before.splitlines() if "processor" not in line)
     committed = sums(here / "reports")
@@ -339,7 +339,7 @@ def test_benchmarks_alone_have_an_index_and_no_comparison(here, capsys):
     assert report.main(["check=true"]) == 6
     assert report.main([]) == 0
     assert not (here / "reports/kernels-quick.md").exists()
-    assert not (here / "reports/figures/kernels-quick-Xeon-Test-speedup.png").exists()
+    assert not (here / "reports/figures/kernels-quick-Xeon-Test-speedup.svg").exists()
 
 
 def torn(folder):
@@ -483,13 +483,13 @@ def test_scaling_is_found_where_one_dimension_takes_three_values(here):
 def test_figures_are_drawn_for_odd_records(here):
     shapes = [{**SMALL, "batch": b} for b in (1, 16, 256)] + [{**SMALL, "layer": "gru"}]
     make_benchmark(here / "sweeps/kernels-odd", shapes, change=odd_states)
-    report.main([])
-    names = {p.name for p in (here / "reports/figures").glob("*.png")}
+    report.main(["png=true"])
+    names = {p.name for p in (here / "reports/png").glob("*.png")}
     assert names == {
         f"kernels-odd-Xeon-Test-{what}.png" for what in ("speedup-gru", "speedup-lstm", "scaling-batch", "roofline")
     }
     for name in names:
-        assert (here / "reports/figures" / name).read_bytes().startswith(b"\x89PNG")
+        assert (here / "reports/png" / name).read_bytes().startswith(b"\x89PNG")
     text = (here / "reports/figures/kernels-odd-Xeon-Test-speedup-lstm.svg").read_text()
     assert "<dc:date>" not in text
 

@@ -29,7 +29,7 @@ UNORDERED |= {
 
 
 # Reached for a name or a check alone; what they compute is measured or drawn on a page of its own, and is in no report.
-APART = {"bare_jax", "bare_tensorflow", "bare_torch", "layer", "reference", "chart"}
+APART = {"bare_jax", "bare_tensorflow", "bare_torch", "layer", "reference"}
 
 
 def report_modules() -> list[str]:
