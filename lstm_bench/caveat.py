@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from lstm_bench.result import Result
+from lstm_bench.table import slug
 
 UNKNOWN = "not recorded"
 
@@ -37,6 +38,20 @@ class Ground(NamedTuple):
         where = "validated on the test set" if self.validation == "test" else f"{self.n_validation} held out"
         data = f"data {self.digest[:12]}..." if self.digest != UNKNOWN else f"data digest {UNKNOWN}"
         return f"{data}, {self.n_train} training samples, {where}, chosen by {self.objective}"
+
+    def slug(self) -> str:
+        """As part of a file's name, which no study beside these changes: `mnist-35b4ae-train-55000-val-5000`."""
+
+        def known(fact: str) -> str:
+            return "unknown" if fact == UNKNOWN else fact.replace(",", "")
+
+        held = {"split": known(self.n_validation), "test": "test"}.get(
+            self.validation, f"{known(self.n_validation)}-unknown"
+        )
+        usual = self.objective == self.measure.replace("test_", "val_")
+        parts = [self.data.replace(", length ", "-"), known(self.digest)[: 7 if self.digest == UNKNOWN else 6]]
+        parts += ["train", known(self.n_train), "val", held, *([] if usual else [self.objective.replace(", ", "-")])]
+        return slug("-".join(parts))
 
 
 def length_of(result: Result) -> int | None:

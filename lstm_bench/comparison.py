@@ -89,31 +89,31 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
         place = slug("-".join([mine[0].dataset, *(str(n) for n in (length_of(mine[0]),) if n is not None)]))
         parts += [f"## {escape(table.title)}", markdown(table.columns, table.rows, table.right), _numbered(table.notes)]
         crowds = _crowds(mine)
-        for suffix, words, crowd in crowds:
+        for where, words, crowd in crowds:
             title = f"{table.title}{words}"
             for kind, make, caption in (_accuracy_figure(crowd, names), _curves_figure(crowd, names)):
-                where = f"{caption} {circumstances(crowd)}." if make else caption
-                parts.append(_shown(pages, f"figures/{kind}-{place}{suffix}", make, where, title))
+                said = f"{caption} {circumstances(crowd)}." if make else caption
+                parts.append(_shown(pages, f"figures/{kind}-{where}", make, said, title))
         kind, make, caption = _speed_figure(mine, names)
         parts.append(_shown(pages, f"figures/{kind}-{place}", make, caption, table.title))
         rivals = _rivals(mine)
         found = [(shared, contrasts(group)) for shared, group in rivals]
-        said = [contrast_parts(shared, pair, names) for shared, pair in found]
-        if any(said):
-            parts += ["### Pairs", "" if pairs else _PAIRS, *(part for one in said for part in one)]
+        told = [contrast_parts(shared, pair, names) for shared, pair in found]
+        if any(told):
+            parts += ["### Pairs", "" if pairs else _PAIRS, *(part for one in told for part in one)]
         pairs += [{"data": table.title, **contrast_row(c)} for _, pair in found for c in pair]
         searched = {id(c.result): c for c in map(curve, mine) if c is not None}
-        for number, (suffix, words, crowd) in enumerate(crowds):
+        for number, (where, words, crowd) in enumerate(crowds):
             those = [searched[id(r)] for r in crowd if id(r) in searched]
             if those:
                 more, make, caption = budget_parts(those, names)
-                shown = _shown(pages, f"figures/budget-{place}{suffix}", make, caption, f"{table.title}{words}")
+                shown = _shown(pages, f"figures/budget-{where}", make, caption, f"{table.title}{words}")
                 parts += ["" if number else "### Budget", *more, shown]
         curves += searched.values()
-        said = [front_parts(words.removeprefix("; "), crowd, names) for _, words, crowd in crowds]
-        if any(said):
+        told = [front_parts(words.removeprefix("; "), crowd, names) for _, words, crowd in crowds]
+        if any(told):
             parts += ["### Pareto front", "Yes: no other study of the table is better in both, by the means."]
-            parts += [part for one in said for part in one]
+            parts += [part for one in told for part in one]
         if matched := matched_parts(mine):
             parts += ["### Matched weights", *matched]
     for dataset in sorted({r.dataset for r in results}):
@@ -176,25 +176,20 @@ def _crowds(results: Sequence[Result]) -> list[tuple[str, str, list[Result]]]:
     """Studies that share their figures: those on one ground, and of them apart those of matched weights.
 
     Returns:
-      Suffix of the figures' names, words for their captions, and the studies; the largest crowd first, without suffix;
-      beside it none of a single study.
+      Slug of what they share, for the figures' names; words for their captions; and the studies. The largest crowd comes
+      first, beside it none of a single study.
     """
     crowds: dict[tuple[Any, bool], list[Result]] = {}
     for result in results:
         crowds.setdefault((ground(result), weights_of(result) > 0), []).append(result)
     several = len(grounds(results)) > 1
     found: list[tuple[str, str, list[Result]]] = []
-    used: set[str] = set()
     for (what, matched), mine in sorted(crowds.items(), key=lambda item: (-len(item[1]), item[0])):
         if found and len(mine) < 2:
             break  # alone, it has its own page
         asked = ", ".join(count(w) for w in sorted({weights_of(r) for r in mine})) if matched else ""
         words = (f"; families at {asked} weights" if matched else "") + (f"; {what.text()}" if several else "")
-        suffix = "-matched" if matched and used else ""
-        while suffix in used:
-            suffix = f"-{len(used) + 1}"
-        used.add(suffix)
-        found.append((suffix, words, mine))
+        found.append((what.slug() + ("-matched" if matched else ""), words, mine))
     return found
 
 

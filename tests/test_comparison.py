@@ -16,6 +16,8 @@ from test_report import DEVICE, edit, make_study, shuffle_rows
 from lstm_bench import caveat, comparison, contrast, cost, figure, record, result, table
 from lstm_bench.paired import holm
 
+MNIST = "mnist-ababab-train-50000-val-unknown-unknown"  # what studies of `make_study` share, as part of a file's name
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
@@ -322,7 +324,7 @@ def test_searches_of_unequal_length_are_compared_at_the_budget_that_both_had(her
     assert wanted < r.ranked["val_accuracy"].max()
     assert f"| single | random, no pruning | expected best | 30 | 880 | {100 * wanted:.2f} |" in shown
     assert "| simple_rnn | tpe, median pruning | running best | 30 |" in shown
-    assert "(figures/budget-mnist.svg)" in shown
+    assert f"(figures/budget-{MNIST}.svg)" in shown
     assert "Lines with a band: expected best of n random trials, unbiased, with 95 % bootstrap interval: " in shown
     where = f"50,000 training samples; 3 epochs; {DEVICE}, 1 core of 2, other busy"
     assert f"simple_rnn (tpe, median pruning, 30 trials). {where}. Data: mnist." in shown
@@ -421,10 +423,35 @@ def test_matched_weights_and_other_grounds_have_figures_of_their_own(here):
     change(make_study(here / "sweeps/other"), {"n_train": 7})
     made_pages = made(here)
     figures = {name for name in made_pages.figures if name.startswith("figures/accuracy")}
-    assert figures == {"figures/accuracy-mnist", "figures/accuracy-mnist-matched"}  # one alone has its own page
-    (usual,), (matched,) = (captions(page(here), f"{kind}.svg") for kind in ("curves-mnist", "curves-mnist-matched"))
+    assert figures == {f"figures/accuracy-{MNIST}", f"figures/accuracy-{MNIST}-matched"}  # one alone has its own page
+    (usual,), (matched,) = (captions(page(here), f"curves-{MNIST}{of}.svg") for of in ("", "-matched"))
     assert "families at 25,000 weights" in matched and "25,000 weights" not in usual
     assert "training samples" in usual  # which of the two grounds
+
+
+def test_a_figure_keeps_its_name_whatever_stands_beside_it(here):
+    for name in ("single", "stacked"):
+        make_study(here / "sweeps" / name)
+    before = set(made(here).figures)
+    for name in ("gru", "mlp", "cnn", "min_gru"):  # a larger crowd, which comes first
+        change(make_study(here / "sweeps" / name), {"n_train": 7, "n_validation": 3}, dataset={"validation": "split"})
+    after = set(made(here).figures)
+    assert before < after
+    assert "figures/curves-mnist-ababab-train-7-val-3" in after - before
+
+
+def test_the_slug_of_a_ground_says_all_that_grounds_differ_in():
+    one = caveat.Ground("adding, length 50", "test_mse", "cd" * 32, "20,000", "5,000", "split", "val_mse")
+    assert one.slug() == "adding-50-cdcdcd-train-20000-val-5000"
+    others = [
+        one._replace(**{field: value})
+        for field, value in (
+            ("data", "adding"), ("digest", caveat.UNKNOWN), ("n_train", "2"), ("n_validation", "3"),
+            ("validation", "test"), ("validation", caveat.UNKNOWN), ("objective", "val_mse, n_weights"),
+        )
+    ]  # fmt: skip
+    assert len({ground.slug() for ground in (one, *others)}) == 8
+    assert all(re.fullmatch(r"[\w-]+", ground.slug()) for ground in others)
 
 
 def test_learning_curves_by_family_are_the_means_and_ranges_of_the_picked_seeds(here):
@@ -436,7 +463,7 @@ def test_learning_curves_by_family_are_the_means_and_ranges_of_the_picked_seeds(
         for epoch in (2, 1)
     ]
     record.write_rows(folder / "history.csv", record.HISTORY_COLUMNS, rows)
-    drawn = made(here).figures["figures/curves-mnist"]()
+    drawn = made(here).figures[f"figures/curves-{MNIST}"]()
     (line,) = drawn.axes[0].lines
     assert line.get_xydata() == pytest.approx(np.array([[1, 56], [2, 57]]))
     band = drawn.axes[0].collections[0].get_paths()[0].vertices
@@ -466,7 +493,7 @@ def test_the_page_its_data_and_its_figures_do_not_depend_on_the_order_of_the_row
     fill(here / "sweeps")
     before = made(here)
     assert {"pairs.csv", "budget.csv"} < set(before.texts)
-    assert {"figures/budget-mnist", "figures/long-memory-adding", "figures/accuracy-mnist"} < set(before.figures)
+    assert {f"figures/budget-{MNIST}", "figures/long-memory-adding", f"figures/accuracy-{MNIST}"} < set(before.figures)
     for folder in (here / "sweeps").iterdir():
         shuffle_rows(folder)
     after = made(here)
@@ -500,7 +527,7 @@ def test_the_page_over_10000_random_trials_takes_seconds(here):
     start = time.process_time()
     pages = comparison.comparison([r], {}, {id(r): "single.md"})
     for kind in ("svg", "png"):
-        figure.render(pages.figures["figures/budget-mnist"](), kind)
+        figure.render(pages.figures[f"figures/budget-{MNIST}"](), kind)
     assert time.process_time() - start < 5
     rows = pages.texts["budget.csv"].splitlines()
     assert 40 < len(rows) <= 61
