@@ -276,7 +276,7 @@ def test_published_devices_share_a_page_and_working_records_have_their_own(here)
     assert "cuDNN over generic on jax: faster, 6.00x (5.70 to 6.36)." in before
     assert "| kJ per million |" in before.split("## NVIDIA H200")[1]
     names = {p.name for p in (here / "reports/figures").iterdir()}
-    assert {"kernels-quick-cpu-2-speedup.svg", "kernels-quick-h200-roofline.svg"} <= names
+    assert {"kernels-quick-cpu-2-speedup-lstm.svg", "kernels-quick-h200-roofline.svg"} <= names
     # no sentence or table sets one device against another
     assert not any("H200" in line and "Xeon" in line for line in before.splitlines() if "processor" not in line)
     committed = sums(here / "reports")
@@ -303,7 +303,7 @@ def test_backends_on_different_devices_of_one_machine_are_apart(here):
     assert "## Xeon Test (published/box)" in cpu
     assert "torch bare" in cpu and "jax bare" not in cpu
     assert "jax bare" in gpu and "torch bare" not in gpu
-    assert (here / "reports/figures/kernels-quick-box-NVIDIA-H200-speedup.svg").exists()
+    assert (here / "reports/figures/kernels-quick-box-NVIDIA-H200-speedup-lstm.svg").exists()
 
 
 @pytest.mark.usefixtures("pages_only")
@@ -339,7 +339,7 @@ def test_benchmarks_alone_have_an_index_and_no_comparison(here, capsys):
     assert report.main(["check=true"]) == 6
     assert report.main([]) == 0
     assert not (here / "reports/kernels-quick.md").exists()
-    assert not (here / "reports/figures/kernels-quick-Xeon-Test-speedup.svg").exists()
+    assert not (here / "reports/figures/kernels-quick-Xeon-Test-speedup-lstm.svg").exists()
 
 
 def torn(folder):
@@ -486,8 +486,12 @@ def test_figures_are_drawn_for_odd_records(here):
     report.main(["png=true"])
     names = {p.name for p in (here / "reports/png").glob("*.png")}
     assert names == {
-        f"kernels-odd-Xeon-Test-{what}.png" for what in ("speedup-gru", "speedup-lstm", "scaling-batch", "roofline")
-    }
+        f"kernels-odd-Xeon-Test-{what}.png"
+        for what in (
+            "speedup-gru", "speedup-lstm", f"scaling-batch-lstm-1layers-64units-{SMALL['timesteps']}timesteps-"
+            f"{SMALL['features']}features-float32", "roofline",
+        )
+    }  # fmt: skip
     for name in names:
         assert (here / "reports/png" / name).read_bytes().startswith(b"\x89PNG")
     text = (here / "reports/figures/kernels-odd-Xeon-Test-speedup-lstm.svg").read_text()
@@ -501,7 +505,10 @@ def test_a_long_grid_is_drawn_on_several_pictures(here):
         for column in (*COLUMNS,):
             row.setdefault(column, float("nan") if column not in record.TEXT else "")
     makers = kernel_figure.kernel_figure_makers(rows, {"float32": (4e11, 2e10)}, "Xeon")
-    assert {"speedup-1", "speedup-2", "speedup-3", "scaling-units", "roofline"} == set(makers)
+    assert [name for name in makers if name.startswith("speedup")] == [
+        f"speedup-lstm-from-1x{units}-t28-f28-b64-float32" for units in (10, 19, 28)
+    ]
+    assert list(makers)[3:] == ["scaling-units-lstm-1layers-28timesteps-64batch-28features-float32", "roofline"]
 
 
 def test_same_records_same_bytes_whatever_the_environment(tmp_path):
