@@ -16,7 +16,7 @@ from lstm_bench.budget import expected_best, expected_best_interval, ladder, run
 from lstm_bench.caveat import circumstances, data_of, grounds
 from lstm_bench.pareto import front
 from lstm_bench.result import REQUEUED, Result, alone_s
-from lstm_bench.table import NONE, amount, bullets, count, escape, markdown, mean_text, seconds, sentence
+from lstm_bench.table import NONE, amount, bullets, count, escape, folded, markdown, mean_text, seconds, sentence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -264,7 +264,7 @@ def matched_parts(results: Sequence[Result]) -> list[str]:
     return [
         f"Each family's width was chosen for the number of weights at the head of the column; {measure.label}, mean and "
         "95 % t interval, with the weights it came to.",
-        markdown(columns, rows, set(columns[1:])),
+        folded(columns, rows, set(columns[1:])),
         bullets(more) if more else "",
     ]
 

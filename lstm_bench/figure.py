@@ -293,16 +293,24 @@ def confusion_matrix(counts: pd.DataFrame) -> Figure:
 
 
 @_styled
-def worst_samples(worst: pd.DataFrame, limit: int = 12) -> Figure:
-    """The most confidently wrong test samples: images of timesteps by features, lines where there is one feature."""
+def worst_samples(worst: pd.DataFrame, pictures: bool = True, limit: int = 12) -> Figure:
+    """The most confidently wrong test samples: as pictures of timesteps by features, or as signals, a curve per feature.
+
+    Args:
+      worst: Rows of worst.csv.
+      pictures: Whether samples of several features are pictures.
+      limit: Samples drawn at most.
+    """
     rows = worst.sort_values(["probability", "sample"], ascending=[False, True]).head(limit)
     across = min(6, len(rows))
     down = math.ceil(len(rows) / across)
     figure = Figure(figsize=(1.35 * across, 1.65 * down), layout="constrained")
     for axes, (_, row) in zip(figure.subplots(down, across, squeeze=False).flat, rows.iterrows(), strict=False):
         x = np.array(str(row["values"]).split(), dtype=float).reshape(int(row["timesteps"]), int(row["features"]))
-        if x.shape[1] == 1:
-            axes.plot(x[:, 0], color=BLUE, lw=1)
+        if x.shape[1] == 1 or not pictures:
+            for index, signal in enumerate(x.T):
+                axes.plot(signal, color=COLOURS[index % len(COLOURS)], lw=1)
+            axes.margins(x=0.02)
         else:
             axes.imshow(x, cmap="gray_r", aspect="equal" if max(x.shape) <= 3 * min(x.shape) else "auto")
         said = f"true {row['label']:.0f}, said {row['prediction']:.0f}\nat {row['probability']:.3f}"
@@ -331,8 +339,9 @@ def accuracy_against_weights(
     scale = 100 if percent else 1
     points = [(float(r["n_weights"]), scale * float(r["mean"]), scale * float(r["half_width"])) for r in rows]
     for index, (x, y, half) in enumerate(points):
+        reach = [[half], [min(half, max(100 - y, 0.0)) if percent else half]]  # no accuracy is above 100 %
         axes.errorbar(
-            x, y, yerr=None if math.isnan(half) else half, color=COLOURS[index % len(COLOURS)], ms=5, capsize=4,
+            x, y, yerr=None if math.isnan(half) else reach, color=COLOURS[index % len(COLOURS)], ms=5, capsize=4,
             fmt=MARKERS[index % len(MARKERS)], elinewidth=1.2,
         )  # fmt: skip
     axes.set(xscale=log_scale(), xlabel="weights", ylabel=label)

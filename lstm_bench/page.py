@@ -50,12 +50,14 @@ class Pages:
       texts: Path below the folder -> contents.
       figures: Path without suffix -> maker of the figure, called only when it is to be drawn.
       estimated: Those of `texts` that hold estimates of other packages (Optuna, scikit-learn), whose versions matter.
+      answers: A line of Markdown per set of data: which family is best. For the index.
       requested: As `texts`, what was asked for beside them and belongs to no check.
     """
 
     texts: dict[str, str] = field(default_factory=dict)
     figures: dict[str, Callable[[], Figure]] = field(default_factory=dict)
     estimated: set[str] = field(default_factory=set)
+    answers: list[str] = field(default_factory=list)
     requested: dict[str, str] = field(default_factory=dict)
 
 

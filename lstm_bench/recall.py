@@ -11,7 +11,7 @@ from lstm_bench import comparison_figure
 from lstm_bench.bootstrap import bootstrap_interval
 from lstm_bench.caveat import length_of
 from lstm_bench.result import Measure, Result
-from lstm_bench.table import NONE, markdown
+from lstm_bench.table import NONE, folded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,7 +75,7 @@ def recall_parts(dataset: str, results: Sequence[Result]) -> tuple[list[str], Ca
     caption = " ".join(says).replace("`", "")
     columns = ["family", *(f"length {n}" for n in lengths)]
     make = partial(comparison_figure.error_against_length, lines, baselines, error.label)
-    return [markdown(columns, rows, set(columns[1:]))], make, caption
+    return [folded(columns, rows, set(columns[1:]))], make, caption
 
 
 def _baselines(results: Sequence[Result]) -> dict[str, dict[int, float]]:

@@ -426,7 +426,7 @@ def _pages(
     if results:
         pages.texts["claims.md"] = tutorials.claims_page(everything, claims)
         pages.texts["literature.md"] = literature.literature_page(everything, published, links)
-    pages.texts["README.md"] = comparison.index(results, links, title, remark, benchmarks)
+    pages.texts["README.md"] = comparison.index(results, links, title, remark, benchmarks, pages.answers)
     shown = [r for r in results if options.studies is None or r.name in options.studies]
     made = [page.study_page(r, options.figures == "all") for r in shown]
     if options.studies is None and benchmarks:

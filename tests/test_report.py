@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_bench import cost, device, figure, record, report, result, table
+from lstm_bench import cost, device, figure, gallery, record, report, result, table
 
 ROOT = Path(report.__file__).parents[1]
 DEVICE = "Xeon Test @ 2.20GHz"
@@ -219,15 +219,21 @@ def test_the_comparison_names_mean_interval_n_weights_speed_kernel_and_device(he
     )
     # s = sqrt(1e-5) = 0.0031623; t(4, .975) s / sqrt(5) = 2.776445 * 0.0014142 = 0.0039265
     assert (
-        f"| [single](single.md) | single | 97.40 ± 0.39 | 97.16 to 97.64 | 0.32 | 5 | not recorded | 24,714 "
-        f"| {speed:,.0f} | generic | tensorflow "
-        f"| {DEVICE}, 1 core of 2, other busy | 3 | 9 / 2 / 1 | 0.07 |\n"
+        f"| [single](single.md) | single | 97.40 ± 0.39 | 5 | not recorded | 24,714 | {speed:,.0f} | generic |\n"
     ) in text
+    assert (
+        "**[single](single.md)** alone has **97.40 ± 0.39 %** (mean and 95 % t interval, n = 5 seeds), with 24,714 "
+        f"weights and {speed:,.0f} samples/s."
+    ) in text
+    assert f"3 epochs; {DEVICE}, 1 core of 2, other busy. Data: mnist." in text
     row = record.read_rows(here / "reports/comparison.csv")[0]
     assert row["study"] == "single"
     assert float(row["score_mean"]) == pytest.approx(0.974)
     assert float(row["score_half_width_95"]) == pytest.approx(0.0039265, abs=1e-6)
     assert (row["n"], row["n_weights"], row["trials_failed"], row["source"]) == ("5", "24714", "1", "working")
+    spread = [float(row[name]) for name in ("score_bootstrap_low_95", "score_bootstrap_high_95", "score_sd")]
+    assert spread == pytest.approx([0.9716, 0.9764, 0.0031623], abs=1e-6)
+    assert (row["backend"], row["device"], row["epochs"]) == ("tensorflow", DEVICE, "3")
     out = capsys.readouterr().out
     assert "97.40 ± 0.39" in out
     assert str(Path("reports/comparison.md")) in out
@@ -863,6 +869,30 @@ def test_each_curve_is_one_trial_s_epochs_whatever_the_order_of_the_rows():
 def test_few_trials_are_drawn_as_large_as_ever_and_many_smaller():
     sizes = [figure.optimisation_history(many_rows(n)[0]).axes[0].collections[0].get_sizes()[0] for n in (200, 400)]
     assert sizes == [26, 13]
+
+
+def test_whiskers_of_an_accuracy_end_at_100_percent_and_those_of_an_error_do_not():
+    rows = [{"label": "a", "n_weights": 1e4, "mean": 0.995, "half_width": 0.02}]
+    accuracy, error = (figure.accuracy_against_weights(rows, "score", percent) for percent in (True, False))
+    (ends,), (others,) = (
+        [c.get_segments()[0][:, 1].tolist() for c in made.axes[0].collections] for made in (accuracy, error)
+    )
+    assert ends == pytest.approx([97.5, 100]) and others == pytest.approx([0.975, 1.015])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "features", "curves", "pictures"),
+    [("machine", 3, 6, 0), ("machine", 28, 0, 2), ("mnist", 3, 0, 2), ("smnist", 1, 2, 0)],
+)
+def test_wrong_signals_are_curves_and_wrong_pictures_are_pictures(here, dataset, features, curves, pictures):
+    folder = make_study(here / "sweeps/single", n_trials=1)
+    shape = {"label": 0, "prediction": 1, "probability": 0.9, "timesteps": 20, "features": features}
+    rows = [{"sample": k, **shape, "values": " ".join("0.5" for _ in range(20 * features))} for k in range(2)]
+    record.write_rows(folder / "worst.csv", record.WORST_COLUMNS, rows)
+    study = result.load(folder)
+    study.environment["dataset"]["name"] = dataset
+    drawn = gallery.study_figure_makers(study)["worst"][0]().axes
+    assert (sum(len(axes.lines) for axes in drawn), sum(len(axes.images) for axes in drawn)) == (curves, pictures)
 
 
 def test_an_svg_is_small_and_its_text_is_text():
