@@ -425,6 +425,7 @@ def index(
     parts = [
         f"# {title}",
         "\n".join(answers),
+        "Read on:",
         "\n".join([*(pages if results else []), *(f"- {to}" for to in kernels)]),
         f"{remark} Made from the records alone by `{COMMAND}`; do not edit, the next run replaces it. "
         f"`{COMMAND} check=true` tells whether it is current.",

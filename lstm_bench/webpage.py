@@ -69,7 +69,7 @@ def _chapter(path: str, text: str, files: Mapping[str, bytes]) -> Chapter:
         elif token.type == "image":
             _inline(token, path, files, f"{_anchor(path)}-{number}-")
     body = markup.parser().renderer.render(tokens, markup.parser().options, {})
-    body = re.sub(r"&lt;sup&gt;(\d+)&lt;/sup&gt;", r"<sup>\1</sup>", body)
+    body = re.sub(r"&lt;sup&gt;(\d+(?:, \d+)*)&lt;/sup&gt;", r"<sup>\1</sup>", body)
     body = body.replace("<table>", '<div class="wide" tabindex="0"><table>').replace("</table>", "</table></div>")
     return Chapter(_anchor(path), title, body, "/" not in path and path not in _study_pages(files), path in _FIRST)
 

@@ -219,8 +219,8 @@ def test_the_index_opens_with_the_answers_and_says_each_note_once(here):
         make_study(here / "sweeps" / name)
     results = [result.load(*place) for place in result.find(here / "sweeps")]
     text = comparison.index(results, {id(r): f"{r.name}.md" for r in results}, "T", "R", answers=made(here).answers)
-    title, answer, links = text.split("\n\n")[:3]
-    assert (title, links[:18]) == ("# T", "- [Comparison of f")
+    title, answer, more, links = text.split("\n\n")[:4]
+    assert (title, more, links[:18]) == ("# T", "Read on:", "- [Comparison of f")
     assert answer.startswith("- **mnist**: **[stacked](stacked.md)** has the best mean test accuracy of 2 studies, ")
     assert text.count("Recorded by version 0.1.0 of lstm_bench") == 1
     assert text.count("| see<sup>1</sup> |") == 2

@@ -143,6 +143,11 @@ def test_links_lead_to_chapters_inside_and_to_files_outside():
     }  # fmt: skip
 
 
+def test_marks_of_notes_are_raised_and_other_html_is_text():
+    text = webpage.page({"p.md": b"# P\n\na<sup>1</sup> b<sup>1, 12</sup> c<sup>x</sup>\n"}).decode()
+    assert "a<sup>1</sup> b<sup>1, 12</sup> c&lt;sup&gt;x&lt;/sup&gt;" in text
+
+
 def test_titles_and_captions_cannot_end_their_place():
     files = {
         "p.md": b'# a</title><script>x\n\n!["><script>y](f.svg)\n',
