@@ -222,7 +222,8 @@ def test_the_comparison_names_mean_interval_n_weights_speed_kernel_and_device(he
         f"| [single](single.md) | single | 97.40 ± 0.39 | 5 | not recorded | 24,714 | {speed:,.0f} | generic |\n"
     ) in text
     assert (
-        "**[single](single.md)** alone has **97.40 ± 0.39 %** (mean and 95 % t interval, n = 5 seeds), with 24,714 "
+        "**[single](single.md)** alone has **97.40 ± 0.39 %** (mean and 95 % t interval, n = 5 seeds; 50,000 training "
+        f"samples), with 24,714 "
         f"weights and {speed:,.0f} samples/s."
     ) in text
     assert f"3 epochs; {DEVICE}, 1 core of 2, other busy. Data: mnist." in text
