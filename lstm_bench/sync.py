@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_bench.core import cli, home
-from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
+from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError, nearest
 
 HELP = """\
 python -m lstm_bench.sync [study=NAME] [sweeps=DIR] [tracking.uri=URI]
@@ -46,7 +46,7 @@ def run(arguments: list[str]) -> None:
     from lstm_bench.study import reader
     from lstm_bench.tracking import store
 
-    uri = _resolved(given["tracking.uri"]) if "tracking.uri" in given else None
+    uri = cli.resolved("tracking.uri", given["tracking.uri"]) if "tracking.uri" in given else None
     store.check({"name": "mlflow", "uri": uri})
     root = home.expanded(given.get("sweeps", "sweeps"))
     asked = "published" in root.absolute().parts
@@ -73,17 +73,6 @@ def run(arguments: list[str]) -> None:
         raise faults[-1]
 
 
-def _resolved(text: str) -> str:
-    """A URI with `${oc.env:NAME}` filled in, as in the other commands."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        return str(OmegaConf.create({"uri": text})["uri"])
-    except OmegaConfBaseException as error:
-        raise ConfigError("tracking.uri", expected="a URI", received=redact(text)) from error
-
-
 def _sync(folder: Path, uri: str | None, named: bool) -> None:
     """Brings one study up to date and says what was added."""
     from lstm_bench.core import locks, safe_load
@@ -99,7 +88,7 @@ def _sync(folder: Path, uri: str | None, named: bool) -> None:
         print(f"{name}: left out, its sweep tracked nothing (tracking=none); tracking.uri=URI brings it there")
         return
     tracking = open_tracking(settings, experiment=name)
-    tracking.check_store()
+    tracking.check_store(lambda held: print(f"{name}: {held}: waiting", file=sys.stderr, flush=True))
     with contextlib.ExitStack() as held:
         if (folder / "lock").exists():  # else no sweep has ever worked here: copied or published records
             try:

@@ -27,14 +27,15 @@ from typing import IO, Any
 
 import psutil
 
-from lstm_bench.core import home
-from lstm_bench.core.errors import DONE, ConfigError, LstmBenchError, StorageError, nearest, redact
+from lstm_bench.core import cli
+from lstm_bench.core.errors import ConfigError, StorageError, nearest, redact
 from lstm_bench.tracking import runs, store
 
 HELP = """\
 python -m lstm_bench.ui [key=value ...]    the MLflow UI in a browser; Ctrl-C ends it
 
-  tracking.uri=null     the store: null is mlflow.db in the working directory, else as for lstm_bench.sweep
+  tracking.uri=null     the store: null is mlflow.db in the working directory, else as for lstm_bench.sweep; taken as it
+                        stands, but for ${oc.env:NAME}, which reads it from the environment
   ui.host=127.0.0.1     127.0.0.1 or localhost; with ui.auth=true any address of this machine, or 0.0.0.0 for all
   ui.port=5000          1 to 65535
   ui.auth=false         true: MLflow's basic authentication (extra `auth`). The user is admin, the password comes from
@@ -64,20 +65,22 @@ def options(arguments: Sequence[str]) -> dict[str, Any]:
     Raises:
       ConfigError: for an unknown key, a value of the wrong type or range, or a host that is not this machine.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     found = dict(DEFAULTS)
     for argument in arguments:
-        key, separator, _ = argument.partition("=")
+        key, separator, text = argument.partition("=")
         if not separator or key not in DEFAULTS:
             raise ConfigError("option", expected="key=value", received=argument, remedy=nearest(key, DEFAULTS))
-        try:
-            found[key] = OmegaConf.select(OmegaConf.from_dotlist([argument]), key)  # resolves ${oc.env:NAME} too
-        except OmegaConfBaseException as error:
-            raise ConfigError(f"{key}: {str(error).splitlines()[0]}") from error
+        if not text:
+            raise ConfigError(key, expected="a value", received=argument)
+        text = cli.resolved(key, text)
+        if key in ("ui.port", "ui.auth"):
+            found[key] = (
+                int(text) if re.fullmatch("[0-9]{1,9}", text) else {"true": True, "false": False}.get(text, text)
+            )
+        else:  # as it stands: a path may hold any character
+            found[key] = None if text == "null" else text
     if not isinstance(found["ui.auth"], bool):
-        raise ConfigError("ui.auth", expected="true or false", received=str(found["ui.auth"]))
+        raise ConfigError("ui.auth", expected="true or false", received=found["ui.auth"])
     if found["ui.auth"]:
         _require_authentication(found)
     elif found["ui.names"] is not None:
@@ -159,11 +162,11 @@ def _serve(uri: str, options: Mapping[str, Any], log: IO[bytes], scratch: Path) 
     host, port = options["ui.host"], options["ui.port"]
     allowed = [f"{name}:{port}" for name in _called(host, options["ui.names"] or ())]
     bound = host if options["ui.auth"] and host != "localhost" else "127.0.0.1"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", bound, "--port", str(port), "--workers", "1"]
-    command += ["--artifacts-destination", store.artifact_dir(uri).as_uri()]
-    command += ["--allowed-hosts", ",".join(allowed)]
-    command += ["--cors-allowed-origins", ",".join(f"http://{name}" for name in allowed)]
-    command += ["--uvicorn-opts", "--log-level warning"]
+    line = [sys.executable, "-m", "mlflow", "server", "--host", bound, "--port", str(port), "--workers", "1"]
+    line += ["--artifacts-destination", store.artifact_dir(uri).as_uri()]
+    line += ["--allowed-hosts", ",".join(allowed)]
+    line += ["--cors-allowed-origins", ",".join(f"http://{name}" for name in allowed)]
+    line += ["--uvicorn-opts", "--log-level warning"]
     environment = {
         **os.environ,
         **store.ENVIRONMENT,
@@ -172,7 +175,7 @@ def _serve(uri: str, options: Mapping[str, Any], log: IO[bytes], scratch: Path) 
     }
     password = environment.pop(PASSWORD, "")
     if options["ui.auth"]:
-        command += ["--app-name", "basic-auth"]
+        line += ["--app-name", "basic-auth"]
         settings = scratch / "basic_auth.ini"
         database = str(_users(uri)).replace("%", "%%")  # as configparser wants it
         settings.write_text(f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{database}\n")
@@ -185,7 +188,7 @@ def _serve(uri: str, options: Mapping[str, Any], log: IO[bytes], scratch: Path) 
         }
     # Others of this machine need not read the users' hashes; what the file mode was before stays as it was.
     umask = 0o077 if options["ui.auth"] else -1
-    return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True, umask=umask)
+    return subprocess.Popen(line, env=environment, stdout=log, stderr=log, start_new_session=True, umask=umask)
 
 
 def _users(uri: str) -> Path:
@@ -206,6 +209,23 @@ def _ask(address: str, path: str, body: dict[str, Any] | None = None, password: 
             return bytes(answer.read())
     except (OSError, http.client.HTTPException):
         return None
+
+
+def _await_free(path: Path) -> None:
+    """Waits while another program holds the store, and says so: the server would end for that, with a page of text.
+
+    Raises:
+      StorageError: as `store.check_sqlite`.
+    """
+    said: list[str] = []
+    while True:
+        held: list[str] = []
+        store.check_sqlite(path, busy=held.append)
+        if not held:
+            return
+        if not said:
+            print(f"{held[0]}: waiting until it is free, Ctrl-C ends", file=sys.stderr, flush=True)
+            said = held
 
 
 def _await(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> None:
@@ -245,7 +265,7 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
     # The group is gone with its leader, unless the worker outlived it: the second signal was for that.
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> None:
     """Serves until Ctrl-C.
 
     Raises:
@@ -256,12 +276,12 @@ def run(arguments: Sequence[str]) -> int:
     uri, host, port = store.store_uri({"uri": found["tracking.uri"]}), found["ui.host"], found["ui.port"]
     if uri.startswith(("http:", "https:")):
         print(f"MLflow UI: {redact(uri)} (a server of its own: nothing to start)")
-        return DONE
+        return
     path = store.sqlite_path(uri)
     if path is not None and not path.exists():
         raise ConfigError(f"{path}: no runs yet", remedy="First: python -m lstm_bench.sweep +study=stacked")
     if path is not None:
-        store.check_sqlite(path)
+        _await_free(path)
     bound = host if found["ui.auth"] else "127.0.0.1"
     if not _free(port, bound):
         if not _free(0, bound):
@@ -295,20 +315,14 @@ def run(arguments: Sequence[str]) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    if any(argument in ("--help", "-h") for argument in arguments):
-        print(HELP, end="")
-        return DONE
     if threading.current_thread() is threading.main_thread():  # in another one, signals are the caller's
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    home.lend()
-    try:
-        return run(arguments)
-    except KeyboardInterrupt:
-        return DONE
-    except LstmBenchError as error:
-        print(redact(str(error)), file=sys.stderr)
-        return error.exit_code
+    return cli.guarded(arguments, HELP, _until_interrupted)
+
+
+def _until_interrupted(arguments: list[str]) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        run(arguments)
 
 
 if __name__ == "__main__":

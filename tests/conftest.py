@@ -48,6 +48,65 @@ _FIRST = (
 )
 
 
+# Files, or functions of one, that are not `fast`: what they need takes seconds. Every other test is, unless it is slow or
+# runs the `command`.
+_NEEDS = {
+    "framework": (
+        *("test_bare", "test_ceiling", "test_engine", "test_kernel", "test_launcher"),
+        "test_family::test_a_width_stays_within_what_the_family_allows",
+        "test_probe::test_a_probe_s_worker_watches_what_else_its_cores_do",
+        "test_probe::test_a_probe_times_whole_windows_and_proves_the_kernel",
+        "test_probe::test_windows_last_at_least_fifty_milliseconds",
+        "test_reference::test_adam_of_keras_makes_the_same_first_step",
+        "test_reference::test_keras_agrees_in_outputs_and_gradients",
+        *("test_layer", "test_measurement", "test_model", "test_numerics", "test_packed", "test_predict"),
+        *("test_train", "test_trial"),
+    ),
+    "service": (  # MLflow, PostgreSQL, Ray, a browser
+        *("test_fixture_010", "test_harvest", "test_postgres", "test_ray", "test_store", "test_sync"),
+        *("test_tracking", "test_ui", "test_webpage"),
+    ),
+    "time": (  # whole sweeps, benchmarks and reports, an installation, thousands of trials
+        *("test_chaos", "test_comparison", "test_diagnosis", "test_docs", "test_faults", "test_full_disk"),
+        *("test_kernel_page", "test_kernels", "test_ledger", "test_package"),
+        *("test_readers", "test_recipe", "test_report", "test_sweep"),
+        "test_cell::test_the_reference_takes_no_more_than_the_estimate",
+        "test_merge::test_a_crash_anywhere_leaves_the_old_state_or_the_new_one",
+        "test_merge::test_a_sweep_that_goes_on_extends_what_was_merged",
+        "test_observer::test_a_corrupt_store_ends_the_sweep_at_once",
+        "test_protections::test_a_test_that_fails_is_red_and_says_why",
+        "test_security::test_a_name_that_is_no_folder_is_refused_before_a_file_is_made",
+        "test_security::test_a_slip_of_the_pen_does_not_show_the_password",
+        "test_security::test_bandit_finds_nothing",
+        "test_study::test_a_trial_whose_driver_died_while_it_asked_for_it_is_asked_for_anew",
+        "test_study::test_an_interrupted_study_is_suggested_what_an_uninterrupted_one_is",
+        "test_union::test_rounds_of_a_benchmark_are_united_and_its_cells_computed_anew",
+        "test_union::test_rows_of_both_are_united_whichever_comes_first",
+    ),
+}
+_NOT_FAST = frozenset(name for names in _NEEDS.values() for name in names)
+FRAMEWORKS = ("keras", "tensorflow", "jax", "torch")
+# Tests that are fast, tests that are not, and names of `_NEEDS` that no file has.
+COLLECTED = pytest.StashKey[tuple[int, int, set[str]]]()
+
+
+def _only_fast(config: pytest.Config) -> bool:
+    return str(config.option.markexpr) == "fast"
+
+
+def _names(item: pytest.Item) -> set[str]:
+    return {item.path.stem, f"{item.path.stem}::{getattr(item, 'originalname', item.name)}"}
+
+
+def _fixtures(item: pytest.Item) -> Sequence[str]:
+    return getattr(item, "fixturenames", ())
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`pytest -m fast` does not import what it leaves out: some of it imports a framework."""
+    return True if _only_fast(config) and collection_path.stem in _NOT_FAST else None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = (
@@ -56,11 +115,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is long is slow: `-m "not slow"` leaves out both. Files of slow tests come first."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is long is slow: `-m "not slow"` leaves out both. What needs little is fast. Files of slow tests come first."""
     for item in items:
         if item.get_closest_marker("long"):
             item.add_marker("slow")
+        if not (item.get_closest_marker("slow") or _NOT_FAST & _names(item) or "command" in _fixtures(item)):
+            item.add_marker("fast")
+    n_fast = sum(item.get_closest_marker("fast") is not None for item in items)
+    unknown = _NOT_FAST - {name for item in items for name in _names(item)}
+    config.stash[COLLECTED] = n_fast, len(items) - n_fast, unknown
     ranks = {name: rank for rank, name in enumerate(_FIRST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
@@ -77,6 +141,18 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         (folder / "lstm_bench" / "mnist").symlink_to(known)
     with mock.patch.dict(os.environ, {"XDG_CACHE_HOME": str(folder)}):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_framework(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A fast test imports no framework; with `-m fast` neither does the collection."""
+    before = set() if _only_fast(request.config) else set(sys.modules)
+    yield
+    if request.node.get_closest_marker("fast"):
+        found = [name for name in FRAMEWORKS if name in set(sys.modules) - before]
+        assert not found, (
+            f"{', '.join(found)}: imported by a test that is `fast`: add its file to `_NEEDS` in conftest.py"
+        )
 
 
 @pytest.fixture(scope="session")

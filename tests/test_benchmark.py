@@ -13,6 +13,7 @@ from lstm_bench.core import fileio
 from lstm_bench.core.errors import ConfigError, DeviceError, StorageError
 from lstm_bench.core.hardware import Gpu
 from lstm_bench.kernels import benchmark
+from lstm_bench.kernels.bench import BENCH
 from lstm_bench.study import columns
 
 CELL = {"layer": "lstm", "units": 3, "layers": 1, "timesteps": 2, "features": 2, "batch": 4, "dtype": "float32"}
@@ -50,7 +51,8 @@ class Pretender:
     tasks: list[Mapping[str, Any]] = []  # noqa: RUF012
     alive = most = 0
 
-    def __init__(self, slot: Any, backend: str, log_dir: Path, keras: bool):
+    def __init__(self, slot: Any, backend: str, log_dir: Path, keras: bool, bench: str):
+        assert bench == BENCH
         self.kind, self.seen = (backend, keras), type(self).sees
         Pretender.started.append(self.kind)
         Pretender.alive += 1
@@ -297,7 +299,7 @@ def test_cudnn_is_unavailable_without_a_gpu_and_never_a_number(tmp_path: Path) -
 def test_a_backend_that_does_not_see_the_gpu_is_left_out_and_all_of_them_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(benchmark.device, "gpus", lambda: [GPU])
+    monkeypatch.setattr(benchmark.hardware, "gpus", lambda: [GPU])
     made = make(tmp_path / "kernels-x", plan=[CELL], gpus=[GPU])
     with pytest.raises(ConfigError, match="NVIDIA Test is there, but tensorflow and torch cannot use it"):
         made.run()
@@ -314,8 +316,8 @@ def test_a_backend_blind_from_the_start_leaves_rows_that_say_so_and_nothing_else
     class Torch(Pretender):
         """On which PyTorch sees no GPU; the first of two processes gets as far as its ceiling, and dies of it."""
 
-        def __init__(self, slot: Any, backend: str, log_dir: Path, keras: bool):
-            super().__init__(slot, backend, log_dir, keras)
+        def __init__(self, slot: Any, backend: str, log_dir: Path, keras: bool, bench: str):
+            super().__init__(slot, backend, log_dir, keras, bench)
             blind = Pretender.started.count((backend, keras)) == processes
             self.seen = "cpu" if backend == "torch" and blind else "gpu"
 
@@ -326,7 +328,7 @@ def test_a_backend_blind_from_the_start_leaves_rows_that_say_so_and_nothing_else
 
     Pretender.behaviour = staticmethod(dies)
     monkeypatch.setattr(benchmark, "Process", Torch)
-    monkeypatch.setattr(benchmark.device, "gpus", lambda: [GPU])
+    monkeypatch.setattr(benchmark.hardware, "gpus", lambda: [GPU])
     folder = tmp_path / "kernels-x"
     make(folder, plan=[CELL], gpus=[GPU]).run()
     assert {t["backend"] for t in cell_tasks()} == {"tensorflow"}
@@ -341,7 +343,7 @@ def test_a_backend_blind_from_the_start_leaves_rows_that_say_so_and_nothing_else
 def test_a_backend_that_sees_the_gpu_no_more_ends_the_benchmark(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: str
 ) -> None:
-    monkeypatch.setattr(benchmark.device, "gpus", lambda: [GPU])
+    monkeypatch.setattr(benchmark.hardware, "gpus", lambda: [GPU])
     folder = tmp_path / "kernels-x"
     Pretender.sees = "gpu"
     make(folder, plan=[CELL], gpus=[GPU], method={"rounds": 1}).run()
@@ -364,7 +366,7 @@ def test_a_backend_that_sees_the_gpu_no_more_ends_the_benchmark(
 def test_on_a_gpu_no_process_waits_beside_the_one_that_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(benchmark.device, "gpus", lambda: [GPU])
+    monkeypatch.setattr(benchmark.hardware, "gpus", lambda: [GPU])
     Pretender.sees = "gpu"
     make(tmp_path / "kernels-x", plan=[CELL], gpus=[GPU]).run()
     assert Pretender.most == 1
@@ -377,10 +379,10 @@ def test_a_device_that_vanishes_ends_the_benchmark_and_keeps_its_cells(
     def lost(task: Mapping[str, Any], report: Any) -> dict[str, Any]:
         if len(cell_tasks()) < 4:
             return well(task, report)
-        monkeypatch.setattr(benchmark.device, "gpus", lambda: [])
+        monkeypatch.setattr(benchmark.hardware, "gpus", lambda: [])
         return {"state": "FAIL", "reason": "died", "detail": "the process died (exit -6)"}
 
-    monkeypatch.setattr(benchmark.device, "gpus", lambda: [GPU])
+    monkeypatch.setattr(benchmark.hardware, "gpus", lambda: [GPU])
     Pretender.sees, Pretender.behaviour = "gpu", staticmethod(lost)
     with pytest.raises(DeviceError) as caught:
         make(tmp_path / "kernels-x", gpus=[GPU]).run()

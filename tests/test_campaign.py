@@ -200,6 +200,14 @@ def test_all_studies_are_checked_before_the_first_runs(told: Any, change: Any, c
         (["+campaign=tow"], "+campaign=tow: there is no such campaign. Did you mean two?"),
         (["campaign=two"], "campaign=two is not how a campaign is chosen. Write +campaign=NAME."),
         (["+campaign=two", "-m"], "-m: a campaign runs its studies by itself"),
+        (
+            ["+campaign=two", "model=gru,mlp"],
+            "model=gru,mlp: several values. A campaign has those in its file, as `each:",
+        ),
+        (
+            ["+campaign=two", "rnn:train.epochs=range(1,3)"],
+            "rnn:train.epochs=range(1,3): several values. A campaign has",
+        ),
         (["+campaign=two", "+study=single"], "+study=single: a campaign names its studies itself"),
         (["+campaign=two", "study.name=x"], "study.name=x: a campaign names its studies itself"),
     ],

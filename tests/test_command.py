@@ -96,6 +96,20 @@ def test_a_path_comes_into_the_configuration(name: str) -> None:
             "study.name=f(1)",
             "study.name=f(1): 'f(1)': Unknown function 'f'. A text is quoted twice: 'study.name=\"f(1)\"'",
         ),
+        (
+            "+study=single,stacked",
+            "+study=single,stacked: several values, which need -m. Write -m +study=single,stacked",
+        ),
+        ("study=single,stacked", "study=single,stacked: several values, which need -m. Write -m +study=single,stacked"),
+        ("model=single,stacked", "model=single,stacked: several values, which need -m. Write -m model=single,stacked"),
+        (
+            "train.epochs=range(1,3)",
+            "train.epochs=range(1,3): several values, which need -m. Write -m 'train.epochs=range(1,3)'",
+        ),
+        (
+            "model=choice(gru,mlp)",
+            "model=choice(gru,mlp): several values, which need -m. Write -m 'model=choice(gru,mlp)'",
+        ),
         ("a b=3", "a b=3: expected KEY=VALUE"),
         ("+study=a=b", "+study=a=b: unreadable. A text is quoted twice: '+study=\"a=b\"'"),
     ],

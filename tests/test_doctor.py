@@ -31,6 +31,7 @@ from lstm_bench.core.config import conf_dir
 from lstm_bench.data import images
 from lstm_bench.doctor import installation, inventory, machine, proof
 from lstm_bench.doctor.finding import Finding
+from lstm_bench.kernels.bench import BENCH
 
 LIMITS = yaml.safe_load((conf_dir() / "doctor.yaml").read_text())["limits"]
 ROOMY = ("kernels=false", "limits.free_mib=0", "limits.open_files=0")  # a test's machine may be poor
@@ -543,7 +544,8 @@ class FakeProcess:
     answers: Mapping[str, Any] = {}
     made = ended = 0
 
-    def __init__(self, slot: Any, backend: str, logs: Path, keras: bool, tasks: int):
+    def __init__(self, slot: Any, backend: str, logs: Path, keras: bool, tasks: int, bench: str):
+        assert bench == BENCH
         FakeProcess.made += 1
         self.stuck = False
         (logs / "worker-0.log").write_text("ImportError: libcudnn.so\n")

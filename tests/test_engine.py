@@ -67,7 +67,7 @@ def test_models_as_users_write_them_train_as_keras_fits_them(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "torch", pytest.param("jax", marks=pytest.mark.long)])
+@pytest.mark.parametrize("backend", long_but("tensorflow"))
 def test_an_engine_trains_as_keras_does(backend: str) -> None:
     names = [name for name in OF_BACKEND[backend] if name != "cudnn"]
     arms = [f"{name} x{n}" for name in names for n in steps_per_execution(backend, name)]

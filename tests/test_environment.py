@@ -48,7 +48,7 @@ def test_versions_are_those_of_what_is_installed():
 
 def test_the_environment_of_a_cpu(monkeypatch):
     monkeypatch.setattr(environment, "git", lambda folder: None)
-    monkeypatch.setattr(environment.device, "cpu_name", lambda: "AMD EPYC")
+    monkeypatch.setattr(environment.hardware, "cpu_name", lambda: "AMD EPYC")
     seen = environment.collect(SLOTS, [], {"name": "digits", "sha256": "ab"})
     assert seen["lstm_bench"] == lstm_bench.__version__
     assert seen["dataset"] == {"name": "digits", "sha256": "ab"}

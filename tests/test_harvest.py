@@ -214,10 +214,10 @@ def test_the_pages_are_the_same_bytes_from_the_store_alone(
 ) -> None:
     if moment != "finished":  # one moment's figures will do
         monkeypatch.setattr(figure, "render", lambda *_: b"drawn")
-    assert report.main([f"sweeps={moments[moment] / 'sweeps'}", "reports=records"]) == 0
+    assert report.main([f"sweeps={moments[moment] / 'sweeps'}", "reports=records", "figures=all"]) == 0
     said = capsys.readouterr().out.replace("records", "reports/mlflow")
     shutil.copy(moments[moment] / "mlflow.db", here)  # no artifacts, no sweeps/
-    assert report.main(["source=mlflow"]) == 0
+    assert report.main(["source=mlflow", "figures=all"]) == 0
     assert capsys.readouterr() == (said, "")
     wanted, made = files(here / "records"), files(here / "reports/mlflow")
     for name in [name for name in wanted if name.endswith((".md", ".csv"))]:

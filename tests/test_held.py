@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lstm_bench.sweep.store import busy
+from lstm_bench.core import busy
 
 
 def _held_for(path, seconds):

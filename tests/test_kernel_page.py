@@ -18,7 +18,7 @@ from lstm_bench.report.pages import kernels as kernel_page
 from lstm_bench.report.sources import records
 from lstm_bench.study import columns
 
-ROOT = Path(report.__file__).parents[2]
+ROOT = Path(report.__file__).parents[1]
 COLUMNS, CEILINGS = columns.CELL_COLUMNS, columns.CEILING_COLUMNS
 BRAUN = {"layer": "lstm", "units": 320, "layers": 1, "timesteps": 100, "features": 123, "batch": 64}
 SMALL = {"layer": "lstm", "units": 64, "layers": 1, "timesteps": 28, "features": 28, "batch": 64}
@@ -175,7 +175,7 @@ def test_a_page_says_where_and_how_and_shows_each_arm_with_its_proof(here):
     text = page("reports/kernels-quick.md")
     for part in (
         "# Kernel benchmark: quick\n",
-        "[docs/method.md](../docs/method.md)",
+        "[METHOD.md](../METHOD.md)",
         "## Xeon Test (working)",
         "| processor | Xeon Test, 2 cores |",
         "keras 3.15.1, jax 0.10.2, torch 2.13.0",
@@ -281,14 +281,14 @@ def test_published_devices_share_a_page_and_working_records_have_their_own(here)
     assert "cuDNN over generic on jax: faster, 6.00x (5.70 to 6.36)." in before
     assert "| kJ per million |" in before.split("## NVIDIA H200")[1]
     names = {p.name for p in (here / "reports/figures").iterdir()}
-    assert {"kernels-quick-cpu-2-speedup.svg", "kernels-quick-h200-roofline.png"} <= names
+    assert {"kernels-quick-cpu-2-speedup-lstm.svg", "kernels-quick-h200-roofline.svg"} <= names
     # no sentence or table sets one device against another
     assert not any("H200" in line and "Xeon" in line for line in before.splitlines() if "processor" not in line)
     committed = sums(here / "reports")
     make_benchmark(here / "sweeps/kernels-quick")
     make_benchmark(here / "sweeps/kernels-mine")
     text = page("reports/working/kernels-quick.md")
-    assert "[docs/method.md](../../docs/method.md)" in text
+    assert "[METHOD.md](../../METHOD.md)" in text
     assert "Published: [kernels-quick](../kernels-quick.md)." in text
     assert "Published:" not in (here / "reports/working/kernels-mine.md").read_text()
     assert {k: v for k, v in sums(here / "reports").items() if not k.startswith("working/")} == committed
@@ -308,7 +308,7 @@ def test_backends_on_different_devices_of_one_machine_are_apart(here):
     assert "## Xeon Test (published/box)" in cpu
     assert "torch bare" in cpu and "jax bare" not in cpu
     assert "jax bare" in gpu and "torch bare" not in gpu
-    assert (here / "reports/figures/kernels-quick-box-NVIDIA-H200-speedup.svg").exists()
+    assert (here / "reports/figures/kernels-quick-box-NVIDIA-H200-speedup-lstm.svg").exists()
 
 
 @pytest.mark.usefixtures("pages_only")
@@ -344,7 +344,7 @@ def test_benchmarks_alone_have_an_index_and_no_comparison(here, capsys):
     assert report.main(["check=true"]) == 6
     assert report.main([]) == 0
     assert not (here / "reports/kernels-quick.md").exists()
-    assert not (here / "reports/figures/kernels-quick-Xeon-Test-speedup.png").exists()
+    assert not (here / "reports/figures/kernels-quick-Xeon-Test-speedup-lstm.svg").exists()
 
 
 def torn(folder):
@@ -488,13 +488,17 @@ def test_scaling_is_found_where_one_dimension_takes_three_values(here):
 def test_figures_are_drawn_for_odd_records(here):
     shapes = [{**SMALL, "batch": b} for b in (1, 16, 256)] + [{**SMALL, "layer": "gru"}]
     make_benchmark(here / "sweeps/kernels-odd", shapes, change=odd_states)
-    report.main([])
-    names = {p.name for p in (here / "reports/figures").glob("*.png")}
+    report.main(["png=true"])
+    names = {p.name for p in (here / "reports/png").glob("*.png")}
     assert names == {
-        f"kernels-odd-Xeon-Test-{what}.png" for what in ("speedup-gru", "speedup-lstm", "scaling-batch", "roofline")
-    }
+        f"kernels-odd-Xeon-Test-{what}.png"
+        for what in (
+            "speedup-gru", "speedup-lstm", f"scaling-batch-lstm-1layers-64units-{SMALL['timesteps']}timesteps-"
+            f"{SMALL['features']}features-float32", "roofline",
+        )
+    }  # fmt: skip
     for name in names:
-        assert (here / "reports/figures" / name).read_bytes().startswith(b"\x89PNG")
+        assert (here / "reports/png" / name).read_bytes().startswith(b"\x89PNG")
     text = (here / "reports/figures/kernels-odd-Xeon-Test-speedup-lstm.svg").read_text()
     assert "<dc:date>" not in text
 
@@ -506,7 +510,10 @@ def test_a_long_grid_is_drawn_on_several_pictures(here):
         for column in (*COLUMNS,):
             row.setdefault(column, float("nan") if column not in columns.TEXT else "")
     makers = kernels.kernel_figure_makers(rows, {"float32": (4e11, 2e10)}, "Xeon")
-    assert {"speedup-1", "speedup-2", "speedup-3", "scaling-units", "roofline"} == set(makers)
+    assert [name for name in makers if name.startswith("speedup")] == [
+        f"speedup-lstm-from-1x{units}-t28-f28-b64-float32" for units in (10, 19, 28)
+    ]
+    assert list(makers)[3:] == ["scaling-units-lstm-1layers-28timesteps-64batch-28features-float32", "roofline"]
 
 
 def test_same_records_same_bytes_whatever_the_environment(tmp_path):

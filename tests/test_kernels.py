@@ -173,7 +173,7 @@ def test_figures_whose_configuration_is_lost_are_not_added_to(command: Command, 
 
 def test_options_of_the_arms_are_given_without_their_group(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
-    monkeypatch.setattr(kernels.command, "main", lambda argv, **more: seen.append(list(argv)) or 0)
+    monkeypatch.setattr(kernels.cli, "main", lambda argv, **more: seen.append(list(argv)) or 0)
     given = ["backend=jax", "kernel=[cudnn,generic]", "dtype=tf32", "operation=all"]
     others = ["arms.backend=jax", "grid=quick", "name=kernels-x", "method.rounds=1", "grid.dtypes=[tf32]", "--help"]
     assert kernels.main([*given, *others]) == 0

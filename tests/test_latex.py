@@ -70,10 +70,14 @@ def test_notes_below_a_table_come_along() -> None:
     assert r"{\footnotesize \textsuperscript{1} Only one run: 5 \%.}" in text
 
 
+def test_several_marks_are_one_superscript() -> None:
+    page = "## T\n\n| a |\n|---|\n| x<sup>1, 12</sup> |\n"
+    assert r"x\textsuperscript{1, 12} \\" in latex.tables({"p.md": page})["latex/p/t.tex"]
+
+
 def test_tables_under_one_heading_are_numbered_and_csv_is_left_alone() -> None:
     page = "## T\n\n| a |\n|---|\n| 1 |\n\nText.\n\n| b |\n|---|\n| 2 |\n"
     assert sorted(latex.tables({"p.md": page, "p.csv": "a\n1\n"})) == ["latex/p/t-2.tex", "latex/p/t.tex"]
-    assert {latex.page_of(path) for path in latex.tables({"d/p.md": page})} == {"d/p.md"}
 
 
 def test_a_document_with_the_table_compiles(tmp_path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lstm_bench.core.cache import folder
+from lstm_bench.core.cache import cache_folder
 from lstm_bench.sweep.kernel_cache import Memory, bucket
 
 ABOUT = {"device": "a CPU", "shape": {"units": 64}}
@@ -60,6 +60,6 @@ def test_sizes_are_rounded_to_powers_of_two(value: object, expected: object) -> 
 
 def test_the_folder_is_the_user_s_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert folder() == tmp_path / "lstm_bench"
+    assert cache_folder() == tmp_path / "lstm_bench"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert folder() == Path.home() / ".cache" / "lstm_bench"
+    assert cache_folder() == Path.home() / ".cache" / "lstm_bench"

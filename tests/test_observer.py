@@ -576,7 +576,7 @@ def whole(path: Path, experiment: str, n_trials: int) -> None:
             assert params and "total_s" in {key for key, *_ in metrics}
 
 
-@pytest.mark.slow
+@pytest.mark.long  # a slow store without a server is told beside the work in CI
 def test_a_slow_server_holds_no_worker(tmp_path: Path, server: Server, proxy: Proxy) -> None:
     proxy.delay_s = 0.3
     arguments = (*SWEEP, f"tracking.uri={proxy.uri}", "study.name=slow", "study.n_trials=6")

@@ -674,7 +674,7 @@ def ran(server: postgres.Server, database: str, tmp_path: Path, monkeypatch: pyt
         monkeypatch.setattr(session, "LocalLauncher", lambda *_, **__: launcher)
         monkeypatch.setattr(session, "open_tracking", lambda *_, **__: notes)
         monkeypatch.setattr(
-            session.served, "opened", lambda c, s, f, _, say, made: ServedStudy(c, s, f, fake.SHA256, say)
+            session.postgres, "opened", lambda c, s, f, _, say, made: ServedStudy(c, s, f, fake.SHA256, say)
         )
         display = Display("val_accuracy", 3)
         session.Session(config, spaces.parse(config), tmp_path / "b", [], display, "here").run()

@@ -246,7 +246,7 @@ def test_a_sweep_waits_without_a_node_and_uses_the_one_that_comes(ready: Cluster
     assert len(new) >= 2, "the first of the new nodes holds one: the other is used as well"
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_faults.py` has it without a cluster, and a killed driver ends Ray's workers in CI
 def test_ctrl_c_ends_the_workers_and_the_same_command_goes_on(ready: Cluster, begin: Begin, tmp_path: Path) -> None:
     command = on(ready, "study.n_trials=4")
     for i in range(4):
@@ -481,6 +481,29 @@ def test_a_node_that_runs_something_else_or_lets_in_anybody_is_refused() -> None
     assert "received 'lstm_bench 0.1.0 (bb) and python 3.12'" in refused
 
 
+def test_a_node_with_other_files_of_a_user_s_family_is_refused_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    net, parts = tmp_path / "mine_on_ray.py", tmp_path / "mine_on_ray_parts.py"
+    net.write_text("import mine_on_ray_parts\n\ndef net():\n    return 1\n")
+    parts.write_text("n = 1\n")
+    node, says = Node("1", "red", "127.0.0.1"), ray_cluster.runs("jax", "mine_on_ray.net")
+    ours = says()
+    assert {net.name, parts.name} <= ours.keys()
+    net.write_text("import mine_on_ray_parts  # why\n\n\ndef net():\n    return 1\n")
+    assert ray_cluster.refusal(node, says(), ours) is None, "a comment is no other code"
+    parts.write_text("n = 2\n")
+    there = says()
+    assert str(ray_cluster.refusal(node, there, ours)) == (
+        f"node red (127.0.0.1) runs other code: expected mine_on_ray_parts.py {ours[parts.name]}, "
+        f"received 'mine_on_ray_parts.py {there[parts.name]}'. Put the same files on every node, or let them share a folder."
+    )
+    parts.unlink()
+    gone = str(ray_cluster.refusal(node, says(), ours))
+    assert "received 'mine_on_ray_parts.py none'" in gone
+
+
 def test_what_asks_a_node_for_its_versions_needs_nothing_of_ours_there(tmp_path: Path) -> None:
     import ray.cloudpickle
 
@@ -521,7 +544,7 @@ def test_a_node_holds_as_many_workers_as_its_resources(
 
 
 def test_workers_of_a_node_have_cores_of_their_own_while_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_actor.device, "cores", lambda: (0, 1, 4, 5))
+    monkeypatch.setattr(ray_actor.hardware, "cores", lambda: (0, 1, 4, 5))
     setup = {"places": 2, "cpus": 2.0, "gpus": 0.0}
     slots = [ray_actor.placed({**setup, "place": place}) for place in (0, 1)]
     assert [slot.cores for slot in slots] == [(0, 1), (4, 5)]
@@ -535,7 +558,7 @@ def test_workers_of_a_node_have_cores_of_their_own_while_there_are_enough(monkey
 def test_a_gpu_that_is_shared_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
     from lstm_bench.core.hardware import Gpu
 
-    monkeypatch.setattr(ray_actor.device, "gpus", lambda: [Gpu("0", "A GPU", 80_000, "1")])
+    monkeypatch.setattr(ray_actor.hardware, "gpus", lambda: [Gpu("0", "A GPU", 80_000, "1")])
     for gpus, share in ((1.0, "exclusive"), (0.5, "shared")):
         slot = ray_actor.placed({"place": 0, "places": 1, "cpus": 1.0, "gpus": gpus})
         assert (slot.device, slot.gpu, slot.share) == ("A GPU", "A GPU", share)

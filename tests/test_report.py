@@ -4,10 +4,12 @@ import functools
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -16,12 +18,12 @@ import pytest
 from lstm_bench.core import fileio, hardware
 from lstm_bench.report import command as report
 from lstm_bench.report.figures import study as figure
-from lstm_bench.report.pages import budget_and_fronts
+from lstm_bench.report.pages import budget_and_fronts, study_figures
 from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
 from lstm_bench.study import columns
 
-ROOT = Path(report.__file__).parents[2]
+ROOT = Path(report.__file__).parents[1]
 DEVICE = "Xeon Test @ 2.20GHz"
 FAMILIES = {"single": (24714, 0.97), "stacked": (220874, 0.985), "cnn_lstm": (91594, 0.987), "simple_rnn": (6858, 0.95)}
 
@@ -223,15 +225,22 @@ def test_the_comparison_names_mean_interval_n_weights_speed_kernel_and_device(he
     )
     # s = sqrt(1e-5) = 0.0031623; t(4, .975) s / sqrt(5) = 2.776445 * 0.0014142 = 0.0039265
     assert (
-        f"| [single](single.md) | single | 97.40 ± 0.39 | 97.16 to 97.64 | 0.32 | 5 | not recorded | 24,714 "
-        f"| {speed:,.0f} | generic | tensorflow "
-        f"| {DEVICE}, 1 core of 2, other busy | 3 | 9 / 2 / 1 | 0.07 |\n"
+        f"| [single](single.md) | single | 97.40 ± 0.39 | 5 | not recorded | 24,714 | {speed:,.0f} | generic |\n"
     ) in text
+    assert (
+        "**[single](single.md)** alone has **97.40 ± 0.39 %** (mean and 95 % t interval, n = 5 seeds; 50,000 training "
+        f"samples), with 24,714 "
+        f"weights and {speed:,.0f} samples/s."
+    ) in text
+    assert f"3 epochs; {DEVICE}, 1 core of 2, other busy. Data: mnist." in text
     row = fileio.read_rows(here / "reports/comparison.csv")[0]
     assert row["study"] == "single"
     assert float(row["score_mean"]) == pytest.approx(0.974)
     assert float(row["score_half_width_95"]) == pytest.approx(0.0039265, abs=1e-6)
     assert (row["n"], row["n_weights"], row["trials_failed"], row["source"]) == ("5", "24714", "1", "working")
+    spread = [float(row[name]) for name in ("score_bootstrap_low_95", "score_bootstrap_high_95", "score_sd")]
+    assert spread == pytest.approx([0.9716, 0.9764, 0.0031623], abs=1e-6)
+    assert (row["backend"], row["device"], row["epochs"]) == ("tensorflow", DEVICE, "3")
     out = capsys.readouterr().out
     assert "97.40 ± 0.39" in out
     assert str(Path("reports/comparison.md")) in out
@@ -272,14 +281,68 @@ def test_the_study_page_holds_result_data_space_seeds_kernels_failures_and_comma
         "python -m lstm_bench.sweep +study=stacked dataset.validation_size=10000 ",
         "pip install -e . tensorflow==2.21.0 keras==3.15.1 numpy==2.3.0 optuna==5.0.0\n",
         "Too few complete trials to tell: 9, at least 10 are needed.",
-        "(figures/stacked-slices.svg)",
         "`sweeps/stacked/`",
-        "(figures/stacked-history.svg)",
-        "(figures/stacked-curves.png)",
+        "(figures/stacked-curves.svg)",
         "(figures/stacked-confusion.svg)",
-        "(figures/stacked-worst.svg)",
+        "Drawn by `python -m lstm_bench.report studies=stacked figures=all`, into this page:",
+        "- Optimisation history: 9 complete, 2 pruned, 1 failed trials, and the best so far; ",
     ):
         assert part in text, part
+
+
+@pytest.mark.usefixtures("pages_only")
+def test_a_page_shows_its_essential_figures_and_all_when_asked(here):
+    make_study(here / "sweeps/stacked")
+    report.main([])
+    assert {path.name for path in (here / "reports/figures").glob("stacked-*")} == {
+        "stacked-curves.svg", "stacked-confusion.svg",
+    }  # fmt: skip
+    assert report.main(["figures=all", "check=true"]) == 6
+    report.main(["figures=all", "studies=stacked"])
+    text = (here / "reports/stacked.md").read_text()
+    for name in ("history", "slices", "pairs", "curves", "confusion", "worst"):
+        assert f"(figures/stacked-{name}.svg)" in text
+        assert (here / f"reports/figures/stacked-{name}.svg").exists()
+    assert "## More figures" not in text
+    assert report.main(["figures=all", "check=true"]) == 0
+    report.main([])
+    assert not (here / "reports/figures/stacked-worst.svg").exists()
+
+
+@pytest.mark.usefixtures("pages_only")
+def test_what_is_asked_for_beside_the_pages_changes_no_committed_file_and_no_check(here):
+    make_study(here / "sweeps/single", n_trials=2)
+    report.main([])
+    before = sums(here / "reports")
+    asked = ["png=true", "pdf=true", "latex=true", "html=true", "columns=study,score"]
+    assert report.main([*asked, "check=true"]) == 0
+    assert sums(here / "reports") == before
+    report.main(asked)
+    after = sums(here / "reports")
+    assert {path: after.get(path) for path in before} == before
+    more = set(after) - set(before)
+    assert {"png/single-curves.png", "pdf/single-curves.pdf", "latex/single/kernels.tex", "report.html"} < more
+    assert {"latex/comparison.tex", "csv/comparison.csv"} < more
+    listed = json.loads((here / "reports/MANIFEST.json").read_text())["files"]
+    assert set(listed) == set(before) - {"MANIFEST.json"}
+    assert {path.rpartition(".")[2] for path in listed} == {"md", "csv", "svg"}
+    assert report.main(["check=true"]) == 0
+
+
+@pytest.mark.usefixtures("pages_only")
+def test_what_was_asked_for_goes_with_its_study_but_no_edited_file_does(here):
+    for name in ("single", "stacked"):
+        make_study(here / "sweeps" / name, n_trials=2)
+    report.main(["png=true", "latex=true"])
+    (here / "reports/latex/stacked/kernels.tex").write_text("mine")
+    for file in (here / "sweeps/stacked").iterdir():
+        file.unlink()
+    report.main(["png=true", "latex=true", "studies=single"])
+    assert (here / "reports/png/stacked-curves.png").exists()
+    report.main(["png=true", "latex=true"])
+    assert not (here / "reports/png/stacked-curves.png").exists()
+    assert [path.name for path in (here / "reports/latex/stacked").iterdir()] == ["kernels.tex"]
+    assert (here / "reports/png/single-curves.png").exists()
 
 
 @pytest.mark.usefixtures("pages_only")
@@ -404,11 +467,11 @@ def test_pages_of_studies_that_are_gone_are_removed_but_never_a_users_file(here,
         file.unlink()
     capsys.readouterr()
     assert report.main(["check=true"]) == 6
-    assert "left over: reports/figures/stacked-confusion.png" in capsys.readouterr().err
+    assert "left over: reports/figures/stacked-confusion.svg" in capsys.readouterr().err
     assert report.main([]) == 0
     left = sums(here / "reports")
     assert {"mine.md", "figures/mine.svg", "stacked.md"} <= set(left)
-    assert "figures/stacked-history.svg" not in left
+    assert "figures/stacked-curves.svg" not in left
     assert "reports/stacked.md is no longer made, but was edited" in capsys.readouterr().out
     assert (here / "outside.md").exists()
 
@@ -447,9 +510,9 @@ def test_figures_of_another_matplotlib_are_compared_by_checksum(here, capsys):
     path.write_text(json.dumps(manifest, indent=1) + "\n")
     assert report.main(["check=true"]) == 0
     assert "figures were drawn by other versions" in capsys.readouterr().out
-    (here / "reports/figures/single-history.png").write_bytes(b"other")
+    (here / "reports/figures/single-curves.svg").write_bytes(b"other")
     assert report.main(["check=true"]) == 6
-    assert "stale: reports/figures/single-history.png" in capsys.readouterr().err
+    assert "stale: reports/figures/single-curves.svg" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("pages_only")
@@ -488,6 +551,17 @@ def test_studies_limits_the_pages_and_keeps_the_others(here):
         (["sweeps=["], "sweeps: expected a folder of studies, received '['"),
         (["studies=["], "error: report options"),
         (["reports="], "reports: expected a folder"),
+        (["figures=al"], "figures: expected essential or all, received 'al'. Did you mean all?"),
+        (["png=1"], "png: expected true or false"),
+        (["columns=study,wieghts"], "columns: expected columns of budget.csv, comparison.csv, received 'wieghts'"),
+        (["columns=study,n_wieghts"], "Did you mean n_weights"),
+        (
+            ["columns=device_s,score_mean"],
+            "columns: expected columns of one data file, received 'device_s, score_mean'",
+        ),
+        (["columns=[]"], "columns: expected names of columns, received 'none'"),
+        (["columns=study,n", "names=Study"], "names: expected one for each of the 2 columns, received 'Study'"),
+        (["names=Study"], "names: expected none without columns=, received 'Study'"),
     ],
 )
 def test_a_wrong_command_is_one_line_and_exit_2(here, capsys, args, said):
@@ -517,7 +591,7 @@ def test_no_studies_is_said_and_nothing_is_written(here, capsys):
 
 def test_help_is_instant_and_loads_no_pandas():
     code = (
-        "import sys; from lstm_bench.report import command as report; report.main(['--help']);"
+        "import sys; from lstm_bench import report; report.main(['--help']);"
         "sys.exit(any(m in sys.modules for m in ('pandas', 'matplotlib', 'scipy', 'keras', 'optuna', 'mlflow')))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -670,8 +744,10 @@ def test_figures_of_degenerate_rows_are_drawn(here):
         damage(folder)
         edit(folder / "predictions.csv", lambda lines: lines[:2])
         edit(folder / "worst.csv", lambda lines: lines[:2])
-    assert report.main([]) == 0
-    for path in (here / "reports/figures").glob("*.png"):
+    assert report.main(["figures=all", "png=true"]) == 0
+    drawn = list((here / "reports/png").glob("*.png"))
+    assert len(drawn) == len(list((here / "reports/figures").glob("*.svg"))) > 10
+    for path in drawn:
         assert path.read_bytes().startswith(b"\x89PNG"), path
 
 
@@ -716,7 +792,8 @@ def test_same_records_same_bytes_whatever_the_environment(tmp_path):
                 shuffle_rows(folder)
         make_study(home / "sweeps/published/cpu/single", n_trials=4)
         cwd = home if name == "one" else tmp_path
-        args = ["html=true", *([] if name == "one" else [f"sweeps={home}/sweeps", f"reports={home}/reports"])]
+        asked = ["html=true", "latex=true", "pdf=true", "figures=all"]
+        args = [*asked, *([] if name == "one" else [f"sweeps={home}/sweeps", f"reports={home}/reports"])]
         if name != "one":
             (cwd / "matplotlibrc").write_text("axes.grid: False\nfont.size: 20\nsavefig.dpi: 30\n")
         environment = {**os.environ, **env, "PYTHONPATH": str(ROOT)}
@@ -727,7 +804,8 @@ def test_same_records_same_bytes_whatever_the_environment(tmp_path):
         assert done.returncode == 0, done.stderr
         homes.append(sums(home / "reports"))
     assert len(homes[0]) > 30
-    assert {"working/latex/single/hyperparameter-importance.tex", "working/html/single.html"} <= set(homes[0])
+    some = ("latex/single/hyperparameter-importance.tex", "report.html", "pdf/single-pairs.pdf")
+    assert {f"working/{path}" for path in some} <= set(homes[0])
     assert homes[0] == homes[1]
     for path in (tmp_path / "one/reports").rglob("*.svg"):
         text = path.read_text()
@@ -738,7 +816,7 @@ def test_same_records_same_bytes_whatever_the_environment(tmp_path):
 def test_1500_trials_are_reported_in_reasonable_time(here):
     folder = make_study(here / "sweeps/stacked", n_trials=1500)
     start = time.perf_counter()
-    assert report.main([]) == 0
+    assert report.main(["figures=all"]) == 0
     assert time.perf_counter() - start < 30
     text = (here / "reports/stacked.md").read_text()
     assert "of 1125 complete trials" in text
@@ -770,10 +848,10 @@ def test_figures_of_10000_trials_are_quick_and_small():
 def test_many_figures_are_drawn_on_several_cores_and_are_the_same_bytes(monkeypatch):
     history = many_rows(3)[1]
     makers = {f"figure-{n}": functools.partial(figure.learning_curves, history, n % 3) for n in range(4)}
-    alone = report._drawn(makers)
+    alone = report._drawn(makers, ("svg", "png"))
     monkeypatch.setattr(report, "_FIGURES_PER_CORE", 2)
     monkeypatch.setattr(hardware, "cores", lambda: (0, 1))
-    assert report._drawn(makers) == alone
+    assert report._drawn(makers, ("svg", "png")) == alone
     assert sorted(alone) == [f"figure-{n}.{kind}" for n in range(4) for kind in ("png", "svg")]
 
 
@@ -798,6 +876,54 @@ def test_each_curve_is_one_trial_s_epochs_whatever_the_order_of_the_rows():
 def test_few_trials_are_drawn_as_large_as_ever_and_many_smaller():
     sizes = [figure.optimisation_history(many_rows(n)[0]).axes[0].collections[0].get_sizes()[0] for n in (200, 400)]
     assert sizes == [26, 13]
+
+
+def test_whiskers_of_an_accuracy_end_at_100_percent_and_those_of_an_error_do_not():
+    rows = [{"label": "a", "n_weights": 1e4, "mean": 0.995, "half_width": 0.02}]
+    accuracy, error = (figure.accuracy_against_weights(rows, "score", percent) for percent in (True, False))
+    (ends,), (others,) = (
+        [c.get_segments()[0][:, 1].tolist() for c in made.axes[0].collections] for made in (accuracy, error)
+    )
+    assert ends == pytest.approx([97.5, 100]) and others == pytest.approx([0.975, 1.015])
+
+
+@pytest.mark.parametrize(
+    ("dataset", "features", "curves", "pictures"),
+    [("machine", 3, 6, 0), ("machine", 28, 0, 2), ("mnist", 3, 0, 2), ("smnist", 1, 2, 0)],
+)
+def test_wrong_signals_are_curves_and_wrong_pictures_are_pictures(here, dataset, features, curves, pictures):
+    folder = make_study(here / "sweeps/single", n_trials=1)
+    shape = {"label": 0, "prediction": 1, "probability": 0.9, "timesteps": 20, "features": features}
+    rows = [{"sample": k, **shape, "values": " ".join("0.5" for _ in range(20 * features))} for k in range(2)]
+    fileio.write_rows(folder / "worst.csv", columns.WORST_COLUMNS, rows)
+    study = records.load(folder)
+    study.environment["dataset"]["name"] = dataset
+    drawn = study_figures.study_figure_makers(study)["worst"][0]().axes
+    assert (sum(len(axes.lines) for axes in drawn), sum(len(axes.images) for axes in drawn)) == (curves, pictures)
+
+
+def test_an_svg_is_small_and_its_text_is_text():
+    trials, _ = many_rows(5)
+    drawn = figure.render(figure.optimisation_history(trials), "svg").decode()
+    assert len(drawn) < 15_000
+    assert re.search(r"<text [^>]*>validation accuracy, %</text>", drawn)
+    assert "<!--" not in drawn and "<metadata>" not in drawn and 'id="figure' not in drawn
+    assert not re.search(r"\d\.\d{5}", re.sub(r">[^<]*<", "", drawn))
+    ids = set(re.findall(r' id="([^"]+)"', drawn))
+    assert set(re.findall(r"url\(#([^)]+)\)", drawn)) | set(re.findall(r'href="#([^"]+)"', drawn)) <= ids
+    ElementTree.fromstring(drawn)
+
+
+def test_numbers_that_an_svg_says_are_not_rounded():
+    assert figure._compact("<svg><text x='1.23456789'>0.123456789</text></svg>") == (
+        "<svg><text x='1.235'>0.123456789</text></svg>"
+    )
+
+
+def test_a_pdf_holds_its_text_as_text_and_no_date():
+    drawn = figure.render(figure.optimisation_history(many_rows(5)[0]), "pdf")
+    assert drawn.startswith(b"%PDF") and b"/Type0" in drawn and b"/Type3" not in drawn
+    assert b"CreationDate" not in drawn and b"Matplotlib" not in drawn
 
 
 def test_markdown_escapes_what_would_end_a_cell():

@@ -34,7 +34,7 @@ UNORDERED |= {
 
 
 # Reached for a name or a check alone; what they compute is in no report.
-APART = {"lstm_bench.model.layers", "lstm_bench.report.render.chart"}
+APART = {"lstm_bench.model.layers"}
 
 
 def report_modules() -> list[Path]:

@@ -1,14 +1,22 @@
 """`lstm_bench.tracking.store`: URIs, without MLflow; `test_tracking.py` has the files behind them."""
 
+import contextlib
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import lstm_bench
+from lstm_bench import ui
+from lstm_bench.core import busy as held
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.tracking.store import artifact_dir, check, sqlite_path, store_uri
+from lstm_bench.tracking import store
+from lstm_bench.tracking.background import Observer
+from lstm_bench.tracking.client import open_tracking
+from lstm_bench.tracking.store import artifact_dir, check, check_sqlite, sqlite_path, store_uri
 
 ROOT = Path(lstm_bench.__file__).parents[1]
 
@@ -74,3 +82,60 @@ def test_a_folder_may_have_any_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "c#x")
     assert sqlite_path(store_uri({"uri": None})) == tmp_path / "c#x" / "mlflow.db"
     assert artifact_dir(store_uri({"uri": None})) == tmp_path / "c#x" / "mlartifacts"
+
+
+@contextlib.contextmanager
+def held_by_another(path):
+    """A process that holds a sqlite file until it is killed."""
+    code = "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1], isolation_level=None); c.execute('BEGIN EXCLUSIVE')"
+    command = [sys.executable, "-c", f"{code}; print(flush=True); time.sleep(60)", path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        yield other
+        other.kill()
+
+
+@pytest.mark.parametrize("name", ["mlflow.db", "a b#c.db"])
+def test_a_file_that_another_program_holds_is_no_fault_and_is_said_soon(name, tmp_path, monkeypatch, unused_store):
+    assert store._NOTICE_S <= 3
+    monkeypatch.setattr(store, "_NOTICE_S", 0.1)
+    path = tmp_path / name
+    shutil.copy(unused_store, path)
+    said = []
+    check_sqlite(path, busy=said.append)
+    assert said == []
+    with held_by_another(path) as other:
+        check_sqlite(path, busy=said.append)
+        assert said[0].startswith(f"{path} is held by another program") and len(said) == 1
+        assert f"(pid {other.pid})" in said[0] or not held.holders(path)  # where the kernel tells
+    check_sqlite(path, busy=said.append)
+    assert len(said) == 1
+
+
+def test_a_sweep_says_who_holds_its_store_and_goes_on(tmp_path, monkeypatch, unused_store):
+    monkeypatch.setattr(store, "_NOTICE_S", 0.1)
+    path = tmp_path / "mlflow.db"
+    shutil.copy(unused_store, path)
+    said = []
+    watched = Observer(
+        open_tracking({"name": "mlflow", "uri": f"sqlite:///{path}"}, experiment="a"),
+        {"patience": 1, "retry_s": 1, "retry_most_s": 1, "queue": 1},
+        later=lambda work: None,
+        say=said.append,
+        catch_up=lambda tracking: None,
+        remedy="sync",
+    )
+    with held_by_another(path):
+        watched.check_store()
+    assert len(said) == 1 and said[0].startswith(f"{path} is held by another program")
+    assert said[0].endswith(": the sweep goes on, MLflow is told when it is free")
+
+
+def test_the_ui_waits_until_its_store_is_free(tmp_path, monkeypatch, capsys, unused_store):
+    monkeypatch.setattr(store, "_NOTICE_S", 0.1)
+    path = tmp_path / "mlflow.db"
+    shutil.copy(unused_store, path)
+    with held_by_another(path) as other:
+        threading.Timer(0.5, other.kill).start()
+        ui._await_free(path)
+    assert capsys.readouterr().err.count("waiting until it is free, Ctrl-C ends\n") == 1

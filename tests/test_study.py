@@ -16,10 +16,10 @@ import fake
 import optuna
 import pytest
 
+from lstm_bench.core import busy
 from lstm_bench.core.config import replaced
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError
 from lstm_bench.sweep import backfill
-from lstm_bench.sweep.store import busy
 from lstm_bench.sweep.store.database import check_file
 from lstm_bench.sweep.store.trials import Study
 
@@ -393,6 +393,9 @@ def test_a_study_made_when_points_were_repeated_goes_on_to_its_total(tmp_path, m
         assert len({params["train.batch_size"] for params in suggested(study)}) == 4
         go_on(study)
         assert study.counts()["complete"] == 7
+    with opened(tmp_path, {**values, "study.n_trials": 9}) as study:
+        go_on(study)
+        assert study.counts()["complete"] == 9
 
 
 # Sums over the trials, each finished one added once.

@@ -163,7 +163,7 @@ def test_a_ctrl_c_before_anything_is_started_is_one_line(
 
 def test_a_wrong_command_is_refused_in_under_three_seconds_without_a_framework(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from lstm_bench.sweep import main; since = time.monotonic();"
+        "import sys, time; from lstm_bench.sweep.command import main; since = time.monotonic();"
         "code = main(['+study=stacked', 'kernel=cudnn']);"
         "frameworks = {'keras', 'tensorflow', 'jax', 'torch', 'mlflow'} & {m.partition('.')[0] for m in sys.modules};"
         "print(code, frameworks or None, time.monotonic() - since < 3)"
@@ -306,7 +306,7 @@ def test_a_second_run_does_nothing_and_changes_nothing(smoke: tuple[Path, str, s
     assert after == before
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_faults.py` has it without a framework
 def test_a_changed_value_is_refused_with_the_difference(smoke: tuple[Path, str, str]) -> None:
     folder, _, _ = smoke
     for override, said in [
@@ -524,7 +524,7 @@ def _cwd(process: psutil.Process) -> str:
         return ""
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_faults.py` has it without a framework
 def test_a_second_driver_is_refused_naming_the_first(tmp_path: Path) -> None:
     arguments = (*QUICK, "study.replicates=0", "train.epochs=100000")
     first = start(tmp_path, *arguments)
@@ -600,17 +600,45 @@ def test_own_sequences_own_family_and_own_study(command: Command, tmp_path: Path
     assert not (tmp_path / "sweeps" / "bad").exists()
 
 
+@pytest.mark.parametrize("name", ["fake", "fake-digits"])
+def test_more_trials_than_points_are_no_fault_of_a_study_that_was_made_before(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = fake.config({"dataset.fallback": "digits", "dataset.name": "mnist"})
+    assert not sweep._has_database(config)
+    (tmp_path / "sweeps" / name).mkdir(parents=True)
+    (tmp_path / "sweeps" / name / "study.db").touch()
+    assert sweep._has_database(config)
+    assert sweep._has_database(fake.config({"dataset.fallback": None})) == (name == "fake")
+
+
+# Of 8 timesteps, cnn_lstm takes a window of 4 or 2 and refuses one of 3.
+WINDOWS = (
+    "-m", "+study=smoke", "model=cnn_lstm", "study.name=w${model.window}", "train.epochs=1", "study.n_trials=1",
+    "study.replicates=0", "kernel=generic", "kernel.probe=false", "study.space.train.learning_rate.high=0.002",
+    "tracking=none", "launcher.workers=1",
+)  # fmt: skip
+
+
 @pytest.mark.slow
-def test_several_studies_run_in_turn_and_the_worst_exit_code_wins(command: Command, tmp_path: Path) -> None:
-    done = command(
-        "sweep", "-m", "+study=smoke", "model=single,cnn_lstm", "study.name=${hydra:runtime.choices.model}",
-        "train.epochs=1", "study.n_trials=1", "study.replicates=0", "kernel=generic", "kernel.probe=false",
-        "study.space.train.learning_rate.high=0.002", "tracking=none", "launcher.workers=1", "++model.window=3,4",
-    )  # fmt: skip
-    # single has no window: those two are refused; cnn_lstm takes 4 of 8 timesteps and refuses 3.
-    assert done.returncode == 2
-    assert done.stderr.count("error: ") == 3
-    assert [row["state"] for row in rows(tmp_path, "cnn_lstm")] == ["COMPLETE"]
+def test_a_fault_that_the_second_study_s_network_has_keeps_the_first_from_running(
+    command: Command, tmp_path: Path
+) -> None:
+    refused = command("sweep", *WINDOWS, "model.window=4,3")
+    assert refused.returncode == 2
+    assert refused.stdout == "checking 2 studies\n"
+    assert refused.stderr.count("error: ") == 1
+    assert refused.stderr.splitlines()[-1] == "-m: nothing was run, because of w3"
+    assert not (tmp_path / "sweeps").exists()
+
+
+@pytest.mark.long
+def test_several_studies_run_in_turn(command: Command, tmp_path: Path) -> None:
+    done = command("sweep", *WINDOWS, "model.window=4,2")
+    assert done.returncode == 0, done.stderr
+    for name in ("w4", "w2"):
+        assert [row["state"] for row in rows(tmp_path, name)] == ["COMPLETE"]
     assert not list(tmp_path.rglob("multirun.yaml"))
 
 
@@ -636,7 +664,7 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_faults.py` has it without a framework
 def test_nan_fails_the_trial_and_too_many_end_the_sweep(failing: Running) -> None:
     folder, process = failing["nan"]
     out, err = process.communicate(timeout=240)
@@ -645,7 +673,7 @@ def test_nan_fails_the_trial_and_too_many_end_the_sweep(failing: Running) -> Non
     assert "study.max_failed is 1" in err
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_faults.py` has it without a framework
 def test_a_trial_that_lasts_too_long_fails(failing: Running) -> None:
     folder, process = failing["timeout"]
     out, err = process.communicate(timeout=240)

@@ -286,7 +286,11 @@ def test_a_sweep_that_tracked_nothing_is_left_out_unless_a_store_is_named(
         (["study=smok"], 2, "error: study=smok: there is no such study below sweeps. Did you mean smoke?"),
         (["stdy=smoke"], 2, "error: options: expected key=value, received 'stdy=smoke'. Did you mean study?"),
         (["tracking.uri=mlruns"], 2, "error: tracking.uri: expected a URI of sqlite"),
-        (["tracking.uri=${oc.env:NOWHERE}"], 2, "error: tracking.uri: expected a URI"),
+        (
+            ["tracking.uri=${oc.env:NOWHERE}"],
+            2,
+            "error: tracking.uri=${oc.env:NOWHERE}: Environment variable 'NOWHERE' not",
+        ),
         (
             ["tracking.uri=http://me:S3CRET@127.0.0.1:9"],
             4,

@@ -166,7 +166,7 @@ def test_a_replicate_of_another_task_has_its_metrics_and_no_predictions(
 def test_every_family_is_saved_as_it_was_trained_and_loaded_in_safe_mode(tmp_path: Path, name: str) -> None:
     width = "filters" if name == "cnn" else "units"
     settings, toy = {**config(), "model": {"_target_": f"lstm_bench.model.{name}", width: 3}}, data()
-    model, _ = tasks.family.build(settings["model"], toy.input_shape, toy.n_classes, "generic")
+    model, _ = tasks.build.build(settings["model"], toy.input_shape, toy.n_classes, "generic")
     artefacts.save(model, settings, toy, tmp_path, for_mlflow=False)
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     np.testing.assert_allclose(loaded(toy.x_test), model(toy.x_test), rtol=1e-4, atol=1e-5)

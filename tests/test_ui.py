@@ -258,7 +258,7 @@ def test_foreign_hosts_and_origins_are_forbidden(served):
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "example.org", "::"])
 def test_another_host_is_refused(host):
     with pytest.raises(ConfigError, match=r"ui\.host: expected 127\.0\.0\.1 or localhost"):
-        ui.options([f"ui.host='{host}'"])
+        ui.options([f"ui.host={host}"])
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,12 @@ def test_another_host_is_refused(host):
         ("5000", "expected key=value"),
         ("ui.port=abc", "a number from 1 to 65535"),
         ("ui.port=0", "a number from 1 to 65535"),
-        ("ui.port=", "a number from 1 to 65535"),
+        ("ui.port=", "ui.port: expected a value"),
+        ("ui.port=[", "a number from 1 to 65535, received '['"),
+        ("ui.port=5_000", "a number from 1 to 65535"),
+        ("ui.port=true", "a number from 1 to 65535"),
+        ("tracking.uri=", "tracking.uri: expected a value"),
+        ("tracking.uri=sqlite:///${nowhere}/a.db", "tracking.uri=sqlite:///${nowhere}/a.db: "),
         ("ui.port=${oc.env:LSTM_BENCH_NOWHERE}", "LSTM_BENCH_NOWHERE"),
         ("tracking.uri=./mlruns", "sqlite:///mlflow.db"),
         ("ui.auth=perhaps", "true or false"),
@@ -288,10 +293,41 @@ def test_a_password_may_come_from_the_environment(monkeypatch):
     assert ui.options(["tracking.uri=${oc.env:LSTM_BENCH_STORE}"])["tracking.uri"] == "postgresql://me:a=b@db/mlflow"
 
 
+@pytest.mark.parametrize(
+    "name", ["a #b", "a: b", "x[1]", "[1", "{a", "run=3", "a,b", "- a", "'a'", "!a", "données", "1e3"]
+)
+def test_a_path_is_taken_as_it_stands(name):
+    assert ui.options([f"tracking.uri=sqlite:///{name}.db"])["tracking.uri"] == f"sqlite:///{name}.db"
+
+
+def test_numbers_switches_and_null_are_read(monkeypatch):
+    monkeypatch.setenv("LSTM_BENCH_PORT", "6000")
+    found = ui.options(["tracking.uri=null", "ui.port=${oc.env:LSTM_BENCH_PORT}", "ui.auth=false", "ui.names=null"])
+    assert found == {**ui.DEFAULTS, "ui.port": 6000}
+
+
+def test_a_fault_begins_as_those_of_other_commands_do_and_has_no_password(capsys):
+    assert ui.main(["tracking.uri=postgres://me:S3CRET@db/x"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: tracking.uri: expected a URI of ") and said.count("\n") == 1
+    assert "S3CRET" not in said
+
+
+def test_ctrl_c_is_how_it_ends(monkeypatch, capsys):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ui, "run", interrupted)
+    assert ui.main([]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
 def test_no_store_yet_is_said_and_nothing_is_created(tmp_path):
     done = run_ui(cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"{tmp_path}/mlflow.db: no runs yet. First: python -m lstm_bench.sweep +study=stacked\n"
+    assert (
+        done.stderr == f"error: {tmp_path}/mlflow.db: no runs yet. First: python -m lstm_bench.sweep +study=stacked\n"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -302,7 +338,7 @@ def test_a_port_in_use_is_said_with_a_free_one(store):
         port = busy.getsockname()[1]
         done = run_ui(f"ui.port={port}", cwd=store[0])
     assert done.returncode == 2
-    assert done.stderr.startswith(f"ui.port={port} is in use. Free: ui.port=")
+    assert done.stderr.startswith(f"error: ui.port={port} is in use. Free: ui.port=")
     assert done.stderr.count("\n") == 1
 
 

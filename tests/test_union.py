@@ -147,6 +147,21 @@ def test_what_contradicts_is_refused_with_the_difference(change: Any, said: str,
             union(one, two)
 
 
+def test_states_of_other_user_code_are_refused_with_the_files(tmp_path: Path) -> None:
+    def coded(files: Any) -> Bundle:
+        code = {"digest": "-", "files": files}
+        return changed(STUDY, tmp_path, environment=lambda tree: {**tree, "code": code})
+
+    one, other = coded({"net.py": "a", "parts.py": "c"}), coded({"net.py": "b", "parts.py": "c", "new.py": "d"})
+    said = r"contradict each other: the code of net\.py; the code of new\.py\. Name=OTHER keeps it apart"
+    for pair in ((one, other), (other, one)):
+        with pytest.raises(DataError, match=said):
+            union(*pair)
+    assert union(one, one).texts == one.texts
+    for older in (STUDY, coded({}), coded("torn")):  # of nothing recorded, nothing is known
+        assert union(one, older).tables == union(older, one).tables
+
+
 def test_another_study_of_the_same_name_is_refused(tmp_path: Path) -> None:
     def named(name: str) -> Bundle:
         return changed(STUDY, tmp_path, environment=lambda tree: {**tree, "study_id": name})

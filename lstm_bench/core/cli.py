@@ -41,6 +41,22 @@ def say(error: LstmBenchError) -> int:
     return error.exit_code
 
 
+def refuse(what: str, faults: Sequence[tuple[Sequence[str], LstmBenchError]]) -> int:
+    """Says why none of several studies is run: each fault once, and which studies have one.
+
+    Args:
+      what: That was to run them.
+      faults: Each with the names of the studies that have it; at least one.
+
+    Returns:
+      The worst exit code.
+    """
+    codes = [say(error) for _, error in faults]
+    having = dict.fromkeys(study for named, _ in faults for study in named)
+    print(f"{what}: nothing was run, because of {', '.join(having)}", file=sys.stderr)
+    return max(codes)
+
+
 def main(
     argv: Sequence[str], *, config_name: str, root: Any, help_text: Callable[[], str], run: Callable[..., object]
 ) -> int:
@@ -87,7 +103,7 @@ def main(
             return  # a Ctrl-C in one of several jobs ends them all
         fault = _file_fault(conf_dir(), argv)
         if fault:  # what the file says may have come to another place, where nothing reads it
-            codes.append(say(fault))
+            codes.append(fault.exit_code if codes else say(fault))  # of every job: they have the same files
             return
         codes.append(_guarded(run, composed, _texts(HydraConfig.get().overrides.task)))
 
@@ -162,9 +178,9 @@ def _from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) ->
         return ConfigError(
             f"{unknown.group(1)}: there is no such option", remedy=_nearest_option(unknown.group(1), argv, conf, root)
         )
-    several = re.search(r"Ambiguous value for argument '(.+)'", text)
+    several = re.search(r"Ambiguous value for argument '(.+)'|Sweep parameters '(.+)' requires --multirun", text)
     if several:
-        return _unquoted(several.group(1), "several values, which need -m")
+        return _several(several.group(1) or several.group(2), conf, argv)
     if isinstance(error, OverrideParseException):
         return _unquoted(error.override, (re.findall(r"(?<= while evaluating ).+", text) or ["unreadable"])[0])
     return ConfigError((text.strip() or type(error).__name__).splitlines()[0])
@@ -224,6 +240,16 @@ def _is_at_root(text: str) -> bool:
     return re.fullmatch(r"\s*#+\s*@package +_global_\s*", first) is not None
 
 
+def _several(argument: str, conf: Path, argv: Sequence[str]) -> ConfigError:
+    """An argument that asks for several jobs, without -m: choices of a group are meant, other values may be one text."""
+    why, group = "several values, which need -m", argument.partition("=")[0].lstrip("+")
+    is_group = any((folder / group).is_dir() for folder in (conf, *map(Path, config_dirs(argv))))
+    if is_group or re.search(r"=(choice|range|interval|glob)\(", argument):
+        asked = f"+{argument}" if argument.startswith("study=") else argument
+        return ConfigError(f"{argument}: {why}", remedy=f"Write -m {shlex.quote(asked)}")
+    return _unquoted(argument, why)
+
+
 def _unquoted(argument: str, why: str) -> ConfigError:
     """An argument that Hydra's grammar does not take, with the quoting that makes a text of it."""
     key, equals, value = argument.partition("=")
@@ -255,6 +281,19 @@ def _as_text(override: str) -> str:
             if isinstance(OverridesParser.create().parse_override(override).value(), str):
                 return override
     return f"{key}={quoted(value)}"
+
+
+def is_several(argument: str) -> bool:
+    """Whether Hydra would make several jobs of an override."""
+    if not re.search(r"[,(]", argument):  # which spares most of them the parser
+        return False
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return bool(OverridesParser.create().parse_override(_as_text(argument)).is_sweep_override())
+    except HydraException:  # said when it is composed
+        return False
 
 
 def _nearest_option(option: str, argv: Sequence[str], conf: Path, root: Any) -> str:
@@ -409,6 +448,22 @@ def options(argv: Sequence[str], known: Collection[str], required: Collection[st
         if key not in found:
             raise errors.ConfigError(f"{key}=... is missing", remedy="see --help")
     return found
+
+
+def resolved(key: str, text: str) -> str:
+    """A value as it stands, with `${oc.env:NAME}` filled in: of a command without a configuration.
+
+    Raises:
+      ConfigError: for an interpolation of another form, or of a variable that is not set.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return str(OmegaConf.create({"it": text})["it"])
+    except OmegaConfBaseException as error:
+        why = str(error).splitlines()[0].removeprefix("KeyError raised while resolving interpolation: ").strip("\"'")
+        raise ConfigError(f"{key}={errors.redact(text)}: {why}") from error
 
 
 def guarded(argv: Sequence[str] | None, help_text: str, run: Callable[[list[str]], None]) -> int:

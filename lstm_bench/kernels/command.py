@@ -220,6 +220,7 @@ def _track(
     from lstm_bench.core import vocabulary
 
     try:
+        tracking.check_store(lambda held: print(f"{held}: waiting", file=sys.stderr, flush=True))
         tracking.start(
             {
                 "name": config["name"],

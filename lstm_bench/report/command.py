@@ -22,8 +22,9 @@ Each of the two folders has a `MANIFEST.json` with the SHA-256 of all its files 
 it says which files may be removed when they are no longer made (only those, and only unedited), and lets `check=true`
 compare figures byte for byte where they would be drawn by the same versions, by checksum elsewhere.
 
-Every table of a page is there once more as LaTeX in `latex/`. `html=true` makes `html/` in each of the two folders: the same
-pages for a browser, ignored by git and by `check=true`.
+What is asked for beside that is ignored by git, by that manifest and by `check=true`: `html=true` makes the pages one
+`report.html` for a browser; `png=true`, `pdf=true` and `latex=true` make the figures and the tables of the pages once more,
+`columns=` a table of chosen columns, each in a folder of its name with a manifest of its own.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.core import cli, home
+from lstm_bench.core import cli, formatting, home
 from lstm_bench.core.errors import (
     CheckFailedError,
     ConfigError,
@@ -62,10 +64,20 @@ Tables and figures in reports/ from the records below sweeps/.
   sweeps=DIR     where the records lie                        (sweeps)
   reports=DIR    where the tables and figures go              (reports)
   check=true     write nothing; exit 6 when something is stale (false)
-  html=true      pages for a browser as well, in reports/html/: sortable tables and, with the extra
-                 `html`, interactive figures; they need no network (false)
   studies=a,b    only the pages of these studies; comparison and index always cover all,
                  pages of kernel benchmarks stay as they are
+  figures=all    all figures of each study on its page, not its learning curves and confusion alone (essential)
+
+Beside the committed pages, on request:
+  html=true      all pages as one, reports/report.html: figures inside, tables to sort, no network needed (false)
+  png=true       the figures as PNG, in reports/png/ (false)
+  pdf=true       the figures as PDF, in reports/pdf/, their text as text (false)
+  latex=true     the tables of the pages as LaTeX, in reports/latex/ (false)
+  columns=a,b    a table of these columns of a data file, in reports/csv/ and, with latex=true, in reports/latex/:
+                 columns of comparison.csv, pairs.csv, budget.csv or kernels-<grid>.csv; of comparison.csv also
+                 `score`, the mean with its interval as the pages print it; rows are those of studies=, if given
+  names=A,B      how that table calls them, in the same order; with a comma inside: names="[Study,'Score, %']"
+
   source=mlflow  read an MLflow server or file instead of sweeps=: the same tables for the same study,
                  without the kernel benchmarks, in reports/mlflow/ unless reports= is given (records)
   uri=URI        of that store: sqlite:///FILE, http://HOST:5000, ... (mlflow.db here)
@@ -75,7 +87,9 @@ Tables and figures in reports/ from the records below sweeps/.
 Published studies (DIR/published/<device>/<study>/) are reported in reports/, your own (DIR/<study>/) in
 reports/working/, or in reports/ where nothing is published. Starts no framework and needs no network."""
 MANIFEST = "MANIFEST.json"
-HTML = "html"
+PICTURES = ("png", "pdf")
+FIGURES = ("essential", "all")
+_SWITCHES = ("check", "html", "latex", *PICTURES)
 _LISTED = 200  # stale files named one by one
 _FIGURES_PER_CORE = 20  # that pay for the second in which a process imports matplotlib
 WORKING = "working"
@@ -96,6 +110,12 @@ class Options:
     source: str = "records"
     uri: str | None = None
     experiments: list[str] | None = None
+    figures: str = "essential"
+    png: bool = False
+    pdf: bool = False
+    latex: bool = False
+    columns: list[str] | None = None
+    names: list[str] | None = None
 
     @property
     def origin(self) -> str:
@@ -103,6 +123,11 @@ class Options:
         if self.source == "records":
             return str(self.sweeps)
         return "MLflow" if self.uri is None else redact(self.uri)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What each figure is drawn as: the SVG of the pages, and what was asked for."""
+        return ("svg", *(kind for kind in PICTURES if getattr(self, kind) and not self.check))
 
 
 @dataclass
@@ -159,7 +184,7 @@ def parse(args: Sequence[str]) -> Options:
         raise ConfigError("report options", expected="key=value", received=redact(" ".join(args))) from error
     given |= texts
     values = {**defaults, **{str(k): v for k, v in given.items()}}
-    for key in ("check", "html"):
+    for key in _SWITCHES:
         if not isinstance(values[key], bool):
             raise ConfigError(key, expected="true or false", received=str(values[key]))
     for key in ("sweeps", "reports"):
@@ -176,6 +201,7 @@ def parse(args: Sequence[str]) -> Options:
             raise ConfigError(
                 key, expected=f"none with source={source}", received=redact(str(given[key])), remedy=remedy
             )
+    _check_choices(values)
     if uri is not None and not isinstance(uri, str):
         raise ConfigError("uri", expected="a URI or null", received=str(uri))
     reports = home.expanded(str(values["reports"]))
@@ -189,7 +215,33 @@ def parse(args: Sequence[str]) -> Options:
         source,
         uri,
         _names(values["experiments"]),
+        values["figures"],
+        values["png"],
+        values["pdf"],
+        values["latex"],
+        _names(values["columns"]),
+        _names(values["names"]),
     )
+
+
+def _check_choices(values: Mapping[str, Any]) -> None:
+    """`figures`, and that `names` go with `columns`.
+
+    Raises:
+      ConfigError: where they do not.
+    """
+    figures, columns, names = values["figures"], _names(values["columns"]), _names(values["names"])
+    if figures not in FIGURES:
+        expected = " or ".join(FIGURES)
+        raise ConfigError("figures", expected=expected, received=str(figures), remedy=nearest(str(figures), FIGURES))
+    if columns is not None and not columns:
+        raise ConfigError("columns", expected="names of columns", received="none")
+    if names is not None and len(names) != len(columns or ()):
+        raise ConfigError(
+            "names",
+            expected=f"one for each of the {len(columns)} columns" if columns else "none without columns=",
+            received=", ".join(names) or "none",
+        )
 
 
 def _names(value: Any) -> list[str] | None:
@@ -214,7 +266,9 @@ def report(options: Options) -> None:
         print(f"No studies {place}: run `python -m lstm_bench.sweep +study=stacked` first.")
         return
     changes = {}
-    for folder, pages in _folders(results, benchmarks, options).items():
+    folders = _folders(results, benchmarks, options)
+    _select(folders.values(), options)
+    for folder, pages in folders.items():
         changes[folder] = _settle(folder, pages, options)
     for change in changes.values():
         for remark in change.remarks:
@@ -368,7 +422,6 @@ def _pages(
     from lstm_bench.report.pages import claims as tutorials
     from lstm_bench.report.pages import comparison, kernels, literature
     from lstm_bench.report.pages import study as page
-    from lstm_bench.report.render import latex
 
     claims, published = _conf("claims.yaml"), _conf("literature.yaml")
     links = {id(r): page.stem(r) + ".md" for r in results} | {id(r): f"../{page.stem(r)}.md" for r in beside}
@@ -378,8 +431,9 @@ def _pages(
     if results:
         pages.texts["claims.md"] = tutorials.claims_page(everything, claims)
         pages.texts["literature.md"] = literature.literature_page(everything, published, links)
-    pages.texts["README.md"] = comparison.index(results, links, title, remark, benchmarks)
-    made = [page.study_page(r) for r in results if options.studies is None or r.name in options.studies]
+    pages.texts["README.md"] = comparison.index(results, links, title, remark, benchmarks, pages.answers)
+    shown = [r for r in results if options.studies is None or r.name in options.studies]
+    made = [page.study_page(r, options.figures == "all") for r in shown]
     if options.studies is None and benchmarks:
         up = "../../" if beside or benchmarks_beside else "../"
         above = {kernels.stem(b) for b in benchmarks_beside}
@@ -388,26 +442,34 @@ def _pages(
         pages.texts |= one.texts
         pages.figures |= one.figures
         pages.estimated |= one.estimated
-    tables = latex.tables(pages.texts)
-    pages.estimated |= {path for path in tables if latex.page_of(path) in pages.estimated}
-    pages.texts |= tables
     return pages
+
+
+def _select(folders: Iterable[Pages], options: Options) -> None:
+    """Makes of the pages what is asked for beside them as text: LaTeX tables, and the table of chosen columns."""
+    from lstm_bench.report import selection
+    from lstm_bench.report.render import latex
+
+    if options.check:
+        return
+    for pages in folders:
+        if options.latex:
+            pages.requested |= latex.tables(pages.texts)
+    if options.columns:
+        selection.select(folders, options.columns, options.names or options.columns, options.studies, options.latex)
 
 
 def _settle(folder: Path, pages: Pages, options: Options) -> Change:
     """Makes `folder` hold `pages`, or says what a check finds."""
     from lstm_bench.report.figures import study as figure
-    from lstm_bench.report.render import chart
-    from lstm_bench.report.render import html as webpage
 
     change = Change()
     before = _manifest(folder / MANIFEST)
     known: dict[str, str] = before["files"]
     files = {path: text.encode() for path, text in pages.texts.items()}
-    charts = {}
-    interactive = options.html and not options.check and webpage.plotly_installed()
     sums = {path: _sha256(data) for path, data in files.items()}
-    drawn = [f"{path}.{kind}" for path in pages.figures for kind in ("svg", "png")]
+    drawn = [f"{path}.svg" for path in pages.figures]
+    requested = {path: text.encode() for path, text in pages.requested.items()}
     same = before["drawn_by"] in (None, figure.renderer())
     if options.check and not same:
         ours = ", ".join(f"{k} {v}" for k, v in figure.renderer().items())
@@ -417,17 +479,17 @@ def _settle(folder: Path, pages: Pages, options: Options) -> Change:
         change.remarks.append(f"{folder}: {remark}")
         sums |= {path: known.get(path, "") for path in [*drawn, *pages.estimated]}
     else:
-        files |= _drawn(pages.figures)
-        if interactive:
-            with figure.style():  # a figure is laid out where it is drawn, by the settings that it meets there
-                charts = {path: chart.chart(make()) for path, make in pages.figures.items()}
+        for path, data in _drawn(pages.figures, options.kinds).items():
+            kind = path.rpartition(".")[2]
+            if kind == "svg":
+                files[path] = data
+            else:
+                requested[f"{kind}/{path.removeprefix('figures/')}"] = data
         sums |= {path: _sha256(files[path]) for path in drawn}
-    if options.html and not options.check:
-        _write_site(folder / HTML, webpage.site(files, charts) if files else {}, change, whole=options.studies is None)
-        if files and not interactive:
-            change.remarks.append(
-                f"{folder / HTML}: figures are pictures; pip install 'lstm-bench[html]' for interactive ones."
-            )
+    if options.html and not options.check and files:
+        from lstm_bench.report.render import html as webpage
+
+        requested[webpage.PAGE] = webpage.page(files)
     other = {path: digest for path, digest in known.items() if path not in sums and (folder / path).is_file()}
     kept = {} if options.studies is None else other
     gone = [path for path in known if path not in sums and path not in kept]
@@ -459,35 +521,52 @@ def _settle(folder: Path, pages: Pages, options: Options) -> Change:
         else:
             _remove(folder, path)
             change.removed.append(path)
+    if not options.check:
+        _write_requested(folder, requested, change, whole=options.studies is None)
     return change
 
 
-def _drawn(makers: Mapping[str, Callable[[], Figure]]) -> dict[str, bytes]:
+def _drawn(makers: Mapping[str, Callable[[], Figure]], kinds: Sequence[str] = ("svg",)) -> dict[str, bytes]:
     """Pictures of all figures, drawn on all cores where there are many: path with suffix -> contents."""
     from lstm_bench.core import hardware as device
     from lstm_bench.report.figures import study as figure
 
     cores = min(len(device.cores()), len(makers) // _FIGURES_PER_CORE)
+    draw = partial(figure.pictures, kinds=kinds)
     if cores < 2:
-        pictures = list(map(figure.pictures, makers.values()))
+        pictures = list(map(draw, makers.values()))
     else:
         with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn")) as pool:
-            pictures = list(pool.map(figure.pictures, makers.values(), chunksize=4))
+            pictures = list(pool.map(draw, makers.values(), chunksize=4))
     return {f"{path}.{kind}": data for path, some in zip(makers, pictures, strict=True) for kind, data in some.items()}
 
 
-def _write_site(folder: Path, site: dict[str, bytes], change: Change, whole: bool) -> None:
-    """Writes the pages for a browser; of those made before, removes what is `whole`ly made anew without them."""
-    from lstm_bench.report.render import html as webpage
+def _write_requested(folder: Path, files: Mapping[str, bytes], change: Change, whole: bool) -> None:
+    """Writes what was asked for beside the pages; each kind has a folder with a manifest, by which what is gone is removed.
 
-    for path, data in sorted(site.items()):
+    Args:
+      folder: Of reports.
+      files: Path below it -> contents.
+      change: Is told what was written and removed.
+      whole: Whether all that belongs there was made; else what was made before stays.
+    """
+    from lstm_bench.report.figures import study as figure
+
+    for kind in sorted({path.partition("/")[0] for path in files if "/" in path}):
+        mine = {path.removeprefix(f"{kind}/"): data for path, data in files.items() if path.startswith(f"{kind}/")}
+        known: dict[str, str] = _manifest(folder / kind / MANIFEST)["files"]
+        gone = {path: digest for path, digest in known.items() if path not in mine}
+        for path, digest in gone.items() if whole else ():
+            if _sha256_of(folder / kind / path) == digest:
+                _remove(folder / kind, path)
+                change.removed.append(f"{kind}/{path}")
+        sums = ({} if whole else gone) | {path: _sha256(data) for path, data in mine.items()}
+        text = json.dumps({"drawn_by": figure.renderer(), "files": dict(sorted(sums.items()))}, indent=1) + "\n"
+        files = {**files, f"{kind}/{MANIFEST}": text.encode()}
+    for path, data in sorted(files.items()):
         if _sha256_of(folder / path) != _sha256(data):
             _write(folder / path, data)
-            change.written.append(f"{HTML}/{path}")
-    for page in sorted(folder.rglob("*.html")) if whole else []:
-        name = page.relative_to(folder).as_posix()
-        if name not in site and webpage.MADE_BY in page.read_text(encoding="utf-8", errors="replace"):
-            _remove(folder, name)
+            change.written.append(path)
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -541,7 +620,6 @@ def _remove(folder: Path, name: str) -> None:
 
 
 def _print_summary(results: Sequence[Result], changes: dict[Path, Change], options: Options) -> None:
-    from lstm_bench.core import formatting
     from lstm_bench.report.pages import comparison
 
     for folder, change in changes.items():

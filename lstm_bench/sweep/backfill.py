@@ -155,14 +155,16 @@ class Past:
             params = tracked(self._config(candidate.trial))
             times = row["started_ms"], row["ended_ms"]
             tracking.log_replicate(row, row["history"], *times, params, key=candidate.digest)
-        if self.status == "FINISHED" and self.candidates:
-            self._conclude(tracking)
+        if self.candidates:
+            pick = self._pick()
+            # Also of a study that is not done: its report from MLflow shows the probe as that from its records does.
+            probed = self._facts.get(f"probe/{pick.digest}") or [typed(row) for row in self._study.rows("kernels.csv")]
+            if probed:
+                tracking.log_kernels(probed)
+            if self.status == "FINISHED":
+                self._conclude(tracking, pick)
 
-    def _conclude(self, tracking: Tracking) -> None:
-        pick = self._pick()
-        probed = self._facts.get(f"probe/{pick.digest}") or [typed(row) for row in self._study.rows("kernels.csv")]
-        if probed:
-            tracking.log_kernels(probed)
+    def _conclude(self, tracking: Tracking, pick: Candidate) -> None:
         if tracking.added or tracking.was is None:  # else they are there: the run was ended after them
             from lstm_bench.report.command import study_figures  # pandas and matplotlib
 

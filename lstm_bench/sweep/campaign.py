@@ -82,10 +82,7 @@ def main(
         if shows:  # Hydra printed the configurations instead
             return errors.DONE
         if faults := together(checked):
-            codes = [cli.say(error) for _, error in faults]
-            having = dict.fromkeys(study for named, _ in faults for study in named)
-            print(f"campaign {name}: nothing was run, because of {', '.join(having)}", file=sys.stderr)
-            return max(codes)
+            return cli.refuse(f"campaign {name}", faults)
         print(f"campaign {name}: {described}" if described else f"campaign {name}", flush=True)
         for number, one in enumerate(studies, 1):
             print(f"\ncampaign {name}: study {number} of {len(studies)}: {one.name}", flush=True)
@@ -184,6 +181,11 @@ def _parted(argv: Sequence[str]) -> tuple[str, list[str], list[str]]:
     for argument in rest:
         if argument in ("-m", "--multirun"):
             raise ConfigError(f"{argument}: a campaign runs its studies by itself", remedy="Leave it out.")
+        if cli.is_several(argument.partition(":")[2] if _prefix(argument) else argument):
+            raise ConfigError(
+                f"{argument}: several values",
+                remedy="A campaign has those in its file, as `each: {PATH: [VALUE, ...]}`.",
+            )
         if argument.lstrip("+").startswith(("study=", "study.name=")):
             raise ConfigError(f"{argument}: a campaign names its studies itself", remedy="Leave it out.")
     return name, options, overrides

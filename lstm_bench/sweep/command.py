@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core import cli, errors, streams
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.sweep import campaign
+from lstm_bench.sweep import campaign, multirun
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -31,8 +31,8 @@ examples  python -m lstm_bench.sweep +study=stacked
           python -m lstm_bench.sweep +study=single dataset=npz dataset.path=my.npz study.name=mine
           python -m lstm_bench.sweep -m +study=single,stacked,cnn_lstm,simple_rnn
           python -m lstm_bench.sweep +campaign=matched study.n_trials=8
-options   -m (several studies in turn)   --config-dir DIR (your own studies, families, datasets)   --cfg job (print the
-          configuration)   --help
+options   -m (several studies in turn, all checked before the first is run)   --config-dir DIR (your own studies, families,
+          datasets)   --cfg job (print the configuration)   --help
 next      python -m lstm_bench.ui (the runs)   python -m lstm_bench.report (the tables)
 exit      0 done, 2 bad configuration, 3 bad data, 4 storage, 5 too many trials failed or nothing came out, 130 interrupted
 """
@@ -66,6 +66,8 @@ def _main(argv: Sequence[str] | None) -> int:
         if campaign.is_asked(line) and not {"--help", "-h"} & {*line}:
             return campaign.main(line, conf=conf_dir(), check=checked, run=run, root=Sweep, together=_together)
         campaign.refuse_prefixes(line)
+        if multirun.is_asked(line):
+            return multirun.main(line, check=checked, run=run, root=Sweep, together=_together)
         return cli.main(line, config_name="sweep", root=Sweep, help_text=_help, run=run)
     except ConfigError as error:
         return cli.say(error)
@@ -74,12 +76,20 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def _together(studies: list[tuple[dict[str, Any], dict[str, Any], dict[str, str]]]) -> list[Any]:
-    """What is wrong with a campaign's studies once the data are read and the models built."""
+    """What is wrong with several studies on this machine, and once the data are read and the models built."""
+    from lstm_bench.core import hardware
     from lstm_bench.sweep import precheck
 
-    for backend in dict.fromkeys(config["backend"]["name"] for config, _, _ in studies):
-        cli.require_backend(backend)
-    return precheck.unfit([(config, space) for config, space, _ in studies], lambda text: print(text, flush=True))
+    gpus = hardware.gpus() if any(config["launcher"]["name"] == "local" for config, _, _ in studies) else []
+    faults: dict[str, precheck.Unfit] = {}
+    for config, _, _ in studies:
+        try:
+            _check_here(config, gpus)
+        except ConfigError as error:
+            faults.setdefault(str(error), precheck.Unfit([], error)).studies.append(config["study"]["name"])
+    unfit = {name for fault in faults.values() for name in fault.studies}
+    rest = [(config, space) for config, space, _ in studies if config["study"]["name"] not in unfit]
+    return [*faults.values(), *precheck.unfit(rest, lambda text: print(text, flush=True))]
 
 
 def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
@@ -94,7 +104,6 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     from lstm_bench.core import config as schema
     from lstm_bench.data import dataset, task
     from lstm_bench.model import signature
-    from lstm_bench.study import columns
     from lstm_bench.study import search_space as spaces
     from lstm_bench.tracking import client
 
@@ -114,11 +123,7 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
         spaces.grid(space)
         spaces.require_points(space, config["study"]["n_trials"], "grid")
     # One that was made when points were repeated goes on as it was; `Study` sees whether it is there behind a URL.
-    elif (
-        space
-        and config["storage"]["url"] is None
-        and not (columns.study_dir(config["study"]["name"]) / "study.db").exists()
-    ):
+    elif space and config["storage"]["url"] is None and not _has_database(config):
         spaces.require_points(space, config["study"]["n_trials"])
     if space and not config["study"]["n_trials"]:
         raise ConfigError(
@@ -132,6 +137,15 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
             "study.n_trials", expected="0 or 1 where study.space is empty", received=config["study"]["n_trials"]
         )
     return config, space, pinned
+
+
+def _has_database(config: Mapping[str, Any]) -> bool:
+    """Whether a study was made before, under its name or the one that it has with the data that stand in for its own."""
+    from lstm_bench.study import columns
+
+    name, other = config["study"]["name"], config["dataset"]["fallback"]
+    names = [name, f"{name}-{other}"] if other else [name]
+    return any((columns.study_dir(one) / "study.db").exists() for one in names)
 
 
 def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: Sequence[str]) -> None:
@@ -162,6 +176,18 @@ def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: S
         )
     for override in spaces.pinned({path: {}}, overrides).values():
         raise ConfigError(f"model.weights={model['weights']}: {path} follows from it and cannot be given ({override})")
+
+
+def _check_here(config: Mapping[str, Any], gpus: list[hardware.Gpu]) -> None:
+    """Refuses what this machine cannot run: a kernel, an objective, a backend."""
+    from lstm_bench.model import kernel, signature
+
+    backend, target = config["backend"]["name"], str(config["model"]["_target_"])
+    if config["launcher"]["name"] != "ray" and signature.is_own(target):
+        layers = signature.recurrent_layers(signature.find(target))
+        kernel.require(config["kernel"]["name"], backend, layers, gpus[0].name if gpus else None)
+    _check_exclusive(config, gpus)
+    cli.require_backend(backend)
 
 
 def _check_exclusive(config: Mapping[str, Any], gpus: list[hardware.Gpu]) -> None:
@@ -196,20 +222,15 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     from lstm_bench.core.console import Display
     from lstm_bench.data import dataset
     from lstm_bench.launcher import ray_cluster
-    from lstm_bench.model import kernel, signature
     from lstm_bench.study import columns
 
     config, space, pinned = checked(composed, overrides)
-    backend = config["backend"]["name"]
-    on_ray = config["launcher"]["name"] == "ray"
-    if on_ray:
+    if config["launcher"]["name"] == "ray":
         ray_cluster.check(config["launcher"]["address"])
-    gpus = [] if on_ray else hardware.gpus()
-    if not on_ray and signature.is_own(config["model"]["_target_"]):
-        layers = signature.recurrent_layers(signature.find(config["model"]["_target_"]))
-        kernel.require(config["kernel"]["name"], backend, layers, gpus[0].name if gpus else None)
-    _check_exclusive(config, gpus)
-    cli.require_backend(backend)
+        gpus = []
+    else:
+        gpus = hardware.gpus()
+    _check_here(config, gpus)
     found = dataset.resolve(config["dataset"])
     config["dataset"] = found.config
     notice = None

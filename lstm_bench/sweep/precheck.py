@@ -1,4 +1,4 @@
-"""What can be known of a campaign's studies before the first is run: whether the data are there and each family fits them."""
+"""What can be known of several studies before the first is run: whether the data are there and each family fits them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def unfit(
     fresh = [(c, space) for c, space in studies if not begun(c) and c["launcher"]["name"] == "local"]
     if not fresh:
         return []
-    say(f"checking {len(fresh)} studies")
+    say(f"checking {len(fresh)} {'study' if len(fresh) == 1 else 'studies'}")
     faults: dict[str, Unfit] = {}
 
     def note(config: Mapping[str, Any], error: errors.LstmBenchError) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import lstm_bench
+from lstm_bench.core import busy, environment, errors, fileio, hardware, numerics, safe_load, vocabulary
 from lstm_bench.core import config as schema
-from lstm_bench.core import environment, errors, fileio, hardware, numerics, safe_load, vocabulary
 from lstm_bench.core import user_code as sources
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.console import Display
@@ -31,7 +31,7 @@ from lstm_bench.study.summary import confirmation, nothing, outcome, tested
 from lstm_bench.sweep import backfill, kernel_cache, precheck
 from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.kernel_choice import Arms
-from lstm_bench.sweep.store import busy, database, postgres
+from lstm_bench.sweep.store import database, postgres
 from lstm_bench.sweep.store import trials as studies
 from lstm_bench.tracking.background import Observer
 from lstm_bench.tracking.client import open_tracking, store_uri

@@ -105,8 +105,8 @@ class Observer:
     refresh_runs = _queued(Tracking.refresh_runs)
 
     def check_store(self) -> None:
-        """As `Tracking.check_store`, at once and by the caller."""
-        self._tracking.check_store()
+        """As `Tracking.check_store`, at once and by the caller; that another program holds the store is said, and no fault."""
+        self._tracking.check_store(lambda held: self._say(f"{held}: the sweep goes on, MLflow is told when it is free"))
 
     def start(self, study: Mapping[str, Any]) -> None:
         """Starts the thread, which opens the store and the study's parent run; `study` as for `Tracking.start`.

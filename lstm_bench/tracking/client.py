@@ -115,15 +115,18 @@ class Tracking:
         """Identities of the runs that the store holds of this study, as far as this object has seen."""
         return frozenset(identity for _, identity in self._known)
 
-    def check_store(self) -> None:
+    def check_store(self, busy: Callable[[str], None]) -> None:
         """Refuses a sqlite file that is not fit for use, at once and without MLflow; other stores are seen by `start`.
+
+        Args:
+          busy: Told who holds it, where another program does.
 
         Raises:
           StorageError: as `store.check_sqlite`.
         """
         path = None if self.uri is None else sqlite_path(self.uri)
         if path is not None and path.parent.is_dir():
-            check_sqlite(path)
+            check_sqlite(path, busy=busy)
 
     def _warn(self, method: str, error: Exception) -> None:
         """Keeps what MLflow raised as a warning: tracking ends, and the sweep goes on."""

@@ -14,11 +14,12 @@ import secrets
 import socket
 import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from lstm_bench.core import busy as held
 from lstm_bench.core import locks
 from lstm_bench.core.errors import ConfigError, StorageError, nearest, redact, require_quoted
 
@@ -38,6 +39,8 @@ PATIENCE = {
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # it prints a traceback of what it raises as well, and that is said in a line of ours
 }
 _CHECKED_BYTES = 64 * 2**20  # sqlite files up to this size are read through before use
+_WAIT_S = 20.0  # for another program that holds a sqlite file
+_NOTICE_S = 2.0  # before it is said
 
 
 def check(config: Mapping[str, Any], key: str = "tracking.uri") -> None:
@@ -101,12 +104,13 @@ def artifact_dir(uri: str) -> Path:
     return (path.parent if path else Path.cwd()) / "mlartifacts"
 
 
-def check_sqlite(path: Path, write: bool = True) -> None:
+def check_sqlite(path: Path, write: bool = True, busy: Callable[[str], None] | None = None) -> None:
     """Refuses a file that MLflow would break, or break on. A missing one is fine.
 
     Args:
       path: The file.
       write: Whether it is to be written.
+      busy: Told who holds it, where another program does after a moment: it is not waited for here then.
 
     Raises:
       StorageError: when it is empty, corrupt, another program's, or cannot be written. It is left as it is.
@@ -118,27 +122,31 @@ def check_sqlite(path: Path, write: bool = True) -> None:
         return
     if path.stat().st_size == 0:
         raise StorageError(f"{path}: an empty file, not MLflow's database", remedy=remedy)
+    address, wait_s = f"file:{quote(str(path))}?mode=rw", _NOTICE_S if busy else _WAIT_S
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=20)) as database:
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=wait_s)) as database:
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if path.stat().st_size <= _CHECKED_BYTES:
                 (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
                 if verdict != "ok":
                     raise sqlite3.DatabaseError(verdict)
     except sqlite3.DatabaseError as error:
-        if "locked" in str(error):
-            return  # busy, not broken: MLflow waits for it, or says so
+        if "locked" in str(error):  # busy, not broken: MLflow waits for it, or says so
+            if busy:
+                busy(f"{path} is held by another program{held.holders(path)}")
+            return
         raise StorageError(f"{path}: corrupt ({str(error).splitlines()[0]})", remedy=remedy) from error
     if tables and "experiments" not in tables:
         raise StorageError(f"{path}: a database, but not MLflow's", remedy=remedy)
 
 
-def connect(uri: str, write: bool = True) -> Any:
+def connect(uri: str, write: bool = True, busy: Callable[[str], None] | None = None) -> Any:
     """An `MlflowClient`, and the store behind it ready for use; a new sqlite store is made by one process at a time.
 
     Args:
       uri: Of the store, absolute.
       write: Whether it is to be written.
+      busy: See `check_sqlite`.
 
     Raises:
       StorageError: for a sqlite store that cannot be used. Other stores, and one that others keep locked, raise whatever
@@ -157,7 +165,7 @@ def connect(uri: str, write: bool = True) -> Any:
     with _alone(path) if path else contextlib.nullcontext(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations between MLflow and its libraries
         if path:
-            check_sqlite(path, write)
+            check_sqlite(path, write, busy)
         from mlflow import MlflowClient
 
         if path or not uri.startswith("http"):
@@ -188,12 +196,12 @@ def _alone(path: Path) -> Iterator[None]:
         folder = os.open(path.parent, os.O_RDONLY)
     except OSError as error:
         raise StorageError(f"{path.parent}: cannot be used ({error.strerror})") from error
-    with contextlib.ExitStack() as held:
-        held.callback(os.close, folder)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, folder)
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
         except OSError:  # a file system without such locks
-            held.enter_context(locks.wait(path.with_name(f"{path.name}.lock")))
+            stack.enter_context(locks.wait(path.with_name(f"{path.name}.lock")))
         yield
 
 

@@ -28,6 +28,7 @@ from lstm_bench.report.figures.study import (
     _styled,
     log_scale,
 )
+from lstm_bench.report.render.markdown import slug
 
 Row = Mapping[str, Any]
 Maker = tuple[Callable[[], Figure], str]
@@ -58,8 +59,9 @@ def kernel_figure_makers(rows: Sequence[Row], roofs: Mapping[str, tuple[float, f
     panels = {layer: cells for layer, cells in panels.items() if cells}
     for layer, cells in panels.items():
         parts = [cells[k : k + _PANELS] for k in range(0, len(cells), _PANELS)]
-        for k, part in enumerate(parts, 1):
-            name = "-".join(["speedup", *([layer] if len(panels) > 1 else []), *([str(k)] if len(parts) > 1 else [])])
+        for part in parts:
+            first = slug(str(part[0][0]["cell"]).removeprefix(f"{layer}-"))
+            name = f"speedup-{layer}" + (f"-from-{first}" if len(parts) > 1 else "")
             n = _rounds(row for cell in part for row in cell)
             caption = (
                 f"Speedup of a training step over the generic kernel of the same backend, with 95 % intervals; pale: "
@@ -68,12 +70,12 @@ def kernel_figure_makers(rows: Sequence[Row], roofs: Mapping[str, tuple[float, f
             makers[name] = (partial(speedups, part), caption)
     for dimension in DIMENSIONS:
         groups = scaling_groups(rows, dimension)
-        for k, (fixed, group) in enumerate(groups.items(), 1):
+        for fixed, group in groups.items():
             caption = (
                 f"Speed against {dimension} at {fixed}: medians, bars from the 10th to the 90th percentile; {_rounds(group)}, "
                 f"{where}."
             )
-            name = f"scaling-{dimension}" + (f"-{k}" if len(groups) > 1 else "")
+            name = f"scaling-{dimension}-{slug(fixed.replace(', ', '-').replace(' ', ''))}"
             makers[name] = (partial(scaling, group, dimension), caption)
     operation = next((o for o in OPERATIONS if any(_rated(r, o, roofs) for r in rows)), "")
     rated = [r for r in rows if _rated(r, operation, roofs)]

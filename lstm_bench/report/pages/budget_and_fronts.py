@@ -19,6 +19,7 @@ from lstm_bench.report.render.markdown import (
     bullets,
     count,
     escape,
+    folded,
     markdown,
     mean_text,
     seconds,
@@ -274,7 +275,7 @@ def matched_parts(results: Sequence[Result]) -> list[str]:
     return [
         f"Each family's width was chosen for the number of weights at the head of the column; {measure.label}, mean and "
         "95 % t interval, with the weights it came to.",
-        markdown(columns, rows, set(columns[1:])),
+        folded(columns, rows, set(columns[1:])),
         bullets(more) if more else "",
     ]
 

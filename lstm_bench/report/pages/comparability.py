@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from lstm_bench.report.render.markdown import slug
 from lstm_bench.report.sources.records import Result
 
 UNKNOWN = "not recorded"
@@ -37,6 +38,25 @@ class Ground(NamedTuple):
         where = "validated on the test set" if self.validation == "test" else f"{self.n_validation} held out"
         data = f"data {self.digest[:12]}..." if self.digest != UNKNOWN else f"data digest {UNKNOWN}"
         return f"{data}, {self.n_train} training samples, {where}, chosen by {self.objective}"
+
+    def short(self) -> str:
+        """What most often tells grounds apart: `55,000 training samples, 5,000 held out`."""
+        held = "test set" if self.validation == "test" else f"{self.n_validation} held out"
+        return f"{self.n_train} training samples, {'validated on the ' if held == 'test set' else ''}{held}"
+
+    def slug(self) -> str:
+        """As part of a file's name, which no study beside these changes: `mnist-35b4ae-train-55000-val-5000`."""
+
+        def known(fact: str) -> str:
+            return "unknown" if fact == UNKNOWN else fact.replace(",", "")
+
+        held = {"split": known(self.n_validation), "test": f"test-{known(self.n_validation)}"}.get(
+            self.validation, f"{known(self.n_validation)}-unknown"
+        )
+        usual = self.objective == self.measure.replace("test_", "val_")
+        parts = [self.data.replace(", length ", "-"), known(self.digest)[: 7 if self.digest == UNKNOWN else 6]]
+        parts += ["train", known(self.n_train), "val", held, *([] if usual else [self.objective.replace(", ", "-")])]
+        return slug("-".join(parts))
 
 
 def length_of(result: Result) -> int | None:
@@ -116,10 +136,11 @@ def _fact(path: str) -> Callable[[Result], str]:
     return lambda result: _text(result.env(path))
 
 
-# What must be the same in all rows of a table, lest it is said: name, value, sentence with the value and the rule.
+# What must be the same in all rows of a table, lest it is said: name, value, sentence with the value and the rule. The first
+# two are part of a table's ground, where they can only be unknown.
 _SHARED: tuple[tuple[str, Callable[[Result], str], str], ...] = (
-    ("data digest", lambda r: _fact("dataset.sha256")(r)[:12], "other data: SHA-256 {}..., not {}...; scores do not compare."),
-    ("training size", _fact("dataset.n_train"), "{} training samples, not {}."),
+    ("data digest", lambda r: _fact("dataset.sha256")(r)[:12], ""),
+    ("training size", _fact("dataset.n_train"), ""),
     ("search budget", lambda r: _text(r.get("study.n_trials")), "{} trials of search, not {}."),
     ("search", lambda r: _search(r), "searched by {}, not {}."),
     ("epochs", lambda r: r.one("epochs"), "{} epochs, not {}."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,8 +20,17 @@ from lstm_bench.report.pages.budget_and_fronts import (
     matched_parts,
     weights_of,
 )
-from lstm_bench.report.pages.comparability import UNKNOWN, caveats, circumstances, data_of, ground, grounds, length_of
-from lstm_bench.report.pages.pairs import contrast_parts, contrast_row, contrasts
+from lstm_bench.report.pages.comparability import (
+    UNKNOWN,
+    Ground,
+    caveats,
+    circumstances,
+    data_of,
+    ground,
+    grounds,
+    length_of,
+)
+from lstm_bench.report.pages.pairs import Contrast, contrast_parts, contrast_row, contrasts
 from lstm_bench.report.pages.sequence_length import recall_parts
 from lstm_bench.report.pages.study import Pages
 from lstm_bench.report.render.markdown import (
@@ -46,39 +55,54 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COMMAND = "python -m lstm_bench.report"
-_INTRODUCTION = (
-    "The score of a study is the mean over n fresh seeds of the configuration that was picked on validation data, after "
-    "the last epoch: with its 95 % t interval, with the percentile bootstrap interval, which assumes no normal "
-    "distribution and is too narrow for few seeds (of five, 83 % instead of 95 %), and with the standard deviation "
-    "between seeds. Beside it what the finite test set leaves open of any single one of these accuracies: its 95 % Wilson "
-    "interval. samples/s is the median training speed over the same seeds: training steps alone, no compiling, no "
-    "evaluation. Search hours add up the trials' own time, however many ran at once. Marked rows differ from most in "
-    "what the notes say."
+_READING = (
+    "A score is the mean over n fresh seeds of the configuration that was picked on validation data, after the last epoch, "
+    "with its 95 % t interval. Beside it what the finite test set leaves open of any single one of these accuracies: its "
+    "95 % Wilson interval. samples/s is the median training speed over the same seeds: training steps alone, no compiling, "
+    "no evaluation. A table ranks what was trained on the same samples; marked rows differ from most of it in what the "
+    "notes say. The percentile bootstrap interval, which assumes no normal distribution and is too narrow for few seeds "
+    "(of five, 83 % instead of 95 %), the standard deviation between seeds, device, backend, epochs, trials by their end "
+    "and search hours (the trials' own time, however many ran at once) are in "
 )
 _PAIRS = (
     "Differences over common seeds; the 95 % intervals are of each pair alone, p is corrected by Holm for all pairs on the "
     "same ground and, where one was asked for, at the same number of weights. P(first better) is the probability that a run "
-    "of the first does better than one of the second. Studies on other data, other training samples or by another objective "
+    "of the first does better than one of the second; its interval, and that of the difference by bootstrap, are in "
+    "pairs.csv. Studies on other data, other training samples or by another objective "
     "are not paired, nor those at one number of weights with others."
 )
 
 
-class Table(NamedTuple):
-    """A table before it is text.
+class Crowd(NamedTuple):
+    """Studies that share a table and figures: those on one ground, and of them apart those of matched weights.
 
     Attributes:
-      title: What its rows share, such as the data.
-      columns: Headings.
-      rows: Cells.
-      right: Columns of numbers.
-      notes: Sentences that the marks in the first column number.
+      slug: What they share, for the figures' names.
+      heading: The same in words, for a reader of this set of data.
+      words: What captions add to the data's name; "" where all of the data share it.
+      results: The studies, best first.
     """
 
-    title: str
-    columns: list[str]
-    rows: list[list[object]]
-    right: set[str]
-    notes: list[str]
+    slug: str
+    heading: str
+    words: str
+    results: list[Result]
+
+
+class Rivals(NamedTuple):
+    """Studies whose difference is one of the families.
+
+    Attributes:
+      shared: What they have in common, in words; "" where all of the data have it.
+      heading: The same, for a reader of this set of data.
+      results: The studies, best first.
+      pairs: All pairs of them.
+    """
+
+    shared: str
+    heading: str
+    results: list[Result]
+    pairs: list[Contrast]
 
 
 def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapping[int, str]) -> Pages:
@@ -92,38 +116,45 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
     pages = Pages()
     results = ordered(results)
     names = {id(r): _label(r, results) for r in results}
-    parts = ["# Comparison of families", _INTRODUCTION]
+    several = len({r.source for r in results}) > 1
+    parts = ["# Comparison of families"]
     pairs: list[dict[str, Any]] = []
     curves: list[Curve] = []
-    for table, mine in zip(tables(results, claims, links), _sections(results), strict=True):
-        place = slug("-".join([mine[0].dataset, *(str(n) for n in (length_of(mine[0]),) if n is not None)]))
-        parts += [f"## {escape(table.title)}", markdown(table.columns, table.rows, table.right), _numbered(table.notes)]
-        crowds = _crowds(mine)
-        for suffix, words, crowd in crowds:
-            title = f"{table.title}{words}"
-            for kind, make, caption in (_accuracy_figure(crowd, names), _curves_figure(crowd, names)):
-                where = f"{caption} {circumstances(crowd)}." if make else caption
-                parts.append(_shown(pages, f"figures/{kind}-{place}{suffix}", make, where, title))
+    for section, mine in enumerate(_sections(results)):
+        name, place = data_of(mine[0]), slug(data_of(mine[0]).replace(", length ", "-"))
+        rivals, crowds = _rivals(mine), _crowds(mine)
+        pages.answers.append(f"- **{escape(name)}**: {_answer(_foremost(rivals), names, links)}")
+        parts += [f"## {escape(name)}", *_said(rivals, names, links)]
+        for crowd in crowds:
+            table, notes = _table(crowd.results, claims, links, several)
+            parts += [f"### {escape(sentence(crowd.heading))}" if len(crowds) > 1 else "", table, notes]
+            if not section and crowd is crowds[0]:
+                parts.append(f"{_READING}{link('comparison.csv', 'comparison.csv')}.")
+            if len(crowd.results) < 2 < len(crowds) + len(crowd.results):
+                continue  # alone beside others, it has its own page
+            title = f"{name}{crowd.words}"
+            for kind, make, caption in (_accuracy_figure(crowd.results, names), _curves_figure(crowd.results, names)):
+                said = f"{caption} {circumstances(crowd.results)}." if make else caption
+                parts.append(_shown(pages, f"figures/{kind}-{crowd.slug}", make, said, title))
+        crowds = [crowd for crowd in crowds if len(crowd.results) > 1] or crowds[:1]
         kind, make, caption = _speed_figure(mine, names)
-        parts.append(_shown(pages, f"figures/{kind}-{place}", make, caption, table.title))
-        rivals = _rivals(mine)
-        found = [(shared, contrasts(group)) for shared, group in rivals]
-        said = [contrast_parts(shared, pair, names) for shared, pair in found]
-        if any(said):
-            parts += ["### Pairs", "" if pairs else _PAIRS, *(part for one in said for part in one)]
-        pairs += [{"data": table.title, **contrast_row(c)} for _, pair in found for c in pair]
+        parts.append(_shown(pages, f"figures/{kind}-{place}", make, caption, name))
+        told = [contrast_parts(one.shared, one.pairs, names) for one in rivals]
+        if any(told):
+            parts += ["### Pairs", "" if pairs else _PAIRS, *(part for one in told for part in one)]
+        pairs += [{"data": name, **contrast_row(c)} for one in rivals for c in one.pairs]
         searched = {id(c.result): c for c in map(curve, mine) if c is not None}
-        for number, (suffix, words, crowd) in enumerate(crowds):
-            those = [searched[id(r)] for r in crowd if id(r) in searched]
-            if those:
-                more, make, caption = budget_parts(those, names)
-                shown = _shown(pages, f"figures/budget-{place}{suffix}", make, caption, f"{table.title}{words}")
-                parts += ["" if number else "### Budget", *more, shown]
+        budgets = [(crowd, [searched[id(r)] for r in crowd.results if id(r) in searched]) for crowd in crowds]
+        for number, (crowd, those) in enumerate((crowd, those) for crowd, those in budgets if those):
+            more, make, caption = budget_parts(those, names)
+            heading = f"{escape(sentence(crowd.heading))}:" if len(crowds) > 1 and more else ""
+            shown = _shown(pages, f"figures/budget-{crowd.slug}", make, caption, f"{name}{crowd.words}")
+            parts += ["" if number else "### Budget", heading, *more, shown]
         curves += searched.values()
-        said = [front_parts(words.removeprefix("; "), crowd, names) for _, words, crowd in crowds]
-        if any(said):
+        told = [front_parts(c.heading if len(crowds) > 1 else "", c.results, names) for c in crowds]
+        if any(told):
             parts += ["### Pareto front", "Yes: no other study of the table is better in both, by the means."]
-            parts += [part for one in said for part in one]
+            parts += [part for one in told for part in one]
         if matched := matched_parts(mine):
             parts += ["### Matched weights", *matched]
     for dataset in sorted({r.dataset for r in results}):
@@ -143,107 +174,182 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
     return pages
 
 
-def tables(results: Sequence[Result], claims: Mapping[str, Any], links: Mapping[int, str]) -> list[Table]:
-    """The tables of studies, one per set of data, the best study first.
-
-    Args:
-      results: Studies, as `ordered` has them.
-      claims: Contents of `conf/claims.yaml`.
-      links: `id(result)` -> address of its page.
-    """
-    several = len({r.source for r in results}) > 1
-    return [_table(mine, claims, links, several) for mine in _sections(results)]
+def _data(result: Result) -> tuple[bool, bool, str, int, str]:
+    """What sorts studies by their data and measure: MNIST first, then other real data, then problems of a chosen length."""
+    length = length_of(result)
+    return result.dataset != "mnist", length is not None, result.dataset, length or 0, result.measure.column
 
 
 def _sections(results: Sequence[Result]) -> list[list[Result]]:
     """Results by data and measure."""
-    groups: dict[tuple[str, int, str], list[Result]] = {}
+    groups: dict[tuple[Any, ...], list[Result]] = {}
     for result in results:
-        groups.setdefault((result.dataset, length_of(result) or 0, result.measure.column), []).append(result)
+        groups.setdefault(_data(result), []).append(result)
     return [groups[key] for key in sorted(groups)]
 
 
-def _rivals(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
-    """Studies whose difference is one of the families: what they share, in words, "" where there is one such group.
+def _order(results: Sequence[Result]) -> tuple[Any, ...]:
+    """What sorts groups of studies: validated on data held out before on the test set, then the most training samples."""
+    n_train, what = results[0].env("dataset.n_train"), ground(results[0])
+    held_out = what.validation != "test"
+    return not held_out, -n_train if isinstance(n_train, int) else 0, weights_of(results[0]) > 0, -len(results), what
+
+
+def _headings(grounds_: Collection[Ground]) -> dict[Ground, str]:
+    """What tells the grounds of one set of data apart, in as few words as do."""
+    alike: dict[str, list[Ground]] = {}
+    for what in grounds_:
+        alike.setdefault(what.short(), []).append(what)
+    made = {}
+    for words, those in alike.items():
+        for what in those:
+            more = [
+                text
+                for fact, text in (
+                    ("digest", f"data {what.digest[:12]}"),
+                    ("n_validation", f"{what.n_validation} validation samples"),
+                    ("validation", f"validation {what.validation}"),
+                    ("objective", f"chosen by {what.objective}"),
+                )
+                if len({getattr(other, fact) for other in those}) > 1
+            ]
+            made[what] = ", ".join([words, *more])
+    return made
+
+
+def _rivals(results: Sequence[Result]) -> list[Rivals]:
+    """Studies whose difference is one of the families.
 
     Those for which one number of weights was asked are held against each other alone.
     """
-    groups: dict[tuple[Any, float], list[Result]] = {}
+    groups: dict[tuple[Ground, float], list[Result]] = {}
     for result in results:
         asked = weights_of(result)
         groups.setdefault((ground(result), asked if asked > 0 else 0.0), []).append(result)
-    found = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+    found = sorted(groups.items(), key=lambda item: (_order(item[1]), item[0]))
     several, matched = len({what for (what, _), _ in found}) > 1, len({asked for (_, asked), _ in found}) > 1
+    headings = _headings({what for what, _ in groups})
 
-    def shared(what: Any, asked: float) -> str:
+    def shared(asked: float, text: str) -> str:
         weights = f"families at {count(asked)} weights" if asked else "families of any size"
-        return "; ".join(filter(None, (weights if matched else "", what.text() if several else "")))
+        return "; ".join(filter(None, (weights if matched else "", text)))
 
-    return [(shared(*key), group) for key, group in found]
+    return [
+        Rivals(shared(asked, what.text() if several else ""), shared(asked, headings[what]), group, contrasts(group))
+        for (what, asked), group in found
+    ]
 
 
-def _crowds(results: Sequence[Result]) -> list[tuple[str, str, list[Result]]]:
-    """Studies that share their figures: those on one ground, and of them apart those of matched weights.
-
-    Returns:
-      Suffix of the figures' names, words for their captions, and the studies; the largest crowd first, without suffix;
-      beside it none of a single study.
-    """
-    crowds: dict[tuple[Any, bool], list[Result]] = {}
+def _crowds(results: Sequence[Result]) -> list[Crowd]:
+    """Studies by their ground, those of matched weights apart."""
+    groups: dict[tuple[Ground, bool], list[Result]] = {}
     for result in results:
-        crowds.setdefault((ground(result), weights_of(result) > 0), []).append(result)
-    several = len(grounds(results)) > 1
-    found: list[tuple[str, str, list[Result]]] = []
-    used: set[str] = set()
-    for (what, matched), mine in sorted(crowds.items(), key=lambda item: (-len(item[1]), item[0])):
-        if found and len(mine) < 2:
-            break  # alone, it has its own page
+        groups.setdefault((ground(result), weights_of(result) > 0), []).append(result)
+    several, headings = len(grounds(results)) > 1, _headings({what for what, _ in groups})
+    found = []
+    for (what, matched), mine in sorted(groups.items(), key=lambda item: (_order(item[1]), item[0])):
         asked = ", ".join(count(w) for w in sorted({weights_of(r) for r in mine})) if matched else ""
-        words = (f"; families at {asked} weights" if matched else "") + (f"; {what.text()}" if several else "")
-        suffix = "-matched" if matched and used else ""
-        while suffix in used:
-            suffix = f"-{len(used) + 1}"
-        used.add(suffix)
-        found.append((suffix, words, mine))
+        weights = f"; families at {asked} weights" if matched else ""
+        words = weights + (f"; {what.text()}" if several else "")
+        found.append(Crowd(what.slug() + ("-matched" if matched else ""), headings[what] + weights, words, mine))
     return found
 
 
-def _table(results: list[Result], claims: Mapping[str, Any], links: Mapping[int, str], several: bool) -> Table:
+def _foremost(rivals: Sequence[Rivals]) -> Rivals:
+    """The group that answers for its data: the first in which two are confirmed, else one, else the first."""
+    return max(rivals, key=lambda one: min(sum(r.score.n > 0 for r in one.results), 2))
+
+
+def _said(rivals: Sequence[Rivals], names: Mapping[int, str], links: Mapping[int, str]) -> list[str]:
+    """The answer of each group in words."""
+    if len(rivals) == 1:
+        return [sentence(_answer(rivals[0], names, links))]
+    return [
+        "\n".join(f"- {escape(sentence(one.heading))}: {_answer(one, names, links, alone=False)}" for one in rivals)
+    ]
+
+
+def _answer(one: Rivals, names: Mapping[int, str], links: Mapping[int, str], alone: bool = True) -> str:
+    """Which study of a group is best, with its score, weights and speed, and what it does not beat; Markdown.
+
+    Args:
+      one: The group.
+      names: `id(result)` -> name.
+      links: `id(result)` -> address of its page.
+      alone: Whether no heading says what it was trained on.
+    """
+    known = [r for r in one.results if r.score.n]
+    if not known:
+        return f"no study is confirmed on the test set ({len(one.results)} searched)."
+    best, n = known[0], known[0].score.n
+    text = mean_text(best.score, best.measure.percent) if n > 1 else amount(best.score.mean, best.measure.percent)
+    score = f"{text} %" if best.measure.percent else text
+    how = f"mean and 95 % t interval, n = {n} seeds" if n > 1 else "n = 1 seed, so no interval"
+    speed = f"{count(best.samples_per_s)} samples/s" if math.isfinite(best.samples_per_s) else "speed not comparable"
+    family = "" if best.family == names[id(best)] else f" (family {escape(best.family)})"
+    trained = f"; {best.trained_on}" if best.trained_on and alone else ""
+    says = (
+        f"**{link(names[id(best)], links[id(best)])}**{family} has the best mean {best.measure.label.removesuffix(', %')} "
+        f"of {len(known)} studies, **{score}** ({how}{trained}), with {count(best.n_weights)} weights and {speed}."
+    )
+    if len(known) < 2:
+        return says.replace(f"has the best mean {best.measure.label.removesuffix(', %')} of 1 studies,", "alone has")
+    mine = [c for c in one.pairs if c.first is best]
+    open_ = [names[id(c.second)] for c in mine if c.verdict == "none"]
+    untested = [names[id(c.second)] for c in mine if c.verdict == "not tested"]
+    beaten = len(mine) - len(open_) - len(untested)
+    others = "the other one" if beaten == 1 else f"the other {beaten}"
+    told = [
+        f"is not shown to beat {escape(_and(open_))}" if open_ else "",
+        f"beats {others}" if beaten else "",
+        f"is not tested against {escape(_and(untested))}" if untested else "",
+    ]
+    return f"{says} It {'; it '.join(filter(None, told))}."
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _table(
+    results: list[Result], claims: Mapping[str, Any], links: Mapping[int, str], several: bool
+) -> tuple[str, str]:
+    """The table of a crowd, and the notes that the marks in its first column number.
+
+    Args:
+      results: Best first.
+      claims: Contents of `conf/claims.yaml`.
+      links: `id(result)` -> address of its page.
+      several: Whether their sources differ, and are shown.
+    """
     notes: list[str] = []
     rows = []
     measure = results[0].measure
     for result, differs in zip(results, caveats(results), strict=True):
-        row = comparison_row(result)
         remarks = _remarks(result, claims) + differs
         notes += [remark for remark in dict.fromkeys(remarks) if remark not in notes]
-        marks = ", ".join(str(notes.index(remark) + 1) for remark in dict.fromkeys(remarks))
-        mark = f"<sup>{marks}</sup>" if marks else ""
         cells: list[object] = [
-            Raw(link(result.name, links[id(result)]) + mark),
-            row["family"],
+            Raw(link(result.name, links[id(result)]) + _marks(remarks, notes)),
+            result.family,
             mean_text(result.score, measure.percent),
-            _range(row["score_bootstrap_low_95"], row["score_bootstrap_high_95"], measure.percent),
-            amount(row["score_sd"], measure.percent),
-            row["n"],
-            *([_test_set(result)] if measure == ACCURACY else []),
-            count(row["n_weights"]),
-            count(row["train_samples_per_s"]),
-            row["kernel_ran"],
-            row["backend"],
-            result.where,
-            row["epochs"],
-            f"{row['trials_complete']} / {row['trials_pruned']} / {row['trials_failed']}",
-            f"{row['search_h']:.2f}",
+            result.score.n,
+            *([_test_set(result)] if measure == ACCURACY and not several else []),
+            count(result.n_weights),
+            count(result.samples_per_s),
+            result.one("kernel_ran"),
         ]
-        rows.append([*cells, row["source"]] if several else cells)
+        rows.append([*cells, result.source] if several else cells)
     columns = [
-        "study", "family", measure.label, "95 % bootstrap", "sd of seeds", "n",
-        *(["test set, 95 %"] if measure == ACCURACY else []), "weights", "samples/s", "kernel that ran", "backend",
-        "device", "epochs", "trials complete / pruned / failed", "search, h",
+        "study", "family", measure.label, "n", *(["test set, 95 %"] if measure == ACCURACY and not several else []),
+        "weights", "samples/s", "kernel that ran", *(["source"] if several else []),
     ]  # fmt: skip
-    words = {"study", "family", "kernel that ran", "backend", "device", "trials complete / pruned / failed"}
-    right = {c for c in columns if c not in words}
-    return Table(data_of(results[0]), [*columns, "source"] if several else columns, rows, right, notes)
+    right = set(columns) - {"study", "family", "kernel that ran", "source"}
+    return markdown(columns, rows, right), _numbered(notes)
+
+
+def _marks(remarks: Sequence[str], notes: Sequence[str]) -> str:
+    marks = ", ".join(str(notes.index(remark) + 1) for remark in dict.fromkeys(remarks))
+    return f"<sup>{marks}</sup>" if marks else ""
 
 
 def _remarks(result: Result, claims: Mapping[str, Any]) -> list[str]:
@@ -289,7 +395,12 @@ def _shown(pages: Pages, place: str, make: Callable[[], Figure] | None, caption:
 
 
 def index(
-    results: Sequence[Result], links: Mapping[int, str], title: str, remark: str, benchmarks: Sequence[Result] = ()
+    results: Sequence[Result],
+    links: Mapping[int, str],
+    title: str,
+    remark: str,
+    benchmarks: Sequence[Result] = (),
+    answers: Sequence[str] = (),
 ) -> str:
     """`README.md` of a folder of reports.
 
@@ -299,39 +410,57 @@ def index(
       title: Of the page.
       remark: What the folder holds.
       benchmarks: Kernel benchmarks; those of one grid share a page.
+      answers: A line per set of data, with which the page opens.
     """
+    notes: list[str] = []
+
+    def state(result: Result) -> Raw:
+        notes.extend(note for note in dict.fromkeys(result.notes) if note not in notes)
+        return Raw(f"see{_marks(result.notes, notes)}" if result.notes else "complete")
+
     rows = [
-        [
-            link(r.name, links[id(r)]), r.source, r.family, r.dataset,
-            Raw("; ".join(map(escape, r.notes)) or "complete"),
-        ]
+        [link(r.name, links[id(r)]), r.source, r.family, r.dataset, state(r)]
         for r in sorted(results, key=lambda r: (r.place or "", r.name))
-    ]  # fmt: skip
+    ]
+    studies_notes, notes = notes, []
     measured = [
         [
             link(r.name, links[id(r)]),
             r.source,
             ", ".join(sorted({*r.tables["cells.csv"]["device"]} - {""})) or str(r.env("device.name") or "unknown"),
             r.tables["cells.csv"]["cell"].nunique(),
-            Raw("; ".join(map(escape, r.notes)) or "complete"),
+            state(r),
         ]
         for r in sorted(benchmarks, key=lambda r: (r.name, r.source))
     ]
+    pages = [
+        f"- {link('Comparison of families', 'comparison.md')} ({link('CSV', 'comparison.csv')})",
+        f"- {link('Tutorial claims beside measurements', 'claims.md')}",
+        f"- {link('Published scores beside ours', 'literature.md')}",
+    ]
+    kernels = dict.fromkeys(
+        link(f"Kernel benchmark: {r.name.removeprefix('kernels-')}", links[id(r)]) for r in benchmarks
+    )
     parts = [
         f"# {title}",
+        "\n".join(answers),
+        "Read on:",
+        "\n".join([*(pages if results else []), *(f"- {to}" for to in kernels)]),
         f"{remark} Made from the records alone by `{COMMAND}`; do not edit, the next run replaces it. "
         f"`{COMMAND} check=true` tells whether it is current.",
     ]
     if results:
         parts += [
-            f"- {link('Comparison of families', 'comparison.md')} ({link('CSV', 'comparison.csv')})\n"
-            f"- {link('Tutorial claims beside measurements', 'claims.md')}\n"
-            f"- {link('Published scores beside ours', 'literature.md')}",
             "## Studies",
             markdown(["study", "source", "family", "data", "state"], rows),
+            _numbered(studies_notes),
         ]
     if measured:
-        parts += ["## Kernels", markdown(["benchmark", "source", "device", "cells", "state"], measured, {"cells"})]
+        parts += [
+            "## Kernels",
+            markdown(["benchmark", "source", "device", "cells", "state"], measured, {"cells"}),
+            _numbered(notes),
+        ]
     return document(parts)
 
 
@@ -393,13 +522,12 @@ def short_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]], 
 
 
 def ordered(results: Sequence[Result]) -> list[Result]:
-    """Results by data, then the better score first, then by name."""
+    """Results by data as the page has them, then the better score first, then by name."""
 
-    def key(result: Result) -> tuple[str, int, str, bool, float, str, str]:
-        mean, measure = result.score.mean, result.measure
-        rank = 0.0 if math.isnan(mean) else -mean if measure.maximize else mean
-        data = (result.dataset, length_of(result) or 0, measure.column)
-        return (*data, math.isnan(mean), rank, result.name, result.source)
+    def key(result: Result) -> tuple[Any, ...]:
+        mean = result.score.mean
+        rank = 0.0 if math.isnan(mean) else -mean if result.measure.maximize else mean
+        return _data(result), math.isnan(mean), rank, result.name, result.source
 
     return sorted(results, key=key)
 

@@ -152,10 +152,7 @@ def contrast_parts(shared: str, found: Sequence[Contrast], names: Mapping[int, s
 def _table(found: Sequence[Contrast], names: Mapping[int, str]) -> str:
     measure = found[0].first.measure
     unit = "points" if measure.percent else measure.label
-    columns = [
-        "first", "second", f"first better by, {unit}", "95 % t", "95 % bootstrap", "n", "P(first better)", "95 %",
-        "p exact", "p t", "p, Holm",
-    ]  # fmt: skip
+    columns = ["first", "second", f"first better by, {unit}", "95 % t", "n", "P(first better)", "p exact", "p, Holm"]
     rows = []
     for c in found:
         mean, half, n = c.found.difference
@@ -166,12 +163,9 @@ def _table(found: Sequence[Contrast], names: Mapping[int, str]) -> str:
                 names[id(c.second)],
                 amount(mean, measure.percent),
                 _range(mean - half, mean + half, measure.percent),
-                _range(*c.found.bootstrap, measure.percent),
                 n,
                 f"{chance.value:.2f}" if math.isfinite(chance.value) else NONE,
-                f"{chance.low:.2f} to {chance.high:.2f}" if math.isfinite(chance.low) else NONE,
                 _p(c.found.p_exact),
-                _p(c.found.p_t),
                 f"{_p(c.adjusted)} ({c.test})" if c.test else NONE,
             ]
         )

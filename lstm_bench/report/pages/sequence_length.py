@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lstm_bench.report.figures import comparison
 from lstm_bench.report.pages.comparability import length_of
-from lstm_bench.report.render.markdown import NONE, markdown
+from lstm_bench.report.render.markdown import NONE, folded
 from lstm_bench.report.sources.records import Measure, Result
 from lstm_bench.report.stats.bootstrap import bootstrap_interval
 
@@ -75,7 +75,7 @@ def recall_parts(dataset: str, results: Sequence[Result]) -> tuple[list[str], Ca
     caption = " ".join(says).replace("`", "")
     columns = ["family", *(f"length {n}" for n in lengths)]
     make = partial(comparison.error_against_length, lines, baselines, error.label)
-    return [markdown(columns, rows, set(columns[1:]))], make, caption
+    return [folded(columns, rows, set(columns[1:]))], make, caption
 
 
 def _baselines(results: Sequence[Result]) -> dict[str, dict[int, float]]:

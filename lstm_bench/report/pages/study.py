@@ -32,7 +32,11 @@ from lstm_bench.report.sources.records import Result, alone_s, pack_size
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_RESERVED = ("readme", "comparison", "claims", "literature", "figures", "working", "manifest", "latex", "html")
+_RESERVED = (
+    *("readme", "comparison", "claims", "literature", "figures", "working", "manifest", "report"),
+    *("latex", "html", "png", "pdf", "csv"),
+)
+ESSENTIAL = ("front", "curves", "confusion")  # figures that every page shows; the others take six times their bytes
 _PHASES = ("setup_s", "compile_s", "train_s", "eval_s", "total_s")
 _SHOWN_FAILURES = 30
 _SHOWN_TRIALS = 5
@@ -46,11 +50,15 @@ class Pages:
       texts: Path below the folder -> contents.
       figures: Path without suffix -> maker of the figure, called only when it is to be drawn.
       estimated: Those of `texts` that hold estimates of other packages (Optuna, scikit-learn), whose versions matter.
+      answers: A line of Markdown per set of data: which family is best. For the index.
+      requested: As `texts`, what was asked for beside them and belongs to no check.
     """
 
     texts: dict[str, str] = field(default_factory=dict)
     figures: dict[str, Callable[[], Figure]] = field(default_factory=dict)
     estimated: set[str] = field(default_factory=set)
+    answers: list[str] = field(default_factory=list)
+    requested: dict[str, str] = field(default_factory=dict)
 
 
 def stem(result: Result) -> str:
@@ -59,17 +67,26 @@ def stem(result: Result) -> str:
     return "/".join(f"{p}-study" if str(p).lower() in _RESERVED else str(p) for p in parts)
 
 
-def study_page(result: Result) -> Pages:
-    """One study's page and figures. What the records do not hold is said in its place."""
+def study_page(result: Result, every_figure: bool = False) -> Pages:
+    """One study's page and figures. What the records do not hold is said in its place.
+
+    Args:
+      result: The study.
+      every_figure: Shows all its figures; else the essential ones, and names the others at the page's end.
+    """
     place = stem(result)
     up = "../" * place.count("/")
-    pages, shown = Pages(), {}
+    pages, shown, others = Pages(), dict[str, str](), list[str]()
     shares = importance.importance(result)
     for name, made in study_figure_makers(result, shares).items():
         path = f"figures/{place}-{name}"
-        shown[name] = made if isinstance(made, str) else image(path, made[1], up)
-        if not isinstance(made, str):
+        if isinstance(made, str):
+            shown[name] = made
+        elif every_figure or name in ESSENTIAL:
+            shown[name] = image(path, made[1], up)
             pages.figures[path] = made[0]
+        else:
+            others.append(made[1])
     parts = [
         f"# {escape(result.name)}",
         escape(sentence(str(result.get("study.description", "")))),
@@ -80,12 +97,12 @@ def study_page(result: Result) -> Pages:
         *_space(result),
         "## Best configurations",
         *_best(result),
-        shown["history"],
+        shown.get("history", ""),
         *pareto_front.section(result),
         shown.get("front", ""),
         shown["curves"],
         *importance.section(result, shares),
-        shown["slices"],
+        shown.get("slices", ""),
         shown.get("pairs", ""),
         "## Confirmation on the test set",
         *_candidates(result),
@@ -93,7 +110,7 @@ def study_page(result: Result) -> Pages:
         *_health(result),
         *per_class.section(result),
         shown["confusion"],
-        shown["worst"],
+        shown.get("worst", ""),
         "## Kernels",
         *_kernels(result),
         "## Failures",
@@ -102,11 +119,19 @@ def study_page(result: Result) -> Pages:
         *_phases(result),
         "## How to make this again",
         *reproduce.section(result),
+        *_more_figures(result, others),
     ]
     pages.texts[place + ".md"] = document(parts)
     if not isinstance(shares, str):
         pages.estimated.add(place + ".md")
     return pages
+
+
+def _more_figures(result: Result, captions: list[str]) -> list[str]:
+    if not captions:
+        return []
+    command = code(f"python -m lstm_bench.report studies={result.name} figures=all")
+    return ["## More figures", f"Drawn by {command}, into this page:", bullets(captions)]
 
 
 def _result_sentence(result: Result) -> str:

@@ -18,6 +18,8 @@ from lstm_bench.report.sources.records import Result
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_PICTURES = ("mnist", "fashion_mnist", "kmnist", "digits")  # data whose timesteps are the rows of a picture
+_CURVES = 12  # features of a signal that can be told apart as curves; more are shades of grey
 _PATHS = 5  # searched paths of which all planes are drawn
 
 
@@ -92,7 +94,7 @@ def study_figure_makers(
     worst = worst[[len(str(v).split()) == t * f > 0 for v, t, f in _columns(worst, "values", "timesteps", "features")]]
     if len(worst):
         makers["worst"] = (
-            partial(study.worst_samples, worst),
+            partial(study.worst_samples, worst, result.dataset in _PICTURES or worst["features"].max() > _CURVES),
             f"The most confidently wrong test samples of the first replicate (n = {min(len(worst), 12)}); {device}.",
         )
     else:

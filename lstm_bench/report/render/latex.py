@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from lstm_bench.report.render import parse
+from lstm_bench.report.render.markdown import NONE
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
@@ -19,6 +20,7 @@ _ESCAPED = {
     "\N{PLUS-MINUS SIGN}": r"$\pm$", "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{EN DASH}": "--", "\N{EM DASH}": "---",
     "\N{GREEK SMALL LETTER MU}": r"$\mu$", "\N{MICRO SIGN}": r"$\mu$",
 }  # fmt: skip
+_NUMBER = re.compile(rf"[-+]?\.?\d|{NONE}$")
 _HEAD = """\
 % Made by `python -m lstm_bench.report` from {page}; do not edit.
 % Needs \\usepackage{{booktabs}}, and \\usepackage[T1]{{fontenc}} and {{textcomp}} with pdfLaTeX. Use: \\input{{{name}}}
@@ -56,9 +58,18 @@ def tables(texts: Mapping[str, str]) -> dict[str, str]:
     return made
 
 
-def page_of(path: str) -> str:
-    """The page that a table's file was made from."""
-    return path.removeprefix("latex/").rpartition("/")[0] + ".md"
+def table_of(source: str, name: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """One table of plain text; columns of numbers alone stand to the right.
+
+    Args:
+      source: What it is made from, for its first line.
+      name: Its own path.
+      columns: Headings.
+      rows: Cells.
+    """
+    right = [bool(rows) and all(_NUMBER.match(row[k]) for row in rows) for k in range(len(columns))]
+    head, *cells = ([escape(text) for text in row] for row in (columns, *rows))
+    return _HEAD.format(page=source, name=name) + _tabular(head, cells, right, [])
 
 
 def _tabular(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool], notes: Sequence[str]) -> str:

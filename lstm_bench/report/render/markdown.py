@@ -13,6 +13,7 @@ from lstm_bench.core import formatting
 from lstm_bench.core.statistics import Interval
 
 NONE = "–"  # noqa: RUF001
+MOST_COLUMNS = 8  # of a table across studies: more do not fit beside each other
 _NAMED = 4  # names in a list before the rest is counted
 
 
@@ -50,6 +51,16 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]], right: It
     ]
     lines += ["| " + " | ".join(escape(cell) or NONE for cell in row) + " |" for row in rows]
     return "\n".join(lines)
+
+
+def folded(columns: Sequence[str], rows: Sequence[Sequence[object]], right: Iterable[str] = ()) -> str:
+    """`markdown`, of more columns than fit on a page as several tables, each with the first column."""
+    numbers, most = set(right), MOST_COLUMNS - 1
+    starts = range(1, max(len(columns), 2), most)
+    parts = [[0, *range(start, min(start + most, len(columns)))] for start in starts]
+    return "\n\n".join(
+        markdown([columns[k] for k in part], [[row[k] for k in part] for row in rows], numbers) for part in parts
+    )
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -117,9 +128,9 @@ def bullets(lines: Iterable[str]) -> str:
 
 
 def image(place: str, caption: str, up: str = "") -> str:
-    """The figure `place`.svg with its caption and a link to its PNG; `up` leads from the page to the reports."""
+    """The figure `place`.svg with its caption; `up` leads from the page to the reports."""
     alt = escape(caption)
-    return f"![{alt}]({up}{place}.svg)\n\n*{alt}* ({link('PNG', f'{up}{place}.png')})"
+    return f"![{alt}]({up}{place}.svg)\n\n*{alt}*"
 
 
 def document(parts: Iterable[str]) -> str:

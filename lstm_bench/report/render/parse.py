@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
-MARK = re.compile(r"<sup>(\d+)</sup>")  # the one piece of HTML that pages hold: a footnote's mark
+MARK = re.compile(r"<sup>(\d+(?:, \d+)*)</sup>")  # the one piece of HTML that pages hold: footnotes' marks
 
 
 @cache

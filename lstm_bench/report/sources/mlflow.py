@@ -7,6 +7,7 @@ machine. Metrics are the same 64-bit floats that the records round to ten digits
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def harvest(uri: str | None, experiments: Sequence[str] | None = None) -> tuple[
         raise ConfigError("uri", expected="an MLflow store", received=redact(place), remedy=remedy)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", _WAIT_S)
     try:
-        return _harvest(store.connect(place, write=False), experiments)
+        client = store.connect(place, False, lambda held: print(f"{held}: waiting", file=sys.stderr, flush=True))
+        return _harvest(client, experiments)
     except LstmBenchError:
         raise
     except Exception as error:  # of MLflow, its database's driver or the network

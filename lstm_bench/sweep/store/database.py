@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from lstm_bench.core import busy
 from lstm_bench.core.errors import InterruptedByUser, StorageError, redact
-from lstm_bench.sweep.store import busy
 
 _T = TypeVar("_T")
 _TRY_S = 0.2  # sqlite waits in C, where no signal is heard

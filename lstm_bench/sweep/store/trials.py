@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lstm_bench.core import busy, numerics, user_code
 from lstm_bench.core import config as schema
-from lstm_bench.core import numerics, user_code
 from lstm_bench.core.clock import end_ms
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError
 from lstm_bench.core.formatting import format_field
@@ -29,7 +29,6 @@ from lstm_bench.study import pareto
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.resume import MAY_CHANGE
 from lstm_bench.sweep import samplers
-from lstm_bench.sweep.store import busy
 from lstm_bench.sweep.store.database import _T, _make_file, _sqlite, _sqlite_url, check_file, guarded
 
 _KEPT = "study.db.kept"  # beside the database: see `Study.recover`
@@ -168,7 +167,8 @@ class Study:
         for path in ("study.n_trials", "study.confirm"):
             if now[path] < was.get(path, 0):
                 differences.append(f"{path} was {was[path]}, is {now[path]} (only upward)")
-        if self.space and now["study.n_trials"] > was.get("study.n_trials", 0):
+        # One that repeats points, from when that was allowed, may go on repeating them.
+        if self.space and now["study.n_trials"] > was.get("study.n_trials", 0) <= spaces.points(self.space):
             spaces.require_points(self.space, now["study.n_trials"])
         before = json.loads(stored)["study"].get("objectives", {})
         if before == self.objectives and list(before) != list(self.objectives):
