@@ -17,20 +17,22 @@ def test_a_protection_is_where_the_table_says(protection: Protection) -> None:
     assert (ROOT / protection.file).read_text().count(protection.text) == 1
     assert protection.text != protection.instead
     file, _, test = protection.test.partition("::")
-    names = {node.name for node in ast.parse((TESTS / file).read_text()).body if isinstance(node, ast.FunctionDef)}
+    names = {
+        node.name for node in ast.parse(next(TESTS.rglob(file)).read_text()).body if isinstance(node, ast.FunctionDef)
+    }
     assert test.partition("[")[0] in names
 
 
 def test_every_test_of_faults_watches_over_a_protection_of_the_table() -> None:
-    tree = ast.parse((TESTS / "test_faults.py").read_text())
+    tree = ast.parse((TESTS / "end_to_end/test_faults.py").read_text())
     tests = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
     watched = {found[1] for p in PROTECTIONS if (found := re.match(r"test_faults\.py::(\w+)", p.test))}
     assert tests == watched
 
 
 def test_a_test_that_fails_is_red_and_says_why(tmp_path: Path) -> None:
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "tests" / "test_it.py").write_text(
+    (tmp_path / "tests" / "core").mkdir(parents=True)
+    (tmp_path / "tests" / "core" / "test_it.py").write_text(
         "def test_good():\n    pass\n\ndef test_bad():\n    assert 1 + 1 == 3\n"
     )
     assert said(tmp_path, ["test_it.py::test_good"])[0] == 0
@@ -39,6 +41,11 @@ def test_a_test_that_fails_is_red_and_says_why(tmp_path: Path) -> None:
 
 def test_a_copy_has_the_code_its_tests_and_no_history(tmp_path: Path) -> None:
     folder = copied(tmp_path)
-    for name in ("lstm_bench/sweep/store/trials.py", "conf/sweep.yaml", "tests/protections.py", "pyproject.toml"):
+    for name in (
+        "lstm_bench/sweep/store/trials.py",
+        "conf/sweep.yaml",
+        "tests/programs/protections.py",
+        "pyproject.toml",
+    ):
         assert (folder / name).read_bytes() == (ROOT / name).read_bytes()
     assert not (folder / ".git").exists()
