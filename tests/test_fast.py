@@ -32,7 +32,7 @@ def test_a_fast_test_that_imports_a_framework_fails(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text())
     (tmp_path / "keras.py").write_text("")
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  fast: \n  slow: \npythonpath = .\n")
-    for name in ("test_one.py", "test_layer.py"):
+    for name in ("test_one.py", "test_layers.py"):
         (tmp_path / name).write_text(TEST)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "fast"],

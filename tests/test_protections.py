@@ -118,8 +118,8 @@ def test_every_test_of_faults_watches_over_a_protection_of_the_table() -> None:
 
 
 def test_a_test_that_fails_is_red_and_says_why(tmp_path: Path) -> None:
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "tests" / "test_it.py").write_text(
+    (tmp_path / "tests" / "core").mkdir(parents=True)
+    (tmp_path / "tests" / "core" / "test_it.py").write_text(
         "def test_good():\n    pass\n\ndef test_bad():\n    assert 1 + 1 == 3\n"
     )
     assert said(tmp_path, ["test_it.py::test_good"])[0] == 0
@@ -127,7 +127,12 @@ def test_a_test_that_fails_is_red_and_says_why(tmp_path: Path) -> None:
 
 
 def test_a_copy_has_the_code_its_tests_and_no_history(copy: Path) -> None:
-    for name in ("lstm_bench/sweep/store/trials.py", "conf/sweep.yaml", "tests/protections.py", "pyproject.toml"):
+    for name in (
+        "lstm_bench/sweep/store/trials.py",
+        "conf/sweep.yaml",
+        "tests/programs/protections.py",
+        "pyproject.toml",
+    ):
         assert (copy / name).read_bytes() == (ROOT / name).read_bytes()
     assert not (copy / ".git").exists()
 
@@ -152,4 +157,4 @@ def test_the_page_keeps_what_was_seen_of_a_protection_until_it_is_another() -> N
 
 def test_the_committed_page_is_that_of_the_table() -> None:
     text = PAGE.read_text()
-    assert page(text, {}) == text, "python tests/protections.py NAME of what is new"
+    assert page(text, {}) == text, "python tests/programs/protections.py NAME of what is new"

@@ -1,0 +1,287 @@
+"""Training: schedules, epochs, what is counted, and loss that is no number."""
+
+from __future__ import annotations
+
+import gc
+import math
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+from trainings import config, data, problem
+
+from lstm_bench.core.clock import Phases
+from lstm_bench.core.errors import KernelError
+from lstm_bench.data.dataset import Dataset
+from lstm_bench.training import fit, metrics, programs
+from lstm_bench.training import optimizer as optimizers
+
+
+def run(data: Dataset, kernel: str = "generic", stopped: Any = lambda: False, **changes: Any) -> Any:
+    reported: list[dict[str, float]] = []
+    phases, settings = Phases(), config(**changes)
+    trained = fit.train(
+        programs.prepare(settings, data, kernel, seed=3), settings, data,
+        kernel=kernel, seed=3, phases=phases, report=reported.append, stopped=stopped,
+    )  # fmt: skip
+    return trained, reported, phases.seconds()
+
+
+def test_every_epoch_is_reported_and_the_phases_add_up() -> None:
+    trained, reported, seconds = run(data())
+    assert [epoch["epoch"] for epoch in reported] == [1, 2]
+    assert trained.epochs == reported
+    assert trained.measured["val_accuracy"] == reported[-1]["val_accuracy"]
+    assert {epoch["n_weights"] for epoch in reported} == {trained.measured["n_weights"]}
+    assert trained.measured["train_samples_per_s"] == reported[-1]["train_samples_per_s"] > 0
+    parts = seconds["setup_s"] + seconds["compile_s"] + seconds["train_s"] + seconds["eval_s"]
+    assert seconds["total_s"] == pytest.approx(parts)
+    assert min(seconds.values()) > 0
+
+
+def test_throughput_counts_the_steps_that_were_run_and_only_their_time() -> None:
+    trained, reported, seconds = run(data(n=50))
+    # 50 samples are 6 whole batches of 8: 48 samples an epoch.
+    timed = sum(epoch["train_s"] for epoch in reported)
+    assert trained.measured["train_samples_per_s"] == pytest.approx(2 * 48 / timed)
+    assert timed <= seconds["train_s"]
+
+
+def test_a_batch_larger_than_the_data_is_the_data() -> None:
+    trained, _, _ = run(data(n=6), batch_size=64)
+    assert int(trained.engine.optimizer.iterations) == 2
+
+
+def test_it_learns() -> None:
+    _, reported, _ = run(data(n=200), epochs=5)
+    assert reported[-1]["train_loss"] < 0.7 * reported[0]["train_loss"]
+
+
+def untimed(epoch: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in epoch.items() if name not in ("train_s", "train_samples_per_s")}
+
+
+def test_the_same_seed_gives_the_same_numbers() -> None:
+    first, second = (run(data())[1] for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        assert untimed(a) == untimed(b)
+
+
+def test_a_loss_that_is_no_number_ends_the_trial() -> None:
+    with pytest.raises(fit.NotFiniteError, match="in epoch 1"):
+        run(data(scale=np.nan))
+
+
+def test_a_stop_is_heeded_between_calls_and_what_was_measured_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit.engines, "MAX_STEPS", 2)
+    asked = iter([False, False, True])
+    trained, reported, _ = run(data(n=48), stopped=lambda: next(asked))
+    assert trained.stopped and reported == []
+    assert int(trained.engine.optimizer.iterations) == 4
+    assert trained.measured["train_samples_per_s"] > 0
+    assert trained.measured["epochs"] == 0
+
+
+def test_another_kernel_than_asked_for_stops_the_sweep() -> None:
+    class Engine:
+        kernel_ran, evidence = "generic", "While 2"
+
+    with pytest.raises(KernelError, match=r"kernel=cudnn was asked for and generic ran \(While 2\)"):
+        fit.require_ran("cudnn", Engine())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "step", "expected"),
+    [
+        ({"schedule": "constant"}, 50, 0.01),
+        ({"schedule": "cosine"}, 0, 0.01),
+        ({"schedule": "cosine"}, 50, 0.005),
+        ({"schedule": "cosine"}, 100, 0.0),
+        # Keras 2's decay: lr / (1 + decay * step), no weight decay.
+        ({"schedule": "inverse_time", "decay": 0.1}, 10, 0.005),
+    ],
+)
+def test_learning_rate_schedules(settings: dict[str, Any], step: int, expected: float) -> None:
+    rates = optimizers.rates(
+        {**config()["train"], "learning_rate": 0.01, **settings}, steps=101 if step == 100 else 100
+    )
+    assert rates.dtype == np.float32
+    assert rates[step] == pytest.approx(expected, abs=3e-6)
+
+
+def test_schedules_are_keras_s_own() -> None:
+    from keras.optimizers import schedules
+
+    settings = {**config()["train"], "learning_rate": 0.01, "decay": 0.3}
+    for name, theirs in (
+        ("cosine", schedules.CosineDecay(0.01, decay_steps=37)),
+        ("inverse_time", schedules.InverseTimeDecay(0.01, decay_steps=1, decay_rate=0.3)),
+    ):
+        ours = optimizers.rates({**settings, "schedule": name}, steps=37)
+        np.testing.assert_allclose(ours, [float(theirs(step)) for step in range(37)], rtol=1e-5)
+
+
+def test_the_schedule_is_what_the_steps_are_trained_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit.engines, "MAX_STEPS", 4)
+    settings, given = config(schedule="inverse_time", decay=0.5), []
+    engine = programs.prepare(settings, data(), "generic", seed=3)
+    steps = engine.steps
+    monkeypatch.setattr(engine, "steps", lambda rows, rates: given.extend(rates) or steps(rows, rates))
+    fit.train(
+        engine,
+        settings,
+        data(),
+        kernel="generic",
+        seed=3,
+        phases=Phases(),
+        report=lambda _: None,
+        stopped=lambda: False,
+    )
+    np.testing.assert_array_equal(given, optimizers.rates(settings["train"], steps=12))
+
+
+DROPPED = {"_target_": "lstm_bench.model.recurrent_dropout", "units": 4, "recurrent_dropout": 0.5, "dropout": 0.5}
+
+
+@pytest.mark.parametrize("model", [config()["model"], DROPPED], ids=["single", "recurrent_dropout"])
+def test_a_kept_engine_trains_as_a_fresh_one_does(model: dict[str, Any]) -> None:
+    kept, toy = programs.Engines(), data()
+
+    def trained(engine: Any, settings: dict[str, Any]) -> list[dict[str, float]]:
+        quiet = {"report": lambda _: None, "stopped": lambda: False}
+        done = fit.train(engine, settings, toy, kernel="generic", seed=7, phases=Phases(), **quiet)
+        return [untimed(epoch) for epoch in done.epochs]
+
+    first = {**config(), "model": model}
+    other = {**config(learning_rate=0.005, schedule="cosine"), "model": model}
+    engine = kept.of(first, toy, "generic", seed=3)
+    trained(engine, first)
+    assert kept.of(other, toy, "generic", seed=7) is engine, "the learning rate is an input of the program"
+    fresh = programs.prepare(other, toy, "generic", seed=7)
+    for a, b in zip(engine.model.variables, fresh.model.variables, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    assert trained(engine, other) == trained(fresh, other)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"batch_size": 10}, {"optimizer": "sgd"}, {"evaluation_batch_size": 30}, {"model": {"units": 5}}]
+)
+def test_another_program_is_another_engine(changes: dict[str, Any]) -> None:
+    kept, toy, first = programs.Engines(), data(), config()
+    engine = kept.of(first, toy, "generic", seed=3)
+    second = config(**{key: value for key, value in changes.items() if key != "model"})
+    second["model"] |= changes.get("model", {})
+    assert kept.of(second, toy, "generic", seed=3) is not engine
+    assert kept.of(first, toy, "generic", seed=3) is engine
+    assert kept.of(first, data(), "generic", seed=3) is not engine, "other data"
+
+
+def test_momentum_is_part_of_the_program_where_there_is_one() -> None:
+    kept, toy = programs.Engines(), data()
+    for optimizer, same in (("adam", True), ("sgd", False)):
+        two = [kept.of(config(optimizer=optimizer, momentum=m), toy, "generic", seed=3) for m in (0.0, 0.9)]
+        assert (two[0] is two[1]) is same
+
+
+def test_the_engine_that_was_used_longest_ago_goes() -> None:
+    kept, toy = programs.Engines(), data()
+    a, b = (kept.of(config(batch_size=size), toy, "generic", seed=3) for size in (8, 9))
+    assert kept.of(config(batch_size=8), toy, "generic", seed=3) is a
+    kept.of(config(batch_size=10), toy, "generic", seed=3)
+    assert kept.of(config(batch_size=8), toy, "generic", seed=3) is a
+    assert kept.of(config(batch_size=9), toy, "generic", seed=3) is not b
+
+
+def test_the_engine_that_goes_takes_its_programs_along() -> None:
+    kept, toy = programs.Engines(), data()
+    engine = kept.of(config(), toy, "generic", seed=3)
+    engine.compile("train_step")
+    graphs = [weakref.ref(program.graph) for program in engine._programs["train_step"]]
+    assert all(graph() is not None for graph in graphs)
+    del engine
+    for size in (9, 10):
+        kept.of(config(batch_size=size), toy, "generic", seed=3)
+    gc.collect()
+    assert [graph() for graph in graphs] == [None, None]
+
+
+def test_momentum_reaches_sgd_alone() -> None:
+    assert optimizers.optimizer({**config()["train"], "optimizer": "sgd", "momentum": 0.9}).momentum == 0.9
+    assert not hasattr(optimizers.optimizer({**config()["train"], "momentum": 0.9}), "momentum")
+
+
+def test_score_is_cross_entropy_and_accuracy() -> None:
+    logits = np.array([[2.0, 0.0], [0.0, 0.0], [-1000.0, 1000.0]], np.float32)
+    loss, accuracy, probability = metrics.scored(logits, np.array([0, 1, 1]))
+    assert loss == pytest.approx((np.log1p(np.exp(-2)) + np.log(2) + 0) / 3)
+    assert accuracy == pytest.approx(2 / 3)
+    np.testing.assert_allclose(probability.sum(axis=1), 1)
+
+
+def test_a_regression_is_measured_by_its_errors_alone() -> None:
+    trained, reported, _ = run(problem("regression"), epochs=3)
+    assert set(untimed(reported[0])) == {"epoch", "train_loss", "val_loss", "val_mse", "val_mae", "n_weights"}
+    for epoch in reported:
+        assert epoch["val_loss"] == epoch["val_mse"] > 0
+    toy = problem("regression")
+    error = trained.engine.logits(toy.x_validation)[:, 0].astype(float) - toy.y_validation
+    assert trained.measured["val_mse"] == pytest.approx(np.square(error).mean(), rel=1e-6)
+    assert trained.measured["val_mae"] == pytest.approx(np.abs(error).mean(), rel=1e-6)
+    assert not {"val_accuracy", "train_accuracy"} & set(trained.measured)
+
+
+def test_every_timestep_of_a_tagging_counts() -> None:
+    trained, reported, _ = run(problem("tagging"), epochs=12, learning_rate=0.05)
+    toy = problem("tagging")
+    logits = trained.engine.logits(toy.x_validation)
+    assert logits.shape == (50, 5, 2)
+    right = logits.argmax(axis=-1) == toy.y_validation
+    assert trained.measured["val_accuracy"] == pytest.approx(right.mean())
+    assert all(0 <= epoch["train_accuracy"] <= 1 for epoch in reported)
+    assert reported[-1]["train_accuracy"] > 0.5, "of positions, not of samples"
+
+
+def test_metrics_of_a_tagging_are_means_over_samples_and_timesteps() -> None:
+    rng = np.random.default_rng(0)
+    logits, y = rng.standard_normal((4, 3, 5)), rng.integers(0, 5, (4, 3))
+    flat = metrics.metrics(logits.reshape(12, 5), y.ravel(), "classification", "test")
+    found = metrics.metrics(logits, y, "tagging", "test")
+    assert set(found) == {"test_loss", "test_accuracy"}
+    assert found == pytest.approx(flat)
+
+
+def test_metrics_of_a_regression_are_the_mean_squared_and_absolute_error() -> None:
+    found = metrics.metrics(np.array([[1.0], [2.0], [4.0]], np.float32), np.array([1.0, 4.0, 3.0]), "regression", "val")
+    assert found == pytest.approx({"val_loss": 5 / 3, "val_mse": 5 / 3, "val_mae": 1.0})
+
+
+def test_a_short_recurrence_behind_a_cnn_is_proved_unrolled() -> None:
+    settings = config(epochs=1)
+    settings["model"] = {
+        "_target_": "lstm_bench.model.cnn_lstm",
+        "window": 5,
+        "filters": 2,
+        "kernel_size": 3,
+        "units": 3,
+    }
+    made = programs.prepare(settings, data(), "unrolled", seed=0)
+    made.warm_up()
+    assert made.kernel_ran == "unrolled", made.evidence
+
+
+def test_gradients_are_scaled_down_to_the_norm_asked_for() -> None:
+    assert optimizers.optimizer(config()["train"]).global_clipnorm is None
+    assert optimizers.optimizer({**config()["train"], "global_clipnorm": 0.5}).global_clipnorm == 0.5
+    steps = []
+    for norm in (None, 1e-3):
+        settings = {**config()["train"], "optimizer": "sgd", "learning_rate": 1.0, "global_clipnorm": norm}
+        engine = programs.prepare({**config(), "train": settings}, data(), "generic", seed=0)
+        engine.warm_up()
+        before = [np.array(v) for v in engine.model.trainable_variables]
+        engine.steps(np.arange(8)[None], np.ones(1, np.float32))
+        engine.sync_model()
+        moved = [np.array(v) - b for v, b in zip(engine.model.trainable_variables, before, strict=True)]
+        steps.append(math.sqrt(sum(float(np.square(m).sum()) for m in moved)))
+    assert steps[0] > 0.01
+    assert steps[1] == pytest.approx(1e-3, rel=1e-3)
