@@ -593,7 +593,7 @@ def test_no_studies_is_said_and_nothing_is_written(here, capsys):
 
 def test_help_is_instant_and_loads_no_pandas():
     code = (
-        "import sys; from lstm_bench import report; report.main(['--help']);"
+        "import sys; from lstm_bench.report import command as report; report.main(['--help']);"
         "sys.exit(any(m in sys.modules for m in ('pandas', 'matplotlib', 'scipy', 'keras', 'optuna', 'mlflow')))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
