@@ -511,15 +511,26 @@ def test_what_asks_a_node_for_its_versions_needs_nothing_of_ours_there(tmp_path:
     sent.write_bytes(ray.cloudpickle.dumps(ray_cluster.runs("jax")))
     other.mkdir()
     (other / "__init__.py").write_text('__version__ = "9.9.9"\nraise ImportError("another version")\n')
-    done = subprocess.run(
-        [sys.executable, "-c", f"import pickle; print(pickle.load(open({str(sent)!r}, 'rb'))()['lstm_bench'])"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert re.fullmatch(r"9\.9\.9 \([0-9a-f]{8}\)", done.stdout.strip())
+
+    def told() -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", f"import pickle; print(pickle.load(open({str(sent)!r}, 'rb'))()['lstm_bench'])"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    first = told()
+    assert re.fullmatch(r"9\.9\.9 \([0-9a-f]{8}\)", first)
+    for wing in ("sweep", "report"):  # a file of a wing counts, and so does which wing it is in
+        (other / wing).mkdir()
+    (other / "sweep" / "command.py").write_text("x = 1\n")
+    second = told()
+    (other / "sweep" / "command.py").rename(other / "report" / "command.py")
+    assert len({first, second, told()}) == 3
     assert re.fullmatch(
         rf"{re.escape(lstm_bench.__version__)} \([0-9a-f]{{8}}\)", ray_cluster.runs("jax")()["lstm_bench"]
     )
