@@ -29,30 +29,21 @@ What is asked for beside that is ignored by git, by that manifest and by `check=
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import multiprocessing
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.core import cli, formatting, home
+from lstm_bench.core import cli, formatting
 from lstm_bench.core.errors import (
     CheckFailedError,
     ConfigError,
-    StorageError,
     nearest,
-    redact,
 )
+from lstm_bench.report.manifest import MANIFEST, Change, _write, update
+from lstm_bench.report.options import Options, _conf, parse
 
 if TYPE_CHECKING:  # pandas and matplotlib take a second: --help and the sweep's driver do without
-    from matplotlib.figure import Figure
-
     from lstm_bench.report.pages.study import Pages
     from lstm_bench.report.sources.records import Result
 
@@ -86,66 +77,8 @@ Beside the committed pages, on request:
 
 Published studies (DIR/published/<device>/<study>/) are reported in reports/, your own (DIR/<study>/) in
 reports/working/, or in reports/ where nothing is published. Starts no framework and needs no network."""
-MANIFEST = "MANIFEST.json"
-PICTURES = ("png", "pdf")
-FIGURES = ("essential", "all")
-_SWITCHES = ("check", "html", "latex", *PICTURES)
 _LISTED = 200  # stale files named one by one
-_FIGURES_PER_CORE = 20  # that pay for the second in which a process imports matplotlib
 WORKING = "working"
-_PATHS = ("sweeps", "reports", "uri")  # options that are paths or addresses
-SOURCES = ("records", "mlflow")
-
-
-@dataclass
-class Options:
-    """The command line over `conf/report.yaml`."""
-
-    sweeps: Path
-    reports: Path
-    check: bool
-    studies: list[str] | None
-    sweeps_given: bool = False
-    html: bool = False
-    source: str = "records"
-    uri: str | None = None
-    experiments: list[str] | None = None
-    figures: str = "essential"
-    png: bool = False
-    pdf: bool = False
-    latex: bool = False
-    columns: list[str] | None = None
-    names: list[str] | None = None
-
-    @property
-    def origin(self) -> str:
-        """For people: what the reports are made from, without a password."""
-        if self.source == "records":
-            return str(self.sweeps)
-        return "MLflow" if self.uri is None else redact(self.uri)
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """What each figure is drawn as: the SVG of the pages, and what was asked for."""
-        return ("svg", *(kind for kind in PICTURES if getattr(self, kind) and not self.check))
-
-
-@dataclass
-class Change:
-    """What writing or checking one folder of reports came to.
-
-    Attributes:
-      made: Files that belong there.
-      written: Files that were new or different; in a check, nothing.
-      stale: Check only: `missing: path`, `stale: path` or `left over: path`.
-      remarks: Sentences for the user.
-    """
-
-    made: int = 0
-    written: list[str] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    stale: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -155,101 +88,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without the letter ± is no reason to fail
     return cli.guarded(args, f"{HELP}\n", lambda given: report(parse(given)))
-
-
-def parse(args: Sequence[str]) -> Options:
-    """Reads `key=value` options.
-
-    Raises:
-      ConfigError: for an unknown key or a value of the wrong type.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    defaults = _conf("report.yaml")
-    for arg in args:
-        key, equals, _ = arg.partition("=")
-        if not equals or key not in defaults:
-            expected = "a known option" if equals else "key=value"
-            remedy = nearest(key.lstrip("-+"), defaults)
-            raise ConfigError("report options", expected=expected, received=redact(arg), remedy=remedy)
-    try:
-        # Paths are taken as they stand: a `#` or `: ` in one is no YAML.
-        texts = {key: value for key, _, value in (arg.partition("=") for arg in args) if key in _PATHS}
-        texts = {key: value for key, value in texts.items() if value not in ("", "null") and "${" not in value}
-        listed = [arg for arg in args if arg.partition("=")[0] not in texts]
-        given: Any = OmegaConf.to_container(OmegaConf.from_dotlist(listed), resolve=True)
-    except (OmegaConfBaseException, YAMLError) as error:
-        raise ConfigError("report options", expected="key=value", received=redact(" ".join(args))) from error
-    given |= texts
-    values = {**defaults, **{str(k): v for k, v in given.items()}}
-    for key in _SWITCHES:
-        if not isinstance(values[key], bool):
-            raise ConfigError(key, expected="true or false", received=str(values[key]))
-    for key in ("sweeps", "reports"):
-        if values[key] in (None, "") or isinstance(values[key], dict | list):
-            raise ConfigError(key, expected="a folder", received=str(values[key]))
-    source, uri = values["source"], values["uri"]
-    if source not in SOURCES:
-        expected = " or ".join(SOURCES)
-        raise ConfigError("source", expected=expected, received=str(source), remedy=nearest(str(source), SOURCES))
-    others = ("sweeps",) if source == "mlflow" else ("uri", "experiments")
-    for key in others:
-        if given.get(key) is not None:
-            remedy = "source=mlflow reads no records." if source == "mlflow" else "It belongs to source=mlflow."
-            raise ConfigError(
-                key, expected=f"none with source={source}", received=redact(str(given[key])), remedy=remedy
-            )
-    _check_choices(values)
-    if uri is not None and not isinstance(uri, str):
-        raise ConfigError("uri", expected="a URI or null", received=str(uri))
-    reports = home.expanded(str(values["reports"]))
-    return Options(
-        home.expanded(str(values["sweeps"])),
-        reports / "mlflow" if source == "mlflow" and "reports" not in given else reports,
-        values["check"],
-        _names(values["studies"]),
-        "sweeps" in given,
-        values["html"],
-        source,
-        uri,
-        _names(values["experiments"]),
-        values["figures"],
-        values["png"],
-        values["pdf"],
-        values["latex"],
-        _names(values["columns"]),
-        _names(values["names"]),
-    )
-
-
-def _check_choices(values: Mapping[str, Any]) -> None:
-    """`figures`, and that `names` go with `columns`.
-
-    Raises:
-      ConfigError: where they do not.
-    """
-    figures, columns, names = values["figures"], _names(values["columns"]), _names(values["names"])
-    if figures not in FIGURES:
-        expected = " or ".join(FIGURES)
-        raise ConfigError("figures", expected=expected, received=str(figures), remedy=nearest(str(figures), FIGURES))
-    if columns is not None and not columns:
-        raise ConfigError("columns", expected="names of columns", received="none")
-    if names is not None and len(names) != len(columns or ()):
-        raise ConfigError(
-            "names",
-            expected=f"one for each of the {len(columns)} columns" if columns else "none without columns=",
-            received=", ".join(names) or "none",
-        )
-
-
-def _names(value: Any) -> list[str] | None:
-    """`a,b` or a list of names."""
-    if value is None:
-        return None
-    parts = value if isinstance(value, list) else str(value).split(",")
-    return [name for part in parts if (name := str(part).strip())]
 
 
 def report(options: Options) -> None:
@@ -269,7 +107,7 @@ def report(options: Options) -> None:
     folders = _folders(results, benchmarks, options)
     _select(folders.values(), options)
     for folder, pages in folders.items():
-        changes[folder] = _settle(folder, pages, options)
+        changes[folder] = update(folder, pages, options)
     for change in changes.values():
         for remark in change.remarks:
             print(remark)
@@ -304,7 +142,7 @@ def study_figures(folder: Path, out: Path) -> list[Path]:
       out: Folder for `history.png`, `slices.png`, `pairs.png`, `front.png`, `curves.png`,
         `confusion.png` and `worst.png`; made if need be.
     """
-    from lstm_bench.report.figures import study as figure
+    from lstm_bench.report.figures import style
     from lstm_bench.report.pages import importance
     from lstm_bench.report.pages import study_figures as gallery
     from lstm_bench.report.sources import records
@@ -313,25 +151,9 @@ def study_figures(folder: Path, out: Path) -> list[Path]:
     for name, made in gallery.study_figure_makers(study, importance.importance(study)).items():
         if not isinstance(made, str):
             path = Path(out) / f"{name}.png"
-            _write(path, figure.render(made[0](), "png"))
+            _write(path, style.render(made[0](), "png"))
             paths.append(path)
     return paths
-
-
-def _conf(name: str) -> dict[str, Any]:
-    import yaml
-
-    from lstm_bench.core.config import conf_dir  # lazily: OmegaConf is not for --help
-
-    path = conf_dir() / name
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        what = f"{path}: cannot be read ({type(error).__name__})"
-        raise ConfigError(what, remedy="Install lstm_bench again.") from error
-    if not isinstance(value, dict):
-        raise ConfigError(str(path), expected="a mapping", received=type(value).__name__)
-    return value
 
 
 def _load(options: Options) -> tuple[list[Result], list[Result]]:
@@ -457,166 +279,6 @@ def _select(folders: Iterable[Pages], options: Options) -> None:
             pages.requested |= latex.tables(pages.texts)
     if options.columns:
         selection.select(folders, options.columns, options.names or options.columns, options.studies, options.latex)
-
-
-def _settle(folder: Path, pages: Pages, options: Options) -> Change:
-    """Makes `folder` hold `pages`, or says what a check finds."""
-    from lstm_bench.report.figures import study as figure
-
-    change = Change()
-    before = _manifest(folder / MANIFEST)
-    known: dict[str, str] = before["files"]
-    files = {path: text.encode() for path, text in pages.texts.items()}
-    sums = {path: _sha256(data) for path, data in files.items()}
-    drawn = [f"{path}.svg" for path in pages.figures]
-    requested = {path: text.encode() for path, text in pages.requested.items()}
-    same = before["drawn_by"] in (None, figure.renderer())
-    if options.check and not same:
-        ours = ", ".join(f"{k} {v}" for k, v in figure.renderer().items())
-        remark = (
-            f"figures were drawn by other versions than {ours}: they and pages with estimates are compared by checksum."
-        )
-        change.remarks.append(f"{folder}: {remark}")
-        sums |= {path: known.get(path, "") for path in [*drawn, *pages.estimated]}
-    else:
-        for path, data in _drawn(pages.figures, options.kinds).items():
-            kind = path.rpartition(".")[2]
-            if kind == "svg":
-                files[path] = data
-            else:
-                requested[f"{kind}/{path.removeprefix('figures/')}"] = data
-        sums |= {path: _sha256(files[path]) for path in drawn}
-    if options.html and not options.check and files:
-        from lstm_bench.report.render import html as webpage
-
-        requested[webpage.PAGE] = webpage.page(files)
-    other = {path: digest for path, digest in known.items() if path not in sums and (folder / path).is_file()}
-    kept = {} if options.studies is None else other
-    gone = [path for path in known if path not in sums and path not in kept]
-    drawn_by = before["drawn_by"] if options.check and not same else figure.renderer()
-    if sums:
-        listed = dict(sorted((kept | sums).items()))
-        manifest = {"made_by": "python -m lstm_bench.report", "drawn_by": drawn_by, "files": listed}
-        files[MANIFEST] = (json.dumps(manifest, indent=1) + "\n").encode()
-        sums[MANIFEST] = _sha256(files[MANIFEST])
-    else:
-        gone.append(MANIFEST)
-    change.made = len(sums)
-    for path, digest in sorted(sums.items()):
-        have = _sha256_of(folder / path)
-        if have == digest:
-            continue
-        if options.check:
-            change.stale.append(f"{'missing' if have is None else 'stale'}: {folder / path}")
-        else:
-            _write(folder / path, files[path])
-            change.written.append(path)
-    for path in sorted(gone):
-        if not (folder / path).is_file():
-            continue
-        if options.check:
-            change.stale.append(f"left over: {folder / path}")
-        elif path != MANIFEST and _sha256_of(folder / path) != known[path]:
-            change.remarks.append(f"{folder / path} is no longer made, but was edited: left alone.")
-        else:
-            _remove(folder, path)
-            change.removed.append(path)
-    if not options.check:
-        _write_requested(folder, requested, change, whole=options.studies is None)
-    return change
-
-
-def _drawn(makers: Mapping[str, Callable[[], Figure]], kinds: Sequence[str] = ("svg",)) -> dict[str, bytes]:
-    """Pictures of all figures, drawn on all cores where there are many: path with suffix -> contents."""
-    from lstm_bench.core import hardware as device
-    from lstm_bench.report.figures import study as figure
-
-    cores = min(len(device.cores()), len(makers) // _FIGURES_PER_CORE)
-    draw = partial(figure.pictures, kinds=kinds)
-    if cores < 2:
-        pictures = list(map(draw, makers.values()))
-    else:
-        with ProcessPoolExecutor(cores, mp_context=multiprocessing.get_context("spawn")) as pool:
-            pictures = list(pool.map(draw, makers.values(), chunksize=4))
-    return {f"{path}.{kind}": data for path, some in zip(makers, pictures, strict=True) for kind, data in some.items()}
-
-
-def _write_requested(folder: Path, files: Mapping[str, bytes], change: Change, whole: bool) -> None:
-    """Writes what was asked for beside the pages; each kind has a folder with a manifest, by which what is gone is removed.
-
-    Args:
-      folder: Of reports.
-      files: Path below it -> contents.
-      change: Is told what was written and removed.
-      whole: Whether all that belongs there was made; else what was made before stays.
-    """
-    from lstm_bench.report.figures import study as figure
-
-    for kind in sorted({path.partition("/")[0] for path in files if "/" in path}):
-        mine = {path.removeprefix(f"{kind}/"): data for path, data in files.items() if path.startswith(f"{kind}/")}
-        known: dict[str, str] = _manifest(folder / kind / MANIFEST)["files"]
-        gone = {path: digest for path, digest in known.items() if path not in mine}
-        for path, digest in gone.items() if whole else ():
-            if _sha256_of(folder / kind / path) == digest:
-                _remove(folder / kind, path)
-                change.removed.append(f"{kind}/{path}")
-        sums = ({} if whole else gone) | {path: _sha256(data) for path, data in mine.items()}
-        text = json.dumps({"drawn_by": figure.renderer(), "files": dict(sorted(sums.items()))}, indent=1) + "\n"
-        files = {**files, f"{kind}/{MANIFEST}": text.encode()}
-    for path, data in sorted(files.items()):
-        if _sha256_of(folder / path) != _sha256(data):
-            _write(folder / path, data)
-            change.written.append(path)
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    """Files that an earlier run made, and what drew them. A damaged manifest owns nothing."""
-    empty: dict[str, Any] = {"drawn_by": None, "files": {}}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        files = {str(name): str(digest) for name, digest in value["files"].items()}
-        drawn_by = {str(k): str(v) for k, v in value["drawn_by"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return empty
-    return {"drawn_by": drawn_by, "files": {name: s for name, s in files.items() if _inside(path.parent, name)}}
-
-
-def _inside(folder: Path, name: str) -> bool:
-    return (folder / name).resolve().is_relative_to(folder.resolve()) and ".." not in Path(name).parts
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _sha256_of(path: Path) -> str | None:
-    try:
-        return _sha256(path.read_bytes())
-    except OSError:
-        return None
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
-
-
-def _remove(folder: Path, name: str) -> None:
-    """Removes a file, and the folders that are empty then."""
-    path = folder / name
-    with contextlib.suppress(OSError):
-        path.unlink()
-        for parent in path.parents:
-            if parent == folder:
-                break
-            parent.rmdir()
 
 
 def _print_summary(results: Sequence[Result], changes: dict[Path, Change], options: Options) -> None:

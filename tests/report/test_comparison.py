@@ -14,7 +14,7 @@ import yaml
 from test_report import DEVICE, edit, make_study, shuffle_rows
 
 from lstm_bench.core import fileio
-from lstm_bench.report.figures import study as figure
+from lstm_bench.report.figures import style
 from lstm_bench.report.pages import budget_and_fronts, comparability, comparison, pairs
 from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
@@ -594,7 +594,7 @@ def test_the_page_its_data_and_its_figures_do_not_depend_on_the_order_of_the_row
     assert after.texts == before.texts
     assert set(after.figures) == set(before.figures)
     for name, make in before.figures.items():
-        assert figure.render(after.figures[name](), "svg") == figure.render(make(), "svg"), name
+        assert style.render(after.figures[name](), "svg") == style.render(make(), "svg"), name
 
 
 def test_studies_without_anything_to_compare_have_a_page_all_the_same(here):
@@ -621,7 +621,7 @@ def test_the_page_over_10000_random_trials_takes_seconds(here):
     start = time.process_time()
     pages = comparison.comparison([r], {}, {id(r): "single.md"})
     for kind in ("svg", "png"):
-        figure.render(pages.figures[f"figures/budget-{MNIST}"](), kind)
+        style.render(pages.figures[f"figures/budget-{MNIST}"](), kind)
     assert time.process_time() - start < 5
     rows = pages.texts["budget.csv"].splitlines()
     assert 40 < len(rows) <= 61

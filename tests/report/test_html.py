@@ -13,7 +13,7 @@ import pytest
 from test_report import hostile_text, make_study, sums
 
 from lstm_bench.report import command as report
-from lstm_bench.report.figures import study
+from lstm_bench.report.figures import study, style
 from lstm_bench.report.render import html
 
 CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
@@ -44,7 +44,7 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Draws no figure: what is tested are pages."""
-    monkeypatch.setattr(study, "render", lambda made, kind: f"{kind} of {len(made.axes)} axes".encode())
+    monkeypatch.setattr(style, "render", lambda made, kind: f"{kind} of {len(made.axes)} axes".encode())
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_a_browser_sorts_unfolds_and_fits_the_page_into_a_narrow_window(here, br
         "# S\n\n| " + " | ".join("a long heading" for _ in range(12)) + " |\n|" + "---|" * 12 + "\n\n![x](../f.svg)\n"
     )
     trials = pd.DataFrame({"number": [0.0, 1], "state": "COMPLETE", "val_accuracy": [0.9, 0.95]})
-    svg = study.render(study.optimisation_history(trials), "svg")
+    svg = style.render(study.optimisation_history(trials), "svg")
     files = {"README.md": text.encode(), "d/s.md": wide.encode(), "f.svg": svg}
     (here / "report.html").write_bytes(html.page(files))
     browser.set_window_size(400, 900)

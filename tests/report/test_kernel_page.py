@@ -153,9 +153,9 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pages_only(monkeypatch):
-    from lstm_bench.report.figures import study
+    from lstm_bench.report.figures import style
 
-    monkeypatch.setattr(study, "render", lambda made, kind: f"{kind} of {len(made.axes)} axes".encode())
+    monkeypatch.setattr(style, "render", lambda made, kind: f"{kind} of {len(made.axes)} axes".encode())
 
 
 def page(path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import lstm_bench
-from lstm_bench.report.figures.study import log_scale
+from lstm_bench.report.figures.style import log_scale
 
 PACKAGE = Path(lstm_bench.__file__).parent
 

@@ -27,7 +27,7 @@ from lstm_bench.core import fileio
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import ConfigError, StorageError
 from lstm_bench.report import command as report
-from lstm_bench.report.figures import study as figure
+from lstm_bench.report.figures import style
 from lstm_bench.report.sources import mlflow, records
 from lstm_bench.study import columns
 from lstm_bench.study import search_space as spaces
@@ -213,7 +213,7 @@ def test_the_pages_are_the_same_bytes_from_the_store_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if moment != "finished":  # one moment's figures will do
-        monkeypatch.setattr(figure, "render", lambda *_: b"drawn")
+        monkeypatch.setattr(style, "render", lambda *_: b"drawn")
     assert report.main([f"sweeps={moments[moment] / 'sweeps'}", "reports=records", "figures=all"]) == 0
     said = capsys.readouterr().out.replace("records", "reports/mlflow")
     shutil.copy(moments[moment] / "mlflow.db", here)  # no artifacts, no sweeps/
@@ -230,7 +230,7 @@ def test_the_pages_are_the_same_bytes_from_the_store_alone(
 def test_reports_from_mlflow_can_be_checked(
     here: Path, moments: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figure, "render", lambda *_: b"drawn")
+    monkeypatch.setattr(style, "render", lambda *_: b"drawn")
     shutil.copy(moments["finished"] / "mlflow.db", here)
     assert report.main(["source=mlflow"]) == 0
     assert report.main(["source=mlflow", "check=true"]) == 0

@@ -16,7 +16,9 @@ from test_report import edit, make_study
 
 from lstm_bench.core import fileio
 from lstm_bench.report import command as report
+from lstm_bench.report import options
 from lstm_bench.report.figures import study as figure
+from lstm_bench.report.figures import style
 from lstm_bench.report.pages import importance, pareto_front, per_class, study_figures
 from lstm_bench.report.sources import records
 from lstm_bench.report.sources.records import Result
@@ -27,7 +29,7 @@ from lstm_bench.study import pareto as pareto
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(figure, "render", lambda made, kind: f"{kind} of {len(made.axes)} axes".encode())
+    monkeypatch.setattr(style, "render", lambda made, kind: f"{kind} of {len(made.axes)} axes".encode())
     return tmp_path
 
 
@@ -356,7 +358,7 @@ def test_published_scores_stand_beside_ours_with_conditions_and_source(here):
 
 
 def test_every_published_score_names_its_source() -> None:
-    literature = report._conf("literature.yaml")
+    literature = options._conf("literature.yaml")
     for group in literature["scores"]:
         for entry in group["entries"]:
             assert entry["source"] and entry["conditions"] and entry["score"], entry

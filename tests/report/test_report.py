@@ -17,7 +17,9 @@ import pytest
 
 from lstm_bench.core import fileio, hardware
 from lstm_bench.report import command as report
+from lstm_bench.report import manifest as manifests
 from lstm_bench.report.figures import study as figure
+from lstm_bench.report.figures import style
 from lstm_bench.report.pages import budget_and_fronts, study_figures
 from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
@@ -210,9 +212,9 @@ def here(tmp_path, monkeypatch):
 @pytest.fixture
 def pages_only(monkeypatch):
     """Draws no figure: what is tested are tables and files."""
-    from lstm_bench.report.figures import study as figure
+    from lstm_bench.report.figures import style
 
-    monkeypatch.setattr(figure, "render", lambda made, kind: f"{kind} of {len(made.axes)} axes".encode())
+    monkeypatch.setattr(style, "render", lambda made, kind: f"{kind} of {len(made.axes)} axes".encode())
 
 
 @pytest.mark.usefixtures("pages_only")
@@ -591,7 +593,7 @@ def test_no_studies_is_said_and_nothing_is_written(here, capsys):
 
 def test_help_is_instant_and_loads_no_pandas():
     code = (
-        "import sys; from lstm_bench import report; report.main(['--help']);"
+        "import sys; from lstm_bench.report import command as report; report.main(['--help']);"
         "sys.exit(any(m in sys.modules for m in ('pandas', 'matplotlib', 'scipy', 'keras', 'optuna', 'mlflow')))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -838,20 +840,20 @@ def test_figures_of_10000_trials_are_quick_and_small():
     start = time.process_time()
     curves = figure.learning_curves(history, 0)
     assert time.process_time() - start < 2.0  # a search of the whole table for every trial took seven
-    assert len(figure.render(curves, "svg")) < 500_000
+    assert len(style.render(curves, "svg")) < 500_000
     picture = figure.optimisation_history(trials)
     (best,) = (line for line in picture.axes[0].lines if line.get_label() == "best so far")
     assert best.get_xydata().tolist() == [[0, 99], [9999, 99]]
-    assert len(figure.render(picture, "svg")) < 500_000
+    assert len(style.render(picture, "svg")) < 500_000
 
 
 def test_many_figures_are_drawn_on_several_cores_and_are_the_same_bytes(monkeypatch):
     history = many_rows(3)[1]
     makers = {f"figure-{n}": functools.partial(figure.learning_curves, history, n % 3) for n in range(4)}
-    alone = report._drawn(makers, ("svg", "png"))
-    monkeypatch.setattr(report, "_FIGURES_PER_CORE", 2)
+    alone = manifests._drawn(makers, ("svg", "png"))
+    monkeypatch.setattr(manifests, "_FIGURES_PER_CORE", 2)
     monkeypatch.setattr(hardware, "cores", lambda: (0, 1))
-    assert report._drawn(makers, ("svg", "png")) == alone
+    assert manifests._drawn(makers, ("svg", "png")) == alone
     assert sorted(alone) == [f"figure-{n}.{kind}" for n in range(4) for kind in ("png", "svg")]
 
 
@@ -904,7 +906,7 @@ def test_wrong_signals_are_curves_and_wrong_pictures_are_pictures(here, dataset,
 
 def test_an_svg_is_small_and_its_text_is_text():
     trials, _ = many_rows(5)
-    drawn = figure.render(figure.optimisation_history(trials), "svg").decode()
+    drawn = style.render(figure.optimisation_history(trials), "svg").decode()
     assert len(drawn) < 15_000
     assert re.search(r"<text [^>]*>validation accuracy, %</text>", drawn)
     assert "<!--" not in drawn and "<metadata>" not in drawn and 'id="figure' not in drawn
@@ -915,13 +917,13 @@ def test_an_svg_is_small_and_its_text_is_text():
 
 
 def test_numbers_that_an_svg_says_are_not_rounded():
-    assert figure._compact("<svg><text x='1.23456789'>0.123456789</text></svg>") == (
+    assert style._compact("<svg><text x='1.23456789'>0.123456789</text></svg>") == (
         "<svg><text x='1.235'>0.123456789</text></svg>"
     )
 
 
 def test_a_pdf_holds_its_text_as_text_and_no_date():
-    drawn = figure.render(figure.optimisation_history(many_rows(5)[0]), "pdf")
+    drawn = style.render(figure.optimisation_history(many_rows(5)[0]), "pdf")
     assert drawn.startswith(b"%PDF") and b"/Type0" in drawn and b"/Type3" not in drawn
     assert b"CreationDate" not in drawn and b"Matplotlib" not in drawn
 

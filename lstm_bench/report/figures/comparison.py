@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from lstm_bench.report.figures.study import COLOURS, MARKERS, _drawable, _scale, _styled, log_scale
+from lstm_bench.report.figures.style import COLOURS, MARKERS, _drawable, _scale, _styled, log_scale
 
 _DASHES = ("-", (0, (6, 1.5)), (0, (5, 1, 1, 1)), (0, (3, 1)))  # dotted is a baseline
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from lstm_bench.report.figures.study import (
+from lstm_bench.report.figures.style import (
     BLACK,
     BLUE,
     GREEN,

@@ -1,0 +1,146 @@
+"""A confirmed winner, found, loaded and run on new sequences."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lstm_bench.core.errors import ConfigError, DataError, StorageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lstm_bench.study.reader import Recorded
+
+
+def winner(study: Recorded) -> tuple[Path, dict[str, Any]]:
+    """The saved model of a study and what its `input.json` says.
+
+    Raises:
+      ConfigError: when there is none, with the way to one.
+      DataError: when the model is not the one that was saved.
+      StorageError: when a file cannot be read.
+    """
+    from lstm_bench.core.config import conf_dir
+
+    folder = study.folder / "model"
+    model, file = folder / "model.keras", folder / "input.json"
+    if not model.exists():
+        known = (conf_dir() / "study" / f"{study.name}.yaml").exists()
+        makes = f"python -m lstm_bench.sweep +study={study.name}" if known else "the sweep command that made it"
+        if study.published:
+            raise ConfigError(
+                f"study {study.name}: published records hold no model", remedy=f"to make one, run {makes}"
+            )
+        if study.config["study"]["replicates"] == 0:
+            remedy = f"to make one, run {makes} with study.replicates=1"
+            raise ConfigError(f"study {study.name} has no model: study.replicates=0 confirms nothing", remedy=remedy)
+        raise ConfigError(f"study {study.name} is not confirmed: it has no model yet", remedy=f"to go on, run {makes}")
+    try:
+        about = json.loads(file.read_text(encoding="utf-8")) if file.exists() else _older(study)
+        saved = hashlib.sha256(model.read_bytes()).hexdigest()
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{folder}: cannot be read ({error})") from error
+    if about["model_sha256"] not in (None, saved):
+        raise DataError(
+            f"{model}: not the model that was saved",
+            expected=f"sha256 {about['model_sha256'][:12]}",
+            received=saved[:12],
+        )
+    return model, about
+
+
+def _older(study: Recorded) -> dict[str, Any]:
+    """What `input.json` would say of a model saved before there was one."""
+    from lstm_bench.data.readers import DIVISOR
+
+    settings, facts = study.config["dataset"], study.environment.get("dataset", {})
+    missing = [name for name in ("timesteps", "features", "n_classes") if name not in facts]
+    if settings["standardize"] or missing:
+        raise ConfigError(
+            f"study {study.name}: its model was saved without the scaling of its input",
+            remedy="Confirm it anew: move its folder away and give the sweep command again.",
+        )
+    return {
+        **facts,
+        "dataset": facts.get("name"),
+        "task": facts.get("task", "classification"),
+        "divisor": DIVISOR[settings["name"]],
+        "mean": None,
+        "scale": None,
+        "backend": study.config["backend"]["name"],
+        "model_sha256": None,
+    }
+
+
+def load(model: Path, study: Recorded) -> Any:
+    """The Keras model, in safe mode, its own layers known; frameworks say nothing while they start.
+
+    Raises:
+      DataError: when the file is no model that Keras can load.
+    """
+    from lstm_bench.core import numerics
+    from lstm_bench.model import build
+    from lstm_bench.training import precision
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    numerics.prepare(os.environ)
+    with _quiet():
+        with precision.apart():  # importing Keras imports its backend
+            keras = precision.keras()
+            precision.pin(keras.config.backend())
+        try:
+            return build.load(model, str(study.config["model"].get("_target_", "")))
+        except ConfigError:
+            raise
+        except Exception as error:  # a damaged or foreign file raises any of a dozen types
+            reason = textwrap.shorten(str(error), 240, placeholder=" ...") or type(error).__name__
+            raise DataError(f"{model}: Keras cannot load it ({reason})") from error
+
+
+def outputs(model: Any, x: np.ndarray, size: int) -> np.ndarray:
+    """What the model gives for scaled sequences, float64: logits, or the prediction of a regression.
+
+    Args:
+      model: Keras model.
+      x: `(samples, timesteps, features)` float32.
+      size: Samples at a time.
+    """
+    import numpy as np
+
+    from lstm_bench.training.engine.base import padded
+
+    with _quiet():
+        return np.concatenate([np.asarray(model.predict_on_batch(batch))[:n] for batch, n in padded(x, size)]).astype(
+            np.float64
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what C++ libraries write to standard error, and shows it when something goes wrong."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except (ConfigError, DataError):
+            raise  # said in one line
+        except BaseException:
+            file.seek(0)
+            os.write(kept, file.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
