@@ -204,7 +204,7 @@ PROTECTIONS = {
         "lstm_bench.core.console:_may_colour", returns(True)),
     "R24.bytes": Protection("Same records, same reports",
         "test_report.py::test_same_records_same_bytes_whatever_the_environment",
-        "lstm_bench.report.figures.study:_STYLE", lacks("svg.hashsalt")),
+        "lstm_bench.report.figures.style:_STYLE", lacks("svg.hashsalt")),
     "R25.node": Protection("What a lost node worked on is queued again",
         "test_ray.py::test_only_a_worker_that_dies_before_it_is_ready_on_a_living_node_speaks_against_the_installation",
         "lstm_bench.launcher.ray_launcher:RayLauncher._bury", returns([])),
