@@ -67,9 +67,9 @@ _NEEDS = {
         *("test_client", "test_ui", "test_html"),
     ),
     "time": (  # whole sweeps, benchmarks and reports, an installation, thousands of trials
-        *("test_chaos", "test_comparison", "test_per_class", "test_docs", "test_faults", "test_full_disk"),
+        *("test_chaos", "test_comparison", "test_docs", "test_faults", "test_full_disk"),
         *("test_kernel_page", "test_kernels", "test_cached", "test_package"),
-        *("test_readers", "test_reproduce", "test_report", "test_sweep"),
+        *("test_readers", "test_report", "test_sweep"),
         "test_case::test_the_reference_takes_no_more_than_the_estimate",
         "test_merge::test_a_crash_anywhere_leaves_the_old_state_or_the_new_one",
         "test_merge::test_a_sweep_that_goes_on_extends_what_was_merged",

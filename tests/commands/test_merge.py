@@ -187,7 +187,12 @@ def test_a_crash_anywhere_leaves_the_old_state_or_the_new_one(packed: Path) -> N
             "import sys, pathlib, test_merge; test_merge.crash_anywhere(pathlib.Path(sys.argv[1]))",
             packed,
         ],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(spy.TESTS), os.environ.get("PYTHONPATH", "")])},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                map(str, (Path(__file__).parent, spy.TESTS, os.environ.get("PYTHONPATH", "")))
+            ),
+        },
         capture_output=True,
         text=True,
     )

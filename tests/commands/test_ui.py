@@ -513,4 +513,4 @@ def test_others_are_served_with_authentication_and_another_password_is_said(guar
     server.communicate(timeout=60)
     assert server.returncode == 2
     (line,) = lines
-    assert line.startswith(f"{ui.PASSWORD} is not the password of admin in {place}/mlflow-auth.db. Give the one")
+    assert line.startswith(f"error: {ui.PASSWORD} is not the password of admin in {place}/mlflow-auth.db. Give the one")

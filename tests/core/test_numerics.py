@@ -22,7 +22,7 @@ import keras, numpy
 keras.utils.set_random_seed(0)
 model = keras.Sequential([keras.Input((7, 3)), keras.layers.LSTM(5), keras.layers.Dense(2)])
 out = keras.ops.convert_to_numpy(model(numpy.ones((2, 7, 3), "float32")))
-print(json.dumps([numerics.found(sys.argv[1]), keras.config.backend(), str(out.dtype), out.tobytes().hex()]))
+print(json.dumps([precision.found(sys.argv[1]), keras.config.backend(), str(out.dtype), out.tobytes().hex()]))
 """
 HOSTILE = {
     **{"JAX_ENABLE_X64": "1", "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16", "JAX_DEFAULT_PRNG_IMPL": "rbg"},

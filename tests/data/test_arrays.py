@@ -228,7 +228,7 @@ def test_truncated_or_flipped_npz_is_refused_or_unharmed(compressed: bool, tmp_p
 def test_npz_that_would_unpack_beyond_the_cap_is_refused_unread(tmp_path: Path, monkeypatch: Any) -> None:
     path = tmp_path / "x.npz"
     np.savez_compressed(path, **own(x_train=np.zeros((60, 700, 3))))
-    monkeypatch.setattr("lstm_bench.data.arrays.MAX_NPZ_BYTES", 100_000)
+    monkeypatch.setattr("lstm_bench.data.npz.MAX_NPZ_BYTES", 100_000)
     monkeypatch.setattr(np, "load", lambda *a, **k: pytest.fail("loaded"))
     with pytest.raises(DataError, match="too large: expected at most 100000 bytes, received 101"):
         dataset.load({**NPZ, "path": str(path)})

@@ -507,7 +507,7 @@ def test_r11_workers_that_start_together_start_at_different_points(tmp_path: Pat
 
 @pytest.mark.slow
 def test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_again(tmp_path: Path) -> None:
-    arguments, log, faults = (*TRACKED, "study.n_trials=30"), tmp_path / "log", tmp_path / "faults"
+    arguments, log, faults = (*TRACKED, "study.n_trials=40"), tmp_path / "log", tmp_path / "faults"
     environment = {"SPY_LOG": str(log), "SPY_EPOCH_S": "0.2", "SPY_FAULTS": str(faults)}
     database = tmp_path / "mlflow.db"
 
@@ -521,9 +521,8 @@ def test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_a
 
     for number in (signal.SIGKILL, signal.SIGTERM):
         with running(tmp_path, *arguments, **environment) as process:
-            until(nested)
-            # Of a trial that begins from now on: between two trials none is RUNNING.
-            begun(log, 1 + sum(line["event"] == "begin" for line in spy.noted(log)))
+            # Between two trials of both workers none is RUNNING.
+            until(lambda: nested() and "RUNNING" in {state for _, state in stored(tmp_path)})
             process.send_signal(number)
             process.communicate(timeout=60)
         if number == signal.SIGKILL:
@@ -533,7 +532,7 @@ def test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_a
         (faults / "kill.0").touch()
     code, _, err = spy.swept(tmp_path, *arguments, **environment)
     assert (code, err) == (0, "")
-    found = settled(tmp_path, 30)
+    found = settled(tmp_path, 40)
     assert {state for _, state in stored(tmp_path)} <= {"COMPLETE", "FAIL"}
     assert runs("RUNNING") == []
     assert [name for (name,) in query(database, "SELECT name FROM runs ORDER BY name")] == sorted(

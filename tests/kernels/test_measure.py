@@ -71,7 +71,13 @@ def test_every_keras_arm_agrees_with_the_reference(backend: str) -> None:
         pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
     done = subprocess.run(
         [sys.executable, __file__, backend],
-        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(
+                [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+            ),
+            **{"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"},
+        },
         capture_output=True,
         text=True,
         timeout=280,

@@ -175,7 +175,7 @@ def test_a_page_says_where_and_how_and_shows_each_arm_with_its_proof(here):
     text = page("reports/kernels-quick.md")
     for part in (
         "# Kernel benchmark: quick\n",
-        "[METHOD.md](../METHOD.md)",
+        "[docs/method.md](../docs/method.md)",
         "## Xeon Test (working)",
         "| processor | Xeon Test, 2 cores |",
         "keras 3.15.1, jax 0.10.2, torch 2.13.0",
@@ -288,7 +288,7 @@ def test_published_devices_share_a_page_and_working_records_have_their_own(here)
     make_benchmark(here / "sweeps/kernels-quick")
     make_benchmark(here / "sweeps/kernels-mine")
     text = page("reports/working/kernels-quick.md")
-    assert "[METHOD.md](../../METHOD.md)" in text
+    assert "[docs/method.md](../../docs/method.md)" in text
     assert "Published: [kernels-quick](../kernels-quick.md)." in text
     assert "Published:" not in (here / "reports/working/kernels-mine.md").read_text()
     assert {k: v for k, v in sums(here / "reports").items() if not k.startswith("working/")} == committed
