@@ -190,7 +190,7 @@ def test_a_crash_anywhere_leaves_the_old_state_or_the_new_one(packed: Path) -> N
         env={
             **os.environ,
             "PYTHONPATH": os.pathsep.join(
-                map(str, (Path(__file__).parent, spy.TESTS, os.environ.get("PYTHONPATH", "")))
+                map(str, (*Path(__file__).parents[:2], spy.TESTS, os.environ.get("PYTHONPATH", "")))
             ),
         },
         capture_output=True,
