@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -109,3 +110,16 @@ def test_every_module_says_what_it_is_for() -> None:
     for path in MODULES:
         first = (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()[:1]
         assert first and first[0].endswith((".", ":", ";")), f"{path.name}: {first}"
+
+
+def test_what_the_overhead_benchmark_times_is_there() -> None:
+    code = (
+        "import importlib, overhead\n"
+        "for module, owner, name in (*overhead.DRIVER, *overhead.WORKER):\n"
+        "    found = importlib.import_module(f'lstm_bench.{module}')\n"
+        "    getattr(getattr(found, owner) if owner else found, name)\n"
+    )
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests" / "benchmarks")])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -42,7 +42,7 @@ class Benchmark:
       say: Prints one line.
 
     Attributes:
-      rows: Of `cells.csv`, after `settle`.
+      rows: Of `cells.csv`, after `compute_cells`.
       commit: Of the code, written down with every run.
     """
 

@@ -191,7 +191,7 @@ CELL_COLUMNS = (
     "speedup_high",  # its upper end
     "error",  # largest of the rounds
     "tolerance",
-    "flop_per_sample",  # by formula, see cell.py
+    "flop_per_sample",  # by formula, see kernels/roofline.py
     "bytes_per_sample",  # least that must cross to memory, by formula
     "flop_per_s",  # the two above at the measured speed
     "roofline_flop_per_s",  # what the machine's ceilings allow at that many bytes per operation

@@ -1,4 +1,4 @@
-"""Trials that are asked for together, so that those of one program can be trained together: a cohort each."""
+"""Trials that are asked for together, so that those of one program can be trained together: a pack each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class PackBuilder:
     """The next trials of a study, one alone or several of one program at a time.
 
     As many are asked for as the first one's program takes. Those of them that need another program wait for the next turn,
-    as cohorts of their own.
+    as packs of their own.
 
     Args:
       ask: Gives the study's next trial, None when there is none for now.

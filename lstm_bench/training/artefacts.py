@@ -60,7 +60,7 @@ def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: 
     """Saves the trained model as plain Keras layers, or those of `model/layers.py`: no kernel, no optimizer, no pickle.
 
     Args:
-      model: Trained, its values settled.
+      model: Trained, its values synchronised.
       config: Resolved configuration.
       data: Its dataset.
       folder: Receives `model.keras`, `input.json` and, with `for_mlflow`, `mlflow/`, an MLflow model with its signature.

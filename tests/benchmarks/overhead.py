@@ -46,27 +46,27 @@ SINGLE = (
 UNITS = "+study.space.model.units={type: int, low: 16, high: 115}"
 # Whose calls are written down: module, class or "", function -> name of the phase.
 DRIVER = {
-    ("progress", "Display", "line"): "line",
-    ("study", "Study", "ask"): "ask",
-    ("study", "Study", "report"): "report",
-    ("study", "Study", "tell"): "tell",
-    ("launcher", "LocalLauncher", "submit"): "submit",
-    ("record", "", "append_rows"): "record",
-    ("tracking", "Tracking", "log_trial"): "track",
-    ("driver", "Driver", "search"): "search",
+    ("core.console", "Display", "line"): "line",
+    ("sweep.store.trials", "Study", "ask"): "ask",
+    ("sweep.store.trials", "Study", "report"): "report",
+    ("sweep.store.trials", "Study", "tell"): "tell",
+    ("launcher.local", "LocalLauncher", "submit"): "submit",
+    ("core.fileio", "", "append_rows"): "record",
+    ("tracking.client", "Tracking", "log_trial"): "track",
+    ("sweep.driver", "Driver", "search"): "search",
 }
 WORKER = {
-    ("trial", "TaskRunner", "run"): "run",
-    ("train", "Engines", "of"): "build",
-    ("engine_tensorflow", "TensorflowEngine", "warm_up"): "warm_up",
-    ("engine_tensorflow", "TensorflowEngine", "steps"): "train",
-    ("engine_tensorflow", "TensorflowEngine", "logits"): "evaluate",
-    ("engine_jax", "JaxEngine", "warm_up"): "warm_up",
-    ("engine_jax", "JaxEngine", "steps"): "train",
-    ("engine_jax", "JaxEngine", "logits"): "evaluate",
-    ("engine_torch", "TorchEngine", "warm_up"): "warm_up",
-    ("engine_torch", "TorchEngine", "steps"): "train",
-    ("engine_torch", "TorchEngine", "logits"): "evaluate",
+    ("training.tasks", "TaskRunner", "run"): "run",
+    ("training.programs", "Engines", "of"): "build",
+    ("training.engine.tensorflow", "TensorflowEngine", "warm_up"): "warm_up",
+    ("training.engine.tensorflow", "TensorflowEngine", "steps"): "train",
+    ("training.engine.tensorflow", "TensorflowEngine", "logits"): "evaluate",
+    ("training.engine.jax", "JaxEngine", "warm_up"): "warm_up",
+    ("training.engine.jax", "JaxEngine", "steps"): "train",
+    ("training.engine.jax", "JaxEngine", "logits"): "evaluate",
+    ("training.engine.torch", "TorchEngine", "warm_up"): "warm_up",
+    ("training.engine.torch", "TorchEngine", "steps"): "train",
+    ("training.engine.torch", "TorchEngine", "logits"): "evaluate",
 }
 
 Spans = list[dict[str, Any]]
@@ -89,9 +89,7 @@ class Notes:
 
     def wrap(self, owner: Any, name: str, what: str, about: Callable[..., dict[str, Any]] | None = None) -> None:
         """Replaces `owner.name` by itself with a clock around it; calls from within a call of the same phase are its own."""
-        call = getattr(owner, name, None)
-        if call is None:
-            return
+        call = getattr(owner, name)
 
         @functools.wraps(call)
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -114,11 +112,10 @@ class Notes:
         setattr(owner, name, timed)
 
     def wrap_all(self, calls: Mapping[tuple[str, str, str], str], about: Mapping[str, Callable[..., Any]]) -> None:
-        """Wraps what is there of `calls`."""
+        """Wraps `calls`; one that is not there any more is an error, else nothing would be measured unsaid."""
         for (module, owner, name), what in calls.items():
-            with contextlib.suppress(ImportError, AttributeError):
-                found = importlib.import_module(f"lstm_bench.{module}")
-                self.wrap(getattr(found, owner) if owner else found, name, what, about.get(what))
+            found = importlib.import_module(f"lstm_bench.{module}")
+            self.wrap(getattr(found, owner) if owner else found, name, what, about.get(what))
 
 
 def as_driver(path: str, args: Sequence[str]) -> int:

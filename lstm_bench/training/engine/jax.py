@@ -29,7 +29,7 @@ def looped(step: Any) -> Any:
 
 
 class JaxEngine(Base):
-    """Holds weights, state and optimizer slots apart from the model, which `settle` brings up to date."""
+    """Holds weights, state and optimizer slots apart from the model, which `sync_model` brings up to date."""
 
     def _load(self, x: np.ndarray, y: np.ndarray) -> None:
         import jax
