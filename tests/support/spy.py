@@ -9,6 +9,7 @@ train nothing. The environment says more:
 | SPY_EPOCH_S  | seconds that an epoch lasts, 0 by default                                                                   |
 | SPY_FAULTS   | folder of faults to come: a task takes one file as it begins; its name up to the dot is the fault |
 | SPY_ALWAYS   | a fault of every task                                                                                       |
+| SPY_HOLD     | file: while it is there, a trial that has begun waits before its first epoch: no test has to meet a moment |
 | SPY_CLOCK    | `SECONDS@AFTER`: the driver's clock jumps, AFTER seconds after its start, or once a file AFTER is there |
 
 Faults: nan, oom, raise, kill, segv, exit, hang, stop (the process halts itself by SIGSTOP), slow (a second more).
@@ -112,6 +113,8 @@ class SpyBench(TaskRunner):
         note(event="begin", config=chosen, gpus=gpus, task=json.dumps(task), **about)
         end: dict[str, Any] = {}
         what = fault()
+        while os.path.exists(os.environ.get("SPY_HOLD", "")):
+            time.sleep(0.02)
         for epoch in range(1, task["config"]["train"]["epochs"] + 1):
             time.sleep(float(os.environ.get("SPY_EPOCH_S", "0")))
             if epoch == 2:
