@@ -32,7 +32,7 @@ exit     0 equal, or not promised to be; 6 a training with train.deterministic=t
          and versions, or the code of your own family is another one and so is what came out, or a training ended otherwise;
          2 no such study or trial, 3 other data, 130 interrupted
 """
-_DATA = ("dataset.path", "dataset.dir")  # what may be said of the data: where they are
+_DATA = ("dataset.path", "dataset.test_path", "dataset.dir")  # what may be said of the data: where they are
 
 
 def main(argv: Sequence[str] | None = None) -> int:

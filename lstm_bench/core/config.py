@@ -110,8 +110,8 @@ def redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Copy of a resolved configuration as it may be stored and shown: no password in its URLs, no home in its paths."""
     copy = replaced(config, {})
     own = home.folder()
-    for key in ("dir", "path"):
-        if copy["dataset"][key] and own:
+    for key in ("dir", "path", "test_path"):
+        if copy["dataset"].get(key) and own:
             copy["dataset"][key] = re.sub(f"^{re.escape(str(own))}(?=/|$)", "~", copy["dataset"][key])
     for group, key in (("storage", "url"), ("tracking", "uri")):
         if copy[group][key]:

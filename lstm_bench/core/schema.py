@@ -45,8 +45,9 @@ class Choice:
         return "one of " + ", ".join(self.names)
 
 
-def _in(rule: Range | Choice) -> Any:
-    return field(metadata={"rule": rule})
+def _in(rule: Range | Choice, *default: Any) -> Any:
+    metadata = {"rule": rule}
+    return field(metadata=metadata, default=default[0]) if default else field(metadata=metadata)
 
 
 _COUNT, _SIZE, _SECONDS = Range(0), Range(1), Range(0, open_low=True)
@@ -63,11 +64,25 @@ class Dataset:
     validation_size: int | float = _in(Range(0, open_low=True))
     validation: str = _in(Choice("split", "test"))
     split_seed: int = _in(_COUNT)
-    standardize: bool
+    standardize: bool | str  # auto: of file
     fallback: str | None
     length: int | None = None  # of smnist and psmnist, adding and copy
     permutation_seed: int | None = None  # of psmnist
-    test_size: int | None = None  # of adding and copy
+    test_size: int | float | None = None  # of adding and copy, and of a file that does not divide itself
+    # Those below are of file; see conf/dataset/file.yaml.
+    test_path: str | None = None
+    title: str | None = None
+    task: str | None = _in(Choice("classification", "regression"), None)
+    layout: str | None = _in(Choice("long", "wide"), None)
+    id: str | None = None
+    time: str | None = None
+    features: list[str] | None = None
+    target: str | None = None
+    group: str | None = None
+    window: int | None = _in(Range(1), None)
+    stride: int | None = _in(Range(1), None)
+    split: str | None = _in(Choice("auto", "stratified", "group", "time", "given"), None)
+    missing: str | None = _in(Choice("refuse", "forward_fill", "mean", "mask"), None)
 
 
 @dataclass(kw_only=True)

@@ -17,7 +17,16 @@ from lstm_bench.data.splits import _stratified
 
 # Pixels to [0, 1]; a user's arrays and generated ones are taken as they are.
 DIVISOR = {
-    **{"mnist": 255, "digits": 16, "npz": 1, "smnist": 255, "psmnist": 255, "fashion_mnist": 255, "kmnist": 255},
+    **{
+        "mnist": 255,
+        "digits": 16,
+        "npz": 1,
+        "file": 1,
+        "smnist": 255,
+        "psmnist": 255,
+        "fashion_mnist": 255,
+        "kmnist": 255,
+    },
     **dict.fromkeys(synthetic.MAKERS, 1),
 }
 IMAGES = {"smnist": "mnist", "psmnist": "mnist"} | {name: name for name in mnist.TITLES}  # the files that each reads

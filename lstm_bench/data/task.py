@@ -12,7 +12,12 @@ from lstm_bench.data import labels as label
 from lstm_bench.data.readers import DIVISOR
 
 # What a dataset asks for; that of an npz file is in its labels. See `Dataset.task`.
-TASKS = dict.fromkeys(DIVISOR, "classification") | {"npz": None, "adding": "regression", "copy": "tagging"}
+TASKS = dict.fromkeys(DIVISOR, "classification") | {
+    "npz": None,
+    "file": None,
+    "adding": "regression",
+    "copy": "tagging",
+}
 
 
 def check_objective(

@@ -110,4 +110,6 @@ def described_input(config: Mapping[str, Any], data: datasets.Dataset, model: Pa
         "backend": config["backend"]["name"],
         "keras": environment.versions().get("keras"),
         "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+        **({"reading": data.reading} if data.reading is not None else {}),
+        **({"classes": list(data.classes)} if data.classes is not None else {}),
     }
