@@ -24,7 +24,8 @@ Uses the winner that a study confirmed, as trained with seed 0, on new sequences
 
   study=NAME     a study in DIR whose model/ was kept
   input=FILE     .npy of shape (samples, timesteps, features); .npz with such an x, and y where it is known; else CSV: a
-                 sequence per line, timesteps * features numbers, those of the first timestep first
+                 sequence per line, timesteps * features numbers, those of the first timestep first; of a study that
+                 was made with dataset=file, a file laid out as that one, without target and groups where they are not known
   output=FILE    CSV: sample, prediction, probability, and the probability of every class
   backend=NAME   tensorflow, jax or torch                       (the study's)
   sweeps=DIR     where the study lies                           (sweeps)
@@ -51,6 +52,7 @@ def run(arguments: list[str]) -> None:
     given = cli.options(arguments, ("study", "input", "output", "backend", "sweeps"), required=("study", "input"))
     from lstm_bench.core import fileio, vocabulary
     from lstm_bench.data import user_files
+    from lstm_bench.data.formats.source import Source
     from lstm_bench.study import reader
 
     study = reader.find(given["study"], Path(given.get("sweeps", "sweeps")))
@@ -60,13 +62,20 @@ def run(arguments: list[str]) -> None:
         raise ConfigError("backend", expected=f"one of {', '.join(vocabulary.OF_BACKEND)}", received=backend)
     cli.require_backend(backend)
     path = home.expanded(given["input"])
-    x, y = user_files.read(path, (about["timesteps"], about["features"]))
+    ids = None
+    if about.get("reading") and not _is_plain(path):
+        found = user_files.read_alike(Source.parse(path), about)
+        for note in found.notes:
+            print(note, file=sys.stderr)
+        x, y, ids = found.x, None if found.y is None else user_files.coded(found.y, about, str(path)), found.ids
+    else:
+        x, y = user_files.read(path, (about["timesteps"], about["features"]))
     x = user_files.scaled(x, about, str(path))
     if y is not None:
         _check_targets(y, x, about, path)
     os.environ["KERAS_BACKEND"] = backend
     answers = outputs(load(model, study), x, min(len(x), study.config["train"]["evaluation_batch_size"]))
-    columns, rows = table(answers, about["task"])
+    columns, rows = table(answers, about["task"], about.get("classes"), ids)
     _show(study, about, backend, columns, rows, answers, y)
     if "output" in given:
         out = home.expanded(given["output"])
@@ -74,33 +83,56 @@ def run(arguments: list[str]) -> None:
         print(f"{out}: {len(rows):,} rows")
 
 
-def table(answers: np.ndarray, task: str) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+def _is_plain(path: Path) -> bool:
+    """Whether a file holds arrays of the model's shape, and no columns."""
+    import zipfile
+
+    if path.suffix != ".npz":
+        return path.suffix == ".npy"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "x.npy" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return True
+
+
+def table(
+    answers: np.ndarray, task: str, classes: Sequence[str] | None = None, ids: np.ndarray | None = None
+) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     """Columns and rows of the predictions.
 
     Args:
       answers: `(samples, n_classes)`, of a class per timestep `(samples, timesteps, n_classes)`, of a regression
         `(samples, 1)`.
       task: classification, tagging or regression.
+      classes: Names of the classes; None for their numbers.
+      ids: `(samples,)`: what the file calls each sequence; None where it does not.
 
     Returns:
       Columns, and a row per sample, of tagging per sample and timestep.
     """
     from scipy.special import softmax
 
+    own = {} if ids is None else {"id": ids.tolist()}
     if task == "regression":
-        rows = [{"sample": i, "prediction": float(value)} for i, value in enumerate(answers.reshape(len(answers)))]
-        return ("sample", "prediction"), rows
+        rows = [
+            {"sample": i, **{key: known[i] for key, known in own.items()}, "prediction": float(value)}
+            for i, value in enumerate(answers.reshape(len(answers)))
+        ]
+        return ("sample", *own, "prediction"), rows
     probability = softmax(answers, axis=-1).reshape(-1, answers.shape[-1])
-    names = [f"probability_{label}" for label in range(answers.shape[-1])]
+    labels = list(classes) if classes else list(range(answers.shape[-1]))
+    names = [f"probability_{label}" for label in labels]
     steps = answers.shape[1] if answers.ndim == 3 else 1
-    place = ("sample", "timestep") if answers.ndim == 3 else ("sample",)
+    place = ("sample", *own, *(("timestep",) if answers.ndim == 3 else ()))
     rows = []
     for i, values in enumerate(probability.tolist()):
         best = max(range(len(values)), key=values.__getitem__)
         row: dict[str, Any] = {
             "sample": i // steps,
+            **{key: known[i // steps] for key, known in own.items()},
             "timestep": i % steps,
-            "prediction": best,
+            "prediction": labels[best],
             "probability": values[best],
         }
         rows.append(row | dict(zip(names, values, strict=True)))
@@ -143,15 +175,17 @@ def _show(
     names = [name for name in columns if not name.startswith("probability_")]
     shown = [[f"{v:.4f}" if isinstance(v := row[name], float) else v for name in names] for row in rows[:_SHOWN]]
     print(plain(names, shown, names) + ("\n..." if len(rows) > _SHOWN else ""))
-    found = np.array([row["prediction"] for row in rows])
     if about["task"] == "regression":
+        found = np.array([row["prediction"] for row in rows])
         print(f"predictions from {found.min():.4g} to {found.max():.4g}, mean {found.mean():.4g}")
         if y is not None:
             error = found - y
             print(f"mean squared error {np.square(error).mean():.4g}, mean absolute error {np.abs(error).mean():.4g}")
         return
-    counts = np.bincount(found, minlength=answers.shape[-1])
-    print("classes  " + "  ".join(f"{label}: {n:,}" for label, n in enumerate(counts.tolist())))
+    found = answers.argmax(axis=-1).ravel()
+    counts = np.bincount(found, minlength=answers.shape[-1]).tolist()
+    labels = about.get("classes") or range(len(counts))
+    print("classes  " + "  ".join(f"{label}: {n:,}" for label, n in zip(labels, counts, strict=True)))
     if y is not None:
         right = int((found == y.ravel()).sum())
         print(f"accuracy {right / len(found):.4f} ({right:,} of {len(found):,})")

@@ -51,6 +51,26 @@ def task_of(y: np.ndarray, where: str, asked: str | None) -> tuple[Task, str]:
     return "classification", "the target holds names" if y.dtype.kind != "b" else "the target is true or false"
 
 
+def require_present(y: np.ndarray, ids: np.ndarray | None, where: str) -> None:
+    """Raises DataError where the target of a sequence is missing.
+
+    Args:
+      y: `(samples,)` or `(samples, timesteps)`.
+      ids: What the file calls the sequences, where it does.
+      where: The file.
+    """
+    missing: np.ndarray = (y == None) if y.dtype == object else (y != y)  # noqa: E711 (element by element)
+    if missing.any():
+        first = int(np.argwhere(missing)[0][0])
+        n = int(missing.sum())
+        raise DataError(
+            f"{where}: {n:,} {'label is' if n == 1 else 'labels are'} missing",
+            expected="a target for every sequence",
+            received=f"none for sequence {first if ids is None else ids[first]}",
+            remedy="Take such rows out.",
+        )
+
+
 def named(labels: Mapping[str, np.ndarray], where: str) -> tuple[dict[str, np.ndarray], tuple[str, ...] | None]:
     """Labels as int32 classes, sorted as `numpy.unique` sorts them, and their names; None where they are 0 to k - 1 themselves.
 
@@ -59,9 +79,9 @@ def named(labels: Mapping[str, np.ndarray], where: str) -> tuple[dict[str, np.nd
       where: The file, for messages.
 
     Raises:
-      DataError: for a missing label, fewer than two classes, or one that the training data has not.
+      DataError: for fewer than two classes, or one that the training data has not.
     """
-    plain = {split: _plain(y, split, where) for split, y in labels.items()}
+    plain = {split: _plain(y) for split, y in labels.items()}
     names = np.unique(plain["train"])
     if len(names) < 2:
         raise DataError(f"{where}: the target", expected="at least 2 classes", received=str(names[0]))
@@ -81,23 +101,10 @@ def named(labels: Mapping[str, np.ndarray], where: str) -> tuple[dict[str, np.nd
     return coded, None if own else tuple(str(name) for name in names.tolist())
 
 
-def _plain(y: np.ndarray, split: str, where: str) -> np.ndarray:
+def _plain(y: np.ndarray) -> np.ndarray:
     """Of one type that sorts: text, whole numbers or truth."""
     if y.dtype == object:
-        missing = np.array([value is None or value != value for value in y.ravel()])
-        if missing.any():
-            raise DataError(
-                f"{where}: {int(missing.sum()):,} labels of the {split} split are missing",
-                expected="a label for every sequence",
-                remedy="Take such rows out.",
-            )
         return np.array([str(value) for value in y.ravel()]).reshape(y.shape)
-    if y.dtype.kind == "f":
-        if np.isnan(y).any():
-            raise DataError(
-                f"{where}: {int(np.isnan(y).sum()):,} labels of the {split} split are missing",
-                expected="a label for every sequence",
-            )
-        if bool((y == np.rint(y)).all()):
-            return y.astype(np.int64)
+    if y.dtype.kind == "f" and bool((y == np.rint(y)).all()):
+        return y.astype(np.int64)
     return y

@@ -99,6 +99,9 @@ def load(config: Mapping[str, Any]) -> FileData:
     one = parts.get("all") or parts["train"]
     if one.y is None:
         raise ConfigError(f"{where}: no target is named", remedy="Give dataset.target=COLUMN.")
+    for found in parts.values():
+        if found.y is not None:
+            class_names.require_present(found.y, found.ids, where)
     task, why = class_names.task_of(one.y, where, config.get("task"))
     parts, notes = _divided(parts, config, kind, task, where)
     labels = {split: _target(found, split, where) for split, found in parts.items()}

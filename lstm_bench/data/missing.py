@@ -95,7 +95,7 @@ def fill(arrays: Arrays, way: str, features: Sequence[str], where: str) -> Filli
             remedy="Say how to fill them: dataset.missing=forward_fill (the last value before), mean (of the training split), or "
             "mask (mean, and a channel that says what was there).",
         )
-    means: np.ndarray = np.nanmean(train, axis=(0, 1), dtype=np.float64)
+    means = np.asarray(np.nanmean(train, axis=(0, 1), dtype=np.float64))
     observed = tuple(int(i) for i in np.flatnonzero(counts)) if way == "mask" else ()
     filling = Filling(way, tuple(means.tolist()), observed)
     for key, x in xs.items():

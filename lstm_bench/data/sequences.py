@@ -10,7 +10,7 @@ import numpy as np
 
 from lstm_bench.core.errors import ConfigError, DataError, nearest
 
-Table = Mapping[str, np.ndarray]  # column -> values `(rows,)`: float, whole, bool or text; NaN and None are missing
+Table = dict[str, np.ndarray]  # column -> values `(rows,)`: float, whole, bool or text; NaN and None are missing
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def from_table(table: Table, columns: Columns, where: str) -> Sequences:
     """The sequences that a table holds.
 
     Args:
-      table: Columns of equal length, at least one row.
+      table: Columns of equal length, at least one row; it is emptied.
       columns: What they mean.
       where: The file, for messages.
 
@@ -165,8 +165,8 @@ def _inputs(
             made.append(name)
             arrays.append(values.astype(np.float32, copy=False))
             continue
-        text = np.array(["" if value is None or value != value else str(value) for value in values], object)
-        known = columns.categories.get(name) or tuple(sorted({*text} - {""}))
+        text = np.array(["" if value is None or value != value else str(value) for value in values.tolist()], object)
+        known = columns.categories.get(name) or tuple(sorted({*text.tolist()} - {""}))
         if len(known) > MAX_CATEGORIES:
             raise DataError(
                 f"{where}: column {name} has {len(known):,} different texts",
@@ -174,7 +174,7 @@ def _inputs(
                 received=text[0][:40],
             )
         categories[name] = known
-        unknown = sorted({*text} - {*known, ""})
+        unknown = sorted({*text.tolist()} - {*known, ""})
         if unknown:
             n = int(np.isin(text, unknown).sum())
             notes.append(
@@ -215,40 +215,49 @@ def _long(table: Table, columns: Columns, where: str) -> Sequences:
     rows = len(next(iter(table.values())))
     of, order, stamps = _ordered(table, columns, rows, where)
     starts = np.flatnonzero(np.r_[True, of[1:] != of[:-1]])
+    del of
     lengths = np.diff(np.r_[starts, rows])
+    if columns.window:
+        length = columns.window
+        begins, said = _windows(starts, lengths, columns, where)
+        notes += said
+    else:
+        length, begins = _one_length(lengths, table, columns, order, starts, where), starts
     x = np.empty((rows, len(arrays)), np.float32)
+    for name in columns.features or ():
+        table.pop(name, None)  # what was read is let go of, column by column
     for place in range(len(arrays)):
         x[:, place] = arrays[place] if order is None else arrays[place][order]
-        arrays[place] = x[:0, 0]  # what was read is let go of, column by column
+        arrays[place] = x[:0, 0]
 
-    def ordered(name: str | None) -> np.ndarray | None:
+    def sequences(values: np.ndarray | None) -> np.ndarray | None:
+        """`(samples, timesteps, ...)` of rows in order."""
+        if values is None:
+            return None
+        if columns.window is None:
+            return values.reshape(len(begins), length, *values.shape[1:])
+        return values[begins[:, None] + np.arange(length)]
+
+    def column(name: str | None) -> np.ndarray | None:
         if name is None:
             return None
         return table[name] if order is None else table[name][order]
 
-    y, groups = ordered(columns.target), ordered(columns.group)
-    ids = ordered(columns.id)
-    if columns.window:
-        begins, said = _windows(starts, lengths, columns, where)
-        notes += said
-        length = columns.window
-        if groups is None and ids is not None:
-            groups = ids  # windows of one recording are alike: a random split would have them on both sides
-            notes.append(f"windows of one {columns.id} stay in one split")
-    else:
-        length = _one_length(lengths, table, columns, order, starts, where)
-        begins = starts
-    places = begins[:, None] + np.arange(length)
-    contiguous = columns.window is None
+    y, groups, ids = sequences(column(columns.target)), sequences(column(columns.group)), column(columns.id)
+    ids = None if ids is None else ids[begins]
+    if columns.window and groups is None and ids is not None:
+        notes.append(f"windows of one {columns.id} stay in one split")  # they are alike
+    found = sequences(x)
+    assert found is not None
     return Sequences(
-        x.reshape(len(begins), length, -1) if contiguous else x[places],
-        None if y is None else _targets(y, places, columns, where),
+        found,
+        None if y is None else _targets(y, columns, where),
         tuple(names),
-        None if ids is None else ids[begins],
-        None if groups is None else _constant(groups, places, columns, where),
+        ids,
+        (ids if columns.window else None) if groups is None else _constant(groups, columns, where),
         None if stamps is None else stamps[begins],
         None if stamps is None else stamps[begins + length - 1],
-        windows=not contiguous,
+        windows=columns.window is not None,
         categories=categories,
         notes=tuple(notes),
     )
@@ -258,7 +267,7 @@ def _ordered(
     table: Table, columns: Columns, rows: int, where: str
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Sequence number of each row in order, the order of the rows (None: as they are), and their times in that order."""
-    of = np.zeros(rows, np.int64)
+    of = np.zeros(rows, np.int32)
     if columns.id is not None:
         ids = table[columns.id]
         missing = (
@@ -269,15 +278,14 @@ def _ordered(
             raise DataError(
                 f"{where}: row {line}, column {columns.id}", expected="the id of a sequence", received="nothing"
             )
-        _, of = np.unique(ids.astype(str) if ids.dtype == object else ids, return_inverse=True)
+        of = _numbered(ids)
     stamps = None if columns.time is None else times(table[columns.time], columns.time, where)
     if stamps is None:
         sorted_already = bool((of[1:] >= of[:-1]).all())
         order = None if sorted_already else np.argsort(of, kind="stable")
     else:
-        order = np.lexsort((stamps, of))
-        if bool((order == np.arange(rows)).all()):
-            order = None
+        ahead = (of[1:] > of[:-1]) | ((of[1:] == of[:-1]) & (stamps[1:] >= stamps[:-1]))
+        order = None if bool(ahead.all()) else np.lexsort((stamps, of))
     if order is not None:
         of = of[order]
         stamps = None if stamps is None else stamps[order]
@@ -292,6 +300,16 @@ def _ordered(
                 remedy=f"{len(again):,} such rows: take them out, or name the column that tells sequences apart by dataset.id.",
             )
     return of, order, stamps
+
+
+def _numbered(ids: np.ndarray) -> np.ndarray:
+    """The place of each id among all of them, sorted."""
+    if ids.dtype != object and bool((ids[1:] >= ids[:-1]).all()):
+        return np.r_[0, np.cumsum(ids[1:] != ids[:-1], dtype=np.int32)].astype(np.int32)
+    import pandas as pd
+
+    codes, _ = pd.factorize(ids, sort=True)
+    return codes.astype(np.int32)
 
 
 def times(values: np.ndarray, column: str, where: str) -> np.ndarray:
@@ -359,9 +377,8 @@ def _one_length(
     )
 
 
-def _targets(y: np.ndarray, places: np.ndarray, columns: Columns, where: str) -> np.ndarray:
-    """The target of each sequence; of each timestep where it changes within one."""
-    per_step = y[places]
+def _targets(per_step: np.ndarray, columns: Columns, where: str) -> np.ndarray:
+    """The target of each sequence, of `(samples, timesteps)`; of each timestep where it changes within one."""
     first = per_step[:, :1]
     same = per_step == first
     if per_step.dtype.kind == "f":
@@ -379,8 +396,7 @@ def _targets(y: np.ndarray, places: np.ndarray, columns: Columns, where: str) ->
     return per_step
 
 
-def _constant(groups: np.ndarray, places: np.ndarray, columns: Columns, where: str) -> np.ndarray:
-    per_step = groups[places]
+def _constant(per_step: np.ndarray, columns: Columns, where: str) -> np.ndarray:
     wrong = np.flatnonzero(~(per_step == per_step[:, :1]).all(axis=1))
     if len(wrong):
         found = sorted({str(value) for value in per_step[wrong[0]]})[:3]

@@ -85,6 +85,26 @@ def read_alike(source: Source, about: Mapping[str, Any]) -> Sequences:
     return found
 
 
+def coded(y: np.ndarray, about: Mapping[str, Any], where: str) -> np.ndarray:
+    """Targets of a file as the model knows them: classes by their place.
+
+    Raises:
+      DataError: for a class that it does not know.
+    """
+    if about["task"] == "regression":
+        return y.astype(np.float64)
+    names = about.get("classes")
+    if names is None:
+        return y
+    places = {name: place for place, name in enumerate(names)}
+    unknown = sorted({str(label) for label in y.ravel()} - {*places})
+    if unknown:
+        raise DataError(
+            f"{where}: a class that the model does not know", expected=", ".join(names)[:200], received=unknown[0]
+        )
+    return np.array([places[str(label)] for label in y.ravel()], np.int32).reshape(y.shape)
+
+
 def _column(feature: str, categories: Mapping[str, Any]) -> str:
     """The column that a feature comes from: `side` of `side=left`."""
     head = feature.partition("=")[0]

@@ -62,7 +62,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     **{f"dataset.n_{name}": (int,) for name in ("train", "validation", "test", "classes", "outputs")},
     **dict.fromkeys(("dataset.timesteps", "dataset.features"), (int,)),
     **dict.fromkeys(("device", "packages", "dataset", "dataset.baselines", "dataset.trivial", "git"), (dict,)),
-    "workers": (list,),
+    **dict.fromkeys(("workers", "dataset.classes", "dataset.notes"), (list,)),
 }
 
 Key = tuple[str, ...]

@@ -100,6 +100,8 @@ class Session:
             self._loaded = data.load(self.config["dataset"])
             found = self._loaded
             task.check_objective(self.config["study"], found.name, found.task, found.y_train)
+            for note in found.notes:
+                self.display.line(f"  data      {note}")
             self._task, self._baselines = self._loaded.task, self._loaded.baselines
             facts = self._facts(self._loaded)
             self._share()
@@ -190,6 +192,8 @@ class Session:
             "n_outputs": dataset.n_classes,
             "baselines": dataset.baselines,
             "trivial": trivial_predictor.trivial(dataset),
+            **({"classes": list(dataset.classes)} if dataset.classes else {}),
+            **({"notes": list(dataset.notes)} if dataset.notes else {}),
         }
 
     def _launch(self) -> None:

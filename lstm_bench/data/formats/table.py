@@ -81,11 +81,11 @@ def _text(source: Source, columns: Columns) -> dict[str, np.ndarray]:
         kept = [name for name in names if _is_read(name, columns, numeric)]
         as_they_are = {*columns.named().values()}
         types: dict[str, Any] = {name: np.float32 for name in kept if name in numeric and name not in as_they_are}
-        types |= dict.fromkeys((name for name in kept if name not in numeric), "category")
+        types |= dict.fromkeys((name for name in names if name not in numeric), "category")
         parts: dict[str, list[Any]] = {name: [] for name in kept}
-        try:
+        try:  # every column is parsed: with `usecols`, pandas says nothing of a row that has too many
             with pd.read_csv(
-                file, sep=separator, usecols=kept, dtype=types, chunksize=_CHUNK_ROWS, na_values=MISSING,
+                file, sep=separator, dtype=types, chunksize=_CHUNK_ROWS, na_values=MISSING,
                 encoding="utf-8-sig", low_memory=False,
             ) as chunks:  # fmt: skip
                 for chunk in chunks:
@@ -101,7 +101,9 @@ def _text(source: Source, columns: Columns) -> dict[str, np.ndarray]:
             raise _bad_cell(source, separator, [n for n in kept if n in numeric]) or DataError(
                 f"{source}: cannot be read ({error})"
             ) from error
-    made = {}
+    made: dict[str, np.ndarray] = {}
+    if not any(map(len, parts[kept[0]] if kept else ())):
+        return made
     for name in kept:
         made[name] = _joined(parts.pop(name))
         if name in numeric and made[name].dtype == object:  # numbers in the sample, something else further on

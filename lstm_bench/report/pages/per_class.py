@@ -74,11 +74,11 @@ def section(result: Result) -> list[str]:
     shown = rows if len(rows) <= _SHOWN else sorted(rows, key=lambda r: (not r["recall"] >= 0, r["recall"]))[:_SHOWN]
     lines = [
         [
-            r["label"],
+            escape(result.class_name(r["label"])),
             count(r["n"]),
             percent(r["recall"]),
             percent(r["precision"]),
-            f"{r['taken_for']} ({r['times']})" if r["times"] else NONE,
+            f"{escape(result.class_name(r['taken_for']))} ({r['times']})" if r["times"] else NONE,
         ]
         for r in shown
     ]
@@ -88,7 +88,7 @@ def section(result: Result) -> list[str]:
         *parts,
         f"Of the first replicate (n = 1 seed, {total:,} test samples): accuracy {percent(right / total)} %, balanced "
         f"accuracy {percent(balanced_accuracy(confusion))} % (the mean of the classes' recalls). Always the most frequent "
-        f"class ({label}) would have {percent(guess)} %.",
+        f"class ({escape(result.class_name(label))}) would have {percent(guess)} %.",
         markdown(columns, lines, columns[1:4]),
         more,
     ]

@@ -84,8 +84,9 @@ def study_figure_makers(
     confusion = result.confusion.to_numpy()
     if len(confusion):
         right, samples = int(confusion.trace()), int(confusion.sum())
+        named = result.confusion.rename(index=result.class_name, columns=result.class_name)
         caption = f"Confusion matrix of the first replicate (n = 1 seed): {right:,} of {samples:,} samples"
-        makers["confusion"] = (partial(study.confusion_matrix, result.confusion), f"{caption} right; {device}.")
+        makers["confusion"] = (partial(study.confusion_matrix, named), f"{caption} right; {device}.")
     elif str(result.env("dataset.task") or "classification") != "classification":
         makers["confusion"] = f"No confusion matrix: the task is {escape(result.env('dataset.task'))}."
     else:
@@ -94,7 +95,12 @@ def study_figure_makers(
     worst = worst[[len(str(v).split()) == t * f > 0 for v, t, f in _columns(worst, "values", "timesteps", "features")]]
     if len(worst):
         makers["worst"] = (
-            partial(study.worst_samples, worst, result.dataset in _PICTURES or worst["features"].max() > _CURVES),
+            partial(
+                study.worst_samples,
+                worst,
+                result.dataset in _PICTURES or worst["features"].max() > _CURVES,
+                name=result.class_name,
+            ),
             f"The most confidently wrong test samples of the first replicate (n = {min(len(worst), 12)}); {device}.",
         )
     else:

@@ -140,6 +140,12 @@ class Result:
         """Name of the data that was really used."""
         return str(self.env("dataset.name") or self.get("dataset.name", "?"))
 
+    def class_name(self, label: Any) -> str:
+        """What the data calls a class; of numbered ones the number."""
+        names = self.env("dataset.classes")
+        place = int(label)
+        return str(names[place]) if isinstance(names, list) and 0 <= place < len(names) else str(place)
+
     @property
     def objective(self) -> str:
         """Column of the trials that was searched for."""
