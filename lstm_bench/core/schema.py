@@ -7,8 +7,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from lstm_bench.core.vocabulary import OBJECTIVES
-
 
 @dataclass(frozen=True)
 class Range:
@@ -68,6 +66,7 @@ class Dataset:
     length: int | None = None  # of smnist and psmnist, adding and copy
     permutation_seed: int | None = None  # of psmnist
     test_size: int | None = None  # of adding and copy
+    task: str | None = None  # of npz: what its labels are, where their type does not say it
 
 
 @dataclass(kw_only=True)
@@ -169,8 +168,8 @@ class Study:
     n_trials: int = _in(_COUNT)
     confirm: int = _in(_SIZE)
     replicates: int = _in(_COUNT)
-    objective: str = _in(Choice(*OBJECTIVES))
-    direction: str = _in(Choice("maximize", "minimize"))  # null, where it is composed: that of the objective
+    objective: str  # one of the task's metrics on validation data: see `data/task.py`
+    direction: str | None = _in(Choice("maximize", "minimize"))  # null, where it is composed: that of the objective
     objectives: dict[str, Any]  # metric -> direction; several: the first stands in for objective and direction
     seed: int = _in(_COUNT)
     max_failed: int = _in(_COUNT)

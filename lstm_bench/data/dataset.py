@@ -21,9 +21,9 @@ from lstm_bench.core.errors import ConfigError, DataError, nearest
 from lstm_bench.data import download, synthetic
 from lstm_bench.data import images as mnist
 from lstm_bench.data.arrays import SPLITS
-from lstm_bench.data.readers import DIVISOR, IMAGES, LENGTHS, _read
+from lstm_bench.data.readers import DIVISOR, IMAGES, LENGTHS, _read, known_task
 from lstm_bench.data.splits import _count, _standardize, _stratified
-from lstm_bench.data.task import TASKS
+from lstm_bench.data.task import CLASSIFICATION, Task, of, of_labels
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
@@ -48,16 +48,21 @@ class Dataset:
     sha256: str  # of the arrays before they were split and scaled
     source: str  # where they were found, the home folder as ~, or the URL they were just downloaded from
     notice: str | None = None  # why this is not the dataset that was asked for
-    task: str = "classification"
+    task: str = CLASSIFICATION.name
     baselines: dict[str, float] = field(default_factory=dict)  # trivial predictor -> its loss
     divisor: float = 1  # of the source's whole numbers
     mean: np.ndarray | None = None  # float32 (features,), subtracted after the division; None: nothing was standardised
     scale: np.ndarray | None = None  # float32 (features,), divided by after that
 
     @property
+    def kind(self) -> Task:
+        """What is asked of a network."""
+        return of(self.task)
+
+    @property
     def per_timestep(self) -> bool:
         """Whether a network has an output for every timestep."""
-        return self.task == "tagging"
+        return self.kind.per_timestep
 
     @property
     def input_shape(self) -> tuple[int, int]:
@@ -106,6 +111,7 @@ def check(config: Mapping[str, Any]) -> None:
     owners: dict[str, tuple[str, ...]] = {
         "dir": tuple(IMAGES),
         "path": ("npz",),
+        "task": ("npz",),
         "fallback": ("mnist",),
         "length": ("smnist", "psmnist", *synthetic.MAKERS),
         "permutation_seed": ("psmnist",),
@@ -241,7 +247,8 @@ def load(config: Mapping[str, Any]) -> Dataset:
 
     Returns:
       The `Dataset`. Samples keep the order of their source within each split. The training and validation splits of what was
-      read are stratified and depend on `split_seed` and the labels alone; of a regression, on the number of samples instead.
+      read are stratified and depend on `split_seed` and the labels alone; of other labels than one class per sample, on the
+      number of samples instead.
 
     Raises:
       ConfigError: if a setting cannot be meant.
@@ -251,9 +258,9 @@ def load(config: Mapping[str, Any]) -> Dataset:
     found = resolve(config)
     config = found.config
     arrays, n_classes, sha256 = _read(config)
-    task = TASKS[config["name"]] or ("regression" if arrays["y_train"].dtype.kind == "f" else "classification")
+    task = known_task(config) or of_labels(arrays["y_train"])
     size, seed, y = config["validation_size"], config["split_seed"], arrays["y_train"]
-    if task == "regression":
+    if not task.has_classes:
         y = np.zeros(len(y), np.int32)  # nothing to stratify by
     generated = config["name"] in synthetic.MAKERS
     rows: dict[str, Any] = {}
@@ -278,11 +285,11 @@ def load(config: Mapping[str, Any]) -> Dataset:
     for split in SPLITS:  # scaled after the split: bytes are cheaper to copy than floats
         arrays[f"x_{split}"] = np.divide(arrays[f"x_{split}"], DIVISOR[config["name"]], dtype=np.float32)
     mean, scale = _standardize(arrays) if config["standardize"] else (None, None)
-    baselines = synthetic.baselines(config["name"], config["length"]) if generated else {}
-    if task == "regression" and not generated:
-        average = arrays["y_train"].mean(dtype=np.float64)
-        baselines = {"always predicting the training mean": float(np.square(arrays["y_test"] - average).mean())}
-    made: dict[str, Any] = {**arrays, "task": task, "baselines": baselines, "notice": found.notice}
+    if generated:
+        baselines = synthetic.baselines(config["name"], config["length"])
+    else:
+        baselines = task.baselines(arrays["y_train"], arrays["y_test"])
+    made: dict[str, Any] = {**arrays, "task": task.name, "baselines": baselines, "notice": found.notice}
     made |= {"divisor": DIVISOR[config["name"]], "mean": mean, "scale": scale}
     return Dataset(found.name, **made, n_classes=n_classes, sha256=sha256, source=found.source)
 
