@@ -254,7 +254,7 @@ def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[
     steps = row.get("steps_per_execution") or factory.steps_per_execution(backend, named)[0]
     work = {"config": config, "kernel": named, "steps_per_execution": int(float(steps))}
     size, seed = _pack(row), int(row["seed"])
-    tested = bool(row.get("test_loss") or row.get("test_mse"))
+    tested = any(value for name, value in row.items() if name.startswith("test_"))
     if size > 1:
         # What a member is given does not depend on which others are beside it. Replicates are packed in order.
         beside = range(seed // size * size, seed // size * size + size) if tested else [seed] * size

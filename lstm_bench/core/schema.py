@@ -7,8 +7,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from lstm_bench.core.vocabulary import OBJECTIVES
-
 
 @dataclass(frozen=True)
 class Range:
@@ -69,10 +67,10 @@ class Dataset:
     length: int | None = None  # of smnist and psmnist, adding and copy
     permutation_seed: int | None = None  # of psmnist
     test_size: int | float | None = None  # of adding and copy, and of a file that does not divide itself
+    task: str | None = None  # of npz and file: what its labels are, where their type does not say it
     # Those below are of file; see conf/dataset/file.yaml.
     test_path: str | None = None
     title: str | None = None
-    task: str | None = _in(Choice("classification", "regression"), None)
     layout: str | None = _in(Choice("long", "wide"), None)
     id: str | None = None
     time: str | None = None
@@ -184,8 +182,8 @@ class Study:
     n_trials: int = _in(_COUNT)
     confirm: int = _in(_SIZE)
     replicates: int = _in(_COUNT)
-    objective: str = _in(Choice(*OBJECTIVES))
-    direction: str = _in(Choice("maximize", "minimize"))  # null, where it is composed: that of the objective
+    objective: str  # one of the task's metrics on validation data: see `data/task.py`
+    direction: str | None = _in(Choice("maximize", "minimize"))  # null, where it is composed: that of the objective
     objectives: dict[str, Any]  # metric -> direction; several: the first stands in for objective and direction
     seed: int = _in(_COUNT)
     max_failed: int = _in(_COUNT)

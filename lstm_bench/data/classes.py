@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from lstm_bench.core.errors import DataError, nearest
+from lstm_bench.data.task import CLASSIFICATION, REGRESSION, TAGGING, Task, of
 
-Task = str
 _MOST_WHOLE = 50  # different whole numbers up to which labels are classes without a second look
 _SHARE = 0.2  # of the samples: more different whole numbers than that look like measurements
 
@@ -24,10 +24,10 @@ def task_of(y: np.ndarray, where: str, asked: str | None) -> tuple[Task, str]:
     Raises:
       DataError: for labels that can be neither classes nor numbers, or either.
     """
-    if y.ndim == 2:
-        return "tagging", "the target changes within sequences: a label per timestep"
     if asked is not None:
-        return asked, f"dataset.task={asked}"
+        return of(asked), f"dataset.task={asked}"
+    if y.ndim == 2:
+        return TAGGING, "the target changes within sequences: a label per timestep"
     if y.dtype.kind == "f":
         present = y[~np.isnan(y)]
         if len(present) and bool((present == np.rint(present)).all()) and len(np.unique(present)) <= _MOST_WHOLE:
@@ -37,7 +37,7 @@ def task_of(y: np.ndarray, where: str, asked: str | None) -> tuple[Task, str]:
                 received=", ".join(f"{v:g}" for v in np.unique(present)[:5]),
                 remedy="Say dataset.task=classification or dataset.task=regression.",
             )
-        return "regression", "the target holds numbers with decimals"
+        return REGRESSION, "the target holds numbers with decimals"
     if y.dtype.kind in "iu":
         different = len(np.unique(y))
         if different > max(_MOST_WHOLE, _SHARE * len(y)):
@@ -47,8 +47,8 @@ def task_of(y: np.ndarray, where: str, asked: str | None) -> tuple[Task, str]:
                 received=f"{different:,} different whole numbers among {len(y):,} sequences",
                 remedy="Say dataset.task=regression, or dataset.task=classification if each is a class.",
             )
-        return "classification", f"the target holds {different} different whole numbers"
-    return "classification", "the target holds names" if y.dtype.kind != "b" else "the target is true or false"
+        return CLASSIFICATION, f"the target holds {different} different whole numbers"
+    return CLASSIFICATION, "the target holds names" if y.dtype.kind != "b" else "the target is true or false"
 
 
 def require_present(y: np.ndarray, ids: np.ndarray | None, where: str) -> None:

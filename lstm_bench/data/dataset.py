@@ -24,9 +24,9 @@ from lstm_bench.data import download, file_dataset, synthetic
 from lstm_bench.data import images as mnist
 from lstm_bench.data.arrays import SPLITS
 from lstm_bench.data.formats.source import Source
-from lstm_bench.data.readers import DIVISOR, IMAGES, LENGTHS, _read
+from lstm_bench.data.readers import DIVISOR, IMAGES, LENGTHS, _read, known_task
 from lstm_bench.data.splits import _count, _standardize, _stratified, scales_differ
-from lstm_bench.data.task import TASKS
+from lstm_bench.data.task import CLASSIFICATION, Task, of, of_labels
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
@@ -51,7 +51,7 @@ class Dataset:
     sha256: str  # of the arrays before they were split and scaled
     source: str  # where they were found, the home folder as ~, or the URL they were just downloaded from
     notice: str | None = None  # why this is not the dataset that was asked for
-    task: str = "classification"
+    task: str = CLASSIFICATION.name
     baselines: dict[str, float] = field(default_factory=dict)  # trivial predictor -> its loss
     divisor: float = 1  # of the source's whole numbers
     mean: np.ndarray | None = None  # float32 (features,), subtracted after the division; None: nothing was standardised
@@ -60,12 +60,17 @@ class Dataset:
     reading: dict[str, Any] | None = None  # of a file: how new ones are read alike, see `file_dataset.FileData`
     notes: tuple[
         str, ...
-    ] = ()  # of a file: a sentence for each thing that was understood, or speaks against the numbers
+    ] = ()  # of a file: what was understood, left out, or speaks against the numbers, a sentence each
+
+    @property
+    def kind(self) -> Task:
+        """What is asked of a network."""
+        return of(self.task)
 
     @property
     def per_timestep(self) -> bool:
         """Whether a network has an output for every timestep."""
-        return self.task == "tagging"
+        return self.kind.per_timestep
 
     @property
     def input_shape(self) -> tuple[int, int]:
@@ -118,6 +123,7 @@ def check(config: Mapping[str, Any]) -> None:
     owners: dict[str, tuple[str, ...]] = {
         "dir": tuple(IMAGES),
         "path": ("npz", "file"),
+        "task": ("npz", "file"),
         **dict.fromkeys(_OF_FILE, ("file",)),
         "fallback": ("mnist",),
         "length": ("smnist", "psmnist", *synthetic.MAKERS),
@@ -144,7 +150,7 @@ def check(config: Mapping[str, Any]) -> None:
 
 
 _OF_FILE = (
-    *("test_path", "title", "task", "layout", "id", "time", "features", "target", "group", "window", "stride", "split"),
+    *("test_path", "title", "layout", "id", "time", "features", "target", "group", "window", "stride", "split"),
     "missing",
 )
 
@@ -289,7 +295,8 @@ def load(config: Mapping[str, Any]) -> Dataset:
 
     Returns:
       The `Dataset`. Samples keep the order of their source within each split. The training and validation splits of what was
-      read are stratified and depend on `split_seed` and the labels alone; of a regression, on the number of samples instead.
+      read are stratified and depend on `split_seed` and the labels alone; of other labels than one class per sample, on the
+      number of samples instead.
 
     Raises:
       ConfigError: if a setting cannot be meant.
@@ -300,10 +307,9 @@ def load(config: Mapping[str, Any]) -> Dataset:
     config = found.config
     own = file_dataset.load(config) if config["name"] == "file" else None
     arrays, n_classes, sha256 = (own.arrays, own.n_classes, own.sha256) if own else _read(config)
-    task = own.task if own else TASKS[config["name"]]
-    task = task or ("regression" if arrays["y_train"].dtype.kind == "f" else "classification")
+    task = own.task if own else known_task(config) or of_labels(arrays["y_train"])
     size, seed, y = config["validation_size"], config["split_seed"], arrays["y_train"]
-    if task == "regression":
+    if not task.has_classes:
         y = np.zeros(len(y), np.int32)  # nothing to stratify by
     generated = config["name"] in synthetic.MAKERS
     rows: dict[str, Any] = {}
@@ -332,11 +338,11 @@ def load(config: Mapping[str, Any]) -> Dataset:
     if standardize == "auto" and (standardize := scales_differ(arrays["x_train"])):
         notes.append("scales differ more than tenfold: every feature is standardised by the training split")
     mean, scale = _standardize(arrays) if standardize else (None, None)
-    baselines = synthetic.baselines(config["name"], config["length"]) if generated else {}
-    if task == "regression" and not generated:
-        average = arrays["y_train"].mean(dtype=np.float64)
-        baselines = {"always predicting the training mean": float(np.square(arrays["y_test"] - average).mean())}
-    made: dict[str, Any] = {**arrays, "task": task, "baselines": baselines, "notice": found.notice}
+    if generated:
+        baselines = synthetic.baselines(config["name"], config["length"])
+    else:
+        baselines = task.baselines(arrays["y_train"], arrays["y_test"])
+    made: dict[str, Any] = {**arrays, "task": task.name, "baselines": baselines, "notice": found.notice}
     made |= {"divisor": DIVISOR[config["name"]], "mean": mean, "scale": scale, "notes": tuple(notes)}
     if own:
         made |= {"classes": own.classes, "reading": own.reading}

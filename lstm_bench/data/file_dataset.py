@@ -15,6 +15,7 @@ from lstm_bench.data import converted, division, missing
 from lstm_bench.data.arrays import SPLITS, Arrays, checked, digest
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.sequences import Columns, Sequences
+from lstm_bench.data.task import Task
 
 TEST_SIZE = 0.2  # of a file that does not divide itself, where `dataset.test_size` is null
 
@@ -26,7 +27,7 @@ class FileData:
     Attributes:
       arrays: `x_*` float32, `y_*` int32 or float32, of the three splits.
       n_classes: 1 of a regression.
-      task: classification, tagging or regression.
+      task: What is asked of a network.
       sha256: Of the arrays as the file has them.
       classes: Names of the classes; None where they are their numbers.
       reading: What `input.json` keeps so that new files are read alike: `columns`, `features`, `categories`, `filling`.
@@ -35,7 +36,7 @@ class FileData:
 
     arrays: Arrays
     n_classes: int
-    task: str
+    task: Task
     sha256: str
     classes: tuple[str, ...] | None
     reading: dict[str, Any]
@@ -106,27 +107,19 @@ def load(config: Mapping[str, Any]) -> FileData:
     parts, notes = _divided(parts, config, kind, task, where)
     labels = {split: _target(found, split, where) for split, found in parts.items()}
     classes = None
-    if task != "regression":
+    if task.labels.classes:
         labels, classes = class_names.named(labels, where)
     arrays: Arrays = {f"x_{split}": found.x for split, found in parts.items()}
     filling = missing.fill(arrays, config.get("missing") or "refuse", one.features, where)
     arrays |= {f"y_{split}": y for split, y in labels.items()}
-    if task == "tagging":
-        n_classes = int(max(y.max() for y in labels.values())) + 1
-        flat = {key: value if key[0] == "x" else value[:, 0] for key, value in arrays.items()}
-        checked(flat, n_classes, Path(where))
-        arrays = {key: value.astype(np.float32 if key[0] == "x" else np.int32) for key, value in arrays.items()}
-    else:
-        if task == "regression":
-            arrays |= {f"y_{split}": y.astype(np.float64) for split, y in labels.items()}
-        arrays, n_classes = checked(arrays, None, Path(where))
+    arrays, n_classes = checked(arrays, task, None, Path(where))
     reading = {
         "columns": {key: value for key, value in vars(Columns.of(config)).items() if value and key != "categories"},
         "features": list(one.features),
         "categories": {name: list(known) for name, known in one.categories.items()},
         "filling": filling.described() if filling else None,
     }
-    notes = [f"a {task}: {why}", *one.notes, *notes]
+    notes = [f"a {task.name}: {why}", *one.notes, *notes]
     if filling:
         notes.append(f"missing values are filled: dataset.missing={filling.way}")
     return FileData(arrays, n_classes, task, sha256, classes, reading, tuple(notes))
@@ -150,13 +143,13 @@ def _digest(parts: Mapping[str, Sequences]) -> str:
 
 
 def _divided(
-    parts: dict[str, Sequences], config: Mapping[str, Any], kind: str, task: str, where: str
+    parts: dict[str, Sequences], config: Mapping[str, Any], kind: str, task: Task, where: str
 ) -> tuple[dict[str, Sequences], list[str]]:
     """The three splits, the test set drawn first: what `train_size` and `validation_size` are changes nothing in it."""
     seed = config["split_seed"]
 
     def drawn(found: Sequences, size: float, what: str, leave: int) -> tuple[Sequences, Sequences]:
-        y = None if task == "regression" or found.y is None or found.y.ndim > 1 else np.asarray(_sortable(found.y))
+        y = _sortable(found.y) if task.has_classes and found.y is not None else None
         picked, left = division.part(found, y, size, kind, seed, what, leave)
         return found.take(picked), found.take(left)
 

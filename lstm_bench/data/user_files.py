@@ -91,8 +91,6 @@ def coded(y: np.ndarray, about: Mapping[str, Any], where: str) -> np.ndarray:
     Raises:
       DataError: for a class that it does not know.
     """
-    if about["task"] == "regression":
-        return y.astype(np.float64)
     names = about.get("classes")
     if names is None:
         return y

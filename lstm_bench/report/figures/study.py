@@ -21,6 +21,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from lstm_bench.data.task import metric_of
 from lstm_bench.report.figures.style import (
     _MANY,
     BLACK,
@@ -102,14 +103,15 @@ def learning_curves(history: pd.DataFrame, winner: int | None = None, metric: st
     Args:
       history: Rows of history.csv.
       winner: Number of its trial.
-      metric: `val_accuracy`, or an error, of which less is better.
+      metric: Its column. The training curve is that of the same metric, else of the loss.
     """
     scale, label = _scale(metric)
-    more = metric == "val_accuracy"
+    known = metric_of(metric)
+    more, trained = known is not None and known.maximize, metric.replace("val_", "train_", 1)
     curves: dict[str, dict[int, np.ndarray]] = {}
     for kind in ("trial", "replicate"):
         rows = history[(history["kind"] == kind) & history["number"].notna()].sort_values("number", kind="stable")
-        points = rows[["epoch", metric, "train_accuracy" if more else "train_loss"]].to_numpy(dtype=float) * (
+        points = rows[["epoch", metric, trained if trained in history else "train_loss"]].to_numpy(dtype=float) * (
             1,
             scale,
             scale,

@@ -60,14 +60,9 @@ def majority(confusion: pd.DataFrame) -> tuple[Any, float]:
 def section(result: Result) -> list[str]:
     """Paragraphs below the confirmation; for other tasks than classification, what guessing gives alone."""
     parts = [baselines(result)]
-    task = str(result.env("dataset.task") or "classification")
     confusion = result.confusion
-    if task != "classification" or confusion.empty:
-        why = {
-            "regression": "A regression has no classes.",
-            "tagging": "Accuracy is per position: the share of all timesteps.",
-        }
-        return [*parts, why.get(task, "")]
+    if not result.task.has_classes or confusion.empty:
+        return [*parts, result.task.remark]
     label, guess = majority(confusion)
     total, right = int(confusion.to_numpy().sum()), int(confusion.to_numpy().diagonal().sum())
     rows = per_class(confusion)
@@ -99,6 +94,5 @@ def baselines(result: Result) -> str:
     found = result.env("dataset.baselines")
     if not isinstance(found, Mapping) or not found:
         return ""
-    what = "MSE" if result.env("dataset.task") == "regression" else "cross-entropy"
     told = "; ".join(f"{escape(name)}: {escape(short(value))}" for name, value in sorted(found.items()))
-    return f"In closed form, without learning ({what}): {told}."
+    return f"In closed form, without learning ({result.task.ruler.named}): {told}."

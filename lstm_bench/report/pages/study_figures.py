@@ -70,7 +70,8 @@ def study_figure_makers(
     picked = next(iter(result.candidates), math.nan)
     if not math.isnan(picked):
         history = history[(history["kind"] != "replicate") | history["trial"].isna() | (history["trial"] == picked)]
-    metric = next((m for m in ("val_accuracy", "val_mse", "val_loss") if history[m].map(math.isfinite).any()), "")
+    curves = (result.task.objectives[0], "val_loss")
+    metric = next((column for column in curves if history[column].map(math.isfinite).any()), "")
     if metric:
         winner = None if result.winner is None else int(result.winner["number"])
         make = partial(study.learning_curves, history, winner, metric)
@@ -87,8 +88,8 @@ def study_figure_makers(
         named = result.confusion.rename(index=result.class_name, columns=result.class_name)
         caption = f"Confusion matrix of the first replicate (n = 1 seed): {right:,} of {samples:,} samples"
         makers["confusion"] = (partial(study.confusion_matrix, named), f"{caption} right; {device}.")
-    elif str(result.env("dataset.task") or "classification") != "classification":
-        makers["confusion"] = f"No confusion matrix: the task is {escape(result.env('dataset.task'))}."
+    elif not result.task.has_classes:
+        makers["confusion"] = f"No confusion matrix: the task is {escape(result.task.name)}."
     else:
         makers["confusion"] = "No confusion matrix: predictions.csv holds no row."
     worst = result.tables["worst.csv"]
