@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 
 from lstm_bench.core import config, errors, schema
+from lstm_bench.data import task
 from lstm_bench.model import kernel, signature
 from lstm_bench.study import columns as record
 
@@ -257,7 +258,7 @@ def configuration() -> str:
             rows = []
             types = typing.get_type_hints(node)
             for leaf in dataclasses.fields(node):
-                rule = leaf.metadata.get("rule")
+                rule = schema.Choice(*task.objectives()) if leaf.name == "objective" else leaf.metadata.get("rule")
                 value = [allowed(types[leaf.name], rule), shown(values[group][leaf.name]), own.get(leaf.name, "")]
                 rows.append([f"`study.{leaf.name}`", *value])
             parts += [

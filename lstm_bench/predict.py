@@ -15,6 +15,7 @@ from lstm_bench.training.inference import load, outputs, winner
 if TYPE_CHECKING:
     import numpy as np
 
+    from lstm_bench.data.task import Task
     from lstm_bench.study.reader import Recorded
 
 HELP = """\
@@ -24,7 +25,8 @@ Uses the winner that a study confirmed, as trained with seed 0, on new sequences
 
   study=NAME     a study in DIR whose model/ was kept
   input=FILE     .npy of shape (samples, timesteps, features); .npz with such an x, and y where it is known; else CSV: a
-                 sequence per line, timesteps * features numbers, those of the first timestep first
+                 sequence per line, timesteps * features numbers, those of the first timestep first; of a study that
+                 was made with dataset=file, a file laid out as that one, without target and groups where they are not known
   output=FILE    CSV: sample, prediction, probability, and the probability of every class
   backend=NAME   tensorflow, jax or torch                       (the study's)
   sweeps=DIR     where the study lies                           (sweeps)
@@ -50,78 +52,82 @@ def run(arguments: list[str]) -> None:
     """
     given = cli.options(arguments, ("study", "input", "output", "backend", "sweeps"), required=("study", "input"))
     from lstm_bench.core import fileio, vocabulary
-    from lstm_bench.data import user_files
+    from lstm_bench.data import task, user_files
+    from lstm_bench.data.formats.source import Source
     from lstm_bench.study import reader
 
     study = reader.find(given["study"], Path(given.get("sweeps", "sweeps")))
     model, about = winner(study)
+    asked = task.of(about["task"])
     backend = given.get("backend", about["backend"])
     if backend not in vocabulary.OF_BACKEND:
         raise ConfigError("backend", expected=f"one of {', '.join(vocabulary.OF_BACKEND)}", received=backend)
     cli.require_backend(backend)
     path = home.expanded(given["input"])
-    x, y = user_files.read(path, (about["timesteps"], about["features"]))
+    ids = None
+    if about.get("reading") and not _is_plain(path):
+        found = user_files.read_alike(Source.parse(path), about)
+        for note in found.notes:
+            print(note, file=sys.stderr)
+        x, y, ids = found.x, None if found.y is None else user_files.coded(found.y, about, str(path)), found.ids
+    else:
+        x, y = user_files.read(path, (about["timesteps"], about["features"]))
     x = user_files.scaled(x, about, str(path))
     if y is not None:
-        _check_targets(y, x, about, path)
+        _check_targets(y, x, asked, about["n_classes"], path)
     os.environ["KERAS_BACKEND"] = backend
     answers = outputs(load(model, study), x, min(len(x), study.config["train"]["evaluation_batch_size"]))
-    columns, rows = table(answers, about["task"])
-    _show(study, about, backend, columns, rows, answers, y)
+    columns, rows = asked.labels.table(answers)
+    told = asked.labels.told(rows, answers.shape[-1], y, about.get("classes"))
+    columns, rows = _named(columns, rows, about.get("classes"), ids)
+    _show(study, about, backend, columns, rows)
+    print("\n".join(told))
     if "output" in given:
         out = home.expanded(given["output"])
         fileio.write_rows(out, columns, rows)
         print(f"{out}: {len(rows):,} rows")
 
 
-def table(answers: np.ndarray, task: str) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
-    """Columns and rows of the predictions.
+def _is_plain(path: Path) -> bool:
+    """Whether a file holds arrays of the model's shape, and no columns."""
+    import zipfile
 
-    Args:
-      answers: `(samples, n_classes)`, of a class per timestep `(samples, timesteps, n_classes)`, of a regression
-        `(samples, 1)`.
-      task: classification, tagging or regression.
-
-    Returns:
-      Columns, and a row per sample, of tagging per sample and timestep.
-    """
-    from scipy.special import softmax
-
-    if task == "regression":
-        rows = [{"sample": i, "prediction": float(value)} for i, value in enumerate(answers.reshape(len(answers)))]
-        return ("sample", "prediction"), rows
-    probability = softmax(answers, axis=-1).reshape(-1, answers.shape[-1])
-    names = [f"probability_{label}" for label in range(answers.shape[-1])]
-    steps = answers.shape[1] if answers.ndim == 3 else 1
-    place = ("sample", "timestep") if answers.ndim == 3 else ("sample",)
-    rows = []
-    for i, values in enumerate(probability.tolist()):
-        best = max(range(len(values)), key=values.__getitem__)
-        row: dict[str, Any] = {
-            "sample": i // steps,
-            "timestep": i % steps,
-            "prediction": best,
-            "probability": values[best],
-        }
-        rows.append(row | dict(zip(names, values, strict=True)))
-    return (*place, "prediction", "probability", *names), rows
+    if path.suffix != ".npz":
+        return path.suffix == ".npy"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "x.npy" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return True
 
 
-def _check_targets(y: np.ndarray, x: np.ndarray, about: Mapping[str, Any], path: Path) -> None:
+def _named(
+    columns: Sequence[str], rows: Sequence[Mapping[str, Any]], classes: Sequence[str] | None, ids: np.ndarray | None
+) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    """A table of predictions with the file's own names of classes and sequences, where it has such."""
+    names = {f"probability_{place}": f"probability_{name}" for place, name in enumerate(classes or ())}
+    known = [] if ids is None else ids.tolist()
+    made = []
+    for row in rows:
+        own = {"sample": row["sample"], **({"id": known[row["sample"]]} if known else {})}
+        whole = own | {names.get(name, name): value for name, value in row.items() if name != "sample"}
+        if classes:
+            whole["prediction"] = classes[row["prediction"]]
+        made.append(whole)
+    head = ("sample", *(("id",) if known else ()))
+    return (*head, *(names.get(name, name) for name in columns if name != "sample")), made
+
+
+def _check_targets(y: np.ndarray, x: np.ndarray, asked: Task, n_outputs: int, path: Path) -> None:
     from lstm_bench.data import labels as label
 
-    shape = x.shape[:2] if about["task"] == "tagging" else x.shape[:1]
+    shape = asked.shape(x)
     if y.shape != shape:
         remedy = label.shape_remedy(y, x) if len(shape) == 1 else None
         raise DataError(
             f"{path}: y", expected=f"shape {shape}, a target for each of x", received=y.shape, remedy=remedy
         )
-    kinds, words = ("iuf", "real numbers") if about["task"] == "regression" else ("iu", "whole numbers")
-    if y.dtype.kind not in kinds:
-        raise DataError(f"{path}: y", expected=words, received=y.dtype, remedy=label.integers(y))
-    last = about["n_classes"] - 1
-    if about["task"] != "regression" and (y.min() < 0 or y.max() > last):
-        raise DataError(f"{path}: y", expected=f"labels 0 to {last}", received=f"{y.min()} to {y.max()}")
+    asked.labels.check_targets(y, n_outputs, f"{path}: y")
 
 
 def _show(
@@ -130,31 +136,15 @@ def _show(
     backend: str,
     columns: Sequence[str],
     rows: Sequence[Mapping[str, Any]],
-    answers: np.ndarray,
-    y: np.ndarray | None,
 ) -> None:
-    """The first rows, how often each class was predicted, and how right that is."""
-    import numpy as np
-
+    """What was predicted by what, and the first rows."""
     from lstm_bench.core.formatting import plain
 
-    family_name = str(study.config["model"]["_target_"]).rpartition(".")[2]
-    print(f"{study.name}: {family_name} trained on {about['dataset']}, backend {backend}, {len(answers):,} sequences")
+    family_name, n = str(study.config["model"]["_target_"]).rpartition(".")[2], rows[-1]["sample"] + 1
+    print(f"{study.name}: {family_name} trained on {about['dataset']}, backend {backend}, {n:,} sequences")
     names = [name for name in columns if not name.startswith("probability_")]
     shown = [[f"{v:.4f}" if isinstance(v := row[name], float) else v for name in names] for row in rows[:_SHOWN]]
     print(plain(names, shown, names) + ("\n..." if len(rows) > _SHOWN else ""))
-    found = np.array([row["prediction"] for row in rows])
-    if about["task"] == "regression":
-        print(f"predictions from {found.min():.4g} to {found.max():.4g}, mean {found.mean():.4g}")
-        if y is not None:
-            error = found - y
-            print(f"mean squared error {np.square(error).mean():.4g}, mean absolute error {np.abs(error).mean():.4g}")
-        return
-    counts = np.bincount(found, minlength=answers.shape[-1])
-    print("classes  " + "  ".join(f"{label}: {n:,}" for label, n in enumerate(counts.tolist())))
-    if y is not None:
-        right = int((found == y.ravel()).sum())
-        print(f"accuracy {right / len(found):.4f} ({right:,} of {len(found):,})")
 
 
 if __name__ == "__main__":

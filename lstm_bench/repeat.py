@@ -32,7 +32,7 @@ exit     0 equal, or not promised to be; 6 a training with train.deterministic=t
          and versions, or the code of your own family is another one and so is what came out, or a training ended otherwise;
          2 no such study or trial, 3 other data, 130 interrupted
 """
-_DATA = ("dataset.path", "dataset.dir")  # what may be said of the data: where they are
+_DATA = ("dataset.path", "dataset.test_path", "dataset.dir")  # what may be said of the data: where they are
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -254,7 +254,7 @@ def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[
     steps = row.get("steps_per_execution") or factory.steps_per_execution(backend, named)[0]
     work = {"config": config, "kernel": named, "steps_per_execution": int(float(steps))}
     size, seed = _pack(row), int(row["seed"])
-    tested = bool(row.get("test_loss") or row.get("test_mse"))
+    tested = any(value for name, value in row.items() if name.startswith("test_"))
     if size > 1:
         # What a member is given does not depend on which others are beside it. Replicates are packed in order.
         beside = range(seed // size * size, seed // size * size + size) if tested else [seed] * size

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 # Paths, addresses and prose: their values are taken as they stand, without the quotes that Hydra's grammar asks for.
-_FREE_TEXT = ("dataset.path", "dataset.dir", "storage.url", "tracking.uri", "launcher.address", "study.description")
+_FREE_TEXT = (
+    *("dataset.path", "dataset.test_path", "dataset.dir", "storage.url", "tracking.uri", "launcher.address"),
+    *("study.description", *(f"dataset.{column}" for column in ("id", "time", "target", "group"))),
+)
 
 
 def choices(conf: Path, group: str) -> list[str]:

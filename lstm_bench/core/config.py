@@ -23,7 +23,7 @@ import lstm_bench
 from lstm_bench.core import home
 from lstm_bench.core.errors import ConfigError, nearest, redact, require_quoted
 from lstm_bench.core.schema import Choice, Range, Sweep
-from lstm_bench.core.vocabulary import DTYPES, METRICS, OBJECTIVES
+from lstm_bench.core.vocabulary import DTYPES
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
@@ -110,8 +110,8 @@ def redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Copy of a resolved configuration as it may be stored and shown: no password in its URLs, no home in its paths."""
     copy = replaced(config, {})
     own = home.folder()
-    for key in ("dir", "path"):
-        if copy["dataset"][key] and own:
+    for key in ("dir", "path", "test_path"):
+        if copy["dataset"].get(key) and own:
             copy["dataset"][key] = re.sub(f"^{re.escape(str(own))}(?=/|$)", "~", copy["dataset"][key])
     for group, key in (("storage", "url"), ("tracking", "uri")):
         if copy[group][key]:
@@ -133,8 +133,6 @@ def load(composed: DictConfig, root: type = Sweep) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from error
     _refuse_unknown(plain, root)
-    if root is Sweep and plain["study"].get("direction") is None:
-        plain["study"]["direction"] = OBJECTIVES.get(str(plain["study"].get("objective")), "maximize")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(root), plain)
         config = typing.cast(dict[str, Any], OmegaConf.to_container(merged, throw_on_missing=True))
@@ -232,14 +230,6 @@ def _check_tolerances(tolerance: Mapping[str, float]) -> None:
 
 
 def _check_study(config: Mapping[str, Any]) -> None:
-    objective, direction = config["study"]["objective"], config["study"]["direction"]
-    if direction != OBJECTIVES[objective]:
-        raise ConfigError(
-            f"study.direction: {objective} is better the {'higher' if direction == 'minimize' else 'lower'} it is",
-            expected=OBJECTIVES[objective],
-            received=direction,
-            remedy=f"Give study.direction={OBJECTIVES[objective]}.",
-        )
     workers = config["launcher"]["workers"]
     if workers != "auto" and (not isinstance(workers, int) or workers < 1):
         raise ConfigError("launcher.workers", expected="auto or a whole number of at least 1", received=workers)
@@ -319,11 +309,6 @@ def _check_objectives(config: Mapping[str, Any]) -> None:
     study, pruner = config["study"], config["pruner"]["name"]
     objectives = {name: direction for name, direction in study["objectives"].items() if direction is not None}
     study["objectives"] = objectives
-    for name, direction in objectives.items():
-        if name not in METRICS:
-            raise ConfigError(f"study.objectives: unknown metric {name}", remedy=nearest(name, METRICS))
-        if direction != METRICS[name]:
-            raise ConfigError(f"study.objectives.{name}", expected=METRICS[name], received=direction)
     if not objectives:
         if pruner == "dominated":
             raise ConfigError(

@@ -32,6 +32,7 @@ class Display:
 
     def __init__(self, objective: str, epochs: int):
         self.objective, self.epochs = objective, epochs
+        self.measure = objective.replace("val_", "test_", 1)  # of a replicate; a session knows what its task has
         self.live = sys.stdout.isatty() and _may_colour()
         # With `no_color` alone rich still writes bold on a terminal.
         self.console = Console(file=sys.stdout, force_terminal=self.live, highlight=False, soft_wrap=not self.live)
@@ -102,8 +103,7 @@ class Display:
     def finished(self, name: str, row: Mapping[str, Any], best: str) -> None:
         """One line for a finished trial or replicate."""
         self.gone(name)
-        tested = (name for name in ("test_accuracy", "test_mse") if row.get(name) is not None)
-        metric = next(tested, self.objective)
+        metric = self.objective if row.get(self.measure) is None else self.measure
         state = row["state"] + (f" ({row['reason']})" if row.get("reason") else "")
         rate = row.get("train_samples_per_s")
         speed = f"{rate:>8,.0f} samples/s" if rate else f"{'-':>8} samples/s"

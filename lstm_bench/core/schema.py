@@ -7,8 +7,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from lstm_bench.core.vocabulary import OBJECTIVES
-
 
 @dataclass(frozen=True)
 class Range:
@@ -45,8 +43,9 @@ class Choice:
         return "one of " + ", ".join(self.names)
 
 
-def _in(rule: Range | Choice) -> Any:
-    return field(metadata={"rule": rule})
+def _in(rule: Range | Choice, *default: Any) -> Any:
+    metadata = {"rule": rule}
+    return field(metadata=metadata, default=default[0]) if default else field(metadata=metadata)
 
 
 _COUNT, _SIZE, _SECONDS = Range(0), Range(1), Range(0, open_low=True)
@@ -63,11 +62,25 @@ class Dataset:
     validation_size: int | float = _in(Range(0, open_low=True))
     validation: str = _in(Choice("split", "test"))
     split_seed: int = _in(_COUNT)
-    standardize: bool
+    standardize: bool | str  # auto: of file
     fallback: str | None
     length: int | None = None  # of smnist and psmnist, adding and copy
     permutation_seed: int | None = None  # of psmnist
-    test_size: int | None = None  # of adding and copy
+    test_size: int | float | None = None  # of adding and copy, and of a file that does not divide itself
+    task: str | None = None  # of npz and file: what its labels are, where their type does not say it
+    # Those below are of file; see conf/dataset/file.yaml.
+    test_path: str | None = None
+    title: str | None = None
+    layout: str | None = _in(Choice("long", "wide"), None)
+    id: str | None = None
+    time: str | None = None
+    features: list[str] | None = None
+    target: str | None = None
+    group: str | None = None
+    window: int | None = _in(Range(1), None)
+    stride: int | None = _in(Range(1), None)
+    split: str | None = _in(Choice("auto", "stratified", "group", "time", "given"), None)
+    missing: str | None = _in(Choice("refuse", "forward_fill", "mean", "mask"), None)
 
 
 @dataclass(kw_only=True)
@@ -169,8 +182,8 @@ class Study:
     n_trials: int = _in(_COUNT)
     confirm: int = _in(_SIZE)
     replicates: int = _in(_COUNT)
-    objective: str = _in(Choice(*OBJECTIVES))
-    direction: str = _in(Choice("maximize", "minimize"))  # null, where it is composed: that of the objective
+    objective: str  # one of the task's metrics on validation data: see `data/task.py`
+    direction: str | None = _in(Choice("maximize", "minimize"))  # null, where it is composed: that of the objective
     objectives: dict[str, Any]  # metric -> direction; several: the first stands in for objective and direction
     seed: int = _in(_COUNT)
     max_failed: int = _in(_COUNT)

@@ -8,11 +8,6 @@ SIZES = ("units", "layers", "timesteps", "features", "batch")
 DTYPES = ("float32", "tf32", "bfloat16")
 LAYERS = ("lstm", "gru", "simple_rnn", "bidirectional_lstm")
 
-# What a study may aim at, and which way is up. val_mse and val_mae are a regression's, val_accuracy is every other task's.
-OBJECTIVES = {"val_accuracy": "maximize", "val_loss": "minimize", "val_mse": "minimize", "val_mae": "minimize"}
-# What may stand in study.objectives, likewise.
-METRICS = {**OBJECTIVES, "n_weights": "minimize", "train_samples_per_s": "maximize"}
-
 OF_BACKEND = {
     "tensorflow": ("cudnn", "generic", "xla", "unrolled", "unrolled_xla"),
     "jax": ("cudnn", "generic", "unrolled"),

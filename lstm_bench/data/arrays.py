@@ -9,24 +9,24 @@ import numpy as np
 
 from lstm_bench.core.errors import DataError
 from lstm_bench.data import labels as label
+from lstm_bench.data.task import Task
 
 SPLITS = ("train", "validation", "test")
 
 Arrays = dict[str, np.ndarray]  # x_train, y_train, ... of SPLITS
 
 
-def checked(arrays: Arrays, n_classes: int | None, where: Path) -> tuple[Arrays, int]:
-    """The arrays with labels as int32 and real inputs as float32, once their shapes and values were found fit.
-
-    Floating-point labels of the training split are targets of a regression: then all are float32.
+def checked(arrays: Arrays, task: Task, n_outputs: int | None, where: Path) -> tuple[Arrays, int]:
+    """The arrays with labels as the task trains on them and real inputs as float32, once they were found fit.
 
     Args:
       arrays: `x_<split>` and `y_<split>`, training among them.
-      n_classes: Number of classes, None to count those of the training labels.
+      task: What is asked of them.
+      n_outputs: Number of classes, None to count those of the training labels.
       where: File or folder, for messages.
 
     Returns:
-      The arrays and the number of classes; 1 of a regression.
+      The arrays and the number of a network's outputs.
 
     Raises:
       DataError: for the first array that is unfit.
@@ -39,7 +39,7 @@ def checked(arrays: Arrays, n_classes: int | None, where: Path) -> tuple[Arrays,
     checked: Arrays = {}
     splits = [split for split in SPLITS if f"x_{split}" in arrays]
     labels = {f"y_{split}": arrays[f"y_{split}"] for split in splits}
-    regression = arrays["y_train"].dtype.kind == "f" and n_classes in (None, 1)
+    form = arrays["x_train"].shape[1:]
     for split in splits:
         x_key, y_key = f"x_{split}", f"y_{split}"
         x, y = arrays[x_key], arrays[y_key]
@@ -50,28 +50,15 @@ def checked(arrays: Arrays, n_classes: int | None, where: Path) -> tuple[Arrays,
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, which is refused next
                 x = x.astype(np.float32, copy=False)
             need(x_key, np.isfinite(x).all(), "finite float32 numbers, neither NaN nor inf")
-        if y.ndim != 1:
-            need(y_key, False, "shape (samples,)", y.shape, label.shape_remedy(y, x, [*labels.values()]))
+        if y.ndim != len(task.axes):
+            remedy = label.shape_remedy(y, x, [*labels.values()]) if len(task.axes) == 1 else None
+            need(y_key, False, f"shape ({', '.join(task.axes)}{',' * (len(task.axes) == 1)})", y.shape, remedy)
         need(y_key, len(y) == len(x), f"as many labels as {x_key} has samples, {len(x)}", len(y))
-        form = arrays["x_train"].shape[1:]
         need(x_key, x.shape[1:] == form, f"(timesteps, features) {form} as in x_train", x.shape[1:])
+        need(y_key, y.shape == task.shape(x), f"shape {task.shape(x)}, a label for each of x", y.shape)
         checked[x_key] = x
-        if regression:
-            need(y_key, y.dtype.kind in "iuf", "numbers, as y_train has them", y.dtype)
-            with np.errstate(over="ignore"):
-                checked[y_key] = y.astype(np.float32)
-            need(y_key, np.isfinite(checked[y_key]).all(), "finite float32 numbers, neither NaN nor inf")
-        else:
-            need(y_key, y.dtype.kind in "iu", "integer labels", y.dtype, label.type_remedy(y, labels))
-    if regression:
-        return checked, 1
-    if n_classes is None:
-        n_classes = label.check_classes(labels, str(where))
-    for key, y in labels.items():
-        wrong = y.min() if y.min() < 0 else y.max()
-        need(key, 0 <= wrong < n_classes, f"labels 0 to {n_classes - 1}", wrong)
-        checked[key] = y.astype(np.int32)
-    return checked, n_classes
+    converted, n_outputs = task.labels.check(labels, n_outputs, str(where))
+    return {**checked, **converted}, n_outputs
 
 
 def _axes_remedy(x: np.ndarray) -> str | None:

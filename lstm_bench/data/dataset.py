@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ import numpy as np
 
 from lstm_bench.core import home
 from lstm_bench.core.cache import cache_folder
+from lstm_bench.core.config import NAME
 from lstm_bench.core.errors import ConfigError, DataError, nearest
-from lstm_bench.data import download, synthetic
+from lstm_bench.data import download, file_dataset, synthetic
 from lstm_bench.data import images as mnist
 from lstm_bench.data.arrays import SPLITS
-from lstm_bench.data.readers import DIVISOR, IMAGES, LENGTHS, _read
-from lstm_bench.data.splits import _count, _standardize, _stratified
-from lstm_bench.data.task import TASKS
+from lstm_bench.data.formats.source import Source
+from lstm_bench.data.readers import DIVISOR, IMAGES, LENGTHS, _read, known_task
+from lstm_bench.data.splits import _count, _standardize, _stratified, scales_differ
+from lstm_bench.data.task import CLASSIFICATION, Task, of, of_labels
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
@@ -48,16 +51,26 @@ class Dataset:
     sha256: str  # of the arrays before they were split and scaled
     source: str  # where they were found, the home folder as ~, or the URL they were just downloaded from
     notice: str | None = None  # why this is not the dataset that was asked for
-    task: str = "classification"
+    task: str = CLASSIFICATION.name
     baselines: dict[str, float] = field(default_factory=dict)  # trivial predictor -> its loss
     divisor: float = 1  # of the source's whole numbers
     mean: np.ndarray | None = None  # float32 (features,), subtracted after the division; None: nothing was standardised
     scale: np.ndarray | None = None  # float32 (features,), divided by after that
+    classes: tuple[str, ...] | None = None  # names of the classes; None: their numbers
+    reading: dict[str, Any] | None = None  # of a file: how new ones are read alike, see `file_dataset.FileData`
+    notes: tuple[
+        str, ...
+    ] = ()  # of a file: what was understood, left out, or speaks against the numbers, a sentence each
+
+    @property
+    def kind(self) -> Task:
+        """What is asked of a network."""
+        return of(self.task)
 
     @property
     def per_timestep(self) -> bool:
         """Whether a network has an output for every timestep."""
-        return self.task == "tagging"
+        return self.kind.per_timestep
 
     @property
     def input_shape(self) -> tuple[int, int]:
@@ -102,14 +115,20 @@ def check(config: Mapping[str, Any]) -> None:
         need("train_size", config["train_size"] is None or _is_size(config["train_size"]), size + ", or null for all")
     need("validation", config["validation"] in ("split", "test"), "split or test")
     need("split_seed", type(seed) is int and 0 <= seed < 2**32, "an integer from 0 to 2**32 - 1")
-    need("standardize", isinstance(config["standardize"], bool), "true or false")
+    need(
+        "standardize",
+        isinstance(config["standardize"], bool) or (name == "file" and config["standardize"] == "auto"),
+        "true or false" + (", or auto" if name == "file" else ""),
+    )
     owners: dict[str, tuple[str, ...]] = {
         "dir": tuple(IMAGES),
-        "path": ("npz",),
+        "path": ("npz", "file"),
+        "task": ("npz", "file"),
+        **dict.fromkeys(_OF_FILE, ("file",)),
         "fallback": ("mnist",),
         "length": ("smnist", "psmnist", *synthetic.MAKERS),
         "permutation_seed": ("psmnist",),
-        "test_size": tuple(synthetic.MAKERS),
+        "test_size": (*synthetic.MAKERS, "file"),
     }
     for key, having in owners.items():
         expected = f"null, because only dataset={','.join(having)} has it"
@@ -124,8 +143,30 @@ def check(config: Mapping[str, Any]) -> None:
         valid = type(permutation_seed) is int and 0 <= permutation_seed < 2**32
         need("permutation_seed", valid, "an integer from 0 to 2**32 - 1")
     need("dir", config["dir"] is None or _is_text(config["dir"]), "a folder, or null to search")
-    need("path", name != "npz" or _is_text(config["path"]), "the path of an .npz file")
+    need("path", name not in ("npz", "file") or _is_text(config["path"]), "the path of a file")
+    if name == "file":
+        _check_file(config, need, size)
     need("fallback", config["fallback"] in (None, "digits"), "digits or null")
+
+
+_OF_FILE = (
+    *("test_path", "title", "layout", "id", "time", "features", "target", "group", "window", "stride", "split"),
+    "missing",
+)
+
+
+def _check_file(config: Mapping[str, Any], need: Callable[[str, bool, str], None], size: str) -> None:
+    """Checks the settings of `dataset=file` that no file has to be opened for."""
+    need("test_size", config.get("test_size") is None or _is_size(config["test_size"]), size + ", or null for a fifth")
+    need(
+        "title",
+        config.get("title") is None or bool(NAME.fullmatch(config["title"])),
+        "letters, digits and ._-, at most 100",
+    )
+    features = config.get("features")
+    need("features", features is None or len(features) == len({*features}) > 0, "columns, each once")
+    need("stride", config.get("stride") is None or config.get("window") is not None, "null without dataset.window")
+    need("window", config.get("window") is None or config["window"] >= 2, "at least 2 timesteps")
 
 
 def _is_size(value: Any) -> bool:
@@ -159,6 +200,8 @@ def find(config: Mapping[str, Any]) -> Found | None:
         if not os.path.isfile(path):  # noqa: PTH113 (in a folder that may not be entered, Path.is_file raises)
             raise DataError(f"{path}: no such file", remedy="Give an existing one: dataset.path=FILE.npz")
         return Found({**config, "path": str(path)}, path.stem, _short(path))
+    if name == "file":
+        return _find_file(config)
     of = IMAGES[name]
     cache, title = _cache(of), mnist.TITLES[of]
     if config["dir"] is not None:
@@ -175,6 +218,17 @@ def find(config: Mapping[str, Any]) -> Found | None:
         if mnist.is_in(folder, of, partial=folder == cache):
             return Found({**config, "dir": str(folder)}, name, _short(folder))
     return None
+
+
+def _find_file(config: Mapping[str, Any]) -> Found:
+    made = dict(config)
+    for key, source in file_dataset.sources(config).items():
+        source.require()
+        path = source.path.absolute()
+        made[key] = f"{path}!{source.member}" if source.member else str(path)
+    stem = Source.parse(made["path"]).stem
+    name = config.get("title") or re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "file"
+    return Found(made, name[:100], _short(Path(made["path"])))
 
 
 def folders(of: str) -> list[Path]:
@@ -241,7 +295,8 @@ def load(config: Mapping[str, Any]) -> Dataset:
 
     Returns:
       The `Dataset`. Samples keep the order of their source within each split. The training and validation splits of what was
-      read are stratified and depend on `split_seed` and the labels alone; of a regression, on the number of samples instead.
+      read are stratified and depend on `split_seed` and the labels alone; of other labels than one class per sample, on the
+      number of samples instead.
 
     Raises:
       ConfigError: if a setting cannot be meant.
@@ -250,15 +305,16 @@ def load(config: Mapping[str, Any]) -> Dataset:
     """
     found = resolve(config)
     config = found.config
-    arrays, n_classes, sha256 = _read(config)
-    task = TASKS[config["name"]] or ("regression" if arrays["y_train"].dtype.kind == "f" else "classification")
+    own = file_dataset.load(config) if config["name"] == "file" else None
+    arrays, n_classes, sha256 = (own.arrays, own.n_classes, own.sha256) if own else _read(config)
+    task = own.task if own else known_task(config) or of_labels(arrays["y_train"])
     size, seed, y = config["validation_size"], config["split_seed"], arrays["y_train"]
-    if task == "regression":
+    if not task.has_classes:
         y = np.zeros(len(y), np.int32)  # nothing to stratify by
     generated = config["name"] in synthetic.MAKERS
     rows: dict[str, Any] = {}
     train = np.arange(len(y))
-    if config["validation"] == "test":
+    if config["validation"] == "test" and not own:
         n_test = len(arrays["y_test"])
         if not 1 <= (n := _count(size, n_test)) <= n_test:
             raise DataError("dataset.validation_size", expected=f"1 to {n_test} of the test samples", received=n)
@@ -277,13 +333,19 @@ def load(config: Mapping[str, Any]) -> Dataset:
             arrays[f"{axis}_{split}"] = arrays[f"{axis}_train"][index]
     for split in SPLITS:  # scaled after the split: bytes are cheaper to copy than floats
         arrays[f"x_{split}"] = np.divide(arrays[f"x_{split}"], DIVISOR[config["name"]], dtype=np.float32)
-    mean, scale = _standardize(arrays) if config["standardize"] else (None, None)
-    baselines = synthetic.baselines(config["name"], config["length"]) if generated else {}
-    if task == "regression" and not generated:
-        average = arrays["y_train"].mean(dtype=np.float64)
-        baselines = {"always predicting the training mean": float(np.square(arrays["y_test"] - average).mean())}
-    made: dict[str, Any] = {**arrays, "task": task, "baselines": baselines, "notice": found.notice}
-    made |= {"divisor": DIVISOR[config["name"]], "mean": mean, "scale": scale}
+    notes = list(own.notes) if own else []
+    standardize = config["standardize"]
+    if standardize == "auto" and (standardize := scales_differ(arrays["x_train"])):
+        notes.append("scales differ more than tenfold: every feature is standardised by the training split")
+    mean, scale = _standardize(arrays) if standardize else (None, None)
+    if generated:
+        baselines = synthetic.baselines(config["name"], config["length"])
+    else:
+        baselines = task.baselines(arrays["y_train"], arrays["y_test"])
+    made: dict[str, Any] = {**arrays, "task": task.name, "baselines": baselines, "notice": found.notice}
+    made |= {"divisor": DIVISOR[config["name"]], "mean": mean, "scale": scale, "notes": tuple(notes)}
+    if own:
+        made |= {"classes": own.classes, "reading": own.reading}
     return Dataset(found.name, **made, n_classes=n_classes, sha256=sha256, source=found.source)
 
 

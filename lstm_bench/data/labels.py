@@ -1,13 +1,16 @@
-"""Labels that are not fit to train on: what they are, and the remedy for their shape, type and values that loses nothing."""
+"""What labels are, classes or numbers, and which are unfit: the remedy for their shape, type and values that loses nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from lstm_bench.core.errors import DataError
 
+Table = tuple[tuple[str, ...], list[dict[str, Any]]]  # columns and rows
 _SHOWN = 5  # labels in a message
 
 
@@ -43,8 +46,10 @@ def shape_remedy(y: np.ndarray, x: np.ndarray, others: Sequence[np.ndarray] = ()
                 "supported; one column is a study of its own: y[:, 0]."
             )
     if y.shape[1] == timesteps:
-        word = "target" if y.dtype.kind == "f" and not _is_binary(y) else "label"
-        return f"A {word} for every timestep is not supported; one of them is a study of its own: {_column(y)}."
+        target = y.dtype.kind == "f" and not _is_binary(y)
+        known = "is another task, dataset.task=tagging" if y.ndim == 2 and y.dtype.kind in "iu" else "is not supported"
+        word = "target" if target else "label"
+        return f"A {word} for every timestep {known}; one of them is a study of its own: {_column(y)}."
     if y.dtype.kind == "f":
         return (
             "A horizon, or several targets per sample, is not supported; one column is a study of its own: "
@@ -133,3 +138,147 @@ def _few(labels: np.ndarray) -> list[int] | str:
     more = len(labels) - _SHOWN
     shown = labels[:_SHOWN].tolist()
     return f"{', '.join(map(str, shown))} and {more:,} more" if more > 0 else shown
+
+
+class Labels(ABC):
+    """What the labels of a task are: checked where data comes in, shown where a model answers.
+
+    Attributes:
+      classes: Whether they are whole numbers that name classes, and a network's outputs their logits.
+    """
+
+    classes: bool
+
+    @abstractmethod
+    def check(self, labels: Mapping[str, np.ndarray], n: int | None, where: str) -> tuple[dict[str, np.ndarray], int]:
+        """The labels as they are trained on, and the outputs that a network has for them.
+
+        Args:
+          labels: Key -> labels of each split, of a fit shape, `y_train` first.
+          n: Number of outputs, None to find it in the labels.
+          where: File or folder, for messages.
+
+        Raises:
+          DataError: for the first that is unfit.
+        """
+
+    @abstractmethod
+    def check_targets(self, y: np.ndarray, n: int, where: str) -> None:
+        """Checks labels that answers are held against; a DataError says what is wrong with them.
+
+        Args:
+          y: Of a fit shape.
+          n: Outputs of the network.
+          where: File, for messages.
+        """
+
+    @abstractmethod
+    def table(self, answers: np.ndarray) -> Table:
+        """Columns, and a row per sample, or per sample and timestep, of a network's answers `(samples, ..., n_outputs)`."""
+
+    @abstractmethod
+    def told(
+        self, rows: Sequence[Mapping[str, Any]], n: int, y: np.ndarray | None, names: Sequence[str] | None = None
+    ) -> list[str]:
+        """Lines that sum up the rows of `table`, with `names` of classes; how right they are where labels `y` are known."""
+
+
+class Classes(Labels):
+    """Whole numbers from 0, each of them a class that the training split has."""
+
+    classes = True
+
+    def check(self, labels: Mapping[str, np.ndarray], n: int | None, where: str) -> tuple[dict[str, np.ndarray], int]:
+        """See `Labels`; int32."""
+        for key, y in labels.items():
+            if y.dtype.kind not in "iu":
+                remedy = type_remedy(y, labels)
+                raise DataError(f"{where}: {key}", expected="integer labels", received=y.dtype, remedy=remedy)
+        n = check_classes(labels, where) if n is None else n
+        for key, y in labels.items():
+            wrong = y.min() if y.min() < 0 else y.max()
+            if not 0 <= wrong < n:
+                raise DataError(f"{where}: {key}", expected=f"labels 0 to {n - 1}", received=wrong)
+        return {key: y.astype(np.int32) for key, y in labels.items()}, n
+
+    def check_targets(self, y: np.ndarray, n: int, where: str) -> None:
+        """See `Labels`."""
+        if y.dtype.kind not in "iu":
+            raise DataError(where, expected="whole numbers", received=y.dtype, remedy=integers(y))
+        if y.min() < 0 or y.max() >= n:
+            raise DataError(where, expected=f"labels 0 to {n - 1}", received=f"{y.min()} to {y.max()}")
+
+    def table(self, answers: np.ndarray) -> Table:
+        """See `Labels`: the likeliest class, its probability, and that of every class."""
+        from scipy.special import softmax
+
+        probability = softmax(answers, axis=-1).reshape(-1, answers.shape[-1])
+        names = [f"probability_{label}" for label in range(answers.shape[-1])]
+        rows = []
+        for place, values in zip(_places(answers), probability.tolist(), strict=True):
+            best = max(range(len(values)), key=values.__getitem__)
+            said = {"prediction": best, "probability": values[best]}
+            rows.append({**place, **said, **dict(zip(names, values, strict=True))})
+        return (*_place_columns(answers), "prediction", "probability", *names), rows
+
+    def told(
+        self, rows: Sequence[Mapping[str, Any]], n: int, y: np.ndarray | None, names: Sequence[str] | None = None
+    ) -> list[str]:
+        """See `Labels`: how often each class, and the accuracy."""
+        found = np.array([row["prediction"] for row in rows])
+        counts = zip(names or range(n), np.bincount(found, minlength=n).tolist(), strict=True)
+        lines = ["classes  " + "  ".join(f"{label}: {count:,}" for label, count in counts)]
+        if y is not None:
+            right = int((found == y.ravel()).sum())
+            lines.append(f"accuracy {right / len(found):.4f} ({right:,} of {len(found):,})")
+        return lines
+
+
+class Numbers(Labels):
+    """Real numbers, one per label, which a network's one output is to come close to."""
+
+    classes = False
+
+    def check(self, labels: Mapping[str, np.ndarray], n: int | None, where: str) -> tuple[dict[str, np.ndarray], int]:
+        """See `Labels`; float32."""
+        targets = {}
+        for key, y in labels.items():
+            if y.dtype.kind not in "iuf":
+                raise DataError(f"{where}: {key}", expected="numbers, as y_train has them", received=y.dtype)
+            with np.errstate(over="ignore"):
+                targets[key] = y.astype(np.float32)
+            if not np.isfinite(targets[key]).all():
+                raise DataError(f"{where}: {key}", expected="finite float32 numbers, neither NaN nor inf")
+        return targets, 1
+
+    def check_targets(self, y: np.ndarray, n: int, where: str) -> None:
+        """See `Labels`."""
+        if y.dtype.kind not in "iuf":
+            raise DataError(where, expected="real numbers", received=y.dtype, remedy=integers(y))
+
+    def table(self, answers: np.ndarray) -> Table:
+        """See `Labels`: the output."""
+        rows = zip(_places(answers), answers.reshape(-1), strict=True)
+        return (*_place_columns(answers), "prediction"), [{**at, "prediction": float(value)} for at, value in rows]
+
+    def told(
+        self, rows: Sequence[Mapping[str, Any]], n: int, y: np.ndarray | None, names: Sequence[str] | None = None
+    ) -> list[str]:
+        """See `Labels`: the range, and the errors."""
+        found = np.array([row["prediction"] for row in rows])
+        lines = [f"predictions from {found.min():.4g} to {found.max():.4g}, mean {found.mean():.4g}"]
+        if y is not None:
+            error = found - y.ravel()
+            squared, absolute = np.square(error).mean(), np.abs(error).mean()
+            lines.append(f"mean squared error {squared:.4g}, mean absolute error {absolute:.4g}")
+        return lines
+
+
+def _place_columns(answers: np.ndarray) -> tuple[str, ...]:
+    return ("sample", "timestep")[: answers.ndim - 1]
+
+
+def _places(answers: np.ndarray) -> Iterator[dict[str, int]]:
+    """Sample, and timestep where there is one, of each of a network's answers."""
+    columns = _place_columns(answers)
+    return (dict(zip(columns, place, strict=True)) for place in np.ndindex(answers.shape[:-1]))

@@ -14,15 +14,36 @@ from lstm_bench.data import synthetic
 from lstm_bench.data.arrays import SPLITS, Arrays, checked, digest
 from lstm_bench.data.npz import read_npz
 from lstm_bench.data.splits import _stratified
+from lstm_bench.data.task import CLASSIFICATION, Task, of, of_labels
 
 # Pixels to [0, 1]; a user's arrays and generated ones are taken as they are.
 DIVISOR = {
-    **{"mnist": 255, "digits": 16, "npz": 1, "smnist": 255, "psmnist": 255, "fashion_mnist": 255, "kmnist": 255},
+    **{
+        "mnist": 255,
+        "digits": 16,
+        "npz": 1,
+        "file": 1,
+        "smnist": 255,
+        "psmnist": 255,
+        "fashion_mnist": 255,
+        "kmnist": 255,
+    },
     **dict.fromkeys(synthetic.MAKERS, 1),
 }
 IMAGES = {"smnist": "mnist", "psmnist": "mnist"} | {name: name for name in mnist.TITLES}  # the files that each reads
 LENGTHS = {784: 1, 196: 2, 49: 4}  # of smnist -> side of the squares of pixels that are averaged
 DIGITS_TEST, DIGITS_SEED = 360, 0  # a fifth of the 1,797 digits is the test set, whatever `split_seed` says
+
+
+def known_task(config: Mapping[str, Any]) -> Task | None:
+    """What a dataset asks for; None where the labels of a file say it.
+
+    Raises:
+      ConfigError: for a `dataset.task` that there is not.
+    """
+    if config.get("task") is not None:
+        return of(config["task"])
+    return None if config["name"] in ("npz", "file") else synthetic.TASKS.get(config["name"], CLASSIFICATION)
 
 
 def _read(config: Mapping[str, Any]) -> tuple[Arrays, int, str]:
@@ -36,7 +57,7 @@ def _read(config: Mapping[str, Any]) -> tuple[Arrays, int, str]:
         return arrays, synthetic.OUTPUTS[name], digest(arrays)
     if name in IMAGES:
         folder = Path(config["dir"])
-        arrays, n_classes = checked(mnist.read(folder, IMAGES[name]), 10, folder)
+        arrays, n_classes = checked(mnist.read(folder, IMAGES[name]), CLASSIFICATION, 10, folder)
         sha256 = mnist.digest(IMAGES[name])
         if name in ("smnist", "psmnist"):
             sha256 = hashlib.sha256(
@@ -47,7 +68,8 @@ def _read(config: Mapping[str, Any]) -> tuple[Arrays, int, str]:
         return arrays, n_classes, sha256
     path = Path(config["path"])
     raw = read_npz(path, [f"{axis}_{split}" for split in SPLITS for axis in "xy"])
-    return *checked(raw, None, path), digest(raw)
+    task = known_task(config) or of_labels(raw["y_train"])
+    return *checked(raw, task, None, path), digest(raw)
 
 
 def _pixels(images: np.ndarray, config: Mapping[str, Any]) -> np.ndarray:

@@ -118,4 +118,6 @@ def load(fd: int, config: Mapping[str, Any]) -> Dataset | None:
         key: np.ndarray(entry["shape"], entry["dtype"], buffer=memory, offset=start + entry["offset"])
         for key, entry in header["arrays"].items()
     }
-    return Dataset(**arrays, **header["rest"])
+    rest: dict[str, Any] = header["rest"]
+    rest = {key: tuple(value) if isinstance(value, list) else value for key, value in rest.items()}
+    return Dataset(**arrays, **rest)

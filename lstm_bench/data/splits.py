@@ -46,6 +46,13 @@ def _standardize(arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
     return figures
 
 
+def scales_differ(x: np.ndarray) -> bool:
+    """Whether the deviations of the features, and 1, what networks expect, differ more than tenfold; constants do not count."""
+    deviations = x.std(axis=(0, 1), dtype=np.float64)
+    scales = [1.0, *(float(value) for value in deviations if value > 0)]
+    return max(scales) > 10 * min(scales)
+
+
 def standardized(x: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """`(x - mean) / scale` per feature, float32, as a new array."""
     centred = x - mean

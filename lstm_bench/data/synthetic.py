@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from lstm_bench.data.arrays import SPLITS, Arrays
+from lstm_bench.data.task import REGRESSION, TAGGING
 
 SYMBOLS, REMEMBERED = 8, 10  # of the copying problem: the alphabet, and how many of it are to be remembered
 BLANK, DELIMITER = SYMBOLS, SYMBOLS + 1
@@ -61,6 +62,7 @@ def copying(n: int, length: int, rng: np.random.RandomState) -> tuple[np.ndarray
 
 MAKERS = {"adding": adding, "copy": copying}
 SHORTEST = {"adding": 2, "copy": 1}
+TASKS = {"adding": REGRESSION, "copy": TAGGING}
 OUTPUTS = {"adding": 1, "copy": SYMBOLS + 1}
 
 

@@ -1,45 +1,326 @@
-"""Which kind of task a dataset asks for, and which objective fits it."""
+"""What a dataset asks for: its labels, what a network gives for them, how that is trained, scored and said.
+
+Whatever depends on the kind of task asks a `Task`. Another kind is another object: here, or in a package of its own that names
+it by an entry point of group `lstm_bench.tasks`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, Literal
 
 import numpy as np
 
-from lstm_bench.core.errors import ConfigError
-from lstm_bench.data import labels as label
-from lstm_bench.data.readers import DIVISOR
+from lstm_bench.core.errors import ConfigError, nearest
+from lstm_bench.data import metric as metrics
+from lstm_bench.data.labels import Classes, Labels, Numbers, integers
+from lstm_bench.data.metric import Metric
 
-# What a dataset asks for; that of an npz file is in its labels. See `Dataset.task`.
-TASKS = dict.fromkeys(DIVISOR, "classification") | {"npz": None, "adding": "regression", "copy": "tagging"}
+GROUP = "lstm_bench.tasks"
+# What a study may aim at beside the metrics of its task, in `study.objectives`, and which way is better.
+_COSTS = {"n_weights": "minimize", "train_samples_per_s": "maximize"}
+
+Guess = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # labels of training and test split -> figures
 
 
-def check_objective(
-    settings: Mapping[str, Any], name: str, task: str | None, targets: np.ndarray | None = None
-) -> None:
+def _nothing(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, float]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A kind of task.
+
+    Attributes:
+      name: As the records have it.
+      outputs: Whether a network answers once per `sequence`, or at every `timestep`.
+      labels: What its labels are.
+      metrics: What outputs are scored by. The first judges a confirmed configuration and is what a study aims at unless it says
+        otherwise; one is named `loss`, and must stay finite.
+      loss: What training minimises: a name of `lstm_bench.training.criteria`, or `module:function` of one like those there.
+      predictor: What the trivial predictor does, which looks at no input, in words.
+      trivial: What it scores on the test set: columns of `replicates.csv`.
+      counted: Name of the metric that the steps of training count as they go, None for none.
+      baselines: Further predictors, by what they do, and what each scores in `yardstick`: of data that brings none along.
+      yardstick: What `baselines` are measured in; None: the first metric.
+      remark: What a report says where it cannot show the classes of a confusion matrix.
+    """
+
+    name: str
+    outputs: Literal["sequence", "timestep"]
+    labels: Labels
+    metrics: tuple[Metric, ...]
+    loss: str
+    predictor: str = "a predictor that looks at no input"
+    trivial: Guess = _nothing
+    counted: str | None = None
+    baselines: Guess = _nothing
+    yardstick: Metric | None = None
+    remark: str = ""
+
+    def __post_init__(self) -> None:
+        names = [metric.name for metric in self.metrics]
+        if "loss" not in names or len(set(names)) < len(names):
+            raise ConfigError(f"task {self.name}: metrics", expected="one of them loss, each once", received=names)
+
+    @property
+    def measure(self) -> Metric:
+        """What a confirmed configuration is judged by."""
+        return self.metrics[0]
+
+    @property
+    def ruler(self) -> Metric:
+        """What predictors without memory or learning are measured in."""
+        return self.yardstick or self.measure
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What a study may aim at, the usual one first."""
+        return tuple(f"val_{metric.name}" for metric in self.metrics)
+
+    @property
+    def confirmed(self) -> tuple[Metric, ...]:
+        """What a confirmation says: the measure, and what its baselines are held against."""
+        return tuple(dict.fromkeys((self.measure, self.ruler)))
+
+    @property
+    def shown(self) -> tuple[Metric, ...]:
+        """What a table of replicates has of the test set: the metrics, a second name of the measure left out."""
+        return (self.measure, *(metric for metric in self.metrics if metric.of is not self.measure.of))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the records: what its metrics are called there."""
+        counted = () if self.counted is None else (f"train_{self.counted}",)
+        return (*(f"{split}_{metric.name}" for metric in self.metrics for split in ("val", "test")), *counted)
+
+    @property
+    def per_timestep(self) -> bool:
+        """Whether a network has an output for every timestep."""
+        return self.outputs == "timestep"
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Of its labels."""
+        return ("samples", "timesteps") if self.per_timestep else ("samples",)
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether each sample has one class: then there are predictions, a confusion matrix, strata."""
+        return self.labels.classes and not self.per_timestep
+
+    @property
+    def marked(self) -> list[str]:
+        """Its name, where it has to be told from the one task that older versions knew and did not name."""
+        return [] if self is CLASSIFICATION else [self.name]
+
+    def metric(self, column: str) -> Metric | None:
+        """The one of its metrics whose column that is, None for another column."""
+        split, _, name = column.partition("_")
+        return next((m for m in self.metrics if m.name == name), None) if split in metrics.SPLITS else None
+
+    def shape(self, x: np.ndarray) -> tuple[int, ...]:
+        """Of the labels of sequences `(samples, timesteps, features)`."""
+        return x.shape[: len(self.axes)]
+
+    def score(self, outputs: np.ndarray, y: np.ndarray, split: str, mask: np.ndarray | None = None) -> dict[str, float]:
+        """What a model's outputs on a split are worth: `<split>_<metric>` for each of its metrics.
+
+        Args:
+          outputs: `(samples, n_outputs)`, or `(samples, timesteps, n_outputs)`.
+          y: Labels.
+          split: "val" or "test".
+          mask: As `y`: which labels count; None for all.
+        """
+        return {f"{split}_{metric.name}": metric.of(outputs, y, mask) for metric in self.metrics}
+
+
+def most_frequent(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, float]:
+    """Of always predicting the `label` that is most frequent in training (of equals the least, over all timesteps): accuracy."""
+    label = int(np.bincount(y_train.ravel()).argmax())
+    return {"label": label, "test_accuracy": int(np.count_nonzero(y_test == label)) / y_test.size}
+
+
+def training_mean(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, float]:
+    """Of always predicting the mean of the training targets: mean squared error."""
+    targets = y_train.astype(np.float64).ravel().tolist()
+    mean = math.fsum(targets) / len(targets)
+    errors = [(target - mean) ** 2 for target in y_test.astype(np.float64).ravel().tolist()]
+    return {"test_mse": math.fsum(errors) / len(errors)}
+
+
+def _mean_baseline(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, float]:
+    error = float(np.square(y_test - y_train.mean(dtype=np.float64)).mean())
+    return {"always predicting the training mean": error}
+
+
+CLASSIFICATION = Task(
+    name="classification",
+    outputs="sequence",
+    labels=Classes(),
+    metrics=(metrics.ACCURACY, metrics.CROSS_ENTROPY),
+    loss="sparse_categorical_crossentropy",
+    counted="accuracy",
+    predictor="always predicting the most frequent class of the training set",
+    trivial=most_frequent,
+)
+TAGGING = Task(
+    name="tagging",
+    outputs="timestep",
+    labels=Classes(),
+    metrics=(metrics.ACCURACY, metrics.CROSS_ENTROPY),
+    loss="sparse_categorical_crossentropy",
+    counted="accuracy",
+    predictor="always predicting the most frequent tag of the training set",
+    trivial=most_frequent,
+    yardstick=metrics.CROSS_ENTROPY,
+    remark="Accuracy is per position: the share of all timesteps.",
+)
+REGRESSION = Task(
+    name="regression",
+    outputs="sequence",
+    labels=Numbers(),
+    metrics=(metrics.MSE, metrics.MAE, metrics.SQUARED_LOSS),
+    loss="mean_squared_error",
+    predictor="always predicting the mean of the training targets",
+    trivial=training_mean,
+    baselines=_mean_baseline,
+    remark="A regression has no classes.",
+)
+OWN = {task.name: task for task in (CLASSIFICATION, TAGGING, REGRESSION)}
+
+
+@functools.cache
+def _found() -> tuple[dict[str, Task], dict[str, str]]:
+    """Tasks by name, and of entry points that give none, why."""
+    tasks, faults = dict(OWN), dict[str, str]()
+    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
+        try:
+            task = point.load()
+            _require_consistent(task, point.name, tasks)
+        except Exception as error:  # whatever a package raises when it is imported
+            faults[point.name] = " ".join(f"{point.value}: {type(error).__name__}: {error}".split())[:300]
+        else:
+            tasks[task.name] = task
+    return tasks, faults
+
+
+def _require_consistent(task: Any, name: str, others: Mapping[str, Task]) -> None:
+    """Raises TypeError unless it is a task of that name which calls nothing by a name that means something else."""
+    if not isinstance(task, Task) or task.name != name or name in others:
+        raise TypeError(f"expected a Task of its own, named {name}")
+    for metric in task.metrics:
+        for other in (m for t in others.values() for m in t.metrics if m.name == metric.name):
+            said = [(m.maximize, m.percent, m.label) for m in (metric, other)]
+            if said[0] != said[1]:
+                raise TypeError(f"metric {metric.name} is another one elsewhere: {said[1]}, not {said[0]}")
+
+
+def tasks() -> Mapping[str, Task]:
+    """All that there are, by name: ours first."""
+    return _found()[0]
+
+
+def of(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+      ConfigError: for one that there is not, or that cannot be imported.
+    """
+    known, faults = _found()
+    if name in faults:
+        raise ConfigError(f"task {name}: its package cannot be used ({faults[name]})", remedy="Mend or remove it.")
+    if name not in known:
+        raise ConfigError(f"unknown task {name}", expected=f"one of {', '.join(known)}", remedy=nearest(name, known))
+    return known[name]
+
+
+def recorded(facts: Mapping[str, Any]) -> Task:
+    """The task of recorded data; older versions, and those whose package is not here, stand as a classification."""
+    return tasks().get(str(facts.get("task")), CLASSIFICATION)
+
+
+def of_labels(y: np.ndarray) -> Task:
+    """What labels ask for where nothing else is said: floats are targets, all others classes."""
+    return REGRESSION if y.dtype.kind == "f" else CLASSIFICATION
+
+
+def all_metrics() -> Iterator[Metric]:
+    """Those of all tasks, a name once."""
+    return iter({metric.name: metric for task in tasks().values() for metric in task.metrics}.values())
+
+
+def metric_of(column: str) -> Metric | None:
+    """The metric of a column such as `val_accuracy`, None for another column."""
+    return next((found for task in tasks().values() if (found := task.metric(column))), None)
+
+
+def in_percent(column: str) -> bool:
+    """Whether a column holds fractions that are shown in percent."""
+    metric = metric_of(column)
+    return metric is not None and metric.percent
+
+
+def objectives() -> dict[str, str]:
+    """What a study may aim at, by any task, and which way is better."""
+    return {f"val_{metric.name}": metric.direction for metric in all_metrics()}
+
+
+def check_aims(study: dict[str, Any]) -> None:
+    """Checks that a study aims at metrics that there are, each the better way, and fills in the direction.
+
+    Args:
+      study: Group `study`: `objective`, `direction` (None: that of the objective), `objectives`.
+
+    Raises:
+      ConfigError: for another name or direction.
+    """
+    known = objectives()
+    objective, direction, either = study["objective"], study["direction"], {**known, **_COSTS}
+    for name, way in study["objectives"].items():
+        if name not in either:
+            raise ConfigError(f"study.objectives: unknown metric {name}", remedy=nearest(name, either))
+        if way != either[name]:
+            raise ConfigError(f"study.objectives.{name}", expected=either[name], received=way)
+    if objective not in known:
+        expected, remedy = f"one of {', '.join(known)}", nearest(objective, known)
+        raise ConfigError("study.objective", expected=expected, received=objective, remedy=remedy)
+    if direction not in (None, known[objective]):
+        raise ConfigError(
+            f"study.direction: {objective} is better the {'higher' if direction == 'minimize' else 'lower'} it is",
+            expected=known[objective],
+            received=direction,
+            remedy=f"Give study.direction={known[objective]}.",
+        )
+    study["direction"] = known[objective]
+
+
+def check_objective(study: Mapping[str, Any], name: str, task: Task | None, targets: np.ndarray | None = None) -> None:
     """Checks that a study aims at something that its task has.
 
     Args:
-      settings: Group `study`: `objective`, or `objectives`.
+      study: Group `study`: `objective`, or `objectives`.
       name: Of the dataset.
       task: Its task; None where that is not known before the data is read.
-      targets: Of a regression, where they are known.
+      targets: Labels, where they are known.
 
     Raises:
       ConfigError: for the accuracy of a regression, or the error of a classification.
     """
     if task is None:
         return
-    valid = ("val_mse", "val_mae", "val_loss") if task == "regression" else ("val_accuracy", "val_loss")
-    aims = settings.get("objectives") or [settings["objective"]]
-    if wrong := next((aim for aim in aims if aim.startswith("val_") and aim not in valid), None):
-        remedy = f"Give study.objective={valid[0]}."
-        if targets is not None and (mended := label.integers(targets)):  # floats by mistake, perhaps
+    aims = study.get("objectives") or [study["objective"]]
+    if wrong := next((aim for aim in aims if aim.startswith("val_") and aim not in task.objectives), None):
+        remedy = f"Give study.objective={task.objectives[0]}."
+        if targets is not None and (mended := integers(targets)):  # floats by mistake, perhaps
             remedy += f" {mended}"
         raise ConfigError(
             "study.objective",
-            expected=f"one of {', '.join(valid)} with dataset={name}, a {task}",
+            expected=f"one of {', '.join(task.objectives)} with dataset={name}, a {task.name}",
             received=wrong,
             remedy=remedy,
         )

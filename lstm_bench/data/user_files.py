@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lstm_bench.core.errors import DataError, LstmBenchError
+from lstm_bench.data import formats
+from lstm_bench.data.formats.source import Source
+from lstm_bench.data.missing import Filling
 from lstm_bench.data.npz import MAX_NPZ_BYTES, check_npy, member_of, require_known
+from lstm_bench.data.sequences import Columns, Sequences
 from lstm_bench.data.splits import standardized
 
 
@@ -41,6 +46,67 @@ def read(path: Path, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | N
         raise DataError(f"{path}: cannot be read ({reason})", expected="an .npy, .npz or CSV file") from error
     _check(x, shape, path)
     return x, y
+
+
+def read_alike(source: Source, about: Mapping[str, Any]) -> Sequences:
+    """The sequences of a file that is laid out as the one that a model learned from; its target and groups may be missing.
+
+    Args:
+      source: The file.
+      about: `input.json` of a model that was trained with `dataset=file`.
+
+    Returns:
+      The sequences, gaps filled as in training, `x` float32 of the model's shape; `y` is None where the file has no target.
+
+    Raises:
+      ConfigError: for a column that is not there.
+      DataError: for a file that cannot be read, or does not fit.
+    """
+    reading = about["reading"]
+    known = formats.columns_of(source)
+    columns = Columns()
+    if known is not None:
+        given = dict(reading["columns"])
+        categories = {name: tuple(names) for name, names in reading["categories"].items()}
+        inputs = dict.fromkeys(_column(name, categories) for name in reading["features"])
+        if given.get("layout") != "wide":
+            given["features"] = tuple(inputs)
+        for optional in ("target", "group"):
+            if given.get(optional) not in known:
+                given.pop(optional, None)
+        columns = Columns(**given, categories=categories)
+    parts = formats.read(source, columns)
+    found = parts.get("all") or parts.get("test") or parts["train"]
+    filling = reading["filling"] and Filling.of(reading["filling"])
+    extra = len(filling.observed) if filling else 0
+    if filling and found.x.shape[-1] == about["features"] - extra:
+        found = replace(found, x=filling.apply(found.x))
+    _check(found.x, (about["timesteps"], about["features"]), Path(str(source)))
+    return found
+
+
+def coded(y: np.ndarray, about: Mapping[str, Any], where: str) -> np.ndarray:
+    """Targets of a file as the model knows them: classes by their place.
+
+    Raises:
+      DataError: for a class that it does not know.
+    """
+    names = about.get("classes")
+    if names is None:
+        return y
+    places = {name: place for place, name in enumerate(names)}
+    unknown = sorted({str(label) for label in y.ravel()} - {*places})
+    if unknown:
+        raise DataError(
+            f"{where}: a class that the model does not know", expected=", ".join(names)[:200], received=unknown[0]
+        )
+    return np.array([places[str(label)] for label in y.ravel()], np.int32).reshape(y.shape)
+
+
+def _column(feature: str, categories: Mapping[str, Any]) -> str:
+    """The column that a feature comes from: `side` of `side=left`."""
+    head = feature.partition("=")[0]
+    return head if head in categories else feature
 
 
 def _npy(path: Path) -> np.ndarray:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.core.statistics import Interval
+from lstm_bench.data.task import in_percent
 from lstm_bench.report.render import latex
 from lstm_bench.report.render.markdown import NONE, count, mean_text, short
-from lstm_bench.report.sources.records import ACCURACY
 
 if TYPE_CHECKING:
     from lstm_bench.report.pages.study import Pages
@@ -72,7 +72,7 @@ def _read(text: str, path: str) -> tuple[list[str], list[dict[str, str]]]:
 
 def _score(row: Mapping[str, str]) -> str:
     mean, half = (float(row[f"score_{part}"] or "nan") for part in ("mean", "half_width_95"))
-    return mean_text(Interval(mean, half, int(row["n"])), row["measure"] == ACCURACY.column)
+    return mean_text(Interval(mean, half, int(row["n"])), in_percent(row["measure"]))
 
 
 def _is_of(row: Mapping[str, str], studies: Collection[str] | None) -> bool:

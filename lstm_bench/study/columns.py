@@ -26,9 +26,13 @@ A kernel benchmark, `sweeps/kernels-<grid>/`, has the first two and
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lstm_bench.data.task import Task
 
 # What training anything yields; shared by trials and replicates.
 _MEASURED = (
@@ -238,7 +242,23 @@ def study_dir(name: str) -> Path:
     return sweeps_dir() / name
 
 
+def further(task: Task, file: str = "replicates.csv") -> tuple[str, ...]:
+    """Columns that the metrics of a task have in a file beside the fixed ones."""
+    if file not in ("trials.csv", "replicates.csv", "history.csv"):
+        return ()
+    own = (column for column in task.columns if file == "replicates.csv" or not column.startswith("test_"))
+    return tuple(column for column in own if column not in FILES[file])
+
+
+@functools.cache
+def optional_columns() -> tuple[str, ...]:
+    """`OPTIONAL_COLUMNS`, and what the metrics of all tasks have beside the fixed columns."""
+    from lstm_bench.data.task import tasks  # numpy, which the UI does without
+
+    return tuple(dict.fromkeys((*OPTIONAL_COLUMNS, *(name for task in tasks().values() for name in further(task)))))
+
+
 def optional(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Those of `OPTIONAL_COLUMNS` that any of the rows has."""
+    """Those of `optional_columns` that any of the rows has."""
     rows = list(rows)
-    return tuple(column for column in OPTIONAL_COLUMNS if any(row.get(column) is not None for row in rows))
+    return tuple(column for column in optional_columns() if any(row.get(column) is not None for row in rows))

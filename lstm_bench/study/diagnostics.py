@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lstm_bench.core.vocabulary import RETRY_UNLIMITED
+from lstm_bench.data.task import recorded
 from lstm_bench.study import judgement
 from lstm_bench.study.judgement import Confirmed, Judged
 
@@ -250,14 +251,13 @@ def judge(
     settings = _group(config, "study")
     objective = str(settings.get("objective", "val_accuracy"))
     maximize, several = settings.get("direction", "maximize") != "minimize", bool(settings.get("objectives"))
-    task = str(facts.get("task") or "classification")
+    task = recorded(facts)
     search, open_ = [], []
     if space:
         over = ended(trials, objective)
         scores = [float(row[objective]) for row in seeds if row.get(objective) is not None]
         search = sentences(space, over, winner=winner, params=params, seeds=scores, maximize=maximize, several=several)
         open_ = unjudged(over, seeds=scores, several=several)
-    curves = ("val_loss", "val_mse", "val_mae") if task == "regression" else ("val_accuracy", "val_loss")
     train = _group(config, "train")
     result = judgement.judge(
         Confirmed(
@@ -265,7 +265,7 @@ def judge(
             seeds=seeds,
             facts=facts,
             pairs=pairs,
-            curve=objective if objective in curves else curves[0],
+            curve=objective if objective in task.objectives else task.objectives[0],
             batch_size=_whole(params.get("train.batch_size", train.get("batch_size"))),
             epochs=_whole(params.get("train.epochs", train.get("epochs"))),
             on_test=_group(config, "dataset").get("validation") == "test",

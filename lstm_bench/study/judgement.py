@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from lstm_bench.core.statistics import deviation, sampling_error, t_interval
+from lstm_bench.data.metric import Metric
+from lstm_bench.data.task import CLASSIFICATION, Task
 
 FEW_STEPS = 1000  # of an optimiser: below, what is measured is who learns fast
 _Z = 1.959963984540054  # of the normal distribution, 97.5 %
 _LEAST_SPREAD = 0.05  # of accuracies, between seeds: less is not wild, however large the test set
-_LEAST_SKILL_SPREAD = 0.1  # likewise, of a regression's error, in units of the trivial predictor's
+_LEAST_SKILL_SPREAD = 0.1  # likewise, of an error, in units of the trivial predictor's
 _FAR = 0.1  # an accuracy so much above the trivial one is far from it
 _LEAST_GAIN, _LEAST_SKILL_GAIN = (
     0.01,
@@ -24,7 +26,6 @@ _LEAST_GAIN, _LEAST_SKILL_GAIN = (
 )  # of an accuracy; of a loss, in units of the trivial predictor's: less is no loss
 _LEAST_FALL = 0.05  # of a loss, relative: it falls a little for ever
 _FEWEST_EPOCHS = 3
-_MEAN = "always predicting the mean of the training targets"
 _FEW_RISING = 1 / 3  # of the seeds: of fewer, it may be chance
 
 
@@ -45,7 +46,7 @@ class Confirmed:
     """A confirmed configuration in plain numbers.
 
     Attributes:
-      task: classification, tagging or regression.
+      task: Of the data.
       seeds: Finished replicates: columns of `replicates.csv`, and `history`, their epochs.
       facts: `dataset` of `environment.json`; what an older version did not record is missing.
       pairs: (label, prediction) -> test samples of the first seed; {} where that is not recorded.
@@ -55,11 +56,11 @@ class Confirmed:
       on_test: Whether it was validated on the test set.
     """
 
-    task: str
+    task: Task
     seeds: Sequence[Mapping[str, Any]]
     facts: Mapping[str, Any]
     pairs: Mapping[tuple[int, int], int] = field(default_factory=dict)
-    curve: str = "val_accuracy"
+    curve: str = CLASSIFICATION.objectives[0]
     batch_size: int | None = None
     epochs: int | None = None
     on_test: bool = False
@@ -74,33 +75,29 @@ class Confirmed:
         return _number(self.facts.get(f"n_{split}"))
 
     @property
-    def regression(self) -> bool:
-        """Whether it is judged by an error."""
-        return self.task == "regression"
+    def measure(self) -> Metric:
+        """What it is judged by."""
+        return self.task.measure
 
     @property
     def trivial(self) -> float:
-        """Test score of a predictor that looks at no input; of a regression the best of those known. NaN: unknown."""
-        recorded = self.facts.get("trivial")
-        known = recorded if isinstance(recorded, Mapping) else {}
-        if not self.regression:
-            return _number(known.get("test_accuracy"))
-        return min(self._errors().values(), default=math.nan)
+        """Test score of a predictor that looks at no input, the best of those known; NaN: unknown."""
+        return self._guesses().get(self.predictor, math.nan)
 
     @property
     def predictor(self) -> str:
         """What `trivial` does, in words."""
-        if self.regression:
-            errors = self._errors()
-            return min(errors, key=errors.__getitem__, default=_MEAN)
-        return f"always predicting the most frequent {'tag' if self.task == 'tagging' else 'class'} of the training set"
+        guesses = self._guesses()
+        best = max if self.measure.maximize else min
+        return best(guesses, key=guesses.__getitem__, default=self.task.predictor)
 
-    def _errors(self) -> dict[str, float]:
-        """Of a regression: trivial predictor -> its mean squared error; of equals the first."""
+    def _guesses(self) -> dict[str, float]:
+        """Trivial predictor -> its score; of equals the first."""
         recorded, baselines = self.facts.get("trivial"), self.facts.get("baselines")
-        known = {_MEAN: recorded.get("test_mse")} if isinstance(recorded, Mapping) else {}
-        known |= baselines if isinstance(baselines, Mapping) else {}
-        return {str(name): _number(error) for name, error in known.items() if math.isfinite(_number(error))}
+        known = {self.task.predictor: recorded.get(self.measure.column)} if isinstance(recorded, Mapping) else {}
+        if self.task.ruler is self.measure and isinstance(baselines, Mapping):
+            known |= baselines
+        return {str(name): _number(score) for name, score in known.items() if math.isfinite(_number(score))}
 
 
 def judge(confirmed: Confirmed) -> list[Judged]:
@@ -123,57 +120,50 @@ def trivial(confirmed: Confirmed) -> Judged:
     Where the most frequent training class is not recorded, no constant predictor does better than the most frequent
     class of the test set: a result above that is better than the trivial one, of any other nothing is known.
     """
-    column = "test_mse" if confirmed.regression else "test_accuracy"
-    scores, n, least = confirmed.scores(column), confirmed.size("test"), confirmed.trivial
+    measure, least = confirmed.measure, confirmed.trivial
+    scores, n = confirmed.scores(measure.column), confirmed.size("test")
     what = f"whether it beats {confirmed.predictor}"
     if not scores or not n >= 1:
         return Judged(open=f"{what} (the {'test score' if not scores else 'size of the test set'} is not recorded)")
     mean, half, _ = t_interval(scores)
     half = half if math.isfinite(half) else 0.0
-    if confirmed.regression:
-        if not math.isfinite(least):
-            return Judged(open=f"{what} (its error is not recorded)")
-        width = math.hypot(half, _Z * mean * math.sqrt(2 / n))
-        low, high = max(0.0, mean - width), mean + width
-        if high < least:
-            return Judged()
-        word, said = "Worse than" if low > least else "No better than", f"test MSE {mean:.3g}"
-        return Judged(f"{word} {confirmed.predictor}: {said} ({low:.3g} to {high:.3g}) where that has {least:.3g}.")
-    test = sampling_error(mean, n)
-    low = max(0.0, mean - math.hypot(half, mean - test.low))
-    high = min(1.0, mean + math.hypot(half, test.high - mean))
+    test = _ends(measure, mean, n, kurtosis=3)
+    low, high = mean - math.hypot(half, mean - test[0]), mean + math.hypot(half, test[1] - mean)
+    if measure.sampling:
+        low, high = max(0.0, low), min(1.0, high) if measure.sampling == "share" else high
     if not math.isfinite(least):
-        at_most = _largest_share(confirmed.pairs)
-        if low > at_most:
-            return Judged()
-        return Judged(open=f"{what} (its accuracy is not recorded)")
-    if low > least:
+        sound = measure.sampling == "share" and low > _largest_share(confirmed.pairs)
+        return Judged() if sound else Judged(open=f"{what} (its {measure.noun} is not recorded)")
+    if low > least if measure.maximize else high < least:
         return Judged()
-    word = "Worse than" if high < least else "No better than"
+    word = "Worse than" if (high < least if measure.maximize else low > least) else "No better than"
+    of_both = " by seeds and test set" if measure.sampling == "share" else ""
     return Judged(
-        f"{word} {confirmed.predictor}: test accuracy {_percent(mean)} % ({_percent(low)} to {_percent(high)} by seeds and "
-        f"test set) where that has {_percent(least)} %."
+        f"{word} {confirmed.predictor}: test {measure.label} {measure.text(mean)}{measure.sign} ({measure.text(low)} to "
+        f"{measure.text(high)}{of_both}) where that has {measure.text(least)}{measure.sign}."
     )
 
 
 def remembered(confirmed: Confirmed) -> Judged:
-    """Of a generated tagging problem: whether the loss is below that of a predictor without memory, by the seeds."""
-    baselines = confirmed.facts.get("baselines")
-    if confirmed.task != "tagging" or not isinstance(baselines, Mapping) or not baselines:
+    """Where predictors without memory are measured in another metric: whether it is better than they, by the seeds."""
+    baselines, ruler = confirmed.facts.get("baselines"), confirmed.task.ruler
+    if ruler is confirmed.measure or not isinstance(baselines, Mapping) or not baselines:
         return Judged()
-    name, least = min(baselines.items(), key=lambda item: _number(item[1]))
-    losses = confirmed.scores("test_loss")
-    if not losses or not math.isfinite(_number(least)):
-        return Judged(open=f"whether it beats {name} (its loss is not recorded)")
-    mean, half, _ = t_interval(losses)
-    if mean + (half if math.isfinite(half) else 0.0) < _number(least):
+    name, least = min(baselines.items(), key=lambda item: _number(item[1]) * (-1 if ruler.maximize else 1))
+    scores = confirmed.scores(ruler.column)
+    if not scores or not math.isfinite(_number(least)):
+        return Judged(open=f"whether it beats {name} (its {ruler.label} is not recorded)")
+    mean, half, _ = t_interval(scores)
+    half = half if math.isfinite(half) else 0.0
+    if mean - half > _number(least) if ruler.maximize else mean + half < _number(least):
         return Judged()
-    return Judged(f"No better than {name}: test loss {mean:.3g} where that has {_number(least):.3g}.")
+    said, that = (f"{ruler.text(value)}{ruler.sign}" for value in (mean, _number(least)))
+    return Judged(f"No better than {name}: test {ruler.label} {said} where that has {that}.")
 
 
 def single_class(confirmed: Confirmed) -> Judged:
     """Whether the first seed predicts one class for all test samples, though there are several."""
-    if confirmed.regression:
+    if not confirmed.task.labels.classes:
         return Judged()
     if not confirmed.pairs:
         return Judged(open="whether a single class is predicted (no predictions are recorded)")
@@ -195,25 +185,29 @@ def validation_far(confirmed: Confirmed) -> Judged:
     have the relative standard error sqrt(8 / n).
     """
     what = "whether validation agrees with test"
+    measure = confirmed.measure
     if confirmed.on_test:
         return Judged(open=f"{what} (both are the test set)")
-    measure = "mse" if confirmed.regression else "accuracy"
-    both = [(_number(row.get(f"val_{measure}")), _number(row.get(f"test_{measure}"))) for row in confirmed.seeds]
+    if not measure.sampling:
+        return Judged(open=f"{what} (what a set's size leaves open of {measure.label} is not known)")
+    both = [
+        (_number(row.get(f"val_{measure.name}")), _number(row.get(f"test_{measure.name}"))) for row in confirmed.seeds
+    ]
     both = [(v, t) for v, t in both if math.isfinite(v) and math.isfinite(t)]
     sizes = confirmed.size("validation"), confirmed.size("test")
     if not both or not min(sizes) >= 1:
         return Judged(open=f"{what} ({'scores' if not both else 'sizes'} are not recorded)")
     means = [math.fsum(values) / len(values) for values in zip(*both, strict=True)]
-    ends = [_ends(mean, n, error=confirmed.regression) for mean, n in zip(means, sizes, strict=True)]
+    ends = [_ends(measure, mean, n, kurtosis=9) for mean, n in zip(means, sizes, strict=True)]
     apart, half, _ = t_interval(v - t for v, t in both)
     meet = ends[0][0] <= ends[1][1] and ends[1][0] <= ends[0][1]
     if meet or abs(apart) <= (half if math.isfinite(half) else 0.0):
         return Judged()
-    if confirmed.regression:
-        val, test = f"val MSE {means[0]:.3g}", f"test MSE {means[1]:.3g}"
-    else:
-        val, test = f"val accuracy {_percent(means[0])} %", f"test accuracy {_percent(means[1])} %"
-    better = (apart < 0) if confirmed.regression else (apart > 0)
+    val, test = (
+        f"{split} {measure.label} {measure.text(mean)}{measure.sign}"
+        for split, mean in zip(("val", "test"), means, strict=True)
+    )
+    better = (apart > 0) if measure.maximize else (apart < 0)
     why = (
         "validation shares with training what the test set does not (a leak), or the test data are of another kind"
         if better
@@ -224,7 +218,8 @@ def validation_far(confirmed: Confirmed) -> Judged:
 
 def still_rising(confirmed: Confirmed) -> Judged:
     """In how many seeds the objective was still getting better at the last epoch, see `rises`; said from a third of them on."""
-    falls = not confirmed.curve.endswith("accuracy")
+    curve = confirmed.task.metric(confirmed.curve)
+    falls = curve is None or not curve.maximize
     what = f"whether it was still {'falling' if falls else 'rising'} at the last epoch"
     curves = [
         [_number(epoch.get(confirmed.curve)) for epoch in _epochs(row)] for row in confirmed.seeds if row.get("history")
@@ -233,7 +228,7 @@ def still_rising(confirmed: Confirmed) -> Judged:
     if not whole:
         short = bool(curves) and max(map(len, curves)) < _FEWEST_EPOCHS
         return Judged(open=f"{what} ({'too few epochs' if short else 'no learning curve is recorded'})")
-    unit = confirmed.trivial if confirmed.regression and confirmed.curve != "val_mae" else math.nan
+    unit = confirmed.trivial if curve and curve.of is confirmed.measure.of else math.nan
     k = sum(rises(curve, confirmed.size("validation"), falls=falls, unit=unit) for curve in whole)
     if k < _FEW_RISING * len(whole):
         return Judged()
@@ -276,24 +271,26 @@ def rises(
 def disagreement(confirmed: Confirmed) -> Judged:
     """Whether seeds disagree wildly, or one has learnt nothing while others have.
 
-    Accuracies do where their standard deviation is three times what the test set alone leaves open, and 5 % at least; a
-    regression's errors where it is a tenth of the trivial predictor's. A seed has learnt nothing where its Wilson interval
+    Shares such as an accuracy do where their standard deviation is three times what the test set alone leaves open, and 5 % at
+    least; errors where it is a tenth of the trivial predictor's. A seed has learnt nothing where its Wilson interval
     holds the trivial accuracy (or its error is nine tenths of the trivial one), and others have where one is 10 % above
     (or has half the trivial error).
     """
     what = "whether seeds agree"
-    column = "test_mse" if confirmed.regression else "test_accuracy"
-    rows = [row for row in confirmed.seeds if math.isfinite(_number(row.get(column)))]
-    scores, n, least = [_number(row[column]) for row in rows], confirmed.size("test"), confirmed.trivial
+    measure, n, least = confirmed.measure, confirmed.size("test"), confirmed.trivial
+    rows = [row for row in confirmed.seeds if math.isfinite(_number(row.get(measure.column)))]
+    scores = [_number(row[measure.column]) for row in rows]
     if len(scores) < 2:
         return Judged(open=f"{what} (fewer than two have a score)")
     mean, spread = math.fsum(scores) / len(scores), deviation(scores)
-    if confirmed.regression:
+    alone_leaves = ""
+    if measure.sampling != "share":
+        if measure.maximize:
+            return Judged(open=f"{what} (how far {measure.label} scatters by chance is not known)")
         if not least > 0:
             return Judged(open=f"{what} (the error of {confirmed.predictor} is not recorded)")
         wild = spread > _LEAST_SKILL_SPREAD * least
         stuck = [score >= 0.9 * least for score in scores] if min(scores) <= least / 2 else []
-        said = f"test MSE {mean:.3g} with standard deviation {spread:.3g}, from {min(scores):.3g} to {max(scores):.3g}"
     else:
         if not n >= 1:
             return Judged(open=f"{what} (the size of the test set is not recorded)")
@@ -301,14 +298,13 @@ def disagreement(confirmed: Confirmed) -> Judged:
         wild = spread > max(3 * alone, _LEAST_SPREAD)
         far = max(scores) - least >= _FAR  # False where the trivial accuracy is unknown
         stuck = [sampling_error(score, n).low <= least for score in scores] if far else []
-        said = (
-            f"test accuracy {_percent(mean)} % with standard deviation {_percent(spread)} % (the test set alone leaves "
-            f"{_percent(alone)} %), from {_percent(min(scores))} to {_percent(max(scores))} %"
-        )
+        alone_leaves = f" (the test set alone leaves {measure.text(alone)}{measure.sign})"
     nothing = [f"{int(_number(row['seed']))}" for row, is_stuck in zip(rows, stuck, strict=False) if is_stuck]
     if not (wild or nothing):
         return Judged()
-    also = ""
+    text, sign, also = measure.text, measure.sign, ""
+    said = f"test {measure.label} {text(mean)}{sign} with standard deviation {text(spread)}{sign}{alone_leaves}, "
+    said += f"from {text(min(scores))} to {text(max(scores))}{sign}"
     if nothing:
         many = len(nothing) > 1
         also = f"; seed{'s' * many} {', '.join(nothing)} {'are' if many else 'is'} no better than {confirmed.predictor}"
@@ -330,13 +326,20 @@ def _epochs(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return sorted(row["history"], key=lambda epoch: _number(epoch.get("epoch")))
 
 
-def _ends(mean: float, n: float, *, error: bool) -> tuple[float, float]:
-    """95 % interval that a set of `n` samples leaves to an accuracy or a mean squared error."""
-    if error:
-        width = _Z * mean * math.sqrt(8 / n)
-        return max(0.0, mean - width), mean + width
-    share = sampling_error(mean, n)
-    return share.low, share.high
+def _ends(measure: Metric, mean: float, n: float, *, kurtosis: float) -> tuple[float, float]:
+    """95 % interval that a set of `n` samples leaves to a score; the score itself where none is known.
+
+    Args:
+      measure: A `share` has Wilson's interval; a mean of `squares` the relative standard error sqrt((kurtosis - 1) / n).
+      mean: The score.
+      n: Samples.
+      kurtosis: Of the residuals.
+    """
+    if measure.sampling == "share":
+        share = sampling_error(mean, n)
+        return share.low, share.high
+    width = _Z * mean * math.sqrt((kurtosis - 1) / n) if measure.sampling == "squares" else 0.0
+    return max(0.0, mean - width) if measure.sampling else mean, mean + width
 
 
 def _largest_share(pairs: Mapping[tuple[int, int], int]) -> float:
@@ -353,7 +356,3 @@ def _number(value: Any) -> float:
         return math.nan if value is None or isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         return math.nan
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f}"

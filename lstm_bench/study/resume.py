@@ -5,7 +5,15 @@ from __future__ import annotations
 # What may differ when a study is resumed: how much, how long, where; never what.
 MAY_CHANGE = (
     *("study.n_trials", "study.confirm", "study.replicates", "study.max_failed", "study.max_retry"),
-    *("study.timeout", "study.trial_timeout", "study.description", "dataset.dir", "dataset.path", "dataset.fallback"),
+    *(
+        "study.timeout",
+        "study.trial_timeout",
+        "study.description",
+        "dataset.dir",
+        "dataset.path",
+        "dataset.test_path",
+        "dataset.fallback",
+    ),
     *("launcher.", "storage.", "tracking.", "kernel.probe", "kernel.remember", "study.shared"),
 )
 

@@ -10,6 +10,8 @@ from typing import Any
 from lstm_bench.core.errors import NothingCameOutError
 from lstm_bench.core.formatting import number, values
 from lstm_bench.core.statistics import t_interval
+from lstm_bench.data.metric import Metric
+from lstm_bench.data.task import Task
 from lstm_bench.study.candidates import Candidate
 
 
@@ -20,7 +22,7 @@ def outcome(
     rows: Sequence[Mapping[str, Any]],
     *,
     objective: str,
-    task: str,
+    task: Task,
     front: int | None = None,
     health: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -32,7 +34,7 @@ def outcome(
       pick: The configuration that was picked.
       rows: Its finished replicates, by seed.
       objective: Name of the metric.
-      task: Of the data: classification, tagging or regression.
+      task: Of the data.
       front: Trials of the front, of several objectives.
       health: What was judged of the study, a sentence each.
     """
@@ -45,8 +47,8 @@ def outcome(
     if pick is not None and pick.trial is not None:
         tags["winner"], tags["winning_trial"] = values(pick.params), pick.trial
     if rows:
-        for metric in tested(task):
-            metrics |= confirmation([row[metric] for row in rows], metric)[1]
+        for metric in task.confirmed:
+            metrics |= confirmation([row[metric.column] for row in rows], metric)[1]
         speed = statistics.median(row["train_samples_per_s"] for row in rows)
         metrics |= {"n_weights": rows[0]["n_weights"], "train_samples_per_s": speed}
     if health:
@@ -54,30 +56,21 @@ def outcome(
     return metrics, tags
 
 
-def tested(task: str) -> tuple[str, ...]:
-    """Which metrics of the test set a confirmation says, by the task of the data."""
-    if task == "regression":
-        return ("test_mse",)
-    # Of a sequence of classes, the loss is what its baseline is held against.
-    return ("test_accuracy", "test_loss") if task == "tagging" else ("test_accuracy",)
-
-
-def confirmation(scores: Sequence[float], metric: str = "test_accuracy") -> tuple[str, dict[str, float]]:
+def confirmation(scores: Sequence[float], metric: Metric) -> tuple[str, dict[str, float]]:
     """A confirmed test score in words and as metrics: mean, 95 % t interval, n.
 
     Args:
       scores: Of the seeds.
-      metric: What they are: test_accuracy, fractions; test_mse or test_loss.
+      metric: What they are.
     """
     mean, half_width, n = t_interval(scores)
-    metrics: dict[str, float] = {metric: mean, f"{metric}_n": n}
-    if metric == "test_accuracy":
-        said, width = f"test accuracy {100 * mean:.2f} %", f"{100 * half_width:.2f}"
-    else:
-        said, width = f"{metric.replace('_mse', '_MSE').replace('_', ' ')} {number(mean)}", number(half_width)
+    name = metric.column
+    metrics: dict[str, float] = {name: mean, f"{name}_n": n}
+    width = metric.text(half_width) if metric.percent else number(half_width)
+    said = f"test {metric.label} {metric.text(mean) if metric.percent else number(mean)}{metric.sign}"
     if n < 2:
         return f"{said} (n = 1: no interval)", metrics
-    metrics |= {f"{metric}_low": mean - half_width, f"{metric}_high": mean + half_width}
+    metrics |= {f"{name}_low": mean - half_width, f"{name}_high": mean + half_width}
     return f"{said} +- {width} (95 % interval, n = {n})", metrics
 
 

@@ -15,6 +15,7 @@ from lstm_bench.core import config as schema
 from lstm_bench.core import formatting, safe_load, vocabulary
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError
 from lstm_bench.core.schema import Kernels, Sweep
+from lstm_bench.data import task
 from lstm_bench.study import columns as record
 from lstm_bench.study import search_space as spaces
 
@@ -30,7 +31,7 @@ IDENTITY = {
     "cells.csv": ("cell", "backend", "kernel", "operation"),
 }
 TABLES: dict[str, tuple[str, ...]] = {**record.FILES, **record.BENCHMARK_FILES} | {
-    file: (*record.FILES[file], *record.OPTIONAL_COLUMNS) for file in ("trials.csv", "replicates.csv", "history.csv")
+    file: (*record.FILES[file], *record.optional_columns()) for file in ("trials.csv", "replicates.csv", "history.csv")
 }
 MAX_CLASSES = 4096  # of predictions: a confusion matrix has its square
 
@@ -62,7 +63,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     **{f"dataset.n_{name}": (int,) for name in ("train", "validation", "test", "classes", "outputs")},
     **dict.fromkeys(("dataset.timesteps", "dataset.features"), (int,)),
     **dict.fromkeys(("device", "packages", "dataset", "dataset.baselines", "dataset.trivial", "git"), (dict,)),
-    "workers": (list,),
+    **dict.fromkeys(("workers", "dataset.classes", "dataset.notes"), (list,)),
 }
 
 Key = tuple[str, ...]
@@ -180,6 +181,8 @@ class Reader:
                 return {}
             if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", str(config["model"].get("_target_")), re.ASCII):
                 raise ConfigError("model._target_", expected="package.module.function")
+            aims: dict[str, Any] = {"objective": task.CLASSIFICATION.objectives[0], "direction": None, "objectives": {}}
+            task.check_aims({key: config["study"].get(key, usual) for key, usual in aims.items()})
             return spaces.parse(config) if config["study"].get("space") else {}
         except LstmBenchError as error:
             self.refuse("config.yaml", str(error))
@@ -273,8 +276,8 @@ class Reader:
         return valid
 
     def _classes(self, tables: Mapping[str, Table], dataset: Mapping[str, Any]) -> None:
-        """Labels and predictions of a classification are classes that there are."""
-        if dataset.get("task") == "regression":
+        """Labels and predictions of a task with classes are classes that there are."""
+        if not task.recorded(dataset).labels.classes:
             return
         n = min(dataset.get("n_outputs") or dataset.get("n_classes") or MAX_CLASSES, MAX_CLASSES)
         for file in ("predictions.csv", "worst.csv"):

@@ -23,6 +23,7 @@ from urllib.parse import quote
 from lstm_bench.core import config as schema
 from lstm_bench.core import fileio, safe_load, vocabulary
 from lstm_bench.core.errors import StorageError
+from lstm_bench.data.task import recorded
 from lstm_bench.study import diagnostics, pareto
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate, digest, standing
@@ -194,7 +195,7 @@ class Past:
                 pick,
                 complete,
                 objective=objective,
-                task=facts.get("task", "classification"),
+                task=recorded(facts),
                 front=len(self._front()) if self._settings.get("objectives") else None,
                 health=judged.sentences(),
             )

@@ -108,9 +108,9 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     from lstm_bench.tracking import client
 
     config = schema.load(composed)
+    task.check_aims(config["study"])
     dataset.check(config["dataset"])
-    name = config["dataset"]["name"]
-    task.check_objective(config["study"], name, task.TASKS[name])
+    task.check_objective(config["study"], config["dataset"]["name"], dataset.known_task(config["dataset"]))
     client.check(config["tracking"])
     if signature.is_own(str(config["model"].get("_target_", ""))):
         signature.check(config["model"])

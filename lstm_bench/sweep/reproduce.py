@@ -33,7 +33,6 @@ COMPARED = (
     "weights_sha256",
 )
 _SHOWN = ("train_samples_per_s", "total_s")  # never the same twice
-_EPOCH = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae", "penalty")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,16 +121,19 @@ def compared(row: Mapping[str, str], result: Mapping[str, Any], history: Sequenc
       history: Its rows of `history.csv`.
     """
     from lstm_bench.core import formatting
+    from lstm_bench.study.columns import HISTORY_COLUMNS, optional_columns
 
     lines = []
-    for name in COMPARED:
+    for name in dict.fromkeys((*COMPARED, *optional_columns())):
         if row.get(name) and not (name == "weights_sha256" and row["state"] == "PRUNED"):
             again = formatting.format_field(result.get(name))
             short = name == "weights_sha256"
             lines.append(Line(name, row[name][:16] if short else row[name], again[:16] if short else again))
     if history:
-        recorded = [[line.get(name) or "" for name in _EPOCH] for line in history]
-        again_epochs = [[formatting.format_field(epoch.get(name)) for name in _EPOCH] for epoch in result["history"]]
+        places = ("kind", "number", "trial", "train_s")
+        curves = [name for name in (*HISTORY_COLUMNS, *optional_columns()) if name not in places]
+        recorded = [[line.get(name) or "" for name in curves] for line in history]
+        again_epochs = [[formatting.format_field(epoch.get(name)) for name in curves] for epoch in result["history"]]
         equal = sum(was == now for was, now in zip(recorded, again_epochs, strict=False))
         lines.append(Line("epochs that are equal", str(len(recorded)), str(equal)))
     return [

@@ -18,7 +18,7 @@ from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, StorageError
 from lstm_bench.core.formatting import number, values
 from lstm_bench.data import dataset as data
-from lstm_bench.data import task, trivial_predictor
+from lstm_bench.data import task
 from lstm_bench.data.shared_memory import SharedDataset
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.launcher.local import LocalLauncher
@@ -27,7 +27,7 @@ from lstm_bench.model import kernel, signature
 from lstm_bench.study import diagnostics
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate
-from lstm_bench.study.summary import confirmation, nothing, outcome, tested
+from lstm_bench.study.summary import confirmation, nothing, outcome
 from lstm_bench.sweep import backfill, kernel_cache, precheck
 from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.kernel_choice import Arms
@@ -71,7 +71,7 @@ class Session:
         self._loaded: data.Dataset | None = None  # until the workers have it
         self._shared: SharedDataset | None = None
         self._give: Callable[[data.Dataset, Mapping[str, Any]], None] | None = None  # to the workers
-        self._task, self._baselines = "classification", dict[str, float]()  # of the data, once it is there
+        self._task, self._baselines = task.CLASSIFICATION, dict[str, float]()  # of the data, once it is there
         target = str(config["model"]["_target_"])
         self._code = None if signature.is_own(target) else sources.of(target)
         self._guarded = {"target": target, "files": self._code.files} if self._code and self._code.files else None
@@ -99,8 +99,11 @@ class Session:
                 self._launch()  # the workers import their framework while the driver reads the data
             self._loaded = data.load(self.config["dataset"])
             found = self._loaded
-            task.check_objective(self.config["study"], found.name, found.task, found.y_train)
-            self._task, self._baselines = self._loaded.task, self._loaded.baselines
+            task.check_objective(self.config["study"], found.name, found.kind, found.y_train)
+            for note in found.notes:
+                self.display.line(f"  data      {note}")
+            self._task, self._baselines = found.kind, found.baselines
+            self.display.measure = found.kind.measure.column
             facts = self._facts(self._loaded)
             self._share()
             if fresh:
@@ -189,7 +192,9 @@ class Session:
             "task": dataset.task,
             "n_outputs": dataset.n_classes,
             "baselines": dataset.baselines,
-            "trivial": trivial_predictor.trivial(dataset),
+            "trivial": dataset.kind.trivial(dataset.y_train, dataset.y_test),
+            **({"classes": list(dataset.classes)} if dataset.classes else {}),
+            **({"notes": list(dataset.notes)} if dataset.notes else {}),
         }
 
     def _launch(self) -> None:
@@ -400,8 +405,7 @@ class Session:
             "device": slot.device if self.gpu or self._on_ray else hardware.cpu_name(),
             "share": slot.share,
             "cores": len(slot.cores),
-            "data": [facts[name] for name in ("timesteps", "features", "n_classes")]
-            + [facts["task"]] * (facts["task"] != "classification"),
+            "data": [facts[name] for name in ("timesteps", "features", "n_classes")] + self._task.marked,
             **({"deterministic": True} if self.config["train"]["deterministic"] else {}),  # often slower
         }
 
@@ -517,7 +521,8 @@ class Session:
             if n > 1 and complete:
                 facts["picked"] = picked(pick.trial, n, settings["objective"], complete) + f": {values(pick.params)}"
         if complete:
-            words = [confirmation([row[metric] for row in complete], metric)[0] for metric in tested(self._task)]
+            measured = self._task.confirmed
+            words = [confirmation([row[metric.column] for row in complete], metric)[0] for metric in measured]
             facts["confirmed"] = "; ".join(words)
             speed = statistics.median(row["train_samples_per_s"] for row in complete)
             facts["weights"] = f"{complete[0]['n_weights']:,}"
@@ -530,7 +535,7 @@ class Session:
         if len(complete) < len(rows):
             facts["failed seeds"] = f"{len(rows) - len(complete)} of {len(rows)}"
         for name, loss in self._baselines.items():
-            facts["baseline"] = f"{name}: {'MSE' if self._task == 'regression' else 'loss'} {loss:.3g}"
+            facts["baseline"] = f"{name}: {self._task.ruler.label} {loss:.3g}"
         facts["records"] = f"{self._shown}/"
         facts["next"] = "python -m lstm_bench.ui      python -m lstm_bench.report"
         self.display.facts(

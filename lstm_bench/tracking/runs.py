@@ -12,7 +12,13 @@ from typing import Any
 from lstm_bench.core.errors import redact
 from lstm_bench.core.formatting import format_field
 from lstm_bench.core.vocabulary import AXES, OF_BACKEND
-from lstm_bench.study.columns import KERNEL_COLUMNS, OPTIONAL_COLUMNS, REPLICATE_COLUMNS, TRIAL_COLUMNS
+from lstm_bench.study.columns import (
+    KERNEL_COLUMNS,
+    OPTIONAL_COLUMNS,
+    REPLICATE_COLUMNS,
+    TRIAL_COLUMNS,
+    optional_columns,
+)
 
 # Query of an experiment's page: MLflow's view for training, with the table layout stored under this key.
 VIEW = "trials"
@@ -51,6 +57,15 @@ _PICTURE = 1024  # values of a test sample that is kept as a metric; a longer on
 _DIGEST_LENGTH = 12  # of the dataset, as shown; MLflow takes 36 characters at most, the profile holds all
 
 
+def curves() -> dict[str, str]:
+    """`CURVES`, and those of the metrics that tasks have beside the fixed columns."""
+    return CURVES | {column: column for column in optional_columns() if not column.startswith("test_")}
+
+
+def _measured() -> dict[str, None]:
+    return dict.fromkeys((*_METRICS, *optional_columns()))
+
+
 def number(value: Any) -> float | None:
     """A float, NaN included; None for what is no number and for infinities, which MLflow would store as 1.8e308."""
     if value is None or isinstance(value, bool):
@@ -83,11 +98,11 @@ def metrics(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], span: t
     last: dict[str, float] = {}
     for position, epoch in enumerate(epochs, start=1):
         at = span[0] + (span[1] - span[0]) * position // len(epochs)
-        for column, name in CURVES.items():
+        for column, name in curves().items():
             if (value := number(epoch.get(column))) is not None:
                 last[name] = value
                 found.append(metric(name, value, at, int(epoch["epoch"])))
-    for name in _METRICS:
+    for name in _measured():
         if (value := number(row.get(name))) is None:
             continue
         if name not in last:
@@ -113,13 +128,15 @@ def marks(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]) -> dict[s
 
     `INFINITE_METRICS` is a list of `[column, epoch, "inf" or "-inf"]`, the epoch null for the row's own value.
     """
-    drawn = {name for column, name in CURVES.items() if any(number(epoch.get(column)) is not None for epoch in epochs)}
-    without = [name for name in _METRICS if name in drawn and number(row.get(name)) is None]
-    found: list[list[Any]] = [[name, None, format_field(row[name])] for name in _METRICS if _infinite(row.get(name))]
+    drawn = {
+        name for column, name in curves().items() if any(number(epoch.get(column)) is not None for epoch in epochs)
+    }
+    without = [name for name in _measured() if name in drawn and number(row.get(name)) is None]
+    found: list[list[Any]] = [[name, None, format_field(row[name])] for name in _measured() if _infinite(row.get(name))]
     found += [
         [column, int(epoch["epoch"]), format_field(epoch[column])]
         for epoch in epochs
-        for column in CURVES
+        for column in curves()
         if _infinite(epoch.get(column))
     ]
     return {MISSING_METRICS: " ".join(without), INFINITE_METRICS: json.dumps(found) if found else ""}
@@ -132,7 +149,7 @@ def _infinite(value: Any) -> bool:
 def words(row: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of a row that are tags: `TAGS`, and whatever else is text and no number."""
     return {key: row.get(key) for key in TAGS} | {
-        key: row[key] for key in _METRICS if isinstance(row.get(key), str) and row[key] and number(row[key]) is None
+        key: row[key] for key in _measured() if isinstance(row.get(key), str) and row[key] and number(row[key]) is None
     }
 
 

@@ -13,17 +13,17 @@ import numpy as np
 
 from lstm_bench.core import environment, fileio
 from lstm_bench.data import dataset as datasets
+from lstm_bench.data.metric import log_probability
 from lstm_bench.model import build
-from lstm_bench.training import metrics
 
 N_WORST = 12
 
 
 def predicted(data: datasets.Dataset, outputs: np.ndarray) -> dict[str, Any]:
     """`predictions` of the test set from a model's outputs; nothing where a sample has not one class."""
-    if data.task != "classification":
+    if not data.kind.has_classes:
         return {}
-    return predictions(data.x_test, data.y_test, metrics.scored(outputs, data.y_test)[2])
+    return predictions(data.x_test, data.y_test, np.exp(log_probability(outputs)))
 
 
 def predictions(x: np.ndarray, y: np.ndarray, probability: np.ndarray) -> dict[str, Any]:
@@ -110,4 +110,6 @@ def described_input(config: Mapping[str, Any], data: datasets.Dataset, model: Pa
         "backend": config["backend"]["name"],
         "keras": environment.versions().get("keras"),
         "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+        **({"reading": data.reading} if data.reading is not None else {}),
+        **({"classes": list(data.classes)} if data.classes is not None else {}),
     }

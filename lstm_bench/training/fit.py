@@ -15,7 +15,6 @@ from lstm_bench.core.errors import KernelError
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.training.engine import factory as engines
 from lstm_bench.training.engine import pack as packed
-from lstm_bench.training.metrics import metrics
 from lstm_bench.training.optimizer import rates
 
 
@@ -121,7 +120,7 @@ def train(
         if done < n_steps:
             break
         with phases("eval_s"):
-            validation = metrics(engine.logits(data.x_validation), data.y_validation, data.task, "val")
+            validation = data.kind.score(engine.logits(data.x_validation), data.y_validation, "val")
         if not math.isfinite(validation["val_loss"]):
             raise NotFiniteError(f"validation loss {validation['val_loss']} in epoch {len(history) + 1}")
         running = _running(data, losses, correct, n_steps, batch_size, penalty if engine.penalised else None)
@@ -201,7 +200,7 @@ def train_pack(
         seconds += epoch_s
         with phases("eval_s"):
             logits = pack.logits(data.x_validation)
-            validation = {at: metrics(logits[at], data.y_validation, data.task, "val") for at in going()}
+            validation = {at: data.kind.score(logits[at], data.y_validation, "val") for at in going()}
         require_finite({at: found["val_loss"] for at, found in validation.items()}, "validation loss")
         for at in going():
             added = float(penalty[at]) if pack.penalised else None
@@ -229,9 +228,9 @@ def _running(
     means = {"train_loss": losses / n_steps}
     if penalty is not None:
         means["penalty"] = penalty / n_steps
-    if data.task != "regression":
+    if data.kind.counted is not None:
         labels = n_steps * batch_size * math.prod(data.y_train.shape[1:])
-        means["train_accuracy"] = correct / labels
+        means[f"train_{data.kind.counted}"] = correct / labels
     return means
 
 

@@ -61,6 +61,7 @@ def winner(study: Recorded) -> tuple[Path, dict[str, Any]]:
 def _older(study: Recorded) -> dict[str, Any]:
     """What `input.json` would say of a model saved before there was one."""
     from lstm_bench.data.readers import DIVISOR
+    from lstm_bench.data.task import recorded
 
     settings, facts = study.config["dataset"], study.environment.get("dataset", {})
     missing = [name for name in ("timesteps", "features", "n_classes") if name not in facts]
@@ -72,7 +73,7 @@ def _older(study: Recorded) -> dict[str, Any]:
     return {
         **facts,
         "dataset": facts.get("name"),
-        "task": facts.get("task", "classification"),
+        "task": recorded(facts).name,
         "divisor": DIVISOR[settings["name"]],
         "mean": None,
         "scale": None,

@@ -8,9 +8,9 @@ from typing import Any
 
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.model import build
+from lstm_bench.training.criteria import criterion
 from lstm_bench.training.engine import factory as engines
 from lstm_bench.training.engine import pack as packed
-from lstm_bench.training.engine.base import CRITERIA
 from lstm_bench.training.engine.jax import JaxEngine
 from lstm_bench.training.optimizer import optimizer
 
@@ -39,7 +39,7 @@ def prepare(
         evaluation_batch_size=min(settings["evaluation_batch_size"], len(data.x_validation)),
         kernel=kernel,
         lengths=lengths,
-        criterion=CRITERIA[data.task],
+        criterion=criterion(data.kind.loss),
         steps_per_execution=steps_per_execution,
     )
 

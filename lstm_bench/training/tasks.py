@@ -21,7 +21,7 @@ from lstm_bench.data import dataset as datasets
 from lstm_bench.data import shared_memory
 from lstm_bench.model import build, kernel, network
 from lstm_bench.model.signature import find, is_own, recurrent_layers, width_argument
-from lstm_bench.training import fit, metrics, precision, programs, timer
+from lstm_bench.training import fit, precision, programs, timer
 from lstm_bench.training.artefacts import _plain, keep, predicted
 from lstm_bench.training.engine import pack as packed
 from lstm_bench.training.faults import not_deterministic, out_of_memory, undetermined
@@ -196,7 +196,7 @@ class TaskRunner:
         if task["kind"] == "replicate":
             with phases("eval_s"):
                 outputs = trained.engine.logits(data.x_test)
-                result |= metrics.metrics(outputs, data.y_test, data.task, "test")
+                result |= data.kind.score(outputs, data.y_test, "test")
             if task.get("keep"):
                 # The winner's artefacts are not part of what a training costs.
                 result |= predicted(data, outputs) | phases.seconds()
@@ -238,7 +238,7 @@ class TaskRunner:
                 result["state"] = "PRUNED"
             else:
                 if tests:
-                    result |= metrics.metrics(logits[at], data.y_test, data.task, "test")
+                    result |= data.kind.score(logits[at], data.y_test, "test")
                 pack.sync_model(at)
                 result["weights_sha256"] = fit.weights_digest(pack.model)
                 if tests and seed == 0 and task.get("keep"):

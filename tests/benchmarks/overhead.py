@@ -384,9 +384,12 @@ def composed(*overrides: str) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
 
     from lstm_bench.core import config as schema
+    from lstm_bench.data import task
 
     with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_dir())):
-        return schema.load(compose("sweep", overrides=["+study=single", "tracking=none", *overrides]))
+        config = schema.load(compose("sweep", overrides=["+study=single", "tracking=none", *overrides]))
+        task.check_aims(config["study"])
+        return config
 
 
 def result(state: str, rng: random.Random) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from lstm_bench.core import fileio
 from lstm_bench.core.errors import DataError
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data import readers, user_files
+from lstm_bench.data.task import CLASSIFICATION, REGRESSION, TAGGING
 from lstm_bench.study import columns as record
 from lstm_bench.training import artefacts, tasks
 
@@ -190,15 +191,15 @@ def test_raw_arrays_become_exactly_what_was_trained_on(standardize: bool) -> Non
 
 
 def test_tables_of_each_task() -> None:
-    columns, rows = predict.table(np.log([[0.25, 0.75], [0.5, 0.5]]), "classification")
+    columns, rows = CLASSIFICATION.labels.table(np.log([[0.25, 0.75], [0.5, 0.5]]))
     assert columns == ("sample", "prediction", "probability", "probability_0", "probability_1")
     assert [[round(float(row[c]), 6) for c in columns] for row in rows] == [
         [0, 1, 0.75, 0.25, 0.75],
         [1, 0, 0.5, 0.5, 0.5],
     ]
-    columns, rows = predict.table(np.array([[0.5], [2.0]]), "regression")
+    columns, rows = REGRESSION.labels.table(np.array([[0.5], [2.0]]))
     assert columns == ("sample", "prediction") and [row["prediction"] for row in rows] == [0.5, 2.0]
-    columns, rows = predict.table(np.zeros((2, 3, 4)), "tagging")
+    columns, rows = TAGGING.labels.table(np.zeros((2, 3, 4)))
     assert columns[:2] == ("sample", "timestep") and (rows[4]["sample"], rows[4]["timestep"], len(rows)) == (1, 1, 6)
 
 

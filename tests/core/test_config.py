@@ -9,10 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from lstm_bench.core import vocabulary
 from lstm_bench.core.config import conf_dir, flatten, get, load, redacted_config, replaced
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.core.schema import GROUPS, Choice, Kernels, Range
+from lstm_bench.data import task
 
 STUDIES = sorted(path.stem for path in (conf_dir() / "study").glob("*.yaml"))
 GRIDS = sorted(path.stem for path in (conf_dir() / "grid").glob("*.yaml"))
@@ -23,7 +23,9 @@ def loaded(values):
     OmegaConf.set_struct(composed, False)
     for path, value in values.items():
         OmegaConf.update(composed, path, value)
-    return load(composed)
+    config = load(composed)
+    task.check_aims(config["study"])
+    return config
 
 
 def refused(values) -> str:
@@ -33,7 +35,7 @@ def refused(values) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("objective", "direction"), list(vocabulary.OBJECTIVES.items()))
+@pytest.mark.parametrize(("objective", "direction"), list(task.objectives().items()))
 def test_an_objective_knows_its_direction_unless_it_is_given(objective, direction):
     assert loaded({"study.objective": objective})["study"]["direction"] == direction
     assert loaded({"study.objective": objective, "study.direction": direction})["study"]["direction"] == direction

@@ -297,7 +297,11 @@ FORMS: dict[str, tuple[np.ndarray, np.ndarray, str | None]] = {
     "several ones": (1 - ONE_HOT, 1 - ONE_HOT_TEST, "several labels per sample are not supported"),
     "as many as timesteps": (np.eye(7)[Y], np.eye(7)[Y[:9]], "a label for every timestep is not supported."),
     "several labels": (ONE_HOT * 2, ONE_HOT_TEST, "Several labels per sample are not supported; one column is a"),
-    "labels per timestep": (np.full((60, 7), 2), Y[:9], "A label for every timestep is not supported; one of them"),
+    "labels per timestep": (
+        np.full((60, 7), 2),
+        Y[:9],
+        "A label for every timestep is another task, dataset.task=tagging; one of them",
+    ),
     "one-hot per timestep": (np.eye(3)[np.full((60, 7), 2)], Y[:9], "A label for every timestep is not supported;"),
     "targets per timestep": (np.ones((60, 7)) / 2, Y[:9], "A target for every timestep is not supported; one of them"),
     "a horizon": (H, H[:9], "A horizon, or several targets per sample, is not supported; one column is a study of"),

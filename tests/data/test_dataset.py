@@ -20,6 +20,7 @@ import pytest
 from lstm_bench.core.errors import ConfigError, DataError, StorageError
 from lstm_bench.data import dataset as data
 from lstm_bench.data import download, images, splits
+from lstm_bench.data import task as tasks
 from lstm_bench.data.task import check_objective
 
 NAMES = list(images.SHA256)
@@ -726,7 +727,7 @@ def test_each_length_and_order_has_a_digest_of_its_own(small: dict[str, bytes], 
         ),
         (
             {"name": "mnist", "test_size": 5},
-            "dataset.test_size: expected null, because only dataset=adding,copy has it",
+            "dataset.test_size: expected null, because only dataset=adding,copy,file has it",
         ),
     ],
 )
@@ -749,10 +750,10 @@ def test_sequence_settings_that_cannot_be_meant_are_refused(settings: dict[str, 
 )
 def test_an_objective_that_the_task_does_not_have_is_refused(objective: str, task: str, message: str | None) -> None:
     if message is None:
-        check_objective({"objective": objective}, "it", task)
+        check_objective({"objective": objective}, "it", task and tasks.of(task))
         return
     with pytest.raises(ConfigError) as caught:
-        check_objective({"objective": objective}, "it", task)
+        check_objective({"objective": objective}, "it", task and tasks.of(task))
     assert message in str(caught.value)
     better = "val_mse" if task == "regression" else "val_accuracy"
     assert f"Give study.objective={better}." in str(caught.value)
@@ -761,5 +762,5 @@ def test_an_objective_that_the_task_does_not_have_is_refused(objective: str, tas
 @pytest.mark.parametrize(("target", "remedy"), [(2.0, " Labels of classes are integers: y.astype(int)."), (0.5, "")])
 def test_only_whole_targets_are_perhaps_labels(target: float, remedy: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_objective({"objective": "val_accuracy"}, "it", "regression", np.array([0.0, target]))
+        check_objective({"objective": "val_accuracy"}, "it", tasks.REGRESSION, np.array([0.0, target]))
     assert str(caught.value).endswith(f"Give study.objective=val_mse.{remedy}")

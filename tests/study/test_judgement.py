@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lstm_bench.data import trivial_predictor
-from lstm_bench.data.dataset import Dataset
+from lstm_bench.data import task as tasks
 from lstm_bench.study import judgement
 from lstm_bench.study.judgement import Confirmed, Judged
 
@@ -21,7 +20,7 @@ def of(*scores: float, column: str = "test_accuracy", more: Any = None, **fields
     facts = {key: value for key, value in {**FACTS, **(more or {})}.items() if value is not None}
     other = "val_mse" if column == "test_mse" else "val_accuracy"
     seeds = [{"seed": seed, column: score, other: score, "epochs": 5} for seed, score in enumerate(scores)]
-    task = "regression" if column == "test_mse" else "classification"
+    task = tasks.REGRESSION if column == "test_mse" else tasks.CLASSIFICATION
     return Confirmed(**{"task": task, "seeds": seeds, "facts": facts, "pairs": PAIRS, "batch_size": 100, **fields})
 
 
@@ -29,7 +28,7 @@ def curves(*histories: list[float], column: str = "val_accuracy", **fields: Any)
     seeds = [
         {"seed": at, "history": [{"epoch": n, column: v} for n, v in enumerate(c, 1)]} for at, c in enumerate(histories)
     ]
-    return Confirmed(**{"task": "classification", "seeds": seeds, "facts": FACTS, "curve": column, **fields})
+    return Confirmed(**{"task": tasks.CLASSIFICATION, "seeds": seeds, "facts": FACTS, "curve": column, **fields})
 
 
 SPLIT = "by seeds and test set"
@@ -97,7 +96,9 @@ def test_a_tagging_beats_its_most_frequent_tag_and_a_predictor_without_memory() 
     facts = {"n_test": 2000, "trivial": {"test_accuracy": 0.86}, "baselines": {"remembering nothing": 0.3}}
 
     def tagged(accuracy: float, loss: float) -> Confirmed:
-        return Confirmed("tagging", [{"seed": s, "test_accuracy": accuracy, "test_loss": loss} for s in (0, 1)], facts)
+        return Confirmed(
+            tasks.TAGGING, [{"seed": s, "test_accuracy": accuracy, "test_loss": loss} for s in (0, 1)], facts
+        )
 
     assert judgement.trivial(tagged(0.95, 0.1)) == judgement.remembered(tagged(0.95, 0.1)) == Judged()
     assert str(judgement.trivial(tagged(0.86, 0.3)).found).startswith(
@@ -130,7 +131,7 @@ def far(
     seeds = [{f"val_{measure}": v, f"test_{measure}": t} for v, t in zip(val, test, strict=True)]
     facts = {"n_validation": n_val, "n_test": n_test}
     return judgement.validation_far(
-        Confirmed("regression" if measure == "mse" else "classification", seeds, facts, on_test=on_test)
+        Confirmed(tasks.REGRESSION if measure == "mse" else tasks.CLASSIFICATION, seeds, facts, on_test=on_test)
     )
 
 
@@ -228,36 +229,12 @@ def test_without_a_finished_seed_there_is_no_result_to_judge() -> None:
     assert judgement.judge(of(epochs=5)) == [Judged(None, "the result (no seed has confirmed it)"), Judged()]
 
 
-def dataset(y_train: list[Any], y_test: list[Any], task: str) -> Dataset:
-    y = {
-        split: np.array(labels, np.float32 if task == "regression" else np.int32)
-        for split, labels in (("train", y_train), ("test", y_test))
-    }
-    x = {split: np.zeros((len(labels), 2, 1), np.float32) for split, labels in y.items()}
-    return Dataset(
-        "mine",
-        x["train"],
-        y["train"],
-        x["train"],
-        y["train"],
-        x["test"],
-        y["test"],
-        n_classes=3,
-        sha256="",
-        source="",
-        task=task,
-    )
+def guessed(task: tasks.Task, y_train: list[Any], y_test: list[Any]) -> dict[str, float]:
+    return task.trivial(*(np.array(y, np.int32 if task.labels.classes else np.float32) for y in (y_train, y_test)))
 
 
 def test_what_guessing_scores_is_taken_from_the_training_set() -> None:
-    assert trivial_predictor.trivial(dataset([2, 2, 1], [1, 1, 1, 2], "classification")) == {
-        "label": 2,
-        "test_accuracy": 0.25,
-    }
-    assert trivial_predictor.trivial(dataset([[0, 0, 1]], [[0, 1, 1], [0, 0, 1]], "tagging")) == {
-        "label": 0,
-        "test_accuracy": 0.5,
-    }
-    assert trivial_predictor.trivial(dataset([1, 3], [2, 5], "regression")) == {"test_mse": 4.5}
-    huge = trivial_predictor.trivial(dataset([1e22, 3e22], [2e22, 5e22], "regression"))
-    assert huge["test_mse"] == pytest.approx(4.5e44, rel=1e-6)
+    assert guessed(tasks.CLASSIFICATION, [2, 2, 1], [1, 1, 1, 2]) == {"label": 2, "test_accuracy": 0.25}
+    assert guessed(tasks.TAGGING, [[0, 0, 1]], [[0, 1, 1], [0, 0, 1]]) == {"label": 0, "test_accuracy": 0.5}
+    assert guessed(tasks.REGRESSION, [1, 3], [2, 5]) == {"test_mse": 4.5}
+    assert guessed(tasks.REGRESSION, [1e22, 3e22], [2e22, 5e22])["test_mse"] == pytest.approx(4.5e44, rel=1e-6)

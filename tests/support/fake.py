@@ -16,6 +16,7 @@ from objective import accuracy, complete, configs, failed, fault, metrics
 
 from lstm_bench.core import config as schema
 from lstm_bench.core.console import Display
+from lstm_bench.data import task
 from lstm_bench.launcher.base import Event
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.study import search_space as spaces
@@ -61,7 +62,9 @@ def composed(*overrides: str) -> Any:
 
 @functools.cache
 def _base() -> dict[str, Any]:
-    return schema.load(composed("+study=smoke", "tracking=none", "pruner=none", "sampler=random", "kernel=generic"))
+    config = schema.load(composed("+study=smoke", "tracking=none", "pruner=none", "sampler=random", "kernel=generic"))
+    task.check_aims(config["study"])
+    return config
 
 
 def config(values: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, TooManyFailedError
 from lstm_bench.data import dataset, shared_memory
+from lstm_bench.data import metric as metrics
 from lstm_bench.report.sources import records
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep import backfill, session
@@ -201,17 +202,17 @@ def test_the_first_task_is_given_out_before_mlflow_is_started(run: Any, monkeypa
 @pytest.mark.parametrize(
     ("metric", "said"),
     [
-        ("test_accuracy", "test accuracy 50.00 % +- 124.21 (95 % interval, n = 3)"),
-        ("test_mse", "test MSE 0.5000 +- 1.2421 (95 % interval, n = 3)"),
-        ("test_loss", "test loss 0.5000 +- 1.2421 (95 % interval, n = 3)"),
+        (metrics.ACCURACY, "test accuracy 50.00 % +- 124.21 (95 % interval, n = 3)"),
+        (metrics.MSE, "test MSE 0.5000 +- 1.2421 (95 % interval, n = 3)"),
+        (metrics.CROSS_ENTROPY, "test loss 0.5000 +- 1.2421 (95 % interval, n = 3)"),
     ],
 )
-def test_a_confirmation_is_said_in_the_words_of_its_metric(metric: str, said: str) -> None:
+def test_a_confirmation_is_said_in_the_words_of_its_metric(metric: metrics.Metric, said: str) -> None:
     words, found = session.confirmation([0.0, 0.5, 1.0], metric)
     assert words == said
-    assert found[metric] == 0.5 and found[f"{metric}_n"] == 3
-    assert found[f"{metric}_high"] - found[metric] == pytest.approx(1.2421, abs=1e-4)
-    assert session.confirmation([0.25], "test_mse")[0] == "test MSE 0.2500 (n = 1: no interval)"
+    assert found[metric.column] == 0.5 and found[f"{metric.column}_n"] == 3
+    assert found[f"{metric.column}_high"] - found[metric.column] == pytest.approx(1.2421, abs=1e-4)
+    assert session.confirmation([0.25], metrics.MSE)[0] == "test MSE 0.2500 (n = 1: no interval)"
 
 
 def test_a_front_is_said_with_the_range_of_each_objective() -> None:

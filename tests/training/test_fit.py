@@ -13,8 +13,9 @@ from trainings import config, data, problem
 
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import KernelError
+from lstm_bench.data import metric, task
 from lstm_bench.data.dataset import Dataset
-from lstm_bench.training import fit, metrics, programs
+from lstm_bench.training import fit, programs
 from lstm_bench.training import optimizer as optimizers
 
 
@@ -213,10 +214,10 @@ def test_momentum_reaches_sgd_alone() -> None:
 
 def test_score_is_cross_entropy_and_accuracy() -> None:
     logits = np.array([[2.0, 0.0], [0.0, 0.0], [-1000.0, 1000.0]], np.float32)
-    loss, accuracy, probability = metrics.scored(logits, np.array([0, 1, 1]))
-    assert loss == pytest.approx((np.log1p(np.exp(-2)) + np.log(2) + 0) / 3)
-    assert accuracy == pytest.approx(2 / 3)
-    np.testing.assert_allclose(probability.sum(axis=1), 1)
+    y = np.array([0, 1, 1])
+    assert metric.cross_entropy(logits, y) == pytest.approx((np.log1p(np.exp(-2)) + np.log(2) + 0) / 3)
+    assert metric.accuracy(logits, y) == pytest.approx(2 / 3)
+    np.testing.assert_allclose(np.exp(metric.log_probability(logits)).sum(axis=1), 1)
 
 
 def test_a_regression_is_measured_by_its_errors_alone() -> None:
@@ -245,14 +246,14 @@ def test_every_timestep_of_a_tagging_counts() -> None:
 def test_metrics_of_a_tagging_are_means_over_samples_and_timesteps() -> None:
     rng = np.random.default_rng(0)
     logits, y = rng.standard_normal((4, 3, 5)), rng.integers(0, 5, (4, 3))
-    flat = metrics.metrics(logits.reshape(12, 5), y.ravel(), "classification", "test")
-    found = metrics.metrics(logits, y, "tagging", "test")
+    flat = task.CLASSIFICATION.score(logits.reshape(12, 5), y.ravel(), "test")
+    found = task.TAGGING.score(logits, y, "test")
     assert set(found) == {"test_loss", "test_accuracy"}
     assert found == pytest.approx(flat)
 
 
 def test_metrics_of_a_regression_are_the_mean_squared_and_absolute_error() -> None:
-    found = metrics.metrics(np.array([[1.0], [2.0], [4.0]], np.float32), np.array([1.0, 4.0, 3.0]), "regression", "val")
+    found = task.REGRESSION.score(np.array([[1.0], [2.0], [4.0]], np.float32), np.array([1.0, 4.0, 3.0]), "val")
     assert found == pytest.approx({"val_loss": 5 / 3, "val_mse": 5 / 3, "val_mae": 1.0})
 
 

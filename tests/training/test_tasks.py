@@ -14,7 +14,6 @@ from trainings import config, data, problem
 
 from lstm_bench.core.errors import DataError, KernelError
 from lstm_bench.training import artefacts, fit, programs, tasks
-from lstm_bench.training.metrics import metrics
 
 
 def bench(monkeypatch: pytest.MonkeyPatch, scale: float = 1.0) -> tasks.TaskRunner:
@@ -156,7 +155,7 @@ def test_a_replicate_of_another_task_has_its_metrics_and_no_predictions(
     assert "predictions" not in result and "worst" not in result
     saved = keras.saving.load_model(tmp_path / "model" / "model.keras")
     toy = problem(kind)
-    found = metrics(saved.predict(toy.x_test, verbose=0), toy.y_test, kind, "test")
+    found = toy.kind.score(saved.predict(toy.x_test, verbose=0), toy.y_test, "test")
     assert found == pytest.approx({name: result[name] for name in measured}, rel=1e-4)
     signature = yaml.safe_load((tmp_path / "model" / "mlflow" / "MLmodel").read_text())["signature"]
     assert json.loads(signature["outputs"])[0]["tensor-spec"]["shape"] == [-1, *shape]

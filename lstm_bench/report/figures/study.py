@@ -9,7 +9,7 @@ nothing is shared between figures.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -21,6 +21,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from lstm_bench.data.task import metric_of
 from lstm_bench.report.figures.style import (
     _MANY,
     BLACK,
@@ -102,14 +103,15 @@ def learning_curves(history: pd.DataFrame, winner: int | None = None, metric: st
     Args:
       history: Rows of history.csv.
       winner: Number of its trial.
-      metric: `val_accuracy`, or an error, of which less is better.
+      metric: Its column. The training curve is that of the same metric, else of the loss.
     """
     scale, label = _scale(metric)
-    more = metric == "val_accuracy"
+    known = metric_of(metric)
+    more, trained = known is not None and known.maximize, metric.replace("val_", "train_", 1)
     curves: dict[str, dict[int, np.ndarray]] = {}
     for kind in ("trial", "replicate"):
         rows = history[(history["kind"] == kind) & history["number"].notna()].sort_values("number", kind="stable")
-        points = rows[["epoch", metric, "train_accuracy" if more else "train_loss"]].to_numpy(dtype=float) * (
+        points = rows[["epoch", metric, trained if trained in history else "train_loss"]].to_numpy(dtype=float) * (
             1,
             scale,
             scale,
@@ -192,13 +194,16 @@ def confusion_matrix(counts: pd.DataFrame) -> Figure:
 
 
 @_styled
-def worst_samples(worst: pd.DataFrame, pictures: bool = True, limit: int = 12) -> Figure:
+def worst_samples(
+    worst: pd.DataFrame, pictures: bool = True, limit: int = 12, name: Callable[[Any], str] = "{:.0f}".format
+) -> Figure:
     """The most confidently wrong test samples: as pictures of timesteps by features, or as signals, a curve per feature.
 
     Args:
       worst: Rows of worst.csv.
       pictures: Whether samples of several features are pictures.
       limit: Samples drawn at most.
+      name: Names a class.
     """
     rows = worst.sort_values(["probability", "sample"], ascending=[False, True]).head(limit)
     across = min(6, len(rows))
@@ -212,7 +217,7 @@ def worst_samples(worst: pd.DataFrame, pictures: bool = True, limit: int = 12) -
             axes.margins(x=0.02)
         else:
             axes.imshow(x, cmap="gray_r", aspect="equal" if max(x.shape) <= 3 * min(x.shape) else "auto")
-        said = f"true {row['label']:.0f}, said {row['prediction']:.0f}\nat {row['probability']:.3f}"
+        said = f"true {name(row['label'])}, said {name(row['prediction'])}\nat {row['probability']:.3f}"
         axes.set_title(said, fontsize=8)
     for index, axes in enumerate(figure.axes):
         axes.set(xticks=[], yticks=[])

@@ -21,6 +21,8 @@ from matplotlib.scale import InvertedLogTransform, LogScale, LogTransform
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox, Transform
 
+from lstm_bench.data.task import metric_of
+
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
@@ -234,11 +236,13 @@ def _thinned(n: int) -> float:
 def _scale(objective: str) -> tuple[float, str]:
     if objective == "n_weights":
         return 1.0, "weights"
-    words = {"val": "validation", "train": "training", "mse": "MSE", "mae": "MAE"}
-    text = " ".join(words.get(word, word) for word in objective.removesuffix("_samples_per_s").split("_"))
+    words = {"val": "validation", "train": "training"}
+    split, _, rest = objective.removesuffix("_samples_per_s").partition("_")
+    metric = metric_of(objective)
+    text = " ".join(filter(None, (words.get(split, split), metric.label if metric else rest.replace("_", " "))))
     if objective.endswith("_samples_per_s"):
         return 1.0, f"{text} speed, samples/s"
-    return (100.0, text + ", %") if objective.endswith("accuracy") else (1.0, text)
+    return (100.0, text + ", %") if metric and metric.percent else (1.0, text)
 
 
 def _focus(axes: Axes, values: np.ndarray, target: float, maximize: bool) -> None:

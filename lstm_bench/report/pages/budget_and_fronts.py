@@ -131,7 +131,7 @@ def budget_parts(curves: Sequence[Curve], names: Mapping[int, str]) -> tuple[lis
       curves: At least one.
       names: `id(result)` -> name.
     """
-    share = curves[0].result.objective.endswith("accuracy")
+    share = curves[0].result.percent
     objective = curves[0].result.objective
     fair = [c for c in curves if c.expected]
     other = [c for c in curves if not c.expected]
@@ -231,7 +231,15 @@ def front_parts(shared: str, results: Sequence[Result], names: Mapping[int, str]
         return []
     small, fast = fronts(known)
     measure = known[0].measure
-    columns = ["study", measure.label, "weights", "front: score, weights", "samples/s", "front: score, speed", "device"]
+    columns = [
+        "study",
+        measure.heading(),
+        "weights",
+        "front: score, weights",
+        "samples/s",
+        "front: score, speed",
+        "device",
+    ]
     rows = [
         [
             names[id(r)],
@@ -245,7 +253,7 @@ def front_parts(shared: str, results: Sequence[Result], names: Mapping[int, str]
         for r in known
     ]
     heading = f"{escape(sentence(shared))}:" if shared else ""
-    return [heading, markdown(columns, rows, {measure.label, "weights", "samples/s"})]
+    return [heading, markdown(columns, rows, {measure.heading(), "weights", "samples/s"})]
 
 
 def weights_of(result: Result) -> float:
@@ -273,7 +281,7 @@ def matched_parts(results: Sequence[Result]) -> list[str]:
     marks = "Studies on other data or training samples are marked in the table above."
     more = [marks] if len(grounds([r for r, _ in asked])) > 1 else []
     return [
-        f"Each family's width was chosen for the number of weights at the head of the column; {measure.label}, mean and "
+        f"Each family's width was chosen for the number of weights at the head of the column; {measure.heading()}, mean and "
         "95 % t interval, with the weights it came to.",
         folded(columns, rows, set(columns[1:])),
         bullets(more) if more else "",

@@ -39,16 +39,16 @@ def _claim_row(claim: Mapping[str, Any], name: str, result: Result | None, resul
         return [*claimed, "not measured", "", *told]
     told[1] = _settings(result)
     measure, value = claim.get("measure"), claim.get("value")
-    n: object = result.accuracy.n or ""
+    n: object = result.score.n or ""
     if measure == "n_weights":
         text = f"{count(result.n_weights)} weights"
     elif measure == "weight_ratio":
         text, n = _weight_ratio(claim, result, results), ""
-    elif result.accuracy.n:
-        text = f"{plus_minus(result.accuracy)} %"
+    elif result.score.n:
+        text = f"{plus_minus(result.score)} %"
         if isinstance(value, int | float):
-            seeds = result.confirmed["test_accuracy"]
-            text += f" ({100 * (result.accuracy.mean - value):+.2f} points); "
+            seeds = result.confirmed[result.measure.column]
+            text += f" ({100 * (result.score.mean - value):+.2f} points); "
             text += f"seeds from {percent(seeds.min())} to {percent(seeds.max())}"
         text += f"; {count(result.n_weights)} weights, {count(result.samples_per_s)} samples/s"
     else:

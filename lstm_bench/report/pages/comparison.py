@@ -48,7 +48,7 @@ from lstm_bench.report.render.markdown import (
     sentence,
     slug,
 )
-from lstm_bench.report.sources.records import ACCURACY, Result, at
+from lstm_bench.report.sources.records import Result, at
 from lstm_bench.report.stats.bootstrap import bootstrap_interval
 
 if TYPE_CHECKING:
@@ -289,11 +289,13 @@ def _answer(one: Rivals, names: Mapping[int, str], links: Mapping[int, str], alo
     family = "" if best.family == names[id(best)] else f" (family {escape(best.family)})"
     trained = f"; {best.trained_on}" if best.trained_on and alone else ""
     says = (
-        f"**{link(names[id(best)], links[id(best)])}**{family} has the best mean {best.measure.label.removesuffix(', %')} "
+        f"**{link(names[id(best)], links[id(best)])}**{family} has the best mean {best.measure.heading().removesuffix(', %')} "
         f"of {len(known)} studies, **{score}** ({how}{trained}), with {count(best.n_weights)} weights and {speed}."
     )
     if len(known) < 2:
-        return says.replace(f"has the best mean {best.measure.label.removesuffix(', %')} of 1 studies,", "alone has")
+        return says.replace(
+            f"has the best mean {best.measure.heading().removesuffix(', %')} of 1 studies,", "alone has"
+        )
     mine = [c for c in one.pairs if c.first is best]
     open_ = [names[id(c.second)] for c in mine if c.verdict == "none"]
     untested = [names[id(c.second)] for c in mine if c.verdict == "not tested"]
@@ -333,14 +335,14 @@ def _table(
             result.family,
             mean_text(result.score, measure.percent),
             result.score.n,
-            *([_test_set(result)] if measure == ACCURACY and not several else []),
+            *([_test_set(result)] if measure.sampling == "share" and not several else []),
             count(result.n_weights),
             count(result.samples_per_s),
             result.one("kernel_ran"),
         ]
         rows.append([*cells, result.source] if several else cells)
     columns = [
-        "study", "family", measure.label, "n", *(["test set, 95 %"] if measure == ACCURACY and not several else []),
+        "study", "family", measure.heading(), "n", *(["test set, 95 %"] if measure.sampling == "share" and not several else []),
         "weights", "samples/s", "kernel that ran", *(["source"] if several else []),
     ]  # fmt: skip
     right = set(columns) - {"study", "family", "kernel that ran", "source"}
@@ -503,13 +505,14 @@ def comparison_row(result: Result) -> dict[str, Any]:
 def short_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]], set[str]]:
     """The comparison in few columns, for a terminal: columns, rows, and which columns are numbers."""
     one = len({r.measure for r in results}) == 1
-    heading = results[0].measure.label if one else "test score"
+    heading = results[0].measure.heading() if one else "test score"
     columns = ["study", "data", heading, "n", "weights", "samples/s", "kernel", "device"]
     rows = [
         [
             r.name if r.place is None else f"{r.name} ({r.place})",
             data_of(r),
-            mean_text(r.score, r.measure.percent) + ("" if one else " %" if r.measure.percent else " (MSE)"),
+            mean_text(r.score, r.measure.percent)
+            + ("" if one else " %" if r.measure.percent else f" ({r.measure.label})"),
             str(r.score.n),
             count(r.n_weights),
             count(r.samples_per_s),
@@ -547,11 +550,11 @@ def _accuracy_figure(
         for r in known
     ]
     seeds = _span([r.score.n for r in known])
-    what = measure.label.removesuffix(", %")
+    what = measure.heading().removesuffix(", %")
     caption = f"{sentence(what)} against the number of weights: mean and 95 % t interval over n = {seeds} seeds."
     if sum(bool(row["front"]) for row in rows) > 1:
         caption += " Dotted: the Pareto front."
-    make = partial(study.accuracy_against_weights, rows, measure.label, measure.percent)
+    make = partial(study.accuracy_against_weights, rows, measure.heading(), measure.percent)
     return word, make, caption
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lstm_bench.data.metric import Metric
 from lstm_bench.report.render.markdown import NONE, amount, bullets, escape, link, markdown, probability, sentence
-from lstm_bench.report.sources.records import Measure, Result
+from lstm_bench.report.sources.records import Result
 from lstm_bench.report.stats.paired import Paired, floor, holm, paired
 
 ALPHA = 0.05
@@ -107,8 +108,8 @@ def verdict_sentence(contrast: Contrast, names: Mapping[int, str], pairs: int) -
     return f"{a} beats {b} by {_difference(mean, half, measure)}, n = {n}, {p}{budgets}."
 
 
-def _difference(mean: float, half: float, measure: Measure) -> str:
-    unit = "points" if measure.percent else f"of {measure.label}"
+def _difference(mean: float, half: float, measure: Metric) -> str:
+    unit = "points" if measure.percent else f"of {measure.heading()}"
     low, high = (amount(v, measure.percent) for v in (mean - half, mean + half))
     return f"{amount(mean, measure.percent)} ({low} to {high}) {unit}"
 
@@ -151,7 +152,7 @@ def contrast_parts(shared: str, found: Sequence[Contrast], names: Mapping[int, s
 
 def _table(found: Sequence[Contrast], names: Mapping[int, str]) -> str:
     measure = found[0].first.measure
-    unit = "points" if measure.percent else measure.label
+    unit = "points" if measure.percent else measure.heading()
     columns = ["first", "second", f"first better by, {unit}", "95 % t", "n", "P(first better)", "p exact", "p, Holm"]
     rows = []
     for c in found:

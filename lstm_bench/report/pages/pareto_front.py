@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from lstm_bench.data.task import in_percent
 from lstm_bench.report.render.markdown import count, escape, markdown, percent, short
 from lstm_bench.report.sources.records import Result
 from lstm_bench.study import pareto
@@ -77,7 +78,7 @@ def section(result: Result) -> list[str]:
         ]
         for _, row in found.members.head(_SHOWN).iterrows()
     ]
-    heads = [f"{name}, %" if name.endswith("accuracy") else name for name in found.objectives]
+    heads = [f"{name}, %" if in_percent(name) else name for name in found.objectives]
     columns = ["trial", *heads, *(c.removeprefix("config_") for c in searched)]
     more = f"And {len(found.members) - _SHOWN} more in the records." if len(found.members) > _SHOWN else ""
     volume = "not defined, since an objective has one value in all trials"
@@ -93,6 +94,6 @@ def section(result: Result) -> list[str]:
 
 
 def _value(name: str, value: float) -> str:
-    if name.endswith("accuracy"):
+    if in_percent(name):
         return percent(value)
     return count(value) if value >= 100 else short(value)

@@ -60,25 +60,20 @@ def majority(confusion: pd.DataFrame) -> tuple[Any, float]:
 def section(result: Result) -> list[str]:
     """Paragraphs below the confirmation; for other tasks than classification, what guessing gives alone."""
     parts = [baselines(result)]
-    task = str(result.env("dataset.task") or "classification")
     confusion = result.confusion
-    if task != "classification" or confusion.empty:
-        why = {
-            "regression": "A regression has no classes.",
-            "tagging": "Accuracy is per position: the share of all timesteps.",
-        }
-        return [*parts, why.get(task, "")]
+    if not result.task.has_classes or confusion.empty:
+        return [*parts, result.task.remark]
     label, guess = majority(confusion)
     total, right = int(confusion.to_numpy().sum()), int(confusion.to_numpy().diagonal().sum())
     rows = per_class(confusion)
     shown = rows if len(rows) <= _SHOWN else sorted(rows, key=lambda r: (not r["recall"] >= 0, r["recall"]))[:_SHOWN]
     lines = [
         [
-            r["label"],
+            escape(result.class_name(r["label"])),
             count(r["n"]),
             percent(r["recall"]),
             percent(r["precision"]),
-            f"{r['taken_for']} ({r['times']})" if r["times"] else NONE,
+            f"{escape(result.class_name(r['taken_for']))} ({r['times']})" if r["times"] else NONE,
         ]
         for r in shown
     ]
@@ -88,7 +83,7 @@ def section(result: Result) -> list[str]:
         *parts,
         f"Of the first replicate (n = 1 seed, {total:,} test samples): accuracy {percent(right / total)} %, balanced "
         f"accuracy {percent(balanced_accuracy(confusion))} % (the mean of the classes' recalls). Always the most frequent "
-        f"class ({label}) would have {percent(guess)} %.",
+        f"class ({escape(result.class_name(label))}) would have {percent(guess)} %.",
         markdown(columns, lines, columns[1:4]),
         more,
     ]
@@ -99,6 +94,5 @@ def baselines(result: Result) -> str:
     found = result.env("dataset.baselines")
     if not isinstance(found, Mapping) or not found:
         return ""
-    what = "MSE" if result.env("dataset.task") == "regression" else "cross-entropy"
     told = "; ".join(f"{escape(name)}: {escape(short(value))}" for name, value in sorted(found.items()))
-    return f"In closed form, without learning ({what}): {told}."
+    return f"In closed form, without learning ({result.task.ruler.named}): {told}."

@@ -11,7 +11,7 @@ from typing import Any
 
 from lstm_bench.core.cli import quoted
 from lstm_bench.core.config import conf_dir, flatten
-from lstm_bench.core.vocabulary import OBJECTIVES
+from lstm_bench.data.task import objectives
 from lstm_bench.report.render.markdown import escape
 from lstm_bench.report.sources.records import Result
 
@@ -118,7 +118,7 @@ def _changes(config: Mapping[str, Any], composed: Mapping[str, Any]) -> list[str
     recorded, usual = (_space(c) for c in (config, composed))
     mine, theirs = flatten(config), flatten(composed)
     if theirs.get("study.direction", "") is None:  # it follows the objective
-        theirs["study.direction"] = OBJECTIVES.get(str(mine.get("study.objective")))
+        theirs["study.direction"] = objectives().get(str(mine.get("study.objective")))
     changes = [
         f"{path}={_text(value)}"
         for path, value in mine.items()

@@ -7,20 +7,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from lstm_bench.data.synthetic import MAKERS
 from lstm_bench.report.figures import comparison
 from lstm_bench.report.pages.comparability import length_of
 from lstm_bench.report.render.markdown import NONE, folded
-from lstm_bench.report.sources.records import Measure, Result
+from lstm_bench.report.sources.records import Result
 from lstm_bench.report.stats.bootstrap import bootstrap_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# The error that is drawn. Of the copy problem the loss, which the baseline 10 ln 8 / (length + 20) is one of.
-_ERRORS = {
-    "adding": Measure("test_mse", "test MSE", False, False),
-    "copy": Measure("test_loss", "test cross-entropy, nats", False, False),
-}
 
 
 def recall_parts(dataset: str, results: Sequence[Result]) -> tuple[list[str], Callable[[], Figure], str] | None:
@@ -30,11 +25,12 @@ def recall_parts(dataset: str, results: Sequence[Result]) -> tuple[list[str], Ca
       dataset: Name of the data.
       results: Studies, of any data.
     """
-    error = _ERRORS.get(dataset)
     found = [r for r in results if r.dataset == dataset and length_of(r) is not None and r.score.n]
     lengths = sorted({length_of(r) or 0 for r in found})
-    if error is None or len(lengths) < 2:
+    if dataset not in MAKERS or len(lengths) < 2:
         return None
+    error = found[0].task.ruler  # what a predictor that remembers nothing is measured in
+    label = f"test {error.named}{', ' * bool(error.unit)}{error.unit}"
     chosen: dict[tuple[str, int], Result] = {}
     for r in sorted(found, key=lambda r: (-r.score.n, r.name, r.source)):  # the one with the most seeds
         chosen.setdefault((r.family, length_of(r) or 0), r)
@@ -61,7 +57,7 @@ def recall_parts(dataset: str, results: Sequence[Result]) -> tuple[list[str], Ca
     counted = sorted({r.score.n for r in chosen.values()})
     seeds_text = str(counted[0]) if len(counted) == 1 else f"{counted[0]} to {counted[-1]}"
     says = [
-        f"{error.label[0].upper()}{error.label[1:]} of `{dataset}` against its length, one line per family: mean, 95 % "
+        f"{label[0].upper()}{label[1:]} of `{dataset}` against its length, one line per family: mean, 95 % "
         f"bootstrap interval and each of n = {seeds_text} seeds."
     ]
     says.append(
@@ -74,7 +70,7 @@ def recall_parts(dataset: str, results: Sequence[Result]) -> tuple[list[str], Ca
     says.append(f"{devices}.{f' {left} further studies of the same family and length are not drawn.' if left else ''}")
     caption = " ".join(says).replace("`", "")
     columns = ["family", *(f"length {n}" for n in lengths)]
-    make = partial(comparison.error_against_length, lines, baselines, error.label)
+    make = partial(comparison.error_against_length, lines, baselines, label)
     return [folded(columns, rows, set(columns[1:]))], make, caption
 
 

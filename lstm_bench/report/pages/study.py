@@ -135,13 +135,13 @@ def _more_figures(result: Result, captions: list[str]) -> list[str]:
 
 
 def _result_sentence(result: Result) -> str:
-    score, what = result.score, result.measure.label.removesuffix(", %")
+    score, what = result.score, result.measure.heading().removesuffix(", %")
     kernel = escape(result.one("kernel_ran") or "unknown")
     where = f"{count(result.n_weights)} weights, kernel {kernel}, {escape(result.where)}"
     speed = f"{count(result.samples_per_s)} samples/s"
     if result.shared:
         speed = f"speed not comparable ({result.shared})"
-    what += " per position" if result.env("dataset.task") == "tagging" else ""
+    what += " per position" if result.task.per_timestep else ""
     if score.n > 1:
         shown = _shown(score, result.measure.percent)
         return f"{sentence(what)} **{shown}** (mean and 95 % t interval, n = {score.n} seeds; {where}, {speed})."
@@ -150,7 +150,7 @@ def _result_sentence(result: Result) -> str:
         return f"{sentence(what)} **{one}** (n = 1 seed, so no interval; {where}, {speed})."
     if result.best is not None:
         value = result.best[result.objective]
-        shown = f"{percent(float(value))} %" if result.objective.endswith("accuracy") else short(value)
+        shown = f"{percent(float(value))} %" if result.percent else short(value)
         return (
             f"**Not confirmed on the test set.** The best of {result.counts['complete']} complete trials by "
             f"{escape(result.objective)} has {shown} on validation data, which is optimistic ({where}, {speed})."
@@ -229,7 +229,7 @@ def _best(result: Result) -> list[str]:
         fixed = result.get("study.n_trials") == 0 and result.trials.empty
         return ["Nothing was searched." if fixed else "No trial is complete with a finite objective."]
     searched = [c for c in top.columns if c.startswith("config_")]
-    share = result.objective.endswith("accuracy")
+    share = result.percent
     name = f"{result.objective}, %" if share else result.objective
     rows = [
         [
@@ -265,7 +265,7 @@ def _candidates(result: Result) -> list[str]:
     found = result.candidates
     if len(found) < 2:
         return []
-    share, objective = result.objective.endswith("accuracy"), result.objective
+    share, objective = result.percent, result.objective
     numbers = result.trials["number"]
     rows: list[list[object]] = []
     means: list[Interval] = []
@@ -283,7 +283,7 @@ def _candidates(result: Result) -> list[str]:
         f"{objective} in the search{unit}",
         f"{objective} over the seeds{unit}",
         "n",
-        result.measure.label,
+        result.measure.heading(),
         "",
     ]
     first, best = next(iter(found)), result.best
@@ -303,31 +303,26 @@ def _candidates(result: Result) -> list[str]:
 def _confirmation(result: Result) -> list[str]:
     if result.replicates.empty:
         return ["No replicates are recorded."]
-    regression, several = not result.measure.percent, len(result.candidates) > 1
+    several, measure = len(result.candidates) > 1, result.measure
+    shown = [(m.column, m.heading(), m.percent) for m in result.task.shown]
+    shown.append((result.task.objectives[0], measure.heading("val"), measure.percent))
     rows = [
         [
             *([_number(row["trial"])] if several else []),
             count(row["seed"]).replace(",", ""),
             row["state"] if row["state"] != "FAIL" else f"FAIL ({row['reason'] or 'no reason given'})",
-            *(
-                [_short(row[name]) for name in ("test_mse", "test_mae", "val_mse")]
-                if regression
-                else [percent(row["test_accuracy"]), _short(row["test_loss"]), percent(row["val_accuracy"])]
-            ),
+            *(percent(row[name]) if share else _short(row[name]) for name, _, share in shown),
             count(result.speed(row)),
             row["kernel_ran"],
             seconds(row["total_s"]),
         ]
         for _, row in result.replicates.iterrows()
     ]
-    tests = ["test accuracy, %", "test loss", "val accuracy, %"]
-    if regression:
-        tests = ["test MSE", "test MAE", "val MSE"]
+    tests = [heading for _, heading, _ in shown]
     numbers = ["trial", "seed", *tests, "samples/s", "total, s"]
     columns = [*(["trial"] if several else []), "seed", "state", *tests, "samples/s", "kernel that ran", "total, s"]
     lost = len(result.replicates) - sum(map(len, result.candidates.values()))
     packed = any(pack_size(str(share)) > 1 for share in result.replicates["device_share"])
-    score = "error" if regression else "accuracy"
     ends = result.sampling
     spread = deviation(result.confirmed[result.measure.column])
     test_set = ""
@@ -338,7 +333,7 @@ def _confirmation(result: Result) -> list[str]:
             f"that accuracy (95 % Wilson interval, standard error {percent(ends.error)} %); the seeds' standard deviation is "
             f"{percent(spread)} %. More seeds make only the second weigh less."
         )
-    said = f"{lost} of {len(result.replicates)} replicates failed or gave no finite {score}; they are not in the mean."
+    said = f"{lost} of {len(result.replicates)} replicates failed or gave no finite {measure.noun}; they are not in the mean."
     return [
         f"{'Each of them' if several else 'The best configuration'}, trained afresh with each seed, the test set read once.",
         markdown(columns, rows, numbers),
@@ -355,7 +350,7 @@ def _curse(result: Result) -> str:
     seeds = t_interval(result.confirmed[objective]) if objective in result.confirmed else t_interval([])
     if best is None or n < 2 or not seeds.n:
         return ""
-    share = objective.endswith("accuracy")
+    share = result.percent
     own, mean = ((f"{percent(v)} %" if share else short(v)) for v in (float(best[objective]), seeds.mean))
     return (
         f"On validation data it had {escape(objective)} {own} in the search and {mean} over its n = {seeds.n} seeds: the best "

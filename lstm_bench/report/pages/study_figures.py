@@ -70,7 +70,8 @@ def study_figure_makers(
     picked = next(iter(result.candidates), math.nan)
     if not math.isnan(picked):
         history = history[(history["kind"] != "replicate") | history["trial"].isna() | (history["trial"] == picked)]
-    metric = next((m for m in ("val_accuracy", "val_mse", "val_loss") if history[m].map(math.isfinite).any()), "")
+    curves = (result.task.objectives[0], "val_loss")
+    metric = next((column for column in curves if history[column].map(math.isfinite).any()), "")
     if metric:
         winner = None if result.winner is None else int(result.winner["number"])
         make = partial(study.learning_curves, history, winner, metric)
@@ -84,17 +85,23 @@ def study_figure_makers(
     confusion = result.confusion.to_numpy()
     if len(confusion):
         right, samples = int(confusion.trace()), int(confusion.sum())
+        named = result.confusion.rename(index=result.class_name, columns=result.class_name)
         caption = f"Confusion matrix of the first replicate (n = 1 seed): {right:,} of {samples:,} samples"
-        makers["confusion"] = (partial(study.confusion_matrix, result.confusion), f"{caption} right; {device}.")
-    elif str(result.env("dataset.task") or "classification") != "classification":
-        makers["confusion"] = f"No confusion matrix: the task is {escape(result.env('dataset.task'))}."
+        makers["confusion"] = (partial(study.confusion_matrix, named), f"{caption} right; {device}.")
+    elif not result.task.has_classes:
+        makers["confusion"] = f"No confusion matrix: the task is {escape(result.task.name)}."
     else:
         makers["confusion"] = "No confusion matrix: predictions.csv holds no row."
     worst = result.tables["worst.csv"]
     worst = worst[[len(str(v).split()) == t * f > 0 for v, t, f in _columns(worst, "values", "timesteps", "features")]]
     if len(worst):
         makers["worst"] = (
-            partial(study.worst_samples, worst, result.dataset in _PICTURES or worst["features"].max() > _CURVES),
+            partial(
+                study.worst_samples,
+                worst,
+                result.dataset in _PICTURES or worst["features"].max() > _CURVES,
+                name=result.class_name,
+            ),
             f"The most confidently wrong test samples of the first replicate (n = {min(len(worst), 12)}); {device}.",
         )
     else:

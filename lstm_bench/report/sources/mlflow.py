@@ -170,7 +170,7 @@ def _row(run: Any, columns: Sequence[str]) -> dict[str, str]:
             row[column] = tags.get(column, "")
         else:
             row[column] = "" if column in without else _text(value)
-    row |= {name: _text(metrics[name]) for name in record.OPTIONAL_COLUMNS if name in metrics and name not in without}
+    row |= {name: _text(metrics[name]) for name in record.optional_columns() if name in metrics and name not in without}
     return row | {column: text for column, epoch, text in _infinite(tags) if epoch is None}
 
 
@@ -207,7 +207,7 @@ def _history(client: Any, trials: Sequence[Any], replicates: Sequence[Any]) -> l
     """Rows of history.csv."""
     runs = {run.info.run_id: run for run in (*trials, *replicates)}
     rows: dict[tuple[str, int], dict[str, str]] = {}
-    for column, name in entity.CURVES.items():
+    for column, name in entity.curves().items():
         for run_id, step, value in _points(client, [r for r in runs if name in runs[r].data.metrics], name):
             if step > 0:  # 0: the run's own value, of no epoch
                 rows.setdefault((run_id, step), {})[column] = _text(value)

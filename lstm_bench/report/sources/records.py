@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from lstm_bench import __version__
 from lstm_bench.core import fileio, safe_load, vocabulary
 from lstm_bench.core.statistics import Interval, Share, median, sampling_error, t_interval
+from lstm_bench.data.metric import Metric
+from lstm_bench.data.task import CLASSIFICATION, Task, in_percent, recorded
 from lstm_bench.study import columns as record
 from lstm_bench.study import diagnostics
 from lstm_bench.study.candidates import standing
@@ -39,26 +41,6 @@ _KEYS = {
     "cells.csv": [*_SHAPE, "cell", "operation", "backend", "kernel"],
     "ceilings.csv": ["dtype", "backend", "device"],
 }
-
-
-class Measure(NamedTuple):
-    """What a confirmed configuration is judged by.
-
-    Attributes:
-      column: Of replicates.csv.
-      label: In a table's heading.
-      percent: Whether it is a fraction that tables show in percent.
-      maximize: Whether more is better.
-    """
-
-    column: str
-    label: str
-    percent: bool
-    maximize: bool
-
-
-ACCURACY = Measure("test_accuracy", "test accuracy, %", True, True)
-MSE = Measure("test_mse", "test MSE", False, False)
 
 
 def not_alone(share: str) -> str:
@@ -140,10 +122,16 @@ class Result:
         """Name of the data that was really used."""
         return str(self.env("dataset.name") or self.get("dataset.name", "?"))
 
+    def class_name(self, label: Any) -> str:
+        """What the data calls a class; of numbered ones the number."""
+        names = self.env("dataset.classes")
+        place = int(label)
+        return str(names[place]) if isinstance(names, list) and 0 <= place < len(names) else str(place)
+
     @property
     def objective(self) -> str:
         """Column of the trials that was searched for."""
-        return str(self.get("study.objective", "val_accuracy"))
+        return str(self.get("study.objective", CLASSIFICATION.objectives[0]))
 
     @property
     def maximize(self) -> bool:
@@ -176,9 +164,20 @@ class Result:
         return None if self.ranked.empty else self.ranked.iloc[0]
 
     @property
-    def measure(self) -> Measure:
-        """Of its kind of task: test accuracy, or the test error of a regression."""
-        return MSE if self.env("dataset.task") == "regression" else ACCURACY
+    def task(self) -> Task:
+        """What was asked of its networks."""
+        facts = self.env("dataset")
+        return recorded(facts if isinstance(facts, Mapping) else {})
+
+    @property
+    def measure(self) -> Metric:
+        """What a confirmed configuration is judged by."""
+        return self.task.measure
+
+    @property
+    def percent(self) -> bool:
+        """Whether the objective is a fraction that is shown in percent."""
+        return in_percent(self.objective)
 
     @cached_property
     def candidates(self) -> dict[float, pd.DataFrame]:
@@ -194,7 +193,7 @@ class Result:
 
         def rank(trial: float) -> tuple[tuple[int, float], int, float]:
             rows = found[trial]
-            values = rows[self.objective] if self.objective in rows else rows["val_accuracy"]
+            values = rows[self.objective] if self.objective in rows else rows[self.task.objectives[0]]
             return standing(values, maximize=self.maximize), places.get(trial, len(places)), trial
 
         return {trial: found[trial] for trial in sorted(found, key=rank)}
@@ -220,13 +219,8 @@ class Result:
     def sampling(self) -> Share:
         """Sampling error of the test set; none for classes per timestep, whose errors within a sequence go together."""
         n = self.env("dataset.n_test")
-        alone = self.measure == ACCURACY and self.env("dataset.task", "classification") == "classification"
+        alone = self.measure.sampling == "share" and not self.task.per_timestep
         return sampling_error(self.score.mean, float(n) if alone and isinstance(n, int | float) else math.nan)
-
-    @property
-    def accuracy(self) -> Interval:
-        """Test accuracy of the picked configuration over its seeds."""
-        return t_interval(self.confirmed["test_accuracy"])
 
     @property
     def measured(self) -> pd.DataFrame:
@@ -446,6 +440,9 @@ def _noted(result: Result) -> Result:
     version = result.env("lstm_bench")
     if version and str(version) != __version__:
         result.notes.append(f"Recorded by version {version} of lstm_bench, read by {__version__}.")
+    named = result.env("dataset.task")
+    if named is not None and named != result.task.name:
+        result.notes.append(f"Its task, {named}, is not known here: the package that brings it is not installed.")
     if result.disturbed:
         result.notes.append(f"Speeds and seconds compare with nothing: {result.disturbed}.")
     if result.objective not in result.trials:
@@ -515,7 +512,7 @@ def _table(result: Result, file: str) -> pd.DataFrame:
 
 def frame(result: Result, file: str, rows: list[dict[str, str]]) -> pd.DataFrame:
     """Rows of a record file, given as text, as its table: sorted, whole rows alone, none twice; what is left out is noted."""
-    columns = list((record.FILES | _BENCHMARK)[file])
+    columns = [*(record.FILES | _BENCHMARK)[file], *record.further(result.task, file)]
     whole = [row for row in rows if None not in row and None not in row.values()]
     if len(whole) < len(rows):
         result.notes.append(f"{file}: {len(rows) - len(whole)} of {len(rows)} lines are torn and left out.")

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from lstm_bench.training.criteria import Criterion
 from lstm_bench.training.timer import Arm
-
-Criterion = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 # Steps in one call of a compiled program that holds a loop. It is also how often a training looks whether to stop: a tenth
 # of a second for a small LSTM on one core, a second for a large one.
@@ -60,33 +59,6 @@ class Engine(Arm, Protocol):
 
     def sync_model(self) -> None:
         """Writes the trained values back into the Keras model, for saving."""
-
-
-def classification(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
-    """Mean cross-entropy (nats) of `logits` for labels `y[batch]`, and how many of them are right.
-
-    Logits `(batch, n_classes)`, or `(batch, timesteps, n_classes)` with a label for each timestep.
-    """
-    from keras import losses, ops
-
-    labels = ops.take(y, batch, axis=0)
-    loss = losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
-    right = ops.equal(ops.argmax(logits, -1), ops.cast(labels, "int32"))
-    return loss, ops.sum(ops.cast(right, "int32"))
-
-
-def regression(y: Any, batch: Any, outputs: Any) -> tuple[Any, Any]:
-    """Mean squared error of `outputs` (batch, 1) for targets `y[batch]`; there is nothing to count."""
-    from keras import ops
-
-    return ops.mean(ops.square(ops.squeeze(outputs, -1) - ops.take(y, batch, axis=0))), 0
-
-
-CRITERIA: dict[str, Criterion] = {
-    "classification": classification,
-    "tagging": classification,
-    "regression": regression,
-}  # task of a dataset -> what its networks are trained on
 
 
 def penalty(losses: Iterable[Any]) -> Any:

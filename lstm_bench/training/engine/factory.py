@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.training.engine.base import MAX_STEPS, Base, Criterion, Engine, classification
+from lstm_bench.training.criteria import Criterion, sparse_categorical_crossentropy
+from lstm_bench.training.engine.base import MAX_STEPS, Base, Engine
 from lstm_bench.training.engine.jax import JaxEngine
 from lstm_bench.training.engine.tensorflow import TensorflowEngine
 from lstm_bench.training.engine.torch import TorchEngine
@@ -38,7 +39,7 @@ def make(
     evaluation_batch_size: int,
     kernel: str,
     lengths: Sequence[int],
-    criterion: Criterion = classification,
+    criterion: Criterion = sparse_categorical_crossentropy,
     steps_per_execution: int = 1,
 ) -> Engine:
     """The engine of `backend` for `model` on training data `x` (samples, timesteps, features) and `y` (samples,).

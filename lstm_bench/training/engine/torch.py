@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.model import kernel as kernels
-from lstm_bench.training.engine.base import Base, Totals, classification, penalty, to_device
+from lstm_bench.training.criteria import sparse_categorical_crossentropy
+from lstm_bench.training.engine.base import Base, Totals, penalty, to_device
 
 
 class TorchEngine(Base):
@@ -20,8 +21,8 @@ class TorchEngine(Base):
         self.device = get_device()
         labels = y.astype(np.int64) if y.dtype.kind == "i" else y  # what torch indexes with
         self.x, self.y = to_device(x, labels, lambda array: torch.as_tensor(array, device=self.device))
-        if self.criterion is classification:
-            self.criterion = _classification
+        if self.criterion is sparse_categorical_crossentropy:
+            self.criterion = _cross_entropy
 
     def _step(self, operation: str, batch: Any) -> tuple[Totals | None, list[Any]]:
         """Totals of a training step, None of the other operations, and what is kept of those."""
@@ -101,12 +102,12 @@ class TorchEngine(Base):
             return self.model(torch.as_tensor(batch, device=self.device), training=False).cpu().numpy()
 
 
-def _classification(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
-    """`base.classification` in torch's own words: a tenth of the calls, which eager steps pay for one by one."""
+def _cross_entropy(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
+    """`sparse_categorical_crossentropy` in torch's own words: a tenth of the calls, which eager steps pay for one by one."""
     import torch
 
     if getattr(logits, "_keras_mask", None) is not None:  # which Keras's loss heeds
-        return classification(y, batch, logits)
+        return sparse_categorical_crossentropy(y, batch, logits)
     labels = y[batch]
     right = (logits.argmax(-1) == labels).sum()
     if labels.ndim > 1:  # of every timestep: torch wants the classes second

@@ -42,6 +42,7 @@ from lstm_bench.core import safe_load
 from lstm_bench.core.errors import LstmBenchError
 from lstm_bench.data import arrays, npz, user_files
 from lstm_bench.data import images as mnist
+from lstm_bench.data.task import of_labels
 from lstm_bench.kernels import merge_cells
 from lstm_bench.report.sources import records
 from lstm_bench.study import archive, columns, union, validate
@@ -254,7 +255,8 @@ def _npz(body: bytes, folder: Path) -> None:
     path = folder / "input.npz"
     path.write_bytes(body)
     keys = [f"{a}_{split}" for split in arrays.SPLITS for a in "xy"]
-    found, _ = arrays.checked(npz.read_npz(path, keys), None, path)
+    raw = npz.read_npz(path, keys)
+    found, _ = arrays.checked(raw, of_labels(raw["y_train"]), None, path)
     arrays.digest(found)
 
 

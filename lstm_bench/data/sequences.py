@@ -1,0 +1,413 @@
+"""Sequences of equal length as a file has them, before anything is split, filled or scaled; and tables made into them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from lstm_bench.core.errors import ConfigError, DataError, nearest
+
+Table = dict[str, np.ndarray]  # column -> values `(rows,)`: float, whole, bool or text; NaN and None are missing
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a table mean: settings `dataset.<name>`.
+
+    Attributes:
+      layout: `long`: a row is a timestep. `wide`: a row is a sequence of one feature. None: long, where something says so.
+      id: Column whose every value is a sequence, or a recording that `window` cuts.
+      time: Column that orders the rows of a sequence: numbers or time stamps.
+      features: Columns of the inputs; None: the numeric ones that are nothing else.
+      target: Column of the label or the number to predict.
+      group: Column of what must not be in two splits: a person, a machine.
+      window: Timesteps of the windows that recordings are cut into; None: a sequence is what it is.
+      stride: Timesteps from the beginning of a window to that of the next; None: `window`, so that none overlap.
+    """
+
+    layout: str | None = None
+    id: str | None = None
+    time: str | None = None
+    features: tuple[str, ...] | None = None
+    target: str | None = None
+    group: str | None = None
+    window: int | None = None
+    stride: int | None = None
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of a model: column -> those it knows
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Columns:
+        """From group `dataset`."""
+        given: dict[str, Any] = {name: settings.get(name) for name in cls.__dataclass_fields__ if name != "categories"}
+        if given["features"] is not None:
+            given["features"] = tuple(given["features"])
+        return cls(**given)
+
+    def named(self) -> dict[str, str]:
+        """Setting -> column, of those that name one."""
+        one = {key: getattr(self, key) for key in ("id", "time", "target", "group")}
+        return {key: str(name) for key, name in one.items() if name is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Sequences of one length.
+
+    Attributes:
+      x: `(samples, timesteps, features)`, float32 with NaN where a value is missing, or a file's own type.
+      y: `(samples,)`, of a label per timestep `(samples, timesteps)`, as the file has them; None where it has none.
+      features: A name for each feature, or ().
+      ids: `(samples,)`: what the file calls each sequence, or the recording of each window; None where it does not.
+      groups: `(samples,)`: what must not be in two splits; None where nothing says so.
+      first: `(samples,)` float64, the time of the first timestep; None where there is no time.
+      last: Likewise of the last.
+      windows: Whether they were cut out of recordings, and may overlap.
+      categories: Column -> its values, of columns that became a feature for each.
+      notes: A sentence for each thing that was left out or understood.
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None
+    features: tuple[str, ...] = ()
+    ids: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    first: np.ndarray | None = None
+    last: np.ndarray | None = None
+    windows: bool = False
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, rows: np.ndarray) -> Sequences:
+        """Those at some places."""
+
+        def of(array: np.ndarray | None) -> np.ndarray | None:
+            return None if array is None else array[rows]
+
+        kept: dict[str, Any] = {name: of(getattr(self, name)) for name in ("y", "ids", "groups", "first", "last")}
+        return replace(self, x=self.x[rows], **kept)
+
+
+def from_table(table: Table, columns: Columns, where: str) -> Sequences:
+    """The sequences that a table holds.
+
+    Args:
+      table: Columns of equal length, at least one row; it is emptied.
+      columns: What they mean.
+      where: The file, for messages.
+
+    Raises:
+      ConfigError: for a column that is not there, or settings that contradict each other.
+      DataError: for rows that are no sequences of one length.
+    """
+    require(table, columns, where)
+    if columns.layout == "wide":
+        return _wide(table, columns, where)
+    if columns.layout is None and columns.id is None and columns.window is None:
+        raise ConfigError(
+            f"{where}: what a sequence is was not said",
+            remedy="A row per timestep: dataset.id=COLUMN, whose every value is a sequence, or dataset.window=TIMESTEPS of one "
+            "recording. A row per sequence: dataset.layout=wide.",
+        )
+    return _long(table, columns, where)
+
+
+def require(table: Collection[str], columns: Columns, where: str) -> None:
+    """Raises ConfigError for a column that a table has not, or that means two things.
+
+    Args:
+      table: Names of the columns.
+      columns: What they mean.
+      where: The file.
+    """
+    names = [*columns.named().items(), *(("features", name) for name in columns.features or ())]
+    for setting, name in names:
+        if name not in table:
+            raise ConfigError(f"dataset.{setting}: {where} has no column {name!r}", remedy=nearest(name, table))
+    used = list(columns.named().items())
+    for place, (setting, name) in enumerate(used):
+        for other, also in used[:place]:
+            if name == also and {setting, other} != {"id", "group"}:
+                raise ConfigError(f"dataset.{other} and dataset.{setting} are one column", received=name)
+    twice = {name for _, name in used} & {*(columns.features or ())}
+    if twice - {columns.time, columns.group}:
+        name = sorted(twice)[0]
+        raise ConfigError(
+            f"dataset.features: {name} is dataset.{next(key for key, of in used if of == name)} too",
+            remedy="An input that holds the answer, or names the sequence, makes every score wrong: leave it out.",
+        )
+
+
+def _inputs(
+    table: Table, columns: Columns, where: str
+) -> tuple[list[str], list[np.ndarray], dict[str, tuple[str, ...]], list[str]]:
+    """Names and float32 values `(rows,)` of the features, text one-hot; the categories of such; and what is unknown of them."""
+    meant = {*columns.named().values()}
+    names = columns.features or tuple(name for name, values in table.items() if name not in meant and _numeric(values))
+    if not names:
+        raise DataError(
+            f"{where}: no column is left to be an input",
+            expected="a numeric column that is neither dataset.id, time, target nor group",
+            remedy="Name columns of text by dataset.features=[...]: they are one-hot encoded.",
+        )
+    made: list[str] = []
+    arrays: list[np.ndarray] = []
+    categories: dict[str, tuple[str, ...]] = {}
+    notes: list[str] = []
+    for name in names:
+        values = table[name]
+        if _numeric(values) and name not in columns.categories:
+            made.append(name)
+            arrays.append(values.astype(np.float32, copy=False))
+            continue
+        text = np.array(["" if value is None or value != value else str(value) for value in values.tolist()], object)
+        known = columns.categories.get(name) or tuple(sorted({*text.tolist()} - {""}))
+        if len(known) > MAX_CATEGORIES:
+            raise DataError(
+                f"{where}: column {name} has {len(known):,} different texts",
+                expected=f"numbers, or at most {MAX_CATEGORIES} categories",
+                received=text[0][:40],
+            )
+        categories[name] = known
+        unknown = sorted({*text.tolist()} - {*known, ""})
+        if unknown:
+            n = int(np.isin(text, unknown).sum())
+            notes.append(
+                f"column {name}: {n:,} rows hold what the model does not know ({', '.join(unknown)[:60]}): all zeros"
+            )
+        for category in known:
+            made.append(f"{name}={category}")
+            arrays.append((text == category).astype(np.float32))
+    return made, arrays, categories, notes
+
+
+MAX_CATEGORIES = 256  # of a column of text: each is a feature
+
+
+def _numeric(values: np.ndarray) -> bool:
+    return values.dtype.kind in "biuf"
+
+
+def _wide(table: Table, columns: Columns, where: str) -> Sequences:
+    """A row is a sequence, its columns the timesteps of one feature."""
+    if columns.time or columns.window:
+        raise ConfigError(
+            "dataset.layout=wide: a row is a sequence", remedy="Leave out dataset.time and dataset.window."
+        )
+    names, arrays, categories, _ = _inputs(table, columns, where)
+    if categories:
+        raise DataError(f"{where}: column {next(iter(categories))} is text", expected="numbers, a timestep per column")
+    x = np.stack(arrays, axis=1)[..., None]
+    y = table[columns.target] if columns.target else None
+    groups = None if columns.group is None else table[columns.group]
+    ids = None if columns.id is None else table[columns.id]
+    return Sequences(x, y, ("value",), ids, groups, notes=(f"a row is a sequence of {len(names):,} timesteps",))
+
+
+def _long(table: Table, columns: Columns, where: str) -> Sequences:
+    """A row is a timestep."""
+    names, arrays, categories, notes = _inputs(table, columns, where)
+    rows = len(next(iter(table.values())))
+    of, order, stamps = _ordered(table, columns, rows, where)
+    starts = np.flatnonzero(np.r_[True, of[1:] != of[:-1]])
+    del of
+    lengths = np.diff(np.r_[starts, rows])
+    if columns.window:
+        length = columns.window
+        begins, said = _windows(starts, lengths, columns, where)
+        notes += said
+    else:
+        length, begins = _one_length(lengths, table, columns, order, starts, where), starts
+    x = np.empty((rows, len(arrays)), np.float32)
+    for name in columns.features or ():
+        table.pop(name, None)  # what was read is let go of, column by column
+    for place in range(len(arrays)):
+        x[:, place] = arrays[place] if order is None else arrays[place][order]
+        arrays[place] = x[:0, 0]
+
+    def sequences(values: np.ndarray | None) -> np.ndarray | None:
+        """`(samples, timesteps, ...)` of rows in order."""
+        if values is None:
+            return None
+        if columns.window is None:
+            return values.reshape(len(begins), length, *values.shape[1:])
+        return values[begins[:, None] + np.arange(length)]
+
+    def column(name: str | None) -> np.ndarray | None:
+        if name is None:
+            return None
+        return table[name] if order is None else table[name][order]
+
+    y, groups, ids = sequences(column(columns.target)), sequences(column(columns.group)), column(columns.id)
+    ids = None if ids is None else ids[begins]
+    if columns.window and groups is None and ids is not None:
+        notes.append(f"windows of one {columns.id} stay in one split")  # they are alike
+    found = sequences(x)
+    assert found is not None
+    return Sequences(
+        found,
+        None if y is None else _targets(y, columns, where),
+        tuple(names),
+        ids,
+        (ids if columns.window else None) if groups is None else _constant(groups, columns, where),
+        None if stamps is None else stamps[begins],
+        None if stamps is None else stamps[begins + length - 1],
+        windows=columns.window is not None,
+        categories=categories,
+        notes=tuple(notes),
+    )
+
+
+def _ordered(
+    table: Table, columns: Columns, rows: int, where: str
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Sequence number of each row in order, the order of the rows (None: as they are), and their times in that order."""
+    of = np.zeros(rows, np.int32)
+    if columns.id is not None:
+        ids = table[columns.id]
+        missing = (
+            [value is None or value != value for value in ids] if ids.dtype == object else np.isnan(ids.astype(float))
+        )
+        if np.any(missing):
+            line = int(np.flatnonzero(missing)[0]) + 2
+            raise DataError(
+                f"{where}: row {line}, column {columns.id}", expected="the id of a sequence", received="nothing"
+            )
+        of = _numbered(ids)
+    stamps = None if columns.time is None else times(table[columns.time], columns.time, where)
+    if stamps is None:
+        sorted_already = bool((of[1:] >= of[:-1]).all())
+        order = None if sorted_already else np.argsort(of, kind="stable")
+    else:
+        ahead = (of[1:] > of[:-1]) | ((of[1:] == of[:-1]) & (stamps[1:] >= stamps[:-1]))
+        order = None if bool(ahead.all()) else np.lexsort((stamps, of))
+    if order is not None:
+        of = of[order]
+        stamps = None if stamps is None else stamps[order]
+    if stamps is not None:
+        again = np.flatnonzero((of[1:] == of[:-1]) & (stamps[1:] == stamps[:-1]))
+        if len(again):
+            row = int(again[0] + 1 if order is None else order[again[0] + 1])
+            which = f" of {columns.id} {table[columns.id][row]}" if columns.id else ""
+            raise DataError(
+                f"{where}: row {row + 2}, column {columns.time}: a time stamp{which} is there twice",
+                received=str(table[str(columns.time)][row]),
+                remedy=f"{len(again):,} such rows: take them out, or name the column that tells sequences apart by dataset.id.",
+            )
+    return of, order, stamps
+
+
+def _numbered(ids: np.ndarray) -> np.ndarray:
+    """The place of each id among all of them, sorted."""
+    if ids.dtype != object and bool((ids[1:] >= ids[:-1]).all()):
+        return np.r_[0, np.cumsum(ids[1:] != ids[:-1], dtype=np.int32)].astype(np.int32)
+    import pandas as pd
+
+    codes, _ = pd.factorize(ids, sort=True)
+    return codes.astype(np.int32)
+
+
+def times(values: np.ndarray, column: str, where: str) -> np.ndarray:
+    """Times as float64: numbers as they are, time stamps as seconds since 1970.
+
+    Raises:
+      DataError: for the first that is neither.
+    """
+    if _numeric(values):
+        found = values.astype(np.float64)
+        bad = np.flatnonzero(~np.isfinite(found))
+    else:
+        import pandas as pd
+
+        stamps = pd.to_datetime(pd.Series(values), errors="coerce", format="mixed", utc=True)
+        bad = np.flatnonzero(stamps.isna().to_numpy())
+        found = stamps.astype("int64").to_numpy() / 10 ** {"s": 0, "ms": 3, "us": 6, "ns": 9}[stamps.dt.unit]
+    if len(bad):
+        raise DataError(
+            f"{where}: row {int(bad[0]) + 2}, column {column}",
+            expected="a number or a time stamp",
+            received=str(values[bad[0]])[:40],
+        )
+    return found
+
+
+def _windows(starts: np.ndarray, lengths: np.ndarray, columns: Columns, where: str) -> tuple[np.ndarray, list[str]]:
+    """First rows of the windows, and what was left out."""
+    window, stride = int(columns.window or 0), int(columns.stride or columns.window or 0)
+    if not (lengths >= window).any():
+        raise DataError(
+            f"{where}: no recording has {window} timesteps", expected=f"dataset.window of at most {lengths.max()}"
+        )
+    begins = np.concatenate(
+        [start + np.arange(0, length - window + 1, stride) for start, length in zip(starts, lengths, strict=True)]
+    )
+    used = np.zeros(int(lengths.sum()) + 1, np.int64)
+    np.add.at(used, begins, 1)
+    np.add.at(used, begins + window, -1)
+    left = int((np.cumsum(used)[:-1] == 0).sum())
+    notes = [f"{len(begins):,} windows of {window} timesteps, one every {stride}"]
+    short = int((lengths < window).sum())
+    if short:
+        notes.append(f"{short:,} of {len(lengths):,} recordings are shorter than a window and left out")
+    if left:
+        notes.append(f"{left:,} of {len(used) - 1:,} rows are in no window")
+    return begins.astype(np.int64), notes
+
+
+def _one_length(
+    lengths: np.ndarray, table: Table, columns: Columns, order: np.ndarray | None, starts: np.ndarray, where: str
+) -> int:
+    sizes, counts = np.unique(lengths, return_counts=True)
+    if len(sizes) == 1:
+        return int(sizes[0])
+    usual = int(sizes[counts.argmax()])
+    place = int(starts[np.flatnonzero(lengths != usual)[0]])
+    row = place if order is None else int(order[place])
+    which = f"{columns.id} {table[str(columns.id)][row]}" if columns.id else "the file"
+    raise DataError(
+        f"{where}: sequences of several lengths are not supported yet",
+        expected=f"{usual} rows for every {columns.id or 'sequence'}",
+        received=f"{int(lengths[np.flatnonzero(lengths != usual)[0]])} for {which}, lengths {sizes[0]} to {sizes[-1]}",
+        remedy="Cut windows of one length: dataset.window=TIMESTEPS.",
+    )
+
+
+def _targets(per_step: np.ndarray, columns: Columns, where: str) -> np.ndarray:
+    """The target of each sequence, of `(samples, timesteps)`; of each timestep where it changes within one."""
+    first = per_step[:, :1]
+    same = per_step == first
+    if per_step.dtype.kind == "f":
+        same |= np.isnan(per_step) & np.isnan(first)
+    if bool(np.all(same)):
+        return np.ascontiguousarray(first[:, 0])
+    if per_step.dtype.kind == "f":
+        at = np.argwhere(~same)[0]
+        raise DataError(
+            f"{where}: column {columns.target} changes within a sequence",
+            expected="one number per sequence, or classes",
+            received=f"{first[at[0], 0]:g} and {per_step[tuple(at)]:g}",
+            remedy="A number for every timestep is not supported yet.",
+        )
+    return per_step
+
+
+def _constant(per_step: np.ndarray, columns: Columns, where: str) -> np.ndarray:
+    wrong = np.flatnonzero(~(per_step == per_step[:, :1]).all(axis=1))
+    if len(wrong):
+        found = sorted({str(value) for value in per_step[wrong[0]]})[:3]
+        raise DataError(
+            f"{where}: column {columns.group or columns.id} changes within a sequence",
+            expected="one group per sequence",
+            received=", ".join(found),
+        )
+    return np.ascontiguousarray(per_step[:, 0])
+
+
+def names_of(features: Sequence[str], n: int) -> list[str]:
+    """A name for every feature: its own, or its number."""
+    return list(features) if len(features) == n else [f"feature {place}" for place in range(n)]

@@ -1,0 +1,41 @@
+"""What training minimises: a loss by the name that a task has for it. The only part of a task that needs a framework."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+# All labels or targets, a batch of indices and the model's outputs for it -> the mean loss, and a count: of what the task
+# counts (`Task.counted`) in the batch, 0 where that is nothing.
+Criterion = Callable[[Any, Any, Any], tuple[Any, Any]]
+
+
+def sparse_categorical_crossentropy(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
+    """Mean cross-entropy (nats) of `logits` for labels `y[batch]`, and how many of them are right.
+
+    Logits `(batch, n_classes)`, or `(batch, timesteps, n_classes)` with a label for each timestep.
+    """
+    from keras import losses, ops
+
+    labels = ops.take(y, batch, axis=0)
+    loss = losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
+    right = ops.equal(ops.argmax(logits, -1), ops.cast(labels, "int32"))
+    return loss, ops.sum(ops.cast(right, "int32"))
+
+
+def mean_squared_error(y: Any, batch: Any, outputs: Any) -> tuple[Any, Any]:
+    """Mean squared error of `outputs` (batch, 1) for targets `y[batch]`; there is nothing to count."""
+    from keras import ops
+
+    return ops.mean(ops.square(ops.squeeze(outputs, -1) - ops.take(y, batch, axis=0))), 0
+
+
+CRITERIA: dict[str, Criterion] = {
+    criterion.__name__: criterion for criterion in (sparse_categorical_crossentropy, mean_squared_error)
+}
+
+
+def criterion(loss: str) -> Criterion:
+    """The criterion that a task names, or finds as `module:function`."""
+    return CRITERIA.get(loss) or pkgutil.resolve_name(loss)
