@@ -384,7 +384,7 @@ def test_a_driver_given_up_is_not_heard_of_what_others_run_again(opened: Opened)
     states = [(trial.number, trial.state.name) for trial in b.trials()]
     assert states == [(lost.number, "FAIL"), (kept.number, "RUNNING"), (again.number, "COMPLETE")]
     assert a.ask() is not None  # as a new driver
-    assert len(a._ids) == 2
+    assert len(a.coordinator.ids) == 2
 
 
 def test_a_driver_given_up_keeps_what_nobody_has_taken_over(opened: Opened) -> None:
