@@ -192,7 +192,7 @@ def families() -> Iterator[str]:
 
 def argument(function: Callable[..., Any], name: str) -> str:
     """What a docstring says of an argument."""
-    found = re.search(rf"^ +{name}: (.*(?:\n {{8,}}.*)*)", function.__doc__ or "", re.MULTILINE)
+    found = re.search(rf"^  {name}: (.*(?:\n {{4,}}.*)*)", inspect.getdoc(function) or "", re.MULTILINE)
     return " ".join(found[1].split()) if found else ""
 
 

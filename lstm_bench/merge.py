@@ -21,8 +21,8 @@ HELP = """\
 python -m lstm_bench.merge input=FILE [name=NAME] [sweeps=DIR]
 
 Puts a study that lstm_bench.export packed into DIR/merged/<study>/, where lstm_bench.report finds it. The same file twice
-changes nothing; a later one of the same study extends it, in whichever order they come. What contradicts is refused with the
-difference, and nothing is written.
+changes nothing; a later one of the same study extends it, in whichever order they come. Two of which neither continues the
+other are refused with the difference, and nothing is written.
 
   input=FILE     the archive
   name=NAME      of the folder, to keep two studies of one name apart (the study's)
@@ -69,7 +69,7 @@ def run(arguments: list[str]) -> None:
 
 
 def merge(folder: Path, came: Bundle, bounds: Limits) -> tuple[Bundle | None, Bundle | None]:
-    """Unites what came with what lies in a folder; under the lock of the folder above.
+    """Puts what came in the place of what lies in a folder, where it continues that; under the lock of the folder above.
 
     Returns:
       What lay there, and what lies there now; None each where there was nothing, or nothing changed.
@@ -78,14 +78,13 @@ def merge(folder: Path, came: Bundle, bounds: Limits) -> tuple[Bundle | None, Bu
       DataError: when the two are not the same study, or contradict each other; nothing was changed.
       StorageError: when what lies there is damaged, or nothing can be written.
     """
-    from lstm_bench.kernels import merge_cells
-    from lstm_bench.study.union import union
+    from lstm_bench.study.later import later
     from lstm_bench.study.validate import from_folder
 
     with _writing(folder):
         _recover(folder)
     before = from_folder(folder, bounds) if folder.exists() else None
-    after = came if before is None else union(before, came, merge_cells)
+    after = came if before is None else later(before, came)
     if before is not None and before.texts == after.texts:
         return before, None
     with _writing(folder):

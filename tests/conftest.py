@@ -80,8 +80,6 @@ _NEEDS = {
         "test_security::test_bandit_finds_nothing",
         "test_trials::test_a_trial_whose_driver_died_while_it_asked_for_it_is_asked_for_anew",
         "test_trials::test_an_interrupted_study_is_suggested_what_an_uninterrupted_one_is",
-        "test_union::test_rounds_of_a_benchmark_are_united_and_its_cells_computed_anew",
-        "test_union::test_rows_of_both_are_united_whichever_comes_first",
     ),
 }
 _NOT_FAST = frozenset(name for names in _NEEDS.values() for name in names)

@@ -87,15 +87,14 @@ print(*sorted(done), sep="\\n")
 PROGRAMS = {
     "R3.retry": ("from lstm_bench.core.vocabulary import RETRY_LIMITED as it; print(it)",
         "('worker_died', 'oom_shared')", "()"),
-    "R5.uncounted": ("from lstm_bench.sweep.store.trials import RETRY_UNLIMITED as it; print(it)",
+    "R5.uncounted": ("from lstm_bench.sweep.store.tally import RETRY_UNLIMITED as it; print(it)",
         "('driver_died', 'interrupted', 'pack_failed')", "('driver_died', 'pack_failed')"),
     "R15.host": ("from lstm_bench import ui; print(ui._is_local('localhost'), ui._is_local('::'))",
         "True False", "True True"),
-    "R11.start": ("from lstm_bench.sweep import samplers; from lstm_bench.sweep.store.trials import Study\n"
+    "R11.start": ("from lstm_bench.sweep import samplers; from lstm_bench.sweep.store.suggestions import Suggestions\n"
         "samplers.sampler = lambda *_, **given: given['suggestion']\n"
-        "study = Study.__new__(Study); study.trials, study.space = list, {}\n"
-        "study.config, study._settings = {'sampler': {'name': 'random'}}, {'n_trials': 1}\n"
-        "print(study._sampler(7, seed=0), study._sampler(suggestion=8, seed=0))",
+        "made = Suggestions({'sampler': {'name': 'random'}, 'study': {'n_trials': 1}}, {})\n"
+        "print(made.sampler(7, 0, []), made.sampler(suggestion=8, seed=0, trials=[]))",
         "7 8", "0 0"),
     "clock.trial": ("from lstm_bench.core.clock import end_ms; print(end_ms(2, 1), end_ms(started_ms=2, ended_ms=1))",
         "2 2", "1 1"),
@@ -151,7 +150,7 @@ def test_the_page_keeps_what_was_seen_of_a_protection_until_it_is_another() -> N
     assert row("R4.orphans", (NOT_RUN, "")) in text.splitlines()
     assert page(text, {}) == text
     assert row("R4.requeue", ("GREEN", "`c`")) in page(text, {"R4.requeue": ("GREEN", "`c`")}).splitlines()
-    moved = text.replace("Study.repair", "Study.mend")
+    moved = text.replace("TrialStore.repair", "TrialStore.mend")
     assert row("R4.requeue", (NOT_RUN, "")) in page(moved, {}).splitlines()
 
 

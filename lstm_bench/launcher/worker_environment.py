@@ -9,7 +9,7 @@ from typing import Any
 
 from lstm_bench.core.errors import redact
 
-_CREDENTIALS = ("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "LSTM_BENCH_UI_PASSWORD")
+_CREDENTIALS = ("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
 
 def deterministic_environment(known: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The records of one study or kernel benchmark in memory, every field checked: what may be packed, united and reported."""
+"""The records of one study or kernel benchmark in memory, every field checked: what may be packed, merged and reported."""
 
 from __future__ import annotations
 

@@ -329,7 +329,7 @@ def _value(text: str | None) -> Any:
 
 
 def _counts(rows: Sequence[Row], max_retry: int) -> dict[str, int]:
-    """`complete pruned failed` as `Study.counts`: without the trials that run again under another number."""
+    """`complete pruned failed` as `TrialStore.counts`: without the trials that run again under another number."""
     by_number = {row["number"]: row for row in rows}
     retried = {_number(row.get("retry_of")) for row in rows}  # whatever study.max_retry is by now
 

@@ -122,7 +122,7 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     if config["sampler"]["name"] == "grid":
         spaces.grid(space)
         spaces.require_points(space, config["study"]["n_trials"], "grid")
-    # One that was made when points were repeated goes on as it was; `Study` sees whether it is there behind a URL.
+    # One that was made when points were repeated goes on as it was; `TrialStore` sees whether it is there behind a URL.
     elif space and config["storage"]["url"] is None and not _has_database(config):
         spaces.require_points(space, config["study"]["n_trials"])
     if space and not config["study"]["n_trials"]:

@@ -26,7 +26,7 @@ from lstm_bench.study.candidates import Candidate, digest, standing
 from lstm_bench.sweep.backfill import tracked
 from lstm_bench.sweep.kernel_choice import Arms
 from lstm_bench.sweep.packing import PackBuilder
-from lstm_bench.sweep.store.trials import Asked, Study
+from lstm_bench.sweep.store.trials import Asked, TrialStore
 from lstm_bench.tracking import runs
 from lstm_bench.tracking.background import Observer
 
@@ -49,7 +49,7 @@ class Driver:
         self,
         config: Mapping[str, Any],
         space: dict[str, spaces.Domain],
-        study: Study,
+        study: TrialStore,
         loop: Loop,
         arms: Arms,
         tracking: Observer,

@@ -14,7 +14,7 @@ from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.study import columns
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep.kernel_cache import Memory, bucket
-from lstm_bench.sweep.store.trials import Study
+from lstm_bench.sweep.store.trials import TrialStore
 from lstm_bench.training.engine import factory
 
 _DECISION_S = 0.5  # timed seconds per arm and shape: the choice needs the order, not the third digit
@@ -57,7 +57,7 @@ class Arms:
         self,
         config: Mapping[str, Any],
         space: dict[str, spaces.Domain],
-        study: Study,
+        study: TrialStore,
         loop: Loop,
         unavailable: Mapping[str, str | None],
         n_train: int,

@@ -31,7 +31,7 @@ from lstm_bench.study.summary import confirmation, nothing, outcome
 from lstm_bench.sweep import backfill, kernel_cache, precheck
 from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.kernel_choice import Arms
-from lstm_bench.sweep.store import database, postgres
+from lstm_bench.sweep.store import database
 from lstm_bench.sweep.store import trials as studies
 from lstm_bench.tracking.background import Observer
 from lstm_bench.tracking.client import open_tracking, store_uri
@@ -110,7 +110,7 @@ class Session:
                 self._meet()
             layers = self._check_in_worker() if fresh else None
             made = {"code": self._code.record() if self._code else None, "variables": self._variables}
-            study = postgres.opened(self.config, self.space, self.folder, facts["sha256"], self.display.line, made)
+            study = studies.opened(self.config, self.space, self.folder, facts["sha256"], self.display.line, made)
             try:
                 self._say_learned(study.learned)
                 self._drive(study, facts, layers)
@@ -272,7 +272,7 @@ class Session:
         fileio.write_text(file, errors.redact(text))
         return f"; the traceback is in {self._shown}/{TRACEBACK}"
 
-    def _drive(self, study: studies.Study, facts: Mapping[str, Any], layers: list[str] | None) -> None:
+    def _drive(self, study: studies.TrialStore, facts: Mapping[str, Any], layers: list[str] | None) -> None:
         if recovered := study.recover():
             self.display.line(
                 f"results that an interrupted session could not write, written now: {recovered}", "yellow"
@@ -289,8 +289,7 @@ class Session:
         layers = study.get("layers")
         loop = Loop(self.launcher, self.display, self.config["study"]["trial_timeout"])
         busy.interrupted = loop.interrupted
-        if isinstance(study, postgres.ServedStudy):
-            study.interrupted = loop.interrupted
+        study.coordinator.interrupted = loop.interrupted
         tracking = self._observer(loop)
         driver = self._driver(study, loop, tracking, facts, layers)
         work = self._work_left(driver)
@@ -372,7 +371,7 @@ class Session:
         )
 
     def _driver(
-        self, study: studies.Study, loop: Loop, tracking: Observer, facts: Mapping[str, Any], layers: list[str]
+        self, study: studies.TrialStore, loop: Loop, tracking: Observer, facts: Mapping[str, Any], layers: list[str]
     ) -> Driver:
         named = self.config["kernel"]["name"]
         if self.launcher or not self._on_ray:

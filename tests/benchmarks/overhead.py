@@ -47,9 +47,9 @@ UNITS = "+study.space.model.units={type: int, low: 16, high: 115}"
 # Whose calls are written down: module, class or "", function -> name of the phase.
 DRIVER = {
     ("core.console", "Display", "line"): "line",
-    ("sweep.store.trials", "Study", "ask"): "ask",
-    ("sweep.store.trials", "Study", "report"): "report",
-    ("sweep.store.trials", "Study", "tell"): "tell",
+    ("sweep.store.trials", "TrialStore", "ask"): "ask",
+    ("sweep.store.trials", "TrialStore", "report"): "report",
+    ("sweep.store.trials", "TrialStore", "tell"): "tell",
     ("launcher.local", "LocalLauncher", "submit"): "submit",
     ("core.fileio", "", "append_rows"): "record",
     ("tracking.client", "Tracking", "log_trial"): "track",
@@ -376,7 +376,7 @@ def memory(backend: str) -> None:
     table(["", "after trial 1", "10", "50", "100", "MiB per trial after the 10th", "% from the 10th to the last"], rows)
 
 
-# A study of many trials, filled by Optuna's own storage with what `Study.tell` leaves.
+# A study of many trials, filled by Optuna's own storage with what `TrialStore.tell` leaves.
 
 
 def composed(*overrides: str) -> dict[str, Any]:
@@ -415,10 +415,10 @@ def fill(folder: Path, config: dict[str, Any], n: int) -> None:
 
     from lstm_bench.study import search_space as spaces
     from lstm_bench.sweep.samplers import distributions
-    from lstm_bench.sweep.store.trials import Study
+    from lstm_bench.sweep.store.trials import opened as open_study
 
     space = spaces.parse(config)
-    study = Study(config, space, folder, "ab" * 32)
+    study = open_study(config, space, folder, "ab" * 32)
     # As in any fast import: nothing is lost if the machine goes down meanwhile but this study.
     sqlalchemy.event.listen(study._engine, "connect", lambda raw, _: raw.execute("PRAGMA synchronous=OFF"))
     study._engine.dispose()
@@ -537,11 +537,11 @@ def _measure(folder: Path, config: dict[str, Any], repeats: int) -> Clocks:
     from optuna import samplers
 
     from lstm_bench.study import search_space as spaces
-    from lstm_bench.sweep.store.trials import Study
+    from lstm_bench.sweep.store.trials import opened as open_study
     from lstm_bench.tracking.client import open_tracking
 
     clocks, rng = Clocks(), random.Random(1)
-    opened = clocks("open", Study, config, spaces.parse(config), folder, "ab" * 32)
+    opened = clocks("open", open_study, config, spaces.parse(config), folder, "ab" * 32)
     clocks("first read of all trials (repair)", opened.repair)
     made = {"tpe": samplers.TPESampler, "random": samplers.RandomSampler}[config["sampler"]["name"]]
     kept = {name: getattr(made, name) for name in _SAMPLING}
@@ -574,12 +574,12 @@ _SAMPLING = ("infer_relative_search_space", "sample_relative", "sample_independe
 def _lookup(folder: Path, n: int, root: Path) -> None:
     """MLflow on a store that has a run of every trial: what is there is looked up, and left alone."""
     from lstm_bench.study import search_space as spaces
-    from lstm_bench.sweep.store.trials import Study
+    from lstm_bench.sweep.store.trials import opened as open_study
     from lstm_bench.tracking.client import open_tracking
 
     uri = f"sqlite:///{root / 'mlflow.db'}"
     config = composed(f"study.n_trials={n + 1000}", "sampler=tpe")
-    opened = Study(config, spaces.parse(config), folder, "ab" * 32)
+    opened = open_study(config, spaces.parse(config), folder, "ab" * 32)
     about = {"id": opened.get("id"), "name": "single", "objective": "val_accuracy", "direction": "maximize"}
     store = {"name": "mlflow", "uri": uri}
     tracking = open_tracking(store, experiment="single")

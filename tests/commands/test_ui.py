@@ -1,13 +1,11 @@
 """`lstm_bench.ui`: the real server, seen by a real Chromium, and everything it refuses."""
 
-import base64
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -277,8 +275,6 @@ def test_another_host_is_refused(host):
         ("tracking.uri=sqlite:///${nowhere}/a.db", "tracking.uri=sqlite:///${nowhere}/a.db: "),
         ("ui.port=${oc.env:LSTM_BENCH_NOWHERE}", "LSTM_BENCH_NOWHERE"),
         ("tracking.uri=./mlruns", "sqlite:///mlflow.db"),
-        ("ui.auth=perhaps", "true or false"),
-        ("ui.names=bench", "none without ui.auth=true"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(argument, said):
@@ -300,9 +296,9 @@ def test_a_path_is_taken_as_it_stands(name):
     assert ui.options([f"tracking.uri=sqlite:///{name}.db"])["tracking.uri"] == f"sqlite:///{name}.db"
 
 
-def test_numbers_switches_and_null_are_read(monkeypatch):
+def test_numbers_and_null_are_read(monkeypatch):
     monkeypatch.setenv("LSTM_BENCH_PORT", "6000")
-    found = ui.options(["tracking.uri=null", "ui.port=${oc.env:LSTM_BENCH_PORT}", "ui.auth=false", "ui.names=null"])
+    found = ui.options(["tracking.uri=null", "ui.port=${oc.env:LSTM_BENCH_PORT}"])
     assert found == {**ui.DEFAULTS, "ui.port": 6000}
 
 
@@ -366,151 +362,3 @@ def test_help_is_instant_and_imports_nothing_heavy(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == ui.HELP + "set()\n"
-
-
-# Authentication.
-
-SECRET = "S3CRET-of-twelve-or-more"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "password", "said"),
-    [
-        ((), None, "expected a password of at least 12 characters"),
-        ((), "S3CRET", "expected a password of at least 12 characters"),
-        ((), "password1234", "not MLflow's former default"),
-        (("ui.host=no.such.host.invalid",), SECRET, "ui.host: expected an IPv4 address or a name of this machine"),
-        (("ui.host='::'",), SECRET, "ui.host: expected an IPv4 address"),
-        (("ui.host=[1]",), SECRET, "ui.host: expected an IPv4 address"),
-        (("ui.names='a,b c'",), SECRET, "ui.names: expected names of hosts"),
-        (("ui.names='*'",), SECRET, "ui.names: expected names of hosts"),
-    ],
-)
-def test_authentication_that_would_let_anybody_in_is_refused(monkeypatch, arguments, password, said):
-    monkeypatch.delenv(ui.PASSWORD, raising=False)
-    if password:
-        monkeypatch.setenv(ui.PASSWORD, password)
-    with pytest.raises(ConfigError) as caught:
-        ui.options(["ui.auth=true", *arguments])
-    assert said in str(caught.value) and "S3CRET" not in str(caught.value)
-
-
-def test_authentication_without_its_package_names_the_extra(monkeypatch):
-    monkeypatch.setenv(ui.PASSWORD, SECRET)
-    monkeypatch.setattr(ui.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"Flask-WTF is not installed\. Pip install 'lstm-bench\[auth\]'"):
-        ui.options(["ui.auth=true"])
-
-
-def test_a_server_for_others_answers_to_its_own_names_alone():
-    assert ui._called("127.0.0.1", ()) == ["127.0.0.1", "localhost"]
-    everywhere = ui._called("0.0.0.0", ["bench.example"])
-    assert {"127.0.0.1", socket.gethostname(), "bench.example"} <= {*everywhere}
-    assert not {"*", "0.0.0.0"} & {*everywhere}
-
-
-def begun(place, *arguments, password=SECRET):
-    """A UI with authentication and what it printed until it was up, or ended."""
-    server = subprocess.Popen(
-        [sys.executable, "-m", "lstm_bench.ui", "ui.auth=true", *arguments],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": str(ROOT), ui.PASSWORD: password},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    lines = []
-    for line in server.stdout:
-        lines.append(line.rstrip())
-        if "Ctrl-C" in line:
-            break
-    return server, lines
-
-
-def ended(server):
-    server.terminate()
-    return server.communicate(timeout=60)[0]
-
-
-@pytest.fixture(scope="module")
-def guarded(store, tmp_path_factory):
-    """Address, process, printed lines and folder of a UI that asks for a password."""
-    place, port = tmp_path_factory.mktemp("guarded"), free_port()
-    shutil.copy(store[0] / "mlflow.db", place)
-    server, lines = begun(place, f"ui.port={port}")
-    assert server.poll() is None, lines
-    yield f"http://127.0.0.1:{port}", server, lines, place
-    assert ended(server) == ""
-
-
-def answer(address, path, user=None, password=None):
-    """Status of a request."""
-    request = urllib.request.Request(address + path)
-    if user:
-        token = base64.b64encode(f"{user}:{password}".encode()).decode()
-        request.add_header("Authorization", f"Basic {token}")
-    try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as response:
-            return response.status
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-
-
-PATHS = (
-    "/",
-    "/api/2.0/mlflow/experiments/search?max_results=1",
-    "/ajax-api/2.0/mlflow/experiments/search?max_results=1",
-    "/api/2.0/mlflow-artifacts/artifacts",
-    "/graphql",
-)
-
-
-@pytest.mark.slow
-def test_nobody_without_the_password_is_let_in(guarded):
-    address = guarded[0]
-    assert [answer(address, path) for path in PATHS] == [401] * len(PATHS)
-    for user, password in ((ui.USER, "password1234"), (ui.USER, "password"), (ui.USER, ""), ("root", SECRET)):
-        assert answer(address, PATHS[1], user, password) == 401, (user, password)
-
-
-@pytest.mark.slow
-def test_the_password_lets_in(guarded):
-    address, _, lines, _ = guarded
-    assert [answer(address, path, ui.USER, SECRET) for path in PATHS[:3]] == [200] * 3
-    assert any(line.startswith("  two-trials: ") for line in lines)  # read with the password
-
-
-@pytest.mark.slow
-def test_the_password_is_in_no_file_no_log_and_no_title(guarded):
-    _, server, lines, place = guarded
-    family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
-    titles = " ".join(word for process in family for word in process.cmdline())
-    assert len(family) >= 2 and SECRET not in titles + "".join(lines)
-    files = [path for path in place.rglob("*") if path.is_file()]
-    files += list(Path(tempfile.gettempdir()).glob("lstm_bench-*/basic_auth.ini"))
-    assert {"mlflow-auth.db", "basic_auth.ini"} <= {path.name for path in files}
-    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
-    assert (place / "mlflow-auth.db").stat().st_mode & 0o077 == 0  # of others, nobody
-
-
-@pytest.mark.slow
-def test_others_are_served_with_authentication_and_another_password_is_said(guarded):
-    place, port = guarded[3], free_port()
-    server, lines = begun(place, f"ui.port={port}", "ui.host=0.0.0.0", "ui.names=bench.example")
-    try:
-        assert lines[1].startswith("Reachable by others on 0.0.0.0, without TLS"), lines
-        family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
-        sockets = [connection for process in family for connection in process.net_connections("inet")]
-        assert ("0.0.0.0", port) in {c.laddr for c in sockets if c.status == psutil.CONN_LISTEN}
-        address = f"http://127.0.0.1:{port}"
-        assert (answer(address, "/"), answer(address, "/", ui.USER, SECRET)) == (401, 200)
-        assert status(address, "evil.example") == 403
-        assert status(address, f"bench.example:{port}") == 401
-    finally:
-        ended(server)
-    server, lines = begun(place, f"ui.port={port}", password="another-S3CRET-of-mine")
-    server.communicate(timeout=60)
-    assert server.returncode == 2
-    (line,) = lines
-    assert line.startswith(f"error: {ui.PASSWORD} is not the password of admin in {place}/mlflow-auth.db. Give the one")

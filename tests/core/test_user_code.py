@@ -11,7 +11,7 @@ import pytest
 from lstm_bench.core import user_code
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.study import search_space as spaces
-from lstm_bench.sweep.store.trials import Study
+from lstm_bench.sweep.store.trials import opened
 
 NET = "import mine_parts\n\ndef net(shape, *, units=16):\n    return mine_parts.made(units)\n"
 
@@ -85,7 +85,7 @@ def test_a_worker_ends_the_sweep_when_the_code_is_edited_under_it(folder: Path) 
 def test_a_resume_over_edited_code_or_other_variables_is_refused(tmp_path: Path) -> None:
     def learned(code: str | None, **variables: str) -> list[str]:
         made = {"code": {"digest": "-", "files": {"net.py": code}}, "variables": variables} if code else None
-        study = Study(fake.config(), spaces.parse(fake.config()), tmp_path, fake.SHA256, made)
+        study = opened(fake.config(), spaces.parse(fake.config()), tmp_path, fake.SHA256, made=made)
         study.close()
         return study.learned
 

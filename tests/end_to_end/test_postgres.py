@@ -31,7 +31,7 @@ from lstm_bench.core.errors import StorageError
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep import session
 from lstm_bench.sweep.store import postgres as served
-from lstm_bench.sweep.store.postgres import ServedStudy
+from lstm_bench.sweep.store.trials import TrialStore
 
 ARGUMENTS = (*spy.QUICK, "storage=postgres", "study.replicates=2")
 SHARED = (*ARGUMENTS, "study.shared=true")
@@ -300,21 +300,21 @@ def test_a_wrong_password_is_one_line_without_it(server: postgres.Server, databa
 
 # The study alone, several of it in this process.
 
-Opened = Callable[..., ServedStudy]
+Opened = Callable[..., TrialStore]
 MANY_SIGNS = {"storage.heartbeat": 0.2, "storage.grace": 10}
 
 
 @pytest.fixture
 def opened(server: postgres.Server, database: str, tmp_path: Path) -> Iterator[Opened]:
     """Opens the study as another driver would, in another folder."""
-    made: list[ServedStudy] = []
+    made: list[TrialStore] = []
     fake.config()  # Hydra composes once, not in several threads
 
-    def open_one(name: str = "a", **values: Any) -> ServedStudy:
+    def open_one(name: str = "a", **values: Any) -> TrialStore:
         usual = {"study.shared": True, **MANY_SIGNS}
         config = fake.config({**usual, "storage.url": server.url(database), **values})
         study = fake.study(tmp_path / name, config)
-        assert isinstance(study, ServedStudy)
+        assert isinstance(study.coordinator, served.Shared)
         made.append(study)
         return study
 
@@ -323,23 +323,23 @@ def opened(server: postgres.Server, database: str, tmp_path: Path) -> Iterator[O
         study.close()
 
 
-def score(study: ServedStudy, seed: int, params: dict[str, Any]) -> dict[str, Any]:
+def score(study: TrialStore, seed: int, params: dict[str, Any]) -> dict[str, Any]:
     config = fake.schema.replaced(study.config, params)
     return fake.complete({"kind": "trial", "kernel": "generic", "seed": seed, "config": config})
 
 
-def silent(study: ServedStudy) -> None:
+def silent(study: TrialStore) -> None:
     """Lets a driver have been silent for an hour, on a server that has been up for longer than the grace."""
-    study._roster.stop()
-    assert study._roster._thread is not None
-    study._roster._thread.join()  # it may be in the middle of a sign of life
+    study.coordinator.heartbeats.stop()
+    assert study.coordinator.heartbeats._thread is not None
+    study.coordinator.heartbeats._thread.join()  # it may be in the middle of a sign of life
     up = text("SELECT clock_timestamp() - pg_postmaster_start_time() > make_interval(secs => :grace)")
-    with study._storage.engine.connect() as connection:
-        until(lambda: connection.scalar(up, {"grace": study._grace_s}))
-    with study._storage.engine.begin() as connection:
+    with study._engine.connect() as connection:
+        until(lambda: connection.scalar(up, {"grace": study.coordinator._grace_s}))
+    with study._engine.begin() as connection:
         connection.execute(
             text("UPDATE lstm_bench_drivers SET seen = seen - interval '1 hour' WHERE id = :id"),
-            {"id": study._roster.id},
+            {"id": study.coordinator.heartbeats.id},
         )
 
 
@@ -347,7 +347,7 @@ def test_drivers_that_ask_all_at_once_claim_each_slot_of_the_budget_once(opened:
     studies = [opened(name, **{"study.n_trials": 25}) for name in "abcd"]
     faults: list[BaseException] = []
 
-    def work(study: ServedStudy) -> None:
+    def work(study: TrialStore) -> None:
         try:
             while asked := study.ask():
                 result = {"state": "FAIL", "reason": "worker_died"} if asked.seed % 5 == 0 else None
@@ -384,7 +384,7 @@ def test_a_driver_given_up_is_not_heard_of_what_others_run_again(opened: Opened)
     states = [(trial.number, trial.state.name) for trial in b.trials()]
     assert states == [(lost.number, "FAIL"), (kept.number, "RUNNING"), (again.number, "COMPLETE")]
     assert a.ask() is not None  # as a new driver
-    assert len(a._ids) == 2
+    assert len(a.coordinator.ids) == 2
 
 
 def test_a_driver_given_up_keeps_what_nobody_has_taken_over(opened: Opened) -> None:
@@ -421,7 +421,7 @@ def test_a_driver_halted_in_its_transaction_holds_up_nobody(opened: Opened) -> N
             over.wait(60)
         return a.repair()
 
-    thread = threading.Thread(target=lambda: done.append(a._alone(work)))
+    thread = threading.Thread(target=lambda: done.append(a.coordinator.alone(work)))
     thread.start()
     assert inside.wait(30)
     assert b.ask() is not None  # the server threw the other out
@@ -437,8 +437,8 @@ def test_a_driver_halted_at_a_sign_of_life_or_a_report_holds_up_nobody(opened: O
     assert asked is not None
     trial_id = a._trial_id(asked.number)
     silent(a)
-    with contextlib.suppress(InternalError, OperationalError), a._storage.engine.begin() as halted:
-        assert a._roster.heartbeat(halted)  # not yet committed
+    with contextlib.suppress(InternalError, OperationalError), a._engine.begin() as halted:
+        assert a.coordinator.heartbeats.heartbeat(halted)  # not yet committed
         halted.execute(text("UPDATE trials SET state = 'RUNNING' WHERE trial_id = :id"), {"id": trial_id})
         again = b.ask()  # the server threw the other out
     assert again is not None and again.retry_of == asked.number
@@ -451,7 +451,7 @@ def test_every_session_has_its_limit(opened: Opened, connections: int) -> None:
     a = opened("a", **{"storage.grace": 7.5})
     with contextlib.ExitStack() as stack:
         for _ in range(connections):
-            session = stack.enter_context(a._storage.engine.connect())
+            session = stack.enter_context(a._engine.connect())
             session.rollback()
             assert session.scalar(text("SHOW idle_in_transaction_session_timeout")) == "7500ms"
 
@@ -477,20 +477,20 @@ def disconnected() -> OperationalError:
     return OperationalError("", {}, Exception("server closed the connection unexpectedly"), connection_invalidated=True)
 
 
-def lose_answers(study: ServedStudy, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def lose_answers(study: TrialStore, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Lets the answer to every other transaction be lost; returns what was lost so far."""
-    transaction, lost = study._transaction, list[str]()
+    transaction, lost = study.coordinator._transaction, list[str]()
     turn = iter(range(1000))
 
     def lossy(work: Callable[[], Any]) -> Any:
         done = transaction(work)
         if next(turn) % 2 == 0:
             lost.append("an answer")
-            study._stale = True
+            study.coordinator._stale = True
             raise disconnected()
         return done
 
-    monkeypatch.setattr(study, "_transaction", lossy)
+    monkeypatch.setattr(study.coordinator, "_transaction", lossy)
     monkeypatch.setattr(served, "_AGAIN_S", 0)
     return lost
 
@@ -667,15 +667,15 @@ def ran(server: postgres.Server, database: str, tmp_path: Path, monkeypatch: pyt
     def answer(task: Any) -> Any:
         return iter([{"state": "COMPLETE", "layers": ["lstm"]}]) if task["kind"] == "check" else fake.train(task)
 
+    truly = session.studies.opened
+
     def run(**values: Any) -> tuple[Notes, fake.FakeLauncher]:
         notes, launcher = Notes(), fake.FakeLauncher(answer)
         usual = {**TWO, "study.shared": True, "storage.url": server.url(database), "kernel.probe": False}
         config = fake.config({**usual, **values})
         monkeypatch.setattr(session, "LocalLauncher", lambda *_, **__: launcher)
         monkeypatch.setattr(session, "open_tracking", lambda *_, **__: notes)
-        monkeypatch.setattr(
-            session.postgres, "opened", lambda c, s, f, _, say, made: ServedStudy(c, s, f, fake.SHA256, say)
-        )
+        monkeypatch.setattr(session.studies, "opened", lambda c, s, f, _, say, made: truly(c, s, f, fake.SHA256, say))
         display = Display("val_accuracy", 3)
         session.Session(config, spaces.parse(config), tmp_path / "b", [], display, "here").run()
         return notes, launcher
@@ -739,15 +739,15 @@ def test_a_driver_that_leaves_has_told_mlflow_what_the_last_one_would_tell_again
     other = opened("a", **TWO)
     asked = other.ask()
     assert asked is not None and other.tell(asked.number, score(other, asked.seed, asked.params))
-    leave, told = ServedStudy.leave, list[int]()
+    leave, told = TrialStore.leave, list[int]()
     monkeypatch.setattr(Notes, "slow_s", 0.4)
     monkeypatch.setattr(Notes, "made", [])
 
-    def leaving(study: ServedStudy) -> bool:
+    def leaving(study: TrialStore) -> bool:
         told.append(len(Notes.made[0].told))
         return leave(study)
 
-    monkeypatch.setattr(ServedStudy, "leave", leaving)
+    monkeypatch.setattr(TrialStore, "leave", leaving)
     notes, _ = ran()
     assert [len(notes.all(name)) for name in ("log_trial", "log_replicate")] == [1, 2]  # its own
     assert {*told} == {len(notes.told)}  # all before it left, nothing after
@@ -816,7 +816,7 @@ def test_turns_are_taken_one_after_the_other(opened: Opened) -> None:
 def test_nobody_who_wants_to_end_waits_for_his_turn(opened: Opened) -> None:
     a, b = opened("a"), opened("b", **{"storage.grace": 60})
     wants_to_end = threading.Event()
-    b.interrupted = wants_to_end.is_set
+    b.coordinator.interrupted = wants_to_end.is_set
     with a.turn("tracking"):
         threading.Timer(0.5, wants_to_end.set).start()
         since = time.monotonic()
@@ -851,7 +851,7 @@ def test_an_earlier_driver_of_the_same_folder_is_dead_without_any_grace(opened: 
 
 def test_studies_opened_at_once_on_an_empty_database_are_one(opened: Opened, server: postgres.Server) -> None:
     empty, faults = server.database(), list[BaseException]()
-    made: list[ServedStudy] = []
+    made: list[TrialStore] = []
 
     def open_one(name: str) -> None:
         try:
@@ -869,7 +869,7 @@ def test_studies_opened_at_once_on_an_empty_database_are_one(opened: Opened, ser
 
 
 def test_a_server_s_database_of_another_optuna_is_one_line(opened: Opened) -> None:
-    with opened("a")._storage.engine.begin() as connection:
+    with opened("a")._engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'v2.6.0.a'"))
     with pytest.raises(
         StorageError, match=r"/\w+: a database of another version of Optuna\. The runtime optuna"
@@ -881,7 +881,7 @@ def test_a_server_s_database_of_another_optuna_is_one_line(opened: Opened) -> No
 def test_a_plain_address_means_the_driver_of_the_extra(server: postgres.Server, database: str, tmp_path: Path) -> None:
     plain = server.url(database).replace("+psycopg", "")
     study = fake.study(tmp_path, fake.config({"storage.url": plain}))
-    assert study._storage.engine.dialect.driver == "psycopg"
+    assert study._engine.dialect.driver == "psycopg"
     assert study.where == plain.replace(postgres.PASSWORD, "***")
     study.close()
 

@@ -23,8 +23,8 @@ from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.kernel_cache import Memory
 from lstm_bench.sweep.kernel_choice import Arms
-from lstm_bench.sweep.store import postgres
-from lstm_bench.sweep.store.trials import Study
+from lstm_bench.sweep.store import trials
+from lstm_bench.sweep.store.trials import TrialStore
 
 # Of `objective`, for those who script workers.
 __all__ = ["accuracy", "complete", "configs", "failed", "fault", "metrics"]
@@ -166,7 +166,7 @@ class TaskRunner:
     """The parts of an opened sweep."""
 
     driver: Driver
-    study: Study
+    study: TrialStore
     loop: Loop
     arms: Arms
     launcher: FakeLauncher
@@ -175,10 +175,10 @@ class TaskRunner:
     unavailable: dict[str, str | None] = field(default_factory=dict)
 
 
-def study(folder: Path, config: Mapping[str, Any], sha256: str = SHA256) -> Study:
+def study(folder: Path, config: Mapping[str, Any], sha256: str = SHA256) -> TrialStore:
     """The study of a configuration, created or resumed."""
     folder.mkdir(parents=True, exist_ok=True)
-    return postgres.opened(config, spaces.parse(config), folder, sha256)
+    return trials.opened(config, spaces.parse(config), folder, sha256)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,5 @@ PASSWORDS = {
     "STORE": "postgresql+psycopg://me:S3CRET@127.0.0.1:9/x?password=S3CRET",
     "PGPASSWORD": "S3CRET",
     "MLFLOW_TRACKING_PASSWORD": "S3CRET",
-    "LSTM_BENCH_UI_PASSWORD": "S3CRET-of-twelve-or-more",
     "UNQUOTED": 'postgresql://me:it\'s "S3CRET"@127.0.0.1:9/x',
 }

@@ -21,7 +21,7 @@ from lstm_bench.core.config import replaced
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError
 from lstm_bench.sweep import backfill
 from lstm_bench.sweep.store.database import check_file
-from lstm_bench.sweep.store.trials import Study
+from lstm_bench.sweep.store.trials import TrialStore
 
 NAN = {"state": "FAIL", "reason": "nan"}
 DIED = {"state": "FAIL", "reason": "worker_died"}
@@ -37,12 +37,12 @@ def opened(folder: Path, values=None, sha256: str = fake.SHA256):
         study.close()
 
 
-def score(study: Study, asked) -> dict:
+def score(study: TrialStore, asked) -> dict:
     task = {"kind": "trial", "kernel": "generic", "seed": asked.seed, "config": replaced(study.config, asked.params)}
     return fake.complete(task)
 
 
-def go_on(study: Study, n: int = 1000, results=()) -> list:
+def go_on(study: TrialStore, n: int = 1000, results=()) -> list:
     """Asks and tells at most `n` times; `results` by suggestion replace the formula's. Returns what was asked."""
     done = []
     while len(done) < n and (asked := study.ask()):
@@ -60,7 +60,7 @@ def _die():
     raise Died
 
 
-def suggested(study: Study) -> list[dict]:
+def suggested(study: TrialStore) -> list[dict]:
     return [t.params for t in study.trials() if t.user_attrs.get("retry_of") is None]
 
 
@@ -401,7 +401,7 @@ def test_a_study_made_when_points_were_repeated_goes_on_to_its_total(tmp_path, m
 # Sums over the trials, each finished one added once.
 
 
-def recounted(study: Study) -> tuple[dict, int | None]:
+def recounted(study: TrialStore) -> tuple[dict, int | None]:
     """`counts` and the number of the best trial, from all trials anew and by nothing but what the words mean."""
     trials = study.trials()
     attrs = [trial.user_attrs for trial in trials]

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.core.schema import Choice, Range
+from lstm_bench.model.families.shared import documented, with_head
 from lstm_bench.model.signature import LayerMaker, Shape
 
 if TYPE_CHECKING:
     import keras
 
 
+@documented
 def cnn_lstm(
     input_shape: Shape,
     n_classes: int,
@@ -27,17 +29,12 @@ def cnn_lstm(
 
     Args:
       input_shape: `(timesteps, features)`, without the batch axis; timesteps a multiple of `window`.
-      n_classes: Number of classes, at least 2.
-      lstm: Layer maker of the chosen kernel.
       window: Timesteps that the CNN sees at once, at least 1.
       filters: Filters of the convolution, at least 1.
       kernel_size: Side of the square convolution kernel, at least 1.
       units: Width of the LSTM, at least 1.
       wrapping: "model" wraps the whole CNN in one TimeDistributed, "layers" each of its layers. Both are published, and
         both are the same function of the same weights.
-
-    Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
 
     Raises:
       ConfigError: if `window` does not divide the timesteps.
@@ -60,17 +57,16 @@ def cnn_lstm(
         layers.MaxPooling2D(pool),
         layers.Flatten(),
     ]
+    # The whole before its part: Keras numbers its models, and their names stand in saved files.
     model = Sequential([Input(input_shape), layers.Reshape((timesteps // window, window, features, 1))])
-    if wrapping == "model":
-        model.add(layers.TimeDistributed(Sequential([Input((window, features, 1)), *cnn])))
-    else:
-        for layer in cnn:
-            model.add(layers.TimeDistributed(layer))
+    for layer in [Sequential([Input((window, features, 1)), *cnn])] if wrapping == "model" else cnn:
+        model.add(layers.TimeDistributed(layer))
     model.add(lstm(units))
     model.add(layers.Dense(n_classes))
     return model
 
 
+@documented
 def cnn(
     input_shape: Shape,
     n_classes: int,
@@ -82,26 +78,17 @@ def cnn(
     """A 1-D CNN over time without recurrence: convolution blocks, the mean over time, a dense head. A control.
 
     Args:
-      input_shape: `(timesteps, features)`, without the batch axis.
-      n_classes: Number of classes, at least 2.
       filters: Filters of every convolution, at least 1.
       kernel_size: Timesteps that a convolution sees at once, at least 1.
       blocks: Number of blocks of convolution, batch normalisation and ReLU, at least 1.
-
-    Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
 
     Source: the FCN of Wang et al. 2016 (arXiv 1611.06455); that convolutions are the control which a recurrence has to beat,
     Bai et al. 2018 (arXiv 1803.01271). Differs: all blocks are alike (Wang et al.: 128, 256, 128 filters over 8, 5, 3
     timesteps), the sizes are ours.
     """
-    from keras import Input, Sequential, layers
+    from keras import layers
 
-    model = Sequential([Input(input_shape)])
+    body = []
     for _ in range(blocks):
-        model.add(layers.Conv1D(filters, kernel_size, padding="same"))
-        model.add(layers.BatchNormalization())
-        model.add(layers.ReLU())
-    model.add(layers.GlobalAveragePooling1D())
-    model.add(layers.Dense(n_classes))
-    return model
+        body += [layers.Conv1D(filters, kernel_size, padding="same"), layers.BatchNormalization(), layers.ReLU()]
+    return with_head(input_shape, n_classes, *body, layers.GlobalAveragePooling1D())

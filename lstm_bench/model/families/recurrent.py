@@ -4,6 +4,7 @@ A family's first two arguments are `input_shape` and `n_classes`; arguments name
 `gru`, ...) receive the layer maker of the chosen kernel; the keyword arguments are its YAML in `conf/model/`, their ranges
 stand in the annotations and are checked before anything is created. A family that has the keyword argument
 `return_sequences`, which is no option, gives the logits of every timestep where it is true: `(batch, timesteps, n_classes)`.
+Docstrings hold what is a family's own: `documented` adds the arguments that all families share.
 Keras is imported inside the functions, so that the driver can read the signatures without it.
 
 Every family gives logits: where a source puts a softmax into the last layer, ours is in the loss (the same function,
@@ -15,12 +16,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from lstm_bench.core.schema import Range
+from lstm_bench.model.families.shared import documented, with_head
 from lstm_bench.model.signature import LayerMaker, Shape
 
 if TYPE_CHECKING:
     import keras
 
 
+@documented
 def single(
     input_shape: Shape,
     n_classes: int,
@@ -33,25 +36,15 @@ def single(
     """One LSTM, batch normalisation, a dense head.
 
     Args:
-      input_shape: `(timesteps, features)`, without the batch axis.
-      n_classes: Number of classes, at least 2.
-      lstm: Layer maker of the chosen kernel.
       units: Width of the LSTM, at least 1.
-      batch_norm: Whether batch normalisation follows the recurrent layer.
-      return_sequences: Whether there are logits for every timestep.
-
-    Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
 
     Source: "Long Short-Term Memory (LSTM) in Keras", PythonAlgos: 24,714 weights on MNIST rows.
     """
-    from keras import Input, Sequential, layers
-
     recurrent = lstm(units, return_sequences=return_sequences)
-    between = [layers.BatchNormalization()] if batch_norm else []
-    return Sequential([Input(input_shape), recurrent, *between, layers.Dense(n_classes)])
+    return with_head(input_shape, n_classes, recurrent, batch_norm=batch_norm)
 
 
+@documented
 def simple_rnn(
     input_shape: Shape,
     n_classes: int,
@@ -64,25 +57,15 @@ def simple_rnn(
     """One SimpleRNN, batch normalisation, a dense head: the baseline without gates.
 
     Args:
-      input_shape: `(timesteps, features)`, without the batch axis.
-      n_classes: Number of classes, at least 2.
-      simple_rnn: Layer maker of the chosen kernel.
       units: Width of the SimpleRNN, at least 1.
-      batch_norm: Whether batch normalisation follows the recurrent layer.
-      return_sequences: Whether there are logits for every timestep.
-
-    Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
 
     Source: the same tutorial as `single`, which compares the two layers: a quarter of the LSTM's weights.
     """
-    from keras import Input, Sequential, layers
-
     recurrent = simple_rnn(units, return_sequences=return_sequences)
-    between = [layers.BatchNormalization()] if batch_norm else []
-    return Sequential([Input(input_shape), recurrent, *between, layers.Dense(n_classes)])
+    return with_head(input_shape, n_classes, recurrent, batch_norm=batch_norm)
 
 
+@documented
 def stacked(
     input_shape: Shape,
     n_classes: int,
@@ -97,37 +80,25 @@ def stacked(
     """`layers` LSTMs of equal width with dropout between them, the last state to a hidden dense layer and a dense head.
 
     Args:
-      input_shape: `(timesteps, features)`, without the batch axis.
-      n_classes: Number of classes, at least 2.
-      lstm: Layer maker of the chosen kernel.
       units: Width of every LSTM, at least 1.
       layers: Number of LSTMs, at least 1.
       dropout: Rate between the LSTMs and after the hidden dense layer, 0 <= dropout < 1. Not recurrent dropout: that
         rules out cuDNN.
       dense_units: Width of the hidden dense layer (ReLU), at least 1.
-      return_sequences: Whether there are logits for every timestep.
-
-    Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
 
     Source: "How To Code Your First LSTM Network In Keras", Analytics India Magazine, 2019: 2 x 128, 220,874 weights on
     MNIST rows. Differs: its CuDNNLSTM had a second bias per gate (221,898 weights), which today's LSTM has not.
     """
-    from keras import Input, Sequential
-    from keras import layers as keras_layers
+    from keras.layers import Dense, Dropout
 
-    model = Sequential([Input(input_shape)])
-    for layer in range(layers):
-        last = layer == layers - 1
-        model.add(lstm(units, return_sequences=return_sequences or not last))
-        if not last:
-            model.add(keras_layers.Dropout(dropout))
-    model.add(keras_layers.Dense(dense_units, activation="relu"))
-    model.add(keras_layers.Dropout(dropout))
-    model.add(keras_layers.Dense(n_classes))
-    return model
+    body = []
+    for _ in range(layers - 1):
+        body += [lstm(units, return_sequences=True), Dropout(dropout)]
+    body += [lstm(units, return_sequences=return_sequences), Dense(dense_units, activation="relu"), Dropout(dropout)]
+    return with_head(input_shape, n_classes, *body)
 
 
+@documented
 def gru(
     input_shape: Shape,
     n_classes: int,
@@ -140,26 +111,16 @@ def gru(
     """One GRU, batch normalisation, a dense head: `single` with another cell.
 
     Args:
-      input_shape: `(timesteps, features)`, without the batch axis.
-      n_classes: Number of classes, at least 2.
-      gru: Layer maker of the chosen kernel.
       units: Width of the GRU, at least 1.
-      batch_norm: Whether batch normalisation follows the recurrent layer.
-      return_sequences: Whether there are logits for every timestep.
-
-    Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
 
     Source: Cho et al. 2014 (arXiv 1406.1078). Differs: Keras's GRU resets after the product with the recurrent kernel and has
     a second bias, as cuDNN does (`reset_after`); the layers around it are those of `single`.
     """
-    from keras import Input, Sequential, layers
-
     recurrent = gru(units, return_sequences=return_sequences)
-    between = [layers.BatchNormalization()] if batch_norm else []
-    return Sequential([Input(input_shape), recurrent, *between, layers.Dense(n_classes)])
+    return with_head(input_shape, n_classes, recurrent, batch_norm=batch_norm)
 
 
+@documented
 def bidirectional(
     input_shape: Shape,
     n_classes: int,
@@ -171,24 +132,18 @@ def bidirectional(
     """An LSTM in each direction, their outputs side by side, batch normalisation, a dense head.
 
     Args:
-      input_shape: `(timesteps, features)`, without the batch axis.
-      n_classes: Number of classes, at least 2.
-      lstm: Layer maker of the chosen kernel.
       units: Width of each direction, at least 1.
-      return_sequences: Whether there are logits for every timestep.
-
-    Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
 
     Source: Graves and Schmidhuber 2005, "Framewise phoneme classification with bidirectional LSTM". Differs: one class per
     sequence comes from the last state of each direction; the layers around are those of `single`.
     """
-    from keras import Input, Sequential, layers
+    from keras.layers import Bidirectional
 
-    recurrent = layers.Bidirectional(lstm(units, return_sequences=return_sequences))
-    return Sequential([Input(input_shape), recurrent, layers.BatchNormalization(), layers.Dense(n_classes)])
+    recurrent = Bidirectional(lstm(units, return_sequences=return_sequences))
+    return with_head(input_shape, n_classes, recurrent, batch_norm=True)
 
 
+@documented
 def recurrent_dropout(
     input_shape: Shape,
     n_classes: int,
@@ -202,29 +157,20 @@ def recurrent_dropout(
     """One LSTM with dropout on its recurrent state, batch normalisation, a dense head. A slow path: no cuDNN, not fused.
 
     Args:
-      input_shape: `(timesteps, features)`, without the batch axis.
-      n_classes: Number of classes, at least 2.
-      dropout_lstm: Layer maker of the chosen kernel.
       units: Width of the LSTM, at least 1.
       recurrent_dropout: Rate on the state that enters the gates, 0 <= rate < 1.
       dropout: Rate on the inputs, again one mask for all timesteps, 0 <= rate < 1.
-      return_sequences: Whether there are logits for every timestep.
-
-    Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
 
     Source: Gal and Ghahramani 2016 (arXiv 1512.05287): one mask per sequence, the same at every timestep, another for each
     gate. Differs: Keras draws one for every sample of a batch; nothing is dropped from the inputs unless `dropout` says so,
     and weights do not decay. (Semeniuk et al. 2016, arXiv 1603.05118, drop the cell's update instead: not this.)
     """
-    from keras import Input, Sequential, layers
-
-    recurrent = dropout_lstm(
-        units, dropout=dropout, recurrent_dropout=recurrent_dropout, return_sequences=return_sequences
-    )
-    return Sequential([Input(input_shape), recurrent, layers.BatchNormalization(), layers.Dense(n_classes)])
+    rates = {"dropout": dropout, "recurrent_dropout": recurrent_dropout}
+    recurrent = dropout_lstm(units, **rates, return_sequences=return_sequences)
+    return with_head(input_shape, n_classes, recurrent, batch_norm=True)
 
 
+@documented
 def layer_norm(
     input_shape: Shape,
     n_classes: int,
@@ -236,18 +182,9 @@ def layer_norm(
     """One LSTM with layer normalisation in its cell, batch normalisation, a dense head. No cuDNN, not fused.
 
     Args:
-      input_shape: `(timesteps, features)`, without the batch axis.
-      n_classes: Number of classes, at least 2.
-      layer_norm_lstm: Layer maker of the chosen kernel.
       units: Width of the LSTM, at least 1.
-      return_sequences: Whether there are logits for every timestep.
-
-    Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
 
     Source: Ba et al. 2016 (arXiv 1607.06450): see `layers.LayerNormLSTMCell`. The layers around it are those of `single`.
     """
-    from keras import Input, Sequential, layers
-
     recurrent = layer_norm_lstm(units, return_sequences=return_sequences)
-    return Sequential([Input(input_shape), recurrent, layers.BatchNormalization(), layers.Dense(n_classes)])
+    return with_head(input_shape, n_classes, recurrent, batch_norm=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from lstm_bench.core.schema import Range
+from lstm_bench.model.families.shared import documented
 from lstm_bench.model.signature import Shape
 
 if TYPE_CHECKING:
     import keras
 
 
+@documented
 def min_gru(
     input_shape: Shape,
     n_classes: int,
@@ -24,26 +26,21 @@ def min_gru(
     No kernel has a part in it: `kernel_ran` is "none".
 
     Args:
-      input_shape: `(timesteps, features)`, without the batch axis.
-      n_classes: Number of classes, at least 2.
       units: Width of every minGRU, at least 1.
       layers: Number of minGRUs, at least 1; more than one, for a gate sees the past through the layer below alone.
-      return_sequences: Whether there are logits for every timestep.
-
-    Returns:
-      Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`.
 
     Source: Feng et al. 2024 (arXiv 2410.01201), the vanilla version: see `layers.MinGRU`. Differs: nothing stands between the
     layers (the paper's language models have a convolution, an MLP and residuals there); the head is that of `single`.
     """
     from keras import Input, Sequential
-    from keras import layers as keras_layers
+    from keras.layers import BatchNormalization, Dense
 
     from lstm_bench.model.layers import MinGRU
 
+    # Built one by one: a MinGRU draws its seed as it is built, before the head draws its own.
     model = Sequential([Input(input_shape)])
     for layer in range(layers):
         model.add(MinGRU(units, return_sequences=return_sequences or layer < layers - 1))
-    model.add(keras_layers.BatchNormalization())
-    model.add(keras_layers.Dense(n_classes))
+    model.add(BatchNormalization())
+    model.add(Dense(n_classes))
     return model

@@ -43,9 +43,8 @@ from lstm_bench.core.errors import LstmBenchError
 from lstm_bench.data import arrays, npz, user_files
 from lstm_bench.data import images as mnist
 from lstm_bench.data.task import of_labels
-from lstm_bench.kernels import merge_cells
 from lstm_bench.report.sources import records
-from lstm_bench.study import archive, columns, union, validate
+from lstm_bench.study import archive, columns, later, validate
 from lstm_bench.study import reader as recorded
 
 PUBLISHED = Path(__file__).parents[3] / "sweeps" / "published" / "amd-epyc-2-cores"
@@ -363,7 +362,7 @@ def _archive(body: bytes, folder: Path) -> None:
     came = archive.read(path, _limits())
     for known in (_benchmark(), _benchmark(less=1)) if came.benchmark else (_study(),):
         with contextlib.suppress(LstmBenchError):  # refused by one, it may be more of the other
-            union.union(_whole(known), came, merge_cells)
+            later.later(_whole(known), came)
     archive.packed(came)
 
 

@@ -1,9 +1,8 @@
-"""Two states of a study as one: any order, any number of times, and what contradicts is said."""
+"""The later of two states of a study, whichever comes first, and what contradicts is said."""
 
 from __future__ import annotations
 
 import copy
-import functools
 import itertools
 import json
 from pathlib import Path
@@ -11,19 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from published import LIMITS, PUBLISHED
 
 from lstm_bench.core import fileio
 from lstm_bench.core.errors import DataError
-from lstm_bench.kernels import merge_cells
 from lstm_bench.study import archive, validate
 from lstm_bench.study import columns as record
-from lstm_bench.study.union import union as united
+from lstm_bench.study.later import later
 from lstm_bench.study.validate import IDENTITY, Bundle
-
-union = functools.partial(united, benchmark=merge_cells)
 
 STUDY = validate.from_folder(PUBLISHED / "families-mlp", LIMITS)
 BENCHMARK = validate.from_folder(PUBLISHED / "kernels-tutorial", LIMITS)
@@ -83,39 +77,24 @@ def test_any_order_of_the_states_of_a_study_gives_its_last_one(tmp_path: Path) -
     for order in itertools.permutations(states):
         whole = order[0]
         for state in order[1:]:
-            whole = union(whole, state)
-            whole = union(state, whole)
+            whole = later(whole, state)
+            whole = later(state, whole)
         assert whole.texts == states[-1].texts
     assert states[-1].texts["trials.csv"] == STUDY.texts["trials.csv"]
     assert states[-1].texts["history.csv"] == STUDY.texts["history.csv"]
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.data())
-def test_rows_of_both_are_united_whichever_comes_first(tmp_path_factory: Any, data: st.DataObject) -> None:
-    folder = tmp_path_factory.mktemp("union")
-
-    def some(rows: list[Any]) -> list[Any]:
-        mask = data.draw(st.integers(0, 2 ** len(rows) - 1))
-        return [row for place, row in enumerate(rows) if mask >> place & 1]
-
-    def blank(rows: list[Any]) -> list[Any]:
-        column = data.draw(st.sampled_from(["val_loss", "total_s", "kernel_ran"]))
-        return [{key: value for key, value in row.items() if key != column} for row in rows]
-
-    parts = [
-        changed(STUDY, folder, trials=lambda rows: blank(some(rows)) or rows[:1], replicates=some, history=some)
-        for _ in range(2)
-    ]
-    whole = union(*parts)
-    assert whole.texts == union(*reversed(parts)).texts
-    for part in parts:
-        assert union(whole, part).texts == whole.texts == union(part, whole).texts
-    for file in ("trials.csv", "replicates.csv", "history.csv"):
-        assert whole.tables[file].rows.keys() == parts[0].tables[file].rows.keys() | parts[1].tables[file].rows.keys()
-        for part in parts:
-            for key, row in part.tables[file].rows.items():
-                assert row.items() <= whole.tables[file].rows[key].items()
+def test_rows_that_the_further_state_lacks_are_refused(tmp_path: Path) -> None:
+    fewer = changed(until(5, tmp_path), tmp_path, trials=lambda rows: rows[1:], history=lambda rows: rows[3:])
+    blank = changed(STUDY, tmp_path, trials=lambda rows: [{**row, "total_s": ""} for row in rows])
+    early = until(2, tmp_path)
+    for one, two, said in (
+        (fewer, early, "trials.csv number 0: only in one, which the other does not continue"),
+        (blank, early, r"trials.csv number 0: total_s '' and '\d"),
+    ):
+        for pair in ((one, two), (two, one)):
+            with pytest.raises(DataError, match=f"contradict each other: {said}"):
+                later(*pair)
 
 
 def score(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -144,7 +123,7 @@ def test_what_contradicts_is_refused_with_the_difference(change: Any, said: str,
     other = changed(STUDY, tmp_path, **change)
     for one, two in ((STUDY, other), (other, STUDY)):
         with pytest.raises(DataError, match=f"contradict each other: .*{said}.*Name=OTHER keeps it apart"):
-            union(one, two)
+            later(one, two)
 
 
 def test_states_of_other_user_code_are_refused_with_the_files(tmp_path: Path) -> None:
@@ -156,10 +135,10 @@ def test_states_of_other_user_code_are_refused_with_the_files(tmp_path: Path) ->
     said = r"contradict each other: the code of net\.py; the code of new\.py\. Name=OTHER keeps it apart"
     for pair in ((one, other), (other, one)):
         with pytest.raises(DataError, match=said):
-            union(*pair)
-    assert union(one, one).texts == one.texts
+            later(*pair)
+    assert later(one, one).texts == one.texts
     for older in (STUDY, coded({}), coded("torn")):  # of nothing recorded, nothing is known
-        assert union(one, older).tables == union(older, one).tables
+        assert later(one, older).texts == later(older, one).texts
 
 
 def test_another_study_of_the_same_name_is_refused(tmp_path: Path) -> None:
@@ -167,10 +146,9 @@ def test_another_study_of_the_same_name_is_refused(tmp_path: Path) -> None:
         return changed(STUDY, tmp_path, environment=lambda tree: {**tree, "study_id": name})
 
     with pytest.raises(DataError, match=r"study 'families-mlp-.' and study 'families-mlp-.'"):
-        union(named("families-mlp-1"), named("families-mlp-2"))
-    assert union(STUDY, named("families-mlp-1")).study_id == "families-mlp-1"  # an older version wrote none
-    whole = union(named("families-mlp-1"), STUDY)
-    assert bundle_id(whole.texts) == "families-mlp-1"
+        later(named("families-mlp-1"), named("families-mlp-2"))
+    one, two = STUDY, named("families-mlp-1")  # an older version wrote none
+    assert later(one, two).study_id == later(two, one).study_id == "families-mlp-1"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +157,7 @@ def test_another_study_of_the_same_name_is_refused(tmp_path: Path) -> None:
 )
 def test_what_a_resumed_sweep_may_change_is_no_contradiction(path: str, value: Any, tmp_path: Path) -> None:
     other = changed(STUDY, tmp_path, config=with_path(path, value))
-    assert union(STUDY, other).texts == union(other, STUDY).texts
+    assert later(STUDY, other).texts == later(other, STUDY).texts
 
 
 def test_replicates_of_what_is_no_candidate_any_more_are_left_out_as_in_the_records(tmp_path: Path) -> None:
@@ -190,61 +168,39 @@ def test_replicates_of_what_is_no_candidate_any_more_are_left_out_as_in_the_reco
         history=lambda rows: [{**row, "trial": "4"} if row["kind"] == "replicate" else row for row in rows],
     )
     for one, two in ((early, STUDY), (STUDY, early)):
-        assert union(one, two).texts == STUDY.texts
+        assert later(one, two).texts == STUDY.texts
 
 
-def test_rounds_of_a_benchmark_are_united_and_its_cells_computed_anew(tmp_path: Path) -> None:
-    def rounds(*numbers: str) -> Bundle:
-        part = changed(
-            BENCHMARK,
-            tmp_path,
-            runs=lambda rows: [row for row in rows if row["round"] in numbers],
-            samples=lambda rows: [row for row in rows if row["round"] in numbers],
-        )
-        return changed(part, tmp_path, cells=lambda rows: [{**row, "n": row["n"] and "1"} for row in rows])
+def rounds(path: Path, *numbers: str) -> Bundle:
+    """The benchmark as it was after these rounds."""
 
-    parts = [rounds("0", "1"), rounds("1", "2")]
-    whole = union(*parts)
-    assert whole.texts == union(*reversed(parts)).texts
-    for file in ("runs.csv", "samples.csv", "ceilings.csv", "cells.csv"):
-        assert whole.texts[file] == BENCHMARK.texts[file], file
-    assert read(whole, tmp_path / "b.zip").texts == whole.texts
-    assert union(whole, parts[0]).texts == whole.texts
+    def some(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+        return [row for row in rows if row["round"] in numbers]
+
+    return changed(BENCHMARK, path, runs=some, samples=some)
 
 
-def test_numbers_of_no_benchmark_cost_no_memory(tmp_path: Path) -> None:
-    def vast(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-        return [{**row, "layers": str(10**15)} for row in rows]
-
-    def more(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-        return [*rows, *({**rows[0], "sample": str(i)} for i in range(1000, 2100))]
-
-    def deep(n: int) -> Bundle:
-        return changed(BENCHMARK, tmp_path, runs=lambda rows: vast(rows)[:n], cells=lambda rows: [])
-
-    assert union(deep(1), deep(2)).count("runs.csv") == 2
-    with pytest.raises(DataError, match="too many samples of a run: expected at most 1000"):
-        union(BENCHMARK, changed(BENCHMARK, tmp_path, samples=more, runs=lambda rows: rows[:-1]))
+def test_a_benchmark_that_went_on_is_the_later_one(tmp_path: Path) -> None:
+    parts = [rounds(tmp_path, "0"), rounds(tmp_path, "0", "1"), BENCHMARK]
+    for one, two in itertools.combinations(parts, 2):
+        assert later(one, two).texts == later(two, one).texts == two.texts
+    with pytest.raises(DataError, match=r"runs\.csv .* round 0: only in one"):
+        later(rounds(tmp_path, "1", "2"), rounds(tmp_path, "0"))
 
 
 def test_a_run_that_failed_gives_way_to_one_that_did_not(tmp_path: Path) -> None:
     def failed(rows: list[dict[str, str]]) -> list[dict[str, str]]:
         return [{**row, "state": "failed", "reason": "killed"} if i == 0 else row for i, row in enumerate(rows)]
 
-    other = changed(BENCHMARK, tmp_path, runs=failed)
+    other = changed(rounds(tmp_path, "0", "1"), tmp_path, runs=failed)
     for one, two in ((BENCHMARK, other), (other, BENCHMARK)):
-        assert union(one, two).texts["runs.csv"] == BENCHMARK.texts["runs.csv"]
+        assert later(one, two).texts == BENCHMARK.texts
 
 
 def test_benchmarks_of_two_machines_are_refused(tmp_path: Path) -> None:
     other = changed(BENCHMARK, tmp_path, environment=with_path("device.name", "another"))
     with pytest.raises(DataError, match=r"device.name"):
-        union(BENCHMARK, other)
-
-
-def test_a_name_of_many_digits_is_no_number(tmp_path: Path) -> None:
-    other = changed(BENCHMARK, tmp_path, ceilings=lambda rows: [{**row, "device": "1" * 5000} for row in rows])
-    assert union(BENCHMARK, other).count("ceilings.csv") == 2 * BENCHMARK.count("ceilings.csv")
+        later(BENCHMARK, other)
 
 
 def test_every_table_of_the_records_is_known() -> None:
