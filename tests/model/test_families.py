@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 import yaml
@@ -84,6 +83,8 @@ def test_initialisers_are_those_of_keras() -> None:
 
 
 def test_both_wrappings_are_the_same_function_of_the_same_weights() -> None:
+    import keras
+
     whole, layered = build("cnn_lstm", wrapping="model"), build("cnn_lstm", wrapping="layers")
     assert [w.shape for w in whole.weights] == [w.shape for w in layered.weights]
     layered.set_weights(whole.get_weights())
@@ -98,6 +99,8 @@ def test_families_take_their_shape_from_the_data(name: str) -> None:
 
 
 def test_the_head_gives_logits() -> None:
+    import keras
+
     for name in families():
         assert build(name).layers[-1].activation is keras.activations.linear
 
@@ -205,6 +208,8 @@ def test_the_width_for_a_number_of_weights_is_the_nearest(name: str, weights: An
 
 
 def test_a_build_takes_the_width_of_its_weights_and_the_seed_s_numbers() -> None:
+    import keras
+
     family._counted.cache_clear()
     twice = []
     for _ in range(2):  # with the widths counted now, and known from before

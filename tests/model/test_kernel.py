@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from lstm_bench.core.errors import KernelError
 from lstm_bench.model import kernel
@@ -49,6 +48,8 @@ def test_evidence_names_the_ops() -> None:
 def cudnn_graph() -> tf.compat.v1.GraphDef:
     """A graph recorded with TensorFlow's own cuDNN op, inside a function as Keras calls it. Recording needs no GPU."""
 
+    import tensorflow as tf
+
     @tf.function
     def layer(x: tf.Tensor, state: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         return tf.raw_ops.CudnnRNNV3(
@@ -82,6 +83,8 @@ def test_cudnn_beside_a_loop_is_mixed() -> None:
 
 
 def test_no_recurrent_layer_is_none_and_no_evidence_is_unknown() -> None:
+    import tensorflow as tf
+
     empty = tf.compat.v1.GraphDef()
     assert kernel.ran_in_graph(empty, recurrent=0, timesteps=5)[0] == "none"
     assert kernel.ran_in_graph(empty, recurrent=1, timesteps=5)[0] == "unknown"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from layer_reference import layer_norm_lstm, min_gru
@@ -36,6 +35,8 @@ def test_the_layer_normalised_lstm_is_that_of_the_paper(unroll: bool) -> None:
 
 
 def test_the_layer_normalised_lstm_begins_as_keras_s_lstm_does() -> None:
+    import keras
+
     made = layers.LayerNormLSTMCell(UNITS)
     made.build((None, 4))
     ours = {w.name: w.numpy() for w in made.weights}
@@ -75,6 +76,8 @@ def test_the_scan_of_min_gru_is_its_sequential_recurrence(timesteps: int) -> Non
 @pytest.mark.parametrize("made", [layers.MinGRU(UNITS), layers.layer_norm_lstm(UNITS)], ids=["min_gru", "layer_norm"])
 def test_a_saved_layer_is_loaded_in_safe_mode(tmp_path: Path, made: Any) -> None:
     # Two of them: what the first gives is known in shape.
+    import keras
+
     model, x = keras.Sequential([keras.Input((7, 4)), layers.MinGRU(UNITS, return_sequences=True), made]), inputs()
     trained_like(model)
     model.save(tmp_path / "it.keras")
@@ -83,6 +86,8 @@ def test_a_saved_layer_is_loaded_in_safe_mode(tmp_path: Path, made: Any) -> None
 
 
 def test_a_long_margin_of_zeros_leaves_gradients_finite() -> None:
+    import keras
+
     keras.utils.set_random_seed(0)
     x = np.zeros((8, 120, 3), np.float32)
     x[:, 100:] = np.random.default_rng(0).normal(size=(8, 20, 3))

@@ -113,7 +113,7 @@ class SpyBench(TaskRunner):
         note(event="begin", config=chosen, gpus=gpus, task=json.dumps(task), **about)
         end: dict[str, Any] = {}
         what = fault()
-        while os.path.exists(os.environ.get("SPY_HOLD", "")):
+        while (hold := os.environ.get("SPY_HOLD")) and Path(hold).exists():
             time.sleep(0.02)
         for epoch in range(1, task["config"]["train"]["epochs"] + 1):
             time.sleep(float(os.environ.get("SPY_EPOCH_S", "0")))

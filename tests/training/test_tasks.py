@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 import yaml
@@ -103,6 +102,8 @@ def test_a_kernel_that_a_pack_cannot_run_stops_no_sweep(monkeypatch: pytest.Monk
 def test_a_replicate_reads_the_test_set_and_keeps_a_plain_model(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    import keras
+
     work = task("replicate", kernel="unrolled", keep=str(tmp_path / "model"))
     work["config"]["kernel"] = {"name": "unrolled"}
     result = run(bench(monkeypatch), work)
@@ -121,6 +122,8 @@ def test_a_replicate_reads_the_test_set_and_keeps_a_plain_model(
 def test_a_model_asked_for_by_its_weights_has_the_nearest_width_wherever_it_is_built(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
 ) -> None:
+    import keras
+
     work = task(kind, **({"keep": str(tmp_path / "model")} if kind == "replicate" else {}))
     work["config"]["model"] = {**work["config"]["model"], "units": 9, "weights": 155}
     result = run(bench(monkeypatch), work)
@@ -146,6 +149,8 @@ def test_a_check_finds_corners_that_no_width_fits(monkeypatch: pytest.MonkeyPatc
 def test_a_replicate_of_another_task_has_its_metrics_and_no_predictions(
     kind: str, measured: set[str], shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    import keras
+
     monkeypatch.setattr(tasks.datasets, "load", lambda settings: problem(kind))
     result = run(
         tasks.TaskRunner("a device", "exclusive"), task("replicate", keep=str(tmp_path / "model"), for_mlflow=True)
@@ -163,6 +168,8 @@ def test_a_replicate_of_another_task_has_its_metrics_and_no_predictions(
 
 @pytest.mark.parametrize("name", ["gru", "bidirectional", "recurrent_dropout", "layer_norm", "min_gru", "cnn", "mlp"])
 def test_every_family_is_saved_as_it_was_trained_and_loaded_in_safe_mode(tmp_path: Path, name: str) -> None:
+    import keras
+
     width = "filters" if name == "cnn" else "units"
     settings, toy = {**config(), "model": {"_target_": f"lstm_bench.model.{name}", width: 3}}, data()
     model, _ = tasks.build.build(settings["model"], toy.input_shape, toy.n_classes, "generic")
