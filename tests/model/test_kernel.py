@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -45,7 +47,7 @@ def test_evidence_names_the_ops() -> None:
     assert ran("unrolled", timesteps=28).evidence == "CudnnRNN 0, While 0, MatMul 142, XlaMustCompile false"
 
 
-def cudnn_graph() -> tf.compat.v1.GraphDef:
+def cudnn_graph() -> Any:
     """A graph recorded with TensorFlow's own cuDNN op, inside a function as Keras calls it. Recording needs no GPU."""
 
     import tensorflow as tf
