@@ -302,7 +302,7 @@ def exchanged(folder: Path) -> None:
 
 
 def test_targets_of_another_shape_or_type_get_a_remedy() -> None:
-    about, x = {"task": "classification", "n_classes": 3}, np.zeros((4, 2, 3))
+    x = np.zeros((4, 2, 3))
     wrong = {
         "One label per sample: y[:, 0].": np.zeros((4, 1), int),
         "One-hot labels: y.argmax(-1).": np.eye(3)[[0, 1, 2, 0]],
@@ -310,7 +310,7 @@ def test_targets_of_another_shape_or_type_get_a_remedy() -> None:
     }
     for remedy, y in wrong.items():
         with pytest.raises(DataError) as caught:
-            predict._check_targets(y, x, about, Path("a.npz"))
+            predict._check_targets(y, x, CLASSIFICATION, 3, Path("a.npz"))
         assert str(caught.value).endswith(remedy)
 
 

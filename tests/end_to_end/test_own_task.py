@@ -16,6 +16,7 @@ PLUGIN = Path(__file__).parent.parent / "support" / "plugin"
 STUDY = ("+study=single", "dataset=npz", "dataset.path=mine.npz", "dataset.task=counting", "study.name=marks")
 STUDY += ("study.objective=val_hits", "study.n_trials=2", "study.replicates=2", "train.epochs=3", "train.batch_size=16")
 STUDY += ("kernel=generic", "kernel.probe=false", "launcher.workers=1", "tracking=none", "pruner=none", "backend=jax")
+STUDY += ("model.units=8", "train.learning_rate=0.01")
 
 
 def written(folder: Path) -> np.ndarray:
@@ -59,8 +60,6 @@ def test_a_task_of_another_package_is_searched_confirmed_reported_and_predicted(
     assert page.splitlines()[4].startswith("Test exact counts **") and "Counts have no confusion matrix." in page
     assert "| test exact counts, % | test loss | val exact counts, % |" in page
     assert "val_hits, maximised" in page and "(its accuracy" not in page
-    picture = (tmp_path / "reports" / "figures" / "marks-curves.svg").read_text()
-    assert "validation exact counts, %" in picture
 
     said = with_plugin("predict", "study=marks", "input=new.npz", "output=new.csv")
     assert said.returncode == 0, said.stderr

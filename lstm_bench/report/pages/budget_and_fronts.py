@@ -231,15 +231,8 @@ def front_parts(shared: str, results: Sequence[Result], names: Mapping[int, str]
         return []
     small, fast = fronts(known)
     measure = known[0].measure
-    columns = [
-        "study",
-        measure.heading(),
-        "weights",
-        "front: score, weights",
-        "samples/s",
-        "front: score, speed",
-        "device",
-    ]
+    score = measure.heading()
+    columns = ["study", score, "weights", "front: score, weights", "samples/s", "front: score, speed", "device"]
     rows = [
         [
             names[id(r)],
@@ -253,7 +246,7 @@ def front_parts(shared: str, results: Sequence[Result], names: Mapping[int, str]
         for r in known
     ]
     heading = f"{escape(sentence(shared))}:" if shared else ""
-    return [heading, markdown(columns, rows, {measure.heading(), "weights", "samples/s"})]
+    return [heading, markdown(columns, rows, {score, "weights", "samples/s"})]
 
 
 def weights_of(result: Result) -> float:

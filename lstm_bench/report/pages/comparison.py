@@ -282,6 +282,7 @@ def _answer(one: Rivals, names: Mapping[int, str], links: Mapping[int, str], alo
     if not known:
         return f"no study is confirmed on the test set ({len(one.results)} searched)."
     best, n = known[0], known[0].score.n
+    what = best.measure.heading().removesuffix(", %")
     text = mean_text(best.score, best.measure.percent) if n > 1 else amount(best.score.mean, best.measure.percent)
     score = f"{text} %" if best.measure.percent else text
     how = f"mean and 95 % t interval, n = {n} seeds" if n > 1 else "n = 1 seed, so no interval"
@@ -289,13 +290,11 @@ def _answer(one: Rivals, names: Mapping[int, str], links: Mapping[int, str], alo
     family = "" if best.family == names[id(best)] else f" (family {escape(best.family)})"
     trained = f"; {best.trained_on}" if best.trained_on and alone else ""
     says = (
-        f"**{link(names[id(best)], links[id(best)])}**{family} has the best mean {best.measure.heading().removesuffix(', %')} "
+        f"**{link(names[id(best)], links[id(best)])}**{family} has the best mean {what} "
         f"of {len(known)} studies, **{score}** ({how}{trained}), with {count(best.n_weights)} weights and {speed}."
     )
     if len(known) < 2:
-        return says.replace(
-            f"has the best mean {best.measure.heading().removesuffix(', %')} of 1 studies,", "alone has"
-        )
+        return says.replace(f"has the best mean {what} of 1 studies,", "alone has")
     mine = [c for c in one.pairs if c.first is best]
     open_ = [names[id(c.second)] for c in mine if c.verdict == "none"]
     untested = [names[id(c.second)] for c in mine if c.verdict == "not tested"]
