@@ -272,6 +272,15 @@ class Result:
         return math.nan if self.shared else median(self.measured["train_samples_per_s"])
 
     @cached_property
+    def cost(self) -> dict[str, float]:
+        """What the best configuration costs: `epoch_s`, peak memory and latency; medians of the rows that say so."""
+        columns = [column for column in record.OPTIONAL_COLUMNS if column != "penalty" and column in self.measured]
+        found = {column: median(self.measured[column]) for column in columns}
+        if self.shared:
+            found.pop("epoch_s", None)  # which compares with nothing
+        return {column: value for column, value in found.items() if math.isfinite(value)}
+
+    @cached_property
     def confusion(self) -> pd.DataFrame:
         """Counts of the first replicate's test samples: a row per true class, a column per predicted class, both sorted.
 
