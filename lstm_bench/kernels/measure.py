@@ -5,7 +5,6 @@ What was measured is reported operation by operation, so that a compile that nev
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from lstm_bench.core.clock import clock
 from lstm_bench.kernels import bare, ceiling, grid, reference
 from lstm_bench.kernels import case as cells
 from lstm_bench.model import kernel
-from lstm_bench.training import timer
+from lstm_bench.training import monitor, timer
 from lstm_bench.training.engine import factory
 from lstm_bench.training.monitor import Watch
 
@@ -71,7 +70,7 @@ def measure(task: Mapping[str, Any], gpu: str | None, report: Send) -> None:
         if not run["error"] <= run["tolerance"]:
             run |= {"state": "wrong", "reason": f"wrong against the float64 reference (error {run['error']:.2g})"}
         else:
-            _reset_peak(task["backend"], gpu)
+            monitor.reset_peak_memory(task["backend"], gpu)  # what the arm was checked with is not its own memory
             watch.start()
             timing = timer.sample(
                 arm,
@@ -186,41 +185,13 @@ def ceilings(task: Mapping[str, Any], gpu: str | None) -> dict[str, Any]:
     return {"matmul_flop_per_s": best["matmul"], "copy_byte_per_s": best["copy"], "n": len(timing.seconds)}
 
 
-def _reset_peak(backend: str, gpu: str | None) -> None:
-    """Forgets the peak so far, where that can be done: what the arm is checked with is not its own memory."""
-    if gpu is None:
-        with contextlib.suppress(OSError):  # Linux: the process's own high-water mark
-            Path("/proc/self/clear_refs").write_text("5")
-    elif backend == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.reset_memory_stats("GPU:0")
-    elif backend == "torch":
-        import torch
-
-        torch.cuda.reset_peak_memory_stats()
-
-
 def _peak_mib(backend: str, gpu: str | None, arm: Any, operation: str) -> float:
     """Peak MiB of the device's allocator, or of the process's resident memory on a CPU.
 
     JAX's allocator has one peak for the process's life, in which the check's copies and the compiler's trials are: what the
     compiled program holds stands for it.
     """
-    if gpu is None:
-        try:
-            status = Path("/proc/self/status").read_text()
-            return int(status.split("VmHWM:")[1].split()[0]) / 1024
-        except (OSError, IndexError, ValueError):
-            import resource
-
-            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return float(tf.config.experimental.get_memory_info("GPU:0")["peak"]) / 2**20
-    if backend == "jax":
+    if gpu is not None and backend == "jax":
         return float(arm.memory_bytes(operation)) / 2**20
-    import torch
-
-    return float(torch.cuda.max_memory_allocated()) / 2**20
+    on_device = monitor.peak_device_memory_mib(backend, gpu)
+    return monitor.peak_memory_mib() if on_device is None else on_device

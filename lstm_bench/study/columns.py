@@ -63,6 +63,11 @@ _MEASURED = (
 # Of trials, replicates and epochs, where a study has them: after the others, and before `config_<path>`.
 OPTIONAL_COLUMNS = (
     "penalty",  # what the model adds to the loss that is minimised: regularisers, add_loss; running mean of the last epoch
+    "epoch_s",  # of one epoch, its training steps and its validation: the mean over all; of a pack's member its pack's
+    "peak_memory_mib",  # of the worker's resident memory while it trained, its framework and the shared data included
+    "peak_device_memory_mib",  # of the framework's allocator on a GPU; JAX counts from the worker's start
+    "latency_ms_batch_1",  # inference of the saved model, milliseconds per sequence, one at a time; see docs/method.md
+    "latency_ms_batch_64",  # likewise, 64 at a time
 )
 TRIAL_COLUMNS = (
     "number",  # Optuna's, from 0

@@ -15,6 +15,7 @@ from lstm_bench.core import environment, fileio
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data.metric import log_probability
 from lstm_bench.model import build
+from lstm_bench.training import inference
 
 N_WORST = 12
 
@@ -47,16 +48,19 @@ def predictions(x: np.ndarray, y: np.ndarray, probability: np.ndarray) -> dict[s
 
 
 def keep(model: Any, task: Mapping[str, Any], data: datasets.Dataset) -> dict[str, Any]:
-    """Saves a replicate's trained model where its task wants it; what goes wrong, as a part of its result."""
+    """Saves a replicate's trained model where its task wants it; how long it takes to answer, or what went wrong.
+
+    Both are parts of the replicate's result.
+    """
     try:
-        save(model, task["config"], data, Path(task["keep"]), for_mlflow=task.get("for_mlflow", False))
+        plain = save(model, task["config"], data, Path(task["keep"]), for_mlflow=task.get("for_mlflow", False))
     except Exception as error:  # what was measured stands, whatever the disk or MLflow says to the model
         traceback.print_exc()
         return {"detail": f"the model was not saved: {type(error).__name__}: {error}"[:500]}
-    return {}
+    return inference.latency(plain, data.x_test)
 
 
-def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: Path, *, for_mlflow: bool) -> None:
+def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: Path, *, for_mlflow: bool) -> Any:
     """Saves the trained model as plain Keras layers, or those of `model/layers.py`: no kernel, no optimizer, no pickle.
 
     Args:
@@ -65,6 +69,9 @@ def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: 
       data: Its dataset.
       folder: Receives `model.keras`, `input.json` and, with `for_mlflow`, `mlflow/`, an MLflow model with its signature.
       for_mlflow: Whether an MLflow model is wanted; no tracking store is touched.
+
+    Returns:
+      What was saved.
     """
     plain, _ = _plain(config, data)
     plain.set_weights(model.get_weights())
@@ -82,6 +89,7 @@ def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: 
         known = environment.versions()
         needed = [f"{name}=={known[name]}" for name in ("keras", config["backend"]["name"], "numpy") if name in known]
         mlflow.keras.save_model(plain, str(folder / "mlflow"), signature=signature, pip_requirements=needed)
+    return plain
 
 
 def _plain(config: Mapping[str, Any], data: datasets.Dataset) -> tuple[Any, list[int]]:

@@ -13,7 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lstm_bench.core.clock import clock
 from lstm_bench.core.errors import ConfigError, DataError, StorageError
+
+# Of the calls that a latency is the median of: few where one takes a second, and not for long where it takes a millisecond.
+_WARM_UP_CALLS, _LEAST_CALLS, _MOST_CALLS, _TIMED_S = 3, 5, 1000, 0.5
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,6 +129,33 @@ def outputs(model: Any, x: np.ndarray, size: int) -> np.ndarray:
         return np.concatenate([np.asarray(model.predict_on_batch(batch))[:n] for batch, n in padded(x, size)]).astype(
             np.float64
         )
+
+
+def latency(model: Any, x: np.ndarray) -> dict[str, float]:
+    """Milliseconds per sequence in batches of 1 and of 64: the median of calls after some that are not counted.
+
+    A call is what `predict` makes: the sequences go to the device, and the outputs come back, before the clock is read.
+
+    Args:
+      model: Keras model.
+      x: `(samples, timesteps, features)` float32.
+
+    Returns:
+      The columns `latency_ms_batch_1` and `latency_ms_batch_64` of a record.
+    """
+    import numpy as np
+
+    found = {}
+    for size in (1, 64):
+        batch, seconds = x[np.arange(size) % len(x)], list[float]()
+        for _ in range(_WARM_UP_CALLS):
+            model.predict_on_batch(batch)
+        while len(seconds) < _LEAST_CALLS or (sum(seconds) < _TIMED_S and len(seconds) < _MOST_CALLS):
+            since = clock()
+            np.asarray(model.predict_on_batch(batch))
+            seconds.append(clock() - since)
+        found[f"latency_ms_batch_{size}"] = 1000 * float(np.median(seconds)) / size
+    return found
 
 
 @contextlib.contextmanager

@@ -89,6 +89,49 @@ class Watch:
         return False
 
 
+def reset_peak_memory(backend: str, gpu: str | None) -> None:
+    """Forgets the peaks so far, where that can be done: of the process on Linux, of the device by TensorFlow and torch."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    if gpu is not None and backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.reset_memory_stats("GPU:0")
+    elif gpu is not None and backend == "torch":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_memory_mib() -> float:
+    """Peak MiB of the resident memory of this process, since `reset_peak_memory` where that could be done."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    except (OSError, IndexError, ValueError):
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def peak_device_memory_mib(backend: str, gpu: str | None) -> float | None:
+    """Peak MiB of the framework's allocator on a GPU, of JAX since it began; None where there is none, or it does not say."""
+    if gpu is None:
+        return None
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return float(tf.config.experimental.get_memory_info("GPU:0")["peak"]) / 2**20
+    if backend == "jax":
+        import jax
+
+        peak = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+        return None if peak is None else float(peak) / 2**20
+    import torch
+
+    return float(torch.cuda.max_memory_allocated()) / 2**20
+
+
 def _cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))

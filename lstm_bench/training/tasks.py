@@ -21,7 +21,7 @@ from lstm_bench.data import dataset as datasets
 from lstm_bench.data import shared_memory
 from lstm_bench.model import build, kernel, network
 from lstm_bench.model.signature import find, is_own, recurrent_layers, width_argument
-from lstm_bench.training import fit, precision, programs, timer
+from lstm_bench.training import fit, monitor, precision, programs, timer
 from lstm_bench.training.artefacts import _plain, keep, predicted
 from lstm_bench.training.engine import pack as packed
 from lstm_bench.training.faults import not_deterministic, out_of_memory, undetermined
@@ -172,6 +172,7 @@ class TaskRunner:
         config = task["config"]
         data = self.data(config["dataset"])
         seed, per_execution = task["seed"], task["steps_per_execution"]
+        monitor.reset_peak_memory(config["backend"]["name"], self.gpu)
         engine = self._engines.of(config, data, task["kernel"], seed, per_execution)
         trained = fit.train(
             engine,
@@ -189,8 +190,10 @@ class TaskRunner:
             **trained.measured,
             "history": trained.epochs,
             "kernel": task["kernel"],
+            **self._peak_memory(config),
         }
         if not trained.stopped:
+            result["epoch_s"] = _epoch_s(phases, config)
             trained.engine.sync_model()
             result["weights_sha256"] = fit.weights_digest(trained.engine.model)
         if task["kind"] == "replicate":
@@ -203,6 +206,11 @@ class TaskRunner:
                 result |= keep(trained.engine.model, task, data)
         return result
 
+    def _peak_memory(self, config: Mapping[str, Any]) -> dict[str, float | None]:
+        """What the training since `reset_peak_memory` took at most, as a part of its result."""
+        on_device = monitor.peak_device_memory_mib(config["backend"]["name"], self.gpu)
+        return {"peak_memory_mib": monitor.peak_memory_mib(), "peak_device_memory_mib": on_device}
+
     def _pack(
         self, task: Mapping[str, Any], phases: Phases, report: Send, stopped: Callable[[], bool]
     ) -> dict[str, Any]:
@@ -213,16 +221,19 @@ class TaskRunner:
         config, seeds, tests = task["config"], task["seeds"], task["kind"] == "pack"
         data, trains = self.data(config["dataset"]), task.get("trains", ())
         heard: dict[str, Any] = {"phases": phases, "report": report, "stopped": stopped}
+        monitor.reset_peak_memory(config["backend"]["name"], self.gpu)
         try:
             pack = programs.prepare_pack(config, data, seeds, task["steps_per_execution"])
             trained = fit.train_pack(pack, config, data, seeds=seeds, trains=trains, **heard)
         except KernelError as error:  # one by one another kernel may run
             return {"state": "FAIL", "reason": "refused", "detail": str(error)}
+        epoch_s = _epoch_s(phases, config)
         if tests:
             with phases("eval_s"):
                 logits = pack.logits(data.x_test)
         # Every member took as long as the pack did.
-        common = {**phases.seconds(), **task["sized"], "device": self.device, "device_share": f"packed {len(seeds)}"}
+        common = {**phases.seconds(), **task["sized"], **self._peak_memory(config)}
+        common |= {"device": self.device, "device_share": f"packed {len(seeds)}"}
         members = []
         for at, (seed, member) in enumerate(zip(seeds, trained, strict=True)):
             result = {
@@ -237,6 +248,7 @@ class TaskRunner:
             elif len(member.epochs) < config["train"]["epochs"]:
                 result["state"] = "PRUNED"
             else:
+                result["epoch_s"] = epoch_s
                 if tests:
                     result |= data.kind.score(logits[at], data.y_test, "test")
                 pack.sync_model(at)
@@ -246,6 +258,12 @@ class TaskRunner:
                     result |= keep(pack.model, task, data)
             members.append(result)
         return {"state": "COMPLETE", "members": members}
+
+
+def _epoch_s(phases: Phases, config: Mapping[str, Any]) -> float:
+    """Seconds of an epoch, on the mean, of a training that was not stopped and has read no test set yet."""
+    seconds = phases.seconds()
+    return float(seconds["train_s"] + seconds["eval_s"]) / int(config["train"]["epochs"])
 
 
 def _diverged(error: fit.NotFiniteError) -> dict[str, Any]:

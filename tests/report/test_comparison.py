@@ -15,7 +15,7 @@ from test_report import DEVICE, edit, make_study, shuffle_rows
 
 from lstm_bench.core import fileio
 from lstm_bench.report.figures import style
-from lstm_bench.report.pages import budget_and_fronts, comparability, comparison, pairs
+from lstm_bench.report.pages import budget_and_fronts, comparability, comparison, pairs, study
 from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
 from lstm_bench.report.stats.paired import holm
@@ -73,6 +73,26 @@ def page(here):
 
 def lines(text, start):
     return [line for line in text.splitlines() if line.startswith(start)]
+
+
+# --- what it costs ---------------------------------------------------------------------------------------------------
+
+
+def test_costs_have_a_table_where_a_record_says_them_and_none_before(here):
+    make_study(here / "sweeps/single"), make_study(here / "sweeps/stacked")
+    assert "### Cost" not in page(here)
+    path = here / "sweeps/single/replicates.csv"
+    rows = fileio.read_rows(path)
+    for row, seconds in zip(rows, "23456", strict=True):
+        row |= {"epoch_s": seconds, "peak_memory_mib": "812.25", "latency_ms_batch_1": "", "latency_ms_batch_64": ""}
+    rows[0] |= {"latency_ms_batch_1": "1.5", "latency_ms_batch_64": "0.0625"}
+    fileio.write_rows(path, tuple(rows[0]), rows)
+    text = page(here).partition("### Cost")[2]
+    cells = {row.split("|")[1].split("]")[0].strip(" ["): row.split("|")[2:7] for row in lines(text, "| [")[:2]}
+    assert [cell.strip() for cell in cells["single"]] == ["4", "812", markdown.NONE, "1.5", "0.0625"]
+    assert [cell.strip() for cell in cells["stacked"]] == [markdown.NONE] * 5
+    single = records.load(*next(place for place in records.find(here / "sweeps") if "single" in str(place)))
+    assert "batch 64, ms" in study.study_page(single).texts["single.md"]
 
 
 # --- the table -------------------------------------------------------------------------------------------------------

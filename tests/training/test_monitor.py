@@ -352,3 +352,15 @@ def test_without_a_gpu_nvml_is_not_asked(nvml: Nvml) -> None:
     it.start()
     assert it.stop() == ("", None)
     assert nvml.asked == []
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="Linux alone sets a peak back")  # noqa: PTH110
+def test_a_peak_of_memory_is_that_since_it_was_set_back() -> None:
+    monitor.reset_peak_memory("tensorflow", None)
+    before = monitor.peak_memory_mib()
+    block = bytearray(b"x") * (200 * 2**20)
+    assert monitor.peak_memory_mib() > before + 150
+    del block
+    monitor.reset_peak_memory("tensorflow", None)
+    assert monitor.peak_memory_mib() < before + 100
+    assert monitor.peak_device_memory_mib("torch", None) is None

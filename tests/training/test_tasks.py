@@ -43,7 +43,9 @@ def test_a_trial_is_complete_with_everything_that_was_measured(monkeypatch: pyte
     assert (result["n_weights"], result["n_trainable"]) == (154, 146)  # LSTM 128, BatchNormalization 16, Dense 10
     parts = [result[part] for part in ("setup_s", "compile_s", "train_s", "eval_s")]
     assert result["total_s"] == pytest.approx(sum(parts))
-    assert "test_accuracy" not in result
+    assert result["epoch_s"] == pytest.approx((result["train_s"] + result["eval_s"]) / config()["train"]["epochs"])
+    assert 50 < result["peak_memory_mib"] < 50_000 and result["peak_device_memory_mib"] is None  # no GPU here
+    assert not {"test_accuracy", "latency_ms_batch_1"} & result.keys()
 
 
 def test_nan_is_a_fail_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +110,7 @@ def test_a_replicate_reads_the_test_set_and_keeps_a_plain_model(
     work["config"]["kernel"] = {"name": "unrolled"}
     result = run(bench(monkeypatch), work)
     assert 0 <= result["test_accuracy"] <= 1
+    assert 0 < result["latency_ms_batch_64"] < result["latency_ms_batch_1"] < 1000
     toy = data()
     assert [row["label"] for row in result["predictions"]] == toy.y_test.tolist()
     wrong = [row for row in result["predictions"] if row["label"] != row["prediction"]]

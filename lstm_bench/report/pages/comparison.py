@@ -32,7 +32,7 @@ from lstm_bench.report.pages.comparability import (
 )
 from lstm_bench.report.pages.pairs import Contrast, contrast_parts, contrast_row, contrasts
 from lstm_bench.report.pages.sequence_length import recall_parts
-from lstm_bench.report.pages.study import Pages
+from lstm_bench.report.pages.study import Pages, cost_table
 from lstm_bench.report.render.markdown import (
     NONE,
     Raw,
@@ -155,6 +155,8 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
         if any(told):
             parts += ["### Pareto front", "Yes: no other study of the table is better in both, by the means."]
             parts += [part for one in told for part in one]
+        if costs := cost_table(mine, [link(names[id(r)], links[id(r)]) for r in mine]):
+            parts += ["### Cost", *costs]
         if matched := matched_parts(mine):
             parts += ["### Matched weights", *matched]
     for dataset in sorted({r.dataset for r in results}):

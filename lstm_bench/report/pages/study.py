@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,15 @@ class Pages:
     estimated: set[str] = field(default_factory=set)
     answers: list[str] = field(default_factory=list)
     requested: dict[str, str] = field(default_factory=dict)
+
+
+_COSTS = {  # column of a record -> heading
+    "epoch_s": "epoch, s",
+    "peak_memory_mib": "memory, MiB",
+    "peak_device_memory_mib": "device memory, MiB",
+    "latency_ms_batch_1": "batch 1, ms",
+    "latency_ms_batch_64": "batch 64, ms",
+}
 
 
 def stem(result: Result) -> str:
@@ -451,4 +460,18 @@ def _phases(result: Result) -> list[str]:
         f"Device seconds in all: {seconds(math.fsum(device))} (search {seconds(device[0])}, confirmation {seconds(device[1])}), "
         "whatever ran side by side; the GPU or the cores of one worker are a device."
     )
-    return [markdown(columns, rows, set(columns[1:])), told]
+    return [markdown(columns, rows, set(columns[1:])), told, *cost_table([result], [escape(result.name)])]
+
+
+def cost_table(results: Sequence[Result], names: Sequence[str]) -> list[str]:
+    """Seconds per epoch, peak memory and latency of studies' best configurations; nothing where no record has any."""
+    if not any(result.cost for result in results):
+        return []
+    rows = []
+    for result, name in zip(results, names, strict=True):
+        cells = [result.cost.get(column, math.nan) for column in _COSTS]
+        rows.append([Raw(name), *(short(cell, 3) if math.isfinite(cell) else NONE for cell in cells)])
+    return [
+        "The best configuration: seconds per epoch, peak memory of a training, and inference in milliseconds per sequence.",
+        markdown(["study", *_COSTS.values()], rows, set(_COSTS.values())),
+    ]

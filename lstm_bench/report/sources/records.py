@@ -27,6 +27,8 @@ REMARKS = "remarks.yaml"  # of a device: `speeds: {PATTERN: why the speeds of su
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Ends that are not the trial's own doing: its parameters ran, or will run, again under another number.
 REQUEUED = (*vocabulary.RETRY_LIMITED, *vocabulary.RETRY_UNLIMITED)
+# Columns of what a configuration costs, which records of before 0.2.0 have not.
+COSTS = tuple(column for column in record.OPTIONAL_COLUMNS if column != "penalty")
 
 _SHAPE = ["layer", "units", "layers", "timesteps", "features", "batch", "dtype"]
 # What the page of a kernel benchmark is made of. Columns of cells.csv that are not ours are kept, as text.
@@ -264,6 +266,14 @@ class Result:
     def samples_per_s(self) -> float:
         """Median training speed over the replicates; NaN where that compares with nothing."""
         return math.nan if self.shared else median(self.measured["train_samples_per_s"])
+
+    @cached_property
+    def cost(self) -> dict[str, float]:
+        """What the best configuration costs: `epoch_s`, peak memory and latency; medians of the rows that say so."""
+        found = {column: median(self.measured[column]) for column in COSTS if column in self.measured}
+        if self.shared:
+            found.pop("epoch_s", None)  # which compares with nothing
+        return {column: value for column, value in found.items() if math.isfinite(value)}
 
     @cached_property
     def confusion(self) -> pd.DataFrame:
@@ -514,6 +524,8 @@ def frame(result: Result, file: str, rows: list[dict[str, str]]) -> pd.DataFrame
     """Rows of a record file, given as text, as its table: sorted, whole rows alone, none twice; what is left out is noted."""
     columns = [*(record.FILES | _BENCHMARK)[file], *record.further(result.task, file)]
     whole = [row for row in rows if None not in row and None not in row.values()]
+    if file in ("trials.csv", "replicates.csv"):
+        columns += [column for column in COSTS if any(row.get(column) for row in whole)]
     if len(whole) < len(rows):
         result.notes.append(f"{file}: {len(rows) - len(whole)} of {len(rows)} lines are torn and left out.")
     prefix = {"trials.csv": "config_", "cells.csv": ""}.get(file)
