@@ -13,6 +13,7 @@ OBJECTIVES = {"val_accuracy": "maximize", "val_loss": "minimize", "val_mse": "mi
 # What may stand in study.objectives, likewise.
 METRICS = {**OBJECTIVES, "n_weights": "minimize", "train_samples_per_s": "maximize"}
 
+BACKEND_NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 OF_BACKEND = {
     "tensorflow": ("cudnn", "generic", "xla", "unrolled", "unrolled_xla"),
     "jax": ("cudnn", "generic", "unrolled"),

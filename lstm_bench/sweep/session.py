@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import statistics
@@ -49,6 +50,7 @@ class Session:
       gpus: The visible GPUs.
       display: What a person sees.
       source: Where the data was found.
+      others: Resolved configurations of the studies of the same command: those before this one, and those after.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class Session:
         gpus: list[hardware.Gpu],
         display: Display,
         source: str,
+        others: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]] = ((), ()),
     ):
+        self._others = others
         self.config, self.space, self.folder = config, space, folder
         self.gpus, self.display, self.source = gpus, display, source
         self.slots = hardware.slots(config["launcher"]["workers"], gpus)
@@ -97,7 +101,8 @@ class Session:
         try:
             if fresh:
                 self._launch()  # the workers import their framework while the driver reads the data
-            self._loaded = data.load(self.config["dataset"])
+            with self.display.waiting(f"reading {self.config['dataset']['name']}"):
+                self._loaded = data.load(self.config["dataset"])
             found = self._loaded
             task.check_objective(self.config["study"], found.name, found.task, found.y_train)
             self._task, self._baselines = self._loaded.task, self._loaded.baselines
@@ -240,8 +245,18 @@ class Session:
         """Builds the model once in a worker, before the study is created; returns the family's recurrent layers."""
         assert self.launcher is not None
         self.launcher.submit("check", precheck.task(self.config, self.space))
+        with contextlib.ExitStack() as waiting:
+            waiting.enter_context(self.display.waiting(f"starting {vocabulary.BACKEND_NAMES[self.backend]}"))
+            return self._checked(self.launcher, waiting)
+
+    def _checked(self, launcher: LocalLauncher | RayLauncher, waiting: contextlib.ExitStack) -> list[str]:
+        building = False
         while True:
-            for event in self.launcher.events(0.5):
+            for event in launcher.events(0.5):
+                if event.kind == "ready" and not building:
+                    building = True
+                    waiting.close()
+                    waiting.enter_context(self.display.waiting("building the model"))
                 if event.kind == "died":
                     if event.body.get("why"):
                         raise StorageError(f"a worker died while it started {event.body['why']}")
@@ -321,7 +336,9 @@ class Session:
         status, fault = "FAILED", None
         try:
             if work:
+                driver.waiting.others(*self._others)
                 decided = driver.arms.decide()
+                driver.waiting.after_s = driver.arms.probing_s() if self._probes() else 0.0
                 if self.config["kernel"]["name"] == "auto":
                     self.display.line(f"  kernel    auto -> {decided}")
                 driver.search()
@@ -490,9 +507,10 @@ class Session:
         if probed:
             driver.tracking.log_kernels(probed)
         if tracked:
-            from lstm_bench.report.command import study_figures  # pandas and matplotlib, for MLflow alone
+            with self.display.waiting("drawing the figures"):
+                from lstm_bench.report.command import study_figures  # pandas and matplotlib, for MLflow alone
 
-            driver.tracking.log_figures(study_figures(self.folder, self.folder / "figures"))
+                driver.tracking.log_figures(study_figures(self.folder, self.folder / "figures"))
         driver.tracking.log_summary(*summary)
 
     def _summary(self, driver: Driver) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -182,6 +182,7 @@ class TaskRunner:
             phases=phases,
             report=report,
             stopped=stopped,
+            progress=lambda epochs: report({"progress": epochs}),
         )
         state = "PRUNED" if trained.stopped else "COMPLETE"
         result: dict[str, Any] = {
@@ -213,6 +214,7 @@ class TaskRunner:
         config, seeds, tests = task["config"], task["seeds"], task["kind"] == "pack"
         data, trains = self.data(config["dataset"]), task.get("trains", ())
         heard: dict[str, Any] = {"phases": phases, "report": report, "stopped": stopped}
+        heard["progress"] = lambda epochs: report({"progress": epochs})
         try:
             pack = programs.prepare_pack(config, data, seeds, task["steps_per_execution"])
             trained = fit.train_pack(pack, config, data, seeds=seeds, trains=trains, **heard)
