@@ -152,12 +152,19 @@ class Display:
         if self._all is None and self.several:
             at, n = self.several
             self._all = self._progress.add_task(f"study {at} of {n}", completed=at - 1, total=n, shown="")
-        if self._total is None:
-            self._total = self._progress.add_task("", total=of, shown="")
         self._counted = f"{done} of {counted(of, unit)}"
+        if self._total is None:
+            self._total = self._progress.add_task(label, total=of, shown=self._counted)
         self._progress.update(self._total, completed=done, total=of, description=label)
         self._look_at = 0.0
         self.tick()
+
+    def done(self) -> None:
+        """Takes the bars of the whole away: nothing is waited for any more."""
+        for bar in (self._all, self._total):
+            if bar is not None:
+                self._progress.remove_task(bar)
+        self._all, self._total, self._counted = None, None, ""
 
     def tick(self) -> None:
         """Moves what moves by itself, at most once in a second: measurements of known length, and the time that is left."""
@@ -184,17 +191,17 @@ class Display:
 
     def started(self, name: str, *, trains: bool = True, about_s: float | None = None) -> None:
         """A task has begun: a training of so many epochs, or a measurement, of which may be known how long it takes."""
-        shown, lasts, label = "starting", about_s, name
+        shown, lasts = "starting", about_s
         if trains:
             lasts = self.epochs
         else:
-            shown, label = f"about {duration(about_s)}" if about_s else "", f"measuring {name}"
+            shown = "measuring" + (f", about {duration(about_s)}" if about_s else "")
             if about_s:
                 self._ends[name] = time.monotonic(), about_s
             if not self.live:
-                self.line(", ".join(filter(None, (label, shown))) + " ...")
+                self.line(f"measuring {name}{shown.removeprefix('measuring')} ...")
         self._shown[name] = shown
-        self._bars[name] = self._progress.add_task(label, total=lasts, shown=shown)
+        self._bars[name] = self._progress.add_task(name, total=lasts, shown=shown)
 
     def _epochs(self, done: float) -> str:
         return f"epoch {int(done)}/{self.epochs}"

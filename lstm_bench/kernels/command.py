@@ -127,12 +127,14 @@ def _run(
     import time
 
     from lstm_bench.core import environment, fileio
+    from lstm_bench.core.console import Display
     from lstm_bench.kernels.benchmark import Benchmark
     from lstm_bench.study import columns as record
     from lstm_bench.tracking.client import open_tracking
 
     folder = record.study_dir(config["name"])
-    benchmark = Benchmark(config, folder, plan, arms, operations, gpus, lambda line: print(line, flush=True))
+    display = Display("", 0)
+    benchmark = Benchmark(config, folder, plan, arms, operations, gpus, display.line, display)
     seen = environment.collect([benchmark.slot], benchmark.gpus, None)
     if seen["git"]:
         benchmark.commit = seen["git"]["commit"] + ("-dirty" if seen["git"]["dirty"] else "")
@@ -152,7 +154,8 @@ def _run(
     tracking = open_tracking(config["tracking"], experiment=config["name"])
     try:
         if total:
-            benchmark.run()
+            with display:
+                benchmark.run()
         else:
             print("nothing to measure: the benchmark is complete")
             benchmark.compute_cells()

@@ -81,6 +81,7 @@ class Arms:
             if reason is None and name != "unrolled_xla" and (unroll or name != "unrolled")
         ]
         self._decided: list[dict[str, Any]] = []
+        self._probing: list[Arm] | None = None  # of the winner's, those to come
         self._sizes: list[tuple[dict[str, Any], int]] = []  # of packs of trials: corner, members
 
     def _choices(self) -> list[Arm]:
@@ -313,8 +314,11 @@ class Arms:
         return self._once(f"probe/{digest}", lambda: self._probe(winner))
 
     def probing_s(self) -> float:
-        """Seconds that `probe` will take."""
-        return sum(self._probe_s(Arm(name, 1)) for name in self.candidates)
+        """Seconds that `probe` still takes."""
+        if self._probing is None:
+            return sum(self._probe_s(Arm(name, 1)) for name in self.candidates)
+        running = sum(max((r.about_s or 0.0) - r.elapsed_s(), 0.0) for r in self.loop.running())
+        return running + sum(self._probe_s(arm) for arm in self._probing)
 
     def _probe_s(self, arm: Arm) -> float:
         """Seconds that an arm of `probe` takes: it is built, compiled, warmed up and timed."""
@@ -338,13 +342,14 @@ class Arms:
             for name in self.candidates
         ]
 
-        n = len(waiting)
+        n, self._probing = len(waiting), waiting
 
         def next_task() -> Running | None:
             if self.loop.busy() or not waiting:
                 return None
+            self.loop.display.total(self.config["study"]["name"], n - len(waiting), n, "kernel")
             arm = waiting.pop(0)
-            name = f"the winner's kernels {n - len(waiting)} of {n}: {arm.kernel}"
+            name = f"the winner's kernel {n - len(waiting)} of {n}: {arm.kernel}"
             running = self._task(name, winner, arm, self.config["kernel"]["probe_s"])
             running.about_s = self._probe_s(arm)
             return running

@@ -17,7 +17,7 @@ from lstm_bench.core import user_code as sources
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, StorageError
-from lstm_bench.core.formatting import number, values
+from lstm_bench.core.formatting import counted, number, values
 from lstm_bench.data import dataset as data
 from lstm_bench.data import task, trivial_predictor
 from lstm_bench.data.shared_memory import SharedDataset
@@ -130,11 +130,11 @@ class Session:
         searched = "nothing: one configuration"
         if self.space:
             searched = (
-                f"{settings['n_trials']} trials over {len(self.space)} dimensions, sampler {config['sampler']['name']}"
+                f"{counted(settings['n_trials'], 'trial')} over {counted(len(self.space), 'dimension')},"
+                f" sampler {config['sampler']['name']}"
             )
-            searched += (
-                f", pruner {config['pruner']['name']}, {self._wanted()} after {config['train']['epochs']} epochs"
-            )
+            epochs = counted(config["train"]["epochs"], "epoch")
+            searched += f", pruner {config['pruner']['name']}, {self._wanted()} after {epochs}"
         self.display.facts(
             f"{settings['name']}: {settings['description'] or config['model']['_target_']}",
             {
@@ -177,7 +177,7 @@ class Session:
     def _confirmed_how(self) -> str:
         settings = self.config["study"]
         best = f"the best {settings['confirm']} configurations, " if self.space and settings["confirm"] > 1 else ""
-        return f"{best}{settings['replicates']} seeds on the test set"
+        return f"{best}{counted(settings['replicates'], 'seed')} on the test set"
 
     def _facts(self, dataset: data.Dataset) -> dict[str, Any]:
         timesteps, features = dataset.input_shape
@@ -289,7 +289,8 @@ class Session:
             )
         repaired = study.repair()
         if repaired:
-            self.display.line(f"{repaired} trials that a dead driver left running are queued again", "yellow")
+            said = f"{counted(repaired, 'trial')} that a dead driver left running"
+            self.display.line(f"{said} {'is' if repaired == 1 else 'are'} queued again", "yellow")
         if study.get("layers") is None:
             if layers is None:  # the driver that made this study died before it had written them down
                 self._launch()
@@ -338,7 +339,8 @@ class Session:
             if work:
                 driver.waiting.others(*self._others)
                 decided = driver.arms.decide()
-                driver.waiting.after_s = driver.arms.probing_s() if self._probes() else 0.0
+                if self._probes():
+                    driver.waiting.after_s = driver.arms.probing_s
                 if self.config["kernel"]["name"] == "auto":
                     self.display.line(f"  kernel    auto -> {decided}")
                 driver.search()
@@ -515,6 +517,7 @@ class Session:
 
     def _summary(self, driver: Driver) -> tuple[dict[str, Any], dict[str, Any]]:
         """Prints how the study stands and what to do next; returns it as metrics and tags."""
+        self.display.done()
         counts, best, pick = driver.study.counts(), driver.study.best(), driver.pick()
         settings = self.config["study"]
         facts: dict[str, Any] = {}
@@ -594,10 +597,10 @@ def front_words(objectives: Sequence[str], points: Sequence[Sequence[float]], co
     """
     found = zip(objectives, zip(*points, strict=True), strict=True)
     ranges = [f"{name} {min(values):,.5g} to {max(values):,.5g}" for name, values in found]
-    return f"{len(points)} of {complete} trials: {', '.join(ranges)}"
+    return f"{len(points)} of {counted(complete, 'trial')}: {', '.join(ranges)}"
 
 
 def picked(trial: int, n: int, objective: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """Which of `n` candidates was picked, in words: by the mean objective of its finished replicates `rows`."""
     mean = statistics.fmean(row[objective] for row in rows)
-    return f"trial {trial} of {n} candidates by mean {objective} {mean:.4f} over {len(rows)} seeds"
+    return f"trial {trial} of {n} candidates by mean {objective} {number(mean)} over {counted(len(rows), 'seed')}"

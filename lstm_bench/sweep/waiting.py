@@ -31,7 +31,7 @@ class Waiting:
       best: Searched values of the configurations that would be confirmed now, best first.
       seeds: Of the confirmation: searched values of each replicate that has not ended; None before it.
       packed: Trainings in one program.
-      after_s: What follows when all are trained.
+      after_s: Seconds of what follows when all are trained.
       ends: When no trial is begun any more, on the monotonic clock.
     """
 
@@ -47,7 +47,8 @@ class Waiting:
         self._ended: list[remaining.Training] = []
         self.trials, self.best = 0, list[Mapping[str, Any]]()
         self.seeds: list[Mapping[str, Any]] | None = None
-        self.packed, self.after_s, self.ends = 1, 0.0, math.inf
+        self.packed, self.ends = 1, math.inf
+        self.after_s: Callable[[], float] = lambda: 0.0
 
     def others(self, earlier: Sequence[Mapping[str, Any]], later: Sequence[Mapping[str, Any]]) -> None:
         """Looks at the studies of the same command: what those before took, and what those after have left.
@@ -104,7 +105,7 @@ class Waiting:
             confirming=confirming,
             pruned=self._config["pruner"]["name"] != "none",
             search_s=max(self.ends - time.monotonic(), 0.0),
-            after_s=self.after_s,
+            after_s=self.after_s(),
         )
         return Left(seconds, self._others_s())
 

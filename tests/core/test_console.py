@@ -192,11 +192,20 @@ def test_a_measurement_of_known_length_moves_by_itself(monkeypatch: pytest.Monke
     display = Display("val_accuracy", 3)
     with display:
         display.started("kernel 2 of 6: xla", trains=False, about_s=8.0)
-        assert "measuring kernel 2 of 6: xla" in rendered(display, 120)[0] and "about 8 s" in rendered(display, 120)[0]
+        shown = rendered(display, 120)[0]
+        assert "kernel 2 of 6: xla" in shown and "measuring, about 8 s" in shown
         now = console.time.monotonic() + 4.0
         monkeypatch.setattr(console.time, "monotonic", lambda: now)
         display.tick()
     assert 3.9 < display._progress.tasks[0].completed < 4.2
+
+
+def test_a_log_has_a_line_for_each_measurement_when_it_begins(capsys) -> None:
+    display = Display("val_accuracy", 3)
+    display.started("the winner's kernel 1 of 4: generic", trains=False, about_s=8.3)
+    display.started("kernel 1 of 6: xla", trains=False)
+    said = ["measuring the winner's kernel 1 of 4: generic, about 8 s ...", "measuring kernel 1 of 6: xla ..."]
+    assert capsys.readouterr().out.splitlines() == said
 
 
 def test_a_log_says_what_is_left_every_few_minutes(capsys, monkeypatch) -> None:
@@ -230,6 +239,17 @@ def test_what_is_waited_for_has_a_name(capsys, monkeypatch) -> None:
     with display, display.waiting("reading mnist"):
         assert "reading mnist" in rendered(display, 80)[0]
     assert display._progress.tasks == []
+
+
+def test_nothing_of_the_whole_is_left_beside_the_summary(monkeypatch) -> None:
+    live(monkeypatch, 80)
+    display = Display("val_accuracy", 3)
+    display.several = (1, 2)
+    with display:
+        display.total("smoke", 3, 3)
+        display.done()
+        assert display._progress.tasks == []
+        display.done()
 
 
 def test_long_facts_go_on_below_themselves(monkeypatch) -> None:

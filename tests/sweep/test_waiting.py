@@ -45,7 +45,7 @@ def test_trials_then_seeds_then_the_probe() -> None:
     found = waiting()
     found.ended(PARAMS, ROW)
     all_of_it = found.left().seconds
-    found.after_s = 12.0
+    found.after_s = lambda: 12.0
     assert found.left().seconds == pytest.approx(all_of_it + 12.0)
     found.trials = 0
     assert found.left().seconds == pytest.approx(2 * 31.0 + 12.0, rel=0.05)
