@@ -136,12 +136,12 @@ def _show(
     """The first rows, how often each class was predicted, and how right that is."""
     import numpy as np
 
-    from lstm_bench.core.formatting import plain
+    from lstm_bench.core.formatting import number, plain
 
     family_name = str(study.config["model"]["_target_"]).rpartition(".")[2]
     print(f"{study.name}: {family_name} trained on {about['dataset']}, backend {backend}, {len(answers):,} sequences")
     names = [name for name in columns if not name.startswith("probability_")]
-    shown = [[f"{v:.4f}" if isinstance(v := row[name], float) else v for name in names] for row in rows[:_SHOWN]]
+    shown = [[number(v) if isinstance(v := row[name], float) else v for name in names] for row in rows[:_SHOWN]]
     print(plain(names, shown, names) + ("\n..." if len(rows) > _SHOWN else ""))
     found = np.array([row["prediction"] for row in rows])
     if about["task"] == "regression":

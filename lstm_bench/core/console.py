@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from rich.console import Console
-from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 from lstm_bench.core.formatting import counted, duration, number
 
@@ -92,7 +92,7 @@ class Display:
         self._ends: dict[str, tuple[float, float]] = {}  # of what is measured: since when, and seconds it is to take
         self._total: TaskID | None = None
         self._all: TaskID | None = None
-        self._counted = ""  # "3 of 20 trials"
+        self._counted = self._unit = ""  # "3 of 20 trials", "trial"
         self._look_at, self._say_at = 0.0, time.monotonic() + PLAIN_S
         self._progress = _Bars(self.console, live=self.live)
 
@@ -109,7 +109,7 @@ class Display:
 
     def line(self, text: str = "", style: str = "") -> None:
         """Prints one line above the live display."""
-        self.console.print(escape(text), style=style or None)
+        self.console.print(Text(text, style=style))  # a style of the call would be that of the bars too
         self.console.file.flush()
 
     def facts(self, title: str, facts: Mapping[str, Any]) -> None:
@@ -131,7 +131,7 @@ class Display:
     def box(self, text: str) -> None:
         """Prints a notice that cannot be overlooked."""
         if self.live:
-            self.console.print(Panel(escape(text), border_style="yellow", title="notice"))
+            self.console.print(Panel(Text(text), border_style="yellow", title="notice"))
         else:
             bar = "#" * min(78, self._width() or 78)
             self.line(f"{bar}\n# {text}\n{bar}")
@@ -146,6 +146,7 @@ class Display:
             yield
         finally:
             self._progress.remove_task(bar)
+            self._progress.refresh()
 
     def total(self, label: str, done: int, of: int, unit: str = "trial") -> None:
         """Sets the bar of the whole: `done` of `of`."""
@@ -153,6 +154,9 @@ class Display:
             at, n = self.several
             self._all = self._progress.add_task(f"study {at} of {n}", completed=at - 1, total=n, shown="")
         self._counted = f"{done} of {counted(of, unit)}"
+        if unit != self._unit and done < of:  # a log says what begins, and not only a few minutes later
+            self._say_at = 0.0
+        self._unit = unit
         if self._total is None:
             self._total = self._progress.add_task(label, total=of, shown=self._counted)
         self._progress.update(self._total, completed=done, total=of, description=label)
@@ -165,6 +169,7 @@ class Display:
             if bar is not None:
                 self._progress.remove_task(bar)
         self._all, self._total, self._counted = None, None, ""
+        self._progress.refresh()  # else the next line is printed above what was there
 
     def tick(self) -> None:
         """Moves what moves by itself, at most once in a second: measurements of known length, and the time that is left."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class Session:
         source: str,
         others: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]] = ((), ()),
     ):
-        self._others = others
+        self._others, self._since = others, time.monotonic()
         self.config, self.space, self.folder = config, space, folder
         self.gpus, self.display, self.source = gpus, display, source
         self.slots = hardware.slots(config["launcher"]["workers"], gpus)
@@ -337,12 +338,12 @@ class Session:
         status, fault = "FAILED", None
         try:
             if work:
-                driver.waiting.others(*self._others)
                 decided = driver.arms.decide()
                 if self._probes():
                     driver.waiting.after_s = driver.arms.probing_s
                 if self.config["kernel"]["name"] == "auto":
                     self.display.line(f"  kernel    auto -> {decided}")
+                driver.waiting.others(*self._others, start_s=time.monotonic() - self._since)
                 driver.search()
             loop.run_deferred()
             driver.check_failures()  # also where an earlier session has told the last of them

@@ -43,25 +43,30 @@ class Waiting:
         running: Callable[[], Sequence[Running]],
     ):
         self._config, self._space, self._workers, self._running = config, space, workers, running
-        self._work_later = self._spent = self._worked = 0.0  # of the other studies
+        self._work_later = self._fixed_later = self._spent = self._worked = 0.0  # of the other studies
         self._ended: list[remaining.Training] = []
         self.trials, self.best = 0, list[Mapping[str, Any]]()
         self.seeds: list[Mapping[str, Any]] | None = None
         self.packed, self.ends = 1, math.inf
         self.after_s: Callable[[], float] = lambda: 0.0
 
-    def others(self, earlier: Sequence[Mapping[str, Any]], later: Sequence[Mapping[str, Any]]) -> None:
+    def others(
+        self, earlier: Sequence[Mapping[str, Any]], later: Sequence[Mapping[str, Any]], start_s: float = 0.0
+    ) -> None:
         """Looks at the studies of the same command: what those before took, and what those after have left.
 
         Args:
           earlier: Resolved configurations, as recorded.
           later: Likewise.
+          start_s: Seconds that this study took to its first training.
         """
         for config in (*earlier, *later):
             rows = _ended_rows(config)
             self._spent += sum(float(row["total_s"]) for row in rows)
             self._worked += sum(work(config, float(row["epochs"])) for row in rows)
-        self._work_later = sum(work(config) * max(_wanted(config) - len(_ended_rows(config)), 0) for config in later)
+        left = {config["study"]["name"]: max(_wanted(config) - len(_ended_rows(config)), 0) for config in later}
+        self._work_later = sum(work(config) * left[config["study"]["name"]] for config in later)
+        self._fixed_later = sum(start_s + self.after_s() for n in left.values() if n)
 
     def ended(self, params: Mapping[str, Any], row: Mapping[str, Any]) -> None:
         """A training has ended, in this session or before; of one that failed nothing is learnt."""
@@ -115,7 +120,7 @@ class Waiting:
             return 0.0
         spent = self._spent + sum(training.seconds for training in self._ended)
         worked = self._worked + sum(work(self._config, training.epochs) for training in self._ended)
-        return self._work_later * spent / worked / (self._workers * self.packed)
+        return self._fixed_later + self._work_later * spent / worked / (self._workers * self.packed)
 
 
 def work(config: Mapping[str, Any], epochs: float | None = None) -> float:

@@ -217,7 +217,7 @@ def test_a_log_says_what_is_left_every_few_minutes(capsys, monkeypatch) -> None:
     display.started("trial 0")
     display.epoch("trial 0", {"epoch": 1, "val_accuracy": 0.5})
     display.tick()
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "0 of 20 trials, time left: known when the first has ended\n"
     now += console.PLAIN_S + 1
     display.tick()
     display.tick()

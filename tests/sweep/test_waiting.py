@@ -98,9 +98,10 @@ def test_studies_to_come_cost_what_such_work_has_cost(tmp_path: Path, monkeypatc
     done = [{"number": n, "state": "COMPLETE", "epochs": 6, "total_s": 62.0} for n in range(5)]
     fileio.write_rows(folder / "trials.csv", ("number", "state", "epochs", "total_s"), done)
     again = waiting()
-    again.others([], [later])
+    again.after_s = lambda: 4.0
+    again.others([], [later], start_s=10.0)
     again.ended(PARAMS, ROW)
-    assert again.left().others_s == pytest.approx(whole / 2)
+    assert again.left().others_s == pytest.approx(whole / 2 + 14.0)
 
 
 def test_the_studies_before_say_what_such_work_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
