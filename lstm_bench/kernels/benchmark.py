@@ -198,7 +198,9 @@ class Benchmark:
         for i, (backend, dtype) in enumerate(todo):
             task = {"kind": "ceiling", "backend": backend, "dtype": dtype}
             following = (todo[i + 1][0], False) if i + 1 < len(todo) else after
-            result = self._process((backend, False), task, lambda event: None, following)
+            what = f"measuring ceiling {i + 1} of {len(todo)}: {backend} {dtype}"
+            with self._display.waiting(what) if self._display else contextlib.nullcontext():
+                result = self._process((backend, False), task, lambda event: None, following)
             if result["state"] != "COMPLETE":
                 self.say(f"ceilings of {backend} {dtype}: {result['detail']}")
                 continue

@@ -126,7 +126,7 @@ def _run(
     import secrets
     import time
 
-    from lstm_bench.core import environment, fileio
+    from lstm_bench.core import environment, fileio, formatting
     from lstm_bench.core.console import Display
     from lstm_bench.kernels.benchmark import Benchmark
     from lstm_bench.study import columns as record
@@ -141,9 +141,11 @@ def _run(
     seen["study_id"] = f"{config['name']}-{secrets.token_hex(4)}"
     _guard(folder, config, seen)
     total = benchmark.work_left()
+    processes = formatting.counted(total, "process", "processes")
+    rounds = formatting.counted(config["method"]["rounds"], "round")
     print(
         f"{config['name']}: {config['grid']['description']}\n"
-        f"  cells     {len(plan)} x {len(arms)} arms, {total} processes to run in {config['method']['rounds']} rounds\n"
+        f"  cells     {len(plan)} x {len(arms)} arms, {processes} to run in {rounds}\n"
         f"  backends  {', '.join(config['arms']['backend'])}\n"
         f"  device    {benchmark.slot.device}, {len(benchmark.slot.cores)} cores",
         flush=True,
