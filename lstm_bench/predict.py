@@ -138,12 +138,12 @@ def _show(
     rows: Sequence[Mapping[str, Any]],
 ) -> None:
     """What was predicted by what, and the first rows."""
-    from lstm_bench.core.formatting import plain
+    from lstm_bench.core.formatting import number, plain
 
     family_name, n = str(study.config["model"]["_target_"]).rpartition(".")[2], rows[-1]["sample"] + 1
     print(f"{study.name}: {family_name} trained on {about['dataset']}, backend {backend}, {n:,} sequences")
     names = [name for name in columns if not name.startswith("probability_")]
-    shown = [[f"{v:.4f}" if isinstance(v := row[name], float) else v for name in names] for row in rows[:_SHOWN]]
+    shown = [[number(v) if isinstance(v := row[name], float) else v for name in names] for row in rows[:_SHOWN]]
     print(plain(names, shown, names) + ("\n..." if len(rows) > _SHOWN else ""))
 
 

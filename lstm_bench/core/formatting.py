@@ -26,10 +26,36 @@ def format_exact(value: Any) -> str:
 
 
 def number(value: Any) -> str:
-    """A score in four decimals; a loss too small for them in two digits."""
+    """A score in four decimals; what is too small or too large for them in three or four digits."""
     if value is None:
         return "-"
-    return f"{value:.1e}" if 0 < abs(value) < 0.001 else f"{value:.4f}"
+    size = abs(value)
+    if 0 < size < 0.001:
+        return f"{value:.1e}"
+    if size < 10:
+        return f"{value:.4f}"
+    if size < 1000:
+        return f"{value:#.4g}"
+    return f"{value:,.0f}" if size < 1e6 else f"{value:.3g}"
+
+
+def counted(n: int, name: str, several: str | None = None) -> str:
+    """How many of something: "1 epoch", "2,000 epochs", "3 studies"."""
+    return f"{n:,} {name if n == 1 else several or name + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """How long something takes, as exactly as an estimate is: "8 s", "35 s", "12 min", "1 h 40 min", "3 d 5 h"."""
+    if seconds < 100:
+        return f"{max(1, round(seconds)) if seconds < 10 else 5 * round(seconds / 5)} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    minutes = 10 * round(minutes / 10)
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
+    hours = round(minutes / 60)
+    return f"{hours // 24} d" + (f" {hours % 24} h" if hours % 24 else "")
 
 
 def values(params: Mapping[str, Any]) -> str:

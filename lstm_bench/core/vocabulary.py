@@ -8,6 +8,7 @@ SIZES = ("units", "layers", "timesteps", "features", "batch")
 DTYPES = ("float32", "tf32", "bfloat16")
 LAYERS = ("lstm", "gru", "simple_rnn", "bidirectional_lstm")
 
+BACKEND_NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 OF_BACKEND = {
     "tensorflow": ("cudnn", "generic", "xla", "unrolled", "unrolled_xla"),
     "jax": ("cudnn", "generic", "unrolled"),

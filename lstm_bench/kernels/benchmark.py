@@ -10,12 +10,15 @@ import contextlib
 import random
 import shutil
 import signal
+import statistics
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lstm_bench.core import errors, fileio, hardware, vocabulary
+from lstm_bench.core.console import Display, Left
 from lstm_bench.core.errors import ConfigError, DeviceError, LstmBenchError, StorageError
 from lstm_bench.core.hardware import Gpu
 from lstm_bench.kernels import case as cells
@@ -40,6 +43,7 @@ class Benchmark:
       operations: Some of `vocabulary.OPERATIONS`.
       gpus: The visible GPUs; the first is measured.
       say: Prints one line.
+      display: Shows what runs and what is left; None for a program that is read by nobody.
 
     Attributes:
       rows: Of `cells.csv`, after `compute_cells`.
@@ -58,7 +62,9 @@ class Benchmark:
         operations: Sequence[str],
         gpus: Sequence[Gpu],
         say: Callable[[str], None],
+        display: Display | None = None,
     ):
+        self._display, self._lasted = display, list[float]()
         self.method: dict[str, Any] = config["method"]
         self.folder, self.plan, self.arms, self.operations, self.say = folder, plan, arms, operations, say
         self.gpus = list(gpus[:1])
@@ -140,7 +146,28 @@ class Benchmark:
                 later = (other for other in jobs[i + 1 :] if self.missing(*other))
                 following = next(later, None)
                 where = f"{i + 1}/{len(jobs)} round {job[2] + 1}/{self.method['rounds']}"
-                self._arm(job, where, _kind(following[1]) if following else None)
+                with self._shown(job, i, len(jobs)):
+                    self._arm(job, where, _kind(following[1]) if following else None)
+
+    @contextlib.contextmanager
+    def _shown(self, job: Job, i: int, n: int) -> Iterator[None]:
+        """Shows that a job runs; the jobs to come are expected to take what those before took in the mean."""
+        if self._display is None:
+            yield
+            return
+        cell, arm, round_ = job
+        usual, since = statistics.fmean(self._lasted) if self._lasted else None, time.monotonic()
+        self._display.left = lambda: Left(
+            None if usual is None else max((n - i) * usual - (time.monotonic() - since), 0.0)
+        )
+        self._display.total(f"round {round_ + 1} of {self.method['rounds']}", i, n, "kernel")
+        name = f"kernel {i + 1} of {n}: {cells.name(cell)} {arm[0]} {arm[1]}"
+        self._display.started(name, trains=False, about_s=usual)
+        try:
+            yield
+        finally:
+            self._display.gone(name)
+            self._lasted.append(time.monotonic() - since)
 
     def compute_cells(self) -> None:
         """Computes `cells.csv`, and `rows`, from the other files, and sorts those."""
@@ -171,7 +198,9 @@ class Benchmark:
         for i, (backend, dtype) in enumerate(todo):
             task = {"kind": "ceiling", "backend": backend, "dtype": dtype}
             following = (todo[i + 1][0], False) if i + 1 < len(todo) else after
-            result = self._process((backend, False), task, lambda event: None, following)
+            what = f"measuring ceiling {i + 1} of {len(todo)}: {backend} {dtype}"
+            with self._display.waiting(what) if self._display else contextlib.nullcontext():
+                result = self._process((backend, False), task, lambda event: None, following)
             if result["state"] != "COMPLETE":
                 self.say(f"ceilings of {backend} {dtype}: {result['detail']}")
                 continue
@@ -281,7 +310,11 @@ class Benchmark:
             process.end()
 
     def _started(self, kind: Kind) -> Process:
-        return Process(self.slot, kind[0], self.logs, keras=kind[1], bench=BENCH)
+        return Process(self.slot, kind[0], self.logs, keras=kind[1], bench=BENCH, tick=self._tick)
+
+    def _tick(self) -> None:
+        if self._display:
+            self._display.tick()
 
     def _dismiss(self) -> None:
         if self._standby:

@@ -126,22 +126,26 @@ def _run(
     import secrets
     import time
 
-    from lstm_bench.core import environment, fileio
+    from lstm_bench.core import environment, fileio, formatting
+    from lstm_bench.core.console import Display
     from lstm_bench.kernels.benchmark import Benchmark
     from lstm_bench.study import columns as record
     from lstm_bench.tracking.client import open_tracking
 
     folder = record.study_dir(config["name"])
-    benchmark = Benchmark(config, folder, plan, arms, operations, gpus, lambda line: print(line, flush=True))
+    display = Display("", 0)
+    benchmark = Benchmark(config, folder, plan, arms, operations, gpus, display.line, display)
     seen = environment.collect([benchmark.slot], benchmark.gpus, None)
     if seen["git"]:
         benchmark.commit = seen["git"]["commit"] + ("-dirty" if seen["git"]["dirty"] else "")
     seen["study_id"] = f"{config['name']}-{secrets.token_hex(4)}"
     _guard(folder, config, seen)
     total = benchmark.work_left()
+    processes = formatting.counted(total, "process", "processes")
+    rounds = formatting.counted(config["method"]["rounds"], "round")
     print(
         f"{config['name']}: {config['grid']['description']}\n"
-        f"  cells     {len(plan)} x {len(arms)} arms, {total} processes to run in {config['method']['rounds']} rounds\n"
+        f"  cells     {len(plan)} x {len(arms)} arms, {processes} to run in {rounds}\n"
         f"  backends  {', '.join(config['arms']['backend'])}\n"
         f"  device    {benchmark.slot.device}, {len(benchmark.slot.cores)} cores",
         flush=True,
@@ -152,7 +156,8 @@ def _run(
     tracking = open_tracking(config["tracking"], experiment=config["name"])
     try:
         if total:
-            benchmark.run()
+            with display:
+                benchmark.run()
         else:
             print("nothing to measure: the benchmark is complete")
             benchmark.compute_cells()

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 class Event:
     """What happened to a task, or to a worker without one (`key` None).
 
-    Kinds: "ready" (a worker has loaded its backend: `body` {"seen"}), "epoch" (`body`: metrics), "result" (`body`: see
+    Kinds: "ready" (a worker has loaded its backend: `body` {"seen"}), "epoch" (`body`: metrics),
+    "progress" (`body`: {"progress": epochs done, parts of them too}), "result" (`body`: see
     `training/tasks.py`), "died" (`body`: {"exit": code or -signal, "log": file}; "why", in words, where there is no code).
     """
 

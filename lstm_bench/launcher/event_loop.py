@@ -35,6 +35,9 @@ class Running:
       epochs: Metrics reported so far.
       stopped: Whether the pruner has stopped it.
       tries: How often this task was started, this time included.
+      about_s: How long it is expected to take, None where nobody knows.
+      done: Epochs done, parts of them too.
+      begun_s: Seconds from its start to its first steps, None before.
       late: When it was found to last too long, None while it was not; on the monotonic clock.
     """
 
@@ -44,6 +47,9 @@ class Running:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     stopped: bool = False
     tries: int = 1
+    about_s: float | None = None
+    done: float = 0.0
+    begun_s: float | None = None
     late: float | None = None
     since: float = field(default_factory=time.monotonic)
     started_ms: int = field(default_factory=lambda: int(time.time() * 1000))
@@ -51,6 +57,16 @@ class Running:
     def elapsed_s(self) -> float:
         """Seconds since it was started, whatever is done to the clock on the wall."""
         return time.monotonic() - self.since
+
+    def trains(self) -> bool:
+        """Whether it is a training, of epochs, and no measurement."""
+        return self.task.get("kind") != "probe"
+
+    def progress(self, epochs: float) -> None:
+        """Notes how far it is."""
+        self.done = epochs
+        if self.begun_s is None:
+            self.begun_s = self.elapsed_s()
 
 
 # In place of a task: there is none yet, but the work of others may make one.
@@ -92,6 +108,10 @@ class Loop:
         """Whether any task runs."""
         return bool(self._running)
 
+    def running(self) -> list[Running]:
+        """The tasks that run."""
+        return list(self._running.values())
+
     def run(self, next_task: Next, finished: Finished, report: Report | None = None) -> None:
         """Submits what `next_task` gives until it gives None and nothing runs any more.
 
@@ -125,8 +145,9 @@ class Loop:
                     key = f"{running.name}/{running.tries}"
                     self._running[key] = running
                     self.launcher.submit(key, running.task)
-                    self.display.started(running.name, trains=running.task.get("kind") != "probe")
+                    self.display.started(running.name, trains=running.trains(), about_s=running.about_s)
                 self.run_deferred()
+                self.display.tick()
                 if not self._running:
                     if self._signals:
                         raise InterruptedByUser("interrupted", remedy="The same command goes on from here.")
@@ -222,7 +243,12 @@ class Loop:
         if not self._is_running(event.key):
             return
         running = self._running[event.key]
+        if event.kind == "progress":
+            running.progress(event.body["progress"])
+            self.display.progress(running.name, running.done)
+            return
         if event.kind == "epoch":
+            running.progress(event.body["epoch"])
             running.epochs.append(event.body)
             self.display.epoch(running.name, event.body)
             if report and not running.stopped and report(running, event.body):

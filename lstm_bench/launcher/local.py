@@ -146,8 +146,8 @@ class LocalLauncher:
             return Event("ready", None, message)
         if message["key"] != worker.key:
             return None
-        if message["event"] == "epoch":
-            return Event("epoch", worker.key, message["metrics"])
+        if message["event"] in ("epoch", "progress"):
+            return Event(message["event"], worker.key, message["metrics"])
         event = Event("result", worker.key, message["result"])
         worker.key = None
         out_of_memory = message["result"].get("reason") == "oom"

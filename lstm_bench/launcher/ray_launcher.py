@@ -219,8 +219,8 @@ class RayLauncher:
             return [Event("ready", None, message)]
         if message["key"] != worker.key:
             return []
-        if message["event"] == "epoch":
-            return [Event("epoch", worker.key, message["metrics"])]
+        if message["event"] in ("epoch", "progress"):
+            return [Event(message["event"], worker.key, message["metrics"])]
         event = Event("result", worker.key, message["result"])
         if worker.keep:
             event = Event("result", worker.key, _put(message.get("files", {}), worker.keep, message["result"]))

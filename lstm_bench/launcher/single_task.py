@@ -28,13 +28,24 @@ class Process:
       keras: Whether it imports Keras as well.
       tasks: How many it may be given, one after the other.
       bench: What makes its bench, see `runner.made`.
+      tick: Called several times a second while it is waited for.
 
     Attributes:
       kind: `backend` and `keras`, as given.
       seen: "gpu" or "cpu", what its framework sees, once ready; None before, and when it died.
     """
 
-    def __init__(self, slot: Slot, backend: str, log_dir: Path, keras: bool, tasks: int = 1, bench: str = BENCH):
+    def __init__(
+        self,
+        slot: Slot,
+        backend: str,
+        log_dir: Path,
+        keras: bool,
+        tasks: int = 1,
+        bench: str = BENCH,
+        tick: Callable[[], None] = lambda: None,
+    ):
+        self._tick = tick
         self.kind: Kind = (backend, keras)
         self.seen: str | None = None
         self._launcher = LocalLauncher(
@@ -47,6 +58,7 @@ class Process:
         while self.seen is None:
             if time.monotonic() > deadline:
                 return False
+            self._tick()
             for event in self._launcher.events(0.2):
                 if event.kind == "died":
                     return False
@@ -69,6 +81,7 @@ class Process:
         compiling: float | None = None
         heard = time.monotonic()
         while True:
+            self._tick()
             for event in self._launcher.events(0.2):
                 heard = time.monotonic()
                 if event.kind == "epoch":

@@ -75,7 +75,7 @@ def serve(
       setup: See `runner.made`; `cores` are those to run on.
       tasks: Messages of a launcher. One that brings the `data` of its task, a pair of the `dataset` settings and the
         dataset, spares the bench to load it.
-      send: Takes what happens: "ready", "epoch", "result".
+      send: Takes what happens: "ready", "progress", "epoch", "result".
       stopped: Whether the task of a key is to stop.
     """
     if setup["cores"] and hasattr(os, "sched_setaffinity"):
@@ -91,7 +91,7 @@ def serve(
             bench.preload_data(*task["data"])
 
         def report(metrics: dict[str, Any], key: str = key) -> None:
-            send({"event": "epoch", "key": key, "metrics": metrics})
+            send({"event": "progress" if "progress" in metrics else "epoch", "key": key, "metrics": metrics})
 
         result = bench.run(task["task"], report, functools.partial(stopped, key))
         gc.collect()  # a traced model is one large circle of references

@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lstm_bench.core.formatting import counted
 from lstm_bench.core.vocabulary import RETRY_UNLIMITED
 from lstm_bench.data.task import recorded
 from lstm_bench.study import judgement
@@ -164,16 +165,16 @@ def sentences(
     n, failed = len(trials), sum(trial.state == "FAIL" for trial in trials)
     pruned = sum(trial.state == "PRUNED" for trial in trials)
     if failed:
-        found.append(f"{failed} of {n} trials failed ({100 * failed / n:.0f} %).")
+        found.append(f"{failed} of {counted(n, 'trial')} failed ({100 * failed / n:.0f} %).")
     if pruned:
         whole = n - pruned - failed
         verbs = ["was" if number == 1 else "were" for number in (pruned, whole)]
-        found.append(f"{pruned} of {n} trials {verbs[0]} pruned: {whole} {verbs[1]} trained to the end.")
+        found.append(f"{pruned} of {counted(n, 'trial')} {verbs[0]} pruned: {whole} {verbs[1]} trained to the end.")
     if several:
         return found
     if stagnant := stagnation(trials, maximize=maximize):
         best, last = stagnant
-        found.append(f"No improvement in the last third, {last} trials: the best is trial {best}.")
+        found.append(f"No improvement in the last third, {counted(last, 'trial')}: the best is trial {best}.")
     of_winner = next((trial for trial in trials if trial.number == winner), None)
     near = within_noise(of_winner, trials, seeds, maximize=maximize) if of_winner else []
     if near:

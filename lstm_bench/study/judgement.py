@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from lstm_bench.core.formatting import counted
 from lstm_bench.core.statistics import deviation, sampling_error, t_interval
 from lstm_bench.data.metric import Metric
 from lstm_bench.data.task import CLASSIFICATION, Task
@@ -233,7 +234,7 @@ def still_rising(confirmed: Confirmed) -> Judged:
     if k < _FEW_RISING * len(whole):
         return Judged()
     word = "falling" if falls else "rising"
-    return Judged(f"Still {word} at the last epoch in {k} of {len(whole)} seeds: more epochs may do better.")
+    return Judged(f"Still {word} at the last epoch in {k} of {counted(len(whole), 'seed')}: more epochs may do better.")
 
 
 def rises(

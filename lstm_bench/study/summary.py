@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lstm_bench.core.errors import NothingCameOutError
-from lstm_bench.core.formatting import number, values
+from lstm_bench.core.formatting import counted, number, values
 from lstm_bench.core.statistics import t_interval
 from lstm_bench.data.metric import Metric
 from lstm_bench.data.task import Task
@@ -111,21 +111,21 @@ def nothing(
             return None
         what = f"study {name}: no trial is complete: study.timeout passed before the first had ended"
         return NothingCameOutError(what, remedy=f"{_REMEDIES['time']}.")
-    kind, noun = ("seed", "seeds") if tried is seeds else ("trial", "trials")
+    kind = "seed" if tried is seeds else "trial"
     return NothingCameOutError(
-        f"study {name}: no {kind} is complete: {_why(tried, noun)}",
+        f"study {name}: no {kind} is complete: {_why(tried, kind)}",
         remedy=f"{_remedy(tried, timed_out=timed_out)}.",
     )
 
 
-def _why(rows: Sequence[Mapping[str, Any]], noun: str) -> str:
+def _why(rows: Sequence[Mapping[str, Any]], kind: str) -> str:
     """How rows without a COMPLETE one ended: the commonest reason with an example, and how many for others."""
     failed = [row for row in rows if row["state"] == "FAIL"]
     if not failed:
-        return f"{len(rows)} of {len(rows)} {noun} were pruned"
+        return f"{len(rows)} of {counted(len(rows), kind)} {'was' if len(rows) == 1 else 'were'} pruned"
     reason, n = _commonest(failed)
     example = next((row for row in failed if _reason(row) == reason and row.get("detail")), None)
-    said = f"{len(failed)} of {len(rows)} {noun} failed"
+    said = f"{len(failed)} of {counted(len(rows), kind)} failed"
     said += f", {n} of them with {reason}" if n < len(failed) else f": {reason}"
     if example is not None:
         which = f"trial {example['number']}" if "number" in example else f"seed {example['seed']}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import re
@@ -53,7 +54,7 @@ def main(
       argv: The command line, without the program. Its overrides hold for every study and come last.
       conf: Folder of our YAML files; `--config-dir` is searched too.
       check: Called with what was composed for a study and its overrides, before any is run.
-      run: Likewise, to run one.
+      run: Likewise, to run one; with `jobs`, what `check` returned of all, and `at`, which of them it is.
       root: Schema of a study.
       together: Called with what `check` returned of all; returns faults, each with the names of the studies that have it.
 
@@ -86,7 +87,7 @@ def main(
         print(f"campaign {name}: {described}" if described else f"campaign {name}", flush=True)
         for number, one in enumerate(studies, 1):
             print(f"\ncampaign {name}: study {number} of {len(studies)}: {one.name}", flush=True)
-            codes.append(each(one, run))
+            codes.append(each(one, functools.partial(run, jobs=checked, at=number - 1)))
             if codes[-1] == errors.INTERRUPTED:
                 return errors.INTERRUPTED
     except KeyboardInterrupt:

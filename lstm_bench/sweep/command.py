@@ -212,8 +212,19 @@ def _check_exclusive(config: Mapping[str, Any], gpus: list[hardware.Gpu]) -> Non
             )
 
 
-def run(composed: DictConfig, overrides: Sequence[str]) -> None:
+def run(
+    composed: DictConfig,
+    overrides: Sequence[str],
+    jobs: Sequence[tuple[dict[str, Any], dict[str, Any], dict[str, str]]] = (),
+    at: int = 0,
+) -> None:
     """Runs one study to its end.
+
+    Args:
+      composed: What Hydra composed.
+      overrides: Of the command line.
+      jobs: What `checked` returned of each study of the command, where there are several.
+      at: Which of them this is.
 
     Raises:
       LstmBenchError: any expected fault.
@@ -238,6 +249,9 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
         config["study"]["name"] += f"-{found.name}"
         notice = f"{found.notice} The study is named {config['study']['name']}."
     display = Display(config["study"]["objective"], config["train"]["epochs"])
+    if len(jobs) > 1:
+        display.several = at + 1, len(jobs)
+    others = [job for job, _, _ in jobs[:at]], [job for job, _, _ in jobs[at + 1 :]]
     if notice:
         display.box(notice)
     for path, override in pinned.items():
@@ -249,7 +263,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
         with locks.hold(folder, "study.name"), alone, display:
             from lstm_bench.sweep.session import Session
 
-            Session(config, space, folder, gpus, display, found.source).run()
+            Session(config, space, folder, gpus, display, found.source, others).run()
     except (ConfigError, errors.DataError):
         # A study behind a URL leaves no study.db here; its config.yaml is written before anything runs.
         kept = ("study.db", "config.yaml", "logs/traceback.txt")

@@ -27,6 +27,7 @@ from lstm_bench.sweep.backfill import tracked
 from lstm_bench.sweep.kernel_choice import Arms
 from lstm_bench.sweep.packing import PackBuilder
 from lstm_bench.sweep.store.trials import Asked, TrialStore
+from lstm_bench.sweep.waiting import Waiting
 from lstm_bench.tracking import runs
 from lstm_bench.tracking.background import Observer
 
@@ -60,6 +61,8 @@ class Driver:
         self.tracking, self.display, self.folder = tracking, display, folder
         self.settings = config["study"]
         self._n_replicates = self._n_replicated = 0  # of this confirmation
+        self.waiting = Waiting(config, space, arms.workers, loop.running)
+        display.left = self.waiting.left
         self.timed_out = False  # the search ended by study.timeout, before n_trials
 
     def _config(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,6 +87,9 @@ class Driver:
                 f"study.n_trials: the space has {points} points, so that some are trained again", "yellow"
             )
         ends = time.monotonic() + (self.settings["timeout"] or math.inf)
+        self.waiting.packed, self.waiting.ends = largest or 1, ends
+        for row in self.study.rows():
+            self._learn(row)
         announced = False
         packs = PackBuilder(
             self.study.ask,
@@ -187,9 +193,16 @@ class Driver:
             return f"front of {len(self.study.front())}" if best else ""
         return f"best {number(best.value)} (trial {best.number})" if best else ""
 
+    def _learn(self, row: Mapping[str, Any]) -> None:
+        """What an ended trial says of those to come."""
+        self.waiting.ended({path: row.get(f"config_{path}") for path in self.space}, row)
+
     def _show_total(self) -> None:
         counts = self.study.counts()
         done = counts["complete"] + counts["pruned"] + counts["failed"]
+        self.waiting.trials, n = self.settings["n_trials"] - done, self.settings["confirm"]
+        best = [self.study.best()] if n == 1 else self.study.top(n)
+        self.waiting.best = [trial.params for trial in best if trial]
         self.display.total(f"{self.settings['name']}  {self._best()}", done, self.settings["n_trials"])
 
     def _end_trial(self, running: Running, result: dict[str, Any]) -> None:
@@ -207,6 +220,7 @@ class Driver:
         fileio.append_rows(self.folder / "trials.csv", self.trial_columns([row]), [row])
         _append_history(self.folder, _history("trial", number, row))
         self._track_trial(row)
+        self._learn(row)
         self.display.finished(name, row, self._best())
         if row["reason"] and detail:
             self.display.line(f"             {detail}", "red")
@@ -362,8 +376,16 @@ class Driver:
                 return
             self.loop.defer(lambda: self._after_replicate(name(candidate, f"seed {seed}"), row, candidate))
 
-        self.display.total(f"{self.settings['name']}  confirming", 0, self._n_replicates)
+        self.waiting.seeds, self.waiting.packed = [c.params for c, seeds, _ in waiting for _ in seeds], largest
+        for candidate in candidates:
+            for row in self.replicates(candidate.digest):
+                self.waiting.ended(candidate.params, row)
+        self._show_confirmed()
         self.loop.run(next_task, finished)
+
+    def _show_confirmed(self) -> None:
+        label = f"{self.settings['name']}  confirming"
+        self.display.total(label, self._n_replicated, self._n_replicates, "seed")
 
     def _after_replicate(self, name: str, row: dict[str, Any], candidate: Candidate) -> None:
         row = {**row, "trial": candidate.trial}
@@ -371,11 +393,12 @@ class Driver:
         fileio.append_rows(self.folder / "replicates.csv", columns, [row])
         _append_history(self.folder, _replicate_history(row))
         self._track_replicate(row, candidate)
+        self.waiting.seed_ended(candidate.params, row)
         self.display.finished(name, row, "")
         if row.get("detail"):
             self.display.line(f"             {row['detail']}", "red")
         self._n_replicated += 1
-        self.display.total(f"{self.settings['name']}  confirming", self._n_replicated, self._n_replicates)
+        self._show_confirmed()
 
     def _track_replicate(self, row: dict[str, Any], candidate: Candidate) -> None:
         self.tracking.log_replicate(

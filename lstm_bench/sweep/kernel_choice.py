@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,6 +19,7 @@ from lstm_bench.sweep.store.trials import TrialStore
 from lstm_bench.training.engine import factory
 
 _DECISION_S = 0.5  # timed seconds per arm and shape: the choice needs the order, not the third digit
+_COMPILE_S, _WARM_UP_S = 2.0, 1.5  # of a probe: what a person is told beforehand
 MAX_PACK = 16  # trials in one program where that is measured: those asked for together do not learn from each other
 _INPUTS = ("train.learning_rate", "train.schedule", "train.decay")  # of a program, not part of it: see engine.py
 
@@ -79,6 +81,7 @@ class Arms:
             if reason is None and name != "unrolled_xla" and (unroll or name != "unrolled")
         ]
         self._decided: list[dict[str, Any]] = []
+        self._probing: list[Arm] | None = None  # of the winner's, those to come
         self._sizes: list[tuple[dict[str, Any], int]] = []  # of packs of trials: corner, members
 
     def _choices(self) -> list[Arm]:
@@ -155,13 +158,19 @@ class Arms:
                 else:
                     measured[number][arm] = known
 
+        n, lasted = len(waiting), list[float]()
+
         def next_task() -> Running | None:
             if not waiting:
                 return None
             number, arm = waiting.pop(0)
-            return self._task(f"kernel {self._words(arm)}, shape {number}", corners[number], arm, _DECISION_S, number)
+            name = f"kernel {n - len(waiting)} of {n}: {self._words(arm)}, shape {number + 1} of {len(corners)}"
+            running = self._task(name, corners[number], arm, _DECISION_S, number)
+            running.about_s = statistics.fmean(lasted) if lasted else None
+            return running
 
         def finished(running: Running, result: dict[str, Any]) -> None:
+            lasted.append(running.elapsed_s())
             if result["state"] == "COMPLETE" and result["kernel_ran"] in (result["kernel"], "none"):
                 kept = {key: float(result[key]) for key in ("train_samples_per_s", "compile_s")}
                 number, arm = running.task["corner"], Arm(running.task["kernel"], running.task["steps_per_execution"])
@@ -304,6 +313,23 @@ class Arms:
         """
         return self._once(f"probe/{digest}", lambda: self._probe(winner))
 
+    def probing_s(self) -> float:
+        """Seconds that `probe` still takes."""
+        if self._probing is None:
+            return sum(self._probe_s(Arm(name, 1)) for name in self.candidates)
+        running = sum(max((r.about_s or 0.0) - r.elapsed_s(), 0.0) for r in self.loop.running())
+        return running + sum(self._probe_s(arm) for arm in self._probing)
+
+    def _probe_s(self, arm: Arm) -> float:
+        """Seconds that an arm of `probe` takes: it is built, compiled, warmed up and timed."""
+        compiled = [
+            figures["compile_s"]
+            for decision in self._decided
+            for words, figures in decision.get("measured", {}).items()
+            if words.split()[0] == arm.kernel
+        ]
+        return float(self.config["kernel"]["probe_s"]) + max(compiled, default=_COMPILE_S) + _WARM_UP_S
+
     def _probe(self, winner: Mapping[str, Any]) -> list[dict[str, Any]]:
         backend = self.backend
         rows: dict[str, dict[str, Any]] = {}
@@ -316,11 +342,17 @@ class Arms:
             for name in self.candidates
         ]
 
+        n, self._probing = len(waiting), waiting
+
         def next_task() -> Running | None:
             if self.loop.busy() or not waiting:
                 return None
+            self.loop.display.total(self.config["study"]["name"], n - len(waiting), n, "kernel")
             arm = waiting.pop(0)
-            return self._task(f"kernel {arm.kernel}", winner, arm, self.config["kernel"]["probe_s"])
+            name = f"the winner's kernel {n - len(waiting)} of {n}: {arm.kernel}"
+            running = self._task(name, winner, arm, self.config["kernel"]["probe_s"])
+            running.about_s = self._probe_s(arm)
+            return running
 
         def finished(running: Running, result: dict[str, Any]) -> None:
             row = rows[running.task["kernel"]]

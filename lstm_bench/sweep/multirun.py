@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def main(
     Args:
       argv: The command line, without the program.
       check: Called with what was composed for a job and its overrides; returns the configuration first.
-      run: Likewise, to run one.
+      run: Likewise, to run one; with `jobs`, what `check` returned of all, and `at`, which of them it is.
       root: Schema of a study.
       together: Called with what `check` returned of all, where there are several; returns faults, each with the names of the
         studies that have it.
@@ -59,7 +60,12 @@ def main(
         found = together(checked)
     if found:
         return cli.refuse("-m", found)
-    return cli.main(argv, config_name="sweep", root=root, help_text=str, run=run)
+    at = itertools.count()
+
+    def one(composed: DictConfig, overrides: list[str]) -> None:
+        run(composed, overrides, jobs=checked, at=next(at))
+
+    return cli.main(argv, config_name="sweep", root=root, help_text=str, run=one)
 
 
 def _name(composed: DictConfig) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lstm_bench.core import config as schema
-from lstm_bench.core import errors, hardware
+from lstm_bench.core import errors, formatting, hardware, vocabulary
 from lstm_bench.data import dataset as data
 from lstm_bench.launcher.single_task import Process
 from lstm_bench.study import columns
@@ -36,7 +36,7 @@ def unfit(
 
     Args:
       studies: Resolved configuration and parsed space of each; those that were begun, or run on a cluster, are left out.
-      say: Told how many are checked.
+      say: Told how many are checked, and what is waited for.
 
     Returns:
       Every fault once.
@@ -44,7 +44,7 @@ def unfit(
     fresh = [(c, space) for c, space in studies if not begun(c) and c["launcher"]["name"] == "local"]
     if not fresh:
         return []
-    say(f"checking {len(fresh)} {'study' if len(fresh) == 1 else 'studies'}")
+    say(f"checking {formatting.counted(len(fresh), 'study', 'studies')}")
     faults: dict[str, Unfit] = {}
 
     def note(config: Mapping[str, Any], error: errors.LstmBenchError) -> None:
@@ -55,6 +55,7 @@ def unfit(
     for config, space in fresh:
         key = json.dumps(config["dataset"], sort_keys=True)
         if key not in read:
+            say(f"  reading {config['dataset']['name']} ...")
             read[key] = _read(config["dataset"])
         found = read[key]
         if isinstance(found, errors.LstmBenchError):
@@ -63,7 +64,8 @@ def unfit(
         sound.append(({**config, "dataset": found}, space))
     for backend in dict.fromkeys(config["backend"]["name"] for config, _ in sound):
         mine = [(config, space) for config, space in sound if config["backend"]["name"] == backend]
-        for config, error in _built(backend, mine):
+        say(f"  starting {vocabulary.BACKEND_NAMES[backend]} ...")
+        for config, error in _built(backend, mine, say):
             note(config, error)
     return list(faults.values())
 
@@ -79,7 +81,7 @@ def _read(dataset: Mapping[str, Any]) -> dict[str, Any] | errors.LstmBenchError:
 
 
 def _built(
-    backend: str, studies: Sequence[tuple[dict[str, Any], Mapping[str, Any]]]
+    backend: str, studies: Sequence[tuple[dict[str, Any], Mapping[str, Any]]], say: Callable[[str], None]
 ) -> list[tuple[dict[str, Any], errors.LstmBenchError]]:
     slot = hardware.slots(1, hardware.gpus())[0]
     found: list[tuple[dict[str, Any], errors.LstmBenchError]] = []
@@ -88,7 +90,8 @@ def _built(
         try:
             if not process.wait():
                 return []  # the first study says it better, with its log
-            for config, space in studies:
+            for number, (config, space) in enumerate(studies, 1):
+                say(f"  building model {number} of {len(studies)}: {config['study']['name']}")
                 result = process.run(task(config, space), lambda body: None, 600.0)
                 if result.get("reason") in ("died", "hung", "compile_limit"):
                     return found  # likewise

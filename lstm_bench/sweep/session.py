@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from lstm_bench.core import user_code as sources
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, StorageError
-from lstm_bench.core.formatting import number, values
+from lstm_bench.core.formatting import counted, number, values
 from lstm_bench.data import dataset as data
 from lstm_bench.data import task
 from lstm_bench.data.shared_memory import SharedDataset
@@ -49,6 +51,7 @@ class Session:
       gpus: The visible GPUs.
       display: What a person sees.
       source: Where the data was found.
+      others: Resolved configurations of the studies of the same command: those before this one, and those after.
     """
 
     def __init__(
@@ -59,7 +62,9 @@ class Session:
         gpus: list[hardware.Gpu],
         display: Display,
         source: str,
+        others: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]] = ((), ()),
     ):
+        self._others, self._since = others, time.monotonic()
         self.config, self.space, self.folder = config, space, folder
         self.gpus, self.display, self.source = gpus, display, source
         self.slots = hardware.slots(config["launcher"]["workers"], gpus)
@@ -97,7 +102,8 @@ class Session:
         try:
             if fresh:
                 self._launch()  # the workers import their framework while the driver reads the data
-            self._loaded = data.load(self.config["dataset"])
+            with self.display.waiting(f"reading {self.config['dataset']['name']}"):
+                self._loaded = data.load(self.config["dataset"])
             found = self._loaded
             task.check_objective(self.config["study"], found.name, found.kind, found.y_train)
             for note in found.notes:
@@ -128,11 +134,11 @@ class Session:
         searched = "nothing: one configuration"
         if self.space:
             searched = (
-                f"{settings['n_trials']} trials over {len(self.space)} dimensions, sampler {config['sampler']['name']}"
+                f"{counted(settings['n_trials'], 'trial')} over {counted(len(self.space), 'dimension')},"
+                f" sampler {config['sampler']['name']}"
             )
-            searched += (
-                f", pruner {config['pruner']['name']}, {self._wanted()} after {config['train']['epochs']} epochs"
-            )
+            epochs = counted(config["train"]["epochs"], "epoch")
+            searched += f", pruner {config['pruner']['name']}, {self._wanted()} after {epochs}"
         self.display.facts(
             f"{settings['name']}: {settings['description'] or config['model']['_target_']}",
             {
@@ -175,7 +181,7 @@ class Session:
     def _confirmed_how(self) -> str:
         settings = self.config["study"]
         best = f"the best {settings['confirm']} configurations, " if self.space and settings["confirm"] > 1 else ""
-        return f"{best}{settings['replicates']} seeds on the test set"
+        return f"{best}{counted(settings['replicates'], 'seed')} on the test set"
 
     def _facts(self, dataset: data.Dataset) -> dict[str, Any]:
         timesteps, features = dataset.input_shape
@@ -245,8 +251,18 @@ class Session:
         """Builds the model once in a worker, before the study is created; returns the family's recurrent layers."""
         assert self.launcher is not None
         self.launcher.submit("check", precheck.task(self.config, self.space))
+        with contextlib.ExitStack() as waiting:
+            waiting.enter_context(self.display.waiting(f"starting {vocabulary.BACKEND_NAMES[self.backend]}"))
+            return self._checked(self.launcher, waiting)
+
+    def _checked(self, launcher: LocalLauncher | RayLauncher, waiting: contextlib.ExitStack) -> list[str]:
+        building = False
         while True:
-            for event in self.launcher.events(0.5):
+            for event in launcher.events(0.5):
+                if event.kind == "ready" and not building:
+                    building = True
+                    waiting.close()
+                    waiting.enter_context(self.display.waiting("building the model"))
                 if event.kind == "died":
                     if event.body.get("why"):
                         raise StorageError(f"a worker died while it started {event.body['why']}")
@@ -279,7 +295,8 @@ class Session:
             )
         repaired = study.repair()
         if repaired:
-            self.display.line(f"{repaired} trials that a dead driver left running are queued again", "yellow")
+            said = f"{counted(repaired, 'trial')} that a dead driver left running"
+            self.display.line(f"{said} {'is' if repaired == 1 else 'are'} queued again", "yellow")
         if study.get("layers") is None:
             if layers is None:  # the driver that made this study died before it had written them down
                 self._launch()
@@ -326,8 +343,11 @@ class Session:
         try:
             if work:
                 decided = driver.arms.decide()
+                if self._probes():
+                    driver.waiting.after_s = driver.arms.probing_s
                 if self.config["kernel"]["name"] == "auto":
                     self.display.line(f"  kernel    auto -> {decided}")
+                driver.waiting.others(*self._others, start_s=time.monotonic() - self._since)
                 driver.search()
             loop.run_deferred()
             driver.check_failures()  # also where an earlier session has told the last of them
@@ -493,13 +513,15 @@ class Session:
         if probed:
             driver.tracking.log_kernels(probed)
         if tracked:
-            from lstm_bench.report.command import study_figures  # pandas and matplotlib, for MLflow alone
+            with self.display.waiting("drawing the figures"):
+                from lstm_bench.report.command import study_figures  # pandas and matplotlib, for MLflow alone
 
-            driver.tracking.log_figures(study_figures(self.folder, self.folder / "figures"))
+                driver.tracking.log_figures(study_figures(self.folder, self.folder / "figures"))
         driver.tracking.log_summary(*summary)
 
     def _summary(self, driver: Driver) -> tuple[dict[str, Any], dict[str, Any]]:
         """Prints how the study stands and what to do next; returns it as metrics and tags."""
+        self.display.done()
         counts, best, pick = driver.study.counts(), driver.study.best(), driver.pick()
         settings = self.config["study"]
         facts: dict[str, Any] = {}
@@ -580,10 +602,10 @@ def front_words(objectives: Sequence[str], points: Sequence[Sequence[float]], co
     """
     found = zip(objectives, zip(*points, strict=True), strict=True)
     ranges = [f"{name} {min(values):,.5g} to {max(values):,.5g}" for name, values in found]
-    return f"{len(points)} of {complete} trials: {', '.join(ranges)}"
+    return f"{len(points)} of {counted(complete, 'trial')}: {', '.join(ranges)}"
 
 
 def picked(trial: int, n: int, objective: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """Which of `n` candidates was picked, in words: by the mean objective of its finished replicates `rows`."""
     mean = statistics.fmean(row[objective] for row in rows)
-    return f"trial {trial} of {n} candidates by mean {objective} {mean:.4f} over {len(rows)} seeds"
+    return f"trial {trial} of {n} candidates by mean {objective} {number(mean)} over {counted(len(rows), 'seed')}"

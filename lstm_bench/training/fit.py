@@ -17,6 +17,10 @@ from lstm_bench.training.engine import factory as engines
 from lstm_bench.training.engine import pack as packed
 from lstm_bench.training.optimizer import rates
 
+# Between two reports within an epoch. One costs 30 us of the worker: nothing that a training would notice, and the first
+# epoch, of which no seconds are known yet, moves too, where an interpolation would have to guess.
+PROGRESS_S = 0.5
+
 
 class NotFiniteError(Exception):
     """The loss became NaN or infinite."""
@@ -68,6 +72,7 @@ def train(
     phases: Phases,
     report: Callable[[dict[str, Any]], None],
     stopped: Callable[[], bool],
+    progress: Callable[[float], None] = lambda epochs: None,
 ) -> Trained:
     """Trains `train.epochs` epochs; validates after each.
 
@@ -83,6 +88,7 @@ def train(
       phases: Stopwatch of the trial.
       report: Receives the metrics of each epoch, with the number of weights and the throughput so far.
       stopped: Asked between calls of `engine.MAX_STEPS` steps; what was trained and measured until then is returned.
+      progress: Told between such calls, every `PROGRESS_S` at most, how many epochs are done, parts of them too.
 
     Raises:
       NotFiniteError: when a loss is NaN or infinite.
@@ -100,6 +106,7 @@ def train(
     history: list[dict[str, Any]] = []
     n_weights = int(engine.model.count_params())
     samples, seconds = 0, 0.0
+    told = _Told(progress)
     while len(history) < config["train"]["epochs"]:
         rows = _epoch_rows(order, data, n_steps, batch_size)
         losses, correct, penalty, epoch_s, done = 0.0, 0, 0.0, 0.0, 0
@@ -116,6 +123,7 @@ def train(
                 raise NotFiniteError(f"penalty {totals.penalty} in epoch {len(history) + 1}")
             losses, correct, done = losses + totals.loss, correct + totals.correct, done + len(part)
             penalty += totals.penalty
+            told(len(history) + done / n_steps)
         samples, seconds = samples + done * batch_size, seconds + epoch_s
         if done < n_steps:
             break
@@ -141,6 +149,7 @@ def train_pack(
     report: Callable[[dict[str, Any]], None],
     stopped: Callable[[], bool] = lambda: False,
     trains: Sequence[Mapping[str, Any]] = (),
+    progress: Callable[[float], None] = lambda epochs: None,
 ) -> list[Member]:
     """Trains every member of a pack as `train` trains it alone: its seed gives the order of its samples.
 
@@ -157,6 +166,7 @@ def train_pack(
         it has failed.
       stopped: As of `train`.
       trains: Group `train` of each member, where they differ in what gives the learning rate of a step; none: all of `config`.
+      progress: As of `train`.
 
     Raises:
       KernelError: when another kernel ran than `pack.KERNEL`.
@@ -171,6 +181,7 @@ def train_pack(
     n_weights = int(pack.model.count_params())
     members = [Member() for _ in seeds]
     seconds = 0.0
+    told = _Told(progress)
 
     def going() -> list[int]:
         return [at for at, member in enumerate(members) if member.error is None]
@@ -195,6 +206,7 @@ def train_pack(
             penalty += totals.penalty
             require_finite({at: float(totals.loss[at]) for at in going()}, "loss")
             require_finite({at: float(totals.penalty[at]) for at in going()}, "penalty")
+            told(number - 1 + done / n_steps)
         if done < n_steps:
             break
         seconds += epoch_s
@@ -219,6 +231,22 @@ def train_pack(
         throughput = samples_per_s(len(history) * n_steps * batch_size, seconds)
         members[at].measured = {**_measured(config, pack, history, throughput), "pack": len(seeds)}
     return members
+
+
+class _Told:
+    """Says how far a training is, and not more often than a person can see.
+
+    Args:
+      say: Takes the epochs done, parts of them too.
+    """
+
+    def __init__(self, say: Callable[[float], None]):
+        self._say, self._at = say, -math.inf
+
+    def __call__(self, epochs: float) -> None:
+        if (now := clock()) >= self._at:
+            self._say(epochs)
+            self._at = now + PROGRESS_S
 
 
 def _running(

@@ -183,6 +183,7 @@ class TaskRunner:
             phases=phases,
             report=report,
             stopped=stopped,
+            progress=lambda epochs: report({"progress": epochs}),
         )
         state = "PRUNED" if trained.stopped else "COMPLETE"
         result: dict[str, Any] = {
@@ -222,6 +223,7 @@ class TaskRunner:
         data, trains = self.data(config["dataset"]), task.get("trains", ())
         heard: dict[str, Any] = {"phases": phases, "report": report, "stopped": stopped}
         monitor.reset_peak_memory(config["backend"]["name"], self.gpu)
+        heard["progress"] = lambda epochs: report({"progress": epochs})
         try:
             pack = programs.prepare_pack(config, data, seeds, task["steps_per_execution"])
             trained = fit.train_pack(pack, config, data, seeds=seeds, trains=trains, **heard)

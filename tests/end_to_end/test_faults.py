@@ -189,7 +189,7 @@ def test_r03_the_trial_of_a_killed_worker_runs_again_within_ten_seconds(tmp_path
 def test_r03_a_trial_that_always_dies_fails_after_max_retry_and_the_sweep_ends(tmp_path: Path) -> None:
     once = (*spy.QUICK, "study.n_trials=1", "launcher.workers=1", "study.max_retry=2")
     code, _, err = spy.swept(tmp_path, *once, SPY_ALWAYS="kill")
-    assert code == 5 and "1 of 1 trials failed: worker_died" in err, err
+    assert code == 5 and "1 of 1 trial failed: worker_died" in err, err
     found = settled(tmp_path, 1)
     assert [(row["state"], row["reason"], row["retry_of"]) for row in found] == [
         ("FAIL", "worker_died", ""),

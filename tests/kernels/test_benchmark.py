@@ -51,7 +51,7 @@ class Pretender:
     tasks: list[Mapping[str, Any]] = []  # noqa: RUF012
     alive = most = 0
 
-    def __init__(self, slot: Any, backend: str, log_dir: Path, keras: bool, bench: str):
+    def __init__(self, slot: Any, backend: str, log_dir: Path, keras: bool, bench: str, tick: Any):
         assert bench == BENCH
         self.kind, self.seen = (backend, keras), type(self).sees
         Pretender.started.append(self.kind)
@@ -316,8 +316,8 @@ def test_a_backend_blind_from_the_start_leaves_rows_that_say_so_and_nothing_else
     class Torch(Pretender):
         """On which PyTorch sees no GPU; the first of two processes gets as far as its ceiling, and dies of it."""
 
-        def __init__(self, slot: Any, backend: str, log_dir: Path, keras: bool, bench: str):
-            super().__init__(slot, backend, log_dir, keras, bench)
+        def __init__(self, slot: Any, backend: str, log_dir: Path, keras: bool, bench: str, tick: Any):
+            super().__init__(slot, backend, log_dir, keras, bench, tick)
             blind = Pretender.started.count((backend, keras)) == processes
             self.seen = "cpu" if backend == "torch" and blind else "gpu"
 

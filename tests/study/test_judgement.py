@@ -184,7 +184,7 @@ def test_still_rising_in_k_of_n_seeds() -> None:
     )
     assert judgement.still_rising(curves(flat, flat, up, flat)) == Judged()  # one of four is chance, perhaps
     assert judgement.still_rising(curves([4.0, 2.0, 1.0], column="val_loss")).found == (
-        "Still falling at the last epoch in 1 of 1 seeds: more epochs may do better."
+        "Still falling at the last epoch in 1 of 1 seed: more epochs may do better."
     )
     assert judgement.still_rising(curves([0.5, 0.6])) == Judged(
         None, "whether it was still rising at the last epoch (too few epochs)"

@@ -79,14 +79,14 @@ def test_where_something_came_out_nothing_is_said(trials: Any, seeds: Any, searc
             [],
             [{"state": "FAIL", "reason": "exception"}],
             {"searched": False},
-            "study mine: no seed is complete: 1 of 1 seeds failed: exception. "
+            "study mine: no seed is complete: 1 of 1 seed failed: exception. "
             "What was raised is in logs/ of the study's folder; mend it and give another study.name.",
         ),
         (
             [NAN],
             [],
             {"searched": False},
-            "study mine: no trial is complete: 1 of 1 trials failed: nan (trial 0: loss nan in epoch 1). "
+            "study mine: no trial is complete: 1 of 1 trial failed: nan (trial 0: loss nan in epoch 1). "
             "Lower train.learning_rate or set train.global_clipnorm, under another study.name.",
         ),
     ],

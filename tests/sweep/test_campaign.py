@@ -124,7 +124,8 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         (tmp_path / "campaign" / "two.yaml").write_text(of if isinstance(of, str) else yaml.safe_dump(of))
         ran = []
 
-        def study(composed: Any, overrides: Any) -> None:
+        def study(composed: Any, overrides: Any, jobs: Any, at: int) -> None:
+            assert jobs[at][0]["study"]["name"] == composed.study.name
             ran.append(composed)
             if error := (ends or {}).get(composed.study.name):
                 raise error

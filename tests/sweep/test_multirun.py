@@ -25,7 +25,8 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         ran: list[str] = []
         checked: list[str] = []
 
-        def study(composed: Any, overrides: Any) -> None:
+        def study(composed: Any, overrides: Any, jobs: Any, at: int) -> None:
+            assert jobs[at][0]["study"]["name"] == composed.study.name
             ran.append(composed.study.name)
             if ends:
                 raise ends

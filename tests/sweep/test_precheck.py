@@ -81,7 +81,18 @@ def test_sound_studies_have_no_fault_and_are_built_in_one_process_for_each_backe
 ) -> None:
     built = Built(lambda task: COMPLETE)
     on = [study("a"), study("b", backend__name="jax"), study("c")]
-    assert unfit(monkeypatch, built, *on) == ([], ["checking 3 studies"])
+    assert unfit(monkeypatch, built, *on) == (
+        [],
+        [
+            "checking 3 studies",
+            "  reading npz ...",
+            "  starting TensorFlow ...",
+            "  building model 1 of 2: a",
+            "  building model 2 of 2: c",
+            "  starting JAX ...",
+            "  building model 1 of 1: b",
+        ],
+    )
     assert (built.begun, built.ended) == (["tensorflow", "jax"], 2)
     assert [(backend, task["config"]["study"]["name"]) for backend, task in built.tasks] == [
         ("tensorflow", "a"),
@@ -100,7 +111,7 @@ def test_those_that_were_begun_or_run_on_a_cluster_are_left_out(here: Path, monk
     built = Built(lambda task: COMPLETE)
     assert unfit(monkeypatch, built, *on[:3]) == ([], [])
     assert built.begun == []
-    assert unfit(monkeypatch, built, *on)[1] == ["checking 1 study"]
+    assert unfit(monkeypatch, built, *on)[1][0] == "checking 1 study"
     assert [task["config"]["study"]["name"] for _, task in built.tasks] == ["d"]
 
 

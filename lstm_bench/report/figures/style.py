@@ -6,6 +6,7 @@ import functools
 import io
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ParamSpec, cast
@@ -65,8 +66,10 @@ _P = ParamSpec("_P")
 
 @contextmanager
 def style() -> Iterator[None]:
-    """How every figure is drawn, whatever a user's matplotlibrc says."""
-    with matplotlib.rc_context():
+    """How every figure is drawn, whatever a user's matplotlibrc says, and without the warnings of odd data."""
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # A glyph that no font has, axes too small for their labels: the person at the terminal cannot do anything about it.
+        warnings.simplefilter("ignore", UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(cast("Any", _STYLE))
         yield

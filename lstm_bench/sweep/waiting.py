@@ -1,0 +1,153 @@
+"""What a sweep tells the display of the time that is left: of its study, and of the studies that come after it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lstm_bench.core import config as schema
+from lstm_bench.core import fileio
+from lstm_bench.core.console import Left
+from lstm_bench.launcher.event_loop import Running
+from lstm_bench.study import columns
+from lstm_bench.study.search_space import Domain
+from lstm_bench.sweep import remaining
+
+
+class Waiting:
+    """Keeps what the model of the remaining work needs.
+
+    Args:
+      config: Resolved configuration.
+      space: Parsed search space.
+      workers: Trainings at a time.
+      running: The tasks that run.
+
+    Attributes:
+      trials: Trials that are to be begun and to end, those that run among them.
+      best: Searched values of the configurations that would be confirmed now, best first.
+      seeds: Of the confirmation: searched values of each replicate that has not ended; None before it.
+      packed: Trainings in one program.
+      after_s: Seconds of what follows when all are trained.
+      ends: When no trial is begun any more, on the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        space: Mapping[str, Domain],
+        workers: int,
+        running: Callable[[], Sequence[Running]],
+    ):
+        self._config, self._space, self._workers, self._running = config, space, workers, running
+        self._work_later = self._fixed_later = self._spent = self._worked = 0.0  # of the other studies
+        self._ended: list[remaining.Training] = []
+        self.trials, self.best = 0, list[Mapping[str, Any]]()
+        self.seeds: list[Mapping[str, Any]] | None = None
+        self.packed, self.ends = 1, math.inf
+        self.after_s: Callable[[], float] = lambda: 0.0
+
+    def others(
+        self, earlier: Sequence[Mapping[str, Any]], later: Sequence[Mapping[str, Any]], start_s: float = 0.0
+    ) -> None:
+        """Looks at the studies of the same command: what those before took, and what those after have left.
+
+        Args:
+          earlier: Resolved configurations, as recorded.
+          later: Likewise.
+          start_s: Seconds that this study took to its first training.
+        """
+        for config in (*earlier, *later):
+            rows = _ended_rows(config)
+            self._spent += sum(float(row["total_s"]) for row in rows)
+            self._worked += sum(work(config, float(row["epochs"])) for row in rows)
+        left = {config["study"]["name"]: max(_wanted(config) - len(_ended_rows(config)), 0) for config in later}
+        self._work_later = sum(work(config) * left[config["study"]["name"]] for config in later)
+        self._fixed_later = sum(start_s + self.after_s() for n in left.values() if n)
+
+    def ended(self, params: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+        """A training has ended, in this session or before; of one that failed nothing is learnt."""
+        if row["state"] in ("COMPLETE", "PRUNED") and row.get("epochs") and row.get("total_s"):
+            overhead = (row.get("setup_s") or 0.0) + (row.get("compile_s") or 0.0)
+            self._ended.append(remaining.Training(dict(params), row["epochs"], row["total_s"], overhead))
+
+    def seed_ended(self, params: Mapping[str, Any], row: Mapping[str, Any]) -> None:
+        """A replicate has ended, whatever came of it."""
+        self.ended(params, row)
+        if self.seeds and params in self.seeds:
+            self.seeds.remove(params)
+
+    def left(self) -> Left:
+        """What is left now."""
+        if not self._ended:
+            return Left(None, None if self._work_later else 0.0)
+        going, of_trials = [], 0
+        for running in self._running():
+            members = running.task.get("seeds") or [running.task.get("seed")]
+            if not running.trains():
+                continue
+            elapsed = running.elapsed_s()
+            begun = elapsed if running.begun_s is None else running.begun_s
+            params = {path: schema.get(running.task["config"], path) for path in self._space}
+            going += [remaining.Going(params, elapsed, running.done, begun)] * len(members)
+            of_trials += len(members)
+        confirming, settings = self.seeds is not None, self._config["study"]
+        if self.seeds is not None:  # those that run are of them, and which does not matter: they cost the same
+            seeds = [(params, 1) for params in self.seeds[len(going) :]]
+        else:
+            seeds = [(params, settings["replicates"]) for params in self.best]
+        seconds = remaining.left_s(
+            self._space,
+            self._ended,
+            going,
+            epochs=self._config["train"]["epochs"],
+            workers=self._workers * self.packed,
+            trials=0 if confirming else max(self.trials - of_trials, 0),
+            seeds=seeds,
+            confirming=confirming,
+            pruned=self._config["pruner"]["name"] != "none",
+            search_s=max(self.ends - time.monotonic(), 0.0),
+            after_s=self.after_s(),
+        )
+        return Left(seconds, self._others_s())
+
+    def _others_s(self) -> float:
+        """Seconds of the studies to come: their work, at what such work has taken in this study and those before."""
+        if not self._work_later:
+            return 0.0
+        spent = self._spent + sum(training.seconds for training in self._ended)
+        worked = self._worked + sum(work(self._config, training.epochs) for training in self._ended)
+        return self._fixed_later + self._work_later * spent / worked / (self._workers * self.packed)
+
+
+def work(config: Mapping[str, Any], epochs: float | None = None) -> float:
+    """What a training costs beside others, by what is known before anything is built: steps through time, and weights if named.
+
+    Args:
+      config: Resolved configuration.
+      epochs: Of the training; None for all of them.
+    """
+    dataset, weights = config["dataset"], config["model"].get("weights")
+    samples = dataset.get("train_size") or 1000
+    # A network of four times the weights takes about as long again for each sample: what is not matrix product stays.
+    size = math.sqrt(weights) if weights else 1.0
+    return float(samples * (dataset.get("length") or 28) * size * (epochs or config["train"]["epochs"]))
+
+
+def _wanted(config: Mapping[str, Any]) -> int:
+    """Trainings of a study: its trials, and the seeds of what is confirmed."""
+    settings = config["study"]
+    candidates = settings["confirm"] if settings["space"] else 1
+    return int(settings["n_trials"] + candidates * settings["replicates"])
+
+
+def _ended_rows(config: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Records of a study's trainings; none where they cannot be read."""
+    folder, rows = columns.study_dir(config["study"]["name"]), list[dict[str, str]]()
+    for file in ("trials.csv", "replicates.csv"):
+        with contextlib.suppress(OSError, ValueError):
+            rows += [row for row in fileio.read_rows(folder / file) if row.get("total_s") and row.get("epochs")]
+    return rows
