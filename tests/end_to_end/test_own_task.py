@@ -29,7 +29,7 @@ def written(folder: Path) -> np.ndarray:
 
 
 def rows(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.open()))
+    return list(csv.DictReader(path.read_text().splitlines()))
 
 
 @pytest.mark.slow
