@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +235,12 @@ def test_weights_that_no_width_comes_near_are_refused() -> None:
         family.width(settings("cnn_lstm"), MNIST, 10, 25_000)
     with pytest.raises(ConfigError, match=r"model\.weights=3: the nearest width, units=1, has"):
         family.build({**settings("single"), "weights": 3}, MNIST, 10, "generic")
+
+
+@pytest.mark.parametrize("name", families())
+def test_a_docstring_says_every_argument_in_order_and_what_comes_out(name: str) -> None:
+    function = signature.find(settings(name)["_target_"])
+    text = inspect.getdoc(function) or ""
+    said = re.findall(r"^  (\w+): \S", text.partition("Args:\n")[2].partition("\n\n")[0], re.MULTILINE)
+    assert said == list(inspect.signature(function).parameters)
+    assert "\n\nReturns:\n  Uncompiled model: " in text

@@ -90,7 +90,6 @@ class Solo:
         self.interrupted: Callable[[], bool] = lambda: False
 
     def connect(self, reload: Callable[[], None], adopt: Callable[[str], None]) -> Any:
-        """See `Coordinator`."""
         if self._url is None:
             check_file(self._file)
         with guarded(self.where):
@@ -105,26 +104,21 @@ class Solo:
         return self._ledger
 
     def run(self, work: Callable[[], _T]) -> _T:
-        """See `Coordinator`."""
         with guarded(self.where):
             return work()
 
     alone = run
 
     def settle(self) -> None:
-        """See `Coordinator`."""
         self._ledger.commit()
 
     def others(self) -> set[str]:
-        """See `Coordinator`."""
         return set()
 
     def name(self) -> str | None:
-        """See `Coordinator`."""
         return None
 
     def leave(self) -> bool:
-        """See `Coordinator`."""
         return False
 
     def say(self, text: str, style: str) -> None:
@@ -134,6 +128,5 @@ class Solo:
         """See `Coordinator`."""
 
     def close(self) -> None:
-        """See `Coordinator`."""
         self._backend.remove_session()
         self._backend.engine.dispose()

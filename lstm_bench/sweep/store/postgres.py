@@ -71,7 +71,6 @@ class Shared:
         self._stale = self._left = False
 
     def connect(self, reload: Callable[[], None], adopt: Callable[[str], None]) -> Any:
-        """See `Coordinator`."""
         import sqlalchemy
 
         self._reload, self._adopt = reload, adopt
@@ -113,14 +112,12 @@ class Shared:
     # Retries and transactions.
 
     def run(self, work: Callable[[], _T]) -> _T:
-        """See `Coordinator`."""
         if self._inside is None:
             return self._with_retries(work)
         with guarded(self.where):  # tried again as a whole, by `alone`
             return work()
 
     def alone(self, work: Callable[[], _T]) -> _T:
-        """See `Coordinator`."""
         if self._inside is None:
             return self._with_retries(lambda: self._transaction(work))
         return self.run(work)
@@ -208,15 +205,12 @@ class Shared:
         return [driver for driver in self.heartbeats.alive(self._inside) if driver.id not in self.ids]
 
     def others(self) -> set[str]:
-        """See `Coordinator`."""
         return {driver.id for driver in self._others_alive()}
 
     def name(self) -> str | None:
-        """See `Coordinator`."""
         return self.heartbeats.id
 
     def leave(self) -> bool:
-        """See `Coordinator`."""
         if self.shared and not self._left:
             self._left = self.alone(self._leave)
         return self._left
@@ -229,7 +223,6 @@ class Shared:
         return others
 
     def say(self, text: str, style: str) -> None:
-        """See `Coordinator`."""
         self._say(text, style)
 
     def start(self) -> None:
@@ -238,7 +231,6 @@ class Shared:
         self.heartbeats.start(self._storage.engine)
 
     def close(self) -> None:
-        """See `Coordinator`."""
         from sqlalchemy.exc import SQLAlchemyError
 
         self.heartbeats.stop()

@@ -449,17 +449,14 @@ class TrialStore:
         self._study.tell(number, state=TrialState.FAIL)
 
     def best(self) -> Any | None:
-        """See `Tally.best`."""
         self._read()
         return self._tally.best()
 
     def front(self) -> list[Any]:
-        """See `Tally.front`."""
         self._read()
         return self._tally.front()
 
     def top(self, k: int) -> list[Any]:
-        """See `Tally.top`."""
         return self._tally.top(k, self._read())
 
     def row(self, number: int) -> dict[str, Any]:
