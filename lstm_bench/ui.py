@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,8 +34,8 @@ from lstm_bench.tracking import runs, store
 HELP = """\
 python -m lstm_bench.ui [key=value ...]    the MLflow UI in a browser; Ctrl-C ends it
 
-  tracking.uri=null     the store: null is mlflow.db in the working directory, else as for lstm_bench.sweep; taken as it
-                        stands, but for ${oc.env:NAME}, which reads it from the environment
+  tracking.uri=URI      the store, as for lstm_bench.sweep; taken as it stands, but for ${oc.env:NAME}, which reads it from
+                        the environment; null is mlflow.db in the working directory   (MLFLOW_TRACKING_URI, else null)
   ui.host=127.0.0.1     127.0.0.1 or localhost; with ui.auth=true any address of this machine, or 0.0.0.0 for all
   ui.port=5000          1 to 65535
   ui.auth=false         true: MLflow's basic authentication (extra `auth`). The user is admin, the password comes from
@@ -56,7 +56,6 @@ _FORMER_DEFAULT = "password1234"  # known to everybody, and refused here
 _SHORTEST = 12  # characters of a password: MLflow's own rule
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _START_S = 60.0  # longest wait for the server's first answer
-_SHOWN = 10  # experiments listed, newest first
 
 
 def options(arguments: Sequence[str]) -> dict[str, Any]:
@@ -65,7 +64,7 @@ def options(arguments: Sequence[str]) -> dict[str, Any]:
     Raises:
       ConfigError: for an unknown key, a value of the wrong type or range, or a host that is not this machine.
     """
-    found = dict(DEFAULTS)
+    found = DEFAULTS | {"tracking.uri": store.default()}
     for argument in arguments:
         key, separator, text = argument.partition("=")
         if not separator or key not in DEFAULTS:
@@ -240,20 +239,36 @@ def _await(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> Non
 
 
 def _experiments(address: str, password: str | None) -> list[dict[str, Any]] | None:
-    """The newest experiments, None when the server does not let us in."""
-    answer = _ask(address, "/api/2.0/mlflow/experiments/search", {"max_results": _SHOWN + 1}, password)
+    """The experiments, newest first, None when the server does not let us in."""
+    answer = _ask(address, "/api/2.0/mlflow/experiments/search", {"max_results": 1000}, password)
     return None if answer is None else json.loads(answer).get("experiments", [])
 
 
-def _pages(address: str, experiments: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Name and address of experiments of ours, laid out as a table of the columns that matter."""
-    pages = []
-    for experiment in experiments:
-        ours = any(tag["key"] == f"mlflow.sharedViewState.{runs.VIEW}" for tag in experiment.get("tags", ()))
-        if ours:
-            place = f"{address}/#/experiments/{experiment['experiment_id']}/runs?{runs.PAGE_QUERY}"
-            pages.append((re.sub(r"[^\x20-\x7e]", "?", experiment["name"]), place))
-    return pages[:_SHOWN]
+def _say_pages(address: str, experiments: Iterable[tuple[str, str, Iterable[str]]]) -> None:
+    """Prints a link to the runs of each study and benchmark of ours: the server's own first page shows none of them.
+
+    Args:
+      address: Of the server, without a password.
+      experiments: Name, id and names of the tags of each.
+    """
+    ours = [(name, id_) for name, id_, tags in experiments if f"mlflow.sharedViewState.{runs.VIEW}" in tags]
+    print("The runs in MLflow of" if ours else "No study in MLflow yet.")
+    for name, id_ in ours:
+        print(f"  {re.sub(r'[^ -~]', '?', name)}: {runs.page(address, id_)}")
+
+
+def _say_pages_of(uri: str) -> None:
+    """As `_say_pages`, of a server that runs already.
+
+    Raises:
+      StorageError: when it does not answer.
+    """
+    try:
+        found = store.connect(uri, False).search_experiments()
+    except Exception as error:  # of MLflow or the network
+        what = f"MLflow ({redact(uri)}) cannot be read: {store.said(error)}"
+        raise StorageError(what, remedy="Check tracking.uri, and that its server runs and can be reached.") from error
+    _say_pages(store.bare(uri), [(one.name, one.experiment_id, one.tags) for one in found])
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
@@ -275,8 +290,7 @@ def run(arguments: Sequence[str]) -> None:
     found = options(arguments)
     uri, host, port = store.store_uri({"uri": found["tracking.uri"]}), found["ui.host"], found["ui.port"]
     if uri.startswith(("http:", "https:")):
-        print(f"MLflow UI: {redact(uri)} (a server of its own: nothing to start)")
-        return
+        return _say_pages_of(uri)
     path = store.sqlite_path(uri)
     if path is not None and not path.exists():
         raise ConfigError(f"{path}: no runs yet", remedy="First: python -m lstm_bench.sweep +study=stacked")
@@ -301,11 +315,12 @@ def run(arguments: Sequence[str]) -> None:
                     f"{PASSWORD} is not the password of {USER} in {_users(uri)}",
                     remedy="Give the one that it was made with; or end the UI, remove that file, and start it anew.",
                 )
-            print(f"MLflow UI: {address}" + (f" (user {USER}, password from {PASSWORD})" if password else ""))
-            if password and host not in HOSTS:
-                print(f"Reachable by others on {host}, without TLS: put a proxy with a certificate before it.")
-            for name, place in _pages(address, experiments or []):
-                print(f"  {name}: {place}")
+            if password:
+                print(f"The user is {USER}, the password that from {PASSWORD}.")
+                if host not in HOSTS:
+                    print(f"Reachable by others on {host}, without TLS: put a proxy with a certificate before it.")
+            found_tags = [(e, [tag["key"] for tag in e.get("tags", ())]) for e in experiments or []]
+            _say_pages(address, [(e["name"], e["experiment_id"], keys) for e, keys in found_tags])
             print("Ctrl-C ends it.", flush=True)
             code = server.wait()
             raise StorageError(f"mlflow server ended with code {code}")
