@@ -27,11 +27,12 @@ from lstm_bench.core.errors import ConfigError, StorageError, nearest, redact, r
 NAMES = ("mlflow", "none")
 VARIABLE = "MLFLOW_TRACKING_URI"
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql")
-# No telemetry, no pickle, no addresses printed at the end of every run.
+# No telemetry, no pickle, no addresses printed at the end of every run, no bars for files of a kilobyte.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 # How long a server may keep a sweep waiting before it counts as down: two tries of 5 s. A user's own values win.
 PATIENCE = {

@@ -165,7 +165,7 @@ def on_screen(driver, *texts):
     """Where each text stands, its left and upper edge in pixels, once the first screen shows them all: nothing was scrolled."""
     wait_for(driver, *texts)
     places = {}
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while len(places) < len(texts):
         assert time.monotonic() < deadline, f"not on the first screen: {set(texts) - {*places}}"
         found = driver.execute_script(
@@ -203,7 +203,7 @@ def test_a_first_screen_shows_the_score_then_the_trials_and_one_click_the_curves
     assert "replicate" not in browser.find_element(By.TAG_NAME, "body").text
     browser.find_element(By.LINK_TEXT, "curves").click()
     browser.switch_to.window(browser.window_handles[-1])  # MLflow opens links of a description in a new tab
-    on_screen(browser, "trial 1", "curves (4)", "train_accuracy", "train_loss", "val_accuracy", "val_loss")
+    on_screen(browser, "trial 1", "train_accuracy", "train_loss", "val_accuracy", "val_loss")
     assert "confusion" not in browser.find_element(By.TAG_NAME, "body").text
 
 
