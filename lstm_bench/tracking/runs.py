@@ -109,6 +109,7 @@ def order(score: Any, maximize: bool) -> str:
     """
     if (value := number(score)) is None or math.isnan(value):
         return "2"
+    value = float(format_field(value))  # the digits of the records: told from them, it is the same
     (bits,) = struct.unpack(">Q", struct.pack(">d", -value if maximize else value))
     return f"1 {bits ^ (2**64 - 1 if bits >> 63 else 1 << 63):016x}"
 
