@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lstm_bench.core import cli, home
-from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError, nearest
+from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
 
 HELP = """\
 python -m lstm_bench.sync [study=NAME] [sweeps=DIR] [tracking.uri=URI]
@@ -20,7 +20,7 @@ same runs, parameters, metrics and curves; what is there is left as it is. Twice
 
   study=NAME         only this study                                     (all in DIR)
   sweeps=DIR         where the studies lie; sweeps=sweeps/published for the committed records   (sweeps)
-  tracking.uri=URI   of the store: sqlite:///FILE, http://HOST:5000, ...  (that of each study's sweep)
+  tracking.uri=URI   of the store: sqlite:///FILE, http://HOST:5000, ...  (that of each sweep, else MLFLOW_TRACKING_URI)
                      '${oc.env:NAME}' reads it from the environment, which keeps a password out of the shell's history
 
 A study that a sweep is working on is left out, and said; named by study=, it is exit 4. Needs neither Optuna nor a framework.
@@ -108,16 +108,20 @@ def _sync(folder: Path, uri: str | None, named: bool) -> None:
         )
     added, n = tracking.added, len(tracking.known)
     what = f"{added} of {n} runs added" if added else f"up to date, {n} runs"
-    print(f"{name}: {what} ({tracking.address})")
+    print(f"{name}: {what} ({tracking.address})" + (f"; {tracking.remark}" if tracking.remark else ""))
 
 
 def _settings(config: Mapping[str, Any], uri: str | None) -> dict[str, Any] | None:
     """Where a study goes: as given, else as its sweep was told; None where that was nowhere."""
+    from lstm_bench.tracking import store
+
     tracking = config["tracking"]
     if uri is not None:
         return {"name": "mlflow", "uri": uri}
     if tracking["name"] == "none":
         return None
+    if tracking["uri"] in (None, redact(store.default() or "")):
+        return {"name": "mlflow", "uri": store.default()}
     if tracking["uri"] and "***" in tracking["uri"]:
         raise ConfigError(
             f"{config['study']['name']}: the records hold no password of {tracking['uri']}",

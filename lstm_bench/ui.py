@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,8 +29,8 @@ from lstm_bench.tracking import runs, store
 HELP = """\
 python -m lstm_bench.ui [key=value ...]    the MLflow UI in a browser; Ctrl-C ends it
 
-  tracking.uri=null     the store: null is mlflow.db in the working directory, else as for lstm_bench.sweep; taken as it
-                        stands, but for ${oc.env:NAME}, which reads it from the environment
+  tracking.uri=URI      the store, as for lstm_bench.sweep; taken as it stands, but for ${oc.env:NAME}, which reads it from
+                        the environment; null is mlflow.db in the working directory   (MLFLOW_TRACKING_URI, else null)
   ui.host=127.0.0.1     127.0.0.1 or localhost
   ui.port=5000          1 to 65535
 """
@@ -41,7 +41,6 @@ DEFAULTS: dict[str, Any] = {
 }
 HOSTS = ("127.0.0.1", "localhost")
 _START_S = 60.0  # longest wait for the server's first answer
-_SHOWN = 10  # experiments listed, newest first
 
 
 def options(arguments: Sequence[str]) -> dict[str, Any]:
@@ -50,7 +49,7 @@ def options(arguments: Sequence[str]) -> dict[str, Any]:
     Raises:
       ConfigError: for an unknown key, a value of the wrong type or range, or a host that is not this machine.
     """
-    found = dict(DEFAULTS)
+    found = DEFAULTS | {"tracking.uri": store.default()}
     for argument in arguments:
         key, separator, text = argument.partition("=")
         if not separator or key not in DEFAULTS:
@@ -155,20 +154,36 @@ def _await(server: subprocess.Popen[bytes], address: str, log: IO[bytes]) -> Non
 
 
 def _experiments(address: str) -> list[dict[str, Any]]:
-    """The newest experiments."""
-    answer = _ask(address, "/api/2.0/mlflow/experiments/search", {"max_results": _SHOWN + 1})
+    """The experiments, newest first."""
+    answer = _ask(address, "/api/2.0/mlflow/experiments/search", {"max_results": 1000})
     return [] if answer is None else list(json.loads(answer).get("experiments", []))
 
 
-def _pages(address: str, experiments: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Name and address of experiments of ours, laid out as a table of the columns that matter."""
-    pages = []
-    for experiment in experiments:
-        ours = any(tag["key"] == f"mlflow.sharedViewState.{runs.VIEW}" for tag in experiment.get("tags", ()))
-        if ours:
-            place = f"{address}/#/experiments/{experiment['experiment_id']}/runs?{runs.PAGE_QUERY}"
-            pages.append((re.sub(r"[^\x20-\x7e]", "?", experiment["name"]), place))
-    return pages[:_SHOWN]
+def _say_pages(address: str, experiments: Iterable[tuple[str, str, Iterable[str]]]) -> None:
+    """Prints a link to the runs of each study and benchmark of ours: the server's own first page shows none of them.
+
+    Args:
+      address: Of the server, without a password.
+      experiments: Name, id and names of the tags of each.
+    """
+    ours = [(name, id_) for name, id_, tags in experiments if f"mlflow.sharedViewState.{runs.VIEW}" in tags]
+    print("The runs in MLflow of" if ours else "No study in MLflow yet.")
+    for name, id_ in ours:
+        print(f"  {re.sub(r'[^ -~]', '?', name)}: {runs.page(address, id_)}")
+
+
+def _say_pages_of(uri: str) -> None:
+    """As `_say_pages`, of a server that runs already.
+
+    Raises:
+      StorageError: when it does not answer.
+    """
+    try:
+        found = store.connect(uri, False).search_experiments()
+    except Exception as error:  # of MLflow or the network
+        what = f"MLflow ({redact(uri)}) cannot be read: {store.said(error)}"
+        raise StorageError(what, remedy="Check tracking.uri, and that its server runs and can be reached.") from error
+    _say_pages(store.bare(uri), [(one.name, one.experiment_id, one.tags) for one in found])
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
@@ -190,8 +205,7 @@ def run(arguments: Sequence[str]) -> None:
     found = options(arguments)
     uri, host, port = store.store_uri({"uri": found["tracking.uri"]}), found["ui.host"], found["ui.port"]
     if uri.startswith(("http:", "https:")):
-        print(f"MLflow UI: {redact(uri)} (a server of its own: nothing to start)")
-        return
+        return _say_pages_of(uri)
     path = store.sqlite_path(uri)
     if path is not None and not path.exists():
         raise ConfigError(f"{path}: no runs yet", remedy="First: python -m lstm_bench.sweep +study=stacked")
@@ -205,9 +219,8 @@ def run(arguments: Sequence[str]) -> None:
         server = _serve(uri, port, log)
         try:
             _await(server, address, log)
-            print(f"MLflow UI: {address}")
-            for name, place in _pages(address, _experiments(address)):
-                print(f"  {name}: {place}")
+            found_tags = [(e, [tag["key"] for tag in e.get("tags", ())]) for e in _experiments(address)]
+            _say_pages(address, [(e["name"], e["experiment_id"], keys) for e, keys in found_tags])
             print("Ctrl-C ends it.", flush=True)
             code = server.wait()
             raise StorageError(f"mlflow server ended with code {code}")

@@ -24,6 +24,7 @@ from lstm_bench.core.vocabulary import OF_BACKEND
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.pop("MLFLOW_TRACKING_URI", None)  # a developer's own server is no place for tests
 # Of XLA's programs on a CPU: LLVM's optimiser takes a third of the time of a test that compiles some, and is not what is tested.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 # A shell's background job ignores Ctrl-C, and what it starts inherits that: tests that send one would wait for ever.

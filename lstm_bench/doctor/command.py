@@ -26,7 +26,7 @@ installed, data that would be downloaded) is no fault. Reads; writes nothing, me
   sweeps=sweeps          folder of the studies
   dataset.dir=FOLDER     where MNIST is; dataset=NAME dataset.dir=FOLDER of another one, dataset=npz dataset.path=FILE
   storage.url=URL        Optuna's database, where it is not in sweeps/<study>/; a password by '${oc.env:VARIABLE}'
-  tracking.uri=URI       MLflow's store (mlflow.db here); or tracking=none
+  tracking.uri=URI       MLflow's store (MLFLOW_TRACKING_URI, else mlflow.db here); or tracking=none
   limits.free_mib=1024   and the others of conf/doctor.yaml
 
 exit  0 no fault, 2 bad option, 6 a fault was found

@@ -71,7 +71,7 @@ Beside the committed pages, on request:
 
   source=mlflow  read an MLflow server or file instead of sweeps=: the same tables for the same study,
                  without the kernel benchmarks, in reports/mlflow/ unless reports= is given (records)
-  uri=URI        of that store: sqlite:///FILE, http://HOST:5000, ... (mlflow.db here)
+  uri=URI        of that store: sqlite:///FILE, http://HOST:5000, ... (MLFLOW_TRACKING_URI, else mlflow.db here)
   experiments=a,b  only these of its experiments
   --help         this text
 

@@ -47,8 +47,12 @@ def outcome(
     if pick is not None and pick.trial is not None:
         tags["winner"], tags["winning_trial"] = values(pick.params), pick.trial
     if rows:
+        said = []
         for metric in task.confirmed:
-            metrics |= confirmation([row[metric.column] for row in rows], metric)[1]
+            words, scores = confirmation([row[metric.column] for row in rows], metric)
+            said.append(words)
+            metrics |= scores
+        tags["confirmed"] = "; ".join(said)
         speed = statistics.median(row["train_samples_per_s"] for row in rows)
         metrics |= {"n_weights": rows[0]["n_weights"], "train_samples_per_s": speed}
     if health:

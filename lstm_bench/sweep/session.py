@@ -36,7 +36,7 @@ from lstm_bench.sweep.kernel_choice import Arms
 from lstm_bench.sweep.store import database
 from lstm_bench.sweep.store import trials as studies
 from lstm_bench.tracking.background import Observer
-from lstm_bench.tracking.client import open_tracking, store_uri
+from lstm_bench.tracking.client import open_tracking, shown, store_uri
 
 TRACEBACK = "logs/traceback.txt"  # in a study's folder: what a user's family raised
 
@@ -146,12 +146,12 @@ class Session:
                 "confirm": self._confirmed_how() if settings["replicates"] else "no",
                 "data": f"{config['dataset']['name']} ({self.source})",
                 "device": slot.device + (f" x {len(self.gpus)}" if len(self.gpus) > 1 else ""),
-                "workers": f"{len(self.slots)} ({slot.share}), backend {self.backend}",
+                "workers": f"{len(self.slots)} ({slot.share}), backend {self.backend}{overruled(self.backend)}",
                 **(self._asked_of_ray() if self._on_ray else {}),
                 "kernel": config["kernel"]["name"],
                 "storage": (schema.redact(url) if url else f"{self._shown}/study.db")
                 + (", shared with other drivers" if settings["shared"] else ""),
-                "tracking": schema.redact(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",
+                "tracking": shown(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",
             },
         )
 
@@ -557,6 +557,8 @@ class Session:
             facts["failed seeds"] = f"{len(rows) - len(complete)} of {len(rows)}"
         for name, loss in self._baselines.items():
             facts["baseline"] = f"{name}: {self._task.ruler.label} {loss:.3g}"
+        if driver.tracking.page:
+            facts["runs"] = driver.tracking.page
         facts["records"] = f"{self._shown}/"
         facts["next"] = "python -m lstm_bench.ui      python -m lstm_bench.report"
         self.display.facts(
@@ -590,6 +592,12 @@ class Session:
             seeds=complete,
             pairs=diagnostics.pairs(first.get("confusion") or {}),
         ).sentences()
+
+
+def overruled(backend: str) -> str:
+    """That a user's KERAS_BACKEND is another one than the study's `backend`; "" where it is not."""
+    theirs = os.environ.get("KERAS_BACKEND", backend)
+    return "" if theirs == backend else f" (KERAS_BACKEND={theirs} is not used)"
 
 
 def front_words(objectives: Sequence[str], points: Sequence[Sequence[float]], complete: int) -> str:

@@ -208,6 +208,11 @@ class Observer:
         self._say(f"waiting for MLflow ({address}), at most {patience:g} s: {self.waiting} calls to go")
 
     @property
+    def page(self) -> str | None:
+        """See `Tracking.page`."""
+        return self._tracking.page
+
+    @property
     def waiting(self) -> int:
         """What is still to be told."""
         with self._changed:

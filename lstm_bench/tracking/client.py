@@ -23,18 +23,30 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from lstm_bench.core.clock import end_ms
 from lstm_bench.core.config import flatten
 from lstm_bench.core.errors import ConfigError, LstmBenchError, redact
 from lstm_bench.core.formatting import format_field
 from lstm_bench.tracking import runs
-from lstm_bench.tracking.store import artifact_dir, check, check_sqlite, connect, said, sqlite_path, store_uri
+from lstm_bench.tracking.store import (
+    artifact_dir,
+    bare,
+    check,
+    check_sqlite,
+    connect,
+    move_artifacts,
+    said,
+    shown,
+    sqlite_path,
+    store_uri,
+)
 
 _ENDED_BY_OTHERS = ("worker_died", "driver_died", "interrupted", "pack_failed")
 _ENDED = ("FINISHED", "FAILED", "KILLED")
 _TAG_LENGTH = 8000  # characters
+_NOTE = "mlflow.note.content"
 
 
 def open_tracking(config: Mapping[str, Any], *, experiment: str) -> Tracking:
@@ -82,6 +94,7 @@ class Tracking:
       warning: One line about the first failure, None while there is none.
       error: What MLflow raised then.
       added: Runs that this object has ended, or made.
+      remark: One line about what MLflow could not keep though the store works, None where there is nothing.
       was: How the parent run had ended before `start`: status and milliseconds since 1970, None where it had not.
       parent_id: MLflow's id of the study's parent run, None before `start`.
       experiment_id: MLflow's id of the experiment, None before `start`.
@@ -93,6 +106,7 @@ class Tracking:
         self.warning: str | None = None
         self.error: Exception | None = None
         self.added = 0
+        self.remark: str | None = None
         self.was: tuple[str, int] | None = None
         self.parent_id: str | None = None
         self.experiment_id: str | None = None
@@ -101,14 +115,23 @@ class Tracking:
         self._source = runs.SWEEP
         self._backends: set[str] = set()  # of a benchmark
         self._known: dict[tuple[str, str], tuple[str, str]] = {}  # (tag, identity) -> (run id, status)
+        self._strays: set[str] = set()  # runs below another parent than the study's
         self._parent: Any = None
         self._since_ms = 0
         self._note = ""
+        self._objective, self._maximize = "", True
 
     @property
     def address(self) -> str:
-        """For people: where the runs go, without a password."""
-        return "none" if self.uri is None else redact(self.uri)
+        """For people: where the runs go, without a password; of a server the page that shows them, once it is known."""
+        return self.page or ("none" if self.uri is None else shown(self.uri))
+
+    @property
+    def page(self) -> str | None:
+        """The page that shows the study's runs; None without a server, which `ui` starts, and before `start`."""
+        if self.experiment_id is None or not str(self.uri).startswith("http"):
+            return None
+        return runs.page(bare(str(self.uri)), self.experiment_id)
 
     @property
     def known(self) -> frozenset[str]:
@@ -157,10 +180,17 @@ class Tracking:
         self._source = str(study.get("source") or runs.SWEEP)
         self._backends = set(study.get("backends", ()))
         self._note = str(study.get("description") or "")
+        self._objective = str(study.get("objective") or "val_accuracy")
+        self._maximize = study.get("direction") != "minimize"
         self._client = connect(str(self.uri))
         self.experiment_id = self._open_experiment(study)
         self._load_known()
-        tags = {"lstm_bench.study_run": self._study, "mlflow.source.name": self._source, **study.get("tags", {})}
+        tags = {
+            "lstm_bench.study_run": self._study,
+            "mlflow.source.name": self._source,
+            runs.ORDER: "0",
+            **study.get("tags", {}),
+        }
         known = self._known.get(("lstm_bench.study_run", self._study))
         if known is None:
             run = self._client.create_run(
@@ -186,12 +216,14 @@ class Tracking:
         seen = runs.texts(flatten(study.get("environment", {})))
         facts = {f"{runs.ENVIRONMENT}{key}": value for key, value in seen.items()} | runs.keys(params)
         self.parent_id = parent_id
+        for run_id in self._strays - {parent_id}:  # their own parent is gone for good
+            self._client.set_tag(run_id, "mlflow.parentRunId", parent_id)
         self._forget((runs.ENVIRONMENT, runs.KEYS, runs.RESUMED), {**tags, **facts})
         self._log_parent({}, tags | facts, {key: value for key, value in params.items() if key not in old})
         if study.get("dataset"):
             self._client.log_inputs(parent_id, [runs.dataset_input(study["dataset"])])
         environment = json.dumps(study.get("environment", {}), indent=2, sort_keys=True, default=str)
-        self._client.log_text(parent_id, redact(environment), "environment.json")
+        self._file(lambda: self._client.log_text(parent_id, redact(environment), "environment.json"))
 
     @_observed
     def refresh_runs(self) -> None:
@@ -248,19 +280,14 @@ class Tracking:
 
     @_observed
     def log_kernels(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """The winner's probe on the parent run: a figure per kernel, or the reason why there is none.
+        """The winner's probe, as a file of the parent run: only machines read it, and pages begin with what people do.
 
         Args:
-          rows: `KERNEL_COLUMNS`. Of several backends, each metric is named after its backend too.
+          rows: `KERNEL_COLUMNS`.
         """
-        arms = [{**row, "state": "measured", "samples_per_s": row.get("train_samples_per_s")} for row in rows]
-        several = len({arm.get("backend") for arm in arms}) > 1
-        metrics, tags = runs.kernel_figures(arms, several)
-        more, words = runs.probe_figures(arms, several)
-        old = self._parent.metrics  # of another winner
-        gone = {key for key, value in old.items() if key.startswith("kernel_") and not math.isnan(value)}
-        self._forget(("kernel_",), tags | words)
-        self._log_parent(dict.fromkeys(gone, math.nan) | metrics | more, tags | words)
+        self._forget(("kernel_",), {})  # of an older version
+        if self._log_json(str(self.parent_id), runs.PROBED, list(rows)):
+            self._log_parent({}, {runs.PROBED: runs.FILES[runs.PROBED]})
 
     @_observed
     def log_confirmed(self, keys: Sequence[str]) -> None:
@@ -316,12 +343,35 @@ class Tracking:
         ]
         note = "\n".join([self._note, "", "| | |", "|---|---|", *lines])
         self._log_parent(metrics, {**tags, "mlflow.note.content": note})
+        if tags.get("confirmed"):
+            best = self._known.get(("lstm_bench.trial", f"{self._study}/{tags.get('winning_trial')}"))
+            seeds = sorted(key for key in self._known if key[0] == "lstm_bench.replicate")
+            run_id, _ = best or (self._known[seeds[0]] if seeds else (self.parent_id, ""))
+            link = f"[curves]({runs.page('', self.experiment_id, str(run_id))})"
+            first = f"**{tags['confirmed']}** {tags.get('winner', '')} {link}"  # what a closed description shows
+            self._client.set_experiment_tag(self.experiment_id, _NOTE, f"{first}\n\n{self._note}")
+
+    def _file(self, keep: Callable[[], Any]) -> bool:
+        """Keeps a file with a run; where its place cannot be written, that is said and the rest is told all the same."""
+        try:
+            keep()
+        except OSError as error:
+            if urlsplit(str(self.uri)).scheme in ("http", "https"):
+                raise
+            self.remark = f"MLflow ({self.address}) keeps no figure and no model: {error.strerror}, {error.filename}"
+            return False
+        return True
+
+    def _log_json(self, run_id: str, tag: str, content: Any) -> bool:
+        text = json.dumps(content, default=float)
+        return self._file(lambda: self._client.log_text(run_id, text, runs.FILES[tag]))
 
     @_observed
     def log_figures(self, paths: Iterable[Path]) -> None:
         """Image files, into `figures/` of the parent run."""
         for path in paths:
-            self._client.log_artifact(self.parent_id, str(path), "figures")
+            if not self._file(functools.partial(self._client.log_artifact, self.parent_id, str(path), "figures")):
+                return
 
     @_observed
     def log_model(self, folder: Path, name: str) -> None:
@@ -349,7 +399,8 @@ class Tracking:
             tags=tags,
             model_type="keras",
         )
-        self._client.log_model_artifacts(model.model_id, str(folder))
+        if not self._file(lambda: self._client.log_model_artifacts(model.model_id, str(folder))):
+            return
         self._client.finalize_logged_model(model.model_id, "READY")
         self._client.log_outputs(self.parent_id, [LoggedModelOutput(model.model_id, step=0)])
 
@@ -369,11 +420,11 @@ class Tracking:
 
         tags = runs.experiment_tags(study)
         found = self._client.get_experiment_by_name(self.experiment)
+        local = urlsplit(str(self.uri)).scheme not in ("http", "https")
+        place = artifact_dir(str(self.uri)) / self.experiment
         if found is None:
-            local = urlsplit(str(self.uri)).scheme not in ("http", "https")
-            place = (artifact_dir(str(self.uri)) / self.experiment).as_uri() if local else None
             try:
-                return str(self._client.create_experiment(self.experiment, place, tags))
+                return str(self._client.create_experiment(self.experiment, place.as_uri() if local else None, tags))
             except MlflowException:  # another driver was faster
                 found = self._client.get_experiment_by_name(self.experiment)
                 if found is None:
@@ -381,32 +432,58 @@ class Tracking:
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         for key, value in tags.items():
-            if found.tags.get(key) != value:
+            old = found.tags.get(key, "")
+            if old != value and not (key == _NOTE and old.endswith(f"\n\n{value}")):  # what the last session came to
                 self._client.set_experiment_tag(found.experiment_id, key, value)
+        if local:
+            self._follow(found.artifact_location, place)
         return str(found.experiment_id)
+
+    def _follow(self, location: str, place: Path) -> None:
+        """Has files be kept beside a store that was moved, or says where they are: MLflow knows their place by its old name."""
+        old, path = Path(unquote(urlsplit(location).path)), sqlite_path(str(self.uri))
+        if path is None or old == place or old.parts[-2:] != place.parts[-2:]:
+            return
+        if place.exists() or not old.exists():
+            move_artifacts(path, location, place.as_uri())
+        else:
+            self.remark = f"MLflow keeps figures and models in {old}, not beside {path}: move that folder to {place}"
 
     def _load_known(self) -> None:
         """Finds this study's runs. A second run of one id is deleted: a lost answer of a server leaves one, and drivers that
-        start at once. The one that has ended stays, else the older one, whoever looks."""
-        self._known = {}
-        token = None  # newest first
-        while True:
-            page = self._client.search_runs(
-                [self.experiment_id], f"tags.`lstm_bench.study` = '{self._study}'", page_token=token
-            )
-            for run in page:
-                for tag in ("lstm_bench.study_run", "lstm_bench.trial", "lstm_bench.replicate", "lstm_bench.cell"):
-                    if tag not in run.data.tags:
-                        continue
-                    found, other = (run.info.run_id, run.info.status), self._known.get((tag, run.data.tags[tag]))
-                    if other is not None:
-                        spare = found if other[1] in _ENDED and found[1] not in _ENDED else other
-                        self._client.delete_run(spare[0])
-                        found = found if spare is other else other
-                    self._known[tag, run.data.tags[tag]] = found
-            token = page.token
-            if not token:
-                return
+        start at once. The one that has ended stays, else the older one, whoever looks. A run that a person deleted comes back,
+        for its study goes on, as long as there is no other one of its id."""
+        from mlflow.entities import ViewType
+
+        self._known, self._strays = {}, set()
+        parents: dict[str, str] = {}
+        for view in (ViewType.ACTIVE_ONLY, ViewType.DELETED_ONLY):
+            before, token = set(self._known), None  # newest first
+            while True:
+                page = self._client.search_runs(
+                    [self.experiment_id], f"tags.`lstm_bench.study` = '{self._study}'", view, page_token=token
+                )
+                for run in page:
+                    parents[run.info.run_id] = run.data.tags.get("mlflow.parentRunId", "")
+                    for tag in ("lstm_bench.study_run", "lstm_bench.trial", "lstm_bench.replicate", "lstm_bench.cell"):
+                        key = tag, run.data.tags.get(tag)
+                        if key[1] is None or key in before:
+                            continue
+                        found, other = (run.info.run_id, run.info.status), self._known.get(key)
+                        if other is not None:
+                            spare = found if other[1] in _ENDED and found[1] not in _ENDED else other
+                            if view == ViewType.ACTIVE_ONLY:
+                                self._client.delete_run(spare[0])
+                            found = found if spare is other else other
+                        self._known[key] = found
+                token = page.token
+                if not token:
+                    break
+            if view == ViewType.DELETED_ONLY:
+                for key in self._known.keys() - before:
+                    self._client.restore_run(self._known[key][0])
+        mine = self._known.get(("lstm_bench.study_run", self._study), ("",))[0]
+        self._strays = {run_id for run_id, _ in self._known.values() if parents[run_id] not in ("", mine)}
 
     def _tags(self, kind: str, tags: Mapping[str, Any]) -> dict[str, str]:
         ours = {"lstm_bench.study": self._study, "lstm_bench.kind": kind, **tags}
@@ -436,6 +513,12 @@ class Tracking:
             there = self._logged_points(run_id, stored)
         marks = {key: value for key, value in runs.marks(row, epochs).items() if value}
         metrics = [point for point in runs.metrics(row, epochs, span) if (point.key, point.step) not in there]
+        if kind == "trial":
+            marks[runs.ORDER] = runs.order(row.get(self._objective), self._maximize)
+        if row.get("confusion"):
+            seen = {"confusion": row["confusion"], "pictures": row.get("pictures", ())}
+            if self._log_json(run_id, runs.EVIDENCE, seen):
+                marks[runs.EVIDENCE] = runs.FILES[runs.EVIDENCE]
         self._client.log_batch(run_id, metrics, runs.params(values), runs.tags(marks))
         status = "FINISHED"
         if row.get("state") == "FAIL":

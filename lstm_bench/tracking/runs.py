@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import struct
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,38 +13,30 @@ from typing import Any
 from lstm_bench.core.errors import redact
 from lstm_bench.core.formatting import format_field
 from lstm_bench.core.vocabulary import AXES, OF_BACKEND
-from lstm_bench.study.columns import (
-    KERNEL_COLUMNS,
-    OPTIONAL_COLUMNS,
-    REPLICATE_COLUMNS,
-    TRIAL_COLUMNS,
-    optional_columns,
-)
+from lstm_bench.study.columns import OPTIONAL_COLUMNS, REPLICATE_COLUMNS, TRIAL_COLUMNS, optional_columns
 
 # Query of an experiment's page: MLflow's view for training, with the table layout stored under this key.
 VIEW = "trials"
-PAGE_QUERY = f"workflowType=machine_learning&viewStateShareKey={VIEW}"
+TRAINING = "workflowType=machine_learning"
 TAGS = (  # columns in words
     *("state", "reason", "retry_of", "seed", "kernel_ran", "backend", "device", "device_share"),
     *("kernel", "weights_sha256"),
 )
-_COLUMNS = (
-    "val_accuracy",
-    "test_accuracy",
-    "val_mse",
-    "test_mse",
-    "n_weights",
-    "train_samples_per_s",
-)  # the table's metrics
+_COLUMNS = ("test_accuracy", "test_mse", "n_weights", "train_samples_per_s")  # the table's metrics, after the objective
+_NAME, _WIDTHS = "attributes.`Run Name`", (105, 70, 90)  # pixels of it, a score and the state: all on a small screen
 SWEEP, BENCHMARK = "lstm_bench.sweep", "lstm_bench.kernels"  # sources of runs: the commands that made them
 _CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae", "penalty")
-# Column of an epoch -> name of its metric. A trial has a `train_s` of its own, of all epochs.
-CURVES = {column: column for column in _CURVES} | {"train_s": "epoch_train_s"}
-END = "end/"  # begins the metric of a row's value that is not that of its last epoch
-MISSING_METRICS, INFINITE_METRICS, PROBED, CONFIRMED = (
-    f"lstm_bench.{word}" for word in ("without", "infinite", "probed", "confirmed")
+# Column of an epoch -> name of its metric. A page of charts begins with what has a prefix: that are the curves alone.
+CURVES = {column: f"curves/{column}" for column in _CURVES} | {"train_s": "epoch_train_s"}
+# Up to 0.1.0 a curve and its row's value were one metric, but for what `end/` begins and the tag `lstm_bench.without` names.
+OLD_CURVES = {column: column for column in _CURVES} | {"train_s": "epoch_train_s"}
+OLD_END, OLD_WITHOUT = "end/", "lstm_bench.without"
+INFINITE_METRICS, PROBED, CONFIRMED, EVIDENCE, ORDER = (
+    f"lstm_bench.{word}" for word in ("infinite", "probed", "confirmed", "evidence", "order")
 )
+FILES = {PROBED: "kernels.json", EVIDENCE: "evidence.json"}  # tag -> artifact that it names: read by machines alone
 KEYS, ENVIRONMENT, RESUMED = "lstm_bench.keys.", "environment.", "resumed."  # begin tags of a study
+# Columns of the probe: words, and what a run of 0.1.0 has as metrics
 PROBE_WORDS = ("kernel_ran", "reason", "device", "device_share", "evidence")
 PROBE_NUMBERS = ("p10_samples_per_s", "p90_samples_per_s", "n", "step_ms", "compile_s", "batch_size")
 _METRICS = tuple(
@@ -53,13 +46,23 @@ _METRICS = tuple(
 )
 _PARAM_LENGTH = 6000  # longest parameter value, characters; MLflow cuts there itself, not every store says so
 _KEYS_LENGTH = 4000  # of one tag
-_PICTURE = 1024  # values of a test sample that is kept as a metric; a longer one is left out
+_PICTURE = 1024  # values of a test sample that is kept; a longer one is left out
 _DIGEST_LENGTH = 12  # of the dataset, as shown; MLflow takes 36 characters at most, the profile holds all
 
 
 def curves() -> dict[str, str]:
     """`CURVES`, and those of the metrics that tasks have beside the fixed columns."""
-    return CURVES | {column: column for column in optional_columns() if not column.startswith("test_")}
+    return CURVES | {column: f"curves/{column}" for column in _further() if column not in CURVES}
+
+
+def old_curves() -> dict[str, str]:
+    """Likewise, of `OLD_CURVES`."""
+    return OLD_CURVES | {column: column for column in _further() if column not in OLD_CURVES}
+
+
+def _further() -> list[str]:
+    of_tasks = (column for column in optional_columns() if column not in OPTIONAL_COLUMNS)
+    return [column for column in of_tasks if not column.startswith("test_")]
 
 
 def _measured() -> dict[str, None]:
@@ -90,48 +93,24 @@ def metric(name: str, value: float, timestamp_ms: int, step: int) -> Any:
 
 
 def metrics(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], span: tuple[int, int]) -> list[Any]:
-    """Curves with step = epoch, then everything measured once. Same input, same points: a replay adds none.
-
-    What `row` holds beside its columns: `confusion` and `pictures` of `evidence`.
-    """
+    """Curves with step = epoch, then everything measured once. Same input, same points: a replay adds none."""
     found = []
-    last: dict[str, float] = {}
     for position, epoch in enumerate(epochs, start=1):
         at = span[0] + (span[1] - span[0]) * position // len(epochs)
         for column, name in curves().items():
             if (value := number(epoch.get(column))) is not None:
-                last[name] = value
                 found.append(metric(name, value, at, int(epoch["epoch"])))
     for name in _measured():
-        if (value := number(row.get(name))) is None:
-            continue
-        if name not in last:
+        if (value := number(row.get(name))) is not None:
             found.append(metric(name, value, span[1], 0))
-        elif format_field(value) != format_field(last[name]):
-            found.append(metric(END + name, value, span[1], 0))
-    for pair, n in row.get("confusion", {}).items():
-        found.append(metric(f"confusion/{pair}", n, span[1], 0))
-    for rank, picture in enumerate(row.get("pictures", ())):
-        columns = {key: number(value) for key, value in picture.items() if key != "values"}
-        found += [
-            metric(f"worst/{rank}/{key}", value, span[1], 0) for key, value in columns.items() if value is not None
-        ]
-        values = enumerate(picture["values"].split())
-        found += [metric(f"worst/{rank}/values", float(value), span[1], place) for place, value in values]
     return found
 
 
 def marks(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """What metrics cannot say, as tags.
+    """What metrics cannot say, as tags: `INFINITE_METRICS` names those that are infinite.
 
-    `MISSING_METRICS` names columns of which there are epochs and no value at the end, `INFINITE_METRICS` those that are infinite.
-
-    `INFINITE_METRICS` is a list of `[column, epoch, "inf" or "-inf"]`, the epoch null for the row's own value.
+    It is a list of `[column, epoch, "inf" or "-inf"]`, the epoch null for the row's own value.
     """
-    drawn = {
-        name for column, name in curves().items() if any(number(epoch.get(column)) is not None for epoch in epochs)
-    }
-    without = [name for name in _measured() if name in drawn and number(row.get(name)) is None]
     found: list[list[Any]] = [[name, None, format_field(row[name])] for name in _measured() if _infinite(row.get(name))]
     found += [
         [column, int(epoch["epoch"]), format_field(epoch[column])]
@@ -139,7 +118,31 @@ def marks(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]) -> dict[s
         for column in curves()
         if _infinite(epoch.get(column))
     ]
-    return {MISSING_METRICS: " ".join(without), INFINITE_METRICS: json.dumps(found) if found else ""}
+    return {INFINITE_METRICS: json.dumps(found) if found else ""}
+
+
+def order(score: Any, maximize: bool) -> str:
+    """Text by which a trial stands in the table: the best first, those without a score last; the study's run, "0", before all.
+
+    The text of a number is that of its bits, which sort as the numbers do once those of negative ones are turned round.
+    """
+    if (value := number(score)) is None or math.isnan(value):
+        return "2"
+    value = float(format_field(value))  # the digits of the records: told from them, it is the same
+    (bits,) = struct.unpack(">Q", struct.pack(">d", -value if maximize else value))
+    return f"1 {bits ^ (2**64 - 1 if bits >> 63 else 1 << 63):016x}"
+
+
+def page(address: str, experiment_id: Any, run_id: str = "") -> str:
+    """Where a person sees a study's runs, or with `run_id` a run's curves.
+
+    Args:
+      address: Of the server, without a name and a password; "" for a link within its pages.
+      experiment_id: Of MLflow.
+      run_id: Of MLflow.
+    """
+    place = f"{address}{'/' * bool(address)}#/experiments/{experiment_id}/runs"
+    return f"{place}/{run_id}/model-metrics?{TRAINING}" if run_id else f"{place}?{TRAINING}&viewStateShareKey={VIEW}"
 
 
 def _infinite(value: Any) -> bool:
@@ -269,25 +272,6 @@ def kernel_figures(rows: Sequence[Mapping[str, Any]], several: bool) -> tuple[di
     return metrics, tags
 
 
-def probe_figures(rows: Sequence[Mapping[str, Any]], several: bool) -> tuple[dict[str, float], dict[str, str]]:
-    """Metrics and tags of a winner's probe that `kernel_figures` leaves out, so that `kernels.csv` can be made of them.
-
-    Args:
-      rows: `KERNEL_COLUMNS`.
-      several: As for `kernel_name`.
-    """
-    metrics: dict[str, float] = {}
-    tags = {PROBED: json.dumps([[row.get("backend"), row["kernel"]] for row in rows])}
-    for row in rows:
-        for column in KERNEL_COLUMNS:
-            name, value = f"{kernel_name(row, several)}_{column}", row.get(column)
-            if column in PROBE_WORDS and value not in (None, ""):
-                tags[name] = str(value)
-            elif column in PROBE_NUMBERS and (figure := number(value)) is not None:
-                metrics[name] = figure
-    return metrics, tags
-
-
 def cell_figures(rows: Sequence[Mapping[str, Any]], several: bool) -> tuple[dict[str, float], dict[str, str]]:
     """`kernel_figures` of a benchmark's cell, and per arm what ran, its marks, its compile time and its memory."""
     metrics, tags = kernel_figures(rows, several)
@@ -317,11 +301,10 @@ def _benchmark_view() -> dict[str, Any]:
     throughputs += ["kernel_speedup", *(f"kernel_{backend}_speedup" for backend in OF_BACKEND)]
     params = [f"params.`{key}`" for key in AXES]
     metrics = [f"metrics.`{key}`" for key in dict.fromkeys(throughputs)]
-    name = "attributes.`Run Name`"
-    widths = {name: 360} | dict.fromkeys(params, 100) | {params[0]: 150}  # pixels: no name is cut off
+    widths = {_NAME: 360} | dict.fromkeys(params, 100) | {params[0]: 150}  # pixels: no name is cut off
     return {
         "selectedColumns": [*params, *metrics],
-        "columnOrder": [name, *params, *metrics],
+        "columnOrder": [_NAME, *params, *metrics],
         "columnWidths": widths | {column: 6 * len(column) + 10 for column in metrics},
         "orderByKey": "tags.`mlflow.runName`",  # by start, the page would fold the cells into their parent
         "orderByAsc": True,
@@ -330,21 +313,28 @@ def _benchmark_view() -> dict[str, Any]:
 
 def experiment_tags(study: Mapping[str, Any]) -> dict[str, str]:
     """Tags that give an experiment its description, and its page a table of the columns that matter."""
-    shown = {"searchFilter": "tags.lstm_bench.kind != 'study'"}  # else the page shows the parent, folded up
     tags = {
         "mlflow.note.content": str(study.get("description") or ""),
         "mlflow.experimentKind": "custom_model_development",  # else the page asks, or shows traces
     }
     if study.get("source") == BENCHMARK:
+        shown = {"searchFilter": "tags.lstm_bench.kind != 'study'"}  # else the page shows the parent, folded up
         return tags | {f"mlflow.sharedViewState.{VIEW}": json.dumps(_benchmark_view() | shown)}
     objective = str(study.get("objective") or "val_accuracy")
-    columns = [f"metrics.`{name}`" for name in dict.fromkeys((objective, *_COLUMNS))]
-    columns += ["tags.`state`", "tags.`kernel_ran`", *(f"params.`{path}`" for path in study.get("searched", ()))]
+    scores = [f"metrics.`{name}`" for name in dict.fromkeys((objective, *_COLUMNS))]
+    columns = [
+        *scores,
+        "tags.`state`",
+        "tags.`kernel_ran`",
+        *(f"params.`{path}`" for path in study.get("searched", ())),
+    ]
     view = {
         "selectedColumns": columns,
-        **shown,
-        "orderByKey": f"metrics.`{objective}`",
-        "orderByAsc": study.get("direction") == "minimize",
+        "columnOrder": [_NAME, *columns],
+        "columnWidths": dict.fromkeys(scores, _WIDTHS[1]) | {_NAME: _WIDTHS[0], "tags.`state`": _WIDTHS[2]},
+        "searchFilter": "tags.lstm_bench.kind != 'replicate'",
+        "orderByKey": f"tags.`{ORDER}`",
+        "orderByAsc": True,
     }
     return tags | {
         "mlflow.experiment.primaryMetric.name": objective,

@@ -10,6 +10,7 @@ import fcntl
 import glob
 import logging
 import os
+import re
 import secrets
 import socket
 import sqlite3
@@ -24,12 +25,14 @@ from lstm_bench.core import locks
 from lstm_bench.core.errors import ConfigError, StorageError, nearest, redact, require_quoted
 
 NAMES = ("mlflow", "none")
+VARIABLE = "MLFLOW_TRACKING_URI"
 SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql")
-# No telemetry, no pickle, no addresses printed at the end of every run.
+# No telemetry, no pickle, no addresses printed at the end of every run, no bars for files of a kilobyte.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 # How long a server may keep a sweep waiting before it counts as down: two tries of 5 s. A user's own values win.
 PATIENCE = {
@@ -54,6 +57,8 @@ def check(config: Mapping[str, Any], key: str = "tracking.uri") -> None:
       ConfigError: for an unknown name, a URI of an unknown scheme, or one that names no file or host.
     """
     name, uri = config.get("name"), config.get("uri")
+    if uri and uri == default():
+        key = VARIABLE
     if name not in NAMES:
         raise ConfigError("tracking", received=name, remedy=nearest(str(name), NAMES))
     if uri is None:
@@ -85,6 +90,21 @@ def check(config: Mapping[str, Any], key: str = "tracking.uri") -> None:
         raise ConfigError(key, expected=form, received=redact(uri))
 
 
+def default() -> str | None:
+    """What `tracking.uri` is unless it is given: MLflow's own variable, None where it is not set."""
+    return os.environ.get(VARIABLE) or None
+
+
+def bare(uri: str) -> str:
+    """The address of a server without a name and a password."""
+    return re.sub(r"//[^/?#]*@", "//", uri).rstrip("/")
+
+
+def shown(uri: str) -> str:
+    """A store in words, no password in it. Of a server its name alone: its first page shows no runs, so it is no link."""
+    return bare(uri).partition("//")[2] if uri.startswith("http") else redact(uri)
+
+
 def store_uri(config: Mapping[str, Any]) -> str:
     """The absolute URI of the store: `tracking.uri`, or `mlflow.db` in the working directory."""
     uri = config.get("uri") or "sqlite:///mlflow.db"
@@ -102,6 +122,24 @@ def artifact_dir(uri: str) -> Path:
     """`mlartifacts/` beside a sqlite store, else below the working directory. A server decides for itself."""
     path = sqlite_path(uri)
     return (path.parent if path else Path.cwd()) / "mlartifacts"
+
+
+def move_artifacts(path: Path, old: str, new: str) -> None:
+    """Has a sqlite store know the files of an experiment under another address; MLflow has no call for it.
+
+    Args:
+      path: Of the store.
+      old: How the addresses begin, a folder's.
+      new: How they shall begin.
+    """
+    places = {"experiments": "artifact_location", "runs": "artifact_uri", "logged_models": "artifact_location"}
+    with contextlib.closing(sqlite3.connect(path, timeout=_WAIT_S)) as database, database:
+        for table, column in places.items():
+            database.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?)"  # names of our own  # nosec B608
+                f" WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                (new, len(old) + 1, old, len(old) + 1, f"{old}/"),
+            )
 
 
 def check_sqlite(path: Path, write: bool = True, busy: Callable[[str], None] | None = None) -> None:

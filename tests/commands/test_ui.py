@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import chromium
 import psutil
 import pytest
 
@@ -20,7 +21,6 @@ from lstm_bench.core.errors import ConfigError
 from lstm_bench.tracking.client import open_tracking
 
 ROOT = Path(lstm_bench.__file__).parents[1]
-CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 STARTED = 1_700_000_000_000
 # The smallest picture that a browser takes: one red pixel.
 PNG = bytes.fromhex(
@@ -56,8 +56,11 @@ def store(tmp_path_factory, unused_store):
             "description": "Two trials of a **stacked** LSTM.",
             "params": {"model.units": 64},
             "searched": ["model.units"],
+            "objective": "val_accuracy",
         }
     )
+    curves = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
+    epochs = [{"epoch": epoch, **dict.fromkeys(curves, epoch / 8)} for epoch in range(1, 6)]
     for number in range(2):
         row = {
             "number": number,
@@ -68,7 +71,14 @@ def store(tmp_path_factory, unused_store):
             "kernel_ran": "generic",
             "config_model.units": 64 + number,
         }
-        observer.log_trial(row, [], STARTED, STARTED + 30_000)
+        observer.log_trial(row, epochs, STARTED, STARTED + 30_000)
+    seen = {"confusion": {f"{pair // 10}/{pair % 10}": 7 for pair in range(100)}, "pictures": []}
+    for seed in range(2):
+        row = {"trial": 1, "seed": seed, "state": "COMPLETE", "val_accuracy": 0.99, "test_accuracy": 0.9 + seed / 100}
+        observer.log_replicate(row | seen, epochs, STARTED, STARTED + 30_000, key="c0ffee")
+    observer.log_kernels([{"backend": "jax", "kernel": "xla", "train_samples_per_s": 9.0}])
+    confirmed = {"confirmed": "test accuracy 90.50 % +- 6.35 (95 % interval, n = 2)", "winning_trial": 1}
+    observer.log_summary({"val_accuracy": 0.9225, "test_accuracy": 0.905, "n_weights": 24_714}, confirmed)
     (place / "curve.png").write_bytes(PNG)
     observer.log_figures([place / "curve.png"])
     observer.finish("FINISHED")
@@ -117,28 +127,7 @@ def served(store):
 
 @pytest.fixture
 def browser(tmp_path):
-    for program in (CHROMIUM, CHROMEDRIVER):
-        if not program.exists():
-            pytest.fail(f"{program} is missing: apt-get install chromium chromium-driver")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for argument in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--window-size=2200,1100",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options=options, service=Service(str(CHROMEDRIVER)))
+    driver = chromium.start(tmp_path / "profile")
     yield driver
     driver.quit()
 
@@ -170,15 +159,50 @@ def status(address, host, origin=None):
             return error.code
 
 
+def on_screen(driver, *texts):
+    """Where each text stands, its left and upper edge in pixels, once the first screen shows them all: nothing was scrolled."""
+    wait_for(driver, *texts)
+    places = {}
+    deadline = time.monotonic() + 60
+    while len(places) < len(texts):
+        assert time.monotonic() < deadline, f"not on the first screen: {set(texts) - {*places}}"
+        found = driver.execute_script(
+            """
+            const seen = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+            while (walk.nextNode()) {
+              const range = document.createRange();
+              range.selectNodeContents(walk.currentNode);
+              const box = range.getBoundingClientRect();
+              const top = document.elementFromPoint(box.left + 2, box.top + box.height / 2);
+              if (box.width && top && top.contains(walk.currentNode)) seen.push([walk.currentNode.data, box.left, box.top]);
+            }
+            return seen;"""
+        )
+        places = {text: (left, top) for text in texts for said, left, top in reversed(found) if text in said}
+    return places
+
+
 @pytest.mark.slow
-def test_a_browser_sees_the_experiment_its_runs_and_their_metrics(served, browser):
+def test_a_first_screen_shows_the_score_then_the_trials_and_one_click_the_curves(served, browser):
+    from selenium.webdriver.common.by import By
+
     address, _, lines, _ = served
-    browser.get(address)
-    wait_for(browser, "two-trials")
+    assert all(f"{address}/#/experiments/" in line for line in lines if "://" in line), (
+        "a bare address is no page of ours"
+    )
     (page,) = [line.split(": ", 1)[1] for line in lines if line.startswith("  two-trials: ")]
     browser.get(page)
-    seen = wait_for(browser, "two-trials", "trial 0", "trial 1", "0.9225", "24714", "17250.5", "generic", "model.units")
-    assert seen.index("trial 1") < seen.index("trial 0")  # the best one first
+    confirmed = "test accuracy 90.50 % +- 6.35 (95 % interval, n = 2)"
+    figures = ["0.905", "0.9225", "0.9125", "24714", "17250.5", "COMPLETE"]
+    places = on_screen(browser, confirmed, "trial 1", "trial 0", *figures)
+    study = max(element.location["y"] for element in browser.find_elements(By.LINK_TEXT, "two-trials"))
+    assert places[confirmed][1] < study < places["trial 1"][1] < places["trial 0"][1]  # the best one first
+    assert abs(places["0.905"][1] - study) < 20  # the confirmed mean stands in the study's row
+    assert "replicate" not in browser.find_element(By.TAG_NAME, "body").text
+    browser.find_element(By.LINK_TEXT, "curves").click()
+    browser.switch_to.window(browser.window_handles[-1])  # MLflow opens links of a description in a new tab
+    on_screen(browser, "trial 1", "train_accuracy", "train_loss", "val_accuracy", "val_loss")
+    assert "confusion" not in browser.find_element(By.TAG_NAME, "body").text
 
 
 @pytest.mark.long
@@ -230,7 +254,7 @@ def test_it_is_up_soon_small_and_on_the_loopback_only(served, store):
     assert listening == {("127.0.0.1", port)}
     assert seconds < 30  # 5 on an idle machine
     assert sum(process.memory_info().rss for process in family) < 700 * 2**20
-    assert lines[0] == f"MLflow UI: {address}"
+    assert lines[0] == "The runs in MLflow of"
     assert lines[-1] == "Ctrl-C ends it."
     assert sorted(path.name for path in store[0].iterdir()) == ["curve.png", "mlartifacts", "mlflow.db"]
 
@@ -338,10 +362,23 @@ def test_a_port_in_use_is_said_with_a_free_one(store):
     assert done.stderr.count("\n") == 1
 
 
-def test_a_server_s_own_address_is_printed_without_its_password(tmp_path):
-    done = run_ui("tracking.uri=https://me:S3CRET@host/mlflow", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("MLflow UI: https://me:***@host/mlflow")
+@pytest.mark.slow
+def test_a_server_that_runs_is_asked_for_its_studies(served, tmp_path, monkeypatch):
+    address, _, lines, _ = served
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address.replace("//", "//me:S3CRET@"))
+    done = run_ui(cwd=tmp_path)
+    assert (done.returncode, done.stderr, sorted(done.stdout.splitlines())) == (0, "", sorted(lines[:-1]))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:S3CRET@127.0.0.1:{free_port()}")
+    done = run_ui(cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
+    assert done.stderr.startswith("error: MLflow (http://me:***@127.0.0.1:") and "S3CRET" not in done.stderr
+
+
+def test_an_option_wins_over_mlflow_s_own_variable(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///theirs.db")
+    assert ui.options([])["tracking.uri"] == "sqlite:///theirs.db"
+    assert ui.options(["tracking.uri=sqlite:///mine.db"])["tracking.uri"] == "sqlite:///mine.db"
+    assert ui.options(["tracking.uri=null"])["tracking.uri"] is None
 
 
 def test_a_corrupt_store_is_one_line(tmp_path):

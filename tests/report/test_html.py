@@ -6,8 +6,8 @@ import base64
 import json
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 
+import chromium
 import pandas as pd
 import pytest
 from test_report import hostile_text, make_study, sums
@@ -15,8 +15,6 @@ from test_report import hostile_text, make_study, sums
 from lstm_bench.report import command as report
 from lstm_bench.report.figures import study, style
 from lstm_bench.report.render import html
-
-CHROMIUM, CHROMEDRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 
 
 class Addresses(HTMLParser):
@@ -49,25 +47,7 @@ def undrawn(monkeypatch):
 
 @pytest.fixture
 def browser(tmp_path):
-    for program in (CHROMIUM, CHROMEDRIVER):
-        if not program.exists():
-            pytest.fail(f"{program} is missing: apt-get install chromium chromium-driver")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for argument in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-sync",
-    ):
-        options.add_argument(argument)
-    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(str(CHROMEDRIVER)))
+    driver = chromium.start(tmp_path / "profile")
     yield driver
     driver.quit()
 

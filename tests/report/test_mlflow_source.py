@@ -426,6 +426,47 @@ def test_replicates_of_an_earlier_winner_are_no_rows(here: Path, unused_store: P
     assert (len(found.replicates), found.confusion.to_numpy().tolist()) == (1, [[4]])
 
 
+def test_what_its_files_held_is_left_out_and_said_where_they_are_gone(here: Path, unused_store: Path) -> None:
+    shutil.copy(unused_store, here)
+    observer = tracked()
+    observer.log_kernels([{"backend": "jax", "kernel": "xla", "train_samples_per_s": 9.0}])
+    row = {"seed": 0, "state": "COMPLETE", "test_accuracy": 0.5, "confusion": {"0/0": 3, "0/1": 2}}
+    observer.log_replicate(row, [], STARTED, STARTED, key="k")
+    found = only(None)
+    assert (found.notes, found.tables["kernels.csv"]["kernel"].tolist()) == ([], ["xla"])
+    assert found.confusion.to_numpy().tolist() == [[3, 2], [0, 0]]
+    shutil.rmtree(here / "mlartifacts")
+    assert only(None).notes == [
+        "The winner's kernels are left out: its file in MLflow cannot be reached from here.",
+        "No confusion matrix and no pictures of wrong samples: its file in MLflow cannot be reached from here.",
+    ]
+
+
+def test_a_store_of_an_older_version_gives_its_curves_confusion_and_kernels(here: Path, unused_store: Path) -> None:
+    shutil.copy(unused_store, here)
+    observer = tracked()
+    with mock.patch.object(runs, "CURVES", runs.OLD_CURVES):
+        epochs = [{"epoch": epoch, "val_accuracy": epoch / 8} for epoch in (1, 2)]
+        observer.log_trial({"number": 0, "state": "COMPLETE"}, epochs, STARTED, STARTED)
+    observer.log_replicate({"seed": 0, "state": "COMPLETE"}, [], STARTED, STARTED, key="k")
+    ids = {run.info.run_name: run.info.run_id for run in observer._client.search_runs([observer.experiment_id])}
+    for run, key, value, step in (
+        ("trial 0", "end/val_accuracy", 0.5, 0),
+        ("replicate seed 0", "confusion/0/1", 4, 0),
+        ("replicate seed 0", "worst/0/label", 0, 0),
+        ("replicate seed 0", "worst/0/values", 0.25, 0),
+        ("large", "kernel_xla_samples_per_s", 9, 0),
+    ):
+        observer._client.log_metric(ids[run], key, value, step=step)
+    observer._client.set_tag(ids["large"], runs.PROBED, '[["jax", "xla"]]')
+    found = only(None)
+    assert found.tables["history.csv"]["val_accuracy"].tolist() == [0.125, 0.25]
+    assert found.trials["val_accuracy"].tolist() == [0.5]
+    assert found.confusion.to_numpy().tolist() == [[0, 4], [0, 0]]
+    assert found.tables["worst.csv"]["values"].astype(str).tolist() == ["0.25"]
+    assert found.tables["kernels.csv"]["train_samples_per_s"].tolist() == [9.0]
+
+
 def test_pictures_of_long_sequences_are_not_kept_and_the_page_says_so(here: Path, unused_store: Path) -> None:
     shutil.copy(unused_store, here)
     seen = predictions(np.zeros((3, 1025, 1)), np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9]]))

@@ -112,14 +112,14 @@ def mlflow_store(path: Path, study_id: str) -> tuple[Book, Book, list[str]]:
             continue
         if ended not in ("FINISHED", "FAILED", "KILLED"):
             wrong.append(f"run {own.get('mlflow.runName')} is {ended}")
-        seen = {"state": own.get("state", ""), "curve": points[run]["val_accuracy"]}
+        seen = {"state": own.get("state", ""), "curve": points[run]["curves/val_accuracy"]}
         if own["lstm_bench.kind"] == "study":
             parents += 1
         elif own["lstm_bench.kind"] == "trial":
             number = int(own["lstm_bench.trial"].rpartition("/")[2])
             if number in trials:
                 wrong.append(f"two runs of trial {number}")
-            last = (points[run].get("end/val_accuracy") or points[run]["val_accuracy"] or [(0, "")])[-1][1]
+            last = (points[run]["val_accuracy"] or [(0, "")])[-1][1]
             more = {key: own.get(key, "") for key in ("reason", "retry_of", "seed")} | {"params": params[run]}
             trials[number] = seen | more | {"value": last if seen["state"] == "COMPLETE" else ""}
         elif own["lstm_bench.kind"] == "replicate":

@@ -205,7 +205,7 @@ def test_every_trial_is_a_nested_run_with_its_state_curves_and_parameters(empty)
     assert (
         first.data.metrics.items() >= {"n_weights": 220_874.0, "total_s": 31.5, "train_samples_per_s": 3400.5}.items()
     )
-    curve = client().get_metric_history(first.info.run_id, "val_accuracy")
+    curve = client().get_metric_history(first.info.run_id, "curves/val_accuracy")
     assert [(point.step, point.value) for point in curve] == [(1, 0.91), (2, 0.92), (3, 0.93)]
     failed = found["trial 2"].data
     assert failed.tags["reason"] == "nan"
@@ -271,7 +271,7 @@ def test_a_run_that_its_driver_could_not_end_is_completed():
     found = runs()
     assert {run.info.status for run in found.values()} == {"FINISHED", "FAILED"}
     assert len(found) == 4
-    assert found["trial 0"].data.metrics["val_accuracy"] == 0.93
+    assert found["trial 0"].data.metrics["curves/val_accuracy"] == 0.93
 
 
 def test_drivers_that_make_a_study_s_run_at_once_keep_the_first_one(place, monkeypatch):
@@ -325,7 +325,8 @@ def test_replicates_kernels_and_summary(place):
     for _ in range(2):
         observer.log_kernels(kernels)
     observer.log_summary(
-        {"val_accuracy": 0.97, "test_accuracy": 0.988, "low+high": 1, "none": None}, {"winner": "trial 0"}
+        {"val_accuracy": 0.97, "test_accuracy": 0.988, "low+high": 1, "none": None},
+        {"winner": "units=32", "confirmed": "test accuracy 98.80 % (n = 1)"},
     )
     (place / "curve.svg").write_text("<svg/>")
     observer.log_figures([place / "curve.svg"])
@@ -337,28 +338,122 @@ def test_replicates_kernels_and_summary(place):
     assert replicate.tags["lstm_bench.replicate"] == "stacked-7f3a/c0ffee/3"
     parent = found["stacked"].data
     assert parent.metrics == {
-        "kernel_cudnn_samples_per_s": 300.0,
-        "kernel_generic_samples_per_s": 100.0,
-        "kernel_speedup": 3.0,
         "val_accuracy": 0.97,
         "test_accuracy": 0.988,
         "low_high": 1.0,
     }
-    assert len(client().get_metric_history(observer.parent_id, "kernel_speedup")) == 1
-    assert parent.tags["kernel_xla_unavailable"] == "no compiler"
+    (file,) = place.rglob("kernels.json")
+    assert (json.loads(file.read_text()), parent.tags["lstm_bench.probed"]) == (kernels, "kernels.json")
+    note = client().get_experiment(observer.experiment_id).tags["mlflow.note.content"]
+    curves = f"#/experiments/{observer.experiment_id}/runs/{found['replicate seed 3'].info.run_id}/model-metrics"
+    assert note == (
+        f"**test accuracy 98.80 % (n = 1)** units=32 [curves]({curves}?workflowType=machine_learning)"
+        f"\n\n{STUDY['description']}"
+    )
+    started()
+    assert client().get_experiment(observer.experiment_id).tags["mlflow.note.content"] == note  # while it goes on
     assert "| test_accuracy | 0.988 |" in parent.tags["mlflow.note.content"]
     assert [item.path for item in client().list_artifacts(observer.parent_id, "figures")] == ["figures/curve.svg"]
 
 
-def test_no_speedup_without_proof_of_the_kernel():
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_the_table_has_the_study_first_then_its_trials_the_best_one_first(direction):
+    scores = {0: 0.5, 1: 2.0, 2: -1.5, 3: -0.25, 4: None, 5: 1e-9}
+    observer = started({**STUDY, "objective": "val_accuracy", "direction": direction})
+    for number, score in scores.items():
+        observer.log_trial(trial(number, val_accuracy=score), [], STARTED, STARTED + 9)
+    observer.log_replicate(trial(0) | {"seed": 0}, [], STARTED, STARTED + 9, key="c0ffee")
+    view = json.loads(client().get_experiment(observer.experiment_id).tags["mlflow.sharedViewState.trials"])
+    order = f"{view['orderByKey']} {'ASC' if view['orderByAsc'] else 'DESC'}"
+    found = client().search_runs([observer.experiment_id], view["searchFilter"], order_by=[order])
+    ranked = sorted((n for n in scores if n != 4), key=lambda n: scores[n], reverse=direction == "maximize")
+    assert [run.info.run_name for run in found] == ["stacked", *(f"trial {n}" for n in [*ranked, 4])]
+    assert view["columnOrder"][1:5] == [
+        f"metrics.`{key}`" for key in ("val_accuracy", "test_accuracy", "test_mse", "n_weights")
+    ]
+
+
+def test_deleted_runs_come_back_with_their_study():
     observer = started()
-    observer.log_kernels(
-        [
-            {"backend": "torch", "kernel": "cudnn", "kernel_ran": "generic", "train_samples_per_s": 300.0},
-            {"backend": "torch", "kernel": "generic", "kernel_ran": "generic", "train_samples_per_s": 100.0},
-        ]
+    log_three(observer)
+    observer.finish("FINISHED")
+    before = {name: (run.info.run_id, run.data.tags["lstm_bench.study"]) for name, run in runs().items()}
+    for name in ("stacked", "trial 1"):
+        client().delete_run(before[name][0])
+    again = started()
+    log_three(again)
+    again.finish("FINISHED")
+    assert (again.warning, again.added) == (None, 0)
+    assert {name: (run.info.run_id, run.data.tags["lstm_bench.study"]) for name, run in runs().items()} == before
+
+
+def test_runs_below_a_parent_that_is_gone_are_put_below_the_study_s(place):
+    observer = started()
+    log_three(observer)
+    with sqlite3.connect(place / "mlflow.db") as database:
+        for table in ("tags", "params", "metrics", "latest_metrics", "runs"):
+            database.execute(f"DELETE FROM {table} WHERE run_uuid = ?", (observer.parent_id,))
+    again = started()
+    assert again.parent_id != observer.parent_id
+    parents = {run.data.tags.get("mlflow.parentRunId") for name, run in runs().items() if name != "stacked"}
+    assert parents == {again.parent_id}
+
+
+def test_the_files_of_a_moved_project_are_beside_its_store_again(place, monkeypatch):
+    from mlflow.tracking._tracking_service import utils
+
+    (place / "old").mkdir()
+    (place / "mlflow.db").rename(place / "old" / "mlflow.db")
+    monkeypatch.chdir(place / "old")
+    (place / "old" / "curve.svg").write_text("<svg/>")
+    observer = started()
+    observer.log_figures([place / "old" / "curve.svg"])
+    (place / "old").rename(place / "new")
+    monkeypatch.chdir(place / "new")
+    utils._artifact_repos_cache.clear()  # of a process
+    again = started()
+    again.log_figures([place / "new" / "curve.svg"])
+    log_three(again)
+    assert (again.warning, again.remark, (place / "old").exists()) == (None, None, False)
+    assert [item.path for item in client().list_artifacts(again.parent_id, "figures")] == ["figures/curve.svg"]
+    (place / "alone").mkdir()
+    (place / "new" / "mlflow.db").rename(place / "alone" / "mlflow.db")
+    monkeypatch.chdir(place / "alone")
+    alone = started()
+    assert alone.remark.startswith(f"MLflow keeps figures and models in {place}/new/mlartifacts/stacked, not beside ")
+
+
+def test_where_no_file_can_be_kept_the_rest_is_told_and_it_is_said(place):
+    (place / "mlartifacts").write_text("in the way")
+    (place / "curve.svg").write_text("<svg/>")
+    observer = started()
+    log_three(observer)
+    observer.log_figures([place / "curve.svg"])
+    observer.log_kernels([{"backend": "jax", "kernel": "xla"}])
+    observer.finish("FINISHED")
+    assert observer.warning is None
+    assert "keeps no figure and no model: " in observer.remark
+    assert sorted(runs()) == ["stacked", "trial 0", "trial 1", "trial 2"]
+    assert "lstm_bench.probed" not in runs()["stacked"].data.tags
+
+
+def test_mlflow_s_own_variable_is_named_where_it_is_wrong(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "databricks")
+    with pytest.raises(ConfigError, match=r"^MLFLOW_TRACKING_URI: expected a URI of sqlite"):
+        store.check({"name": "mlflow", "uri": store.default()})
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    assert store.default() is None
+
+
+def test_a_server_is_no_link_but_to_a_study_s_runs():
+    observer = open_tracking({"name": "mlflow", "uri": "https://me:S3CRET@host:5000/ml/"}, experiment="stacked")
+    assert (observer.address, observer.page) == ("host:5000/ml", None)
+    observer.experiment_id = "7"
+    assert (
+        observer.address
+        == observer.page
+        == ("https://host:5000/ml/#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey=trials")
     )
-    assert "kernel_speedup" not in runs()["stacked"].data.metrics
 
 
 def test_a_cell_is_a_nested_run_with_a_figure_or_a_reason_per_arm():
@@ -694,17 +789,8 @@ def test_the_probe_of_another_winner_replaces_the_first():
     again = started()
     again.log_kernels([{**arms, "kernel": "generic", "train_samples_per_s": 5.0, "kernel_ran": "generic"}])
     assert (observer.warning, again.warning) == (None, None)
-    parent = runs()["stacked"].data
-    assert {key: value for key, value in parent.metrics.items() if not math.isnan(value)} == {
-        "kernel_generic_samples_per_s": 5.0,
-        "kernel_generic_n": 7.0,
-    }
-    assert {key: value for key, value in parent.tags.items() if key.startswith("kernel_")} == {
-        "kernel_generic_kernel_ran": "generic",
-        "kernel_generic_device": "cpu",
-        "kernel_generic_evidence": "while",
-    }
-    assert parent.tags["lstm_bench.probed"] == '[["jax", "generic"]]'
+    (file,) = Path.cwd().rglob("kernels.json")
+    assert [row["kernel"] for row in json.loads(file.read_text())] == ["generic"]
 
 
 def test_what_a_metric_cannot_say_is_a_tag():
@@ -716,8 +802,8 @@ def test_what_a_metric_cannot_say_is_a_tag():
     assert observer.warning is None
     found = runs()
     first, second = found["trial 0"].data, found["trial 1"].data
-    assert first.tags["lstm_bench.without"] == "train_loss"
+    assert "train_loss" not in first.metrics and first.metrics["curves/train_loss"] == 2.0
     assert json.loads(first.tags["lstm_bench.infinite"]) == [["val_loss", None, "-inf"], ["train_loss", 2, "inf"]]
     assert (first.metrics["train_s"], first.metrics["epoch_train_s"]) == (9.0, 0.7)
-    assert (second.metrics["val_accuracy"], second.metrics["end/val_accuracy"]) == (0.92, 0.5)
+    assert (second.metrics["curves/val_accuracy"], second.metrics["val_accuracy"]) == (0.92, 0.5)
     assert "lstm_bench.infinite" not in second.tags

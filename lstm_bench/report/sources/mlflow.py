@@ -1,11 +1,13 @@
 """Studies as an MLflow server or file holds them: the same tables as their records, from runs, metrics, parameters and tags.
 
-`tracking` and `entity` wrote them; here they are read back. No artifact is read, so a store alone is enough, on whatever
-machine. Metrics are the same 64-bit floats that the records round to ten digits.
+`tracking` and `entity` wrote them; here they are read back, on whatever machine. Two artifacts hold what only machines read,
+the winner's kernels and what it got wrong: where they cannot be had, the page says so. Metrics are the same 64-bit floats
+that the records round to ten digits.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,11 +29,14 @@ _WAIT_S = "30"  # for one answer of a server: a page of a thousand runs takes it
 _LARGEST = 1.797e308  # MLflow's infinity, were one logged by other means
 
 
+_UNREACHED = "its file in MLflow cannot be reached from here"
+
+
 def harvest(uri: str | None, experiments: Sequence[str] | None = None) -> tuple[list[Result], list[str]]:
     """Every study of a store, by name.
 
     Args:
-      uri: As `tracking.uri`; None for `mlflow.db` in the working directory.
+      uri: As `tracking.uri`; None for its default.
       experiments: Names of those to read, None for all that are lstm_bench's studies.
 
     Returns:
@@ -41,6 +46,7 @@ def harvest(uri: str | None, experiments: Sequence[str] | None = None) -> tuple[
       ConfigError: for a URI of no store, a file that is not there, or an experiment that the store does not hold.
       StorageError: when the store cannot be read or does not answer.
     """
+    uri = uri or store.default()
     store.check({"name": "mlflow", "uri": uri}, key="uri")
     place = store.store_uri({"uri": uri})
     path = store.sqlite_path(place)
@@ -52,7 +58,7 @@ def harvest(uri: str | None, experiments: Sequence[str] | None = None) -> tuple[
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", _WAIT_S)
     try:
         client = store.connect(place, False, lambda held: print(f"{held}: waiting", file=sys.stderr, flush=True))
-        return _harvest(client, experiments)
+        return _harvest(client, experiments, store.artifact_dir(place))
     except LstmBenchError:
         raise
     except Exception as error:  # of MLflow, its database's driver or the network
@@ -60,7 +66,7 @@ def harvest(uri: str | None, experiments: Sequence[str] | None = None) -> tuple[
         raise StorageError(what, remedy="Check uri=, and that its server runs and can be reached.") from error
 
 
-def _harvest(client: Any, wanted: Sequence[str] | None) -> tuple[list[Result], list[str]]:
+def _harvest(client: Any, wanted: Sequence[str] | None, beside: Path) -> tuple[list[Result], list[str]]:
     found = {e.name: e.experiment_id for e in _all(client.search_experiments)}
     for name in wanted or ():
         if name not in found:
@@ -81,7 +87,7 @@ def _harvest(client: Any, wanted: Sequence[str] | None) -> tuple[list[Result], l
         left = sorted(n for n in names.values() if n not in made and (n in newest) == ours and n != "Default")
         if left:
             remarks.append(f"experiments left out, {text}: {', '.join(left)}")
-    return [_study(client, name, made[name]) for name in sorted(made)], remarks
+    return [_study(client, name, made[name], beside / name) for name in sorted(made)], remarks
 
 
 def _all(search: Callable[..., Any]) -> Iterator[Any]:
@@ -106,7 +112,7 @@ def _runs(client: Any, experiment_ids: list[str], filter_string: str) -> Iterato
         seen.add(run.info.run_id)
 
 
-def _study(client: Any, name: str, parent: Any) -> Result:
+def _study(client: Any, name: str, parent: Any, beside: Path) -> Result:
     tags = parent.data.tags
     result = Result(Path(name), name, config=_config(parent.data), environment=_environment(tags))
     kinds: dict[str, dict[str, Any]] = {"trial": {}, "replicate": {}}
@@ -124,15 +130,46 @@ def _study(client: Any, name: str, parent: Any) -> Result:
         "trials.csv": [_trial(run, list(result.space())) for run in trials],
         "replicates.csv": [_row(run, record.REPLICATE_COLUMNS) for run in replicates],
         "history.csv": _history(client, trials, replicates),
-        "kernels.csv": _kernels(parent.data),
+        "kernels.csv": _kernels(client, parent, beside),
     }
     assemble(result, rows)
     if not result.config:
         result.notes.append("MLflow holds no configuration of this study: an older lstm_bench tracked it.")
     if unended:
         result.notes.append(f"{unended} runs in MLflow were begun and not ended: left out.")
-    _add_evidence(client, result, replicates)
+    if entity.FILES[entity.PROBED] == tags.get(entity.PROBED) and not rows["kernels.csv"]:
+        result.notes.append(f"The winner's kernels are left out: {_UNREACHED}.")
+    _add_evidence(client, result, replicates, beside)
     return result
+
+
+def _artifact(client: Any, run: Any, tag: str, beside: Path) -> Any:
+    """What the file holds that a tag of a run names; None where there is no such tag, or no such file here.
+
+    Args:
+      client: Of the store.
+      run: Of MLflow.
+      tag: Of `entity.FILES`.
+      beside: Where the experiment's files lie beside a store in a file: it may have been moved since it was written.
+    """
+    name, run_id = entity.FILES[tag], run.info.run_id
+    if run.data.tags.get(tag) != name:
+        return None
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.rest_utils import http_request
+
+    tracking = client._tracking_client.store
+    try:
+        if hasattr(tracking, "get_host_creds"):
+            asked = {"path": name, "run_uuid": run_id}
+            answer = http_request(
+                tracking.get_host_creds(), "/get-artifact", "GET", params=asked, raise_on_status=False
+            )
+            return answer.json() if answer.status_code == 200 else None
+        file = beside / run_id / "artifacts" / name
+        return json.loads((file if file.is_file() else Path(client.download_artifacts(run_id, name))).read_bytes())
+    except (OSError, ValueError, MlflowException):
+        return None
 
 
 def _config(data: Any) -> dict[str, Any]:
@@ -162,10 +199,10 @@ def _tree(flat: Mapping[str, Any]) -> dict[str, Any]:
 def _row(run: Any, columns: Sequence[str]) -> dict[str, str]:
     """A trial's or replicate's row, as text."""
     metrics, tags = run.data.metrics, run.data.tags
-    without = tags.get(entity.MISSING_METRICS, "").split()
+    without = tags.get(entity.OLD_WITHOUT, "").split()
     row = {}
     for column in columns:
-        value = metrics.get(entity.END + column, metrics.get(column))
+        value = metrics.get(entity.OLD_END + column, metrics.get(column))
         if column in entity.TAGS or value is None:
             row[column] = tags.get(column, "")
         else:
@@ -207,7 +244,7 @@ def _history(client: Any, trials: Sequence[Any], replicates: Sequence[Any]) -> l
     """Rows of history.csv."""
     runs = {run.info.run_id: run for run in (*trials, *replicates)}
     rows: dict[tuple[str, int], dict[str, str]] = {}
-    for column, name in entity.curves().items():
+    for column, name in (*entity.old_curves().items(), *entity.curves().items()):
         for run_id, step, value in _points(client, [r for r in runs if name in runs[r].data.metrics], name):
             if step > 0:  # 0: the run's own value, of no epoch
                 rows.setdefault((run_id, step), {})[column] = _text(value)
@@ -225,8 +262,16 @@ def _history(client: Any, trials: Sequence[Any], replicates: Sequence[Any]) -> l
     return list(rows.values())
 
 
-def _kernels(data: Any) -> list[dict[str, str]]:
+def _kernels(client: Any, parent: Any, beside: Path) -> list[dict[str, str]]:
     """Rows of kernels.csv, from the study's own run."""
+    if parent.data.tags.get(entity.PROBED) != entity.FILES[entity.PROBED]:
+        return _old_kernels(parent.data)
+    rows = _artifact(client, parent, entity.PROBED, beside) or []
+    return [{column: formatting.format_field(row.get(column)) for column in record.KERNEL_COLUMNS} for row in rows]
+
+
+def _old_kernels(data: Any) -> list[dict[str, str]]:
+    """As `_kernels`, from metrics and tags."""
     arms = _list(data.tags.get(entity.PROBED, ""))
     several = len({backend for backend, _ in arms}) > 1
     rows = []
@@ -240,28 +285,44 @@ def _kernels(data: Any) -> list[dict[str, str]]:
     return rows
 
 
-def _add_evidence(client: Any, result: Result, replicates: Sequence[Any]) -> None:
+def _add_evidence(client: Any, result: Result, replicates: Sequence[Any], beside: Path) -> None:
     """The confusion of the picked configuration's first replicate, and the pictures of what it got wrong."""
     winner = result.winner
     for run in sorted(replicates, key=lambda run: float(_number(run))):
-        metrics = run.data.metrics
-        mine = winner is None or metrics.get("trial") in (None, winner["number"])
-        pairs = [(key.split("/")[1:], n) for key, n in metrics.items() if key.startswith("confusion/")]
-        if pairs and mine:
-            rows = [{"label": int(label), "prediction": int(said), "n": int(n)} for (label, said), n in pairs]
-            result.tables["confusion"] = pd.DataFrame(rows)
+        if winner is not None and run.data.metrics.get("trial") not in (None, winner["number"]):
+            continue
+        if entity.EVIDENCE in run.data.tags:
+            seen = _artifact(client, run, entity.EVIDENCE, beside)
+            if seen is None:
+                result.notes.append(f"No confusion matrix and no pictures of wrong samples: {_UNREACHED}.")
+                result.lacking["worst.csv"] = _UNREACHED
+                return
+            pairs, pictures = list(seen["confusion"].items()), seen["pictures"]
+            break
+        pairs, pictures = _old_evidence(client, run)
+        if pairs:
             break
     else:
         return
-    pictures: list[dict[str, str]] = []
+    rows = [{"label": int(key.split("/")[0]), "prediction": int(key.split("/")[1]), "n": int(n)} for key, n in pairs]
+    result.tables["confusion"] = pd.DataFrame(rows)
+    texts = [{column: formatting.format_field(value) for column, value in picture.items()} for picture in pictures]
+    result.tables["worst.csv"] = frame(result, "worst.csv", texts)
+    if not pictures and any(row["label"] != row["prediction"] for row in rows):
+        result.lacking["worst.csv"] = "MLflow holds none of sequences this long"
+
+
+def _old_evidence(client: Any, run: Any) -> tuple[list[tuple[str, float]], list[dict[str, Any]]]:
+    """Pairs of classes with their numbers, and pictures, from metrics."""
+    metrics = run.data.metrics
+    pairs = [(key.removeprefix("confusion/"), n) for key, n in metrics.items() if key.startswith("confusion/")]
+    pictures: list[dict[str, Any]] = []
     while f"worst/{len(pictures)}/values" in metrics:
         begins = f"worst/{len(pictures)}/"
         values = sorted((step, value) for _, step, value in _points(client, [run.info.run_id], begins + "values"))
-        row = {column: _text(metrics[begins + column]) for column in record.WORST_COLUMNS if begins + column in metrics}
+        row = {column: metrics[begins + column] for column in record.WORST_COLUMNS if begins + column in metrics}
         pictures.append(row | {"values": " ".join(f"{value:.3g}" for _, value in values)})
-    result.tables["worst.csv"] = frame(result, "worst.csv", pictures)
-    if not pictures and any(label != said for (label, said), _ in pairs):
-        result.lacking["worst.csv"] = "MLflow holds none of sequences this long"
+    return pairs, pictures
 
 
 def _points(client: Any, run_ids: Sequence[str], key: str) -> Iterator[tuple[str, int, float]]:
