@@ -29,7 +29,7 @@ from lstm_bench.core import fileio
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import StorageError
 from lstm_bench.study import search_space as spaces
-from lstm_bench.sweep import session
+from lstm_bench.sweep import session, workers
 from lstm_bench.sweep.store import postgres as served
 from lstm_bench.sweep.store.postgres import ServedStudy
 
@@ -671,7 +671,7 @@ def ran(server: postgres.Server, database: str, tmp_path: Path, monkeypatch: pyt
         notes, launcher = Notes(), fake.FakeLauncher(answer)
         usual = {**TWO, "study.shared": True, "storage.url": server.url(database), "kernel.probe": False}
         config = fake.config({**usual, **values})
-        monkeypatch.setattr(session, "LocalLauncher", lambda *_, **__: launcher)
+        monkeypatch.setattr(workers, "LocalLauncher", lambda *_, **__: launcher)
         monkeypatch.setattr(session, "open_tracking", lambda *_, **__: notes)
         monkeypatch.setattr(
             session.postgres, "opened", lambda c, s, f, _, say, made: ServedStudy(c, s, f, fake.SHA256, say)

@@ -31,7 +31,7 @@ from lstm_bench.report.figures import style
 from lstm_bench.report.sources import mlflow, records
 from lstm_bench.study import columns
 from lstm_bench.study import search_space as spaces
-from lstm_bench.sweep import session
+from lstm_bench.sweep import session, workers
 from lstm_bench.tracking import runs, store
 from lstm_bench.tracking.background import Observer
 from lstm_bench.tracking.client import open_tracking
@@ -146,7 +146,7 @@ def moments(tmp_path_factory: pytest.TempPathFactory, unused_store: Path) -> dic
     shutil.copy(unused_store, place)
     with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ):
         patch.chdir(place)
-        patch.setattr(session, "LocalLauncher", Launcher)
+        patch.setattr(workers, "LocalLauncher", Launcher)
         patch.setattr(session, "Observer", lambda *a, **k: observers.append(Observer(*a, **k)) or observers[-1])
         patch.setattr(session.kernel, "unavailable", lambda name, *_: UNAVAILABLE.get(name, "not asked for"))
         sweep({})

@@ -13,7 +13,8 @@ from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, TooMa
 from lstm_bench.data import dataset, shared_memory
 from lstm_bench.report.sources import records
 from lstm_bench.study import search_space as spaces
-from lstm_bench.sweep import backfill, session
+from lstm_bench.study.summary import confirmation
+from lstm_bench.sweep import backfill, console_report, session, workers
 
 
 def answer(task: Any) -> Any:
@@ -57,7 +58,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         order.append("store")
         store(self, *given)
 
-    monkeypatch.setattr(session, "LocalLauncher", Launcher)
+    monkeypatch.setattr(workers, "LocalLauncher", Launcher)
     monkeypatch.setattr(session.data, "load", loading)
     monkeypatch.setattr(shared_memory.SharedDataset, "store", storing)
     folder = tmp_path / "fake"
@@ -77,7 +78,7 @@ def test_workers_start_before_the_data_is_read_and_have_it_before_their_first_ta
     made = run()
     assert order == ["workers start", "load", "store", "first task"]
     assert Launcher.made[0].found == "1293 samples"  # nine tenths of the 1,437 digits to train on
-    assert made._loaded is None and made._shared.fd is None
+    assert made.workers._loaded is None and made.workers._shared.fd is None
 
 
 def test_without_work_nothing_is_stored_and_no_worker_is_started(run: Any) -> None:
@@ -207,20 +208,20 @@ def test_the_first_task_is_given_out_before_mlflow_is_started(run: Any, monkeypa
     ],
 )
 def test_a_confirmation_is_said_in_the_words_of_its_metric(metric: str, said: str) -> None:
-    words, found = session.confirmation([0.0, 0.5, 1.0], metric)
+    words, found = confirmation([0.0, 0.5, 1.0], metric)
     assert words == said
     assert found[metric] == 0.5 and found[f"{metric}_n"] == 3
     assert found[f"{metric}_high"] - found[metric] == pytest.approx(1.2421, abs=1e-4)
-    assert session.confirmation([0.25], "test_mse")[0] == "test MSE 0.2500 (n = 1: no interval)"
+    assert confirmation([0.25], "test_mse")[0] == "test MSE 0.2500 (n = 1: no interval)"
 
 
 def test_a_front_is_said_with_the_range_of_each_objective() -> None:
-    words = session.front_words(["val_accuracy", "n_weights"], [(0.9, 300.0), (0.8, 100.0)], 5)
+    words = console_report.front_words(["val_accuracy", "n_weights"], [(0.9, 300.0), (0.8, 100.0)], 5)
     assert words == "2 of 5 trials: val_accuracy 0.8 to 0.9, n_weights 100 to 300"
 
 
 def test_a_pick_among_candidates_is_said_with_its_mean() -> None:
     rows = [{"val_accuracy": 0.9}, {"val_accuracy": 0.8}]
-    assert session.picked(7, 3, "val_accuracy", rows) == (
+    assert console_report.picked(7, 3, "val_accuracy", rows) == (
         "trial 7 of 3 candidates by mean val_accuracy 0.8500 over 2 seeds"
     )
