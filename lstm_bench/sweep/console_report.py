@@ -15,8 +15,11 @@ from lstm_bench.core.formatting import number, values
 from lstm_bench.study import diagnostics
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate
-from lstm_bench.study.summary import confirmation, nothing, outcome, tested
+from lstm_bench.study.summary import confirmation, nothing, tested
+from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.driver import Driver
+from lstm_bench.sweep.events import Listener, Row
+from lstm_bench.sweep.store.trials import Study
 from lstm_bench.sweep.workers import Workers, shown
 from lstm_bench.tracking.client import store_uri
 
@@ -96,29 +99,28 @@ class ConsoleReport:
             set_to = ", ".join(f"{name}={value}" for name, value in variables.items())
             self._display.line(f"variables were not recorded: {set_to} is, for every session to come", "yellow")
 
-    def nothing(self, driver: Driver) -> NothingCameOutError | None:
+    def nothing(self, driver: Driver, confirmation: Confirmation) -> NothingCameOutError | None:
         """What is to be said where neither a trial nor a seed is complete."""
         rows = driver.study.rows()
         counted = {trial.number for trial in diagnostics.ended(rows, self._settings["objective"])}
         return nothing(
             self._settings["name"],
             [row for row in rows if row["number"] in counted],
-            [row for candidate in driver.candidates() for row in driver.replicates(candidate.digest)],
+            [row for candidate in confirmation.candidates() for row in confirmation.replicates(candidate.digest)],
             searched=bool(self._space),
             timed_out=driver.timed_out,
         )
 
-    def summary(
-        self, driver: Driver, task: str, baselines: Mapping[str, float]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Prints how the study stands and what to do next; returns it as metrics and tags.
+    def summary(self, driver: Driver, confirmed: Confirmation, task: str, baselines: Mapping[str, float]) -> None:
+        """Prints how the study stands and what to do next.
 
         Args:
           driver: Of the study.
+          confirmed: Of the study.
           task: Of the data.
           baselines: Of the data, loss by name.
         """
-        counts, best, pick, settings = driver.study.counts(), driver.study.best(), driver.pick(), self._settings
+        counts, best, pick, settings = driver.study.counts(), driver.study.best(), confirmed.pick(), self._settings
         facts: dict[str, Any] = {}
         if self._space:
             facts["trials"] = ", ".join(f"{counts[key]} {key}" for key in ("complete", "pruned", "failed"))
@@ -130,10 +132,10 @@ class ConsoleReport:
                 facts["front"] = front_words(
                     settings["objectives"], [trial.values for trial in front], counts["complete"]
                 )
-        rows = driver.replicates(pick.digest) if pick is not None else []
+        rows = confirmed.replicates(pick.digest) if pick is not None else []
         complete = [row for row in rows if row["state"] == "COMPLETE"]
         if pick is not None and pick.trial is not None:
-            n = len(driver.candidates())
+            n = len(confirmed.candidates())
             if n > 1 and complete:
                 facts["picked"] = picked(pick.trial, n, settings["objective"], complete) + f": {values(pick.params)}"
         if complete:
@@ -153,18 +155,8 @@ class ConsoleReport:
             facts["baseline"] = f"{name}: {'MSE' if task == 'regression' else 'loss'} {loss:.3g}"
         facts["records"] = f"{shown(self._folder)}/"
         facts["next"] = "python -m lstm_bench.ui      python -m lstm_bench.report"
-        ended = "ended, nothing came out" if self.nothing(driver) else "done"
+        ended = "ended, nothing came out" if self.nothing(driver, confirmed) else "done"
         self._display.facts(f"{settings['name']}: {ended}", facts)
-        return outcome(
-            counts,
-            None if best is None else (best.number, best.values[0]),
-            pick,
-            complete,
-            objective=settings["objective"],
-            task=task,
-            front=None if front is None else len(front),
-            health=judged,
-        )
 
     def _health(self, driver: Driver, pick: Candidate | None, complete: Sequence[Mapping[str, Any]]) -> list[str]:
         """What was judged of the study, in sentences; nothing where nothing is complete."""
@@ -183,6 +175,51 @@ class ConsoleReport:
             seeds=complete,
             pairs=diagnostics.pairs(first.get("confusion") or {}),
         ).sentences()
+
+
+class Progress(Listener):
+    """What a person sees of the trainings as they end.
+
+    Args:
+      study: The opened study.
+      settings: Group `study`.
+      display: What a person sees.
+    """
+
+    def __init__(self, study: Study, settings: Mapping[str, Any], display: Display):
+        self._study, self._settings, self._display = study, settings, display
+        self._n_replicates = self._n_replicated = 0  # of this confirmation
+
+    def search_begun(self) -> None:
+        counts = self._study.counts()
+        done = counts["complete"] + counts["pruned"] + counts["failed"]
+        self._display.total(f"{self._settings['name']}  {self._best()}", done, self._settings["n_trials"])
+
+    def confirmation_begun(self, n: int) -> None:
+        self._n_replicates, self._n_replicated = n, 0
+        self._show_seeds()
+
+    def trial_ended(self, name: str, row: Row) -> None:
+        self._display.finished(name, row, self._best())
+        if row["reason"] and row.get("detail"):
+            self._display.line(f"             {row['detail']}", "red")
+        self.search_begun()
+
+    def replicate_ended(self, name: str, row: Row) -> None:
+        self._display.finished(name, row, "")
+        if row.get("detail"):
+            self._display.line(f"             {row['detail']}", "red")
+        self._n_replicated += 1
+        self._show_seeds()
+
+    def _show_seeds(self) -> None:
+        self._display.total(f"{self._settings['name']}  confirming", self._n_replicated, self._n_replicates)
+
+    def _best(self) -> str:
+        best = self._study.best()
+        if self._study.objectives:
+            return f"front of {len(self._study.front())}" if best else ""
+        return f"best {number(best.value)} (trial {best.number})" if best else ""
 
 
 def front_words(objectives: Sequence[str], points: Sequence[Sequence[float]], complete: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,50 @@ from lstm_bench.data import dataset as data
 from lstm_bench.data import task, trivial_predictor
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.model import kernel, signature
+from lstm_bench.report.command import study_figures
 from lstm_bench.study import search_space as spaces
-from lstm_bench.sweep import backfill, kernel_cache
-from lstm_bench.sweep.console_report import ConsoleReport
+from lstm_bench.sweep import kernel_cache
+from lstm_bench.sweep.confirm import Confirmation
+from lstm_bench.sweep.console_report import ConsoleReport, Progress
 from lstm_bench.sweep.driver import Driver
+from lstm_bench.sweep.events import Events
 from lstm_bench.sweep.kernel_choice import Arms
+from lstm_bench.sweep.records_writer import Records
 from lstm_bench.sweep.store import database, postgres
 from lstm_bench.sweep.store import trials as studies
 from lstm_bench.sweep.workers import TRACEBACK, Workers
-from lstm_bench.tracking.background import Observer
 from lstm_bench.tracking.client import open_tracking
+from lstm_bench.tracking.live import Live
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What works on an opened study: search and confirmation, and the records that hear of both."""
+
+    study: studies.Study
+    arms: Arms
+    driver: Driver
+    confirmation: Confirmation
+    records: Records
+    events: Events
+
+
+def assembled(
+    config: Mapping[str, Any],
+    space: dict[str, spaces.Domain],
+    study: studies.Study,
+    loop: Loop,
+    arms: Arms,
+    display: Display,
+    folder: Path,
+) -> Parts:
+    """The parts of an opened study, which hear of each other."""
+    events = Events()
+    confirmation = Confirmation(config, space, study, loop, arms, display, folder, events)
+    driver = Driver(config, space, study, loop, arms, display, folder, events)
+    records = Records(space, study, confirmation, folder)
+    events.listeners += [records, Progress(study, config["study"], display)]
+    return Parts(study, arms, driver, confirmation, records, events)
 
 
 class Session:
@@ -136,77 +171,78 @@ class Session:
         busy.interrupted = loop.interrupted
         if isinstance(study, postgres.ServedStudy):
             study.interrupted = loop.interrupted
-        tracking = self._observer(loop)
-        driver = self._driver(study, loop, tracking, facts, layers)
-        work = self._work_left(driver)
+        parts = self._parts(study, loop, facts, layers)
+        work = self._work_left(parts)
         if not work and not study.get("unsettled"):
-            for name in driver.mend():
-                self.display.line(f"{name} was not what the database says: written anew", "yellow")
-            driver.check_failures()
-            nothing_came = self.console.nothing(driver)
-            over = "the study has ended" if nothing_came else "the study is complete"
-            self.display.line(f"nothing to do: {over}")
-            if study.shared:  # by other drivers, perhaps: what they did is missing here
-                self._write_down(driver, facts)
-                pick = driver.pick()
-                if pick is not None:
-                    driver.place(pick)
-            self.console.summary(driver, self._task, self._baselines)
-            if nothing_came:
-                raise nothing_came
+            self._nothing_to_do(parts, facts)
             return
         if work and self.workers.launcher is None:
             self.workers.start()
             if self.workers.on_ray:  # what a kernel is there for is known only now
                 self.workers.wait()
-                driver = self._driver(study, loop, tracking, facts, layers)
+                parts = self._parts(study, loop, facts, layers)
         loop.launcher = self.workers.launcher
-        if not study.get("unsettled"):
-            study.set(
-                "unsettled", True
-            )  # until records and MLflow agree with the database: a killed driver leaves it so
-        tracking.check_store()
-        seen = self._write_down(driver, facts)
-        loop.defer(lambda: self._start_tracking(driver, seen))
+        if not study.get("unsettled"):  # until records and MLflow agree with the database: a killed driver leaves it so
+            study.set("unsettled", True)
+        live = self._live(study, loop)
+        live.check_store()
+        self._write_down(parts, facts)
+        loop.defer(lambda: self._start_tracking(study, loop, live))
+        self._run_parts(parts, live, work)
+
+    def _nothing_to_do(self, parts: Parts, facts: Mapping[str, Any]) -> None:
+        """Mends the records where they need it, and says how the study stands."""
+        for name in parts.records.mend():
+            self.display.line(f"{name} was not what the database says: written anew", "yellow")
+        parts.driver.check_failures()
+        nothing_came = self.console.nothing(parts.driver, parts.confirmation)
+        over = "the study has ended" if nothing_came else "the study is complete"
+        self.display.line(f"nothing to do: {over}")
+        if parts.study.shared:  # by other drivers, perhaps: what they did is missing here
+            self._write_down(parts, facts)
+            pick = parts.confirmation.pick()
+            if pick is not None:
+                parts.confirmation.place(pick)
+        self._summary(parts)
+        if nothing_came:
+            raise nothing_came
+
+    def _run_parts(self, parts: Parts, live: Live, work: bool) -> None:
+        """Searches, confirms, and closes the books."""
+        study, driver = parts.study, parts.driver
         status, fault = "FAILED", None
         try:
             if work:
-                decided = driver.arms.decide()
+                decided = parts.arms.decide()
                 if self.config["kernel"]["name"] == "auto":
                     self.display.line(f"  kernel    auto -> {decided}")
                 driver.search()
-            loop.run_deferred()
+            driver.loop.run_deferred()
             driver.check_failures()  # also where an earlier session has told the last of them
-            if driver.timed_out and self._leave(driver):
+            if driver.timed_out and self._leave(study, live):
                 self.display.line("the other drivers go on, and the last of them confirms the winner")
             else:
-                self._conclude(driver)
-                fault = self.console.nothing(driver)
+                self._conclude(parts)
+                fault = self.console.nothing(driver, parts.confirmation)
             status = "FAILED" if fault else "FINISHED"
         except (InterruptedByUser, KeyboardInterrupt):
             status = "KILLED"
             raise
         finally:
+            left = self._leave(study, live, status)
             # Whatever ended the session, what is known by now is written down in order.
-            driver.rewrite()
-            if self._leave(driver, status):  # the last one brings MLflow up to date, and says what came out
+            parts.records.rewrite()
+            live.finish(status, goes_on=left)  # the last one brings MLflow up to date, and says what came out
+            if left:
                 fault = None
-                tracking.finish(status, goes_on=True)
-            else:
-                if study.shared:
-                    tracking.refresh_runs()
-                    driver.track_all()
-                tracking.finish(status)
-                if (status == "FINISHED" or fault) and not tracking.warning:
-                    study.set("unsettled", False)
-            if tracking.warning:
-                self.display.box(tracking.warning)
+            elif (status == "FINISHED" or fault) and not live.warning:
+                study.set("unsettled", False)
+            if live.warning:
+                self.display.box(live.warning)
         if fault:
             raise fault
 
-    def _driver(
-        self, study: studies.Study, loop: Loop, tracking: Observer, facts: Mapping[str, Any], layers: list[str]
-    ) -> Driver:
+    def _parts(self, study: studies.Study, loop: Loop, facts: Mapping[str, Any], layers: list[str]) -> Parts:
         named = self.config["kernel"]["name"]
         if self.workers.launcher or not self.workers.on_ray:
             kernel.require(named, self.config["backend"]["name"], layers, self.workers.gpu)
@@ -227,7 +263,7 @@ class Session:
             workers=len(self.workers.slots),
             gpu=self.workers.gpu is not None,
         )
-        return Driver(self.config, self.space, study, loop, arms, tracking, self.display, self.folder)
+        return assembled(self.config, self.space, study, loop, arms, self.display, self.folder)
 
     def _measured_on(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """What a kernel's throughput depends on besides the configuration."""
@@ -243,94 +279,84 @@ class Session:
             **({"deterministic": True} if self.config["train"]["deterministic"] else {}),  # often slower
         }
 
-    def _work_left(self, driver: Driver) -> bool:
-        counts = driver.study.counts()
+    def _work_left(self, parts: Parts) -> bool:
+        counts = parts.study.counts()
         if counts["queued"] or counts["left"] or counts["running"]:
             return True
-        pick = driver.pick()
+        pick = parts.confirmation.pick()
         if pick is None:
             return False
-        return any(driver.missing_replicates(candidate.digest) for candidate in driver.candidates()) or (
-            self._probes() and driver.study.get(f"probe/{pick.digest}") is None
-        )
+        return self._seeds_left(parts) or (self._probes() and parts.study.get(f"probe/{pick.digest}") is None)
+
+    def _seeds_left(self, parts: Parts) -> bool:
+        found = parts.confirmation
+        return any(found.missing_replicates(candidate.digest) for candidate in found.candidates())
 
     def _probes(self) -> bool:
         return bool(self.config["kernel"]["probe"] and self.config["study"]["replicates"])
 
-    def _write_down(self, driver: Driver, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """The records as they are at the start of this session; returns the environment."""
-        config = schema.redacted_config(self.config)
-        seen = environment.collect(self.workers.slots, self.workers.gpus, dict(facts)) | {
-            "study_id": driver.study.get("id")
-        }
+    def _write_down(self, parts: Parts, facts: Mapping[str, Any]) -> None:
+        """The records as they are at the start of this session."""
+        study, slot = parts.study, self.workers.slots[0]
+        seen = environment.collect(self.workers.slots, self.workers.gpus, dict(facts)) | {"study_id": study.get("id")}
         seen |= {"precision": numerics.precision(self.config["backend"]["name"]), "variables": self._variables}
-        if driver.study.get("code") is not None:
-            seen["code"] = driver.study.get("code")
+        if study.get("code") is not None:
+            seen["code"] = study.get("code")
         if cluster := self.workers.about():  # the machine of the trials, not the driver's
-            seen["device"]["name"], seen["ray"] = self.workers.slots[0].device, cluster
-        fileio.write_yaml(self.folder / "config.yaml", config)
+            seen["device"]["name"], seen["ray"] = slot.device, cluster
+        fileio.write_yaml(self.folder / "config.yaml", schema.redacted_config(self.config))
         fileio.write_json(self.folder / "environment.json", seen)
-        driver.rewrite()
-        return seen
+        parts.records.rewrite()
 
-    def _observer(self, loop: Loop) -> Observer:
+    def _live(self, study: studies.Study, loop: Loop) -> Live:
         settings, name = self.config["tracking"], self.config["study"]["name"]
-        return Observer(
+        return Live(
+            self.folder,
             open_tracking(settings, experiment=name),
             settings,
+            study_figures,
+            shared=study.shared,
             later=loop.defer,
             say=lambda text: self.display.line(text, "yellow"),
-            catch_up=lambda tracking: backfill.tell(self.folder, tracking),
             remedy=f"python -m lstm_bench.sync study={name}",
         )
 
-    def _start_tracking(self, driver: Driver, seen: Mapping[str, Any]) -> None:
-        """Opens the parent run. MLflow's import takes seconds of a core: the first task is given out before."""
-        study = driver.study
-        with study.turn("tracking"):  # the second finds the parent run of the first
-            driver.tracking.start(backfill.described(schema.redacted_config(self.config), seen))
+    def _start_tracking(self, study: studies.Study, loop: Loop, live: Live) -> None:
+        """Has MLflow follow. Its import takes seconds of a core: the first task is given out before."""
+        with study.turn("tracking"):  # the second finds the study's run of the first
+            live.start()
             if study.shared:
-                driver.tracking.wait_open(self.config["storage"]["grace"], driver.loop.interrupted)
-        if not study.shared:  # else each driver logs its own, and the last one what is missing then
-            driver.track_all()
+                live.wait_open(self.config["storage"]["grace"], loop.interrupted)
 
-    def _leave(self, driver: Driver, status: str = "FINISHED") -> bool:
+    def _leave(self, study: studies.Study, live: Live, status: str = "FINISHED") -> bool:
         """Leaves the rest to other drivers, if there are any, and to the last of them what MLflow was not told by now."""
-        if not driver.study.shared:
+        if not study.shared:
             return False
-        driver.tracking.hold(status)
+        live.leave(status)
         left = False
         try:
-            left = driver.study.leave()
+            left = study.leave()
         finally:
             if not left:
-                driver.tracking.resume()
+                live.stay()
         return left
 
-    def _conclude(self, driver: Driver) -> None:
-        """Confirms the best, probes the kernels of the pick, hands figures and model to MLflow."""
-        candidates = driver.candidates()
+    def _conclude(self, parts: Parts) -> None:
+        """Confirms the best, probes the kernels of the pick, says what came out."""
+        confirmation = parts.confirmation
+        candidates = confirmation.candidates()
         if not candidates:
             self.display.line("no trial is complete: there is no winner to confirm", "yellow")
             return
-        driver.tracking.log_confirmed([candidate.digest for candidate in candidates])
-        if any(driver.missing_replicates(candidate.digest) for candidate in candidates):
-            driver.confirm(candidates)
-        pick = driver.pick()
+        if self._seeds_left(parts):
+            confirmation.run(candidates)
+        pick = confirmation.pick()
         assert pick is not None
-        driver.place(pick)
-        probed = driver.arms.probe(pick.params, pick.digest) if self._probes() else []
-        driver.rewrite()
-        tracked = bool(driver.tracking.uri)
-        if tracked and (self.folder / "model" / "mlflow").is_dir():  # of the driver that trained the first seed
-            driver.tracking.log_model(self.folder / "model" / "mlflow", self.config["study"]["name"])
-        summary = self.console.summary(driver, self._task, self._baselines)
-        if self._leave(driver):
-            return
-        if probed:
-            driver.tracking.log_kernels(probed)
-        if tracked:
-            from lstm_bench.report.command import study_figures  # pandas and matplotlib, for MLflow alone
+        confirmation.place(pick)
+        if self._probes():
+            parts.arms.probe(pick.params, pick.digest)
+        parts.records.rewrite()
+        self._summary(parts)
 
-            driver.tracking.log_figures(study_figures(self.folder, self.folder / "figures"))
-        driver.tracking.log_summary(*summary)
+    def _summary(self, parts: Parts) -> None:
+        self.console.summary(parts.driver, parts.confirmation, self._task, self._baselines)

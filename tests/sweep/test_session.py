@@ -14,7 +14,8 @@ from lstm_bench.data import dataset, shared_memory
 from lstm_bench.report.sources import records
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.summary import confirmation
-from lstm_bench.sweep import backfill, console_report, session, workers
+from lstm_bench.sweep import console_report, session, workers
+from lstm_bench.tracking import records as records_of
 
 
 def answer(task: Any) -> Any:
@@ -140,18 +141,6 @@ def test_a_confirmation_of_which_no_seed_is_complete_is_said_by_every_run(
     assert capsys.readouterr().out.count("fake: ended, nothing came out") == 2
 
 
-class Told:
-    """A tracking that keeps its summary: all else is there already."""
-
-    added, was, tags = 0, ("FINISHED", 0), dict[str, Any]()
-
-    def log_summary(self, metrics: Any, tags: dict[str, Any]) -> None:
-        self.tags = tags
-
-    def __getattr__(self, _: str) -> Any:
-        return lambda *given, **more: None
-
-
 @pytest.mark.parametrize("searched", [True, False])
 def test_terminal_page_and_mlflow_say_the_same_of_a_study_s_health(
     run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], searched: bool
@@ -159,12 +148,14 @@ def test_terminal_page_and_mlflow_say_the_same_of_a_study_s_health(
     run({"study.n_trials": 2, "study.replicates": 2} | ({} if searched else {"study.n_trials": 0, "study.space": {}}))
     after = capsys.readouterr().out.partition("\n  health")[2].splitlines()
     said = [line.strip() for line in after]
-    page, mlflow = records.load(tmp_path / "fake").verdict, Told()
-    backfill.tell(tmp_path / "fake", mlflow)  # type: ignore[arg-type]
+    page, told = records.load(tmp_path / "fake").verdict, records_of.Records(tmp_path / "fake")
+    told.read()
+    told.close()
+    _, tags = told.outcome(told.pick())
     assert page is not None
     assert said[: len(page.sentences())] == page.sentences()
-    assert mlflow.tags["health"] == " ".join(page.sentences())
-    assert ("Too few trials (2)" in mlflow.tags["health"]) is searched
+    assert tags["health"] == " ".join(page.sentences())
+    assert ("Too few trials (2)" in tags["health"]) is searched
     assert page.result == ["120 optimiser steps: this measures who learns fast."]
 
 
