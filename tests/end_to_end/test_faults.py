@@ -28,6 +28,7 @@ import psutil
 import pytest
 import spy
 
+from lstm_bench.core import fileio
 from lstm_bench.tracking import client
 
 Rows = list[dict[str, str]]
@@ -638,7 +639,7 @@ def test_a_clock_put_back_leaves_no_trial_that_ends_before_it_begins(
         bench.driver.search()
         (row,) = bench.study.rows()
         assert row["ended_ms"] == row["started_ms"]
-        (written,) = rows(tmp_path, ".")
+        (written,) = fileio.read_rows(tmp_path / "trials.csv")
         assert written["ended_at"] == written["started_at"]
 
 
