@@ -76,7 +76,8 @@ def run(arguments: list[str]) -> None:
 def _sync(folder: Path, uri: str | None, named: bool) -> None:
     """Brings one study up to date and says what was added."""
     from lstm_bench.core import locks, safe_load
-    from lstm_bench.sweep import backfill
+    from lstm_bench.report.command import study_figures
+    from lstm_bench.tracking import follower
     from lstm_bench.tracking.client import open_tracking
 
     try:
@@ -98,7 +99,7 @@ def _sync(folder: Path, uri: str | None, named: bool) -> None:
                     raise
                 print(f"{name}: left out, {error.what}")
                 return
-        backfill.bring(folder, tracking)
+        follower.follow(folder, tracking, study_figures)
     if tracking.error is not None:
         from lstm_bench.tracking.store import said
 

@@ -43,7 +43,7 @@ _FIRST = (
         "test_postgres",
         "test_report",
         "test_kernels",
-        "test_background",
+        "test_live",
     ),
     *("test_full_disk", "test_mlflow_source", "test_chaos", "test_ui", "test_predict", "test_measure", "test_local"),
 )
@@ -74,7 +74,8 @@ _NEEDS = {
         "test_case::test_the_reference_takes_no_more_than_the_estimate",
         "test_merge::test_a_crash_anywhere_leaves_the_old_state_or_the_new_one",
         "test_merge::test_a_sweep_that_goes_on_extends_what_was_merged",
-        "test_background::test_a_corrupt_store_ends_the_sweep_at_once",
+        "test_live::test_a_corrupt_store_ends_the_sweep_at_once",
+        "test_live::test_a_server_that_answers_after_twenty_seconds_delays_no_epoch",
         "test_protections::test_a_test_that_fails_is_red_and_says_why",
         "test_security::test_a_name_that_is_no_folder_is_refused_before_a_file_is_made",
         "test_security::test_a_slip_of_the_pen_does_not_show_the_password",

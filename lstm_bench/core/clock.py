@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 clock = time.perf_counter
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PHASES = ("setup_s", "compile_s", "train_s", "eval_s")
 
 
@@ -48,6 +50,24 @@ class Phases:
 def end_ms(started_ms: int, ended_ms: int) -> int:
     """End of what began at `started_ms`, in milliseconds since 1970: not before it, where the clock was put back meanwhile."""
     return max(started_ms, ended_ms)
+
+
+def time_of_day(since_1970_ms: int) -> str:
+    """Milliseconds since 1970 as ISO 8601 in UTC: `2026-01-31T12:00:00.250Z`."""
+    moment = _EPOCH + timedelta(milliseconds=since_1970_ms)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def since_1970_ms(time_of_day: str) -> int:
+    """Milliseconds since 1970 of what `time_of_day` wrote.
+
+    Raises:
+      ValueError: for any other text, and one that names no time zone.
+    """
+    moment = datetime.fromisoformat(time_of_day)
+    if moment.tzinfo is None:
+        raise ValueError(f"{time_of_day!r} names no time zone")
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def samples_per_s(samples: int, seconds: float) -> float | None:

@@ -154,7 +154,7 @@ class Tracking:
     patience: float = _in(_COUNT)  # seconds that a sweep's end waits for MLflow
     retry_s: float = _in(_SECONDS)  # from a failure to the next try, doubled each time up to retry_most_s
     retry_most_s: float = _in(_SECONDS)
-    queue: int = _in(_SIZE)  # rows kept for a store that is slow or down
+    queue: int = _in(_SIZE)  # without effect: in the configurations of older studies
 
 
 @dataclass(kw_only=True)

@@ -120,7 +120,8 @@ class Loop:
             for none yet: asked again soon, and waited for.
           finished: Receives each task with its result: what the worker said, or FAIL with reason worker_died, timeout or
             interrupted. A task that the pruner stopped is PRUNED.
-          report: Receives the metrics of each epoch; returns whether to stop the task.
+          report: Receives the metrics of each epoch, also of a task that was stopped and has not heard of it; returns
+            whether to stop the task.
 
         Raises:
           InterruptedByUser: after Ctrl-C or SIGTERM, when all tasks have finished or been ended.
@@ -251,7 +252,7 @@ class Loop:
             running.progress(event.body["epoch"])
             running.epochs.append(event.body)
             self.display.epoch(running.name, event.body)
-            if report and not running.stopped and report(running, event.body):
+            if report and report(running, event.body) and not running.stopped:
                 running.stopped = True
                 assert self.launcher is not None
                 self.launcher.stop(event.key)

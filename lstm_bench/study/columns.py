@@ -1,6 +1,6 @@
 """`sweeps/<name>/`: the files of a study or kernel benchmark, their columns and units, and how rows get into them safely.
 
-A record is small text, read without Optuna, MLflow or Keras. All times are seconds on a monotonic clock, all
+A record is small text, read without Optuna, MLflow or Keras. Durations are seconds on a monotonic clock, all
 accuracies and losses are means over samples, accuracies are fractions in 0..1, samples are sequences.
 
 | file               | one row or entry per                    | columns                                          |
@@ -12,6 +12,7 @@ accuracies and losses are means over samples, accuracies are fractions in 0..1, 
 | `history.csv`      | epoch of a trial or replicate           | `HISTORY_COLUMNS`                                |
 | `kernels.csv`      | kernel of the winner's probe            | `KERNEL_COLUMNS`                                 |
 | `predictions.csv`  | test sample, first replicate            | `PREDICTION_COLUMNS`                             |
+| `begun.csv`        | training begun in this session, until its end | `BEGUN_COLUMNS`, `config_<path>`            |
 | `worst.csv`        | most confidently wrong test sample of the first replicate | `WORST_COLUMNS`                |
 
 A kernel benchmark, `sweeps/kernels-<grid>/`, has the first two and
@@ -60,6 +61,10 @@ _MEASURED = (
     "eval_s",  # validation and test
     "total_s",  # the sum of the four
 )
+_TIMES = (
+    "started_at",  # its task was given to a worker: ISO 8601, UTC, with milliseconds
+    "ended_at",  # its result was there
+)
 # Of trials, replicates and epochs, where a study has them: after the others, and before `config_<path>`.
 OPTIONAL_COLUMNS = (
     "penalty",  # what the model adds to the loss that is minimised: regularisers, add_loss; running mean of the last epoch
@@ -76,6 +81,7 @@ TRIAL_COLUMNS = (
     "retry_of",  # number of the trial whose parameters this one runs again
     "seed",  # of initial weights, order of samples and dropout
     *_MEASURED,
+    *_TIMES,
 )
 REPLICATE_COLUMNS = (
     "trial",  # whose configuration this is; empty where nothing was searched
@@ -87,6 +93,7 @@ REPLICATE_COLUMNS = (
     "test_mse",  # of a regression
     "test_mae",  # of a regression
     *_MEASURED,
+    *_TIMES,
 )
 HISTORY_COLUMNS = (
     "kind",  # trial, replicate
@@ -100,6 +107,14 @@ HISTORY_COLUMNS = (
     "val_mse",
     "val_mae",
     "trial",  # of a replicate: see replicates.csv
+)
+BEGUN_COLUMNS = (
+    "kind",  # trial, replicate
+    "number",  # of the trial, or seed of the replicate
+    "trial",  # of a replicate
+    "retry_of",  # of a trial, as in trials.csv
+    "seed",
+    "started_at",
 )
 KERNEL_COLUMNS = (
     "backend",
@@ -232,6 +247,7 @@ BENCHMARK_FILES = {
 TEXT = (
     *("state", "reason", "kernel_ran", "backend", "device", "device_share", "kernel", "evidence", "kind", "values"),
     *("cell", "layer", "dtype", "operation", "baseline", "marks", "commit", "weights_sha256"),
+    *_TIMES,
 )
 # What `publish` copies and `report` reads: everything else in the folder is the sweep's own business.
 RECORDS = ("config.yaml", "environment.json", *FILES)

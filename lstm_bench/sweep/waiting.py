@@ -15,6 +15,9 @@ from lstm_bench.launcher.event_loop import Running
 from lstm_bench.study import columns
 from lstm_bench.study.search_space import Domain
 from lstm_bench.sweep import remaining
+from lstm_bench.sweep.confirm import Confirmation
+from lstm_bench.sweep.events import Listener, Row
+from lstm_bench.sweep.store.trials import TrialStore
 
 
 class Waiting:
@@ -121,6 +124,61 @@ class Waiting:
         spent = self._spent + sum(training.seconds for training in self._ended)
         worked = self._worked + sum(work(self._config, training.epochs) for training in self._ended)
         return self._fixed_later + self._work_later * spent / worked / (self._workers * self.packed)
+
+
+class Watch(Listener):
+    """Tells `Waiting` what happens to the trainings of a study.
+
+    Args:
+      waiting: What is told.
+      space: Parsed search space.
+      study: The opened study.
+      confirmation: Of the study.
+      settings: Group `study`.
+    """
+
+    def __init__(
+        self,
+        waiting: Waiting,
+        space: Mapping[str, Domain],
+        study: TrialStore,
+        confirmation: Confirmation,
+        settings: Mapping[str, Any],
+    ):
+        self._waiting, self._space, self._study = waiting, space, study
+        self._confirmation, self._settings = confirmation, settings
+
+    def search_begun(self, ends: float, packed: int) -> None:
+        self._waiting.packed, self._waiting.ends = packed, ends
+        for row in self._study.rows():
+            self._learn(row)
+        self._count()
+
+    def trial_ended(self, name: str, row: Row) -> None:
+        self._learn(row)
+        self._count()
+
+    def confirmation_begun(self, n: int) -> None:
+        queue = self._confirmation.queue
+        self._waiting.seeds = [pending.candidate.params for pending in queue for _ in pending.seeds]
+        self._waiting.packed = max((len(pending.seeds) for pending in queue), default=1)
+        for candidate, row in self._confirmation.replicated():
+            self._waiting.ended(candidate.params, row)
+
+    def replicate_ended(self, name: str, row: Row) -> None:
+        params = {candidate.trial: candidate.params for candidate in self._confirmation.candidates()}
+        self._waiting.seed_ended(params.get(row["trial"], {}), row)
+
+    def _learn(self, row: Row) -> None:
+        """What an ended trial says of those to come."""
+        self._waiting.ended({path: row.get(f"config_{path}") for path in self._space}, row)
+
+    def _count(self) -> None:
+        counts, n = self._study.counts(), self._settings["confirm"]
+        done = counts["complete"] + counts["pruned"] + counts["failed"]
+        self._waiting.trials = self._settings["n_trials"] - done
+        best = [self._study.best()] if n == 1 else self._study.top(n)
+        self._waiting.best = [trial.params for trial in best if trial]
 
 
 def work(config: Mapping[str, Any], epochs: float | None = None) -> float:

@@ -4,7 +4,7 @@ One experiment per study, one parent run, one nested run per trial and seed.
 
 A kernel benchmark is told like a study; its nested runs are its cells.
 
-MLflow observes: the truth is in Optuna and in the records. One thread alone calls this: in a sweep that of `observer`, which
+MLflow follows: the truth is in Optuna and in the records. One thread alone calls this: in a sweep that of `live`, which
 tries again after a failure. Whatever MLflow does, no method raises: the first failure is kept as one line in
 `Tracking.warning` and ends tracking until it is taken away and `start` is called again. Every run carries an id of ours as
 a tag, so whatever is told again adds what is missing and nothing twice.
@@ -21,6 +21,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import unquote, urlsplit
@@ -63,6 +64,29 @@ def open_tracking(config: Mapping[str, Any], *, experiment: str) -> Tracking:
     return Tracking(None if config["name"] == "none" else store_uri(config), experiment)
 
 
+@dataclass
+class Run:
+    """A run that the store holds.
+
+    Attributes:
+      run_id: MLflow's.
+      status: MLflow's, of what was told of its end; RUNNING where nothing was, whatever MLflow says.
+      running: Whether MLflow says so.
+      started_ms: Start, milliseconds since 1970.
+      points: Key and step of each point that it has, None as long as they were not read.
+    """
+
+    run_id: str
+    status: str
+    running: bool = True
+    started_ms: int = 0
+    points: set[tuple[str, int]] | None = None
+
+    def is_of_another_try(self, started_ms: int) -> bool:
+        """Whether a seed was begun again since: it keeps its name, and none of the curve that it had."""
+        return self.status not in ("FINISHED", "FAILED") and self.started_ms != started_ms
+
+
 _P = ParamSpec("_P")
 
 
@@ -81,6 +105,37 @@ def _observed(method: Callable[Concatenate[Tracking, _P], None]) -> Callable[Con
             self._warn(method.__name__, error)
 
     return call
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which training a run is of.
+
+    Attributes:
+      kind: trial or replicate.
+      identity: Among those of its study: number of the trial, or `<digest>/<seed>` of the replicate.
+      name: For people.
+    """
+
+    kind: str
+    identity: str
+    name: str
+
+    @property
+    def tag(self) -> str:
+        """Key of the tag that holds the identity."""
+        return f"lstm_bench.{self.kind}"
+
+    @classmethod
+    def of_trial(cls, number: int) -> Place:
+        """The place of a trial."""
+        return cls("trial", str(number), f"trial {number}")
+
+    @classmethod
+    def of_replicate(cls, digest: str, seed: int, trial: int | None) -> Place:
+        """The place of a seed of the configuration of that digest, which a trial found: another winner's are other runs."""
+        found = "" if trial is None else f" of trial {trial}"
+        return cls("replicate", f"{digest}/{seed}", f"replicate seed {seed}{found}")
 
 
 class Tracking:
@@ -114,7 +169,7 @@ class Tracking:
         self._study = experiment
         self._source = runs.SWEEP
         self._backends: set[str] = set()  # of a benchmark
-        self._known: dict[tuple[str, str], tuple[str, str]] = {}  # (tag, identity) -> (run id, status)
+        self._known: dict[tuple[str, str], Run] = {}  # by tag and identity
         self._strays: set[str] = set()  # runs below another parent than the study's
         self._parent: Any = None
         self._since_ms = 0
@@ -198,11 +253,11 @@ class Tracking:
             )
             parent_id = run.info.run_id
             self._load_known()  # another driver may have made one at the same time: all keep the first
-            parent_id = self._known.get(("lstm_bench.study_run", self._study), (parent_id,))[0]
-            self._known["lstm_bench.study_run", self._study] = (parent_id, "RUNNING")
+            known = self._known.setdefault(("lstm_bench.study_run", self._study), Run(parent_id, "RUNNING"))
+            parent_id = known.run_id
             self.added += 1
         else:
-            parent_id = known[0]
+            parent_id = known.run_id
             info = self._client.get_run(parent_id).info
             if info.status in _ENDED:
                 self.was = (info.status, info.end_time)
@@ -230,6 +285,42 @@ class Tracking:
         """Finds what other drivers of the same study have logged since `start`."""
         self._load_known()
 
+    def is_told(self, kind: str, name: str) -> bool:
+        """Whether the store holds the end of a run.
+
+        Args:
+          kind: trial or replicate.
+          name: Number of the trial, or `<digest>/<seed>` of the replicate.
+        """
+        run = self._known.get((f"lstm_bench.{kind}", f"{self._study}/{name}"))
+        return run is not None and run.status in _ENDED
+
+    @_observed
+    def log_begun(self, place: Place, row: Mapping[str, Any], params: Mapping[str, Any], started_ms: int) -> None:
+        """A training that was begun, as a nested run that is RUNNING.
+
+        Args:
+          place: Which it is.
+          row: `BEGUN_COLUMNS`.
+          params: Dotted config path -> value as resolved for it.
+          started_ms: Milliseconds since 1970.
+        """
+        self._opened(place, row, params, started_ms)
+
+    @_observed
+    def log_epochs(self, place: Place, epochs: Sequence[Mapping[str, Any]]) -> None:
+        """Epochs of a run that `log_begun` has opened: those that it has already are left alone.
+
+        Args:
+          place: Which it is.
+          epochs: Rows of `HISTORY_COLUMNS`, and `at_ms`: when each ended, milliseconds since 1970.
+        """
+        run = self._known[place.tag, f"{self._study}/{place.identity}"]
+        assert run.points is not None
+        points = [point for point in runs.points(epochs, (0, 0)) if (point.key, point.step) not in run.points]
+        self._client.log_batch(run.run_id, points)
+        run.points |= {(point.key, point.step) for point in points}
+
     @_observed
     def log_trial(
         self,
@@ -243,14 +334,14 @@ class Tracking:
 
         Args:
           row: `TRIAL_COLUMNS` and `config_<path>` per searched path; text or numbers.
-          epochs: Its rows of `HISTORY_COLUMNS`.
+          epochs: Its rows of `HISTORY_COLUMNS`. Those without `at_ms` are spread evenly over its time.
           started_ms: Start and end, milliseconds since 1970.
-          ended_ms: See `started_ms`. Epochs are spread evenly in between, for MLflow's time axis.
+          ended_ms: See `started_ms`.
           params: Dotted config path -> value as resolved for this trial.
         """
         searched = {key.removeprefix("config_"): value for key, value in row.items() if key.startswith("config_")}
-        identity, name = f"{self._study}/{row['number']}", f"trial {row['number']}"
-        self._log_run("trial", identity, name, row, epochs, (started_ms, ended_ms), searched | dict(params or {}))
+        values = searched | dict(params or {})
+        self._log_ended(Place.of_trial(row["number"]), row, epochs, values, (started_ms, ended_ms))
 
     @_observed
     def log_replicate(
@@ -273,10 +364,45 @@ class Tracking:
           params: Dotted config path -> value.
           key: Digest of the confirmed configuration: another winner's seeds are other runs.
         """
-        identity = f"{self._study}/{key}/{row['seed']}"
-        found = "" if row.get("trial") is None else f" of trial {row['trial']}"
-        name = f"replicate seed {row['seed']}{found}"
-        self._log_run("replicate", identity, name, row, epochs, (started_ms, ended_ms), dict(params or {}))
+        place = Place.of_replicate(key, row["seed"], row.get("trial"))
+        self._log_ended(place, row, epochs, dict(params or {}), (started_ms, ended_ms))
+
+    def _log_ended(
+        self,
+        place: Place,
+        row: Mapping[str, Any],
+        epochs: Sequence[Mapping[str, Any]],
+        params: Mapping[str, Any],
+        span: tuple[int, int],
+    ) -> None:
+        run = self._opened(place, row, params, span[0])
+        if run.status in _ENDED:
+            return
+        assert run.points is not None
+        marks = {key: value for key, value in runs.marks(row, epochs).items() if value}
+        if place.kind == "trial":
+            marks[runs.ORDER] = runs.order(row.get(self._objective), self._maximize)
+        if row.get("confusion"):
+            seen = {"confusion": row["confusion"], "pictures": row.get("pictures", ())}
+            if self._log_json(run.run_id, runs.EVIDENCE, seen):
+                marks[runs.EVIDENCE] = runs.FILES[runs.EVIDENCE]
+        points = [point for point in runs.metrics(row, epochs, span) if (point.key, point.step) not in run.points]
+        self._client.log_batch(run.run_id, points, (), runs.tags(self._tags(place.kind, runs.words(row)) | marks))
+        status = "FINISHED"
+        if row.get("state") == "FAIL":
+            status = "KILLED" if row.get("reason") in _ENDED_BY_OTHERS else "FAILED"
+        self._client.set_terminated(run.run_id, status, span[1])
+        run.status, run.running, run.points = status, False, None
+        self.added += 1
+
+    @_observed
+    def end_left_over(self) -> None:
+        """Ends what nobody trains any more, as KILLED: its end is told once the records know it."""
+        for (tag, _), run in self._known.items():
+            if tag in ("lstm_bench.trial", "lstm_bench.replicate") and run.running:
+                self._client.set_terminated(run.run_id, "KILLED", end_ms(run.started_ms, time.time_ns() // 1_000_000))
+                run.running = False
+                self.added += 1
 
     @_observed
     def log_kernels(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -314,7 +440,7 @@ class Tracking:
         metrics, tags = runs.cell_figures(rows, several=len(self._backends) > 1)
         identity = ("lstm_bench.cell", f"{self._study}/{name}")
         if identity in self._known:
-            run_id, _ = self._known[identity]
+            run_id = self._known[identity].run_id
             stored = self._client.get_run(run_id).data
         else:
             place = {key: next((row[key] for row in rows if row.get(key)), "") for key in ("device", "device_share")}
@@ -326,7 +452,7 @@ class Tracking:
         self._log_new(run_id, stored, gone | metrics, self._tags("cell", tags), params)
         status = "FINISHED" if any(row["state"] == "measured" for row in rows) else "FAILED"
         self._client.set_terminated(run_id, status, ended_ms)
-        self._known[identity] = (run_id, status)
+        self._known[identity] = Run(run_id, status, running=False)
 
     @_observed
     def log_summary(self, metrics: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
@@ -346,8 +472,9 @@ class Tracking:
         if tags.get("confirmed"):
             best = self._known.get(("lstm_bench.trial", f"{self._study}/{tags.get('winning_trial')}"))
             seeds = sorted(key for key in self._known if key[0] == "lstm_bench.replicate")
-            run_id, _ = best or (self._known[seeds[0]] if seeds else (self.parent_id, ""))
-            link = f"[curves]({runs.page('', self.experiment_id, str(run_id))})"
+            shown_run = best or (self._known[seeds[0]] if seeds else None)
+            run_id = str(self.parent_id) if shown_run is None else shown_run.run_id
+            link = f"[curves]({runs.page('', self.experiment_id, run_id)})"
             first = f"**{tags['confirmed']}** {tags.get('winner', '')} {link}"  # what a closed description shows
             self._client.set_experiment_tag(self.experiment_id, _NOTE, f"{first}\n\n{self._note}")
 
@@ -466,24 +593,24 @@ class Tracking:
                 for run in page:
                     parents[run.info.run_id] = run.data.tags.get("mlflow.parentRunId", "")
                     for tag in ("lstm_bench.study_run", "lstm_bench.trial", "lstm_bench.replicate", "lstm_bench.cell"):
-                        key = tag, run.data.tags.get(tag)
-                        if key[1] is None or key in before:
+                        if tag not in run.data.tags or (tag, run.data.tags[tag]) in before:
                             continue
-                        found, other = (run.info.run_id, run.info.status), self._known.get(key)
+                        found, other = _run(run, tag), self._known.get((tag, run.data.tags[tag]))
                         if other is not None:
-                            spare = found if other[1] in _ENDED and found[1] not in _ENDED else other
+                            spare = found if other.status in _ENDED and found.status not in _ENDED else other
                             if view == ViewType.ACTIVE_ONLY:
-                                self._client.delete_run(spare[0])
+                                self._discard(spare)
                             found = found if spare is other else other
-                        self._known[key] = found
+                        self._known[tag, run.data.tags[tag]] = found
                 token = page.token
                 if not token:
                     break
             if view == ViewType.DELETED_ONLY:
                 for key in self._known.keys() - before:
-                    self._client.restore_run(self._known[key][0])
-        mine = self._known.get(("lstm_bench.study_run", self._study), ("",))[0]
-        self._strays = {run_id for run_id, _ in self._known.values() if parents[run_id] not in ("", mine)}
+                    self._client.restore_run(self._known[key].run_id)
+        study = self._known.get(("lstm_bench.study_run", self._study))
+        mine = "" if study is None else study.run_id
+        self._strays = {run.run_id for run in self._known.values() if parents[run.run_id] not in ("", mine)}
 
     def _tags(self, kind: str, tags: Mapping[str, Any]) -> dict[str, str]:
         ours = {"lstm_bench.study": self._study, "lstm_bench.kind": kind, **tags}
@@ -491,41 +618,33 @@ class Tracking:
             key: redact(format_field(value))[:_TAG_LENGTH] for key, value in ours.items() if value not in (None, "")
         }
 
-    def _log_run(
-        self,
-        kind: str,
-        identity: str,
-        name: str,
-        row: Mapping[str, Any],
-        epochs: Sequence[Mapping[str, Any]],
-        span: tuple[int, int],
-        params: Mapping[str, Any],
-    ) -> None:
-        run_id, status = self._known.get((f"lstm_bench.{kind}", identity), (None, None))
-        if status in _ENDED:
-            return
-        values, there = runs.texts(params), set[tuple[str, int]]()
-        if run_id is None:
-            run_id, _ = self._new_run(kind, identity, name, span[0], runs.words(row))
-        else:  # made by a driver that died before it could end it
-            stored = self._client.get_run(run_id).data
+    def _discard(self, run: Run) -> None:
+        """Deletes a run that is there twice, or that was begun again."""
+        if run.running:
+            self._client.set_terminated(run.run_id, "KILLED")
+        self._client.delete_run(run.run_id)
+
+    def _opened(self, place: Place, row: Mapping[str, Any], params: Mapping[str, Any], started_ms: int) -> Run:
+        """A training's run: the one that is there, with what it lacks, else a new one."""
+        key = (place.tag, f"{self._study}/{place.identity}")
+        run, values = self._known.get(key), runs.texts(params)
+        if run is not None and place.kind == "replicate" and run.is_of_another_try(started_ms):
+            self._discard(run)
+            run = None
+        if run is None:
+            words = runs.words({**row, "state": None, "reason": None})  # they are told with its end
+            if place.kind == "trial":
+                words[runs.ORDER] = runs.order(None, self._maximize)
+            run_id, _ = self._new_run(place.kind, key[1], place.name, started_ms, words)
+            run = self._known[key] = Run(run_id, "RUNNING", started_ms=started_ms)
+            self._client.log_batch(run_id, (), runs.params(values))
+            run.points = set()
+        elif run.points is None and run.status not in _ENDED:  # made by a driver that died before it could end it
+            stored = self._client.get_run(run.run_id).data
             values = {key: value for key, value in values.items() if key not in stored.params}
-            there = self._logged_points(run_id, stored)
-        marks = {key: value for key, value in runs.marks(row, epochs).items() if value}
-        metrics = [point for point in runs.metrics(row, epochs, span) if (point.key, point.step) not in there]
-        if kind == "trial":
-            marks[runs.ORDER] = runs.order(row.get(self._objective), self._maximize)
-        if row.get("confusion"):
-            seen = {"confusion": row["confusion"], "pictures": row.get("pictures", ())}
-            if self._log_json(run_id, runs.EVIDENCE, seen):
-                marks[runs.EVIDENCE] = runs.FILES[runs.EVIDENCE]
-        self._client.log_batch(run_id, metrics, runs.params(values), runs.tags(marks))
-        status = "FINISHED"
-        if row.get("state") == "FAIL":
-            status = "KILLED" if row.get("reason") in _ENDED_BY_OTHERS else "FAILED"
-        self._client.set_terminated(run_id, status, span[1])
-        self._known[f"lstm_bench.{kind}", identity] = (run_id, status)
-        self.added += 1
+            self._client.log_batch(run.run_id, (), runs.params(values))
+            run.points = self._logged_points(run.run_id, stored)
+        return run
 
     def _logged_points(self, run_id: str, stored: Any) -> set[tuple[str, int]]:
         """Key and step of each point of a curve that a run, whose data is `stored`, already has."""
@@ -581,3 +700,10 @@ class Tracking:
         )
         stored.metrics.update(numbers)
         stored.tags.update(words)
+
+
+def _run(found: Any, tag: str) -> Run:
+    """A run as MLflow gave it. The end of a training is told once its state is; the study's own run has none."""
+    status = found.info.status
+    told = "state" in found.data.tags or tag not in ("lstm_bench.trial", "lstm_bench.replicate")
+    return Run(found.info.run_id, status if told else "RUNNING", status not in _ENDED, found.info.start_time)

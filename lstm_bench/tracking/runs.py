@@ -42,7 +42,7 @@ PROBE_NUMBERS = ("p10_samples_per_s", "p90_samples_per_s", "n", "step_ms", "comp
 _METRICS = tuple(
     column
     for column in dict.fromkeys((*REPLICATE_COLUMNS, *TRIAL_COLUMNS, *OPTIONAL_COLUMNS))
-    if column not in (*TAGS, "number")
+    if column not in (*TAGS, "number", "started_at", "ended_at")
 )
 _PARAM_LENGTH = 6000  # longest parameter value, characters; MLflow cuts there itself, not every store says so
 _KEYS_LENGTH = 4000  # of one tag
@@ -92,14 +92,20 @@ def metric(name: str, value: float, timestamp_ms: int, step: int) -> Any:
     return Metric(metric_name(name), value, timestamp_ms, step)
 
 
-def metrics(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], span: tuple[int, int]) -> list[Any]:
-    """Curves with step = epoch, then everything measured once. Same input, same points: a replay adds none."""
+def points(epochs: Sequence[Mapping[str, Any]], span: tuple[int, int]) -> list[Any]:
+    """Curves with step = epoch, each epoch at its `at_ms`; without one, spread evenly over the span."""
     found = []
     for position, epoch in enumerate(epochs, start=1):
-        at = span[0] + (span[1] - span[0]) * position // len(epochs)
+        at = epoch.get("at_ms") or span[0] + (span[1] - span[0]) * position // len(epochs)
         for column, name in curves().items():
             if (value := number(epoch.get(column))) is not None:
                 found.append(metric(name, value, at, int(epoch["epoch"])))
+    return found
+
+
+def metrics(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], span: tuple[int, int]) -> list[Any]:
+    """`points` of the curves, then everything measured once. Same input, same points: a replay adds none."""
+    found = points(epochs, span)
     for name in _measured():
         if (value := number(row.get(name))) is not None:
             found.append(metric(name, value, span[1], 0))

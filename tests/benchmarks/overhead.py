@@ -52,7 +52,7 @@ DRIVER = {
     ("sweep.store.trials", "TrialStore", "tell"): "tell",
     ("launcher.local", "LocalLauncher", "submit"): "submit",
     ("core.fileio", "", "append_rows"): "record",
-    ("tracking.client", "Tracking", "log_trial"): "track",
+    ("tracking.follower", "Follower", "look"): "track",
     ("sweep.driver", "Driver", "search"): "search",
 }
 WORKER = {
@@ -516,11 +516,11 @@ def _of_sampler(folder: Path, sampler: str, budget: str) -> Iterator[dict[str, A
     yield config
 
 
-def _driver(folder: Path, config: dict[str, Any], opened: Any, tracking: Any) -> Any:
-    """A driver without workers, whose `later` is now and whose display shows nothing."""
+def _parts(folder: Path, config: dict[str, Any], opened: Any) -> Any:
+    """Driver and records without workers, whose `later` is now and whose display shows nothing."""
     from lstm_bench.core.console import Display
     from lstm_bench.study import search_space as spaces
-    from lstm_bench.sweep.driver import Driver
+    from lstm_bench.sweep import session
 
     class Now:
         def defer(self, work: Callable[[], None]) -> None:
@@ -530,7 +530,7 @@ def _driver(folder: Path, config: dict[str, Any], opened: Any, tracking: Any) ->
     display.line = lambda *_: None  # type: ignore[method-assign]
     loop: Any = Now()
     arms: Any = None
-    return Driver(config, spaces.parse(config), opened, loop, arms, tracking, display, folder)
+    return session.assembled(config, spaces.parse(config), opened, loop, arms, display, folder)
 
 
 def _measure(folder: Path, config: dict[str, Any], repeats: int) -> Clocks:
@@ -538,7 +538,6 @@ def _measure(folder: Path, config: dict[str, Any], repeats: int) -> Clocks:
 
     from lstm_bench.study import search_space as spaces
     from lstm_bench.sweep.store.trials import opened as open_study
-    from lstm_bench.tracking.client import open_tracking
 
     clocks, rng = Clocks(), random.Random(1)
     opened = clocks("open", open_study, config, spaces.parse(config), folder, "ab" * 32)
@@ -548,8 +547,8 @@ def _measure(folder: Path, config: dict[str, Any], repeats: int) -> Clocks:
     for name in _SAMPLING:
         clocks.aside(made, name, "sampler")
     clocks.aside(opened._engine.dialect, "do_commit", "disk")
-    driver = _driver(folder, config, opened, open_tracking(config["tracking"], experiment="single"))
-    clocks("rewrite of the records", driver.rewrite)
+    parts = _parts(folder, config, opened)
+    clocks("rewrite of the records", parts.records.rewrite)
     while opened.counts()["queued"]:  # what the last one left, so that the next is a suggestion
         opened.tell(opened.ask().number, result("COMPLETE", rng))
     for _ in range(repeats):
@@ -557,11 +556,12 @@ def _measure(folder: Path, config: dict[str, Any], repeats: int) -> Clocks:
         for epoch in (1, 2, 3):
             clocks("report of an epoch, median pruner", opened.report, asked.number, epoch, rng.random())
         clocks("tell", opened.tell, asked.number, result("COMPLETE", rng))
-        clocks("after the trial: row, records, display", driver._after_trial, "x", asked.number, None)
+        row = clocks("row", opened.row, asked.number)
+        epoch = {"kind": "trial", "number": asked.number, **row["history"][0]}
+        clocks("an epoch in the records", parts.events.epochs_ended, [epoch])
+        clocks("after the trial: records, display", parts.events.trial_ended, "x", {**row, "detail": None})
         for name in ("counts", "best"):
             clocks(name, getattr(opened, name))
-        clocks("row", opened.row, asked.number)
-    clocks("tracking of all, none there", driver.track_all)
     opened.close()
     for name, call in kept.items():
         setattr(made, name, call)
@@ -576,6 +576,7 @@ def _lookup(folder: Path, n: int, root: Path) -> None:
     from lstm_bench.study import search_space as spaces
     from lstm_bench.sweep.store.trials import opened as open_study
     from lstm_bench.tracking.client import open_tracking
+    from lstm_bench.tracking.follower import Follower
 
     uri = f"sqlite:///{root / 'mlflow.db'}"
     config = composed(f"study.n_trials={n + 1000}", "sampler=tpe")
@@ -584,8 +585,8 @@ def _lookup(folder: Path, n: int, root: Path) -> None:
     store = {"name": "mlflow", "uri": uri}
     tracking = open_tracking(store, experiment="single")
     tracking.start(about)
-    driver = _driver(folder, config, opened, tracking)
-    driver._track_trial(opened.row(0))
+    row = opened.row(0)
+    tracking.log_trial(row, row["history"], row["started_ms"], row["ended_ms"])
     tracking.finish("FINISHED")
     with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as database:
         first, identity = database.execute(
@@ -609,7 +610,10 @@ def _lookup(folder: Path, n: int, root: Path) -> None:
     clocks = Clocks()
     tracking = open_tracking(store, experiment="single")
     clocks(f"MLflow's lookup of {runs - 1:,} runs", tracking.start, about)
-    clocks("tracking of all, all there", _driver(folder, config, opened, tracking).track_all)
+    follower = Follower(folder, tracking, lambda *_: [])
+    for what in ("a look at all, all there", "a look at what is new, nothing there"):
+        clocks(what, follower.look)
+    follower.close()
     with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as database:
         assert tracking.warning is None and database.execute("SELECT count(*) FROM runs").fetchone() == (runs,)
     opened.close()

@@ -101,7 +101,7 @@ def measure(n: int, workers: int, epochs: int, storage: str | None, out: Path) -
             counts = counted(bench.study._engine)
             for method, phase in (("ask", "ask"), ("report", "report"), ("tell", "tell")):
                 clock.wrap(bench.study, method, phase)
-            clock.wrap(bench.driver, "_after_trial", "after")
+            clock.wrap(bench.driver.events, "trial_ended", "after")
             start, cpu = time.perf_counter(), time.process_time()
             with contextlib.redirect_stdout(io.StringIO()):
                 bench.loop.display = _silent(bench.driver)
@@ -136,8 +136,11 @@ def _silent(driver: Any) -> Any:
     """A display that shows nothing: a terminal's speed is not the driver's."""
     from unittest import mock
 
-    driver.display = mock.MagicMock()
-    return driver.display
+    shown = mock.MagicMock()
+    driver.display = shown
+    for listener in driver.events.listeners:
+        listener._display = shown
+    return shown
 
 
 def told(rows: Sequence[Mapping[str, Any]]) -> tuple[float, float]:

@@ -71,7 +71,7 @@ def told(path: Path) -> dict[str, dict[str, Any]]:
         for kind, columns in (
             ("params", "key, value"),
             ("tags", "key, value"),
-            ("metrics", "key, step, value, timestamp"),
+            ("metrics", "key, step, value"),  # not when: epochs are told as they end, or afterwards
         ):
             for run, *values in database.execute(f"SELECT run_uuid, {columns} FROM {kind} ORDER BY key, 3"):
                 values = [names.get(value, value) for value in values]  # the parent's id
@@ -82,10 +82,7 @@ def told(path: Path) -> dict[str, dict[str, Any]]:
 
 def without_clock(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Of the parent run, what is not the time of the telling."""
-    parent = dict(found["smoke"])
-    parent["metrics"] = [(key, step, value) for key, step, value, _ in parent["metrics"]]
-    del parent["times"]
-    return {**found, "smoke": parent}
+    return {**found, "smoke": {key: value for key, value in found["smoke"].items() if key != "times"}}
 
 
 def test_the_sweep_had_trials_of_every_end(swept: Path) -> None:
@@ -110,10 +107,7 @@ def test_the_runs_are_those_of_the_sweep_to_the_last_digit_and_millisecond(
     assert runs[0] == runs[1] != []
 
 
-@pytest.mark.parametrize("database", ["with the database", "from the records alone"])
-def test_twice_gives_nothing_new(here: Path, capsys: pytest.CaptureFixture[str], database: str) -> None:
-    if database != "with the database":
-        (here / "sweeps" / "smoke" / "study.db").unlink()
+def test_twice_gives_nothing_new(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sync.main(["tracking.uri=sqlite:///other.db"]) == 0
     first = dump(here / "other.db")
     assert sync.main(["tracking.uri=sqlite:///other.db"]) == 0
@@ -121,12 +115,7 @@ def test_twice_gives_nothing_new(here: Path, capsys: pytest.CaptureFixture[str],
     assert "smoke: up to date, " in capsys.readouterr().out.splitlines()[-1]
 
 
-@pytest.mark.parametrize("database", ["with the database", "from the records alone"])
-def test_what_a_sweep_told_is_left_as_it_is(
-    here: Path, swept: Path, capsys: pytest.CaptureFixture[str], database: str
-) -> None:
-    if database != "with the database":
-        (here / "sweeps" / "smoke" / "study.db").unlink()
+def test_what_a_sweep_told_is_left_as_it_is(here: Path, swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {  # but for the place of its files: the folder is a copy
         table: sorted(
             (tuple(str(value).replace(f"{swept}/mlartifacts", f"{here}/mlartifacts") for value in row) for row in rows),
@@ -159,7 +148,6 @@ def test_a_run_that_was_told_all_but_its_end_has_no_point_twice(here: Path) -> N
     before = told(here / "mlflow.db")
     with sqlite3.connect(here / "mlflow.db") as database:
         database.execute("UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE name = 'trial 4'")
-    (here / "sweeps" / "smoke" / "study.db").unlink()  # other times, fewer digits
     assert sync.main([]) == 0
     after = told(here / "mlflow.db")
     assert after["trial 4"]["status"] == before["trial 4"]["status"]
@@ -196,9 +184,15 @@ def test_a_study_that_cannot_be_read_does_not_keep_the_next_one_from_its_turn(
     assert "smoke: its records cannot be read" in capsys.readouterr().err
 
 
-def test_records_without_a_database_give_the_same_tables_and_the_same_identities(here: Path) -> None:
-    before = told(here / "mlflow.db")
-    (here / "sweeps" / "smoke" / "study.db").unlink()
+def test_records_that_name_no_time_give_the_same_tables_and_the_same_identities(here: Path) -> None:
+    """As older versions wrote them: their rows are laid one after the other."""
+    folder, before = here / "sweeps" / "smoke", told(here / "mlflow.db")
+    (folder / "study.db").unlink()
+    theirs = records.load(folder)
+    for file in ("trials.csv", "replicates.csv"):
+        rows = fileio.read_rows(folder / file)
+        columns = [column for column in rows[0] if column not in ("started_at", "ended_at")]
+        fileio.write_rows(folder / file, columns, rows)
     assert sync.main(["tracking.uri=sqlite:///other.db"]) == 0
     after = told(here / "other.db")
     for name, run in before.items():
@@ -208,11 +202,44 @@ def test_records_without_a_database_give_the_same_tables_and_the_same_identities
             }
             assert (after[name]["status"], after[name]["params"]) == (run["status"], run["params"])
     (ours,), _ = mlflow.harvest("sqlite:///other.db")
-    theirs = records.load(here / "sweeps" / "smoke")
     for file in ("trials.csv", "replicates.csv", "history.csv", "kernels.csv"):
-        pd.testing.assert_frame_equal(ours.tables[file], theirs.tables[file], check_exact=True, obj=file)
+        times = ["started_at", "ended_at"] if file in ("trials.csv", "replicates.csv") else []
+        found, expected = (tables[file].drop(columns=times) for tables in (ours.tables, theirs.tables))
+        pd.testing.assert_frame_equal(found, expected, check_exact=True, obj=file)
     spans = sorted(run["times"] for name, run in after.items() if name.startswith("trial"))
     assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))  # one after the other
+
+
+def test_a_study_whose_driver_was_killed_is_told_as_far_as_it_came(here: Path) -> None:
+    folder = here / "sweeps" / "smoke"
+    for name in ("replicates.csv", "kernels.csv"):
+        (folder / name).unlink()
+    trials, history = fileio.read_rows(folder / "trials.csv"), fileio.read_rows(folder / "history.csv")
+    fileio.write_rows(
+        folder / "trials.csv", list(trials[0]), trials[:-1]
+    )  # the last had begun, and two epochs of it ended
+    last = {**trials[-1], "kind": "trial", "trial": ""}
+    columns = [*record.BEGUN_COLUMNS, *(name for name in last if name.startswith("config_"))]
+    fileio.write_rows(folder / "begun.csv", columns, [last])
+    kept = [
+        row for row in history if row["kind"] == "trial" and (row["number"] != last["number"] or row["epoch"] < "3")
+    ]
+    fileio.write_rows(folder / "history.csv", list(history[0]), kept)
+    assert sync.main(["tracking.uri=sqlite:///other.db"]) == 0
+    first, name = dump(here / "other.db"), f"trial {last['number']}"
+    found = told(here / "other.db")
+    assert {run["status"] for run in found.values() if "status" in run} <= {"FINISHED", "FAILED", "KILLED"}
+    assert (found[name]["status"], "state" in dict(found[name]["tags"])) == ("KILLED", False)
+    assert [step for key, step, _ in found[name]["metrics"] if key == "val_accuracy"] == [1, 2]
+    assert sync.main(["tracking.uri=sqlite:///other.db"]) == 0
+    assert dump(here / "other.db") == first
+    (ours,), _ = mlflow.harvest("sqlite:///other.db")
+    assert len(ours.trials) == len(trials) - 1
+    fileio.write_rows(folder / "trials.csv", list(trials[0]), trials)  # and so goes on
+    fileio.write_rows(folder / "history.csv", list(history[0]), history)
+    assert sync.main(["tracking.uri=sqlite:///other.db"]) == 0
+    before, after = told(here / "mlflow.db")[name], told(here / "other.db")[name]
+    assert after == before
 
 
 def test_predictions_of_the_first_seed_are_counted(here: Path) -> None:

@@ -83,6 +83,6 @@ def test_a_study_made_before_there_was_the_choice_goes_on_and_keeps_its_winner(t
     parts = {group: without[group] for group in ("model", "train", "backend")}
     with fake.opened(tmp_path, config) as bench:  # not refused
         named = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
-        assert bench.driver.digest({}) == named
+        assert bench.confirmation.digest({}) == named
     with pytest.raises(ConfigError, match=r"train\.deterministic was (null|false), is true"):
         fake.study(tmp_path, fake.config({"train.deterministic": True}))

@@ -12,6 +12,7 @@ import datetime
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import sqlite3
@@ -27,6 +28,7 @@ import psutil
 import pytest
 import spy
 
+from lstm_bench.core import fileio
 from lstm_bench.tracking import client
 
 Rows = list[dict[str, str]]
@@ -506,38 +508,63 @@ def test_r11_workers_that_start_together_start_at_different_points(tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_again(tmp_path: Path) -> None:
-    arguments, log, faults = (*TRACKED, "study.n_trials=40"), tmp_path / "log", tmp_path / "faults"
-    environment = {"SPY_LOG": str(log), "SPY_EPOCH_S": "0.2", "SPY_FAULTS": str(faults)}
-    database = tmp_path / "mlflow.db"
+def test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_again(
+    tmp_path: Path, unused_store: Path
+) -> None:
+    """Trials that hang after their first epoch are ended with their driver, at a moment that cannot be missed."""
+    log, faults, database = tmp_path / "log", tmp_path / "faults", tmp_path / "mlflow.db"
+    arguments = (*TRACKED, "study.n_trials=3", "study.replicates=2")
+    environment = {"SPY_LOG": str(log), "SPY_FAULTS": str(faults), "SPY_EPOCH_S": "0.2"}
+    shutil.copy(unused_store, database)
+    points = "SELECT name FROM runs JOIN metrics USING (run_uuid) WHERE key = 'val_accuracy' AND status = 'RUNNING'"
 
-    def runs(status: str) -> list[tuple[Any, ...]]:
-        return query(database, f"SELECT name FROM runs WHERE status = '{status}' ORDER BY name")
+    def runs(status: str) -> set[str]:
+        return {name for (name,) in query(database, f"SELECT name FROM runs WHERE status = '{status}'")}
 
-    def nested() -> bool:
-        with contextlib.suppress(sqlite3.OperationalError):
-            return len(runs("FINISHED")) > 0
-        return False
-
-    for number in (signal.SIGKILL, signal.SIGTERM):
+    def ended_by(number: signal.Signals, *names: str) -> None:
+        """Sweeps until these two trials hang and MLflow shows what they have come to; then ends it."""
+        faults.mkdir(exist_ok=True)
+        for n in range(2):
+            (faults / f"hang.{n}").touch()
         with running(tmp_path, *arguments, **environment) as process:
-            # Between two trials of both workers none is RUNNING.
-            until(lambda: nested() and "RUNNING" in {state for _, state in stored(tmp_path)})
+            until(lambda: {name for (name,) in query(database, points)} == {*names})
             process.send_signal(number)
             process.communicate(timeout=60)
-        if number == signal.SIGKILL:
-            assert ("smoke",) in runs("RUNNING")
-            assert "RUNNING" in {state for _, state in stored(tmp_path)}
-        faults.mkdir(exist_ok=True)
-        (faults / "kill.0").touch()
+        until(lambda: not orphans(tmp_path), 10)
+
+    ended_by(signal.SIGKILL, "trial 0", "trial 1")
+    assert runs("RUNNING") == {"smoke", "trial 0", "trial 1"}
+    assert {state for _, state in stored(tmp_path)} == {"RUNNING"}
+    history = tmp_path / "sweeps" / "smoke" / "history.csv"
+    with history.open() as text:
+        assert sorted((row["number"], row["epoch"]) for row in csv.DictReader(text)) == [("0", "1"), ("1", "1")]
+    ended_by(signal.SIGTERM, "trial 2", "trial 3")
     code, _, err = spy.swept(tmp_path, *arguments, **environment)
     assert (code, err) == (0, "")
-    found = settled(tmp_path, 40)
+    found = settled(tmp_path, 3)
+    assert Counter(row["reason"] for row in found) == {"": 3, "driver_died": 2, "interrupted": 2}
     assert {state for _, state in stored(tmp_path)} <= {"COMPLETE", "FAIL"}
-    assert runs("RUNNING") == []
-    assert [name for (name,) in query(database, "SELECT name FROM runs ORDER BY name")] == sorted(
-        ["smoke", *(f"trial {row['number']}" for row in found)]
-    )
+    assert runs("RUNNING") == set()
+    # No run, no point of a curve and no epoch is there twice, and none is missing.
+    seeds = [f"replicate seed {seed} of trial {trial}" for seed, trial in replicates(tmp_path)]
+    names = query(database, "SELECT name FROM runs WHERE lifecycle_stage = 'active'")
+    assert sorted(name for (name,) in names) == sorted(["smoke", *seeds, *(f"trial {row['number']}" for row in found)])
+    twice = "SELECT run_uuid, key, step FROM metrics GROUP BY 1, 2, 3 HAVING count(*) > 1"
+    assert query(database, twice) == []
+    with history.open() as text:
+        epochs = Counter((row["kind"], row["number"], row["epoch"]) for row in csv.DictReader(text))
+    assert set(epochs.values()) == {1}
+    assert {number for kind, number, _ in epochs if kind == "trial"} == {row["number"] for row in found}
+    curves = "SELECT name, step FROM runs JOIN metrics USING (run_uuid) WHERE key = 'val_accuracy' AND step > 0"
+    assert {(name, step) for name, step in query(database, curves) if name.startswith("trial")} == {
+        (f"trial {number}", int(epoch)) for kind, number, epoch in epochs if kind == "trial"
+    }
+
+
+def replicates(folder: Path, study: str = "smoke") -> list[tuple[str, str]]:
+    """Seed and trial of each replicate in the records."""
+    with (folder / "sweeps" / study / "replicates.csv").open() as text:
+        return [(row["seed"], row["trial"]) for row in csv.DictReader(text)]
 
 
 # R20: a bad trial.
@@ -612,7 +639,8 @@ def test_a_clock_put_back_leaves_no_trial_that_ends_before_it_begins(
         bench.driver.search()
         (row,) = bench.study.rows()
         assert row["ended_ms"] == row["started_ms"]
-        assert bench.tracking.trials[0]["ended_ms"] == row["started_ms"]
+        (written,) = fileio.read_rows(tmp_path / "trials.csv")
+        assert written["ended_at"] == written["started_at"]
 
 
 def test_a_clock_put_back_leaves_no_study_that_ends_before_it_begins(

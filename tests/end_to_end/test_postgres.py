@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import threading
 import time
+import types
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,7 +31,7 @@ from lstm_bench.core import fileio
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import StorageError
 from lstm_bench.study import search_space as spaces
-from lstm_bench.sweep import session
+from lstm_bench.sweep import session, workers
 from lstm_bench.sweep.store import postgres as served
 from lstm_bench.sweep.store.trials import TrialStore
 
@@ -620,17 +621,14 @@ def test_what_was_measured_by_a_driver_given_up_replaces_nothing(
 
 
 def test_a_parent_run_is_opened_by_one_driver_at_a_time(
-    opened: Opened, server: postgres.Server, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Opened, server: postgres.Server, database: str, tmp_path: Path
 ) -> None:
     with driving(server, database, tmp_path) as bench:
         other, config = opened("a", **TWO), dict(bench.driver.config)
         sweep = session.Session(config, bench.driver.space, bench.folder, [], bench.driver.display, "here")
         seen: list[list[str]] = []
-        monkeypatch.setattr(
-            fake.FakeTracking, "start", lambda *_: seen.append(other.claim(["tracking"])), raising=False
-        )
-        monkeypatch.setattr(fake.FakeTracking, "wait_open", lambda *_: None, raising=False)
-        sweep._start_tracking(bench.driver, {"git": None})
+        live = types.SimpleNamespace(start=lambda: seen.append(other.claim(["tracking"])), wait_open=lambda *_: None)
+        sweep._start_tracking(bench.study, bench.loop, live)  # type: ignore[arg-type]
         assert seen == [[]]
         assert other.claim(["tracking"])
 
@@ -639,7 +637,8 @@ class Notes:
     """A tracking that notes what it is told."""
 
     uri, address, known = "http://127.0.0.1:9", "notes", frozenset[object]()
-    warning = error = None
+    warning = error = was = None
+    added = 0
     slow_s = 0.0  # that each call lasts
     made: ClassVar[list[Notes]] = []
 
@@ -674,7 +673,7 @@ def ran(server: postgres.Server, database: str, tmp_path: Path, monkeypatch: pyt
         notes, launcher = Notes(), fake.FakeLauncher(answer)
         usual = {**TWO, "study.shared": True, "storage.url": server.url(database), "kernel.probe": False}
         config = fake.config({**usual, **values})
-        monkeypatch.setattr(session, "LocalLauncher", lambda *_, **__: launcher)
+        monkeypatch.setattr(workers, "LocalLauncher", lambda *_, **__: launcher)
         monkeypatch.setattr(session, "open_tracking", lambda *_, **__: notes)
         monkeypatch.setattr(session.studies, "opened", lambda c, s, f, _, say, made: truly(c, s, f, fake.SHA256, say))
         display = Display("val_accuracy", 3)
@@ -730,8 +729,6 @@ def test_the_last_driver_ends_the_parent_run_and_logs_what_is_missing(opened: Op
     last, _ = ran()
     assert [row["number"] for row in last.all("log_trial")] == [0, 1]  # what is there already is left alone
     assert last.all("finish") == ["FINISHED"] and len(last.all("log_summary")) == 1
-    names = [name for name, _ in last.told]
-    assert names.index("refresh_runs") < names.index("log_trial")
 
 
 def test_a_driver_that_leaves_has_told_mlflow_what_the_last_one_would_tell_again(
@@ -768,25 +765,25 @@ def test_a_seed_that_another_driver_trains_is_waited_for(
     opened: Opened, server: postgres.Server, database: str, tmp_path: Path
 ) -> None:
     with confirming(server, database, tmp_path) as bench:
-        (winner,) = bench.driver.candidates()
+        (winner,) = bench.confirmation.candidates()
         other, key = opened("a", **TWO), f"replicate/{winner.digest}/0"
         assert other.claim([key]) == [key]
         done = threading.Timer(1.5, other.put, (key, {"seed": 0, "state": "COMPLETE", "history": []}))
         done.start()
-        bench.driver.confirm([winner])
+        bench.confirmation.run([winner])
         assert [task["seed"] for task in bench.launcher.submitted if task["kind"] == "replicate"] == [1]
-        assert [found["seed"] for found in bench.driver.replicates(winner.digest)] == [0, 1]
+        assert [found["seed"] for found in bench.confirmation.replicates(winner.digest)] == [0, 1]
 
 
 def test_a_seed_of_a_driver_that_died_is_taken_over(
     opened: Opened, server: postgres.Server, database: str, tmp_path: Path
 ) -> None:
     with confirming(server, database, tmp_path) as bench:
-        (winner,) = bench.driver.candidates()
+        (winner,) = bench.confirmation.candidates()
         other, key = opened("a", **TWO), f"replicate/{winner.digest}/0"
         assert other.claim([key]) == [key]
         threading.Timer(1.5, silent, (other,)).start()
-        bench.driver.confirm([winner])
+        bench.confirmation.run([winner])
         trained = [task["seed"] for task in bench.launcher.submitted if task["kind"] == "replicate"]
         assert sorted(trained) == [0, 1]
         assert not other.put(key, {"seed": 0, "late": True})

@@ -742,7 +742,7 @@ def test_a_password_is_written_nowhere(outage: dict[str, tuple[Path, Completed]]
                 assert b"S3CRET" not in path.read_bytes(), path
 
 
-@pytest.mark.long  # `test_background.py` has it without a framework
+@pytest.mark.long  # `test_live.py` has it without a framework
 def test_an_mlflow_outage_is_a_warning_and_the_next_run_catches_up(
     command: Command, tmp_path: Path, outage: dict[str, tuple[Path, Completed]], unused_store: Path
 ) -> None:

@@ -134,11 +134,11 @@ def driven(folder: Path, arguments: Sequence[str]) -> int:
     """A sweep in this process, with forked workers; returns its exit code."""
     from lstm_bench.launcher import local
     from lstm_bench.sweep import command as sweep
-    from lstm_bench.sweep import session
+    from lstm_bench.sweep import workers
 
     os.chdir(folder)
     local.subprocess = types.SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)  # type: ignore[assignment]
-    session.LocalLauncher = functools.partial(local.LocalLauncher, bench="full_disk:bench")  # type: ignore
+    workers.LocalLauncher = functools.partial(local.LocalLauncher, bench="full_disk:bench")  # type: ignore
     return command._guarded(sweep.run, composed(*arguments), [*arguments])
 
 

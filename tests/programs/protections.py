@@ -80,7 +80,7 @@ _by_the_wall_clock = Replacement(
     "reads the clock on the wall", lambda was: lambda running: time.time() - running.started_ms / 1000
 )
 _in_local_time = Replacement(
-    "takes UTC for local time", lambda was: lambda text: int(datetime.fromisoformat(text).timestamp() * 1000)
+    "takes UTC for local time", lambda was: lambda text: int(datetime.fromisoformat(text[:-1]).timestamp() * 1000)
 )
 
 # Requirement, or the fault in a word, and what is kept -> how.
@@ -168,7 +168,7 @@ PROTECTIONS = {
         "lstm_bench.tracking.client:Tracking._tags", lacks("mlflow.parentRunId")),
     "R14.ended": Protection("Nothing is left RUNNING in MLflow",
         "test_faults.py::test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_again",
-        "lstm_bench.tracking.background:Observer.finish", does_nothing),
+        "lstm_bench.tracking.live:Live.finish", does_nothing),
     "R15.host": Protection("The UI is on this machine alone",
         "test_ui.py::test_another_host_is_refused",
         "lstm_bench.ui:_is_local", returns(True)),
@@ -225,7 +225,7 @@ PROTECTIONS = {
         "lstm_bench.tracking.client:Tracking._logged_points", returns(frozenset())),
     "sync.times": Protection("... and the times of the sweep, wherever it is given",
         "test_sync.py::test_times_are_those_of_the_sweep_in_any_time_zone[Asia/Tokyo]",
-        "lstm_bench.sweep.backfill:_ms", _in_local_time),
+        "lstm_bench.tracking.records:since_1970_ms", _in_local_time),
     "archive.crash": Protection("A merge that crashed leaves the old state or the new one, whatever is merged next",
         "test_merge.py::test_a_crash_anywhere_leaves_the_old_state_or_the_new_one",
         "lstm_bench.merge:_set_aside", returns(())),

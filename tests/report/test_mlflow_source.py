@@ -31,10 +31,10 @@ from lstm_bench.report.figures import style
 from lstm_bench.report.sources import mlflow, records
 from lstm_bench.study import columns
 from lstm_bench.study import search_space as spaces
-from lstm_bench.sweep import session
+from lstm_bench.sweep import session, workers
 from lstm_bench.tracking import runs, store
-from lstm_bench.tracking.background import Observer
 from lstm_bench.tracking.client import open_tracking
+from lstm_bench.tracking.live import Live
 from lstm_bench.training.artefacts import predictions
 
 SETTINGS = {
@@ -98,14 +98,14 @@ def trial(task: Any) -> Iterator[Any]:
 
 
 count = {"trials": 0}
-observers: list[Observer] = []
+lives: list[Live] = []
 PICTURES: dict[str, Path] = {}  # of a working directory: moment -> copy
 
 
 def photograph(moment: str) -> None:
     """Keeps the working directory as it is at this moment, when MLflow was told all."""
-    while observers[-1].waiting:
-        time.sleep(0.01)
+    lives[-1].leave("FINISHED")
+    lives[-1].stay()
     PICTURES[moment] = Path.cwd().with_name(moment)
     shutil.copytree(Path.cwd(), PICTURES[moment])
 
@@ -146,8 +146,8 @@ def moments(tmp_path_factory: pytest.TempPathFactory, unused_store: Path) -> dic
     shutil.copy(unused_store, place)
     with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ):
         patch.chdir(place)
-        patch.setattr(session, "LocalLauncher", Launcher)
-        patch.setattr(session, "Observer", lambda *a, **k: observers.append(Observer(*a, **k)) or observers[-1])
+        patch.setattr(workers, "LocalLauncher", Launcher)
+        patch.setattr(session, "Live", lambda *a, **k: lives.append(Live(*a, **k)) or lives[-1])
         patch.setattr(session.kernel, "unavailable", lambda name, *_: UNAVAILABLE.get(name, "not asked for"))
         sweep({})
         sweep({"study.n_trials": 12, "study.replicates": 3})
@@ -406,8 +406,10 @@ def test_runs_that_were_not_ended_are_left_out_and_said(here: Path, unused_store
     observer = tracked()
     trials, history = rows(range(3))
     log(observer, trials[:2], history)
-    observer._client.set_terminated = None
+    ended, observer._client.set_terminated = observer._client.set_terminated, None
     observer.log_trial(trials[2], [], STARTED, STARTED)
+    assert not any("begun" in note for note in only(None).notes)  # it may be at work
+    ended(observer.parent_id, "KILLED")
     found = only(None)
     assert list(found.trials["number"]) == [0, 1]
     assert "1 runs in MLflow were begun and not ended: left out." in found.notes

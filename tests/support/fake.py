@@ -1,4 +1,4 @@
-"""A sweep without a framework: a launcher in this process, an objective that is a formula, a tracking that takes notes."""
+"""A sweep without a framework: a launcher in this process, an objective that is a formula, a listener that takes notes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ from lstm_bench.data import task
 from lstm_bench.launcher.base import Event
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.study import search_space as spaces
+from lstm_bench.sweep import session
+from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.driver import Driver
+from lstm_bench.sweep.events import Listener
 from lstm_bench.sweep.kernel_cache import Memory
 from lstm_bench.sweep.kernel_choice import Arms
+from lstm_bench.sweep.records_writer import Records
 from lstm_bench.sweep.store import trials
 from lstm_bench.sweep.store.trials import TrialStore
 
@@ -144,21 +148,18 @@ class FakeLauncher:
         self._tasks.clear()
 
 
-class FakeTracking:
-    """Takes notes of what MLflow would be told."""
+class Notes(Listener):
+    """Takes notes of what ends."""
 
     def __init__(self) -> None:
         self.trials: list[dict[str, Any]] = []
         self.replicates: list[dict[str, Any]] = []
 
-    def log_trial(self, row: Mapping[str, Any], history: Any, **more: Any) -> None:
-        self.trials.append({**row, "history": history, **more})
+    def trial_ended(self, name: str, row: Mapping[str, Any]) -> None:
+        self.trials.append(dict(row))
 
-    def log_replicate(self, row: Mapping[str, Any], history: Any, **more: Any) -> None:
-        self.replicates.append({**row, "history": history, **more})
-
-    def log_confirmed(self, keys: Any) -> None:
-        self.confirmed = list(keys)
+    def replicate_ended(self, name: str, row: Mapping[str, Any]) -> None:
+        self.replicates.append(dict(row))
 
 
 @dataclass
@@ -166,11 +167,13 @@ class TaskRunner:
     """The parts of an opened sweep."""
 
     driver: Driver
+    confirmation: Confirmation
+    records: Records
     study: TrialStore
     loop: Loop
     arms: Arms
     launcher: FakeLauncher
-    tracking: FakeTracking
+    notes: Notes
     folder: Path
     unavailable: dict[str, str | None] = field(default_factory=dict)
 
@@ -197,13 +200,15 @@ def opened(
     known = study(folder, config)
     try:
         known.repair()
-        launcher, tracking = FakeLauncher(script, workers), FakeTracking()
+        launcher, notes = FakeLauncher(script, workers), Notes()
         display = Display(config["study"]["objective"], config["train"]["epochs"])
         loop = Loop(launcher, display, config["study"]["trial_timeout"])
         reasons = dict(unavailable or {"generic": None})
         sizes = {"n_train": 1000, "timesteps": 8}
         arms = Arms(config, space, known, loop, reasons, **sizes, memory=memory, about=about, workers=workers, gpu=gpu)
-        driver = Driver(config, space, known, loop, arms, tracking, display, folder)  # type: ignore[arg-type]
-        yield TaskRunner(driver, known, loop, arms, launcher, tracking, folder, reasons)
+        parts = session.assembled(config, space, known, loop, arms, display, folder)
+        parts.events.listeners.append(notes)
+        made = parts.driver, parts.confirmation, parts.records
+        yield TaskRunner(*made, known, loop, arms, launcher, notes, folder, reasons)
     finally:
         known.close()

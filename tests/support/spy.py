@@ -194,12 +194,12 @@ def jump(spec: str) -> None:
 def main(argv: list[str]) -> int:
     """The sweep, with this file's bench."""
     from lstm_bench.sweep import command as sweep
-    from lstm_bench.sweep import session
+    from lstm_bench.sweep import workers
 
     if "SPY_CLOCK" in os.environ:
         jump(os.environ["SPY_CLOCK"])
-    session.RayLauncher = functools.partial(session.RayLauncher, bench="spy:bench")  # type: ignore[misc,assignment]
-    session.LocalLauncher = functools.partial(session.LocalLauncher, bench="spy:bench")  # type: ignore[misc,assignment]
+    workers.RayLauncher = functools.partial(workers.RayLauncher, bench="spy:bench")  # type: ignore[misc,assignment]
+    workers.LocalLauncher = functools.partial(workers.LocalLauncher, bench="spy:bench")  # type: ignore[misc,assignment]
     return sweep.main(argv)
 
 

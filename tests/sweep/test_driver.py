@@ -280,11 +280,11 @@ ONE = Candidate(None, {}, "d")
 def test_the_winner_is_trained_once_with_every_seed(tmp_path):
     with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
         bench.driver.search()
-        (winner,) = bench.driver.candidates()
+        (winner,) = bench.confirmation.candidates()
         assert winner == (bench.study.best().number, bench.study.best().params, winner.digest)
         digest = winner.digest
-        assert bench.driver.missing_replicates(digest) == [0, 1, 2]
-        bench.driver.confirm([winner])
+        assert bench.confirmation.missing_replicates(digest) == [0, 1, 2]
+        bench.confirmation.run([winner])
         tasks = bench.launcher.submitted[2:]
         assert [(task["kind"], task["seed"]) for task in tasks] == [
             ("replicate", 0),
@@ -293,9 +293,9 @@ def test_the_winner_is_trained_once_with_every_seed(tmp_path):
         ]
         assert {task["config"]["model"]["units"] for task in tasks} == {winner.params["model.units"]}
         assert [task.get("keep") for task in tasks] == [str(tmp_path / "candidates" / digest / "model"), None, None]
-        assert [row["test_accuracy"] for row in bench.driver.replicates(digest)] == [0.9, 0.91, 0.92]
-        assert bench.driver.missing_replicates(digest) == []
-        bench.driver.confirm([winner])
+        assert [row["test_accuracy"] for row in bench.confirmation.replicates(digest)] == [0.9, 0.91, 0.92]
+        assert bench.confirmation.missing_replicates(digest) == []
+        bench.confirmation.run([winner])
         assert len(bench.launcher.submitted) == 5
 
 
@@ -303,36 +303,36 @@ def test_an_mlflow_model_is_saved_only_where_mlflow_will_take_it(tmp_path):
     for tracking, wanted in (("mlflow", True), ("none", False)):
         config = fake.config({**CONFIRMED, "study.replicates": 1, "tracking.name": tracking})
         with fake.opened(tmp_path / tracking, config) as bench:
-            bench.driver.confirm([ONE])
+            bench.confirmation.run([ONE])
             assert bench.launcher.submitted[0]["for_mlflow"] is wanted
 
 
 def test_only_missing_seeds_are_trained_on_resume(tmp_path):
     with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
         bench.driver.search()
-        digest = bench.driver.pick().digest
-        bench.driver.confirm(bench.driver.candidates())
+        digest = bench.confirmation.pick().digest
+        bench.confirmation.run(bench.confirmation.candidates())
     with fake.opened(tmp_path, fake.config({**CONFIRMED, "study.replicates": 5})) as bench:
-        assert bench.driver.pick().digest == digest
-        assert bench.driver.missing_replicates(digest) == [3, 4]
-        bench.driver.confirm(bench.driver.candidates())
+        assert bench.confirmation.pick().digest == digest
+        assert bench.confirmation.missing_replicates(digest) == [3, 4]
+        bench.confirmation.run(bench.confirmation.candidates())
         assert [task["seed"] for task in bench.launcher.submitted] == [3, 4]
 
 
 def test_an_empty_space_has_its_one_configuration_for_a_winner(tmp_path):
     with fake.opened(tmp_path, fake.config({**CONFIRMED, "study.space": {}, "study.n_trials": 0})) as bench:
         bench.driver.search()
-        assert bench.driver.pick() == (None, {}, bench.driver.digest({}))
-        bench.driver.confirm(bench.driver.candidates())
-        assert len(bench.driver.replicates(bench.driver.digest({}))) == 3
+        assert bench.confirmation.pick() == (None, {}, bench.confirmation.digest({}))
+        bench.confirmation.run(bench.confirmation.candidates())
+        assert len(bench.confirmation.replicates(bench.confirmation.digest({}))) == 3
 
 
 def test_without_a_complete_trial_there_is_no_winner(tmp_path):
     with fake.opened(tmp_path, fake.config(CONFIRMED), nth(fake.failed("nan"), fake.failed("nan"))) as bench:
         bench.driver.search()
-        assert bench.driver.candidates() == []
-        assert bench.driver.pick() is None
-        bench.driver.rewrite()
+        assert bench.confirmation.candidates() == []
+        assert bench.confirmation.pick() is None
+        bench.records.rewrite()
 
 
 @pytest.mark.parametrize(
@@ -344,20 +344,20 @@ def test_without_a_complete_trial_there_is_no_winner(tmp_path):
 )
 def test_a_seed_whose_worker_died_runs_again_up_to_max_retry(tmp_path, things, ends):
     with fake.opened(tmp_path, fake.config({"study.replicates": 2, "study.max_retry": 1}), nth(*things)) as bench:
-        bench.driver.confirm([ONE])
+        bench.confirmation.run([ONE])
         assert [task["seed"] for task in bench.launcher.submitted] == [0, 1, 0]
-        assert [(row["seed"], row["state"], row.get("reason")) for row in bench.driver.replicates("d")] == ends
+        assert [(row["seed"], row["state"], row.get("reason")) for row in bench.confirmation.replicates("d")] == ends
 
 
 def test_replicates_of_another_winner_are_not_reused(tmp_path):
     with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
-        one = bench.driver.digest({"model.units": 10})
-        other = bench.driver.digest({"model.units": 11})
+        one = bench.confirmation.digest({"model.units": 10})
+        other = bench.confirmation.digest({"model.units": 11})
         assert one != other
-        bench.driver.confirm([Candidate(0, {"model.units": 10}, one)])
-        assert bench.driver.missing_replicates(one) == []
-        assert bench.driver.missing_replicates(other) == [0, 1, 2]
-        assert bench.driver.replicates(other) == []
+        bench.confirmation.run([Candidate(0, {"model.units": 10}, one)])
+        assert bench.confirmation.missing_replicates(one) == []
+        assert bench.confirmation.missing_replicates(other) == [0, 1, 2]
+        assert bench.confirmation.replicates(other) == []
 
 
 def test_weights_are_part_of_what_is_confirmed(tmp_path):
@@ -365,7 +365,7 @@ def test_weights_are_part_of_what_is_confirmed(tmp_path):
     for weights in (None, 25000, 100000):
         config = fake.config({**CONFIRMED, "model.weights": weights, "study.name": f"w{weights}"})
         with fake.opened(tmp_path / f"{weights}", config) as bench:
-            digests.add(bench.driver.digest({}))
+            digests.add(bench.confirmation.digest({}))
     assert len(digests) == 3
     with pytest.raises(ConfigError, match=r"model\.weights was 100000, is 25000"):
         fake.study(tmp_path / "100000", {**config, "model": {**config["model"], "weights": 25000}})
@@ -373,12 +373,12 @@ def test_weights_are_part_of_what_is_confirmed(tmp_path):
 
 def test_a_seed_that_fails_is_a_row_with_its_reason(tmp_path):
     with fake.opened(tmp_path, fake.config({"study.replicates": 2}), nth(None, fake.failed("nan"))) as bench:
-        bench.driver.confirm([ONE])
-        assert [(row["seed"], row["state"], row.get("reason")) for row in bench.driver.replicates("d")] == [
+        bench.confirmation.run([ONE])
+        assert [(row["seed"], row["state"], row.get("reason")) for row in bench.confirmation.replicates("d")] == [
             (0, "COMPLETE", None),
             (1, "FAIL", "nan"),
         ]
-        assert bench.driver.missing_replicates("d") == []
+        assert bench.confirmation.missing_replicates("d") == []
 
 
 def test_interrupted_seeds_are_trained_on_resume(tmp_path, monkeypatch):
@@ -392,9 +392,9 @@ def test_interrupted_seeds_are_trained_on_resume(tmp_path, monkeypatch):
         yield fake.complete(task)
 
     with fake.opened(tmp_path, fake.config(CONFIRMED), script) as bench, pytest.raises(InterruptedByUser):
-        bench.driver.confirm([ONE])
+        bench.confirmation.run([ONE])
     with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
-        assert bench.driver.missing_replicates("d") == [1, 2]
+        assert bench.confirmation.missing_replicates("d") == [1, 2]
 
 
 def test_predictions_are_files_and_not_rows(tmp_path):
@@ -417,12 +417,12 @@ def test_predictions_are_files_and_not_rows(tmp_path):
         yield fake.complete(task, **(extra if task["seed"] == 0 else {}))
 
     with fake.opened(tmp_path, fake.config(CONFIRMED), script) as bench:
-        bench.driver.confirm([ONE])
-        row = bench.driver.replicates("d")[0]
+        bench.confirmation.run([ONE])
+        row = bench.confirmation.replicates("d")[0]
         assert not {"predictions", "worst"} & set(row)
         assert row["confusion"] == {"7/7": 1}  # for MLflow, whenever it is brought up to date
-        assert bench.tracking.replicates[0]["confusion"] == {"7/7": 1}
-        bench.driver.place(ONE)
+        assert bench.notes.replicates[0]["confusion"] == {"7/7": 1}
+        bench.confirmation.place(ONE)
     assert (tmp_path / "predictions.csv").read_text() == "sample,label,prediction,probability\n0,7,7,0.75\n"
     assert (tmp_path / "worst.csv").read_text() == (
         "sample,label,prediction,probability,timesteps,features,values\n3,1,2,0.5,1,2,0 1\n"
@@ -458,38 +458,35 @@ def seeded(best_units):
 def rounds(bench):
     """A whole session's work on a study."""
     bench.driver.search()
-    bench.driver.confirm(bench.driver.candidates())
-    bench.driver.place(bench.driver.pick())
-    bench.driver.rewrite()
+    bench.confirmation.run(bench.confirmation.candidates())
+    bench.confirmation.place(bench.confirmation.pick())
+    bench.records.rewrite()
 
 
 def test_the_best_configurations_are_confirmed_in_one_queue_with_the_same_seeds(tmp_path):
     with fake.opened(tmp_path, fake.config(SEVERAL), workers=4) as bench:
         bench.driver.search()
-        candidates = bench.driver.candidates()
+        candidates = bench.confirmation.candidates()
         values = {trial.number: trial.value for trial in bench.study.trials()}
         assert [c.trial for c in candidates] == sorted(values, key=values.get, reverse=True)[:3]
         bench.launcher.submitted.clear()
-        bench.driver.confirm(candidates)
+        bench.confirmation.run(candidates)
         tasks = [(task["config"]["model"]["units"], task["seed"]) for task in bench.launcher.submitted]
         assert tasks == [(c.params["model.units"], seed) for c in candidates for seed in (0, 1)]
         assert bench.launcher.most == 4  # two candidates at a time
         kept = [task["keep"] for task in bench.launcher.submitted if task.get("keep")]
         assert kept == [str(tmp_path / "candidates" / c.digest / "model") for c in candidates]
-        assert {row["trial"] for row in bench.tracking.replicates} == {c.trial for c in candidates}
-        assert {(row["key"], row["trial"]) for row in bench.tracking.replicates} == {
-            (c.digest, c.trial) for c in candidates
-        }
+        assert {row["trial"] for row in bench.notes.replicates} == {c.trial for c in candidates}
 
 
 def test_the_pick_is_the_best_by_validation_over_seeds_and_its_artefacts_are_in_place(tmp_path):
     with fake.opened(tmp_path, fake.config(SEVERAL)) as bench:
         bench.driver.search()
-        last = bench.driver.candidates()[-1]
+        last = bench.confirmation.candidates()[-1]
         wanted = last.params["model.units"]
     with fake.opened(tmp_path, fake.config(SEVERAL), seeded(lambda _: wanted)) as bench:
         rounds(bench)
-        assert bench.driver.pick() == last
+        assert bench.confirmation.pick() == last
     assert fileio.read_rows(tmp_path / "predictions.csv")[0]["sample"] == str(wanted)
     assert (tmp_path / "model" / "model.keras").read_text() == f"{wanted} units"
 
@@ -502,7 +499,7 @@ def test_driver_and_report_pick_the_same_configuration(tmp_path):
         config = fake.config({**SEVERAL, "study.name": name})
         with fake.opened(tmp_path / name, config, seeded(best)) as bench:
             rounds(bench)
-            pick = bench.driver.pick()
+            pick = bench.confirmation.pick()
             fileio.write_yaml(tmp_path / name / "config.yaml", config)
         read = result.load(tmp_path / name)
         assert next(iter(read.candidates)) == pick.trial
@@ -515,10 +512,10 @@ def test_driver_and_report_pick_the_same_configuration(tmp_path):
 def test_replicates_and_their_history_name_their_trial(tmp_path):
     with fake.opened(tmp_path, fake.config(SEVERAL)) as bench:
         bench.driver.search()
-        bench.driver.confirm(bench.driver.candidates())
-        trials = {str(c.trial) for c in bench.driver.candidates()}
+        bench.confirmation.run(bench.confirmation.candidates())
+        trials = {str(c.trial) for c in bench.confirmation.candidates()}
         grown = {name: sorted(text.splitlines()) for name, text in records(tmp_path).items()}
-        bench.driver.rewrite()
+        bench.records.rewrite()
         assert {name: sorted(text.splitlines()) for name, text in records(tmp_path).items()} == grown
     rows = fileio.read_rows(tmp_path / "replicates.csv")
     assert [(row["trial"], row["seed"]) for row in rows] == [(t, s) for t in sorted(trials, key=int) for s in "01"]
@@ -533,11 +530,11 @@ def test_raising_confirm_trains_only_the_new_candidates_and_may_change_the_pick(
         wanted = bench.study.top(3)[2].params["model.units"]
     with fake.opened(tmp_path, fake.config(one), seeded(lambda _: wanted)) as bench:
         rounds(bench)
-        first = bench.driver.pick()
+        first = bench.confirmation.pick()
     with fake.opened(tmp_path, fake.config(SEVERAL), seeded(lambda _: wanted)) as bench:
         rounds(bench)
         assert len(bench.launcher.submitted) == 4
-        assert bench.driver.pick() == bench.driver.candidates()[2] != first
+        assert bench.confirmation.pick() == bench.confirmation.candidates()[2] != first
     assert (tmp_path / "model" / "model.keras").read_text() == f"{wanted} units"
     with pytest.raises(ConfigError, match=r"study\.confirm was 3, is 1 \(only upward\)"):
         fake.study(tmp_path, fake.config(one))
@@ -547,16 +544,16 @@ def test_a_pick_that_lost_its_first_seed_leaves_no_other_one_s_artefacts(tmp_pat
     with fake.opened(tmp_path, fake.config(SEVERAL), seeded(lambda _: 32)) as bench:
         rounds(bench)
         bare = Candidate(9, {"model.units": 9}, "nothing-kept")
-        bench.driver.place(bare)
+        bench.confirmation.place(bare)
         assert not (tmp_path / "model").exists() and not (tmp_path / "predictions.csv").exists()
-        bench.driver.place(bench.driver.pick())
+        bench.confirmation.place(bench.confirmation.pick())
         assert (tmp_path / "model" / "model.keras").exists()
 
 
 def test_a_driver_killed_while_it_places_artefacts_places_them_again(tmp_path, monkeypatch):
     with fake.opened(tmp_path, fake.config(SEVERAL), seeded(lambda _: 32)) as bench:
         rounds(bench)
-        first, other = bench.driver.pick(), bench.driver.candidates()[-1]
+        first, other = bench.confirmation.pick(), bench.confirmation.candidates()[-1]
         units = first.params["model.units"]
 
         def killed(*_, **__):
@@ -564,8 +561,8 @@ def test_a_driver_killed_while_it_places_artefacts_places_them_again(tmp_path, m
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr("shutil.copytree", killed)
-            bench.driver.place(other)
-        bench.driver.place(first)
+            bench.confirmation.place(other)
+        bench.confirmation.place(first)
     assert (tmp_path / "model" / "model.keras").read_text() == f"{units} units"
 
 
@@ -576,7 +573,7 @@ def test_a_configuration_suggested_twice_is_one_candidate(tmp_path, monkeypatch,
     with fake.opened(tmp_path, fake.config({**SEVERAL, "study.space": space})) as bench:
         bench.driver.search()
         assert len(bench.study.trials()) == 5
-        assert sorted(c.params["train.batch_size"] for c in bench.driver.candidates()) == [16, 32]
+        assert sorted(c.params["train.batch_size"] for c in bench.confirmation.candidates()) == [16, 32]
     assert "study.n_trials: the space has 2 points, so that some are trained again" in capsys.readouterr().out
 
 
@@ -599,7 +596,7 @@ def test_standing_sees_what_the_records_hold():
 # Several objectives.
 
 
-def test_a_dominated_trial_is_stopped_and_the_front_is_confirmed_by_the_first_objective(tmp_path):
+def test_a_dominated_trial_is_stopped_and_the_front_is_confirmed_by_the_first_objective(tmp_path, capsys):
     rate = {"train.learning_rate": {"type": "float", "low": 1e-4, "high": 1e-1, "log": True}}
     ends = [(0.9, 300), (0.8, 100), (0.7, 400), (0.95, 900)]  # the third is worse than the first in both
 
@@ -625,11 +622,11 @@ def test_a_dominated_trial_is_stopped_and_the_front_is_confirmed_by_the_first_ob
             ("PRUNED", 2),
         ]
         assert [trial.number for trial in bench.study.front()] == [0, 1, 3]
-        assert [c.trial for c in bench.driver.candidates()] == [3, 0]
-        bench.driver.confirm(bench.driver.candidates())
-        assert bench.driver.pick().trial in (0, 3)
-        assert bench.driver._best() == "front of 3"
-        bench.driver.rewrite()
+        assert [c.trial for c in bench.confirmation.candidates()] == [3, 0]
+        bench.confirmation.run(bench.confirmation.candidates())
+        assert bench.confirmation.pick().trial in (0, 3)
+        assert "front of 3" in capsys.readouterr().out
+        bench.records.rewrite()
     rows = fileio.read_rows(tmp_path / "trials.csv")
     assert [(row["val_accuracy"], row["n_weights"]) for row in rows] == [
         ("0.9", "300"),
@@ -646,24 +643,24 @@ PACKED = {"backend.name": "jax", "launcher.pack": 3, "study.replicates": 4}
 
 def test_packed_seeds_have_the_rows_that_they_have_alone(tmp_path):
     with fake.opened(tmp_path, fake.config(PACKED)) as bench:
-        bench.driver.confirm([ONE])
+        bench.confirmation.run([ONE])
         pack, rest = bench.launcher.submitted
         assert (pack["kind"], pack["seeds"], pack["kernel"]) == ("pack", [0, 1, 2], "generic")
         assert pack["steps_per_execution"] == 50
         assert pack["keep"] == str(tmp_path / "candidates" / "d" / "model")
         assert (rest["kind"], rest["seed"], "keep" in rest) == ("replicate", 3, False)
-        assert bench.driver.missing_replicates("d") == []
-        found = bench.driver.replicates("d")
+        assert bench.confirmation.missing_replicates("d") == []
+        found = bench.confirmation.replicates("d")
         assert [row["seed"] for row in found] == [0, 1, 2, 3]
         assert [row["test_accuracy"] for row in found] == [0.9, 0.91, 0.92, 0.93]
         assert [row["device_share"] for row in found] == ["packed 3"] * 3 + ["exclusive"]
         assert found[0].keys() - {"pack"} == found[3].keys()
         assert [[epoch["val_loss"] for epoch in row["history"]] for row in found[:3]] == [[0, 0], [1, 1], [2, 2]]
-        assert [row["seed"] for row in bench.tracking.replicates] == [0, 1, 2, 3]
-        assert bench.tracking.replicates[1]["history"] == found[1]["history"]
+        assert [row["seed"] for row in bench.notes.replicates] == [0, 1, 2, 3]
+        assert bench.notes.replicates[1]["history"] == found[1]["history"]
     assert [row["seed"] for row in fileio.read_rows(tmp_path / "replicates.csv")] == ["0", "1", "2", "3"]
     history = fileio.read_rows(tmp_path / "history.csv")
-    assert [(line["number"], line["val_loss"]) for line in history[:6]] == [(n, n) for n in "001122"]
+    assert [(line["number"], line["epoch"]) for line in history[:6]] == [(n, e) for e in "12" for n in "012"]
 
 
 def test_a_kept_member_s_predictions_are_written_and_not_stored(tmp_path):
@@ -673,9 +670,9 @@ def test_a_kept_member_s_predictions_are_written_and_not_stored(tmp_path):
         yield result
 
     with fake.opened(tmp_path, fake.config({**PACKED, "study.replicates": 3}), script) as bench:
-        bench.driver.confirm([ONE])
-        assert "predictions" not in bench.driver.replicates("d")[0]
-        bench.driver.place(ONE)
+        bench.confirmation.run([ONE])
+        assert "predictions" not in bench.confirmation.replicates("d")[0]
+        bench.confirmation.place(ONE)
     assert (tmp_path / "predictions.csv").read_text() == "sample,label,prediction,probability\n0,7,7,0.75\n"
 
 
@@ -683,15 +680,15 @@ def test_a_resume_packs_the_missing_seeds_alone(tmp_path):
     with fake.opened(tmp_path, fake.config({**PACKED, "study.replicates": 5})) as bench:
         for seed in (0, 2):
             bench.study.set(f"replicate/d/{seed}", {"seed": seed, "state": "COMPLETE", "history": []})
-        bench.driver.confirm([ONE])
+        bench.confirmation.run([ONE])
         (pack,) = bench.launcher.submitted
         assert (pack["seeds"], "keep" in pack) == ([1, 3, 4], False)
-        assert bench.driver.missing_replicates("d") == []
+        assert bench.confirmation.missing_replicates("d") == []
 
 
 def test_a_pack_of_one_packs_nothing(tmp_path):
     with fake.opened(tmp_path, fake.config({**PACKED, "launcher.pack": 1})) as bench:
-        bench.driver.confirm([ONE])
+        bench.confirmation.run([ONE])
         assert [task["kind"] for task in bench.launcher.submitted] == ["replicate"] * 4
 
 
@@ -699,11 +696,11 @@ def test_a_pack_of_one_packs_nothing(tmp_path):
 def test_a_pack_that_fails_leaves_its_seeds_to_be_trained_one_by_one(tmp_path, capsys, end):
     config = fake.config({**PACKED, "study.replicates": 3, "study.max_retry": 1})
     with fake.opened(tmp_path, config, nth(end, fake.Died())) as bench:
-        bench.driver.confirm([ONE])
+        bench.confirmation.run([ONE])
         tasks = [(task["kind"], task.get("seed")) for task in bench.launcher.submitted]
         assert tasks == [("pack", None)] + [("replicate", seed) for seed in (0, 1, 2, 0)]  # a death of its own: retried
         assert bench.launcher.submitted[-1]["keep"] == str(tmp_path / "candidates" / "d" / "model")
-        assert [row["state"] for row in bench.driver.replicates("d")] == ["COMPLETE"] * 3
+        assert [row["state"] for row in bench.confirmation.replicates("d")] == ["COMPLETE"] * 3
     assert "seeds 0-2: " in capsys.readouterr().out
 
 
@@ -717,8 +714,8 @@ def test_a_member_that_fails_is_a_row_and_the_others_are_theirs(tmp_path):
         yield result
 
     with fake.opened(tmp_path, fake.config({**PACKED, "study.replicates": 3}), script) as bench:
-        bench.driver.confirm([ONE])
-        rows = [(row["seed"], row["state"], row.get("reason")) for row in bench.driver.replicates("d")]
+        bench.confirmation.run([ONE])
+        rows = [(row["seed"], row["state"], row.get("reason")) for row in bench.confirmation.replicates("d")]
         assert rows == [(0, "COMPLETE", None), (1, "FAIL", "nan"), (2, "COMPLETE", None)]
         assert len(bench.launcher.submitted) == 1
 
@@ -733,8 +730,8 @@ def test_an_interrupted_pack_leaves_all_its_seeds_missing(tmp_path, monkeypatch)
 
     with fake.opened(tmp_path, fake.config(PACKED), script) as bench:
         with pytest.raises(InterruptedByUser):
-            bench.driver.confirm([ONE])
-        assert bench.driver.missing_replicates("d") == [0, 1, 2, 3]
+            bench.confirmation.run([ONE])
+        assert bench.confirmation.missing_replicates("d") == [0, 1, 2, 3]
 
 
 # Packs of trials.
@@ -756,15 +753,15 @@ def test_packed_trials_have_the_rows_that_they_have_alone(tmp_path):
             bench.driver.search()
             packed = of(bench)
             rows[pack] = bench.study.rows()
-            noted = [(row["number"], row["history"]) for row in bench.tracking.trials]
+            noted = [(row["number"], row["history"]) for row in bench.notes.trials]
         assert packed == ([("trials", 3), ("trials", 3), ("trial", 1)] if pack == 3 else [("trial", 1)] * 7)
         assert noted == [(row["number"], row["history"]) for row in rows[pack]]
     assert [row["device_share"] for row in rows[3]] == ["packed 3"] * 6 + ["exclusive"]
     for together, alone in zip(rows[3], rows[1], strict=True):
         differ = {key for key in alone if together[key] != alone[key]}
         assert differ <= {"device_share", "started_ms", "ended_ms"}
-    history = fileio.read_rows(tmp_path / "3" / "history.csv")
-    assert history == fileio.read_rows(tmp_path / "1" / "history.csv")
+    together, alone = (fileio.read_rows(tmp_path / pack / "history.csv") for pack in "31")
+    assert sorted(together, key=lambda line: (line["number"], line["epoch"])) == alone
 
 
 def test_a_pack_has_the_seeds_and_rates_of_its_trials(tmp_path):
@@ -922,7 +919,7 @@ def test_an_interrupted_pack_and_what_was_asked_for_with_it_are_queued_again(tmp
         assert begun < 6, "the seed of this study draws both shapes"
         assert [row["reason"] for row in bench.study.rows()] == ["interrupted"] * 6
         assert {len(row["history"]) for row in bench.study.rows()} == {0, 1}
-        assert len(bench.tracking.trials) == 6
+        assert len(bench.notes.trials) == 6
         assert bench.study.counts()["queued"] == 6
         asked = [{**row} for row in bench.study.rows()]
     with fake.opened(tmp_path, config) as bench:
@@ -991,10 +988,10 @@ def test_records_rewritten_from_the_database_equal_those_that_grew(tmp_path):
     things = (fake.failed("nan"), None, fake.Died(), None, None, None, None)
     with fake.opened(tmp_path, fake.config({"study.replicates": 2}), nth(*things)) as bench:
         bench.driver.search()
-        bench.driver.confirm(bench.driver.candidates())
+        bench.confirmation.run(bench.confirmation.candidates())
         grown = records(tmp_path)
         assert set(grown) == set(FILES)
-        bench.driver.rewrite()
+        bench.records.rewrite()
         assert records(tmp_path) == grown
     rows = fileio.read_rows(tmp_path / "trials.csv")
     assert list(rows[0]) == [*columns.TRIAL_COLUMNS, "config_model.units", "config_train.learning_rate"]
@@ -1021,23 +1018,23 @@ def test_records_rewritten_from_the_database_equal_those_that_grew(tmp_path):
 def test_lost_records_come_back_from_the_database(tmp_path):
     with fake.opened(tmp_path, fake.config()) as bench:
         bench.driver.search()
-        bench.driver.rewrite()
+        bench.records.rewrite()
         whole = records(tmp_path)
         for name in FILES:
             (tmp_path / name).unlink()
-        bench.driver.rewrite()
+        bench.records.rewrite()
         assert records(tmp_path) == whole
 
 
 def test_only_records_that_do_not_say_what_the_database_says_are_mended(tmp_path):
     with fake.opened(tmp_path, fake.config()) as bench:
         bench.driver.search()
-        bench.driver.rewrite()
+        bench.records.rewrite()
         whole, made = records(tmp_path), {name: (tmp_path / name).stat().st_ino for name in FILES}
-        assert bench.driver.mend() == []
+        assert bench.records.mend() == []
         (tmp_path / "history.csv").unlink()
         os.truncate(tmp_path / "trials.csv", (tmp_path / "trials.csv").stat().st_size - 9)
-        assert bench.driver.mend() == ["trials.csv", "history.csv"]
+        assert bench.records.mend() == ["trials.csv", "history.csv"]
         assert records(tmp_path) == whole
         assert (tmp_path / "replicates.csv").stat().st_ino == made["replicates.csv"]
 
@@ -1046,40 +1043,88 @@ def test_a_probe_is_recorded(tmp_path):
     config = fake.config({"study.n_trials": 1})
     with fake.opened(tmp_path, config, unavailable={"cudnn": "no GPU", "generic": None}) as bench:
         bench.driver.search()
-        pick = bench.driver.pick()
+        pick = bench.confirmation.pick()
         bench.arms.probe(pick.params, pick.digest)
-        bench.driver.rewrite()
+        bench.records.rewrite()
     assert [(row["kernel"], row["reason"]) for row in fileio.read_rows(tmp_path / "kernels.csv")] == [
         ("cudnn", "no GPU"),
         ("generic", ""),
     ]
 
 
-def test_tracking_hears_of_every_trial_and_replicate_once(tmp_path):
+def test_listeners_hear_of_every_trial_and_replicate_once(tmp_path):
     things = (fake.failed("nan"), fake.Died())
     with fake.opened(tmp_path, fake.config(CONFIRMED), nth(*things), workers=2) as bench:
         bench.driver.search()
-        bench.driver.confirm([Candidate(2, {"model.units": 12}, "d")])
-        seen = sorted(bench.tracking.trials, key=lambda row: row["number"])
+        bench.confirmation.run([Candidate(2, {"model.units": 12}, "d")])
+        seen = sorted(bench.notes.trials, key=lambda row: row["number"])
         assert [(row["number"], row["state"], row["reason"]) for row in seen] == [
             (0, "FAIL", "nan"),
             (1, "FAIL", "worker_died"),
             (2, "COMPLETE", None),
         ]
-        assert seen[2]["params"]["model.units"] == bench.study.row(2)["config_model.units"]
-        assert seen[2]["params"]["train.epochs"] == 3
         assert len(seen[2]["history"]) == 3
         assert seen[2]["ended_ms"] >= seen[2]["started_ms"]
-        assert sorted((row["seed"], row["key"]) for row in bench.tracking.replicates) == [(0, "d"), (1, "d"), (2, "d")]
-        assert bench.tracking.replicates[0]["params"]["model.units"] == 12
+        assert sorted(row["seed"] for row in bench.notes.replicates) == [0, 1, 2]
 
 
-def test_tracking_can_be_brought_up_to_date(tmp_path):
-    with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
+def test_an_epoch_is_in_the_records_when_it_has_ended_and_a_trial_when_it_has_begun(tmp_path):
+    seen = []
+
+    def script(task):
+        for epoch in (1, 2):
+            yield fake.metrics(task["config"], epoch)
+            yield lambda: seen.append(
+                [len(fileio.read_rows(tmp_path / f"{file}.csv")) for file in ("begun", "history")]
+            )
+        yield fake.complete(task)
+
+    with fake.opened(tmp_path, fake.config({"study.n_trials": 1, "study.replicates": 1}), script) as bench:
         bench.driver.search()
-        bench.driver.confirm(bench.driver.candidates())
-        live = (bench.tracking.trials, bench.tracking.replicates)
-    with fake.opened(tmp_path, fake.config(CONFIRMED)) as bench:
-        bench.driver.track_all()
-        assert bench.tracking.confirmed == [candidate.digest for candidate in bench.driver.candidates()]
-        assert (bench.tracking.trials, bench.tracking.replicates) == live
+        bench.confirmation.run(bench.confirmation.candidates())
+        (begun, seed), (row,) = fileio.read_rows(tmp_path / "begun.csv"), fileio.read_rows(tmp_path / "trials.csv")
+        assert begun["started_at"] == row["started_at"] < row["ended_at"]
+        assert begun["config_model.units"] == row["config_model.units"]
+        assert (seed["kind"], seed["trial"], seed["number"]) == ("replicate", "0", "0")
+        bench.records.rewrite()
+    assert seen == [[1, 1], [1, 2], [2, 3], [2, 4]]
+    assert not (tmp_path / "begun.csv").exists()
+
+
+def test_epochs_of_a_trial_that_its_driver_could_not_end_stay_under_its_number(tmp_path):
+    def script(task):
+        yield fake.metrics(task["config"], 1)
+        yield fake.metrics(task["config"], 2)
+        yield lambda: os._exit(9)
+
+    child = os.fork()
+    if not child:
+        with fake.opened(tmp_path, fake.config({"study.n_trials": 1}), script) as bench:
+            bench.driver.search()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    for _ in range(2):
+        with fake.opened(tmp_path, fake.config({"study.n_trials": 1})) as bench:
+            bench.records.rewrite()
+            bench.driver.search()
+            bench.records.rewrite()
+    history = fileio.read_rows(tmp_path / "history.csv")
+    assert [(line["number"], line["epoch"]) for line in history] == [
+        *(("0", epoch) for epoch in "12"),
+        *(("1", epoch) for epoch in "123"),
+    ]
+
+
+def test_a_seed_that_is_trained_again_has_each_epoch_once(tmp_path):
+    seen = []
+
+    def script(task):
+        yield fake.metrics(task["config"], 1)
+        yield lambda: seen.append([line["epoch"] for line in fileio.read_rows(tmp_path / "history.csv")])
+        yield fake.Died() if len(seen) == 1 else fake.metrics(task["config"], 2)
+        yield fake.complete(task)
+
+    config = fake.config({"study.n_trials": 0, "study.replicates": 1, "study.space": {}})
+    with fake.opened(tmp_path, config, script) as bench:
+        bench.confirmation.run(bench.confirmation.candidates())
+    assert seen == [["1"], ["1"]]
+    assert [line["epoch"] for line in fileio.read_rows(tmp_path / "history.csv")] == ["1", "2"]

@@ -14,7 +14,9 @@ from lstm_bench.data import dataset, shared_memory
 from lstm_bench.data import metric as metrics
 from lstm_bench.report.sources import records
 from lstm_bench.study import search_space as spaces
-from lstm_bench.sweep import backfill, session
+from lstm_bench.study.summary import confirmation
+from lstm_bench.sweep import console_report, session, workers
+from lstm_bench.tracking import records as records_of
 
 
 def answer(task: Any) -> Any:
@@ -58,7 +60,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         order.append("store")
         store(self, *given)
 
-    monkeypatch.setattr(session, "LocalLauncher", Launcher)
+    monkeypatch.setattr(workers, "LocalLauncher", Launcher)
     monkeypatch.setattr(session.data, "load", loading)
     monkeypatch.setattr(shared_memory.SharedDataset, "store", storing)
     folder = tmp_path / "fake"
@@ -78,7 +80,7 @@ def test_workers_start_before_the_data_is_read_and_have_it_before_their_first_ta
     made = run()
     assert order == ["workers start", "load", "store", "first task"]
     assert Launcher.made[0].found == "1293 samples"  # nine tenths of the 1,437 digits to train on
-    assert made._loaded is None and made._shared.fd is None
+    assert made.workers._loaded is None and made.workers._shared.fd is None
 
 
 def test_without_work_nothing_is_stored_and_no_worker_is_started(run: Any) -> None:
@@ -140,18 +142,6 @@ def test_a_confirmation_of_which_no_seed_is_complete_is_said_by_every_run(
     assert capsys.readouterr().out.count("fake: ended, nothing came out") == 2
 
 
-class Told:
-    """A tracking that keeps its summary: all else is there already."""
-
-    added, was, tags = 0, ("FINISHED", 0), dict[str, Any]()
-
-    def log_summary(self, metrics: Any, tags: dict[str, Any]) -> None:
-        self.tags = tags
-
-    def __getattr__(self, _: str) -> Any:
-        return lambda *given, **more: None
-
-
 @pytest.mark.parametrize("searched", [True, False])
 def test_terminal_page_and_mlflow_say_the_same_of_a_study_s_health(
     run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], searched: bool
@@ -159,12 +149,14 @@ def test_terminal_page_and_mlflow_say_the_same_of_a_study_s_health(
     run({"study.n_trials": 2, "study.replicates": 2} | ({} if searched else {"study.n_trials": 0, "study.space": {}}))
     after = capsys.readouterr().out.partition("\n  health")[2].splitlines()
     said = [line.strip() for line in after]
-    page, mlflow = records.load(tmp_path / "fake").verdict, Told()
-    backfill.tell(tmp_path / "fake", mlflow)  # type: ignore[arg-type]
+    page, told = records.load(tmp_path / "fake").verdict, records_of.Records(tmp_path / "fake")
+    told.read()
+    told.close()
+    _, tags = told.outcome(told.pick())
     assert page is not None
     assert said[: len(page.sentences())] == page.sentences()
-    assert mlflow.tags["health"] == " ".join(page.sentences())
-    assert ("Too few trials (2)" in mlflow.tags["health"]) is searched
+    assert tags["health"] == " ".join(page.sentences())
+    assert ("Too few trials (2)" in tags["health"]) is searched
     assert page.result == ["120 optimiser steps: this measures who learns fast."]
 
 
@@ -210,20 +202,20 @@ def test_the_first_task_is_given_out_before_mlflow_is_started(run: Any, monkeypa
     ],
 )
 def test_a_confirmation_is_said_in_the_words_of_its_metric(metric: metrics.Metric, said: str) -> None:
-    words, found = session.confirmation([0.0, 0.5, 1.0], metric)
+    words, found = confirmation([0.0, 0.5, 1.0], metric)
     assert words == said
     assert found[metric.column] == 0.5 and found[f"{metric.column}_n"] == 3
     assert found[f"{metric.column}_high"] - found[metric.column] == pytest.approx(1.2421, abs=1e-4)
-    assert session.confirmation([0.25], metrics.MSE)[0] == "test MSE 0.2500 (n = 1: no interval)"
+    assert confirmation([0.25], metrics.MSE)[0] == "test MSE 0.2500 (n = 1: no interval)"
 
 
 def test_a_front_is_said_with_the_range_of_each_objective() -> None:
-    words = session.front_words(["val_accuracy", "n_weights"], [(0.9, 300.0), (0.8, 100.0)], 5)
+    words = console_report.front_words(["val_accuracy", "n_weights"], [(0.9, 300.0), (0.8, 100.0)], 5)
     assert words == "2 of 5 trials: val_accuracy 0.8 to 0.9, n_weights 100 to 300"
 
 
 def test_a_pick_among_candidates_is_said_with_its_mean() -> None:
     rows = [{"val_accuracy": 0.9}, {"val_accuracy": 0.8}]
-    assert session.picked(7, 3, "val_accuracy", rows) == (
+    assert console_report.picked(7, 3, "val_accuracy", rows) == (
         "trial 7 of 3 candidates by mean val_accuracy 0.8500 over 2 seeds"
     )

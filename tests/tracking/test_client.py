@@ -290,7 +290,7 @@ def test_drivers_that_make_a_study_s_run_at_once_keep_the_first_one(place, monke
     assert one.warning is None and other.warning is None
     assert other.parent_id == one.parent_id
     one.refresh_runs()
-    assert one.parent_id in [run for run, _ in one._known.values()]
+    assert one.parent_id in [run.run_id for run in one._known.values()]
 
 
 def test_a_run_made_twice_by_a_lost_answer_is_deleted():

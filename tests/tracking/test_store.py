@@ -14,8 +14,8 @@ from lstm_bench import ui
 from lstm_bench.core import busy as held
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.tracking import store
-from lstm_bench.tracking.background import Observer
 from lstm_bench.tracking.client import open_tracking
+from lstm_bench.tracking.live import Live
 from lstm_bench.tracking.store import artifact_dir, check, check_sqlite, sqlite_path, store_uri
 
 ROOT = Path(lstm_bench.__file__).parents[1]
@@ -117,12 +117,14 @@ def test_a_sweep_says_who_holds_its_store_and_goes_on(tmp_path, monkeypatch, unu
     path = tmp_path / "mlflow.db"
     shutil.copy(unused_store, path)
     said = []
-    watched = Observer(
+    watched = Live(
+        tmp_path,
         open_tracking({"name": "mlflow", "uri": f"sqlite:///{path}"}, experiment="a"),
-        {"patience": 1, "retry_s": 1, "retry_most_s": 1, "queue": 1},
+        {"patience": 1, "retry_s": 1, "retry_most_s": 1},
+        lambda *_: [],
+        shared=False,
         later=lambda work: None,
         say=said.append,
-        catch_up=lambda tracking: None,
         remedy="sync",
     )
     with held_by_another(path):

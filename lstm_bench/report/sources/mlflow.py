@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from lstm_bench.core import formatting
+from lstm_bench.core.clock import time_of_day
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
 from lstm_bench.report.sources.records import Result, assemble, frame
 from lstm_bench.study import columns as record
@@ -120,7 +121,7 @@ def _study(client: Any, name: str, parent: Any, beside: Path) -> Result:
     study = tags["lstm_bench.study"].replace("'", "")
     for run in _runs(client, [parent.info.experiment_id], f"tags.`lstm_bench.study` = '{study}'"):
         kind = run.data.tags.get("lstm_bench.kind", "")
-        if kind in kinds and run.info.status in ("RUNNING", "SCHEDULED"):
+        if kind in kinds and (run.info.status in ("RUNNING", "SCHEDULED") or "state" not in run.data.tags):
             unended += 1
         elif kind in kinds:
             kinds[kind].setdefault(run.data.tags[f"lstm_bench.{kind}"], run)
@@ -135,7 +136,7 @@ def _study(client: Any, name: str, parent: Any, beside: Path) -> Result:
     assemble(result, rows)
     if not result.config:
         result.notes.append("MLflow holds no configuration of this study: an older lstm_bench tracked it.")
-    if unended:
+    if unended and parent.info.status != "RUNNING":  # of a study at work, that is as it should be
         result.notes.append(f"{unended} runs in MLflow were begun and not ended: left out.")
     if entity.FILES[entity.PROBED] == tags.get(entity.PROBED) and not rows["kernels.csv"]:
         result.notes.append(f"The winner's kernels are left out: {_UNREACHED}.")
@@ -208,6 +209,7 @@ def _row(run: Any, columns: Sequence[str]) -> dict[str, str]:
         else:
             row[column] = "" if column in without else _text(value)
     row |= {name: _text(metrics[name]) for name in record.optional_columns() if name in metrics and name not in without}
+    row |= {"started_at": time_of_day(run.info.start_time), "ended_at": time_of_day(run.info.end_time)}
     return row | {column: text for column, epoch, text in _infinite(tags) if epoch is None}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import re
@@ -410,8 +411,25 @@ def load(folder: Path, published: str | None = None) -> Result:
     result.environment = _mapping(result, "environment.json", safe_load.from_json)
     for file in record.FILES:
         result.tables[file] = _table(result, file)
+    _leave_out_unended(result)
     result.disturbed = _disturbed(result) if published else ""
     return _noted(result)
+
+
+def _leave_out_unended(result: Result) -> None:
+    """Takes out the epochs of trainings that have begun and not ended: of those there is no row yet."""
+    path, history = result.folder / "begun.csv", result.tables["history.csv"]
+    if not path.exists():  # no session is at work, and none was killed
+        return
+    trials, replicates = (result.tables[f"{kind}.csv"] for kind in ("trials", "replicates"))
+    ended = {("trial", number, 0.0) for number in trials["number"]}
+    ended |= {("replicate", row["seed"], row["trial"]) for _, row in replicates.fillna({"trial": 0.0}).iterrows()}
+    with contextlib.suppress(OSError, ValueError, LookupError, csv.Error):
+        begun = {
+            (row["kind"], float(row["number"]), float(row["trial"] or 0)) for row in fileio.read_rows(path)
+        } - ended
+        keys = zip(history["kind"], history["number"], history["trial"].fillna(0.0), strict=True)
+        result.tables["history.csv"] = history[[key not in begun for key in keys]].reset_index(drop=True)
 
 
 def _disturbed(result: Result) -> str:

@@ -1,0 +1,393 @@
+"""A study as its records tell it, also while they grow: what MLflow is told of it.
+
+Rows of older versions name no time of day: they are laid one after the other, as long as each took, from the moment when
+`environment.json` was written.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lstm_bench.core import config as schema
+from lstm_bench.core import fileio, safe_load, vocabulary
+from lstm_bench.core.clock import since_1970_ms
+from lstm_bench.core.errors import StorageError
+from lstm_bench.data.task import recorded
+from lstm_bench.study import diagnostics, pareto
+from lstm_bench.study import search_space as spaces
+from lstm_bench.study.candidates import Candidate, digest, standing
+from lstm_bench.study.reader import Recorded
+from lstm_bench.study.summary import outcome
+from lstm_bench.tracking import runs
+
+Row = dict[str, Any]
+Key = tuple[str, int, int | None]  # kind, number or seed, trial of a replicate
+_WORDS = (*runs.TAGS, *runs.PROBE_WORDS, "values", "started_at", "ended_at")  # columns that stay text
+
+
+class Tail:
+    """Rows of a record file as they are appended.
+
+    Args:
+      path: Of the file, which need not be there.
+    """
+
+    def __init__(self, path: Path):
+        self._path, self._header = path, list[str]()
+        self._file: BinaryIO | None = None  # open, so that no other file gets its number
+
+    def read(self) -> tuple[bool, list[dict[str, str]]]:
+        """Whether the file was written anew since the last call, and its rows since then; without a torn last line."""
+        try:
+            now = self._path.stat().st_ino
+        except FileNotFoundError:
+            return False, []
+        anew = self._file is None or os.fstat(self._file.fileno()).st_ino != now
+        if anew:
+            self.close()
+            self._file, self._header = self._path.open("rb"), []
+        assert self._file is not None
+        at, body = self._file.tell(), self._file.read()
+        whole = body[: body.rfind(b"\n") + 1]
+        self._file.seek(at + len(whole))
+        lines = list(csv.reader(io.StringIO(whole.decode("utf-8"), newline="")))
+        if not self._header and lines:
+            self._header = lines.pop(0)
+        return anew, [dict(zip(self._header, line, strict=False)) for line in lines]
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class Records:
+    """A study as its records tell it.
+
+    Args:
+      folder: Of the records.
+
+    Attributes:
+      name: Of the study.
+      id: Of the study.
+      described: What `Tracking.start` is told of it, but for its id and times.
+      begun: Rows of `begun.csv`, the last of each training.
+      rows: Rows of trials and replicates that ended, in the order of their files.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.config = safe_load.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
+        file = folder / "environment.json"
+        self.environment = safe_load.from_json(file.read_text(encoding="utf-8"))
+        self.described = described(self.config, self.environment)
+        self._settings = self.config["study"]
+        self.name = self._settings["name"]
+        self._study = Recorded(self.name, folder, False, self.config, self.environment)
+        self.id = self.environment.get("study_id") or self._older_id()
+        self._clock = int(file.stat().st_mtime * 1000)
+        self._space = spaces.flatten(self._settings["space"])
+        self._searched = [path for path, domain in self._space.items() if domain is not None]
+        self._tails = {name: Tail(folder / f"{name}.csv") for name in ("begun", "trials", "replicates", "history")}
+        self.begun: dict[Key, Row] = {}
+        self.rows: dict[Key, Row] = {}
+        self._texts: dict[int, dict[str, str]] = {}  # of trials, as they are written
+        self._curves: dict[Key, list[Row]] = defaultdict(list)
+        self._spans: dict[Key, tuple[int, int]] = {}
+
+    def _older_id(self) -> str:
+        own_file = self.config["storage"]["url"] is None
+        if not own_file or (self.folder / "study.db").exists():
+            raise StorageError(
+                f"{self.folder}: the records do not say which study they are",
+                remedy="An older version wrote them: the same sweep command once more mends that.",
+            )
+        # Records that an older version wrote and that were copied since: they do not change any more.
+        content = (self.folder / "trials.csv").read_bytes() + (self.folder / "replicates.csv").read_bytes()
+        return f"{self._settings['name']}-{hashlib.sha256(content).hexdigest()[:8]}"
+
+    def read(self) -> None:
+        """Takes in what was written since the last call.
+
+        In the order in which it is written, backwards: of a training that has ended, all epochs are read then.
+        """
+        self.begun |= {_key(row): row for row in map(typed, self._tails["begun"].read()[1])}
+        for kind, column in (("trial", "number"), ("replicate", "seed")):
+            anew, texts = self._tails[f"{kind}s"].read()
+            if anew:
+                self.rows = {key: row for key, row in self.rows.items() if key[0] != kind}
+            for text in texts:
+                key = (kind, int(text[column]), _whole(text.get("trial")) if kind == "replicate" else None)
+                self.rows[key] = self._row(key, text)
+        anew, texts = self._tails["history"].read()
+        times: dict[Key, dict[int, int]] = {}
+        if anew:  # epochs keep the time when they were first seen
+            times = {
+                key: {epoch["epoch"]: epoch["at_ms"] for epoch in epochs if "at_ms" in epoch}
+                for key, epochs in self._curves.items()
+            }
+            self._curves.clear()
+        for row in map(typed, texts):
+            key = _key(row)
+            if at_ms := times.get(key, {}).get(row["epoch"]):
+                row["at_ms"] = at_ms
+            self._curves[key].append(row)
+
+    def _row(self, key: Key, text: dict[str, str]) -> Row:
+        if key[0] == "replicate":
+            return {"trial": None, **typed(text), "seed": key[1]}
+        self._texts[key[1]] = text
+        config = self._study.config_of(text)
+        return typed(text) | {f"config_{path}": schema.get(config, path) for path in self._searched}
+
+    def ended(self) -> Iterator[tuple[Key, Row]]:
+        """Trainings that ended: trials, then replicates."""
+        for kind in ("trial", "replicate"):
+            yield from [item for item in self.rows.items() if item[0][0] == kind]
+
+    def close(self) -> None:
+        """Closes the files."""
+        for tail in self._tails.values():
+            tail.close()
+
+    def epochs(self, key: Key) -> list[Row]:
+        """Epochs of a training so far."""
+        return self._curves[key]
+
+    def forget(self, key: Key) -> None:
+        """Lets go of the epochs of a training whose end was told."""
+        self._curves.pop(key, None)
+
+    def span(self, key: Key, row: Row) -> tuple[int, int]:
+        """Start and end of a training, milliseconds since 1970; where nothing says when it was, after the row before it."""
+        if row.get("started_at") and row.get("ended_at"):
+            return since_1970_ms(row["started_at"]), since_1970_ms(row["ended_at"])
+        if key not in self._spans:
+            started_ms = self._clock
+            self._clock += round(1000 * (row.get("total_s") or 0))
+            self._spans[key] = started_ms, self._clock
+        return self._spans[key]
+
+    def started_ms(self) -> int | None:
+        """When the first training began; None before."""
+        found = [self.span(key, row)[0] for key, row in self.ended()]
+        found += [since_1970_ms(row["started_at"]) for row in self.begun.values()]
+        return min(found, default=None)
+
+    def ended_ms(self) -> int:
+        """When the last training ended; of none, when the environment was written."""
+        return max((self.span(key, row)[1] for key, row in self.ended()), default=self._clock)
+
+    def params(self, key: Key) -> dict[str, Any]:
+        """Parameters of a training's run, by dotted path, from its resolved configuration."""
+        kind, number, trial = key
+        config = self._config(trial)
+        if kind == "trial":
+            config = self._study.config_of(self._texts.get(number) or self.begun[key])
+        return schema.flatten({group: config[group] for group in ("model", "train")})
+
+    def evidence(self, row: Row) -> dict[str, Any]:
+        """What the first seed left behind of its predictions."""
+        if row["seed"] != 0 or row["state"] != "COMPLETE":
+            return {}
+        place = self.folder / "candidates" / self.candidate(row["trial"]).digest
+        if not place.is_dir() and self.candidates():  # published records hold those of the picked configuration
+            place = self.folder if self.pick().trial == row["trial"] else place
+        return runs.evidence(
+            {
+                file: [typed(text) for text in fileio.read_rows(place / f"{file}.csv")]
+                for file in ("predictions", "worst")
+            }
+        )
+
+    def probed(self) -> list[Row]:
+        """The winner's probe."""
+        return [typed(row) for row in fileio.read_rows(self.folder / "kernels.csv")]
+
+    # What the driver would find.
+
+    def _trials(self) -> list[Row]:
+        return [row for key, row in self.rows.items() if key[0] == "trial"]
+
+    def _replicates(self) -> list[Row]:
+        return [row for key, row in self.rows.items() if key[0] == "replicate"]
+
+    def _config(self, trial: int | None) -> dict[str, Any]:
+        return self._study.config_of(None if trial is None else self._texts[trial])
+
+    def _ranked(self) -> list[Row]:
+        """Complete trials of different parameters, best first; of several objectives those of the front."""
+        objective, sign = self._settings["objective"], -1 if self._settings["direction"] == "maximize" else 1
+        rows = self._front() if self._settings.get("objectives") else self._trials()
+        complete = [row for row in rows if row["state"] == "COMPLETE" and row.get(objective) is not None]
+        return sorted(complete, key=lambda row: (sign * row[objective], row["number"]))
+
+    def _front(self) -> Sequence[Row]:
+        front, objectives = pareto.Front(), self._settings["objectives"]
+        for row in self._trials():
+            if row["state"] == "COMPLETE":
+                front.add(pareto.oriented(row, objectives), row)
+        return front.items()
+
+    def candidates(self) -> list[Candidate]:
+        """The configurations that the study confirms, as far as it has come."""
+        if not self._searched:
+            return [self.candidate(None)]
+        found: dict[str, int] = {}
+        for row in self._ranked():
+            found.setdefault(json.dumps([row[f"config_{path}"] for path in self._searched]), row["number"])
+        return [self.candidate(number) for number in list(found.values())[: self._settings.get("confirm", 1)]]
+
+    def candidate(self, trial: int | None) -> Candidate:
+        """The configuration that a trial found; of None the only one there is."""
+        config = self._config(trial)
+        return Candidate(trial, {path: schema.get(config, path) for path in self._searched}, digest(config))
+
+    def _rows_of(self, candidate: Candidate) -> list[Row]:
+        rows = [row for row in self._replicates() if row.get("trial") == candidate.trial]
+        return sorted(rows, key=lambda row: int(row["seed"]))
+
+    def pick(self) -> Candidate:
+        """The candidate that is picked."""
+        maximize = self._settings["direction"] == "maximize"
+
+        def rank(candidate: Candidate) -> tuple[int, float]:
+            complete = [row for row in self._rows_of(candidate) if row["state"] == "COMPLETE"]
+            return standing([row[self._settings["objective"]] for row in complete], maximize=maximize)
+
+        return min(self.candidates(), key=rank)
+
+    def status(self) -> str:
+        """How the last session ended, as far as its rows tell: FINISHED, FAILED or KILLED."""
+        counts = ended(self._trials(), self._settings["max_retry"])
+        if counts["failed"] > self._settings["max_failed"]:
+            return "FAILED"
+        rows = self._replicates() or self._trials()
+        searched = sum(counts.values()) >= self._settings["n_trials"]
+        if searched and rows and not any(row["state"] == "COMPLETE" for row in rows):
+            return "FAILED"  # nothing came out
+        candidates = self.candidates()
+        seeds = self._settings["replicates"] * len(candidates)
+        if seeds and sum(len(self._rows_of(candidate)) for candidate in candidates) >= seeds:
+            return "FINISHED"  # also where study.timeout ended the search
+        return "FINISHED" if searched and not seeds else "KILLED"
+
+    def outcome(self, pick: Candidate) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the study came to, as metrics and tags."""
+        best, objective = self._ranked()[:1], self._settings["objective"]
+        complete = [row for row in self._rows_of(pick) if row["state"] == "COMPLETE"]
+        facts = self.environment.get("dataset") or {}
+        first = next((self.evidence(row) for row in complete if row["seed"] == 0), {})
+        curves: dict[Key, list[Row]] = defaultdict(list)  # read again: those of most trainings were let go of
+        for line in map(typed, fileio.read_rows(self.folder / "history.csv")):
+            curves[_key(line)].append(line)
+        judged = diagnostics.judge(
+            self.config,
+            facts,
+            space={path: domain for path, domain in self._space.items() if domain is not None},
+            trials=[{**row, "history": curves["trial", row["number"], None]} for row in self._trials()],
+            winner=pick.trial,
+            params=pick.params,
+            seeds=[{**row, "history": curves["replicate", row["seed"], row["trial"]]} for row in complete],
+            pairs=diagnostics.pairs(first.get("confusion") or {}),
+        )
+        return outcome(
+            ended(self._trials(), self._settings["max_retry"]),
+            (best[0]["number"], best[0][objective]) if best else None,
+            pick,
+            complete,
+            objective=objective,
+            task=recorded(facts),
+            front=len(self._front()) if self._settings.get("objectives") else None,
+            health=judged.sentences(),
+        )
+
+
+def described(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Tracking.start` is told of a study.
+
+    Args:
+      config: `config.yaml`.
+      environment: `environment.json`.
+    """
+    settings = config["study"]
+    return {
+        "id": environment.get("study_id"),
+        "name": settings["name"],
+        "description": settings["description"],
+        "params": schema.flatten(config),
+        "tags": {
+            "backend": config["backend"]["name"],
+            "device": next(iter(environment.get("workers") or [{}])).get("device"),
+            "mlflow.source.git.commit": (environment.get("git") or {}).get("commit") or "unknown",
+        },
+        "dataset": environment.get("dataset"),
+        "environment": environment,
+        "objective": settings["objective"],
+        "direction": settings["direction"],
+        "searched": [path for path, domain in spaces.flatten(settings["space"]).items() if domain is not None],
+    }
+
+
+def typed(row: Mapping[str, str]) -> Row:
+    """A record's row as the sweep held it: numbers as such, None where there is nothing, text where it is meant."""
+    return {
+        column: (text or None) if column in _WORDS or column.startswith("config_") else _value(text)
+        for column, text in row.items()
+        if column is not None
+    }
+
+
+def _value(text: str | None) -> Any:
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _whole(value: Any) -> int | None:
+    return None if value in (None, "") else int(value)
+
+
+def _key(row: Row) -> Key:
+    """Which training a row of `begun.csv` or `history.csv` is of."""
+    return row["kind"], int(row["number"]), row.get("trial") if row["kind"] == "replicate" else None
+
+
+def ended(rows: Sequence[Row], max_retry: int) -> dict[str, int]:
+    """`complete pruned failed` as `Study.counts`: without the trials that run again under another number."""
+    by_number = {row["number"]: row for row in rows}
+    retried = {_whole(row.get("retry_of")) for row in rows}  # whatever study.max_retry is by now
+
+    def deaths(row: Row | None) -> int:
+        found = 0
+        while row is not None:
+            found += row.get("reason") in vocabulary.RETRY_LIMITED
+            before = _whole(row.get("retry_of"))
+            row = None if before is None else by_number.get(before)
+        return found
+
+    def counts(row: Row) -> bool:
+        if row.get("reason") in vocabulary.RETRY_UNLIMITED or row["number"] in retried:
+            return False
+        return row.get("reason") not in vocabulary.RETRY_LIMITED or deaths(row) > max_retry
+
+    ends = [row["state"] for row in rows if row["state"] != "FAIL" or counts(row)]
+    return {
+        word: ends.count(state) for word, state in (("complete", "COMPLETE"), ("pruned", "PRUNED"), ("failed", "FAIL"))
+    }
