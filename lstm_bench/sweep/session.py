@@ -18,7 +18,7 @@ from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, StorageError
 from lstm_bench.core.formatting import number, values
 from lstm_bench.data import dataset as data
-from lstm_bench.data import task
+from lstm_bench.data import inspection, task
 from lstm_bench.data.shared_memory import SharedDataset
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.launcher.local import LocalLauncher
@@ -69,6 +69,7 @@ class Session:
         self._on_ray = config["launcher"]["name"] == "ray"
         self._ray: RayLauncher | None = None  # the launcher, if it is that
         self._loaded: data.Dataset | None = None  # until the workers have it
+        self._warnings: list[str] = []  # of the data
         self._shared: SharedDataset | None = None
         self._give: Callable[[data.Dataset, Mapping[str, Any]], None] | None = None  # to the workers
         self._task, self._baselines = task.CLASSIFICATION, dict[str, float]()  # of the data, once it is there
@@ -102,6 +103,9 @@ class Session:
             task.check_objective(self.config["study"], found.name, found.kind, found.y_train)
             for note in found.notes:
                 self.display.line(f"  data      {note}")
+            self._warnings = inspection.warnings(found, self.config["dataset"]) if found.about else []
+            for warning in self._warnings:
+                self.display.line(f"  warning   {warning}", "yellow")
             self._task, self._baselines = found.kind, found.baselines
             self.display.measure = found.kind.measure.column
             facts = self._facts(self._loaded)
@@ -194,7 +198,7 @@ class Session:
             "baselines": dataset.baselines,
             "trivial": dataset.kind.trivial(dataset.y_train, dataset.y_test),
             **({"classes": list(dataset.classes)} if dataset.classes else {}),
-            **({"notes": list(dataset.notes)} if dataset.notes else {}),
+            **({"notes": notes} if (notes := [*dataset.notes, *self._warnings]) else {}),
         }
 
     def _launch(self) -> None:

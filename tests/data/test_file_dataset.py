@@ -238,13 +238,6 @@ def test_a_test_set_does_not_depend_on_what_trains(written: Callable[..., Path])
     assert len(second.x_train) == 20 and len(second.x_validation) == 9
 
 
-def test_duplicates_across_splits_are_said(written: Callable[..., Path]) -> None:
-    table = frame()
-    table["ax"] = table["t"].astype(float)
-    notes = loaded(written(table), **TABLE, features=["ax"]).notes
-    assert any("12 of 12 sequences of test are in train too" in note for note in notes)
-
-
 def test_two_files_are_a_training_and_a_test_set(written: Callable[..., Path]) -> None:
     table = frame()
     held = table["person"].isin(["p0", "p1"])
