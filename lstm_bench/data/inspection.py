@@ -112,28 +112,22 @@ def class_counts(found: Dataset) -> dict[str, dict[str, int]]:
 
 
 def columns(found: Dataset, config: Mapping[str, Any]) -> list[Column]:
-    """The features of a dataset; of a table whose rows are sequences, its one feature."""
-    x = found.x_train
-    names, gone = _names(found), (found.about or {}).get("missing", {})
-    mean, deviation = (np.asarray(of(x, axis=(0, 1), dtype=np.float64)) for of in (np.mean, np.std))
-    low, high = x.min(axis=(0, 1)), x.max(axis=(0, 1))
-    if found.mean is not None and found.scale is not None:  # as the file has them
-        mean, low, high = (values * found.scale + found.mean for values in (mean, low, high))
-        deviation = deviation * found.scale
+    """The features of a dataset; of a table whose rows are sequences its one feature, and timesteps that tell the target."""
+    x, names = found.x_train, _names(found)
     twins, tells = _twins(x, names), _telling(x, names, found, config)
-    return [
-        Column(
-            name,
-            gone.get(name, 0),
-            mean=float(mean[i]),
-            deviation=float(deviation[i]),
-            low=float(low[i]),
-            high=float(high[i]),
-            twin=twins.get(name, ""),
-            tells=tells.get(name, ""),
-        )
-        for i, name in enumerate(names)
-    ]
+    places = [(name, x[..., i], i) for i, name in enumerate(names)]
+    if config.get("layout") == "wide":
+        places += [(name, x[:, i], 0) for i, name in enumerate(_steps(found, config)) if name in tells]
+    gone = (found.about or {}).get("missing", {})
+    made = []
+    for name, values, i in places:
+        # As the file has them.
+        by, plus = (1.0, 0.0) if found.mean is None or found.scale is None else (found.scale[i], found.mean[i])
+        mean, low, high = (float(of * by + plus) for of in (values.mean(dtype=np.float64), values.min(), values.max()))
+        deviation = float(values.std(dtype=np.float64) * by)
+        said = twins.get(name, ""), tells.get(name, "")
+        made.append(Column(name, gone.get(name, 0), mean, deviation, low, high, *said))
+    return made
 
 
 def _names(found: Dataset) -> list[str]:
