@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from collections.abc import Sequence
@@ -170,6 +171,11 @@ def _header(source: Source, head: bytes, separator: str) -> list[str]:
     twice = [name for place, name in enumerate(raw) if name in raw[:place]]
     if twice:
         raise DataError(f"{source}: two columns have one name", received=twice[0])
+    rows = csv.reader(io.StringIO(text[len(first) :], newline=""), delimiter=separator)
+    with contextlib.suppress(csv.Error):  # said when it is read
+        cells = next(filter(None, rows), [])
+        if len(cells) > len(raw):  # pandas would take the first for an index, and move all the others
+            raise DataError(f"{source}: row 2", expected=f"{len(raw)} fields", received=f"{len(cells)} fields")
     return raw
 
 
