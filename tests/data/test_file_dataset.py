@@ -427,6 +427,15 @@ def test_a_bomb_is_refused_while_it_is_unpacked(tmp_path: Path) -> None:
     assert "unpacks to more than it may: expected at most 64 MiB" in str(refused(tmp_path / "own.csv.gz", **TABLE))
 
 
+def test_a_parquet_of_too_many_rows_is_refused_unread(
+    written: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(name="own.parquet")
+    monkeypatch.setattr("lstm_bench.data.formats.table.MAX_BYTES", 300 * 5 * 8 - 1)
+    said = str(refused(path, **TABLE))
+    assert "300 rows of 5 columns: expected at most 0 MiB" in said and "dataset.features" in said
+
+
 def test_a_file_that_is_damaged_is_said(written: Callable[..., Path], tmp_path: Path) -> None:
     path = written(name="own.csv.gz")
     whole = path.read_bytes()
