@@ -285,6 +285,7 @@ def configuration() -> str:
         table(["grid", "what it is"], [[f"`{f.stem}`", described(f, "grid")] for f in choices("grid")]),
         *rooted("doctor", schema.Doctor, ("dataset", "storage", "tracking", "method"), "`python -m lstm_bench.doctor`; "
                 "`dataset`, `storage` and `tracking` are as above, `method` is as of the kernel benchmark"),
+        *rooted("look", schema.Look, ("dataset",), "`python -m lstm_bench.look`; `dataset` is as above"),
         *plain_page("report", "`python -m lstm_bench.report`"),
         *plain_page("archive", "`python -m lstm_bench.export` and `merge`: what an archive may hold"),
     ]  # fmt: skip

@@ -104,7 +104,7 @@ def _sync(folder: Path, uri: str | None, named: bool) -> None:
         from lstm_bench.tracking.store import said
 
         raise StorageError(
-            f"{name}: MLflow ({tracking.address}) does not take it: {said(tracking.error)}",
+            f"{name}: MLflow ({redact(str(tracking.uri))}) does not take it: {said(tracking.error)}",
             remedy="Nothing is lost: when it does again, give this command once more.",
         )
     added, n = tracking.added, len(tracking.known)

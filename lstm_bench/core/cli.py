@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Paths, addresses and prose: their values are taken as they stand, without the quotes that Hydra's grammar asks for.
 _FREE_TEXT = (
     *("dataset.path", "dataset.test_path", "dataset.dir", "storage.url", "tracking.uri", "launcher.address"),
-    *("study.description", *(f"dataset.{column}" for column in ("id", "time", "target", "group"))),
+    *("png", "svg", "study.description", *(f"dataset.{column}" for column in ("id", "time", "target", "group"))),
 )
 
 

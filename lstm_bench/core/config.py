@@ -144,7 +144,7 @@ def load(composed: DictConfig, root: type = Sweep) -> dict[str, Any]:
     _check_rules(config, root)
     if root is Sweep:
         _check_study(config)
-    else:
+    elif "method" in config:
         _check_tolerances(config["method"]["tolerance"])
     return config
 

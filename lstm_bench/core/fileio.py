@@ -31,12 +31,17 @@ def _lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: bo
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces `path` by `text` at once: a reader sees the old or the new file, a crash leaves one of them."""
+    """As `write_bytes`, of a text."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, body: bytes) -> None:
+    """Replaces `path` by `body` at once: a reader sees the old or the new file, a crash leaves one of them."""
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with part.open("wb") as file:
+            file.write(body)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

@@ -283,4 +283,13 @@ class Doctor:
     method: Method
 
 
+@dataclass(kw_only=True)
+class Look:
+    """Root of `conf/look.yaml`."""
+
+    dataset: Dataset
+    png: str | None
+    svg: str | None
+
+
 GROUPS = tuple(f.name for f in dataclasses.fields(Sweep))

@@ -58,9 +58,8 @@ class Dataset:
     scale: np.ndarray | None = None  # float32 (features,), divided by after that
     classes: tuple[str, ...] | None = None  # names of the classes; None: their numbers
     reading: dict[str, Any] | None = None  # of a file: how new ones are read alike, see `file_dataset.FileData`
-    notes: tuple[
-        str, ...
-    ] = ()  # of a file: what was understood, left out, or speaks against the numbers, a sentence each
+    notes: tuple[str, ...] = ()  # of a file: what was understood or left out, a sentence each
+    about: dict[str, Any] | None = None  # of a file: what `inspection` judges by, see `file_dataset.FileData`
 
     @property
     def kind(self) -> Task:
@@ -345,7 +344,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
     made: dict[str, Any] = {**arrays, "task": task.name, "baselines": baselines, "notice": found.notice}
     made |= {"divisor": DIVISOR[config["name"]], "mean": mean, "scale": scale, "notes": tuple(notes)}
     if own:
-        made |= {"classes": own.classes, "reading": own.reading}
+        made |= {"classes": own.classes, "reading": own.reading, "about": own.about}
     return Dataset(found.name, **made, n_classes=n_classes, sha256=sha256, source=found.source)
 
 

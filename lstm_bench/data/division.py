@@ -10,6 +10,7 @@ from lstm_bench.core.errors import ConfigError, DataError
 from lstm_bench.data.sequences import Sequences
 from lstm_bench.data.splits import _count, _stratified
 
+_MOST = 0.9  # of the sequences: they begin one after the other
 KINDS = ("auto", "stratified", "group", "time", "given")
 
 
@@ -113,39 +114,28 @@ def _by_group(groups: np.ndarray, y: np.ndarray | None, n: int, seed: int, what:
     return np.flatnonzero(np.isin(of, taken))
 
 
-def require_apart(parts: dict[str, Sequences], where: str) -> list[str]:
-    """What two splits have in common: a group is refused, equal sequences are said.
-
-    Raises:
-      DataError: for a group in two splits.
-    """
-    said: list[str] = []
-    names = list(parts)
+def require_apart(parts: dict[str, Sequences], where: str) -> None:
+    """Raises DataError for a group in two splits."""
+    names = [split for split, found in parts.items() if found.groups is not None]
+    of = {split: {*np.asarray(parts[split].groups).astype(str).tolist()} for split in names}
     for place, one in enumerate(names):
         for other in names[place + 1 :]:
-            a, b = parts[one], parts[other]
-            if a.groups is not None and b.groups is not None:
-                both = sorted({*map(str, a.groups)} & {*map(str, b.groups)})
-                if both:
-                    raise DataError(
-                        f"{where}: group {both[0]} is in {one} and in {other}",
-                        expected="every group in one split",
-                        received=f"{len(both)} in both",
-                        remedy="Leave the split to dataset.split=group, or take them out of one.",
-                    )
-            again = duplicates(a.x, b.x)
-            if again:
-                said.append(f"{again:,} of {len(b):,} sequences of {other} are in {one} too, value for value")
-    return said
+            if both := sorted(of[one] & of[other]):
+                raise DataError(
+                    f"{where}: group {both[0]} is in {one} and in {other}",
+                    expected="every group in one split",
+                    received=f"{len(both)} in both",
+                    remedy="Leave the split to dataset.split=group, or take them out of one.",
+                )
 
 
-def duplicates(one: np.ndarray, other: np.ndarray) -> int:
-    """How many sequences of `other` are in `one` too, value for value."""
-
-    if one.dtype != other.dtype or one.shape[1:] != other.shape[1:]:
-        return 0
-    known = {hash(row.tobytes()) for row in one}  # 64 bits: none of a million is taken for another
-    return sum(hash(row.tobytes()) in known for row in other)
+def in_time(found: Sequences) -> bool:
+    """Whether sequences follow each other in time, one beginning when another has ended, rather than each having its own zero."""
+    if found.first is None or found.last is None or len(found) < 3:
+        return False
+    order = np.argsort(found.first, kind="stable")
+    after = found.first[order[1:]] > found.first[order[:-1]]
+    return bool(after.mean() > _MOST)
 
 
 def said(kind: str, sizes: dict[str, int], groups: dict[str, Any]) -> str:

@@ -11,10 +11,10 @@ import numpy as np
 
 from lstm_bench.core.errors import ConfigError, DataError
 from lstm_bench.data import classes as class_names
-from lstm_bench.data import converted, division, missing
+from lstm_bench.data import converted, division, formats, missing
 from lstm_bench.data.arrays import SPLITS, Arrays, checked, digest
 from lstm_bench.data.formats.source import Source
-from lstm_bench.data.sequences import Columns, Sequences
+from lstm_bench.data.sequences import Columns, Sequences, names_of
 from lstm_bench.data.task import Task
 
 TEST_SIZE = 0.2  # of a file that does not divide itself, where `dataset.test_size` is null
@@ -31,7 +31,10 @@ class FileData:
       sha256: Of the arrays as the file has them.
       classes: Names of the classes; None where they are their numbers.
       reading: What `input.json` keeps so that new files are read alike: `columns`, `features`, `categories`, `filling`.
-      notes: A sentence for each thing that was understood, left out, or speaks against the numbers.
+      notes: A sentence for each thing that was understood or left out.
+      about: What `inspection` judges by: `split` (how it was divided), `divided` (in words), `windows`,
+        `overlap` (of windows), `in_time` (whether the sequences follow each other), `columns` (of a table, else None),
+        `missing` (column -> values).
     """
 
     arrays: Arrays
@@ -41,6 +44,7 @@ class FileData:
     classes: tuple[str, ...] | None
     reading: dict[str, Any]
     notes: tuple[str, ...]
+    about: dict[str, Any]
 
 
 def sources(config: Mapping[str, Any]) -> dict[str, Source]:
@@ -104,12 +108,22 @@ def load(config: Mapping[str, Any]) -> FileData:
         if found.y is not None:
             class_names.require_present(found.y, found.ids, where)
     task, why = class_names.task_of(one.y, where, config.get("task"))
-    parts, notes = _divided(parts, config, kind, task, where)
+    parts, divided = _divided(parts, config, kind, task, where)
     labels = {split: _target(found, split, where) for split, found in parts.items()}
     classes = None
     if task.labels.classes:
         labels, classes = class_names.named(labels, where)
     arrays: Arrays = {f"x_{split}": found.x for split, found in parts.items()}
+    counts = zip(names_of(one.features, one.x.shape[-1]), missing.gaps(arrays).tolist(), strict=True)
+    about = {
+        "split": kind,
+        "divided": divided,
+        "windows": one.windows,
+        "overlap": bool(config.get("stride") and config["stride"] < config["window"]),
+        "in_time": division.in_time(one),
+        "columns": formats.columns_of(sources(config)["path"]),
+        "missing": {name: n for name, n in counts if n},
+    }
     filling = missing.fill(arrays, config.get("missing") or "refuse", one.features, where)
     arrays |= {f"y_{split}": y for split, y in labels.items()}
     arrays, n_classes = checked(arrays, task, None, Path(where))
@@ -119,10 +133,10 @@ def load(config: Mapping[str, Any]) -> FileData:
         "categories": {name: list(known) for name, known in one.categories.items()},
         "filling": filling.described() if filling else None,
     }
-    notes = [f"a {task.name}: {why}", *one.notes, *notes]
+    notes = [f"a {task.name}: {why}", *one.notes, f"divided {divided}"]
     if filling:
-        notes.append(f"missing values are filled: dataset.missing={filling.way}")
-    return FileData(arrays, n_classes, task, sha256, classes, reading, tuple(notes))
+        notes.append(f"{missing.FILLED}: dataset.missing={filling.way}")
+    return FileData(arrays, n_classes, task, sha256, classes, reading, tuple(notes), about)
 
 
 def _target(found: Sequences, split: str, where: str) -> np.ndarray:
@@ -144,8 +158,11 @@ def _digest(parts: Mapping[str, Sequences]) -> str:
 
 def _divided(
     parts: dict[str, Sequences], config: Mapping[str, Any], kind: str, task: Task, where: str
-) -> tuple[dict[str, Sequences], list[str]]:
-    """The three splits, the test set drawn first: what `train_size` and `validation_size` are changes nothing in it."""
+) -> tuple[dict[str, Sequences], str]:
+    """The three splits, and how that was done.
+
+    The test set is drawn first: what `train_size` and `validation_size` are changes nothing in it.
+    """
     seed = config["split_seed"]
 
     def drawn(found: Sequences, size: float, what: str, leave: int) -> tuple[Sequences, Sequences]:
@@ -172,12 +189,12 @@ def _divided(
     apart = {"train": made["train"], "test": made["test"]}
     if config["validation"] != "test":
         apart["validation"] = made["validation"]
-    notes = division.require_apart(apart, where)
+    division.require_apart(apart, where)
     groups = {
         split: len(np.unique(found.groups.astype(str))) for split, found in made.items() if found.groups is not None
     }
     sizes = {split: len(found) for split, found in made.items()}
-    return made, [f"divided {division.said(kind, sizes, groups)}", *notes]
+    return made, division.said(kind, sizes, groups)
 
 
 def _sortable(y: np.ndarray) -> np.ndarray:

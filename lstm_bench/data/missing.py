@@ -12,6 +12,7 @@ from lstm_bench.core.errors import DataError
 from lstm_bench.data.arrays import Arrays
 from lstm_bench.data.sequences import names_of
 
+FILLED = "missing values are filled"
 WAYS = ("refuse", "forward_fill", "mean", "mask")
 
 
@@ -57,6 +58,16 @@ def _forward(x: np.ndarray, gaps: np.ndarray) -> np.ndarray:
     return np.take_along_axis(x, steps, axis=1)
 
 
+def _inputs(arrays: Arrays) -> Arrays:
+    return {key: x for key, x in arrays.items() if key.startswith("x_") and x.dtype.kind == "f"}
+
+
+def gaps(arrays: Arrays) -> np.ndarray:
+    """How many values of each feature are missing in `x_*` of all splits, `(features,)`."""
+    n_features = arrays["x_train"].shape[-1]
+    return sum((np.isnan(x).sum(axis=(0, 1)) for x in _inputs(arrays).values()), np.zeros(n_features, np.int64))
+
+
 def fill(arrays: Arrays, way: str, features: Sequence[str], where: str) -> Filling | None:
     """Fills `x_*` in place of what they were; None where nothing is missing.
 
@@ -69,12 +80,11 @@ def fill(arrays: Arrays, way: str, features: Sequence[str], where: str) -> Filli
     Raises:
       DataError: of `refuse`, with counts per column; for a column without any value.
     """
-    xs = {key: x for key, x in arrays.items() if key.startswith("x_") and x.dtype.kind == "f"}
-    n_features = arrays["x_train"].shape[-1]
-    counts = sum((np.isnan(x).sum(axis=(0, 1)) for x in xs.values()), np.zeros(n_features, np.int64))
+    counts = gaps(arrays)
     if not counts.any():
         return None
-    names = names_of(features, n_features)
+    xs = _inputs(arrays)
+    names = names_of(features, len(counts))
     total = sum(x.shape[0] * x.shape[1] for x in xs.values())
     train = arrays["x_train"]
     empty = [

@@ -18,7 +18,7 @@ from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser
 from lstm_bench.core.formatting import counted
 from lstm_bench.data import dataset as data
-from lstm_bench.data import task
+from lstm_bench.data import inspection, task
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.model import kernel, signature
 from lstm_bench.study import search_space as spaces
@@ -104,6 +104,7 @@ class Session:
         self.console = ConsoleReport(config, space, folder, display)
         self._task, self._baselines = task.CLASSIFICATION, dict[str, float]()  # of the data, once it is there
         self._variables = numerics.observed(os.environ)
+        self._warnings: list[str] = []  # of the data
 
     def run(self) -> None:
         """Runs the study to its end.
@@ -129,6 +130,9 @@ class Session:
             task.check_objective(self.config["study"], found.name, found.kind, found.y_train)
             for note in found.notes:
                 self.display.line(f"  data      {note}")
+            self._warnings = inspection.warnings(found, self.config["dataset"]) if found.about else []
+            for warning in self._warnings:
+                self.display.line(f"  warning   {warning}", "yellow")
             self._task, self._baselines = found.kind, found.baselines
             self.display.measure = found.kind.measure.column
             facts = self._facts(found)
@@ -164,7 +168,7 @@ class Session:
             "baselines": dataset.baselines,
             "trivial": dataset.kind.trivial(dataset.y_train, dataset.y_test),
             **({"classes": list(dataset.classes)} if dataset.classes else {}),
-            **({"notes": list(dataset.notes)} if dataset.notes else {}),
+            **({"notes": notes} if (notes := [*dataset.notes, *self._warnings]) else {}),
         }
 
     def _drive(self, study: studies.TrialStore, facts: Mapping[str, Any], layers: list[str] | None) -> None:

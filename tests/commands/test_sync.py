@@ -230,7 +230,7 @@ def test_a_study_whose_driver_was_killed_is_told_as_far_as_it_came(here: Path) -
     found = told(here / "other.db")
     assert {run["status"] for run in found.values() if "status" in run} <= {"FINISHED", "FAILED", "KILLED"}
     assert (found[name]["status"], "state" in dict(found[name]["tags"])) == ("KILLED", False)
-    assert [step for key, step, _ in found[name]["metrics"] if key == "val_accuracy"] == [1, 2]
+    assert [step for key, step, _ in found[name]["metrics"] if key == "curves/val_accuracy"] == [1, 2]
     assert sync.main(["tracking.uri=sqlite:///other.db"]) == 0
     assert dump(here / "other.db") == first
     (ours,), _ = mlflow.harvest("sqlite:///other.db")

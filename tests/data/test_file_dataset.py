@@ -238,13 +238,6 @@ def test_a_test_set_does_not_depend_on_what_trains(written: Callable[..., Path])
     assert len(second.x_train) == 20 and len(second.x_validation) == 9
 
 
-def test_duplicates_across_splits_are_said(written: Callable[..., Path]) -> None:
-    table = frame()
-    table["ax"] = table["t"].astype(float)
-    notes = loaded(written(table), **TABLE, features=["ax"]).notes
-    assert any("12 of 12 sequences of test are in train too" in note for note in notes)
-
-
 def test_two_files_are_a_training_and_a_test_set(written: Callable[..., Path]) -> None:
     table = frame()
     held = table["person"].isin(["p0", "p1"])
@@ -348,6 +341,7 @@ ROWS = "".join(f"r{i},{t},{i}.5,{'ab'[i % 2]}\n" for i in range(20) for t in ran
          "row 62, column ax: expected a number, received 'oops'. 2 such cells"),
         ((HEADER + ROWS + 'r0,9,"1,5",a\n').encode(), "Decimal commas"),
         ((HEADER + ROWS + "r0,9,1,a,extra\n").encode(), "row 62: expected 4 fields, received '5 fields'"),
+        ((HEADER + ROWS.replace("\n", ",extra\n")).encode(), "row 2: expected 4 fields, received '5 fields'"),
         ((HEADER + ROWS + "r0,3,inf,a\n").encode(), "row 62, column ax: expected a finite float32 number"),
         ((HEADER + ROWS + "r0,2,1,a\n").encode(), "row 62, column t: a time stamp of recording r0 is there twice"),
         ((HEADER + ROWS + "r99,2,1,a\n").encode(),
@@ -433,10 +427,23 @@ def test_a_bomb_is_refused_while_it_is_unpacked(tmp_path: Path) -> None:
     assert "unpacks to more than it may: expected at most 64 MiB" in str(refused(tmp_path / "own.csv.gz", **TABLE))
 
 
-def test_a_file_that_is_cut_off_is_said(written: Callable[..., Path]) -> None:
+def test_a_parquet_of_too_many_rows_is_refused_unread(
+    written: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(name="own.parquet")
+    monkeypatch.setattr("lstm_bench.data.formats.table.MAX_BYTES", 300 * 5 * 8 - 1)
+    said = str(refused(path, **TABLE))
+    assert "300 rows of 5 columns: expected at most 0 MiB" in said and "dataset.features" in said
+
+
+def test_a_file_that_is_damaged_is_said(written: Callable[..., Path], tmp_path: Path) -> None:
     path = written(name="own.csv.gz")
-    path.write_bytes(path.read_bytes()[:-20])
-    assert "cannot be read" in str(refused(path, **TABLE))
+    whole = path.read_bytes()
+    for damaged in (whole[:-20], whole[:200] + b"\xff" * 50 + whole[250:]):
+        path.write_bytes(damaged)
+        assert "cannot be read" in str(refused(path, **TABLE))
+    (tmp_path / "own.ts").write_text("@\n")
+    assert "it has no @data" in str(refused(tmp_path / "own.ts"))
 
 
 def test_a_file_that_changes_while_it_is_read_is_said(written: Callable[..., Path]) -> None:

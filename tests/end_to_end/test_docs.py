@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -19,7 +20,7 @@ README = (ROOT / "README.md").read_text()
 ADDING = (ROOT / "docs" / "developers" / "adding.md").read_text()
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 DOCUMENTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "sweeps/README.md")), *PAGES]
-COMPOSED = ("sweep", "kernels", "doctor")  # commands whose options are Hydra's
+COMPOSED = ("sweep", "kernels", "doctor", "look")  # commands whose options are Hydra's
 
 
 def names(paths: list[Path]) -> list[str]:
@@ -174,19 +175,46 @@ def test_every_option_and_column_has_a_meaning() -> None:
         assert not re.findall(r"^.*\|\s*\|$", text, re.MULTILINE)
 
 
-def test_the_scripts_of_the_docs_write_files_that_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lstm_bench.core.config import conf_dir
-    from lstm_bench.data import dataset, user_files
+def script(name: str) -> None:
+    """Runs the one Python block of a page."""
+    (text,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL)
+    exec(compile(text, name, "exec"), {})
+
+
+def test_the_script_of_the_tutorial_writes_a_file_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lstm_bench.data import user_files
 
     monkeypatch.chdir(tmp_path)
-    for name in ("guide/data.md", "tutorial.md"):
-        (script,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / name).read_text(), re.DOTALL)
-        exec(compile(script, name, "exec"), {})
-    settings = yaml.safe_load((conf_dir() / "dataset" / "npz.yaml").read_text())
-    mine = dataset.load({**settings, "path": "my.npz"})
-    assert (mine.task, mine.n_classes, mine.input_shape) == ("classification", 2, (20, 3))
+    script("tutorial.md")
     x, y = user_files.read(Path("new.npz"), (8, 8))
     assert len(x) == 20 and y is not None
+
+
+@pytest.mark.slow
+def test_a_table_is_looked_at_searched_and_predicted_as_the_docs_show(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    script("guide/data.md")
+    page = (ROOT / "docs" / "guide" / "data.md").read_text()
+    lines = [shlex.split(line) for line in re.findall(r"^python -m .*", page, re.MULTILINE)]
+    first, _, sweep, _, predict = (line[2:] for line in lines[:5])
+    looked = command(first[0].partition(".")[2], *first[1:], HOME=str(tmp_path), COLUMNS="80")
+    assert looked.returncode == 0, looked.stderr
+    assert [line.rstrip() for line in looked.stdout.splitlines()] == block(page, "output: look").splitlines()
+    small = ("study.n_trials=1", "study.replicates=1", "kernel=generic", "kernel.probe=false", "launcher.workers=1")
+    done = command("sweep", *sweep[1:], *small, "tracking=none")
+    assert done.returncode == 0, done.stderr
+    assert "  warning   classes are unbalanced: fall has " in done.stdout
+    facts = json.loads((tmp_path / "sweeps" / "mine" / "environment.json").read_text())["dataset"]
+    assert facts["classes"] == ["fall", "run", "walk"] and any("unbalanced" in note for note in facts["notes"])
+    predicted = command("predict", *predict[1:])
+    assert predicted.returncode == 0, predicted.stderr
+    shown = [line.split() for line in block(page, "output: predict").splitlines()]
+    came = [line.split() for line in predicted.stdout.splitlines()]
+    assert came[:2] == shown[:2] and [row[:2] for row in came[2:8]] == [row[:2] for row in shown[2:8]]
+    head = (tmp_path / "new-predicted.csv").read_text().splitlines()[0]
+    assert head.endswith("probability_fall,probability_run,probability_walk")
 
 
 def test_the_citation_is_valid_and_of_this_version() -> None:

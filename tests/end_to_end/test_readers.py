@@ -25,6 +25,7 @@ SAMPLE = {
     "idx": 600,
     "npz": 300,
     "sequences": 300,
+    "file": 150,
     "yaml": 100,
     "json": 300,
     "recorded": 60,

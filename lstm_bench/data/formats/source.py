@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,17 +123,27 @@ class Source:
                     size = self.path.stat().st_size
                 else:
                     archive = stack.enter_context(self._archive())
-                    raw = stack.enter_context(archive.open(self.member))
+                    raw = stack.enter_context(self._opened(archive))
                     size = archive.getinfo(self.member).compress_size
                 packed = self.packed or self.member is not None
                 plain: Any = stack.enter_context(gzip.GzipFile(fileobj=raw)) if self.packed else raw
                 limit = min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * size)) if packed else MAX_BYTES
                 yield io.BufferedReader(_Limited(plain, limit, str(self)), 2**20)
-        except (OSError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise DataError(f"{self}: cannot be read ({reason})", remedy="It may be cut off or damaged.") from error
         if self._stamp() != before:
             raise DataError(f"{self}: changed while it was read", remedy="Wait until it is written, then start again.")
+
+    def _opened(self, archive: zipfile.ZipFile) -> IO[bytes]:
+        try:
+            return archive.open(str(self.member))
+        except (
+            RuntimeError,
+            zipfile.BadZipFile,
+            ValueError,
+        ) as error:  # encrypted, packed otherwise, or overlapping another
+            raise DataError(f"{self}: cannot be read ({error})", remedy="Unpack the archive.") from error
 
     def _stamp(self) -> tuple[int, int]:
         with contextlib.suppress(OSError):
@@ -148,7 +159,7 @@ class Source:
             if self.member is None:
                 file: Any = stack.enter_context(self.path.open("rb"))
             else:
-                file = stack.enter_context(stack.enter_context(self._archive()).open(self.member))
+                file = stack.enter_context(self._opened(stack.enter_context(self._archive())))
             while block := file.read(2**20):
                 total.update(block)
         return total.hexdigest()

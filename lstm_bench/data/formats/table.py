@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from lstm_bench.core.errors import DataError
-from lstm_bench.data.formats.source import Source
+from lstm_bench.data.formats.source import MAX_BYTES, Source
 from lstm_bench.data.sequences import Columns, Sequences, from_table, require
 
 if TYPE_CHECKING:
@@ -170,6 +171,11 @@ def _header(source: Source, head: bytes, separator: str) -> list[str]:
     twice = [name for place, name in enumerate(raw) if name in raw[:place]]
     if twice:
         raise DataError(f"{source}: two columns have one name", received=twice[0])
+    rows = csv.reader(io.StringIO(text[len(first) :], newline=""), delimiter=separator)
+    with contextlib.suppress(csv.Error):  # said when it is read
+        cells = next(filter(None, rows), [])
+        if len(cells) > len(raw):  # pandas would take the first for an index, and move all the others
+            raise DataError(f"{source}: row 2", expected=f"{len(raw)} fields", received=f"{len(cells)} fields")
     return raw
 
 
@@ -271,6 +277,14 @@ def _parquet(source: Source, columns: Columns) -> dict[str, np.ndarray]:
             expected="one value per row",
             received=str(schema.field(wrong[0]).type)[:40],
             remedy="A row per timestep: pandas.DataFrame.explode makes them. Or leave it out by dataset.features=[...].",
+        )
+    size = opened.metadata.num_rows * len(kept) * 8  # a column of one value takes next to nothing in the file
+    if size > MAX_BYTES:
+        raise DataError(
+            f"{source}: {opened.metadata.num_rows:,} rows of {len(kept)} columns",
+            expected=f"at most {MAX_BYTES / 2**20:,.0f} MiB",
+            received=f"{size / 2**20:,.0f} MiB",
+            remedy="Leave columns out by dataset.features=[...], or rows.",
         )
     try:
         return {name: _values(opened.read([name]).column(0), pa, name in numeric) for name in kept}

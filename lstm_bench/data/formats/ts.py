@@ -50,7 +50,7 @@ def _read(source: Source) -> Sequences:
                 continue
             if not text.startswith("@"):
                 raise DataError(f"{source}: row {number}", expected="a line with @, before @data", received=text[:40])
-            key, *words = text[1:].split()
+            key, *words = text[1:].split() or [""]
             if key.lower() == "data":
                 break
             header[key.lower()] = words

@@ -40,8 +40,10 @@ import numpy as np
 
 from lstm_bench.core import safe_load
 from lstm_bench.core.errors import LstmBenchError
-from lstm_bench.data import arrays, npz, user_files
+from lstm_bench.data import arrays, formats, npz, user_files
 from lstm_bench.data import images as mnist
+from lstm_bench.data.formats.source import Source
+from lstm_bench.data.sequences import Columns
 from lstm_bench.data.task import of_labels
 from lstm_bench.report.sources import records
 from lstm_bench.study import archive, columns, later, validate
@@ -299,6 +301,51 @@ def _sequences_repacked(body: bytes, changes: Sequence[Change], choice: int) -> 
     return body[:1] + changed(body[1:], changes)
 
 
+_SUFFIXES = {b"\1": ".csv", b"\2": ".tsv.gz", b"\3": ".parquet", b"\4": ".ts", b"\5": ".npz", b"\6": ".zip"}
+_TABLE = Columns(id="id", time="t", target="y", group="g")
+
+
+@functools.cache
+def _files_good() -> list[bytes]:
+    """A file of every format that `dataset=file` reads, its suffix as a first byte."""
+    import pandas as pd
+
+    rows = [(i, t, i + t / 2, "?" if t else "2.5", "ab"[i % 2], f"g{i // 2}") for i in range(6) for t in range(3)]
+    table = pd.DataFrame(rows, columns=["id", "t", "a", "b", "y", "g"])
+    text, tabs, packed = table.to_csv(index=False).encode(), table.to_csv(index=False, sep="\t").encode(), io.BytesIO()
+    table.drop(columns="b").to_parquet(packed)
+    series = "@problemName own\n@classLabel true a b\n@data\n1,2,3:4,5,?:a\n0,1,2:2,1,0:b\n"
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("own.csv", text)
+    arrays = _saved(x=np.zeros((4, 3, 2)), y=np.arange(4) % 2, groups=np.arange(4) // 2)
+    found = [
+        b"\1" + text, b"\2" + gzip.compress(tabs, mtime=0), b"\3" + packed.getvalue(), b"\4" + series.encode(),
+        b"\5" + arrays, b"\6" + archive.getvalue(),
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        for body in found:
+            _file(body, Path(folder))  # once, before files are watched: what readers import is there
+    return found
+
+
+def _file(body: bytes, folder: Path) -> None:
+    suffix = _SUFFIXES.get(body[:1], ".csv")
+    path = folder / f"input{suffix}"
+    path.write_bytes(body[1:])
+    source = Source.parse(f"{path}!own.csv" if suffix == ".zip" else path)
+    formats.read(source, _TABLE if source.suffix in (".csv", ".tsv", ".parquet") else Columns())
+
+
+def _file_repacked(body: bytes, changes: Sequence[Change], choice: int) -> bytes:
+    mark, inner = body[:1], body[1:]
+    if mark in (b"\5", b"\6"):
+        return mark + _zip_repacked(inner, changes, choice)
+    if mark == b"\2":
+        return mark + gzip.compress(changed(gzip.decompress(inner), changes), 1, mtime=0)
+    return mark + changed(inner, changes)
+
+
 @functools.cache
 def _study() -> bytes:
     """A small study with every table, as an archive."""
@@ -459,7 +506,8 @@ def _recorded(body: bytes, folder: Path) -> None:
 READERS = {
     "idx": Reader(34, _idx_good, _idx, _idx_repacked),
     "npz": Reader(14, _npz_good, _npz, _zip_repacked),
-    "sequences": Reader(20, _sequences_good, _sequences, _sequences_repacked),
+    "sequences": Reader(12, _sequences_good, _sequences, _sequences_repacked),
+    "file": Reader(8, _files_good, _file, _file_repacked),
     "yaml": Reader(3, lambda: _documents("config.yaml"), lambda body, _: _text(safe_load.from_yaml, body)),
     "json": Reader(
         22, lambda: _documents("environment.json", archive.MANIFEST), lambda body, _: _text(safe_load.from_json, body)
