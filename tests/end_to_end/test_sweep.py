@@ -547,7 +547,7 @@ def test_a_second_driver_is_refused_naming_the_first(tmp_path: Path) -> None:
 # Data, families and folders of one's own.
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_dataset.py` has the notice and the name
 def test_mnist_falls_back_to_digits_with_a_notice_and_another_name(command: Command, tmp_path: Path) -> None:
     # No network, no data, no cache: the proxy answers nothing, so every download fails at once.
     nowhere = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "HTTPS_PROXY": "http://127.0.0.1:9"}
@@ -564,7 +564,7 @@ def test_mnist_falls_back_to_digits_with_a_notice_and_another_name(command: Comm
     assert len(refused.stderr.splitlines()) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long  # CI has a user's table in `test_docs.py`, a user's task in `test_own_task.py`, a user's models in `test_engine.py`
 def test_own_sequences_own_family_and_own_study(command: Command, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     arrays: dict[str, Any] = {}

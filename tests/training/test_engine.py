@@ -52,7 +52,6 @@ OWN_MODELS = (
     ("backend", "kernels", "models"),
     [
         ("torch", ("generic", "fused"), OWN_MODELS),
-        ("jax", ("generic",), ("masked", "regularised")),
         pytest.param("jax", ("generic", "unrolled"), OWN_MODELS, marks=pytest.mark.long),
         pytest.param("tensorflow", ("generic",), OWN_MODELS, marks=pytest.mark.long),
     ],
