@@ -564,7 +564,7 @@ def test_mnist_falls_back_to_digits_with_a_notice_and_another_name(command: Comm
     assert len(refused.stderr.splitlines()) == 1
 
 
-@pytest.mark.long  # CI has a user's table in `test_docs.py`, a user's task in `test_own_task.py`, a user's models in `test_engine.py`
+@pytest.mark.long  # CI: a table in `test_docs.py`, a task in `test_own_task.py`, models in `test_engine.py`
 def test_own_sequences_own_family_and_own_study(command: Command, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     arrays: dict[str, Any] = {}
