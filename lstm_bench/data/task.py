@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Literal
@@ -89,8 +89,13 @@ class Task:
 
     @property
     def shown(self) -> tuple[Metric, ...]:
-        """What a table of replicates has of the test set: the metrics, a second name of the measure left out."""
-        return (self.measure, *(metric for metric in self.metrics if metric.of is not self.measure.of))
+        """What a table of replicates has of the test set: the metrics, a second name of the measure and late ones left out."""
+        return (self.measure, *(m for m in self.metrics if m.of is not self.measure.of and not m.late))
+
+    @property
+    def late(self) -> tuple[Metric, ...]:
+        """What is not computed after every epoch."""
+        return tuple(metric for metric in self.metrics if metric.late)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -127,16 +132,32 @@ class Task:
         """Of the labels of sequences `(samples, timesteps, features)`."""
         return x.shape[: len(self.axes)]
 
-    def score(self, outputs: np.ndarray, y: np.ndarray, split: str, mask: np.ndarray | None = None) -> dict[str, float]:
-        """What a model's outputs on a split are worth: `<split>_<metric>` for each of its metrics.
+    def score(
+        self,
+        outputs: np.ndarray,
+        y: np.ndarray,
+        split: str,
+        mask: np.ndarray | None = None,
+        late: Collection[str] | None = None,
+    ) -> dict[str, float]:
+        """What a model's outputs on a split are worth: `<split>_<metric>` for each of its metrics that the split has.
 
         Args:
           outputs: `(samples, n_outputs)`, or `(samples, timesteps, n_outputs)`.
           y: Labels.
           split: "val" or "test".
           mask: As `y`: which labels count; None for all.
+          late: Columns of the late metrics that are wanted; None for all.
         """
-        return {f"{split}_{metric.name}": metric.of(outputs, y, mask) for metric in self.metrics}
+        found = {}
+        for metric in self.metrics:
+            column = f"{split}_{metric.name}"
+            if metric.late and late is not None and column not in late:
+                continue
+            value = metric.value(outputs, y, mask)
+            if not metric.late or not math.isnan(value):
+                found[column] = value
+        return found
 
 
 def most_frequent(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, float]:
@@ -162,7 +183,10 @@ CLASSIFICATION = Task(
     name="classification",
     outputs="sequence",
     labels=Classes(),
-    metrics=(metrics.ACCURACY, metrics.CROSS_ENTROPY),
+    metrics=(
+        *(metrics.ACCURACY, metrics.CROSS_ENTROPY),
+        *(metrics.BALANCED_ACCURACY, metrics.MACRO_F1, metrics.AUROC, metrics.CALIBRATION_ERROR),
+    ),
     loss="sparse_categorical_crossentropy",
     counted="accuracy",
     predictor="always predicting the most frequent class of the training set",
@@ -172,7 +196,7 @@ TAGGING = Task(
     name="tagging",
     outputs="timestep",
     labels=Classes(),
-    metrics=(metrics.ACCURACY, metrics.CROSS_ENTROPY),
+    metrics=(metrics.ACCURACY, metrics.CROSS_ENTROPY, metrics.MACRO_F1),
     loss="sparse_categorical_crossentropy",
     counted="accuracy",
     predictor="always predicting the most frequent tag of the training set",
@@ -184,7 +208,7 @@ REGRESSION = Task(
     name="regression",
     outputs="sequence",
     labels=Numbers(),
-    metrics=(metrics.MSE, metrics.MAE, metrics.SQUARED_LOSS),
+    metrics=(metrics.MSE, metrics.MAE, metrics.SQUARED_LOSS, metrics.R2),
     loss="mean_squared_error",
     predictor="always predicting the mean of the training targets",
     trivial=training_mean,
@@ -299,17 +323,26 @@ def check_aims(study: dict[str, Any]) -> None:
     study["direction"] = known[objective]
 
 
-def check_objective(study: Mapping[str, Any], name: str, task: Task | None, targets: np.ndarray | None = None) -> None:
-    """Checks that a study aims at something that its task has.
+def check_objective(
+    study: Mapping[str, Any],
+    name: str,
+    task: Task | None,
+    targets: np.ndarray | None = None,
+    validation: np.ndarray | None = None,
+    n_outputs: int = 1,
+) -> None:
+    """Checks that a study aims at something that its task, and the validation data, have.
 
     Args:
       study: Group `study`: `objective`, or `objectives`.
       name: Of the dataset.
       task: Its task; None where that is not known before the data is read.
       targets: Labels, where they are known.
+      validation: Those of the validation split, where they are known.
+      n_outputs: Of a network.
 
     Raises:
-      ConfigError: for the accuracy of a regression, or the error of a classification.
+      ConfigError: for the accuracy of a regression, or the error of a classification; for one that the split cannot have.
     """
     if task is None:
         return
@@ -324,3 +357,10 @@ def check_objective(study: Mapping[str, Any], name: str, task: Task | None, targ
             received=wrong,
             remedy=remedy,
         )
+    for aim in aims:
+        metric = task.metric(aim)
+        if metric and validation is not None and (why := metric.unavailable(validation, n_outputs)):
+            raise ConfigError(
+                f"study.objective={aim}: the validation split cannot have it ({why})",
+                remedy=f"Give a larger dataset.validation_size, or study.objective={task.objectives[0]}.",
+            )

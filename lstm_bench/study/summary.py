@@ -47,8 +47,9 @@ def outcome(
     if pick is not None and pick.trial is not None:
         tags["winner"], tags["winning_trial"] = values(pick.params), pick.trial
     if rows:
-        for metric in task.confirmed:
-            metrics |= confirmation([row[metric.column] for row in rows], metric)[1]
+        for metric in dict.fromkeys((*task.confirmed, *task.late)):
+            scores = [row[metric.column] for row in rows if row.get(metric.column) is not None]
+            metrics |= confirmation(scores, metric)[1] if scores else {}
         speed = statistics.median(row["train_samples_per_s"] for row in rows)
         metrics |= {"n_weights": rows[0]["n_weights"], "train_samples_per_s": speed}
     if health:

@@ -477,7 +477,8 @@ def _member(
     if stopped is None:
         return epochs, member
     # Decided when the epoch was reported, whatever became of the member in the meantime.
-    kept = {name: value for name, value in member.items() if name not in ("reason", "detail")}
+    later = {name for name in member if name.startswith("val_")}  # some are of the member's own end alone
+    kept = {name: value for name, value in member.items() if name not in ("reason", "detail", *later)}
     decided = {"state": "PRUNED", "epochs": stopped, "weights_sha256": None}
     return epochs[:stopped], {**kept, **epochs[stopped - 1], **decided}
 

@@ -99,7 +99,8 @@ class Session:
                 self._launch()  # the workers import their framework while the driver reads the data
             self._loaded = data.load(self.config["dataset"])
             found = self._loaded
-            task.check_objective(self.config["study"], found.name, found.kind, found.y_train)
+            labels = found.y_train, found.y_validation
+            task.check_objective(self.config["study"], found.name, found.kind, *labels, n_outputs=found.n_classes)
             for note in found.notes:
                 self.display.line(f"  data      {note}")
             self._task, self._baselines = found.kind, found.baselines
@@ -521,7 +522,9 @@ class Session:
             if n > 1 and complete:
                 facts["picked"] = picked(pick.trial, n, settings["objective"], complete) + f": {values(pick.params)}"
         if complete:
-            measured = self._task.confirmed
+            aim = self._task.metric(settings["objective"])
+            late = [aim] if aim and aim.late and all(row.get(aim.column) is not None for row in complete) else []
+            measured = (*self._task.confirmed, *late)
             words = [confirmation([row[metric.column] for row in complete], metric)[0] for metric in measured]
             facts["confirmed"] = "; ".join(words)
             speed = statistics.median(row["train_samples_per_s"] for row in complete)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,7 +99,7 @@ def train(
     rate = rates(config["train"], config["train"]["epochs"] * n_steps)
     history: list[dict[str, Any]] = []
     n_weights = int(engine.model.count_params())
-    samples, seconds = 0, 0.0
+    samples, seconds, aims = 0, 0.0, _aims(config)
     while len(history) < config["train"]["epochs"]:
         rows = _epoch_rows(order, data, n_steps, batch_size)
         losses, correct, penalty, epoch_s, done = 0.0, 0, 0.0, 0.0, 0
@@ -120,7 +120,8 @@ def train(
         if done < n_steps:
             break
         with phases("eval_s"):
-            validation = data.kind.score(engine.logits(data.x_validation), data.y_validation, "val")
+            outputs = engine.logits(data.x_validation)
+            validation = data.kind.score(outputs, data.y_validation, "val", late=aims)
         if not math.isfinite(validation["val_loss"]):
             raise NotFiniteError(f"validation loss {validation['val_loss']} in epoch {len(history) + 1}")
         running = _running(data, losses, correct, n_steps, batch_size, penalty if engine.penalised else None)
@@ -128,7 +129,11 @@ def train(
         history.append({"epoch": len(history) + 1, **running, **validation, "train_s": epoch_s, **known})
         report(history[-1])
     measured = _measured(config, engine, history, samples_per_s(samples, seconds))
-    return Trained(engine, history, measured, len(history) < config["train"]["epochs"])
+    ended_early = len(history) < config["train"]["epochs"]
+    if not ended_early:
+        with phases("eval_s"):
+            measured |= data.kind.score(outputs, data.y_validation, "val")
+    return Trained(engine, history, measured, ended_early)
 
 
 def train_pack(
@@ -170,7 +175,7 @@ def train_pack(
     rate = np.stack([rates(each, n_epochs * n_steps) for each in trains or [config["train"]] * len(seeds)], axis=1)
     n_weights = int(pack.model.count_params())
     members = [Member() for _ in seeds]
-    seconds = 0.0
+    seconds, aims = 0.0, _aims(config)
 
     def going() -> list[int]:
         return [at for at, member in enumerate(members) if member.error is None]
@@ -200,7 +205,7 @@ def train_pack(
         seconds += epoch_s
         with phases("eval_s"):
             logits = pack.logits(data.x_validation)
-            validation = {at: data.kind.score(logits[at], data.y_validation, "val") for at in going()}
+            validation = {at: data.kind.score(logits[at], data.y_validation, "val", late=aims) for at in going()}
         require_finite({at: found["val_loss"] for at, found in validation.items()}, "validation loss")
         for at in going():
             added = float(penalty[at]) if pack.penalised else None
@@ -218,7 +223,16 @@ def train_pack(
         history = members[at].epochs
         throughput = samples_per_s(len(history) * n_steps * batch_size, seconds)
         members[at].measured = {**_measured(config, pack, history, throughput), "pack": len(seeds)}
+        if len(history) == n_epochs:
+            with phases("eval_s"):
+                members[at].measured |= data.kind.score(logits[at], data.y_validation, "val")
     return members
+
+
+def _aims(config: Mapping[str, Any]) -> Collection[str]:
+    """Columns that the search goes by after each epoch."""
+    study = config.get("study", {})
+    return study.get("objectives") or [study.get("objective")]
 
 
 def _running(
