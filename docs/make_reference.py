@@ -258,7 +258,11 @@ def configuration() -> str:
             rows = []
             types = typing.get_type_hints(node)
             for leaf in dataclasses.fields(node):
-                rule = schema.Choice(*task.objectives()) if leaf.name == "objective" else leaf.metadata.get("rule")
+                rule = (
+                    schema.Choice(task.AUTO, *task.objectives())
+                    if leaf.name == "objective"
+                    else leaf.metadata.get("rule")
+                )
                 value = [allowed(types[leaf.name], rule), shown(values[group][leaf.name]), own.get(leaf.name, "")]
                 rows.append([f"`study.{leaf.name}`", *value])
             parts += [

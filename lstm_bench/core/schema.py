@@ -182,7 +182,7 @@ class Study:
     n_trials: int = _in(_COUNT)
     confirm: int = _in(_SIZE)
     replicates: int = _in(_COUNT)
-    objective: str  # one of the task's metrics on validation data: see `data/task.py`
+    objective: str | None  # one of the task's metrics on validation data, or auto: see `data/task.py`
     direction: str | None = _in(Choice("maximize", "minimize"))  # null, where it is composed: that of the objective
     objectives: dict[str, Any]  # metric -> direction; several: the first stands in for objective and direction
     seed: int = _in(_COUNT)

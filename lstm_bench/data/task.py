@@ -22,6 +22,7 @@ from lstm_bench.data.metric import Metric
 
 GROUP = "lstm_bench.tasks"
 # What a study may aim at beside the metrics of its task, in `study.objectives`, and which way is better.
+AUTO = "auto"  # of `study.objective`: what the task, and how rare its classes are, ask for
 _COSTS = {"n_weights": "minimize", "train_samples_per_s": "maximize"}
 
 Guess = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # labels of training and test split -> figures
@@ -47,6 +48,7 @@ class Task:
       counted: Name of the metric that the steps of training count as they go, None for none.
       baselines: Further predictors, by what they do, and what each scores in `yardstick`: of data that brings none along.
       yardstick: What `baselines` are measured in; None: the first metric.
+      rare: What a study aims at by itself where a class is rare, see `settle_objective`; None: the first metric.
       remark: What a report says where it cannot show the classes of a confusion matrix.
     """
 
@@ -60,6 +62,7 @@ class Task:
     counted: str | None = None
     baselines: Guess = _nothing
     yardstick: Metric | None = None
+    rare: Metric | None = None
     remark: str = ""
 
     def __post_init__(self) -> None:
@@ -191,6 +194,7 @@ CLASSIFICATION = Task(
     counted="accuracy",
     predictor="always predicting the most frequent class of the training set",
     trivial=most_frequent,
+    rare=metrics.BALANCED_ACCURACY,
 )
 TAGGING = Task(
     name="tagging",
@@ -202,6 +206,7 @@ TAGGING = Task(
     predictor="always predicting the most frequent tag of the training set",
     trivial=most_frequent,
     yardstick=metrics.CROSS_ENTROPY,
+    rare=metrics.MACRO_F1,
     remark="Accuracy is per position: the share of all timesteps.",
 )
 REGRESSION = Task(
@@ -294,24 +299,33 @@ def objectives() -> dict[str, str]:
     return {f"val_{metric.name}": metric.direction for metric in all_metrics()}
 
 
-def check_aims(study: dict[str, Any]) -> None:
-    """Checks that a study aims at metrics that there are, each the better way, and fills in the direction.
+def usual_objective(dataset: str) -> str:
+    """What a study aims at where nothing is said: of a file what the task asks for, of older sources what it always was."""
+    return AUTO if dataset == "file" else CLASSIFICATION.objectives[0]
+
+
+def check_aims(study: dict[str, Any], dataset: str = "") -> None:
+    """Checks that a study aims at metrics that there are, each the better way, and fills in what is left open.
 
     Args:
-      study: Group `study`: `objective`, `direction` (None: that of the objective), `objectives`.
+      study: Group `study`: `objective` (None: `usual_objective`), `direction` (None: that of the objective), `objectives`.
+      dataset: Name of group `dataset`.
 
     Raises:
       ConfigError: for another name or direction.
     """
     known = objectives()
+    study["objective"] = study["objective"] or usual_objective(dataset)
     objective, direction, either = study["objective"], study["direction"], {**known, **_COSTS}
     for name, way in study["objectives"].items():
         if name not in either:
             raise ConfigError(f"study.objectives: unknown metric {name}", remedy=nearest(name, either))
         if way != either[name]:
             raise ConfigError(f"study.objectives.{name}", expected=either[name], received=way)
+    if objective == AUTO:
+        return
     if objective not in known:
-        expected, remedy = f"one of {', '.join(known)}", nearest(objective, known)
+        expected, remedy = f"{AUTO} or one of {', '.join(known)}", nearest(objective, known)
         raise ConfigError("study.objective", expected=expected, received=objective, remedy=remedy)
     if direction not in (None, known[objective]):
         raise ConfigError(
@@ -321,6 +335,36 @@ def check_aims(study: dict[str, Any]) -> None:
             remedy=f"Give study.direction={known[objective]}.",
         )
     study["direction"] = known[objective]
+
+
+def settle_objective(
+    study: dict[str, Any], task: Task, train: np.ndarray, validation: np.ndarray, n_outputs: int
+) -> str:
+    """Puts the metric in the place of `study.objective=auto`, with its direction; returns which and why, "" where none was asked.
+
+    It is the first of the task's; of classes of which one is rare in training, with less than a third of an even share, it is
+    `Task.rare`, if the validation split can have it.
+
+    Args:
+      study: Group `study`.
+      task: Of the data.
+      train: Labels of the training split.
+      validation: Those of the validation split.
+      n_outputs: Of a network.
+    """
+    if study["objective"] != AUTO:
+        return ""
+    aim, why = task.measure, f"a {task.name}"
+    if task.labels.classes:
+        least = int(np.bincount(train.ravel(), minlength=n_outputs).min())
+        share = least * n_outputs / train.size  # of an even one
+        why = f"the rarest class has {least:,} of {train.size:,} labels, {share:.2f} of an even share"
+        if share < 1 / 3 and task.rare:
+            unfit = task.rare.unavailable(validation, n_outputs)
+            aim, why = (aim, f"{why}, but of the validation split {unfit}") if unfit else (task.rare, why)
+    study["objective"] = f"val_{aim.name}"
+    check_aims(study)
+    return f"{AUTO} -> {study['objective']}: {why}"
 
 
 def check_objective(

@@ -103,6 +103,9 @@ class Session:
             task.check_objective(self.config["study"], found.name, found.kind, *labels, n_outputs=found.n_classes)
             for note in found.notes:
                 self.display.line(f"  data      {note}")
+            if settled := task.settle_objective(self.config["study"], found.kind, *labels, found.n_classes):
+                self.display.line(f"  objective {settled}")
+                self.display.objective = self.config["study"]["objective"]
             self._task, self._baselines = found.kind, found.baselines
             self.display.measure = found.kind.measure.column
             facts = self._facts(self._loaded)

@@ -63,8 +63,8 @@ def test_every_study_of_ours_is_valid(study):
         (
             "study.objective",
             "accuracy",
-            "study.objective: expected one of val_accuracy, val_loss, val_mse, val_mae, received 'accuracy'. Did you mean"
-            " val_accuracy?",
+            f"study.objective: expected auto or one of {', '.join(task.objectives())}, received 'accuracy'. Did you mean"
+            " val_accuracy or val_balanced_accuracy?",
         ),
         (
             "study.direction",

@@ -97,6 +97,39 @@ def test_a_late_metric_is_computed_where_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "counts", "validation", "n_outputs", "aim", "said"),
+    [
+        (task.CLASSIFICATION, [30, 30, 10], [0, 1, 2], 3, "val_accuracy", "10 of 70 labels, 0.43 of an even share"),
+        (task.CLASSIFICATION, [46, 46, 10], [0, 1, 2], 3, "val_balanced_accuracy", "10 of 102 labels, 0.29 of an even share"),
+        (task.CLASSIFICATION, [46, 46, 10], [0, 1], 3, "val_accuracy", "of the validation split it has no sample of class 2"),
+        (task.TAGGING, [90, 10], [[0, 1]], 2, "val_macro_f1", "10 of 100 labels"),
+        (task.REGRESSION, [5], [0.0], 1, "val_mse", "a regression"),
+    ],
+)  # fmt: skip
+def test_an_objective_is_settled_by_the_task_and_its_rarest_class(
+    one: task.Task, counts: list[int], validation: list[int], n_outputs: int, aim: str, said: str
+) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    study = {"objective": None, "direction": None, "objectives": {}}
+    task.check_aims(study, "file")
+    told = task.settle_objective(study, one, labels, np.array(validation), n_outputs)
+    assert told.startswith(f"auto -> {aim}: ") and said in told
+    assert (study["objective"], study["direction"]) == (aim, one.metric(aim).direction)
+    assert task.settle_objective(study, one, labels, np.array(validation), n_outputs) == ""
+
+
+def test_older_sources_and_a_named_objective_are_left_as_they_are() -> None:
+    for dataset, named, aim in (
+        ("npz", None, "val_accuracy"),
+        ("file", "val_loss", "val_loss"),
+        ("npz", "auto", "auto"),
+    ):
+        study = {"objective": named, "direction": None, "objectives": {}}
+        task.check_aims(study, dataset)
+        assert study["objective"] == aim
+
+
+@pytest.mark.parametrize(
     ("aim", "one", "labels", "n_outputs", "why"),
     [
         ("val_auroc", task.CLASSIFICATION, LABELS[LABELS != 2], 4, "it has no sample of class 2"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from lstm_bench.core.cli import quoted
 from lstm_bench.core.config import conf_dir, flatten
-from lstm_bench.data.task import objectives
+from lstm_bench.data.task import AUTO, objectives, usual_objective
 from lstm_bench.report.render.markdown import escape
 from lstm_bench.report.sources.records import Result
 
@@ -117,6 +117,9 @@ def _changes(config: Mapping[str, Any], composed: Mapping[str, Any]) -> list[str
     """Overrides that turn what is composed into what is recorded; values that the record does not have are left alone."""
     recorded, usual = (_space(c) for c in (config, composed))
     mine, theirs = flatten(config), flatten(composed)
+    if theirs.get("study.objective", "") is None:
+        left_out = usual_objective(str(mine.get("dataset.name")))
+        theirs["study.objective"] = mine.get("study.objective") if left_out == AUTO else left_out
     if theirs.get("study.direction", "") is None:  # it follows the objective
         theirs["study.direction"] = objectives().get(str(mine.get("study.objective")))
     changes = [
