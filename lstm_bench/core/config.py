@@ -320,6 +320,10 @@ def _check_objectives(config: Mapping[str, Any]) -> None:
         raise ConfigError("study.objectives", expected="two or more", remedy=f"For one, give study.objective={first}.")
     if not first.startswith("val_"):
         raise ConfigError("study.objectives", expected="a validation metric first: it picks the winner", received=first)
+    if pruner == "dominated" and config["train"]["patience"] is not None:
+        raise ConfigError(
+            "train.patience: pruner=dominated compares single epochs, not the best so far", remedy="Give pruner=none."
+        )
     if pruner not in ("none", "dominated"):
         raise ConfigError(f"pruner={pruner}: it needs one objective", remedy="Give pruner=dominated or pruner=none.")
     if config["sampler"]["name"] == "cmaes":

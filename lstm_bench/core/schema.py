@@ -114,6 +114,7 @@ class Train:
     global_clipnorm: float | None = _in(Range(0, open_low=True))  # scales down all gradients together
     schedule: str = _in(Choice("constant", "cosine", "inverse_time"))
     decay: float = _in(Range(0))  # of inverse_time: lr / (1 + decay * step)
+    patience: int | None = _in(_SIZE, None)  # epochs without a better objective that end a training
     deterministic: bool  # the same numbers bit for bit on the same device
 
 

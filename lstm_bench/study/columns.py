@@ -63,6 +63,7 @@ _MEASURED = (
 # Of trials, replicates and epochs, where a study has them: after the others, and before `config_<path>`.
 OPTIONAL_COLUMNS = (
     "penalty",  # what the model adds to the loss that is minimised: regularisers, add_loss; running mean of the last epoch
+    "best_epoch",  # from 1: with train.patience, the epoch whose weights and validation figures these are
 )
 TRIAL_COLUMNS = (
     "number",  # Optuna's, from 0

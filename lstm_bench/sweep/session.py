@@ -134,9 +134,7 @@ class Session:
             searched = (
                 f"{settings['n_trials']} trials over {len(self.space)} dimensions, sampler {config['sampler']['name']}"
             )
-            searched += (
-                f", pruner {config['pruner']['name']}, {self._wanted()} after {config['train']['epochs']} epochs"
-            )
+            searched += f", pruner {config['pruner']['name']}, {self._wanted()} {self._which_epoch()}"
         self.display.facts(
             f"{settings['name']}: {settings['description'] or config['model']['_target_']}",
             {
@@ -175,6 +173,12 @@ class Session:
     def _wanted(self) -> str:
         settings = self.config["study"]
         return " and ".join(settings["objectives"] or [settings["objective"]])
+
+    def _which_epoch(self) -> str:
+        settings = self.config["train"]
+        if settings["patience"] is None:
+            return f"after {settings['epochs']} epochs"
+        return f"of the best epoch, up to {settings['epochs']}, {settings['patience']} without a better one end it"
 
     def _confirmed_how(self) -> str:
         settings = self.config["study"]

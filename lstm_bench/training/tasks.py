@@ -234,7 +234,7 @@ class TaskRunner:
             }
             if member.error:
                 result |= {"state": "FAIL", "reason": "nan", "detail": member.error}
-            elif len(member.epochs) < config["train"]["epochs"]:
+            elif not member.over:
                 result["state"] = "PRUNED"
             else:
                 if tests:

@@ -19,9 +19,9 @@ from lstm_bench.training import fit, programs
 from lstm_bench.training import optimizer as optimizers
 
 
-def run(data: Dataset, kernel: str = "generic", stopped: Any = lambda: False, **changes: Any) -> Any:
+def run(data: Dataset, kernel: str = "generic", stopped: Any = lambda: False, more: Any = None, **changes: Any) -> Any:
     reported: list[dict[str, float]] = []
-    phases, settings = Phases(), config(**changes)
+    phases, settings = Phases(), {**config(**changes), **(more or {})}
     trained = fit.train(
         programs.prepare(settings, data, kernel, seed=3), settings, data,
         kernel=kernel, seed=3, phases=phases, report=reported.append, stopped=stopped,
@@ -82,6 +82,45 @@ def test_a_stop_is_heeded_between_calls_and_what_was_measured_is_kept(monkeypatc
     assert int(trained.engine.optimizer.iterations) == 4
     assert trained.measured["train_samples_per_s"] > 0
     assert trained.measured["epochs"] == 0
+
+
+AIM = {"objective": "val_accuracy", "direction": "maximize", "objectives": {}}
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, *scores: float) -> None:
+    """Validation accuracies in the order in which they are asked for; what is asked for once more, at the end, is 0."""
+    left = list(scores)
+
+    def score(self: Any, outputs: Any, y: Any, split: str, mask: Any = None, late: Any = None) -> dict[str, float]:
+        return {"val_accuracy": left.pop(0) if left else 0.0, "val_loss": 1.0} if late is not None else {"val_ece": 0.5}
+
+    monkeypatch.setattr(task.Task, "score", score)
+
+
+@pytest.mark.parametrize(
+    ("scores", "direction", "epochs", "best"),
+    [
+        ((0.5, 0.7, 0.6, 0.7, 0.6), "maximize", 5, 2),  # of equals the earlier one; three without a better one
+        ((0.5, 0.3, 0.4, 0.2, 0.9, 0.8), "minimize", 6, 4),  # to the last epoch
+        ((0.5, 0.6, 0.7, 0.8, 0.9, 1.0), "maximize", 6, 6),
+    ],
+)
+def test_early_stopping_keeps_the_weights_of_the_best_epoch(
+    monkeypatch: pytest.MonkeyPatch, scores: tuple[float, ...], direction: str, epochs: int, best: int
+) -> None:
+    scripted(monkeypatch, *scores)
+    aim = {"study": {**AIM, "direction": direction}}
+    trained, reported, _ = run(data(), epochs=6, patience=3, more=aim)
+    assert (len(reported), trained.stopped) == (epochs, False)
+    assert (trained.measured["epochs"], trained.measured["best_epoch"]) == (epochs, best)
+    assert (trained.measured["val_accuracy"], trained.measured["val_ece"]) == (scores[best - 1], 0.5)
+    assert ("ended" in reported[-1]) == (epochs < 6) and not any("ended" in epoch for epoch in reported[:-1])
+    until, _, _ = run(data(), epochs=best)  # a constant rate: the same steps
+    assert "best_epoch" not in until.measured
+    for one in (trained, until):
+        one.engine.sync_model()
+    assert fit.weights_digest(trained.engine.model) == fit.weights_digest(until.engine.model)
+    np.testing.assert_array_equal(trained.engine.logits(data().x_test), until.engine.logits(data().x_test))
 
 
 def test_another_kernel_than_asked_for_stops_the_sweep() -> None:
@@ -254,7 +293,7 @@ def test_metrics_of_a_tagging_are_means_over_samples_and_timesteps() -> None:
 
 def test_metrics_of_a_regression_are_the_mean_squared_and_absolute_error() -> None:
     found = task.REGRESSION.score(np.array([[1.0], [2.0], [4.0]], np.float32), np.array([1.0, 4.0, 3.0]), "val")
-    assert found == pytest.approx({"val_loss": 5 / 3, "val_mse": 5 / 3, "val_mae": 1.0})
+    assert found == pytest.approx({"val_loss": 5 / 3, "val_mse": 5 / 3, "val_mae": 1.0, "val_r2": 1 - 5 / (14 / 3)})
 
 
 def test_a_short_recurrence_behind_a_cnn_is_proved_unrolled() -> None:

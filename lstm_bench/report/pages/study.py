@@ -338,11 +338,25 @@ def _confirmation(result: Result) -> list[str]:
         f"{'Each of them' if several else 'The best configuration'}, trained afresh with each seed, the test set read once.",
         markdown(columns, rows, numbers),
         said if lost else "",
+        _best_epochs(result),
         *_further(result),
         "" if several else _curse(result),
         test_set,
         "Packed seeds were trained in one program: the seconds of each are those of all." if packed else "",
     ]
+
+
+def _best_epochs(result: Result) -> str:
+    """Which epochs early stopping chose, "" where there was none."""
+    patience = result.get("train.patience")
+    chosen = result.confirmed["best_epoch"].dropna() if patience and "best_epoch" in result.confirmed else ()
+    if not len(chosen):
+        return ""
+    epochs = ", ".join(_number(epoch) for epoch in chosen)
+    return (
+        f"Each seed's weights are those of its best epoch by {escape(result.objective)} on validation data ({epochs}); "
+        f"{patience} epochs without a better one ended it, {result.get('train.epochs')} at most."
+    )
 
 
 def _further(result: Result) -> list[str]:

@@ -514,6 +514,7 @@ def frame(result: Result, file: str, rows: list[dict[str, str]]) -> pd.DataFrame
     """Rows of a record file, given as text, as its table: sorted, whole rows alone, none twice; what is left out is noted."""
     columns = [*(record.FILES | _BENCHMARK)[file], *record.further(result.task, file)]
     whole = [row for row in rows if None not in row and None not in row.values()]
+    columns += [column for column in record.OPTIONAL_COLUMNS if any(column in row for row in whole)]
     if len(whole) < len(rows):
         result.notes.append(f"{file}: {len(rows) - len(whole)} of {len(rows)} lines are torn and left out.")
     prefix = {"trials.csv": "config_", "cells.csv": ""}.get(file)

@@ -440,9 +440,12 @@ class Study:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
 
     def report(self, number: int, epoch: int, value: float) -> bool:
-        """Stores the objective after an epoch; returns whether the pruner would stop the trial."""
+        """Stores the objective after an epoch, with `train.patience` the best so far; returns whether to prune."""
         with guarded(self.where):
             trial_id = self._trial_id(number)
+            if self.config["train"].get("patience") is not None:
+                before = self._storage.get_trial(trial_id).intermediate_values.values()
+                value = (max if self._settings["direction"] == "maximize" else min)([value, *before])
             self._storage.set_trial_intermediate_value(trial_id, epoch, value)
             return bool(self._pruner.prune(self._study, self._storage.get_trial(trial_id)))
 
