@@ -22,7 +22,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationE
 import lstm_bench
 from lstm_bench.core import home
 from lstm_bench.core.errors import ConfigError, nearest, redact, require_quoted
-from lstm_bench.core.schema import Choice, Range, Sweep
+from lstm_bench.core.schema import Choice, Range, Sweep, Weights
 from lstm_bench.core.vocabulary import DTYPES
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
@@ -44,7 +44,7 @@ def _schema(path: str, root: type = Sweep) -> type | None:
     return node if isinstance(node, type) and dataclasses.is_dataclass(node) else None
 
 
-def rules(root: Any = Sweep) -> Iterator[tuple[str, Any, Range | Choice | None]]:
+def rules(root: Any = Sweep) -> Iterator[tuple[str, Any, Range | Choice | Weights | None]]:
     """`(dotted path, type, rule)` of every value of the schema."""
     for group in dataclasses.fields(root):
         node: Any = _schema(group.name, root)
@@ -233,6 +233,9 @@ def _check_study(config: Mapping[str, Any]) -> None:
     workers = config["launcher"]["workers"]
     if workers != "auto" and (not isinstance(workers, int) or workers < 1):
         raise ConfigError("launcher.workers", expected="auto or a whole number of at least 1", received=workers)
+    weights = config["train"]["class_weight"]
+    if isinstance(weights, dict):  # as it comes back from JSON
+        config["train"]["class_weight"] = {str(name): weight for name, weight in weights.items()}
     pack, backend, kernel = config["launcher"]["pack"], config["backend"]["name"], config["kernel"]["name"]
     if pack != "auto" and (not isinstance(pack, int) or pack < 1):
         raise ConfigError("launcher.pack", expected="auto or a whole number of at least 1", received=pack)

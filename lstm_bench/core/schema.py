@@ -43,7 +43,19 @@ class Choice:
         return "one of " + ", ".join(self.names)
 
 
-def _in(rule: Range | Choice, *default: Any) -> Any:
+class Weights:
+    """`balanced`, or a weight for each of some classes."""
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, dict):
+            return value == "balanced"
+        return bool(value) and all(weight in Range(0) for weight in value.values())
+
+    def __str__(self) -> str:
+        return "balanced, or {class: weight} with weights of at least 0"
+
+
+def _in(rule: Range | Choice | Weights, *default: Any) -> Any:
     metadata = {"rule": rule}
     return field(metadata=metadata, default=default[0]) if default else field(metadata=metadata)
 
@@ -114,6 +126,7 @@ class Train:
     global_clipnorm: float | None = _in(Range(0, open_low=True))  # scales down all gradients together
     schedule: str = _in(Choice("constant", "cosine", "inverse_time"))
     decay: float = _in(Range(0))  # of inverse_time: lr / (1 + decay * step)
+    class_weight: Any = field(default=None, metadata={"rule": Weights()})  # of the training loss
     patience: int | None = _in(_SIZE, None)  # epochs without a better objective that end a training
     deterministic: bool  # the same numbers bit for bit on the same device
 

@@ -17,8 +17,8 @@ from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, StorageError
 from lstm_bench.core.formatting import number, values
+from lstm_bench.data import classes, task
 from lstm_bench.data import dataset as data
-from lstm_bench.data import task
 from lstm_bench.data.shared_memory import SharedDataset
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.launcher.local import LocalLauncher
@@ -106,6 +106,8 @@ class Session:
             if settled := task.settle_objective(self.config["study"], found.kind, *labels, found.n_classes):
                 self.display.line(f"  objective {settled}")
                 self.display.objective = self.config["study"]["objective"]
+            weights = self.config["train"]["class_weight"]
+            classes.weights(weights, found.kind, found.y_train, found.n_classes, found.classes)
             self._task, self._baselines = found.kind, found.baselines
             self.display.measure = found.kind.measure.column
             facts = self._facts(self._loaded)

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from lstm_bench.core.config import conf_dir, flatten, get, load, redacted_config, replaced
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.core.schema import GROUPS, Choice, Kernels, Range
+from lstm_bench.core.schema import GROUPS, Choice, Kernels, Range, Weights
 from lstm_bench.data import task
 
 STUDIES = sorted(path.stem for path in (conf_dir() / "study").glob("*.yaml"))
@@ -60,6 +60,10 @@ def test_every_study_of_ours_is_valid(study):
         ("study.max_retry", -1, "study.max_retry: expected a whole number of at least 0, received -1"),
         ("study.timeout", 0, "study.timeout: expected a number above 0, received 0.0"),
         ("study.trial_timeout", -3, "study.trial_timeout: expected a number above 0, received -3.0"),
+        *(
+            ("train.class_weight", value, f"train.class_weight: expected {Weights()}, received {value!r}")
+            for value in ("balance", {"a": -1}, {0: "x"})
+        ),
         (
             "study.objective",
             "accuracy",

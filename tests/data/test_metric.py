@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn import metrics as reference
+from sklearn.utils.class_weight import compute_class_weight
 
 from lstm_bench.core import fileio
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.data import metric, task
+from lstm_bench.data import classes, metric, task
 
 RNG = np.random.default_rng(0)
 LABELS = np.concatenate([np.arange(4), RNG.choice(4, 196, p=[0.85, 0.05, 0.05, 0.05])]).astype(np.int32)
@@ -94,6 +95,25 @@ def test_outputs_that_are_not_finite_leave_the_loss_to_say_so() -> None:
 def test_a_late_metric_is_computed_where_it_is_asked_for() -> None:
     found = task.CLASSIFICATION.score(LOGITS, LABELS, "val", late=["val_macro_f1", "n_weights"])
     assert list(found) == ["val_accuracy", "val_loss", "val_macro_f1"]
+
+
+def test_balanced_class_weights_are_scikit_learn_s() -> None:
+    expected = compute_class_weight("balanced", classes=np.arange(4), y=LABELS)
+    found = classes.weights("balanced", task.CLASSIFICATION, LABELS, 4, None)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_classes_are_weighted_by_name_or_number() -> None:
+    names = ("ill", "well", "2")
+    found = classes.weights({"ill": 5, "2": 0.5}, task.CLASSIFICATION, LABELS, 3, names)
+    assert found is not None and found.tolist() == [5, 1, 0.5]
+    assert classes.weights(None, task.REGRESSION, LABELS, 1, None) is None
+    with pytest.raises(
+        ConfigError, match=r"train\.class_weight: expected ill, well, 2, received 'il'. Did you mean ill?"
+    ):
+        classes.weights({"il": 5}, task.CLASSIFICATION, LABELS, 3, names)
+    with pytest.raises(ConfigError, match="a regression has no classes"):
+        classes.weights("balanced", task.REGRESSION, LABELS, 1, None)
 
 
 @pytest.mark.parametrize(

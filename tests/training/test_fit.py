@@ -15,7 +15,7 @@ from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import KernelError
 from lstm_bench.data import metric, task
 from lstm_bench.data.dataset import Dataset
-from lstm_bench.training import fit, programs
+from lstm_bench.training import criteria, fit, programs
 from lstm_bench.training import optimizer as optimizers
 
 
@@ -123,6 +123,24 @@ def test_early_stopping_keeps_the_weights_of_the_best_epoch(
     np.testing.assert_array_equal(trained.engine.logits(data().x_test), until.engine.logits(data().x_test))
 
 
+@pytest.mark.parametrize("kind", ["classification", "tagging"])
+def test_class_weights_are_in_the_training_loss_alone(kind: str) -> None:
+    toy = problem(kind)
+    plain, _, _ = run(toy, epochs=1, learning_rate=1e-9, batch_size=50)
+    found, _, _ = run(toy, epochs=1, learning_rate=1e-9, batch_size=50, class_weight={"0": 3.0})
+    assert found.measured["train_loss"] > 1.2 * plain.measured["train_loss"]
+    assert found.measured["val_loss"] == pytest.approx(plain.measured["val_loss"], rel=1e-4)
+    logits = np.random.default_rng(0).standard_normal((50, *toy.y_train.shape[1:], 2)).astype(np.float32)
+    loss, right = criteria.weighted(np.array([3, 1], np.float32))(toy.y_train, np.arange(50), logits)
+    picked = -np.take_along_axis(metric.log_probability(logits), toy.y_train[..., None], -1)[..., 0]
+    assert float(loss) == pytest.approx((picked * np.where(toy.y_train == 0, 3, 1)).mean(), rel=1e-5)
+    assert int(right) == (logits.argmax(-1) == toy.y_train).sum()
+    even, _, _ = run(toy, epochs=1, batch_size=50, class_weight={"0": 1.0, "1": 1.0})
+    same, _, _ = run(toy, epochs=1, batch_size=50)
+    assert even.measured["train_loss"] == pytest.approx(same.measured["train_loss"], rel=1e-6)
+    assert even.measured["train_accuracy"] == same.measured["train_accuracy"]
+
+
 def test_another_kernel_than_asked_for_stops_the_sweep() -> None:
     class Engine:
         kernel_ran, evidence = "generic", "While 2"
@@ -205,7 +223,14 @@ def test_a_kept_engine_trains_as_a_fresh_one_does(model: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
-    "changes", [{"batch_size": 10}, {"optimizer": "sgd"}, {"evaluation_batch_size": 30}, {"model": {"units": 5}}]
+    "changes",
+    [
+        {"batch_size": 10},
+        {"optimizer": "sgd"},
+        {"evaluation_batch_size": 30},
+        {"class_weight": "balanced"},
+        {"model": {"units": 5}},
+    ],
 )
 def test_another_program_is_another_engine(changes: dict[str, Any]) -> None:
     kept, toy, first = programs.Engines(), data(), config()
