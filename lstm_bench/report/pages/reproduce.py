@@ -129,7 +129,7 @@ def _changes(config: Mapping[str, Any], composed: Mapping[str, Any]) -> list[str
     changes = [
         f"{path}={_text(value)}"
         for path, value in mine.items()
-        if not path.startswith(_ELSEWHERE) and (path not in theirs or theirs[path] != value)
+        if not path.startswith(_ELSEWHERE) and theirs.get(path) != value
     ]
     out = [path for path in usual if path not in recorded and path in mine]
     # Beside a number of weights the width may not be given: that it is not searched is said otherwise.
