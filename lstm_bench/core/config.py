@@ -236,6 +236,7 @@ def _check_study(config: Mapping[str, Any]) -> None:
     weights = config["train"]["class_weight"]
     if isinstance(weights, dict):  # as it comes back from JSON
         config["train"]["class_weight"] = {str(name): weight for name, weight in weights.items()}
+    _check_owned(config)
     pack, backend, kernel = config["launcher"]["pack"], config["backend"]["name"], config["kernel"]["name"]
     if pack != "auto" and (not isinstance(pack, int) or pack < 1):
         raise ConfigError("launcher.pack", expected="auto or a whole number of at least 1", received=pack)
@@ -275,6 +276,19 @@ def _check_study(config: Mapping[str, Any]) -> None:
             "storage.grace",
             expected="at least three times storage.heartbeat: a late sign of life is no death",
             received=config["storage"]["grace"],
+        )
+
+
+def _check_owned(config: Mapping[str, Any]) -> None:
+    """Checks that what one optimizer or one schedule has is given to it, unless that is searched."""
+    train, searched = config["train"], config["study"]["space"]
+    for key, owner, name in (("weight_decay", "optimizer", "adamw"), ("warmup", "schedule", "warmup_cosine")):
+        varies = any(path.startswith(f"train.{owner}") for path in flatten(searched))
+        if train[key] is not None and train[owner] != name and not varies:
+            raise ConfigError(f"train.{key}: only train.{owner}={name} has it", remedy="Leave it out.")
+    if train["schedule"] == "warmup_cosine" and train["warmup"] is None:
+        raise ConfigError(
+            "train.schedule=warmup_cosine: how long it rises is not said", remedy="Give train.warmup=0.1."
         )
 
 

@@ -139,9 +139,6 @@ def weights(asked: Any, task: Task, y: np.ndarray, n_classes: int, names: Sequen
     for name, weight in asked.items():
         if str(name) not in places:
             known = names or list(places)
-            shown = ", ".join(known[:20])
-            raise ConfigError(
-                "train.class_weight", expected=shown, received=str(name), remedy=nearest(str(name), known)
-            )
+            raise ConfigError(f"train.class_weight: there is no class {name}", remedy=nearest(str(name), known))
         found[places[str(name)]] = weight
     return found

@@ -33,6 +33,8 @@ def digest(config: Mapping[str, Any]) -> str:
         "global_clipnorm",
         "patience",
         "class_weight",
+        "warmup",
+        "weight_decay",
     )  # a study that was made before there were these keeps its names
     parts["train"] = {name: value for name, value in parts["train"].items() if value or name not in later}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

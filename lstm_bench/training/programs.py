@@ -83,7 +83,7 @@ class Engines:
         settings = config["train"]
         parts = {"optimizer", "global_clipnorm", "batch_size", "evaluation_batch_size"}
         parts |= {"momentum"} if settings["optimizer"] in ("sgd", "rmsprop") else set()
-        parts |= {"class_weight"} if settings.get("class_weight") else set()
+        parts |= {name for name in ("class_weight", "weight_decay") if settings.get(name) is not None}
         program = {name: settings[name] for name in sorted(parts)}
         key = json.dumps([config["model"], program, config["backend"]["name"], kernel, steps_per_execution])
         engine = self._kept.pop(key, None)

@@ -108,9 +108,7 @@ def test_classes_are_weighted_by_name_or_number() -> None:
     found = classes.weights({"ill": 5, "2": 0.5}, task.CLASSIFICATION, LABELS, 3, names)
     assert found is not None and found.tolist() == [5, 1, 0.5]
     assert classes.weights(None, task.REGRESSION, LABELS, 1, None) is None
-    with pytest.raises(
-        ConfigError, match=r"train\.class_weight: expected ill, well, 2, received 'il'. Did you mean ill?"
-    ):
+    with pytest.raises(ConfigError, match=r"train\.class_weight: there is no class il\. Did you mean ill?"):
         classes.weights({"il": 5}, task.CLASSIFICATION, LABELS, 3, names)
     with pytest.raises(ConfigError, match="a regression has no classes"):
         classes.weights("balanced", task.REGRESSION, LABELS, 1, None)
