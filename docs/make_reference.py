@@ -103,6 +103,8 @@ def shown(value: Any) -> str:
 def allowed(hint: Any, rule: object) -> str:
     """A type and its range or choices, in words."""
     origin = typing.get_origin(hint)
+    if isinstance(rule, schema.Weights):
+        return f"{rule}, or null"
     if hint is Any:
         return "one, or a list"
     if origin in (dict, list):
@@ -258,7 +260,11 @@ def configuration() -> str:
             rows = []
             types = typing.get_type_hints(node)
             for leaf in dataclasses.fields(node):
-                rule = schema.Choice(*task.objectives()) if leaf.name == "objective" else leaf.metadata.get("rule")
+                rule = (
+                    schema.Choice(task.AUTO, *task.objectives())
+                    if leaf.name == "objective"
+                    else leaf.metadata.get("rule")
+                )
                 value = [allowed(types[leaf.name], rule), shown(values[group][leaf.name]), own.get(leaf.name, "")]
                 rows.append([f"`study.{leaf.name}`", *value])
             parts += [
@@ -327,6 +333,16 @@ def rows_of() -> dict[str, str]:
     return dict(re.findall(r"^\| `([\w.]+)` +\| (.+?) +\|", record.__doc__ or "", re.MULTILINE))
 
 
+def scored(column: str) -> str:
+    """What the column of a metric holds."""
+    metric = task.metric_of(column)
+    assert metric is not None, column
+    said = str(metric.of.__doc__).splitlines()[0].rstrip(".")
+    return f"{said[0].lower()}{said[1:]}; empty where the split cannot have it" + (
+        ", of an epoch only where the study aims at it" if metric.late else ""
+    )
+
+
 def columns() -> str:
     """The page of all columns."""
     said, kinds = column_comments(), rows_of()
@@ -351,10 +367,11 @@ def columns() -> str:
         parts += [place] if place else []
         for name, listed in files.items():
             own = said.get(names[id(listed)], {})
-            optional = [*record.OPTIONAL_COLUMNS] if name in ("trials.csv", "replicates.csv", "history.csv") else []
+            optional = record.optional_columns() if name in ("trials.csv", "replicates.csv", "history.csv") else ()
+            optional = [c for c in optional if name == "replicates.csv" or not c.startswith("test_")]
             rows = []
             for column in (*listed, *optional):
-                text = own.get(column) or anywhere[column]
+                text = own.get(column) or anywhere.get(column) or scored(column)
                 note = " (only where a study has it)" if column in optional else ""
                 rows.append([f"`{column}`", "text" if column in record.TEXT else "number", text + note])
             if name == "trials.csv":

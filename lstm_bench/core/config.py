@@ -22,7 +22,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationE
 import lstm_bench
 from lstm_bench.core import home
 from lstm_bench.core.errors import ConfigError, nearest, redact, require_quoted
-from lstm_bench.core.schema import Choice, Range, Sweep
+from lstm_bench.core.schema import Choice, Range, Sweep, Weights
 from lstm_bench.core.vocabulary import DTYPES
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
@@ -44,7 +44,7 @@ def _schema(path: str, root: type = Sweep) -> type | None:
     return node if isinstance(node, type) and dataclasses.is_dataclass(node) else None
 
 
-def rules(root: Any = Sweep) -> Iterator[tuple[str, Any, Range | Choice | None]]:
+def rules(root: Any = Sweep) -> Iterator[tuple[str, Any, Range | Choice | Weights | None]]:
     """`(dotted path, type, rule)` of every value of the schema."""
     for group in dataclasses.fields(root):
         node: Any = _schema(group.name, root)
@@ -233,6 +233,10 @@ def _check_study(config: Mapping[str, Any]) -> None:
     workers = config["launcher"]["workers"]
     if workers != "auto" and (not isinstance(workers, int) or workers < 1):
         raise ConfigError("launcher.workers", expected="auto or a whole number of at least 1", received=workers)
+    weights = config["train"]["class_weight"]
+    if isinstance(weights, dict):  # as it comes back from JSON
+        config["train"]["class_weight"] = {str(name): weight for name, weight in weights.items()}
+    _check_owned(config)
     pack, backend, kernel = config["launcher"]["pack"], config["backend"]["name"], config["kernel"]["name"]
     if pack != "auto" and (not isinstance(pack, int) or pack < 1):
         raise ConfigError("launcher.pack", expected="auto or a whole number of at least 1", received=pack)
@@ -272,6 +276,19 @@ def _check_study(config: Mapping[str, Any]) -> None:
             "storage.grace",
             expected="at least three times storage.heartbeat: a late sign of life is no death",
             received=config["storage"]["grace"],
+        )
+
+
+def _check_owned(config: Mapping[str, Any]) -> None:
+    """Checks that what one optimizer or one schedule has is given to it, unless that is searched."""
+    train, searched = config["train"], config["study"]["space"]
+    for key, owner, name in (("weight_decay", "optimizer", "adamw"), ("warmup", "schedule", "warmup_cosine")):
+        varies = any(path.startswith(f"train.{owner}") for path in flatten(searched))
+        if train[key] is not None and train[owner] != name and not varies:
+            raise ConfigError(f"train.{key}: only train.{owner}={name} has it", remedy="Leave it out.")
+    if train["schedule"] == "warmup_cosine" and train["warmup"] is None:
+        raise ConfigError(
+            "train.schedule=warmup_cosine: how long it rises is not said", remedy="Give train.warmup=0.1."
         )
 
 
@@ -320,6 +337,10 @@ def _check_objectives(config: Mapping[str, Any]) -> None:
         raise ConfigError("study.objectives", expected="two or more", remedy=f"For one, give study.objective={first}.")
     if not first.startswith("val_"):
         raise ConfigError("study.objectives", expected="a validation metric first: it picks the winner", received=first)
+    if pruner == "dominated" and config["train"]["patience"] is not None:
+        raise ConfigError(
+            "train.patience: pruner=dominated compares single epochs, not the best so far", remedy="Give pruner=none."
+        )
     if pruner not in ("none", "dominated"):
         raise ConfigError(f"pruner={pruner}: it needs one objective", remedy="Give pruner=dominated or pruner=none.")
     if config["sampler"]["name"] == "cmaes":

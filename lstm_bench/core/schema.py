@@ -43,7 +43,19 @@ class Choice:
         return "one of " + ", ".join(self.names)
 
 
-def _in(rule: Range | Choice, *default: Any) -> Any:
+class Weights:
+    """`balanced`, or a weight for each of some classes."""
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, dict):
+            return value == "balanced"
+        return bool(value) and all(weight in Range(0) for weight in value.values())
+
+    def __str__(self) -> str:
+        return "balanced, or {class: weight} with weights of at least 0"
+
+
+def _in(rule: Range | Choice | Weights, *default: Any) -> Any:
     metadata = {"rule": rule}
     return field(metadata=metadata, default=default[0]) if default else field(metadata=metadata)
 
@@ -112,8 +124,14 @@ class Train:
     learning_rate: float = _in(Range(0, open_low=True))
     momentum: float = _in(Range(0, 1, open_high=True))  # of sgd and rmsprop
     global_clipnorm: float | None = _in(Range(0, open_low=True))  # scales down all gradients together
-    schedule: str = _in(Choice("constant", "cosine", "inverse_time"))
+    schedule: str = _in(Choice("constant", "cosine", "warmup_cosine", "inverse_time"))
     decay: float = _in(Range(0))  # of inverse_time: lr / (1 + decay * step)
+    warmup: float | None = _in(
+        Range(0, 1, open_low=True, open_high=True), None
+    )  # of warmup_cosine: a share of all steps
+    weight_decay: float | None = _in(Range(0), None)  # of adamw
+    class_weight: Any = field(default=None, metadata={"rule": Weights()})  # of the training loss
+    patience: int | None = _in(_SIZE, None)  # epochs without a better objective that end a training
     deterministic: bool  # the same numbers bit for bit on the same device
 
 
@@ -182,7 +200,7 @@ class Study:
     n_trials: int = _in(_COUNT)
     confirm: int = _in(_SIZE)
     replicates: int = _in(_COUNT)
-    objective: str  # one of the task's metrics on validation data: see `data/task.py`
+    objective: str | None  # one of the task's metrics on validation data, or auto: see `data/task.py`
     direction: str | None = _in(Choice("maximize", "minimize"))  # null, where it is composed: that of the objective
     objectives: dict[str, Any]  # metric -> direction; several: the first stands in for objective and direction
     seed: int = _in(_COUNT)

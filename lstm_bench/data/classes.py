@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from lstm_bench.core.errors import DataError, nearest
+from lstm_bench.core.errors import ConfigError, DataError, nearest
 from lstm_bench.data.task import CLASSIFICATION, REGRESSION, TAGGING, Task, of
 
 _MOST_WHOLE = 50  # different whole numbers up to which labels are classes without a second look
@@ -108,3 +109,36 @@ def _plain(y: np.ndarray) -> np.ndarray:
     if y.dtype.kind == "f" and bool((y == np.rint(y)).all()):
         return y.astype(np.int64)
     return y
+
+
+def weights(asked: Any, task: Task, y: np.ndarray, n_classes: int, names: Sequence[str] | None) -> np.ndarray | None:
+    """What a label of each class weighs in the training loss, float32 (n_classes,); None where nothing is asked for.
+
+    `balanced` is scikit-learn's: labels / (classes * labels of the class), so that all classes weigh the same.
+
+    Args:
+      asked: `train.class_weight`.
+      task: Of the data.
+      y: Labels of the training split.
+      n_classes: Classes that there are.
+      names: What they are called; None for their numbers.
+
+    Raises:
+      ConfigError: for a class that there is not, and for a task without classes.
+    """
+    if asked is None:
+        return None
+    if not task.labels.classes:
+        raise ConfigError(f"train.class_weight: a {task.name} has no classes", remedy="Leave it out.")
+    if asked == "balanced":
+        counts = np.bincount(y.ravel(), minlength=n_classes)
+        return np.asarray(y.size / (n_classes * np.maximum(counts, 1)), np.float32)
+    places = {str(place): place for place in range(n_classes)}
+    places |= {name: place for place, name in enumerate(names or ())}
+    found = np.ones(n_classes, np.float32)
+    for name, weight in asked.items():
+        if str(name) not in places:
+            known = names or list(places)
+            raise ConfigError(f"train.class_weight: there is no class {name}", remedy=nearest(str(name), known))
+        found[places[str(name)]] = weight
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -27,6 +28,9 @@ class Metric:
         that of residuals; "" where no such interval is known.
       words: What a predictor in closed form is said to score; "" is the label.
       unit: Of `words`.
+      late: Whether it is computed after the last epoch, and after each only where a study aims at it. Such a one is `nan`
+        where a split cannot have it, and has no value in the records then.
+      needs: Of a late one: what labels it needs of a split, see `unavailable`.
     """
 
     name: str
@@ -37,6 +41,31 @@ class Metric:
     sampling: Literal["share", "squares", ""] = ""
     words: str = ""
     unit: str = ""
+    late: bool = False
+    needs: Literal["every class", "two values", ""] = ""
+
+    def value(self, outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+        """`of`; of a late one `nan` where the labels leave it without a value, or an output is not finite."""
+        if not self.late:
+            return self.of(outputs, y, mask)
+        if mask is not None:
+            outputs, y = outputs[mask], y[mask]
+        outputs, y = outputs.reshape(-1, outputs.shape[-1]).astype(np.float64), y.ravel()
+        if not np.isfinite(outputs).all() or self.unavailable(y, outputs.shape[-1]):
+            return math.nan
+        return float(self.of(outputs, y, None))
+
+    def unavailable(self, y: np.ndarray, n_outputs: int) -> str:
+        """Why labels `y` of a split leave it without a value, "" where they do not.
+
+        A mean over classes of which one is absent is the mean over others: no figure to hold beside another split's.
+        """
+        if self.needs == "every class":
+            missing = np.setdiff1d(np.arange(n_outputs), y)
+            return f"it has no sample of class {missing[0]}" if len(missing) else ""
+        if self.needs == "two values":
+            return "" if len(np.unique(y)) > 1 else "all its targets are the same"
+        return ""
 
     @property
     def direction(self) -> str:
@@ -110,6 +139,54 @@ def absolute_error(outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None =
     return _mean(np.abs(outputs[..., 0].astype(np.float64) - y), mask)
 
 
+# Of outputs `(labels, n_classes)` or `(labels, 1)`, and labels `(labels,)`: scikit-learn has them, which takes half a second to
+# import, and a driver does not score.
+
+
+def balanced_accuracy(logits: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Mean over the classes of the fraction of each that the largest logit names."""
+    from sklearn.metrics import balanced_accuracy_score
+
+    return float(balanced_accuracy_score(y, logits.argmax(axis=-1)))
+
+
+def macro_f1(logits: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Mean over the classes of the harmonic mean of precision and recall; 0 for one that is never named."""
+    from sklearn.metrics import f1_score
+
+    return float(
+        f1_score(y, logits.argmax(axis=-1), labels=np.arange(logits.shape[-1]), average="macro", zero_division=0)
+    )
+
+
+def auroc(logits: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Area under the ROC curve of the softmax probability of each class against the rest, mean over the classes."""
+    from sklearn.metrics import roc_auc_score
+
+    chances = np.exp(log_probability(logits))
+    return float(np.mean([roc_auc_score(y == label, chances[:, label]) for label in range(logits.shape[-1])]))
+
+
+def calibration_error(logits: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Expected calibration error: the mean distance of accuracy from confidence, over bins of equal width in confidence.
+
+    Guo et al. 2017, arXiv 1706.04599, equation 3, with their 15 bins `(i/15, (i+1)/15]`. scikit-learn has no such figure.
+    """
+    chances = np.exp(log_probability(logits))
+    confidence, right = chances.max(axis=-1), logits.argmax(axis=-1) == y
+    place = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
+    return float(np.abs(np.bincount(place, right - confidence, minlength=_BINS)).sum() / len(y))
+
+
+def r2(outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Coefficient of determination: 1 less the squared error over that of the targets' mean."""
+    from sklearn.metrics import r2_score
+
+    return float(r2_score(y.astype(np.float64), outputs[:, 0]))
+
+
+_BINS = 15
+
 ACCURACY = Metric("accuracy", accuracy, maximize=True, label="accuracy", percent=True, sampling="share")
 CROSS_ENTROPY = Metric("loss", cross_entropy, maximize=False, label="loss", words="cross-entropy", unit="nats")
 MSE = Metric("mse", squared_error, maximize=False, label="MSE", sampling="squares")
@@ -117,3 +194,16 @@ MAE = Metric("mae", absolute_error, maximize=False, label="MAE")
 SQUARED_LOSS = Metric(
     "loss", squared_error, maximize=False, label="loss", sampling="squares"
 )  # what `MSE` is trained on
+BALANCED_ACCURACY = Metric(
+    "balanced_accuracy",
+    balanced_accuracy,
+    maximize=True,
+    label="balanced accuracy",
+    percent=True,
+    late=True,
+    needs="every class",
+)
+MACRO_F1 = Metric("macro_f1", macro_f1, maximize=True, label="macro F1", late=True, needs="every class")
+AUROC = Metric("auroc", auroc, maximize=True, label="AUROC", late=True, needs="every class")
+CALIBRATION_ERROR = Metric("ece", calibration_error, maximize=False, label="calibration error", percent=True, late=True)
+R2 = Metric("r2", r2, maximize=True, label="R2", late=True, needs="two values")

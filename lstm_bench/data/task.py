@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from lstm_bench.data.metric import Metric
 
 GROUP = "lstm_bench.tasks"
 # What a study may aim at beside the metrics of its task, in `study.objectives`, and which way is better.
+AUTO = "auto"  # of `study.objective`: what the task, and how rare its classes are, ask for
 _COSTS = {"n_weights": "minimize", "train_samples_per_s": "maximize"}
 
 Guess = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # labels of training and test split -> figures
@@ -47,6 +48,7 @@ class Task:
       counted: Name of the metric that the steps of training count as they go, None for none.
       baselines: Further predictors, by what they do, and what each scores in `yardstick`: of data that brings none along.
       yardstick: What `baselines` are measured in; None: the first metric.
+      rare: What a study aims at by itself where a class is rare, see `settle_objective`; None: the first metric.
       remark: What a report says where it cannot show the classes of a confusion matrix.
     """
 
@@ -60,6 +62,7 @@ class Task:
     counted: str | None = None
     baselines: Guess = _nothing
     yardstick: Metric | None = None
+    rare: Metric | None = None
     remark: str = ""
 
     def __post_init__(self) -> None:
@@ -89,8 +92,13 @@ class Task:
 
     @property
     def shown(self) -> tuple[Metric, ...]:
-        """What a table of replicates has of the test set: the metrics, a second name of the measure left out."""
-        return (self.measure, *(metric for metric in self.metrics if metric.of is not self.measure.of))
+        """What a table of replicates has of the test set: the metrics, a second name of the measure and late ones left out."""
+        return (self.measure, *(m for m in self.metrics if m.of is not self.measure.of and not m.late))
+
+    @property
+    def late(self) -> tuple[Metric, ...]:
+        """What is not computed after every epoch."""
+        return tuple(metric for metric in self.metrics if metric.late)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -127,16 +135,32 @@ class Task:
         """Of the labels of sequences `(samples, timesteps, features)`."""
         return x.shape[: len(self.axes)]
 
-    def score(self, outputs: np.ndarray, y: np.ndarray, split: str, mask: np.ndarray | None = None) -> dict[str, float]:
-        """What a model's outputs on a split are worth: `<split>_<metric>` for each of its metrics.
+    def score(
+        self,
+        outputs: np.ndarray,
+        y: np.ndarray,
+        split: str,
+        mask: np.ndarray | None = None,
+        late: Collection[str] | None = None,
+    ) -> dict[str, float]:
+        """What a model's outputs on a split are worth: `<split>_<metric>` for each of its metrics that the split has.
 
         Args:
           outputs: `(samples, n_outputs)`, or `(samples, timesteps, n_outputs)`.
           y: Labels.
           split: "val" or "test".
           mask: As `y`: which labels count; None for all.
+          late: Columns of the late metrics that are wanted; None for all.
         """
-        return {f"{split}_{metric.name}": metric.of(outputs, y, mask) for metric in self.metrics}
+        found = {}
+        for metric in self.metrics:
+            column = f"{split}_{metric.name}"
+            if metric.late and late is not None and column not in late:
+                continue
+            value = metric.value(outputs, y, mask)
+            if not metric.late or not math.isnan(value):
+                found[column] = value
+        return found
 
 
 def most_frequent(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, float]:
@@ -162,29 +186,34 @@ CLASSIFICATION = Task(
     name="classification",
     outputs="sequence",
     labels=Classes(),
-    metrics=(metrics.ACCURACY, metrics.CROSS_ENTROPY),
+    metrics=(
+        *(metrics.ACCURACY, metrics.CROSS_ENTROPY),
+        *(metrics.BALANCED_ACCURACY, metrics.MACRO_F1, metrics.AUROC, metrics.CALIBRATION_ERROR),
+    ),
     loss="sparse_categorical_crossentropy",
     counted="accuracy",
     predictor="always predicting the most frequent class of the training set",
     trivial=most_frequent,
+    rare=metrics.BALANCED_ACCURACY,
 )
 TAGGING = Task(
     name="tagging",
     outputs="timestep",
     labels=Classes(),
-    metrics=(metrics.ACCURACY, metrics.CROSS_ENTROPY),
+    metrics=(metrics.ACCURACY, metrics.CROSS_ENTROPY, metrics.MACRO_F1),
     loss="sparse_categorical_crossentropy",
     counted="accuracy",
     predictor="always predicting the most frequent tag of the training set",
     trivial=most_frequent,
     yardstick=metrics.CROSS_ENTROPY,
+    rare=metrics.MACRO_F1,
     remark="Accuracy is per position: the share of all timesteps.",
 )
 REGRESSION = Task(
     name="regression",
     outputs="sequence",
     labels=Numbers(),
-    metrics=(metrics.MSE, metrics.MAE, metrics.SQUARED_LOSS),
+    metrics=(metrics.MSE, metrics.MAE, metrics.SQUARED_LOSS, metrics.R2),
     loss="mean_squared_error",
     predictor="always predicting the mean of the training targets",
     trivial=training_mean,
@@ -270,24 +299,33 @@ def objectives() -> dict[str, str]:
     return {f"val_{metric.name}": metric.direction for metric in all_metrics()}
 
 
-def check_aims(study: dict[str, Any]) -> None:
-    """Checks that a study aims at metrics that there are, each the better way, and fills in the direction.
+def usual_objective(dataset: str) -> str:
+    """What a study aims at where nothing is said: of a file what the task asks for, of older sources what it always was."""
+    return AUTO if dataset == "file" else CLASSIFICATION.objectives[0]
+
+
+def check_aims(study: dict[str, Any], dataset: str = "") -> None:
+    """Checks that a study aims at metrics that there are, each the better way, and fills in what is left open.
 
     Args:
-      study: Group `study`: `objective`, `direction` (None: that of the objective), `objectives`.
+      study: Group `study`: `objective` (None: `usual_objective`), `direction` (None: that of the objective), `objectives`.
+      dataset: Name of group `dataset`.
 
     Raises:
       ConfigError: for another name or direction.
     """
     known = objectives()
+    study["objective"] = study["objective"] or usual_objective(dataset)
     objective, direction, either = study["objective"], study["direction"], {**known, **_COSTS}
     for name, way in study["objectives"].items():
         if name not in either:
             raise ConfigError(f"study.objectives: unknown metric {name}", remedy=nearest(name, either))
         if way != either[name]:
             raise ConfigError(f"study.objectives.{name}", expected=either[name], received=way)
+    if objective == AUTO:
+        return
     if objective not in known:
-        expected, remedy = f"one of {', '.join(known)}", nearest(objective, known)
+        expected, remedy = f"{AUTO} or one of {', '.join(known)}", nearest(objective, known)
         raise ConfigError("study.objective", expected=expected, received=objective, remedy=remedy)
     if direction not in (None, known[objective]):
         raise ConfigError(
@@ -299,17 +337,56 @@ def check_aims(study: dict[str, Any]) -> None:
     study["direction"] = known[objective]
 
 
-def check_objective(study: Mapping[str, Any], name: str, task: Task | None, targets: np.ndarray | None = None) -> None:
-    """Checks that a study aims at something that its task has.
+def settle_objective(
+    study: dict[str, Any], task: Task, train: np.ndarray, validation: np.ndarray, n_outputs: int
+) -> str:
+    """Puts the metric in the place of `study.objective=auto`, with its direction; returns which and why, "" where none was asked.
+
+    It is the first of the task's; of classes of which one is rare in training, with less than a third of an even share, it is
+    `Task.rare`, if the validation split can have it.
+
+    Args:
+      study: Group `study`.
+      task: Of the data.
+      train: Labels of the training split.
+      validation: Those of the validation split.
+      n_outputs: Of a network.
+    """
+    if study["objective"] != AUTO:
+        return ""
+    aim, why = task.measure, f"a {task.name}"
+    if task.labels.classes:
+        least = int(np.bincount(train.ravel(), minlength=n_outputs).min())
+        share = least * n_outputs / train.size  # of an even one
+        why = f"the rarest class has {least:,} of {train.size:,} labels, {share:.2f} of an even share"
+        if share < 1 / 3 and task.rare:
+            unfit = task.rare.unavailable(validation, n_outputs)
+            aim, why = (aim, f"{why}, but of the validation split {unfit}") if unfit else (task.rare, why)
+    study["objective"] = f"val_{aim.name}"
+    check_aims(study)
+    return f"{AUTO} -> {study['objective']}: {why}"
+
+
+def check_objective(
+    study: Mapping[str, Any],
+    name: str,
+    task: Task | None,
+    targets: np.ndarray | None = None,
+    validation: np.ndarray | None = None,
+    n_outputs: int = 1,
+) -> None:
+    """Checks that a study aims at something that its task, and the validation data, have.
 
     Args:
       study: Group `study`: `objective`, or `objectives`.
       name: Of the dataset.
       task: Its task; None where that is not known before the data is read.
       targets: Labels, where they are known.
+      validation: Those of the validation split, where they are known.
+      n_outputs: Of a network.
 
     Raises:
-      ConfigError: for the accuracy of a regression, or the error of a classification.
+      ConfigError: for the accuracy of a regression, or the error of a classification; for one that the split cannot have.
     """
     if task is None:
         return
@@ -324,3 +401,10 @@ def check_objective(study: Mapping[str, Any], name: str, task: Task | None, targ
             received=wrong,
             remedy=remedy,
         )
+    for aim in aims:
+        metric = task.metric(aim)
+        if metric and validation is not None and (why := metric.unavailable(validation, n_outputs)):
+            raise ConfigError(
+                f"study.objective={aim}: the validation split cannot have it ({why})",
+                remedy=f"Give a larger dataset.validation_size, or study.objective={task.objectives[0]}.",
+            )

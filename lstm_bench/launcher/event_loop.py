@@ -269,7 +269,9 @@ class Loop:
         if running.stopped:
             # Decided when the epoch was reported, however far the worker came in the meantime.
             decided = {"state": "PRUNED", "epochs": len(running.epochs), "weights_sha256": None}
-            result = {**result, **running.epochs[-1], **decided}
+            later = {"best_epoch", *(name for name in result if name.startswith("val_"))}  # of its own end, perhaps
+            result = {name: value for name, value in result.items() if name not in later}
+            result |= running.epochs[-1] | decided
         finished(running, result)
 
 

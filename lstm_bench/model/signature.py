@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.core.schema import Choice, Range
+from lstm_bench.core.schema import Choice, Range, Weights
 
 if TYPE_CHECKING:
     pass
@@ -125,7 +125,7 @@ def check(model: Mapping[str, Any]) -> Callable[..., Any]:
     return function
 
 
-def check_value(path: str, value: Any, kind: Any, rule: Range | Choice | None) -> None:
+def check_value(path: str, value: Any, kind: Any, rule: Range | Choice | Weights | None) -> None:
     """Raises ConfigError when `value` has not the type `kind` or breaks `rule`; null does neither where the type has it."""
     nullable = types.NoneType in typing.get_args(kind)
     if nullable:

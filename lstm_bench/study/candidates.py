@@ -28,7 +28,14 @@ class Candidate(NamedTuple):
 def digest(config: Mapping[str, Any]) -> str:
     """Names a resolved configuration by what is trained: replicates of another one are not its own."""
     parts = {group: config[group] for group in ("model", "train", "backend")}
-    later = ("deterministic", "global_clipnorm")  # a study that was made before there were these keeps its names
+    later = (
+        "deterministic",
+        "global_clipnorm",
+        "patience",
+        "class_weight",
+        "warmup",
+        "weight_decay",
+    )  # a study that was made before there were these keeps its names
     parts["train"] = {name: value for name, value in parts["train"].items() if value or name not in later}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 

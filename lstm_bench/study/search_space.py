@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lstm_bench.core import config as schema
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.core.formatting import format_exact
-from lstm_bench.core.schema import Choice, Range
+from lstm_bench.core.schema import Choice, Range, Weights
 from lstm_bench.model import signature
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _numeric(where: str, kind: str, domain: Domain) -> Domain:
     return {"type": kind, "low": low, "high": high, "step": step, "log": log}
 
 
-def _allowed(path: str, config: Mapping[str, Any]) -> tuple[Any, Range | Choice | None]:
+def _allowed(path: str, config: Mapping[str, Any]) -> tuple[Any, Range | Choice | Weights | None]:
     for known, hint, rule in schema.rules():
         if known == path:
             return hint, rule

@@ -48,10 +48,12 @@ def outcome(
         tags["winner"], tags["winning_trial"] = values(pick.params), pick.trial
     if rows:
         said = []
-        for metric in task.confirmed:
-            words, scores = confirmation([row[metric.column] for row in rows], metric)
-            said.append(words)
-            metrics |= scores
+        for metric in dict.fromkeys((*task.confirmed, *task.late)):
+            scores = [row[metric.column] for row in rows if row.get(metric.column) is not None]
+            if scores:
+                words, figures = confirmation(scores, metric)
+                said += [words] * (metric in task.confirmed)
+                metrics |= figures
         tags["confirmed"] = "; ".join(said)
         speed = statistics.median(row["train_samples_per_s"] for row in rows)
         metrics |= {"n_weights": rows[0]["n_weights"], "train_samples_per_s": speed}

@@ -108,7 +108,7 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     from lstm_bench.tracking import client
 
     config = schema.load(composed)
-    task.check_aims(config["study"])
+    task.check_aims(config["study"], config["dataset"]["name"])
     dataset.check(config["dataset"])
     task.check_objective(config["study"], config["dataset"]["name"], dataset.known_task(config["dataset"]))
     client.check(config["tracking"])

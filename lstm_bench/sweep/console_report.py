@@ -71,8 +71,14 @@ class ConsoleReport:
         return (
             f"{counted(settings['n_trials'], 'trial')} over {counted(len(self._space), 'dimension')},"
             f" sampler {config['sampler']['name']}, pruner {config['pruner']['name']},"
-            f" {wanted} after {counted(config['train']['epochs'], 'epoch')}"
+            f" {wanted} {self._which_epoch()}"
         )
+
+    def _which_epoch(self) -> str:
+        epochs, patience = (self._config["train"][key] for key in ("epochs", "patience"))
+        if patience is None:
+            return f"after {counted(epochs, 'epoch')}"
+        return f"of the best epoch, up to {epochs}, {patience} without a better one end it"
 
     def _confirmed_how(self) -> str:
         settings = self._settings
@@ -148,7 +154,9 @@ class ConsoleReport:
             if n > 1 and complete:
                 facts["picked"] = picked(pick.trial, n, settings["objective"], complete) + f": {values(pick.params)}"
         if complete:
-            words = [confirmation([row[m.column] for row in complete], m)[0] for m in task.confirmed]
+            aim = task.metric(settings["objective"])
+            late = [aim] if aim and aim.late and all(row.get(aim.column) is not None for row in complete) else []
+            words = [confirmation([row[m.column] for row in complete], m)[0] for m in (*task.confirmed, *late)]
             facts["confirmed"] = "; ".join(words)
             speed = statistics.median(row["train_samples_per_s"] for row in complete)
             facts["weights"] = f"{complete[0]['n_weights']:,}"

@@ -185,7 +185,7 @@ class Driver:
             prune = self.study.dominated(metrics)
         else:
             prune = self.study.report(number, metrics["epoch"], metrics[self.settings["objective"]])
-        return prune and metrics["epoch"] < self.config["train"]["epochs"]
+        return prune and metrics["epoch"] < self.config["train"]["epochs"] and not metrics.get("ended")
 
     def _queue_again(self, packs: PackBuilder) -> None:
         """Puts back what was asked for and not begun."""
@@ -237,6 +237,7 @@ def _member(
     if stopped is None:
         return epochs, member
     # Decided when the epoch was reported, whatever became of the member in the meantime.
-    kept = {name: value for name, value in member.items() if name not in ("reason", "detail")}
+    later = {"best_epoch", *(name for name in member if name.startswith("val_"))}  # of the member's own end alone
+    kept = {name: value for name, value in member.items() if name not in ("reason", "detail", *later)}
     decided = {"state": "PRUNED", "epochs": stopped, "weights_sha256": None}
     return epochs[:stopped], {**kept, **epochs[stopped - 1], **decided}

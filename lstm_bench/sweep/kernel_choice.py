@@ -21,7 +21,8 @@ from lstm_bench.training.engine import factory
 _DECISION_S = 0.5  # timed seconds per arm and shape: the choice needs the order, not the third digit
 _COMPILE_S, _WARM_UP_S = 2.0, 1.5  # of a probe: what a person is told beforehand
 MAX_PACK = 16  # trials in one program where that is measured: those asked for together do not learn from each other
-_INPUTS = ("train.learning_rate", "train.schedule", "train.decay")  # of a program, not part of it: see engine.py
+# Of a program, not part of it: see engine.py.
+_INPUTS = ("train.learning_rate", "train.schedule", "train.decay", "train.warmup")
 
 
 _T = TypeVar("_T")

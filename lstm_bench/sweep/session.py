@@ -17,8 +17,8 @@ from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser
 from lstm_bench.core.formatting import counted
+from lstm_bench.data import classes, inspection, task
 from lstm_bench.data import dataset as data
-from lstm_bench.data import inspection, task
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.model import kernel, signature
 from lstm_bench.study import search_space as spaces
@@ -127,12 +127,18 @@ class Session:
                 self.workers.start()  # they import their framework while the driver reads the data
             with self.display.waiting(f"reading {self.config['dataset']['name']}"):
                 found = data.load(self.config["dataset"])
-            task.check_objective(self.config["study"], found.name, found.kind, found.y_train)
+            labels = found.y_train, found.y_validation
+            task.check_objective(self.config["study"], found.name, found.kind, *labels, n_outputs=found.n_classes)
             for note in found.notes:
                 self.display.line(f"  data      {note}")
             self._warnings = inspection.warnings(found, self.config["dataset"]) if found.about else []
             for warning in self._warnings:
                 self.display.line(f"  warning   {warning}", "yellow")
+            if settled := task.settle_objective(self.config["study"], found.kind, *labels, found.n_classes):
+                self.display.line(f"  objective {settled}")
+                self.display.objective = self.config["study"]["objective"]
+            weights = self.config["train"]["class_weight"]
+            classes.weights(weights, found.kind, found.y_train, found.n_classes, found.classes)
             self._task, self._baselines = found.kind, found.baselines
             self.display.measure = found.kind.measure.column
             facts = self._facts(found)

@@ -6,6 +6,8 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 # All labels or targets, a batch of indices and the model's outputs for it -> the mean loss, and a count: of what the task
 # counts (`Task.counted`) in the batch, 0 where that is nothing.
 Criterion = Callable[[Any, Any, Any], tuple[Any, Any]]
@@ -22,6 +24,20 @@ def sparse_categorical_crossentropy(y: Any, batch: Any, logits: Any) -> tuple[An
     loss = losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
     right = ops.equal(ops.argmax(logits, -1), ops.cast(labels, "int32"))
     return loss, ops.sum(ops.cast(right, "int32"))
+
+
+def weighted(weights: np.ndarray) -> Criterion:
+    """`sparse_categorical_crossentropy` with a weight for the labels of each class: the mean over all labels of weight * loss."""
+
+    def criterion(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
+        from keras import losses, ops
+
+        labels = ops.cast(ops.take(y, batch, axis=0), "int32")
+        each = ops.take(ops.convert_to_tensor(weights), labels, axis=0)
+        loss = losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits, sample_weight=each)
+        return loss, ops.sum(ops.cast(ops.equal(ops.argmax(logits, -1), labels), "int32"))
+
+    return criterion
 
 
 def mean_squared_error(y: Any, batch: Any, outputs: Any) -> tuple[Any, Any]:

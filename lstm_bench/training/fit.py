@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,38 @@ class NotFiniteError(Exception):
 
 
 @dataclass
+class Best:
+    """The epoch whose weights count: with `train.patience` the best so far, of equals the earlier one; else the last.
+
+    Attributes:
+      epoch: From 1; 0 before the first.
+      score: The objective on validation data.
+      outputs: On validation data.
+      weights: What the engine keeps of it; None without patience.
+    """
+
+    epoch: int = 0
+    score: float = math.nan
+    outputs: np.ndarray | None = None
+    weights: list[np.ndarray] | None = None
+
+    def take(self, config: Mapping[str, Any], epoch: Mapping[str, Any], outputs: np.ndarray) -> bool:
+        """Whether an epoch takes the place of the one before; its number, score and outputs are then here."""
+        if config["train"].get("patience") is not None:
+            score, maximize = epoch[config["study"]["objective"]], config["study"]["direction"] == "maximize"
+            if self.epoch and not (score > self.score if maximize else score < self.score):
+                return False
+            self.score = score
+        self.epoch, self.outputs = epoch["epoch"], outputs
+        return True
+
+    def is_past(self, config: Mapping[str, Any], number: int) -> bool:
+        """Whether training ends after epoch `number`, because `train.patience` epochs brought nothing better."""
+        patience = config["train"].get("patience")
+        return patience is not None and number - self.epoch >= patience
+
+
+@dataclass
 class Trained:
     """A trained engine with what was measured on the way."""
 
@@ -43,6 +75,9 @@ class Member:
     epochs: list[dict[str, float]] = field(default_factory=list)
     measured: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
+    best: Best = field(default_factory=Best)
+    over: bool = False  # after `train.epochs`, or by its patience
+    seconds: float = 0.0  # of training steps, until then
 
 
 def weights_digest(model: Any) -> str:
@@ -74,7 +109,9 @@ def train(
     stopped: Callable[[], bool],
     progress: Callable[[float], None] = lambda epochs: None,
 ) -> Trained:
-    """Trains `train.epochs` epochs; validates after each.
+    """Trains `train.epochs` epochs, or until `train.patience` of them brought nothing better; validates after each.
+
+    With patience the engine has the weights of the best epoch afterwards, unless training was stopped from outside.
 
     An epoch is a fresh permutation of the training split, cut to whole batches: the few samples left over differ from
     epoch to epoch.
@@ -105,9 +142,9 @@ def train(
     rate = rates(config["train"], config["train"]["epochs"] * n_steps)
     history: list[dict[str, Any]] = []
     n_weights = int(engine.model.count_params())
-    samples, seconds = 0, 0.0
+    samples, seconds, aims, best, over = 0, 0.0, _aims(config), Best(), False
     told = _Told(progress)
-    while len(history) < config["train"]["epochs"]:
+    while not over:
         rows = _epoch_rows(order, data, n_steps, batch_size)
         losses, correct, penalty, epoch_s, done = 0.0, 0, 0.0, 0.0, 0
         while done < n_steps and not stopped():
@@ -128,15 +165,25 @@ def train(
         if done < n_steps:
             break
         with phases("eval_s"):
-            validation = data.kind.score(engine.logits(data.x_validation), data.y_validation, "val")
+            outputs = engine.logits(data.x_validation)
+            validation = data.kind.score(outputs, data.y_validation, "val", late=aims)
         if not math.isfinite(validation["val_loss"]):
             raise NotFiniteError(f"validation loss {validation['val_loss']} in epoch {len(history) + 1}")
         running = _running(data, losses, correct, n_steps, batch_size, penalty if engine.penalised else None)
         known = {"n_weights": n_weights, "train_samples_per_s": samples_per_s(samples, seconds)}  # may be objectives
         history.append({"epoch": len(history) + 1, **running, **validation, "train_s": epoch_s, **known})
+        if best.take(config, history[-1], outputs) and config["train"].get("patience") is not None:
+            with phases("eval_s"):
+                best.weights = engine.weights()
+        over = _is_over(config, best, history[-1])
         report(history[-1])
-    measured = _measured(config, engine, history, samples_per_s(samples, seconds))
-    return Trained(engine, history, measured, len(history) < config["train"]["epochs"])
+    if over and best.weights is not None:
+        engine.restore(best.weights)
+    measured = _measured(config, engine, history, samples_per_s(samples, seconds), best if over else None)
+    if best.outputs is not None and over:
+        with phases("eval_s"):
+            measured |= data.kind.score(best.outputs, data.y_validation, "val")
+    return Trained(engine, history, measured, not over)
 
 
 def train_pack(
@@ -153,8 +200,8 @@ def train_pack(
 ) -> list[Member]:
     """Trains every member of a pack as `train` trains it alone: its seed gives the order of its samples.
 
-    A member whose loss is NaN or infinite has failed; the others go on. Seconds are the pack's: a member's throughput is
-    its own samples by the seconds of all.
+    A member whose loss is NaN or infinite has failed, and one whose patience has ended is done; the others go on. Seconds are
+    the pack's: a member's throughput is its own samples by the seconds of all.
 
     Args:
       pack: Of this configuration, a member per seed, with fresh weights.
@@ -163,7 +210,7 @@ def train_pack(
       seeds: Of the members.
       phases: Stopwatch of the pack.
       report: Receives after each epoch the mean metrics of the members that go on, and of `each` member its own, None where
-        it has failed.
+        it has failed or was done before.
       stopped: As of `train`.
       trains: Group `train` of each member, where they differ in what gives the learning rate of a step; none: all of `config`.
       progress: As of `train`.
@@ -180,11 +227,11 @@ def train_pack(
     rate = np.stack([rates(each, n_epochs * n_steps) for each in trains or [config["train"]] * len(seeds)], axis=1)
     n_weights = int(pack.model.count_params())
     members = [Member() for _ in seeds]
-    seconds = 0.0
+    seconds, aims = 0.0, _aims(config)
     told = _Told(progress)
 
     def going() -> list[int]:
-        return [at for at, member in enumerate(members) if member.error is None]
+        return [at for at, member in enumerate(members) if member.error is None and not member.over]
 
     def require_finite(values: Mapping[int, float], what: str) -> None:
         for at, value in values.items():
@@ -192,6 +239,7 @@ def train_pack(
                 members[at].error = f"{what} {value} in epoch {number}"
 
     for number in range(1, n_epochs + 1):
+        here = going()
         rows = np.stack([_epoch_rows(order, data, n_steps, batch_size) for order in orders], axis=1)
         losses, penalty, epoch_s, done = np.zeros(len(seeds)), np.zeros(len(seeds)), 0.0, 0
         correct = np.zeros(len(seeds), np.int64)
@@ -212,24 +260,40 @@ def train_pack(
         seconds += epoch_s
         with phases("eval_s"):
             logits = pack.logits(data.x_validation)
-            validation = {at: data.kind.score(logits[at], data.y_validation, "val") for at in going()}
+            validation = {at: data.kind.score(logits[at], data.y_validation, "val", late=aims) for at in going()}
         require_finite({at: found["val_loss"] for at, found in validation.items()}, "validation loss")
         for at in going():
             added = float(penalty[at]) if pack.penalised else None
             running = _running(data, float(losses[at]), int(correct[at]), n_steps, batch_size, added)
             known = {"n_weights": n_weights}  # may be an objective
             members[at].epochs.append({"epoch": number, **running, **validation[at], "train_s": epoch_s, **known})
-        each = [None if member.error else member.epochs[-1] for member in members]
+            members[at].seconds = seconds
+        better = [at for at in going() if members[at].best.take(config, members[at].epochs[-1], logits[at])]
+        if config["train"].get("patience") is not None:
+            with phases("eval_s"):
+                pack.keep(better)
+        each = [member.epochs[-1] if at in here and not member.error else None for at, member in enumerate(members)]
         ended = [epoch for epoch in each if epoch]
         if not ended:
             break
-        names = [name for name in ended[0] if name not in ("epoch", "train_s", "n_weights")]
+        for at in going():
+            members[at].over = _is_over(config, members[at].best, members[at].epochs[-1])
+        names = [name for name in ended[0] if name not in ("epoch", "train_s", "n_weights", "ended")]
         means = {name: float(np.mean([epoch[name] for epoch in ended])) for name in names}
         report({"epoch": number, **means, "train_s": epoch_s, "each": each})
-    for at in going():
-        history = members[at].epochs
-        throughput = samples_per_s(len(history) * n_steps * batch_size, seconds)
-        members[at].measured = {**_measured(config, pack, history, throughput), "pack": len(seeds)}
+        if not going():
+            break
+    if config["train"].get("patience") is not None:
+        pack.restore()
+    for member in members:
+        if member.error is not None:
+            continue
+        throughput = samples_per_s(len(member.epochs) * n_steps * batch_size, member.seconds)
+        best = member.best if member.over else None
+        member.measured = {**_measured(config, pack, member.epochs, throughput, best), "pack": len(seeds)}
+        if member.over and member.best.outputs is not None:
+            with phases("eval_s"):
+                member.measured |= data.kind.score(member.best.outputs, data.y_validation, "val")
     return members
 
 
@@ -247,6 +311,20 @@ class _Told:
         if (now := clock()) >= self._at:
             self._say(epochs)
             self._at = now + PROGRESS_S
+
+
+def _is_over(config: Mapping[str, Any], best: Best, epoch: dict[str, Any]) -> bool:
+    """Whether this is the last epoch. One that patience makes the last says so, for a pruner comes too late then: `ended`."""
+    past = best.is_past(config, epoch["epoch"])
+    if past:
+        epoch["ended"] = True
+    return past or epoch["epoch"] == config["train"]["epochs"]
+
+
+def _aims(config: Mapping[str, Any]) -> Collection[str]:
+    """Columns that the search goes by after each epoch."""
+    study = config.get("study", {})
+    return study.get("objectives") or [study.get("objective")]
 
 
 def _running(
@@ -278,11 +356,14 @@ def _measured(
     engine: engines.Engine | packed.Pack,
     history: Sequence[Mapping[str, float]],
     throughput: float | None,
+    best: Best | None,
 ) -> dict[str, Any]:
-    """What a training yields, as a part of its result."""
-    last = history[-1] if history else {}
+    """What a training yields, as a part of its result: of its best epoch, where it has come to its end, else of its last."""
+    last = history[(best.epoch if best else 0) - 1] if history else {}
+    by_patience = best is not None and config["train"].get("patience") is not None
     return {
-        **{name: value for name, value in last.items() if name not in ("epoch", "train_s")},
+        **{name: value for name, value in last.items() if name not in ("epoch", "train_s", "ended")},
+        **({"best_epoch": best.epoch} if best and by_patience else {}),
         "epochs": len(history),
         "n_weights": int(engine.model.count_params()),
         "n_trainable": int(sum(math.prod(v.shape) for v in engine.model.trainable_variables)),

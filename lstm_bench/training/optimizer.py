@@ -16,9 +16,12 @@ def rates(train: Mapping[str, Any], steps: int) -> np.ndarray:
       steps: Optimiser updates of the whole training, which is what cosine decays over.
     """
     done = np.arange(steps)
+    rising = round(steps * (train.get("warmup") or 0))
+    falling = 0.5 * (1 + np.cos(np.pi * (done - rising) / max(1, steps - rising)))
     shape = {
         "constant": np.ones(steps),
         "cosine": 0.5 * (1 + np.cos(np.pi * done / max(1, steps))),
+        "warmup_cosine": np.where(done < rising, done / max(1, rising), falling),
         "inverse_time": 1 / (1 + train["decay"] * done),
     }[train["schedule"]]
     return np.asarray(train["learning_rate"] * shape, np.float32)
@@ -36,4 +39,10 @@ def optimizer(train: Mapping[str, Any]) -> Any:
         "sgd": keras.optimizers.SGD,
     }[train["optimizer"]]
     momentum = {"momentum": train["momentum"]} if train["optimizer"] in ("sgd", "rmsprop") else {}
+    if train["optimizer"] == "adamw" and train.get("weight_decay") is not None:
+        return make(
+            learning_rate=train["learning_rate"],
+            global_clipnorm=train["global_clipnorm"],
+            weight_decay=train["weight_decay"],
+        )
     return make(learning_rate=train["learning_rate"], global_clipnorm=train["global_clipnorm"], **momentum)

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lstm_bench.data import classes
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.model import build
-from lstm_bench.training.criteria import criterion
+from lstm_bench.training.criteria import criterion, weighted
 from lstm_bench.training.engine import factory as engines
 from lstm_bench.training.engine import pack as packed
 from lstm_bench.training.engine.jax import JaxEngine
@@ -28,6 +29,8 @@ def prepare(
       steps_per_execution: See `engine.make`.
     """
     settings = config["train"]
+    asked = settings.get("class_weight"), data.kind, data.y_train, data.n_classes, data.classes
+    weights = classes.weights(*asked)
     model, lengths = _build(config, data, kernel, seed)
     return engines.make(
         config["backend"]["name"],
@@ -39,7 +42,7 @@ def prepare(
         evaluation_batch_size=min(settings["evaluation_batch_size"], len(data.x_validation)),
         kernel=kernel,
         lengths=lengths,
-        criterion=criterion(data.kind.loss),
+        criterion=criterion(data.kind.loss) if weights is None else weighted(weights),
         steps_per_execution=steps_per_execution,
     )
 
@@ -80,6 +83,7 @@ class Engines:
         settings = config["train"]
         parts = {"optimizer", "global_clipnorm", "batch_size", "evaluation_batch_size"}
         parts |= {"momentum"} if settings["optimizer"] in ("sgd", "rmsprop") else set()
+        parts |= {name for name in ("class_weight", "weight_decay") if settings.get(name) is not None}
         program = {name: settings[name] for name in sorted(parts)}
         key = json.dumps([config["model"], program, config["backend"]["name"], kernel, steps_per_execution])
         engine = self._kept.pop(key, None)

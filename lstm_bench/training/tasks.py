@@ -247,7 +247,7 @@ class TaskRunner:
             }
             if member.error:
                 result |= {"state": "FAIL", "reason": "nan", "detail": member.error}
-            elif len(member.epochs) < config["train"]["epochs"]:
+            elif not member.over:
                 result["state"] = "PRUNED"
             else:
                 result["epoch_s"] = epoch_s

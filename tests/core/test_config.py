@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from lstm_bench.core.config import conf_dir, flatten, get, load, redacted_config, replaced
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.core.schema import GROUPS, Choice, Kernels, Range
+from lstm_bench.core.schema import GROUPS, Choice, Kernels, Range, Weights
 from lstm_bench.data import task
 
 STUDIES = sorted(path.stem for path in (conf_dir() / "study").glob("*.yaml"))
@@ -60,11 +60,22 @@ def test_every_study_of_ours_is_valid(study):
         ("study.max_retry", -1, "study.max_retry: expected a whole number of at least 0, received -1"),
         ("study.timeout", 0, "study.timeout: expected a number above 0, received 0.0"),
         ("study.trial_timeout", -3, "study.trial_timeout: expected a number above 0, received -3.0"),
+        ("train.weight_decay", 0.1, "train.weight_decay: only train.optimizer=adamw has it. Leave it out."),
+        ("train.warmup", 0.1, "train.warmup: only train.schedule=warmup_cosine has it. Leave it out."),
+        (
+            "train.schedule",
+            "warmup_cosine",
+            "train.schedule=warmup_cosine: how long it rises is not said. Give train.warmup=0.1.",
+        ),
+        *(
+            ("train.class_weight", value, f"train.class_weight: expected {Weights()}, received {value!r}")
+            for value in ("balance", {"a": -1}, {0: "x"})
+        ),
         (
             "study.objective",
             "accuracy",
-            "study.objective: expected one of val_accuracy, val_loss, val_mse, val_mae, received 'accuracy'. Did you mean"
-            " val_accuracy?",
+            f"study.objective: expected auto or one of {', '.join(task.objectives())}, received 'accuracy'. Did you mean"
+            " val_accuracy or val_balanced_accuracy?",
         ),
         (
             "study.direction",

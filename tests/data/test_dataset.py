@@ -740,9 +740,13 @@ def test_sequence_settings_that_cannot_be_meant_are_refused(settings: dict[str, 
 @pytest.mark.parametrize(
     ("objective", "task", "message"),
     [
-        ("val_accuracy", "regression", "expected one of val_mse, val_mae, val_loss with dataset=it, a regression"),
-        ("val_mse", "classification", "expected one of val_accuracy, val_loss with dataset=it, a classification"),
-        ("val_mae", "tagging", "expected one of val_accuracy, val_loss with dataset=it, a tagging"),
+        (
+            "val_accuracy",
+            "regression",
+            "expected one of val_mse, val_mae, val_loss, val_r2 with dataset=it, a regression",
+        ),
+        ("val_mse", "classification", "val_auroc, val_ece with dataset=it, a classification"),
+        ("val_mae", "tagging", "expected one of val_accuracy, val_loss, val_macro_f1 with dataset=it, a tagging"),
         *((objective, "regression", None) for objective in ("val_mse", "val_mae", "val_loss")),
         *((objective, "tagging", None) for objective in ("val_accuracy", "val_loss")),
         *((objective, None, None) for objective in ("val_accuracy", "val_mse")),

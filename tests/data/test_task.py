@@ -82,8 +82,10 @@ def test_a_mask_leaves_labels_out_of_every_metric() -> None:
 
 @pytest.mark.parametrize("one", task.OWN.values(), ids=list(task.OWN))
 def test_the_records_have_columns_for_all_that_a_task_of_ours_says(one: task.Task) -> None:
-    assert columns.further(one) == columns.further(one, "trials.csv") == columns.further(one, "history.csv") == ()
-    assert set(one.columns) <= {*columns.REPLICATE_COLUMNS}
+    late = [f"{split}_{metric.name}" for metric in one.late for split in ("val", "test")]
+    assert list(columns.further(one)) == late and set(one.columns) <= {*columns.REPLICATE_COLUMNS, *late}
+    for file in ("trials.csv", "history.csv"):
+        assert list(columns.further(one, file)) == late[::2]
 
 
 def decisions(tree: ast.AST) -> Iterator[str]:

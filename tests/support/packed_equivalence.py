@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import unittest.mock
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,36 @@ def a_pack_s_epochs_are_those_of_its_seeds(family: str) -> None:
     means = [np.mean([member.epochs[at]["val_loss"] for member in members]) for at in range(3)]
     np.testing.assert_allclose([metrics["val_loss"] for metrics in reported], means)
     assert [metrics["each"] for metrics in reported] == [[member.epochs[at] for member in members] for at in range(3)]
+
+
+def a_member_stops_at_its_own_epoch_and_keeps_its_best() -> None:
+    """The first seed gets no better after one epoch, the second after two, the third after three: it is the last to stop."""
+    slow = {"learning_rate": 0.002}
+    chosen = settings("single", epochs=5, patience=1, **slow)
+    chosen["study"] = {"objective": "val_loss", "direction": "minimize", "objectives": {}}
+    given = [*(3.0, 3.0, 3.0), *(9.0, 2.0, 2.0), *(9.0, 1.0), 9.0]  # an epoch after the other, of those that go on
+    scored, reported = type(TOY.kind).score, list[dict[str, Any]]()
+
+    def score(self: Any, outputs: Any, y: Any, split: str, mask: Any = None, late: Any = None) -> dict[str, float]:
+        return scored(self, outputs, y, split, mask, late) | ({} if late is None else {"val_loss": given.pop(0)})
+
+    pack = programs.prepare_pack(chosen, TOY, SEEDS, factory.MAX_STEPS)
+    with unittest.mock.patch.object(type(TOY.kind), "score", score):
+        members = fit.train_pack(pack, chosen, TOY, seeds=SEEDS, phases=Phases(), report=reported.append)
+    assert given == [] and all(member.over for member in members)
+    assert [member.measured["best_epoch"] for member in members] == [1, 2, 3]
+    assert [member.measured["epochs"] for member in members] == [2, 3, 4]
+    went_on = [[one is not None for one in epoch["each"]] for epoch in reported]
+    assert went_on == [[True] * 3, [True] * 3, [False, True, True], [False, False, True]]
+    assert [[bool(one and one.get("ended")) for one in epoch["each"]].count(True) for epoch in reported] == [0, 1, 1, 1]
+    for at, seed in enumerate(SEEDS):
+        until = settings("single", epochs=at + 1, **slow)
+        alone, how = ALONE.of(until, TOY, "generic", seed, factory.MAX_STEPS), {"kernel": "generic", "seed": seed}
+        fit.train(alone, until, TOY, **how, phases=Phases(), report=reported.append, stopped=lambda: False)
+        for model in (alone, pack):
+            model.sync_model(*([at] if model is pack else []))
+        for ours, theirs in zip(pack.model.get_weights(), alone.model.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, **CLOSE)
 
 
 def trials_in_one_program_are_those_of_one_by_one() -> None:
@@ -202,6 +233,8 @@ if __name__ == "__main__":
             print(f"{made} x{per_execution} equal", flush=True)
         a_pack_s_epochs_are_those_of_its_seeds(made)
         print(f"{made} epochs equal", flush=True)
+    a_member_stops_at_its_own_epoch_and_keeps_its_best()
+    print("best epochs equal", flush=True)
     trials_in_one_program_are_those_of_one_by_one()
     print("trials equal", flush=True)
     a_member_that_is_no_number_fails_alone()

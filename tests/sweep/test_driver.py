@@ -15,7 +15,7 @@ from lstm_bench.core.errors import ConfigError, DataError, InterruptedByUser, Ke
 from lstm_bench.launcher import event_loop
 from lstm_bench.report.sources import records as result
 from lstm_bench.study import columns
-from lstm_bench.study.candidates import Candidate, standing
+from lstm_bench.study.candidates import Candidate, digest, standing
 
 FILES = ("trials.csv", "replicates.csv", "history.csv")
 
@@ -97,6 +97,60 @@ def test_the_pruner_stops_a_trial_whose_row_holds_the_last_reported_epoch(tmp_pa
         assert (row["state"], row["reason"], row["epochs"], row["val_accuracy"]) == ("PRUNED", None, 2, 0.2)
         assert bench.study.counts()["pruned"] == 1
         assert "3,PRUNED,," in (tmp_path / "trials.csv").read_text()
+
+
+@pytest.mark.parametrize(("patience", "state"), [(None, "COMPLETE"), (2, "PRUNED")])
+def test_with_patience_the_pruner_compares_the_best_so_far(tmp_path, patience, state):
+    falling, low = (
+        (0.7, 0.1, 0.1),
+        (0.6, 0.6, 0.6),
+    )  # of its own Optuna takes the best, of the others what they had then
+    script = nth_script(scores(falling, falling, falling), scores(falling, low, falling))
+    values = {**RATES, **PRUNED, "pruner.n_warmup_epochs": 1, "train.patience": patience}
+    with fake.opened(tmp_path, fake.config(values), script) as bench:
+        bench.driver.search()
+        assert bench.study.row(4)["state"] == state
+
+
+def test_a_trial_that_its_own_patience_has_ended_is_not_pruned(tmp_path):
+    def script(task):
+        bad = len(bench.launcher.submitted) == 4
+        score = {"val_accuracy": 0.1, "ended": True} if bad else {}
+        yield {**fake.metrics(task["config"], 1), **score}
+        yield fake.complete(task)
+
+    values = {**PRUNED, "train.patience": 1, "study.n_trials": 4, "pruner.n_startup_trials": 1}
+    with fake.opened(tmp_path, fake.config(values), script) as bench:
+        bench.driver.search()
+        assert bench.launcher.stopped == [] and bench.study.row(3)["state"] == "COMPLETE"
+
+
+def test_a_pruned_trial_keeps_nothing_of_an_end_that_it_came_to_in_the_meantime(tmp_path):
+    good, later = (0.5, 0.6, 0.7), {"val_auroc": 0.9, "best_epoch": 3}
+
+    def late(task):
+        *epochs, result = scores(good, (0.5, 0.1, 0.9), good)(task)
+        yield from epochs
+        yield {**result, "members": [{**member, **later} for member in result["members"]]}
+
+    with fake.opened(tmp_path, fake.config({**RATES, **PRUNED}), nth_script(scores(good, good, good), late)) as bench:
+        bench.driver.search()
+        rows = [bench.study.row(number) for number in (3, 4, 5)]
+        assert [(row["state"], row.get("val_auroc"), row.get("best_epoch")) for row in rows] == [
+            ("COMPLETE", 0.9, 3), ("PRUNED", None, None), ("COMPLETE", 0.9, 3)
+        ]  # fmt: skip
+        assert rows[1]["val_accuracy"] == 0.1
+
+
+def test_a_key_that_is_off_names_no_other_configuration(tmp_path):
+    config = fake.config()
+    without = {**config, "train": {name: value for name, value in config["train"].items() if name != "patience"}}
+    assert config["train"]["patience"] is None and digest(config) == digest(without)
+    assert digest({**config, "train": {**config["train"], "patience": 3}}) != digest(config)
+    fake.study(tmp_path, without).close()
+    fake.study(tmp_path, config).close()
+    with pytest.raises(ConfigError, match=r"train\.patience was null, is 3"):
+        fake.study(tmp_path, {**config, "train": {**config["train"], "patience": 3}})
 
 
 def test_the_last_epoch_prunes_nothing(tmp_path):

@@ -15,13 +15,13 @@ from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import KernelError
 from lstm_bench.data import metric, task
 from lstm_bench.data.dataset import Dataset
-from lstm_bench.training import fit, programs
+from lstm_bench.training import criteria, fit, programs
 from lstm_bench.training import optimizer as optimizers
 
 
-def run(data: Dataset, kernel: str = "generic", stopped: Any = lambda: False, **changes: Any) -> Any:
+def run(data: Dataset, kernel: str = "generic", stopped: Any = lambda: False, more: Any = None, **changes: Any) -> Any:
     reported: list[dict[str, float]] = []
-    phases, settings = Phases(), config(**changes)
+    phases, settings = Phases(), {**config(**changes), **(more or {})}
     trained = fit.train(
         programs.prepare(settings, data, kernel, seed=3), settings, data,
         kernel=kernel, seed=3, phases=phases, report=reported.append, stopped=stopped,
@@ -84,6 +84,63 @@ def test_a_stop_is_heeded_between_calls_and_what_was_measured_is_kept(monkeypatc
     assert trained.measured["epochs"] == 0
 
 
+AIM = {"objective": "val_accuracy", "direction": "maximize", "objectives": {}}
+
+
+def scripted(monkeypatch: pytest.MonkeyPatch, *scores: float) -> None:
+    """Validation accuracies in the order in which they are asked for; what is asked for once more, at the end, is 0."""
+    left = list(scores)
+
+    def score(self: Any, outputs: Any, y: Any, split: str, mask: Any = None, late: Any = None) -> dict[str, float]:
+        return {"val_accuracy": left.pop(0) if left else 0.0, "val_loss": 1.0} if late is not None else {"val_ece": 0.5}
+
+    monkeypatch.setattr(task.Task, "score", score)
+
+
+@pytest.mark.parametrize(
+    ("scores", "direction", "epochs", "best"),
+    [
+        ((0.5, 0.7, 0.6, 0.7, 0.6), "maximize", 5, 2),  # of equals the earlier one; three without a better one
+        ((0.5, 0.3, 0.4, 0.2, 0.9, 0.8), "minimize", 6, 4),  # to the last epoch
+        ((0.5, 0.6, 0.7, 0.8, 0.9, 1.0), "maximize", 6, 6),
+    ],
+)
+def test_early_stopping_keeps_the_weights_of_the_best_epoch(
+    monkeypatch: pytest.MonkeyPatch, scores: tuple[float, ...], direction: str, epochs: int, best: int
+) -> None:
+    scripted(monkeypatch, *scores)
+    aim = {"study": {**AIM, "direction": direction}}
+    trained, reported, _ = run(data(), epochs=6, patience=3, more=aim)
+    assert (len(reported), trained.stopped) == (epochs, False)
+    assert (trained.measured["epochs"], trained.measured["best_epoch"]) == (epochs, best)
+    assert (trained.measured["val_accuracy"], trained.measured["val_ece"]) == (scores[best - 1], 0.5)
+    assert ("ended" in reported[-1]) == (epochs < 6) and not any("ended" in epoch for epoch in reported[:-1])
+    until, _, _ = run(data(), epochs=best)  # a constant rate: the same steps
+    assert "best_epoch" not in until.measured
+    for one in (trained, until):
+        one.engine.sync_model()
+    assert fit.weights_digest(trained.engine.model) == fit.weights_digest(until.engine.model)
+    np.testing.assert_array_equal(trained.engine.logits(data().x_test), until.engine.logits(data().x_test))
+
+
+@pytest.mark.parametrize("kind", ["classification", "tagging"])
+def test_class_weights_are_in_the_training_loss_alone(kind: str) -> None:
+    toy = problem(kind)
+    plain, _, _ = run(toy, epochs=1, learning_rate=1e-9, batch_size=50)
+    found, _, _ = run(toy, epochs=1, learning_rate=1e-9, batch_size=50, class_weight={"0": 3.0})
+    assert found.measured["train_loss"] > 1.2 * plain.measured["train_loss"]
+    assert found.measured["val_loss"] == pytest.approx(plain.measured["val_loss"], rel=1e-4)
+    logits = np.random.default_rng(0).standard_normal((50, *toy.y_train.shape[1:], 2)).astype(np.float32)
+    loss, right = criteria.weighted(np.array([3, 1], np.float32))(toy.y_train, np.arange(50), logits)
+    picked = -np.take_along_axis(metric.log_probability(logits), toy.y_train[..., None], -1)[..., 0]
+    assert float(loss) == pytest.approx((picked * np.where(toy.y_train == 0, 3, 1)).mean(), rel=1e-5)
+    assert int(right) == (logits.argmax(-1) == toy.y_train).sum()
+    even, _, _ = run(toy, epochs=1, batch_size=50, class_weight={"0": 1.0, "1": 1.0})
+    same, _, _ = run(toy, epochs=1, batch_size=50)
+    assert even.measured["train_loss"] == pytest.approx(same.measured["train_loss"], rel=1e-6)
+    assert even.measured["train_accuracy"] == same.measured["train_accuracy"]
+
+
 def test_another_kernel_than_asked_for_stops_the_sweep() -> None:
     class Engine:
         kernel_ran, evidence = "generic", "While 2"
@@ -109,6 +166,24 @@ def test_learning_rate_schedules(settings: dict[str, Any], step: int, expected: 
     )
     assert rates.dtype == np.float32
     assert rates[step] == pytest.approx(expected, abs=3e-6)
+
+
+def test_a_warmup_is_keras_s_own() -> None:
+    import keras
+
+    settings = {**config(schedule="warmup_cosine", warmup=0.25)["train"], "epochs": 2}
+    ours = optimizers.rates(settings, steps=40)
+    theirs = keras.optimizers.schedules.CosineDecay(0.0, 30, warmup_target=settings["learning_rate"], warmup_steps=10)
+    np.testing.assert_allclose(ours, [float(theirs(step)) for step in range(40)], rtol=1e-5, atol=1e-9)
+
+
+def test_weight_decay_reaches_adamw_alone_and_is_part_of_its_program() -> None:
+    assert optimizers.optimizer(config(optimizer="adamw", weight_decay=0.1)["train"]).weight_decay == 0.1
+    assert optimizers.optimizer(config(optimizer="adamw")["train"]).weight_decay == 0.004
+    assert optimizers.optimizer(config(optimizer="adam", weight_decay=0.1)["train"]).weight_decay is None
+    kept, toy = programs.Engines(), data()
+    first, second = (config(optimizer="adamw", weight_decay=value) for value in (0.1, 0.2))
+    assert kept.of(first, toy, "generic", seed=3) is not kept.of(second, toy, "generic", seed=3)
 
 
 def test_schedules_are_keras_s_own() -> None:
@@ -166,7 +241,14 @@ def test_a_kept_engine_trains_as_a_fresh_one_does(model: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
-    "changes", [{"batch_size": 10}, {"optimizer": "sgd"}, {"evaluation_batch_size": 30}, {"model": {"units": 5}}]
+    "changes",
+    [
+        {"batch_size": 10},
+        {"optimizer": "sgd"},
+        {"evaluation_batch_size": 30},
+        {"class_weight": "balanced"},
+        {"model": {"units": 5}},
+    ],
 )
 def test_another_program_is_another_engine(changes: dict[str, Any]) -> None:
     kept, toy, first = programs.Engines(), data(), config()
@@ -248,13 +330,13 @@ def test_metrics_of_a_tagging_are_means_over_samples_and_timesteps() -> None:
     logits, y = rng.standard_normal((4, 3, 5)), rng.integers(0, 5, (4, 3))
     flat = task.CLASSIFICATION.score(logits.reshape(12, 5), y.ravel(), "test")
     found = task.TAGGING.score(logits, y, "test")
-    assert set(found) == {"test_loss", "test_accuracy"}
-    assert found == pytest.approx(flat)
+    names = ("test_loss", "test_accuracy")
+    assert {name: found[name] for name in names} == pytest.approx({name: flat[name] for name in names})
 
 
 def test_metrics_of_a_regression_are_the_mean_squared_and_absolute_error() -> None:
     found = task.REGRESSION.score(np.array([[1.0], [2.0], [4.0]], np.float32), np.array([1.0, 4.0, 3.0]), "val")
-    assert found == pytest.approx({"val_loss": 5 / 3, "val_mse": 5 / 3, "val_mae": 1.0})
+    assert found == pytest.approx({"val_loss": 5 / 3, "val_mse": 5 / 3, "val_mae": 1.0, "val_r2": 1 - 5 / (14 / 3)})
 
 
 def test_a_short_recurrence_behind_a_cnn_is_proved_unrolled() -> None:

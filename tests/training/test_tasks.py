@@ -147,7 +147,10 @@ def test_a_check_finds_corners_that_no_width_fits(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.filterwarnings("ignore:.*Any type hint:UserWarning")  # MLflow's, of its own functions
 @pytest.mark.parametrize(
     ("kind", "measured", "shape"),
-    [("regression", {"test_loss", "test_mse", "test_mae"}, (1,)), ("tagging", {"test_loss", "test_accuracy"}, (5, 2))],
+    [
+        ("regression", {"test_loss", "test_mse", "test_mae", "test_r2"}, (1,)),
+        ("tagging", {"test_loss", "test_accuracy", "test_macro_f1"}, (5, 2)),
+    ],
 )
 def test_a_replicate_of_another_task_has_its_metrics_and_no_predictions(
     kind: str, measured: set[str], shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -160,6 +163,8 @@ def test_a_replicate_of_another_task_has_its_metrics_and_no_predictions(
     )
     assert (result["state"], result.get("detail")) == ("COMPLETE", None)
     assert {name for name in result if name.startswith("test_")} == measured
+    assert measured <= {name.replace("val_", "test_") for name in result if name.startswith("val_")}
+    assert not any(metric.column.replace("test_", "val_") in result["history"][0] for metric in problem(kind).kind.late)
     assert "predictions" not in result and "worst" not in result
     saved = keras.saving.load_model(tmp_path / "model" / "model.keras")
     toy = problem(kind)

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lstm_bench.core.cli import quoted
-from lstm_bench.core.config import conf_dir, flatten
-from lstm_bench.data.task import objectives
+from lstm_bench.core.config import conf_dir, flatten, get
+from lstm_bench.data.task import AUTO, objectives, usual_objective
 from lstm_bench.report.render.markdown import escape
 from lstm_bench.report.sources.records import Result
 
@@ -117,12 +117,19 @@ def _changes(config: Mapping[str, Any], composed: Mapping[str, Any]) -> list[str
     """Overrides that turn what is composed into what is recorded; values that the record does not have are left alone."""
     recorded, usual = (_space(c) for c in (config, composed))
     mine, theirs = flatten(config), flatten(composed)
+    for path in [
+        path for path, value in theirs.items() if value is None and any(k.startswith(f"{path}.") for k in mine)
+    ]:
+        mine = {k: v for k, v in mine.items() if not k.startswith(f"{path}.")} | {path: get(config, path)}
+    if theirs.get("study.objective", "") is None:
+        left_out = usual_objective(str(mine.get("dataset.name")))
+        theirs["study.objective"] = mine.get("study.objective") if left_out == AUTO else left_out
     if theirs.get("study.direction", "") is None:  # it follows the objective
         theirs["study.direction"] = objectives().get(str(mine.get("study.objective")))
     changes = [
         f"{path}={_text(value)}"
         for path, value in mine.items()
-        if not path.startswith(_ELSEWHERE) and (path not in theirs or theirs[path] != value)
+        if not path.startswith(_ELSEWHERE) and theirs.get(path) != value
     ]
     out = [path for path in usual if path not in recorded and path in mine]
     # Beside a number of weights the width may not be given: that it is not searched is said otherwise.

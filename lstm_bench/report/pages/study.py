@@ -347,10 +347,39 @@ def _confirmation(result: Result) -> list[str]:
         f"{'Each of them' if several else 'The best configuration'}, trained afresh with each seed, the test set read once.",
         markdown(columns, rows, numbers),
         said if lost else "",
+        _best_epochs(result),
+        *_further(result),
         "" if several else _curse(result),
         test_set,
         "Packed seeds were trained in one program: the seconds of each are those of all." if packed else "",
     ]
+
+
+def _best_epochs(result: Result) -> str:
+    """Which epochs early stopping chose, "" where there was none."""
+    patience = result.get("train.patience")
+    chosen = result.confirmed["best_epoch"].dropna() if patience and "best_epoch" in result.confirmed else ()
+    if not len(chosen):
+        return ""
+    epochs = ", ".join(_number(epoch) for epoch in chosen)
+    return (
+        f"Each seed's weights are those of its best epoch by {escape(result.objective)} on validation data ({epochs}); "
+        f"{patience} epochs without a better one ended it, {result.get('train.epochs')} at most."
+    )
+
+
+def _further(result: Result) -> list[str]:
+    """What else the picked configuration scores: metrics that its task has beside those of the table of replicates."""
+    rows, columns = [], ["metric", "validation", "test", "n"]
+    for metric in result.task.late:
+        scores = [t_interval(result.confirmed[f"{split}_{metric.name}"].dropna()) for split in ("val", "test")]
+        if any(score.n for score in scores):
+            cells = [_shown(score, metric.percent) if score.n else NONE for score in scores]
+            rows.append([metric.label, *cells, max(score.n for score in scores)])
+    if not rows:
+        return []
+    who = "the picked configuration" if len(result.candidates) > 1 else "it"
+    return [f"What else {who} scores, mean and 95 % t interval over its n seeds:", markdown(columns, rows, columns[1:])]
 
 
 def _curse(result: Result) -> str:

@@ -542,8 +542,8 @@ def frame(result: Result, file: str, rows: list[dict[str, str]]) -> pd.DataFrame
     """Rows of a record file, given as text, as its table: sorted, whole rows alone, none twice; what is left out is noted."""
     columns = [*(record.FILES | _BENCHMARK)[file], *record.further(result.task, file)]
     whole = [row for row in rows if None not in row and None not in row.values()]
-    if file in ("trials.csv", "replicates.csv"):
-        columns += [column for column in COSTS if any(row.get(column) for row in whole)]
+    known = (column for column in record.OPTIONAL_COLUMNS if column not in COSTS or file != "history.csv")
+    columns += [column for column in known if any(row.get(column) for row in whole)]
     if len(whole) < len(rows):
         result.notes.append(f"{file}: {len(rows) - len(whole)} of {len(rows)} lines are torn and left out.")
     prefix = {"trials.csv": "config_", "cells.csv": ""}.get(file)

@@ -382,12 +382,18 @@ class TrialStore:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
 
     def report(self, number: int, epoch: int, value: float) -> bool:
-        """Stores the objective after an epoch; returns whether the trial is to stop: pruned, or taken over by another driver."""
+        """Stores the objective after an epoch, with `train.patience` the best so far.
+
+        Returns whether the trial is to stop: pruned, or taken over by another driver.
+        """
         from optuna.exceptions import UpdateFinishedTrialError
 
         def work() -> bool:
-            trial_id = self._trial_id(number)
-            self._storage.set_trial_intermediate_value(trial_id, epoch, value)
+            trial_id, reported = self._trial_id(number), value
+            if self.config["train"].get("patience") is not None:
+                before = self._storage.get_trial(trial_id).intermediate_values.values()
+                reported = (max if self._settings["direction"] == "maximize" else min)([value, *before])
+            self._storage.set_trial_intermediate_value(trial_id, epoch, reported)
             return bool(self._pruner.prune(self._study, self._storage.get_trial(trial_id)))
 
         try:

@@ -57,6 +57,12 @@ class Engine(Arm, Protocol):
     def logits(self, x: np.ndarray) -> np.ndarray:
         """Inference: `(samples, timesteps, features)` -> the model's outputs: logits `(samples, n_classes)`, say; float32."""
 
+    def weights(self) -> list[np.ndarray]:
+        """A copy of the model's weights and random state, as `restore` takes it."""
+
+    def restore(self, weights: list[np.ndarray]) -> None:
+        """Puts back what `weights` gave; the optimizer is left as it is, so that no training goes on from there."""
+
     def sync_model(self) -> None:
         """Writes the trained values back into the Keras model, for saving."""
 
@@ -179,6 +185,13 @@ class Base(ABC):
             variable.assign(fresh.value)
         for variable, start in zip(self.optimizer.variables, self.slots, strict=True):
             variable.assign(start)
+
+    def weights(self) -> list[np.ndarray]:
+        return [np.array(variable) for variable in self.model.variables]
+
+    def restore(self, weights: list[np.ndarray]) -> None:
+        for variable, value in zip(self.model.variables, weights, strict=True):
+            variable.assign(value)
 
     def sync_model(self) -> None:  # noqa: B027 (no abstract method: most backends have nothing to do)
         """Nothing to do where a program works on the model's own variables."""

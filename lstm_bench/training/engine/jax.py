@@ -154,6 +154,15 @@ class JaxEngine(Base):
     def _forward(self, batch: np.ndarray) -> np.ndarray:
         return np.asarray(self._forward_function(self._values[0], self._values[1], batch))
 
+    def weights(self) -> list[np.ndarray]:
+        return [np.array(value) for group in self._values[:2] for value in group]
+
+    def restore(self, weights: list[np.ndarray]) -> None:
+        import jax.numpy as jnp
+
+        split, values = len(self._values[0]), [jnp.array(value) for value in weights]
+        self._values = (values[:split], values[split:], self._values[2])
+
     def sync_model(self) -> None:
         """See `Engine`."""
         variables = (self.model.trainable_variables, self.model.non_trainable_variables)

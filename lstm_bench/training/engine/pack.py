@@ -9,7 +9,7 @@ to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,7 @@ class Pack:
         self._forward = jax.jit(jax.vmap(forward, in_axes=(0, 0, None)))
         self._program: Any = None
         self._warm = False
+        self._kept: list[list[np.ndarray]] = []  # weights and random state of all members, see `keep`
 
     @property
     def penalised(self) -> bool:
@@ -124,6 +125,21 @@ class Pack:
         """Inference: `(samples, timesteps, features)` -> logits `(members, samples, n_classes)`, float32."""
         batches = padded(x, self.engine.evaluation_batch_size)
         return np.concatenate([np.asarray(self._forward(*self._values[:2], batch))[:, :n] for batch, n in batches], 1)
+
+    def keep(self, members: Sequence[int]) -> None:
+        """Keeps the weights and random state of these members for `restore`, instead of what was kept of them before."""
+        if not self._kept:
+            self._kept = [[np.array(value) for value in group] for group in self._values[:2]]
+        for group, values in zip(self._kept, self._values[:2], strict=True):
+            for kept, value in zip(group, values, strict=True):
+                kept[list(members)] = np.asarray(value)[list(members)]
+
+    def restore(self) -> None:
+        """Puts back what `keep` kept of each member; no training goes on from there."""
+        import jax.numpy as jnp
+
+        if self._kept:
+            self._values = (*([jnp.array(value) for value in group] for group in self._kept), self._values[2])
 
     def sync_model(self, member: int) -> None:
         """Writes one member's values into the Keras model, for saving."""
