@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 COMMAND = "python -m lstm_bench.report"
 _READING = (
-    "A score is the mean over n fresh seeds of the configuration that was picked on validation data, after the last epoch, "
+    "A score is the mean over n fresh seeds of the configuration that was picked on validation data, {epoch}, "
     "with its 95 % t interval. Beside it what the finite test set leaves open of any single one of these accuracies: its "
     "95 % Wilson interval. samples/s is the median training speed over the same seeds: training steps alone, no compiling, "
     "no evaluation. A table ranks what was trained on the same samples; marked rows differ from most of it in what the "
@@ -129,7 +129,11 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
             table, notes = _table(crowd.results, claims, links, several)
             parts += [f"### {escape(sentence(crowd.heading))}" if len(crowds) > 1 else "", table, notes]
             if not section and crowd is crowds[0]:
-                parts.append(f"{_READING}{link('comparison.csv', 'comparison.csv')}.")
+                stopped = any(result.get("train.patience") for one in crowds for result in one.results)
+                epoch = (
+                    "after the last epoch (of the best one, with train.patience)" if stopped else "after the last epoch"
+                )
+                parts.append(f"{_READING.format(epoch=epoch)}{link('comparison.csv', 'comparison.csv')}.")
             if len(crowd.results) < 2 < len(crowds) + len(crowd.results):
                 continue  # alone beside others, it has its own page
             title = f"{name}{crowd.words}"
