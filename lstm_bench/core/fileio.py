@@ -85,6 +85,14 @@ def append_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
         raise _unwritable(path, error) from error
 
 
+def remove(path: Path) -> None:
+    """Deletes a file, if it is there."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 def _cut_torn_tail(path: Path) -> None:
     with path.open("rb+") as file:
         file.seek(0, os.SEEK_END)

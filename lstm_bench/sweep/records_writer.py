@@ -88,9 +88,14 @@ class Records(Listener):
             history += [{**known, **epoch, "trial": row["trial"]} for epoch in row["history"]]
         return history
 
-    def rewrite(self) -> None:
-        """Writes `trials.csv`, `replicates.csv`, `history.csv` and `kernels.csv` anew from the database; nothing runs."""
-        (self._folder / "begun.csv").unlink(missing_ok=True)
+    def rewrite(self, *, over: bool = True) -> None:
+        """Writes `trials.csv`, `replicates.csv`, `history.csv` and `kernels.csv` anew from the database; nothing runs.
+
+        Args:
+          over: Whether what this session has begun is of no more interest: MLflow is told of it by `begun.csv`.
+        """
+        if over:
+            fileio.remove(self._folder / "begun.csv")
         self._with_epochs.clear()
         for path, columns, rows in self._tables():
             fileio.write_rows(path, columns, rows)

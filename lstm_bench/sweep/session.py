@@ -382,7 +382,7 @@ class Session:
         confirmation.place(pick)
         if self._probes():
             parts.arms.probe(pick.params, pick.digest)
-        parts.records.rewrite()
+        parts.records.rewrite(over=False)
         self._summary(parts, live.page)
 
     def _summary(self, parts: Parts, page: str | None) -> None:

@@ -516,7 +516,9 @@ def test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_a
     arguments = (*TRACKED, "study.n_trials=3", "study.replicates=2")
     environment = {"SPY_LOG": str(log), "SPY_FAULTS": str(faults), "SPY_EPOCH_S": "0.2"}
     shutil.copy(unused_store, database)
-    points = "SELECT name FROM runs JOIN metrics USING (run_uuid) WHERE key = 'val_accuracy' AND status = 'RUNNING'"
+    points = (
+        "SELECT name FROM runs JOIN metrics USING (run_uuid) WHERE key = 'curves/val_accuracy' AND status = 'RUNNING'"
+    )
 
     def runs(status: str) -> set[str]:
         return {name for (name,) in query(database, f"SELECT name FROM runs WHERE status = '{status}'")}
@@ -555,7 +557,7 @@ def test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_a
         epochs = Counter((row["kind"], row["number"], row["epoch"]) for row in csv.DictReader(text))
     assert set(epochs.values()) == {1}
     assert {number for kind, number, _ in epochs if kind == "trial"} == {row["number"] for row in found}
-    curves = "SELECT name, step FROM runs JOIN metrics USING (run_uuid) WHERE key = 'val_accuracy' AND step > 0"
+    curves = "SELECT name, step FROM runs JOIN metrics USING (run_uuid) WHERE key = 'curves/val_accuracy' AND step > 0"
     assert {(name, step) for name, step in query(database, curves) if name.startswith("trial")} == {
         (f"trial {number}", int(epoch)) for kind, number, epoch in epochs if kind == "trial"
     }

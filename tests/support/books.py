@@ -160,6 +160,10 @@ def complaints(
     wrong = sound(folder / "study.db") + _sums(trials, n_trials, max_retry)
     written, replicated, twice = records(folder)
     wrong += [f"{key} is in the records twice" for key in twice]
+    for number, trial in trials.items():  # what a killed driver's trial had come to is in history.csv alone
+        curve = written[number]["curve"] if trial["reason"] == "driver_died" and number in written else []
+        if [epoch for epoch, _ in curve] == [*range(1, len(curve) + 1)]:
+            trial["curve"] = curve
     wrong += _differences("records", trials, written)
     wrong += [f"{path.name} was left behind" for path in folder.rglob("*.part")]
     by_trial = sorted(json.dumps(row, sort_keys=True) for row in seeds.values())

@@ -446,7 +446,7 @@ def whole(path: Path, experiment: str, n_trials: int) -> None:
     assert {status for status, _, _ in found.values()} == {"FINISHED"}
     for name, (_, params, metrics) in found.items():
         if name != experiment:
-            assert [step for key, step, _, _ in metrics if key == "val_accuracy"] == [1, 2, 3]
+            assert [step for key, step, _, _ in metrics if key == "curves/val_accuracy"] == [1, 2, 3]
             assert params and "total_s" in {key for key, *_ in metrics}
 
 

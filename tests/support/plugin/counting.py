@@ -22,7 +22,7 @@ class Counts(Numbers):
                 raise DataError(f"{where}: {key}", expected="counts", received=y.dtype)
         return super().check(labels, n, where)
 
-    def told(self, rows: Any, n: int, y: np.ndarray | None) -> list[str]:
+    def told(self, rows: Any, n: int, y: np.ndarray | None, names: Any = None) -> list[str]:
         return [f"{sum(np.exp(row['prediction']) for row in rows):.0f} marks are counted in all"]
 
 
