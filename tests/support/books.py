@@ -161,8 +161,10 @@ def complaints(
     written, replicated, twice = records(folder)
     wrong += [f"{key} is in the records twice" for key in twice]
     for number, trial in trials.items():  # what a killed driver's trial had come to is in history.csv alone
-        curve = written[number]["curve"] if trial["reason"] == "driver_died" and number in written else []
-        if [epoch for epoch, _ in curve] == [*range(1, len(curve) + 1)]:
+        if trial["reason"] == "driver_died" and number in written:
+            curve = written[number]["curve"]
+            if [epoch for epoch, _ in curve] != [*range(1, len(curve) + 1)]:
+                wrong.append(f"records: trial {number}: its epochs are {[epoch for epoch, _ in curve]}")
             trial["curve"] = curve
     wrong += _differences("records", trials, written)
     wrong += [f"{path.name} was left behind" for path in folder.rglob("*.part")]
