@@ -108,7 +108,7 @@ REFUSED = [
     (("+study=stacked", "study.direction=minimize"), 2, "val_accuracy is better the higher it is: expected maximize"),
     (("+study=adding", "study.direction=maximize"), 2, "val_mse is better the lower it is: expected minimize"),
     (("+study=single", "dataset=adding"), 2, "Give study.objective=val_mse."),
-    (("+study=adding", "dataset=mnist"), 2, "expected one of val_accuracy, val_loss with dataset=mnist"),
+    (("+study=adding", "dataset=mnist"), 2, "val_auroc, val_ece with dataset=mnist, a classification"),
     (("+study=smnist", "dataset.length=100"), 2, "dataset.length: expected one of 784, 196, 49, received 100"),
     (
         ("+study=pareto", "launcher.workers=999"),

@@ -165,8 +165,9 @@ def swept(folder: Path, *arguments: str, timeout: float = 100, **environment: st
 
 
 def noted(path: Path) -> list[dict[str, Any]]:
-    """Lines of a log."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """Lines of a log, those that are whole by now."""
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 def jump(spec: str) -> None:

@@ -1145,6 +1145,7 @@ def test_an_epoch_is_in_the_records_when_it_has_ended_and_a_trial_when_it_has_be
     assert not (tmp_path / "begun.csv").exists()
 
 
+@pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning")  # JAX, where another file has imported it
 def test_epochs_of_a_trial_that_its_driver_could_not_end_stay_under_its_number(tmp_path):
     def script(task):
         yield fake.metrics(task["config"], 1)

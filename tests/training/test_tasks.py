@@ -201,4 +201,5 @@ def test_a_check_builds_the_corners_too(monkeypatch: pytest.MonkeyPatch) -> None
     assert "model.window: expected a divisor of the 5 timesteps" in result["detail"]
     named = run(bench(monkeypatch), task("check", corners=[bad], searched=[{"model.window": 4}]))
     assert named["error"] == "ConfigError" and named["detail"].startswith("study.space.model.window=4: model.window: ")
-    assert run(bench(monkeypatch), task("check", corners=[]))["layers"] == ["lstm"]
+    checked = run(bench(monkeypatch), task("check", corners=[]))
+    assert checked.get("layers") == ["lstm"], checked
