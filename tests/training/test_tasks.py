@@ -12,11 +12,14 @@ import yaml
 from trainings import config, data, problem
 
 from lstm_bench.core.errors import DataError, KernelError
-from lstm_bench.training import artefacts, fit, programs, tasks
+from lstm_bench.training import artefacts, fit, precision, programs, tasks
 
 
 def bench(monkeypatch: pytest.MonkeyPatch, scale: float = 1.0) -> tasks.TaskRunner:
     monkeypatch.setattr(tasks.datasets, "load", lambda settings: data(scale=scale))
+    precision.pin(
+        precision.keras().config.backend()
+    )  # as a worker does: another file's tests may have set something else
     return tasks.TaskRunner("a device", "exclusive")
 
 
