@@ -227,7 +227,7 @@ def test_every_trial_is_finished_exactly_once_though_a_node_is_killed_in_mid_tri
         begun = [
             line for line in noted(ready, "begin") if str(line["config"]["rate"]) == row["config_train.learning_rate"]
         ]
-        assert len(begun) == 2 and begun[1]["time"] - killed < 30, "once more, and soon"
+        assert len(begun) <= 2 and 0 < begun[-1]["time"] - killed < 30, "once more, and soon"
     assert out.count(" was lost") + out.count(" is out of reach") == 2, out
     assert "raylet" not in out + err, "Ray's own words go to a log"
     assert "raylet" in (tmp_path / "sweeps/smoke/logs/ray.log").read_text()
