@@ -80,3 +80,12 @@ def plain(columns: Sequence[str], rows: Iterable[Sequence[object]], right: Itera
         return "  ".join(c.rjust(w) if name in numbers else c.ljust(w) for name, c, w in cells).rstrip()
 
     return "\n".join(map(text, lines))
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number as Python reads one, `nan` and `inf` among them."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -52,21 +52,22 @@ def task_of(y: np.ndarray, where: str, asked: str | None) -> tuple[Task, str]:
     return CLASSIFICATION, "the target holds names" if y.dtype.kind != "b" else "the target is true or false"
 
 
-def require_present(y: np.ndarray, ids: np.ndarray | None, where: str) -> None:
-    """Raises DataError where the target of a sequence is missing.
+def require_present(y: np.ndarray, ids: np.ndarray | None, where: str, noun: str = "label") -> None:
+    """Raises DataError where the target, or the group, of a sequence is missing.
 
     Args:
       y: `(samples,)` or `(samples, timesteps)`.
       ids: What the file calls the sequences, where it does.
       where: The file.
+      noun: What `y` holds.
     """
     missing: np.ndarray = (y == None) if y.dtype == object else (y != y)  # noqa: E711 (element by element)
     if missing.any():
         first = int(np.argwhere(missing)[0][0])
         n = int(missing.sum())
         raise DataError(
-            f"{where}: {n:,} {'label is' if n == 1 else 'labels are'} missing",
-            expected="a target for every sequence",
+            f"{where}: {n:,} {noun}{' is' if n == 1 else 's are'} missing",
+            expected=f"a {noun} for every sequence",
             received=f"none for sequence {first if ids is None else ids[first]}",
             remedy="Take such rows out.",
         )
@@ -83,6 +84,8 @@ def named(labels: Mapping[str, np.ndarray], where: str) -> tuple[dict[str, np.nd
       DataError: for fewer than two classes, or one that the training data has not.
     """
     plain = {split: _plain(y) for split, y in labels.items()}
+    if any(y.dtype.kind == "U" for y in plain.values()):  # a class may look like a number in one file alone
+        plain = {split: y.astype(str) for split, y in plain.items()}
     names = np.unique(plain["train"])
     if len(names) < 2:
         raise DataError(f"{where}: the target", expected="at least 2 classes", received=str(names[0]))

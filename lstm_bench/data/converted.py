@@ -15,6 +15,7 @@ import numpy as np
 
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.data import formats
+from lstm_bench.data.formats import ts
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.sequences import Columns, Sequences
 
@@ -40,17 +41,24 @@ def read(source: Source, columns: Columns) -> dict[str, Sequences]:
         os.utime(folder)
         return kept
     made = formats.read(source, columns)
+    if any(_has_holes(getattr(found, name)) for found in made.values() for name in _ARRAYS):
+        return made  # a missing text has no place in a file of texts: it would come back as a word
     with contextlib.suppress(OSError):  # no room: it is read again next time
         _keep(folder, made)
         _forget(folder.parent)
     return made
 
 
+def _has_holes(array: np.ndarray | None) -> bool:
+    """Whether an array of texts lacks one."""
+    return array is not None and array.dtype == object and bool((array == None).any())  # noqa: E711 (element by element)
+
+
 def _key(source: Source, columns: Columns) -> str:
     """Of contents, options and version; where the file lies is no part of it."""
     said = {name: str(value) for name, value in vars(columns).items() if value}
     digests = [source.sha256()]
-    if source.suffix == ".ts" and (other := source.sibling(source.name.replace("_TRAIN", "_TEST"))):
+    if source.suffix == ".ts" and (other := ts.test_set(source)):
         digests.append(other.sha256())
     known = json.dumps([VERSION, source.suffix, digests, said], sort_keys=True)
     return hashlib.sha256(known.encode()).hexdigest()[:32]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lstm_bench.core import home
 from lstm_bench.core.errors import ConfigError, DataError
 from lstm_bench.data import classes as class_names
 from lstm_bench.data import converted, division, formats, missing
@@ -49,10 +50,8 @@ class FileData:
 
 def sources(config: Mapping[str, Any]) -> dict[str, Source]:
     """`path`, and `test_path` where it is given, of settings that `find` has made absolute or not."""
-    made = {"path": Source.parse(Path(str(config["path"])).expanduser())}
-    if config.get("test_path"):
-        made["test_path"] = Source.parse(Path(str(config["test_path"])).expanduser())
-    return made
+    given = {key: config.get(key) for key in ("path", "test_path")}
+    return {key: Source.parse(home.expanded(str(text))) for key, text in given.items() if text}
 
 
 def parts_of(config: Mapping[str, Any]) -> dict[str, Sequences]:
@@ -84,7 +83,10 @@ def parts_of(config: Mapping[str, Any]) -> dict[str, Sequences]:
                 :200
             ],
         )
-    return {"train": known, "test": other["all"]}
+    test = other["all"]
+    if columns.group is None:  # recordings of two files may bear the same numbers and be others
+        test = replace(test, groups=None)
+    return {"train": known, "test": test}
 
 
 def load(config: Mapping[str, Any]) -> FileData:
@@ -107,6 +109,8 @@ def load(config: Mapping[str, Any]) -> FileData:
     for found in parts.values():
         if found.y is not None:
             class_names.require_present(found.y, found.ids, where)
+        if found.groups is not None:
+            class_names.require_present(found.groups, found.ids, where, "group")
     task, why = class_names.task_of(one.y, where, config.get("task"))
     parts, divided = _divided(parts, config, kind, task, where)
     labels = {split: _target(found, split, where) for split, found in parts.items()}

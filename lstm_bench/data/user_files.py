@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.core.errors import DataError, LstmBenchError
+from lstm_bench.core.formatting import is_number
 from lstm_bench.data import formats
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.missing import Filling
@@ -136,9 +137,9 @@ def _csv(path: Path, shape: tuple[int, int]) -> np.ndarray:
     whole = True
     for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         fields = [field.strip() for field in line.split(",")]
-        if not any(fields) or (number == 1 and not any(map(_is_number, fields))):
+        if not any(fields) or (number == 1 and not any(map(is_number, fields))):
             continue
-        wrong = next((field for field in fields if not _is_number(field)), None)
+        wrong = next((field for field in fields if not is_number(field)), None)
         if wrong is not None or len(fields) != timesteps * features:
             expected = f"{timesteps * features} numbers ({timesteps} timesteps of {features} features) and commas"
             received = f"{len(fields)} fields" if wrong is None else wrong[:40]
@@ -147,14 +148,6 @@ def _csv(path: Path, shape: tuple[int, int]) -> np.ndarray:
         whole = whole and all(field.lstrip("+-").isdecimal() for field in fields)
     x = np.array(rows, np.float64).reshape(-1, timesteps, features)
     return x.astype(np.int64) if whole else x
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _check(x: np.ndarray, shape: tuple[int, int], path: Path) -> None:

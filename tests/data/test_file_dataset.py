@@ -322,6 +322,47 @@ def test_the_cache_keeps_what_was_used_last(
     assert len([*(tmp_path / "cache" / "lstm_bench" / "files").iterdir()]) == 1
 
 
+def test_missing_labels_of_a_large_table_are_said_each_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: Callable[..., Path]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(converted, "MIN_BYTES", 0)
+    for column, said in (("activity", "1 label is missing"), ("person", "1 group is missing")):
+        table = frame()
+        table.loc[table["recording"] == "r000", column] = None
+        path = written(table, f"{column}.csv")
+        for _ in range(2):
+            assert said in str(refused(path, **TABLE, group="person"))
+
+
+def test_a_test_set_in_small_letters_is_part_of_what_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(converted, "MIN_BYTES", 0)
+    head = "@problemName own\n@timeStamps false\n@classLabel true a b\n@data\n"
+    lines = [f"{i},{i + 1},{i + 2}:{'ab'[i % 2]}" for i in range(30)]
+    (tmp_path / "own_train.ts").write_text(head + "\n".join(lines))
+    for value in (1.0, 2.0):
+        (tmp_path / "own_test.ts").write_text(head + f"{value},0,0:a\n{value},0,0:b\n")
+        assert loaded(tmp_path / "own_train.ts").x_test[0, 0, 0] == value
+
+
+def test_recordings_of_two_files_may_bear_the_same_names(written: Callable[..., Path]) -> None:
+    train, test = written(frame(timesteps=8), "train.csv"), written(frame(12, timesteps=8), "test.csv")
+    assert len(loaded(train, test_path=str(test), **{**TABLE, "target": "side"}, window=4).x_test) == 24
+
+
+def test_a_class_that_looks_like_a_number_in_the_test_file_alone_is_the_same(written: Callable[..., Path]) -> None:
+    train = frame()
+    train["activity"] = ["a" if int(name[1:]) % 2 else "1" for name in train["recording"]]
+    test = train[(train["activity"] == "1") & (train["recording"] < "r020")]
+    found = loaded(written(train, "train.csv"), test_path=str(written(test, "test.csv")), **TABLE)
+    assert found.classes == ("1", "a") and {*found.y_test} == {0}
+
+
+def test_a_home_of_nobody_is_one_line() -> None:
+    assert "there is no home folder" in str(refused("~nobody-at-all/own.csv"))
+
+
 # Bad input: one line, exit 2 or 3.
 
 HEADER = "recording,t,ax,activity\n"
@@ -348,7 +389,7 @@ ROWS = "".join(f"r{i},{t},{i}.5,{'ab'[i % 2]}\n" for i in range(20) for t in ran
          "expected 3 rows for every recording, received '1 for recording r99"),
         ((HEADER + ROWS).replace("r0,0,0.5,a", ",0,0.5,a").encode(), "row 2, column recording: expected the id of a sequence"),
         ((HEADER + ROWS).replace("r0,1,", "r0,soon,").encode(), "row 3, column t: expected a number, received 'soon'"),
-        ((HEADER + ROWS).replace("r0,1,0.5,a", "r0,1,0.5,").encode(), "1 label is missing: expected a target for every sequence"),
+        ((HEADER + ROWS).replace("r0,1,0.5,a", "r0,1,0.5,").encode(), "1 label is missing: expected a label for every sequence"),
         (HEADER.replace("activity", "ax").encode() + ROWS.encode(), "two columns have one name: received 'ax'"),
         (ROWS.replace("r", "").replace(",a", ",1").replace(",b", ",2").encode(), "row 1: expected names of the columns"),
     ],

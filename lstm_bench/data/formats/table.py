@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from lstm_bench.core.errors import DataError
+from lstm_bench.core.formatting import is_number
 from lstm_bench.data.formats.source import MAX_BYTES, Source
 from lstm_bench.data.sequences import Columns, Sequences, from_table, require
 
@@ -166,7 +167,7 @@ def _header(source: Source, head: bytes, separator: str) -> list[str]:
             remedy=f"Save it anew: pandas.read_csv(OLD, sep={other!r}{decimal}).to_csv(NEW, index=False)",
         )
     raw = next(csv.reader([first], delimiter=separator))
-    if all(map(_is_number, raw)):
+    if all(map(is_number, raw)):
         raise DataError(f"{source}: row 1", expected="names of the columns", received=first[:40])
     twice = [name for place, name in enumerate(raw) if name in raw[:place]]
     if twice:
@@ -177,14 +178,6 @@ def _header(source: Source, head: bytes, separator: str) -> list[str]:
         if len(cells) > len(raw):  # pandas would take the first for an index, and move all the others
             raise DataError(f"{source}: row 2", expected=f"{len(raw)} fields", received=f"{len(cells)} fields")
     return raw
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _numeric_columns(head: bytes, names: Sequence[str], separator: str) -> set[str]:

@@ -25,16 +25,19 @@ def read(source: Source, columns: Columns) -> dict[str, Sequences]:
     given = [key for key, value in vars(columns).items() if value and key != "categories"]
     if given:
         raise ConfigError(f"dataset.{given[0]}: a .ts file has no columns", remedy="Leave it out.")
-    name = source.name
-    at = name.upper().rfind("_TRAIN.")
-    other = (
-        source.sibling(name[:at] + ("_TEST" if name[at + 1 : at + 6].isupper() else "_test") + name[at + 6 :])
-        if at > 0
-        else None
-    )
+    other = test_set(source)
     if other is None:
         return {"all": _read(source)}
     return {"train": _read(source), "test": _read(other)}
+
+
+def test_set(source: Source) -> Source | None:
+    """The file of the test set beside `X_TRAIN.ts`, in its letters; None where there is none."""
+    name = source.name
+    at = name.upper().rfind("_TRAIN.")
+    if at < 1:
+        return None
+    return source.sibling(name[:at] + ("_TEST" if name[at + 1 : at + 6].isupper() else "_test") + name[at + 6 :])
 
 
 def _read(source: Source) -> Sequences:
