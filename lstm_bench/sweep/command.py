@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.core import cli, errors, streams
+from lstm_bench.core import cli, composition, errors, streams
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.sweep import campaign, multirun
 
@@ -42,10 +42,10 @@ def _help() -> str:
 
     conf, apart = conf_dir(), ("study", "campaign", "grid")
     names = [path.name for path in sorted(conf.iterdir()) if path.is_dir()]
-    groups = [f"{name} ({', '.join(cli.choices(conf, name))})" for name in names if name not in apart]
+    groups = [f"{name} ({', '.join(composition.choices(conf, name))})" for name in names if name not in apart]
     return HELP.format(
-        studies=", ".join(cli.choices(conf, "study")),
-        campaigns=", ".join(cli.choices(conf, "campaign")),
+        studies=", ".join(composition.choices(conf, "study")),
+        campaigns=", ".join(composition.choices(conf, "campaign")),
         groups="\n          ".join(groups),
     )
 
