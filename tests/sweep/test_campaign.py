@@ -21,6 +21,7 @@ from lstm_bench.core.config import conf_dir
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError, TooManyFailedError
 from lstm_bench.core.schema import Sweep
 from lstm_bench.sweep import campaign
+from lstm_bench.sweep import command as sweep
 from lstm_bench.sweep.validate import checked
 
 OURS = sorted(path.stem for path in (conf_dir() / "campaign").glob("*.yaml"))
