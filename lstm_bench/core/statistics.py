@@ -21,6 +21,14 @@ class Interval(NamedTuple):
     n: int
 
 
+class Estimate(NamedTuple):
+    """A value with the ends of its confidence interval, which need not lie around it; NaN for what there is not."""
+
+    value: float
+    low: float
+    high: float
+
+
 def finite(values: Iterable[float]) -> list[float]:
     """The finite values, sorted: a sum over them does not depend on the order of the rows."""
     return sorted(v for v in map(float, values) if math.isfinite(v))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from lstm_bench.core import vocabulary
-from lstm_bench.core.statistics import finite, median
+from lstm_bench.core.statistics import Estimate, finite, median
 from lstm_bench.kernels import case as cells
 from lstm_bench.kernels import roofline
 from lstm_bench.study import columns
@@ -49,7 +49,7 @@ def rows(runs: Iterable[Row], samples: Iterable[Row], ceilings: Sequence[Row], d
         base = (*about[:2], BASELINE, about[3])
         if row["kernel"] != BASELINE and row["state"] == "measured" and made.get(base, {}).get("state") == "measured":
             ratio = ratio_interval(rates.get(about, {}), rates.get(base, {}))
-            row |= {"baseline": BASELINE, "speedup": _known(ratio.ratio)}
+            row |= {"baseline": BASELINE, "speedup": _known(ratio.value)}
             row |= {"speedup_low": _known(ratio.low), "speedup_high": _known(ratio.high)}
         row |= _limits(row, ceilings) | {"device": device, "device_share": share}
     return [made[about] for about in sorted(made, key=lambda about: order(made[about]))]
@@ -126,20 +126,6 @@ def unavailable(cell: Mapping[str, Any], backend: str, kernel: str, operation: s
     return dict.fromkeys(columns.CELL_COLUMNS) | about | {"state": "unavailable", "reason": reason}
 
 
-class Ratio(NamedTuple):
-    """A ratio of medians with its confidence interval.
-
-    Attributes:
-      ratio: Median of the one over median of the other; NaN where they share no round.
-      low: End of the interval; NaN for fewer than two rounds: one round says nothing about the next.
-      high: Likewise.
-    """
-
-    ratio: float
-    low: float
-    high: float
-
-
 def ratio_interval(
     above: Mapping[int, Sequence[float]],
     below: Mapping[int, Sequence[float]],
@@ -147,7 +133,7 @@ def ratio_interval(
     level: float = 0.95,
     resamples: int = 4000,
     seed: int = 0,
-) -> Ratio:
+) -> Estimate:
     """Ratio of two medians, with an expanded percentile interval from a bootstrap of rounds, then of samples within them.
 
     A percentile interval of so few rounds is far too narrow (with three, about 80 % instead of 95 % where processes differ
@@ -164,6 +150,9 @@ def ratio_interval(
       resamples: Of the bootstrap.
       seed: Of the bootstrap.
 
+    Returns:
+      The ratio, NaN where they share no round, with its interval, NaN for fewer than two: one round says nothing of the next.
+
     Source: Davison & Hinkley 1997, Bootstrap Methods and their Application, section 3.8 (hierarchical data); Hesterberg 2015,
     "What Teachers Should Know About the Bootstrap" (expanded percentile interval).
     """
@@ -172,11 +161,11 @@ def ratio_interval(
 
     rounds = sorted(r for r in set(above) & set(below) if len(above[r]) and len(below[r]))
     if not rounds:
-        return Ratio(math.nan, math.nan, math.nan)
+        return Estimate(math.nan, math.nan, math.nan)
     sides = [[np.sort(np.asarray(side[r], dtype=float)) for r in rounds] for side in (above, below)]
     ratio = float(np.median(np.concatenate(sides[0])) / np.median(np.concatenate(sides[1])))
     if len(rounds) < 2:
-        return Ratio(ratio, math.nan, math.nan)
+        return Estimate(ratio, math.nan, math.nan)
     rng = np.random.default_rng(seed)
     drawn = rng.integers(0, len(rounds), size=(resamples, len(rounds)))
     medians = []
@@ -192,4 +181,4 @@ def ratio_interval(
     n = len(rounds)
     tail = float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - level) / 2)))
     low, high = np.quantile(medians[0] / medians[1], (tail, 1 - tail))
-    return Ratio(ratio, float(low), float(high))
+    return Estimate(ratio, float(low), float(high))

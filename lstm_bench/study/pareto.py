@@ -72,19 +72,13 @@ def front(points: Sequence[Sequence[float]], directions: Sequence[str]) -> list[
     Raises:
       ValueError: for another direction, or a point of another length.
 
-    Source: Kung, Luccio & Preparata 1975 (sort first: a point can be dominated only by those before it).
     """
+    kept = Front()
     costs = _costs(points, directions)
-    good = np.isfinite(costs).all(axis=1)
-    order = [k for k in np.lexsort(costs.T[::-1]) if good[k]]
-    kept: list[int] = []
-    best = np.empty((len(order), costs.shape[1]))
-    for k in order:
-        before = best[: len(kept)]
-        if not ((before <= costs[k]).all(axis=1) & (before < costs[k]).any(axis=1)).any():
-            best[len(kept)] = costs[k]
-            kept.append(int(k))
-    return sorted(kept)
+    for place in np.lexsort(costs.T[::-1]):  # the best first: what is kept is let go of by none that follows
+        if np.isfinite(costs[place]).all():
+            kept.add(tuple(-costs[place]), int(place))
+    return sorted(kept.items())
 
 
 def hypervolume(points: Sequence[Sequence[float]], reference: Sequence[float], directions: Sequence[str]) -> float:

@@ -14,7 +14,7 @@ from lstm_bench.core.console import Display
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.study import columns as record
 from lstm_bench.study import search_space as spaces
-from lstm_bench.study.candidates import Candidate, digest, standing
+from lstm_bench.study.candidates import Candidate, digest, picked
 from lstm_bench.sweep.events import Listener
 from lstm_bench.sweep.kernel_choice import Arms
 from lstm_bench.sweep.store.trials import TrialStore
@@ -81,15 +81,15 @@ class Confirmation:
     def pick(self) -> Candidate | None:
         """The candidate whose replicates have the best mean objective on validation data, the best trial before there are any.
 
-        None when there is nothing to confirm. The rule is `candidates.standing`, which the report follows too.
+        None when there is nothing to confirm. The rule is `candidates.picked`, which the report follows too.
         """
 
-        def rank(candidate: Candidate) -> tuple[int, float]:
+        def validation(candidate: Candidate) -> list[float]:
             complete = [row for row in self.replicates(candidate.digest) if row["state"] == "COMPLETE"]
-            values = [row[self._settings["objective"]] for row in complete]
-            return standing(values, maximize=self._settings["direction"] == "maximize")
+            return [row[self._settings["objective"]] for row in complete]
 
-        return min(self.candidates(), key=rank, default=None)
+        maximize = self._settings["direction"] == "maximize"
+        return next(iter(picked(self.candidates(), validation, maximize=maximize)), None)
 
     def digest(self, params: Mapping[str, Any]) -> str:
         """Names a configuration by its searched values: replicates of another one are not its own."""

@@ -120,7 +120,7 @@ def main(backend: str) -> None:
     }
     print(
         f"{backend}: step {medians['harness']:.3f} ms in the harness, {medians['hand']:.3f} ms by hand,"
-        f" ratio {found.ratio:.3f} [{found.low:.3f}, {found.high:.3f}], {PAIRS} pairs of {steps} steps"
+        f" ratio {found.value:.3f} [{found.low:.3f}, {found.high:.3f}], {PAIRS} pairs of {steps} steps"
     )
 
 

@@ -71,7 +71,7 @@ def rounds(levels, spread=0.001, n=7, seed=0):
 def test_a_ratio_is_that_of_the_medians_over_all_shared_rounds():
     above = {0: [10, 30, 20], 1: [500, 40], 7: [1000]}
     below = {1: [5], 0: [4, 6, 7, 8], 9: [0.001]}
-    assert ratio_interval(above, below).ratio == 30 / 6  # of 10 20 30 40 500, and 4 5 6 7 8
+    assert ratio_interval(above, below).value == 30 / 6  # of 10 20 30 40 500, and 4 5 6 7 8
 
 
 def test_equal_samples_have_an_interval_of_no_width():
@@ -158,7 +158,7 @@ def test_the_order_of_the_samples_does_not_matter_to_an_interval():
 def test_a_lower_level_has_a_narrower_interval_within():
     above, below = rounds([100, 110, 120], 0.05), rounds([100, 90, 95], 0.05, seed=1)
     half, usual = (ratio_interval(above, below, level=level) for level in (0.5, 0.95))
-    assert half.ratio == usual.ratio
+    assert half.value == usual.value
     assert usual.low < half.low < half.high < usual.high
 
 

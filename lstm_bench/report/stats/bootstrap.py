@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_bench.core.statistics import finite, weighted_sums
+from lstm_bench.core.statistics import Estimate, finite, weighted_sums
 
 RESAMPLES = 10_000
 
@@ -22,14 +22,6 @@ class Span(NamedTuple):
       high: Likewise.
     """
 
-    low: float
-    high: float
-
-
-class Estimate(NamedTuple):
-    """A value with its confidence interval; NaN where there is none."""
-
-    value: float
     low: float
     high: float
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lstm_bench.core.statistics import Interval, finite, t_interval, weighted_sums
-from lstm_bench.report.stats.bootstrap import Estimate, Span, bootstrap_interval, improvement
+from lstm_bench.core.statistics import Estimate, Interval, finite, t_interval, weighted_sums
+from lstm_bench.report.stats.bootstrap import Span, bootstrap_interval, improvement
 
 _ALL_FLIPS = 16  # seeds up to which every assignment of signs is counted
 _FLIPS = 100_000  # drawn beyond that

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lstm_bench.core.clock import end_ms
-from lstm_bench.core.vocabulary import RETRY_LIMITED, RETRY_UNLIMITED
-from lstm_bench.study import pareto
+from lstm_bench.study import candidates, pareto
 
 
 class Tally:
@@ -61,20 +60,10 @@ class Tally:
                     self._add(trial)
         self.running, self._n_read = still_open, len(trials)
 
-    def _deaths(self, trial: Any, trials: list[Any]) -> int:
-        deaths = 0
-        while trial is not None:
-            deaths += trial.user_attrs.get("reason") in RETRY_LIMITED
-            before = trial.user_attrs.get("retry_of")
-            trial = None if before is None else trials[before]
-        return deaths
-
     def _is_final(self, trial: Any, trials: list[Any]) -> bool:
-        """Whether a FAIL counts: the trial's own fault, or a worker that died once too often."""
-        reason = trial.user_attrs.get("reason")
-        if reason in RETRY_UNLIMITED:
-            return False
-        return reason not in RETRY_LIMITED or self._deaths(trial, trials) > self._settings["max_retry"]
+        return candidates.is_final(
+            trial.user_attrs, lambda number: trials[number].user_attrs, self._settings["max_retry"]
+        )
 
     def _add(self, trial: Any) -> None:
         if self.objectives:
@@ -82,13 +71,18 @@ class Tally:
             self._front.add(pareto.oriented(ended, self.objectives), trial)
             for epoch in trial.user_attrs["result"].get("history", ()):
                 self._fronts[epoch["epoch"]].add(pareto.oriented(epoch, self.objectives))
-            self._best = min(self._front.items(), key=self._rank)
+            self._best = next(iter(self._ranked(self._front.items())), None)
         else:
-            self._best = min(filter(None, (self._best, trial)), key=self._rank)
+            self._best = next(iter(self._ranked(filter(None, (self._best, trial)))), None)
 
-    def _rank(self, trial: Any) -> tuple[float, int]:
-        value = trial.values[0]
-        return (-value if self._settings["direction"] == "maximize" else value, trial.number)
+    def _ranked(self, trials: Iterable[Any]) -> list[Any]:
+        """The COMPLETE of some trials, best first."""
+        rows = [
+            {"number": trial.number, "state": trial.state.name, "value": (trial.values or [None])[0], "trial": trial}
+            for trial in trials
+        ]
+        maximize = self._settings["direction"] == "maximize"
+        return [row["trial"] for row in candidates.ranked(rows, "value", maximize=maximize)]
 
     @property
     def n_complete(self) -> int:
@@ -124,12 +118,8 @@ class Tally:
 
         Of several objectives, those of the front that are best by the first.
         """
-        among = self.front() if self.objectives else trials
-        complete = (trial for trial in among if trial.state.name == "COMPLETE")
-        distinct: dict[str, Any] = {}
-        for trial in sorted(complete, key=self._rank):
-            distinct.setdefault(json.dumps(trial.params, sort_keys=True), trial)
-        return list(distinct.values())[:k]
+        among = self._ranked(self.front() if self.objectives else trials)
+        return candidates.distinct(among, lambda trial: json.dumps(trial.params, sort_keys=True))[:k]
 
     def dominates(self, metrics: Mapping[str, Any]) -> bool:
         """Whether what was reached by the same epoch is better in every objective than `metrics`."""
