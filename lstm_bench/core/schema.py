@@ -137,11 +137,14 @@ class Train:
     learning_rate: float = _in(Range(0, open_low=True))
     momentum: float = _in(Range(0, 1, open_high=True))  # of sgd and rmsprop
     global_clipnorm: float | None = _in(Range(0, open_low=True))  # scales down all gradients together
-    schedule: str = _in(Choice("constant", "cosine", "warmup_cosine", "inverse_time"))
+    schedule: str = _in(Choice("constant", "cosine", "warmup_cosine", "inverse_time", "reduce_on_plateau"))
     decay: float = _in(Range(0))  # of inverse_time: lr / (1 + decay * step)
     warmup: float | None = _in(
         Range(0, 1, open_low=True, open_high=True), None
     )  # of warmup_cosine: a share of all steps
+    plateau_factor: float | None = _in(Range(0, 1, open_low=True, open_high=True), None)  # these of reduce_on_plateau
+    plateau_patience: int | None = _in(_SIZE, None)
+    plateau_floor: float | None = _in(Range(0), None)
     weight_decay: float | None = _in(Range(0), None)  # of adamw
     class_weight: Any = field(default=None, metadata={"rule": Weights()})  # of the training loss
     patience: int | None = _in(_SIZE, None)  # epochs without a better objective that end a training

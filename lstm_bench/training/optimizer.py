@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,8 +25,48 @@ def rates(train: Mapping[str, Any], steps: int) -> np.ndarray:
         "cosine": 0.5 * (1 + np.cos(np.pi * done / max(1, steps))),
         "warmup_cosine": np.where(done < rising, done / max(1, rising), falling),
         "inverse_time": 1 / (1 + train["decay"] * done),
+        "reduce_on_plateau": np.ones(steps),  # until `Plateau` lowers it
     }[train["schedule"]]
     return np.asarray(train["learning_rate"] * shape, np.float32)
+
+
+@dataclass
+class Plateau:
+    """The learning rate of `reduce_on_plateau`, lowered where the objective no longer gets better.
+
+    As `keras.callbacks.ReduceLROnPlateau` does, without its `min_delta` and `cooldown`: what is better is what `train.patience`
+    takes for better.
+
+    Attributes:
+      rate: Of the epoch to come.
+      best: Objective so far.
+      waited: Epochs without a better one since the best, or since it was last lowered.
+    """
+
+    rate: float
+    best: float = math.nan
+    waited: int = 0
+
+    def after(self, train: Mapping[str, Any], score: float, *, maximize: bool) -> bool:
+        """Whether the rate was lowered after an epoch.
+
+        Args:
+          train: Group `train`.
+          score: The objective on validation data after that epoch.
+          maximize: Whether more of it is better.
+        """
+        if math.isnan(self.best) or (score > self.best if maximize else score < self.best):
+            self.best, self.waited = score, 0
+            return False
+        self.waited += 1
+        if self.waited < train["plateau_patience"]:
+            return False
+        self.waited = 0
+        floor = train.get("plateau_floor") or 0.0
+        if self.rate <= floor:
+            return False
+        self.rate = max(self.rate * train["plateau_factor"], floor)
+        return True
 
 
 def optimizer(train: Mapping[str, Any]) -> Any:
