@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,43 @@ class Plateau:
             return False
         self.rate = max(self.rate * train["plateau_factor"], floor)
         return True
+
+
+class Rates:
+    """The learning rates of all members of a pack, epoch by epoch.
+
+    Args:
+      trains: Group `train` of each member.
+      per_epoch: Steps of an epoch.
+    """
+
+    def __init__(self, trains: Sequence[Mapping[str, Any]], per_epoch: int):
+        self._per_epoch, self._trains = per_epoch, trains
+        self._plateaus = {
+            at: Plateau(train["learning_rate"])
+            for at, train in enumerate(trains)
+            if train["schedule"] == "reduce_on_plateau"
+        }
+        self._all = np.stack([rates(train, train["epochs"] * per_epoch) for train in trains], axis=1)
+
+    def epoch(self, number: int) -> np.ndarray:
+        """Of every step of epoch `number`, from 1: (steps, members)."""
+        return self._all[(number - 1) * self._per_epoch : number * self._per_epoch]
+
+    def heed(self, member: int, epoch: dict[str, Any], study: Mapping[str, Any]) -> None:
+        """Lowers the rate of a member's further epochs where its `reduce_on_plateau` says so; the epoch is given its own.
+
+        Args:
+          member: Its place.
+          epoch: Its metrics, the objective among them; receives `learning_rate`.
+          study: Group `study`: `objective` and `direction`.
+        """
+        if (plateau := self._plateaus.get(member)) is None:
+            return
+        epoch["learning_rate"] = plateau.rate
+        maximize = study["direction"] == "maximize"
+        if plateau.after(self._trains[member], epoch[study["objective"]], maximize=maximize):
+            self._all[epoch["epoch"] * self._per_epoch :, member] = plateau.rate
 
 
 def optimizer(train: Mapping[str, Any]) -> Any:

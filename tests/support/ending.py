@@ -1,4 +1,4 @@
-"""Run by test_fit.py: early stopping, lowered rates and class weights do the same on each backend, alone and in packs of JAX."""
+"""Run by test_engine.py: early stopping, lowered rates and class weights do the same on each backend, alone and in packs of JAX."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from trainings import config, data
 
 from lstm_bench.core.clock import Phases
 from lstm_bench.data import metric, task
+from lstm_bench.data.dataset import Dataset
 from lstm_bench.training import fit, programs
 
 STUDY = {"objective": "val_accuracy", "direction": "maximize", "objectives": {}}
@@ -23,10 +24,18 @@ RATE = 0.02
 
 
 def settings(backend: str, **changes: Any) -> dict[str, Any]:
+    """All at once, so that one program is compiled: a class without weight, a patience, and a shorter one of the rate."""
+    asked = {
+        "patience": 3,
+        "schedule": "reduce_on_plateau",
+        "plateau_factor": 0.5,
+        "plateau_patience": 2,
+        "plateau_floor": 0,
+    }
+    asked |= {"class_weight": {"0": 0.0, "1": 3.0}, "optimizer": "sgd", "learning_rate": RATE, "batch_size": 25}
+    made = config(**{"epochs": len(SOON), **asked, **changes})
     # Without batch normalisation, whose training step has other outputs than inference.
-    model = {"_target_": "no_normalisation.family"}
-    made = config(epochs=len(SOON), batch_size=25, optimizer="sgd", learning_rate=RATE, **changes)
-    return {**made, "model": model, "backend": {"name": backend}, "study": STUDY}
+    return {**made, "model": {"_target_": "no_normalisation.family"}, "backend": {"name": backend}, "study": STUDY}
 
 
 def scripted(*scores: float) -> None:
@@ -41,7 +50,8 @@ def scripted(*scores: float) -> None:
 
 def watched(trainee: Any) -> list[np.ndarray]:
     """The rates of the steps that are trained from now on."""
-    given, inner = [], trainee.steps
+    given: list[np.ndarray] = []
+    inner = type(trainee).steps.__get__(trainee)
 
     def steps(rows: np.ndarray, rates: np.ndarray) -> Any:
         given.append(rates)
@@ -51,11 +61,12 @@ def watched(trainee: Any) -> list[np.ndarray]:
     return given
 
 
-def alone(whole: dict[str, Any], scores: Sequence[float], seed: int) -> tuple[Any, list[np.ndarray], np.ndarray]:
+def alone(
+    engines: programs.Engines, toy: Dataset, whole: dict[str, Any], scores: Sequence[float], seed: int
+) -> tuple[Any, list[np.ndarray], np.ndarray]:
     """A training, its weights, and the rate of each of its epochs."""
     scripted(*scores)
-    toy = data()
-    engine = programs.prepare(whole, toy, "generic", seed, 1)
+    engine = engines.of(whole, toy, "generic", seed)
     given = watched(engine)
     quiet: dict[str, Any] = {"phases": Phases(), "report": lambda _: None, "stopped": lambda: False}
     trained = fit.train(engine, whole, toy, kernel="generic", seed=seed, **quiet)
@@ -63,89 +74,63 @@ def alone(whole: dict[str, Any], scores: Sequence[float], seed: int) -> tuple[An
     return trained, engine.model.get_weights(), np.concatenate(given)[::2]
 
 
-def together(whole: dict[str, Any], scores: Sequence[float]) -> tuple[list[Any], list[list[np.ndarray]], np.ndarray]:
-    """Likewise of a pack, whose members have seeds 3 and 4."""
-    scripted(*scores)
-    toy = data()
-    pack = programs.prepare_pack(whole, toy, (3, 4), 1)
-    given, weights = watched(pack), []
-    members = fit.train_pack(pack, whole, toy, seeds=(3, 4), phases=Phases(), report=lambda _: None)
-    for at in range(2):
-        pack.sync_model(at)
-        weights.append(pack.model.get_weights())
-    return members, weights, np.concatenate(given)[::2]
-
-
 def same(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], **more: float) -> bool:
     return all(np.allclose(a, b, **{"rtol": 1e-4, "atol": 1e-6, **more}) for a, b in zip(ours, theirs, strict=True))
 
 
-def early_stopping(backend: str) -> None:
-    whole = settings(backend, patience=3)
-    until, best_weights, _ = alone({**whole, "train": {**whole["train"], "epochs": 2, "patience": None}}, SOON, 3)
-    soon, soon_weights, _ = alone(whole, SOON, 3)
-    assert "best_epoch" not in until.measured
-    assert [soon.measured[name] for name in ("epochs", "best_epoch", "val_accuracy")] == [5, 2, 0.7]
-    assert same(soon_weights, best_weights, rtol=0, atol=0), "the weights of the best epoch, to the last bit"
-    if backend == "jax":
-        late, late_weights, _ = alone(whole, LATE, 4)
-        mixed = [score for pair in zip(SOON[:5], LATE[:5], strict=True) for score in pair] + [LATE[5]]
-        members, weights, _ = together(whole, mixed)
-        for member, one in zip(members, (soon, late), strict=True):
-            assert [epoch["val_accuracy"] for epoch in member.epochs] == [epoch["val_accuracy"] for epoch in one.epochs]
-            assert member.measured["best_epoch"] == one.measured["best_epoch"]
-        assert same(weights[0], soon_weights) and same(weights[1], late_weights)
-        assert not same(weights[0], late_weights)
-
-
-def plateaus(backend: str) -> None:
-    whole = settings(backend, schedule="reduce_on_plateau", plateau_factor=0.5, plateau_patience=2, plateau_floor=0.006)
-    soon, weights, rates = alone(whole, SOON, 3)
-    lowered = [1, 1, 1, 1, 0.5, 0.5]  # two epochs without a better one than the second
-    np.testing.assert_allclose(rates, np.multiply(RATE, lowered), rtol=1e-6)
-    assert [epoch["learning_rate"] for epoch in soon.epochs] == [RATE * share for share in lowered]
-    assert "learning_rate" not in soon.measured and "best_epoch" not in soon.measured
-    if backend == "jax":
-        mixed = [score for pair in zip(SOON, LATE, strict=True) for score in pair]
-        members, packed, together_rates = together(whole, mixed)
-        np.testing.assert_allclose(together_rates[:, 0], rates, rtol=1e-6)
-        np.testing.assert_allclose(together_rates[:, 1], RATE, rtol=1e-6)
-        assert [epoch["learning_rate"] for epoch in members[1].epochs] == [RATE] * 6
-        assert same(packed[0], weights)
-
-
-def class_weights(backend: str) -> None:
-    toy, whole = data(), settings(backend, class_weight={"0": 0.0, "1": 3.0})
-    engine = programs.prepare(whole, toy, "generic", 3, 1)
-    engine.warm_up()
-    before, none = engine.weights(), np.flatnonzero(toy.y_train == 0)[:25]
-    assert engine.steps(none[None], np.array([RATE], np.float32)).loss == 0
-    assert same(engine.weights(), before, rtol=0, atol=0), "a class of weight 0 has no say"
-    rows = np.arange(25)
-    logits, y = engine.logits(toy.x_train[rows]), toy.y_train[rows]
-    picked = -np.take_along_axis(metric.log_probability(logits), y[:, None], -1)[:, 0]
-    expected = (picked * np.where(y == 0, 0, 3)).mean()
-    counted = engine.steps(rows[None], np.array([RATE], np.float32))
-    np.testing.assert_allclose(counted.loss, expected, rtol=1e-5)
-    assert counted.correct == (logits.argmax(axis=1) == y).sum()
-    assert not same(engine.weights(), before)
-    if backend == "jax":
-        pack = programs.prepare_pack(whole, toy, (3, 4), 1)
-        pack.warm_up()
-        both = pack.steps(np.stack([none, rows])[None], np.full((1, 2), RATE, np.float32))
-        assert both.loss[0] == 0 < both.loss[1]
-        again = pack.steps(np.stack([rows, rows])[None], np.full((1, 2), RATE, np.float32))
-        np.testing.assert_allclose(again.loss[0], expected, rtol=1e-5)
+def check_weighted(trainee: Any, toy: Dataset, members: int = 0) -> None:
+    """A class of weight 0 has no say, and the others have theirs; of a pack, in each member."""
+    axes = (1, members, 25) if members else (1, 25)
+    rates = np.full(axes[:-1], RATE, np.float32)
+    none, both = (np.broadcast_to(rows, axes) for rows in (np.flatnonzero(toy.y_train == 0)[:25], np.arange(25)))
+    x, y = toy.x_train[:25], toy.y_train[:25]
+    logits = trainee.logits(x)
+    np.testing.assert_array_equal(trainee.steps(none, rates).loss, 0)
+    np.testing.assert_array_equal(trainee.logits(x), logits)
+    picked = -np.take_along_axis(metric.log_probability(logits), np.broadcast_to(y, logits.shape[:-1])[..., None], -1)
+    counted = trainee.steps(both, rates)
+    np.testing.assert_allclose(counted.loss, (picked[..., 0] * np.where(y == 0, 0, 3)).mean(axis=-1), rtol=1e-5)
+    np.testing.assert_array_equal(counted.correct, (logits.argmax(axis=-1) == y).sum(axis=-1))
+    assert not np.array_equal(trainee.logits(x), logits)
 
 
 def main(backend: str) -> None:
-    class_weights(backend)
-    kept = task.Task.score
+    toy, whole, engines, kept = data(), settings(backend), programs.Engines(), task.Task.score
     try:
-        early_stopping(backend)
-        plateaus(backend)
+        until, best, _ = alone(engines, toy, settings(backend, epochs=2, patience=None), SOON, 3)
+        soon, soon_weights, rates = alone(engines, toy, whole, SOON, 3)
+        late, late_weights, _ = alone(engines, toy, whole, LATE, 4)
+        if backend == "jax":
+            mixed = [score for pair in zip(SOON[:5], LATE[:5], strict=True) for score in pair]
+            scripted(*mixed, LATE[5])
+            pack, weights = programs.prepare_pack(whole, toy, (3, 4), 1), []
+            given = watched(pack)
+            members = fit.train_pack(pack, whole, toy, seeds=(3, 4), phases=Phases(), report=lambda _: None)
+            of_pack = np.concatenate(given)[::2]
+            for at in range(2):
+                pack.sync_model(at)
+                weights.append(pack.model.get_weights())
     finally:
         task.Task.score = kept  # type: ignore[method-assign]
+    assert "best_epoch" not in until.measured
+    assert [soon.measured[name] for name in ("epochs", "best_epoch", "val_accuracy")] == [5, 2, 0.7]
+    assert [late.measured[name] for name in ("epochs", "best_epoch", "val_accuracy")] == [6, 6, 0.9]
+    assert same(soon_weights, best, rtol=0, atol=0), "those of the best epoch, to the last bit"
+    lowered = np.multiply(RATE, [1, 1, 1, 1, 0.5])  # after two epochs without a better one than the second
+    np.testing.assert_allclose(np.ravel(rates), lowered, rtol=1e-6)
+    assert [epoch["learning_rate"] for epoch in soon.epochs] == lowered.tolist()
+    assert {epoch["learning_rate"] for epoch in late.epochs} == {RATE}
+    assert "learning_rate" not in soon.measured
+    check_weighted(engines.of(whole, toy, "generic", 4), toy)
+    if backend == "jax":
+        for member, one in zip(members, (soon, late), strict=True):
+            for name in ("val_accuracy", "learning_rate"):
+                assert [epoch[name] for epoch in member.epochs] == [epoch[name] for epoch in one.epochs]
+            assert member.measured["best_epoch"] == one.measured["best_epoch"]
+        assert same(weights[0], soon_weights) and same(weights[1], late_weights)
+        assert not same(weights[0], late_weights)
+        np.testing.assert_allclose(of_pack[:, 1], RATE, rtol=1e-6)
+        check_weighted(pack, toy, members=2)
     print(f"{backend} equal")
 
 
