@@ -61,6 +61,7 @@ _NEEDS = {
         "test_reference::test_adam_of_keras_makes_the_same_first_step",
         "test_reference::test_keras_agrees_in_outputs_and_gradients",
         *("test_layers", "test_measure", "test_families", "test_numerics", "test_pack", "test_predict"),
+        "test_predicted_metrics",
         *("test_fit", "test_tasks"),
     ),
     "service": (  # MLflow, PostgreSQL, Ray, a browser

@@ -55,7 +55,19 @@ class Weights:
         return "balanced, or {class: weight} with weights of at least 0"
 
 
-def _in(rule: Range | Choice | Weights, *default: Any) -> Any:
+class Names:
+    """One name, or several, each once."""
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, list):
+            return isinstance(value, str)
+        return bool(value) and all(isinstance(name, str) for name in value) and len({*value}) == len(value)
+
+    def __str__(self) -> str:
+        return "a name, or a list of names, each once"
+
+
+def _in(rule: Range | Choice | Weights | Names, *default: Any) -> Any:
     metadata = {"rule": rule}
     return field(metadata=metadata, default=default[0]) if default else field(metadata=metadata)
 
@@ -87,12 +99,13 @@ class Dataset:
     id: str | None = None
     time: str | None = None
     features: list[str] | None = None
-    target: str | None = None
+    target: Any = field(default=None, metadata={"rule": Names()})  # or several: a list
     group: str | None = None
     window: int | None = _in(Range(1), None)
     stride: int | None = _in(Range(1), None)
     split: str | None = _in(Choice("auto", "stratified", "group", "time", "given"), None)
     missing: str | None = _in(Choice("refuse", "forward_fill", "mean", "mask"), None)
+    scale_target: bool | str | None = None  # of npz and file; auto: of file
 
 
 @dataclass(kw_only=True)
@@ -124,11 +137,14 @@ class Train:
     learning_rate: float = _in(Range(0, open_low=True))
     momentum: float = _in(Range(0, 1, open_high=True))  # of sgd and rmsprop
     global_clipnorm: float | None = _in(Range(0, open_low=True))  # scales down all gradients together
-    schedule: str = _in(Choice("constant", "cosine", "warmup_cosine", "inverse_time"))
+    schedule: str = _in(Choice("constant", "cosine", "warmup_cosine", "inverse_time", "reduce_on_plateau"))
     decay: float = _in(Range(0))  # of inverse_time: lr / (1 + decay * step)
     warmup: float | None = _in(
         Range(0, 1, open_low=True, open_high=True), None
     )  # of warmup_cosine: a share of all steps
+    plateau_factor: float | None = _in(Range(0, 1, open_low=True, open_high=True), None)  # these of reduce_on_plateau
+    plateau_patience: int | None = _in(_SIZE, None)
+    plateau_floor: float | None = _in(Range(0), None)
     weight_decay: float | None = _in(Range(0), None)  # of adamw
     class_weight: Any = field(default=None, metadata={"rule": Weights()})  # of the training loss
     patience: int | None = _in(_SIZE, None)  # epochs without a better objective that end a training

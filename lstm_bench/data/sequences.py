@@ -22,7 +22,7 @@ class Columns:
       id: Column whose every value is a sequence, or a recording that `window` cuts.
       time: Column that orders the rows of a sequence: numbers or time stamps.
       features: Columns of the inputs; None: the numeric ones that are nothing else.
-      target: Column of the label or the number to predict.
+      target: Column of the label or the number to predict; several, of 0 and 1, are labels that a sequence may have together.
       group: Column of what must not be in two splits: a person, a machine.
       window: Timesteps of the windows that recordings are cut into; None: a sequence is what it is.
       stride: Timesteps from the beginning of a window to that of the next; None: `window`, so that none overlap.
@@ -32,7 +32,7 @@ class Columns:
     id: str | None = None
     time: str | None = None
     features: tuple[str, ...] | None = None
-    target: str | None = None
+    target: str | tuple[str, ...] | None = None
     group: str | None = None
     window: int | None = None
     stride: int | None = None
@@ -42,14 +42,21 @@ class Columns:
     def of(cls, settings: Mapping[str, Any]) -> Columns:
         """From group `dataset`."""
         given: dict[str, Any] = {name: settings.get(name) for name in cls.__dataclass_fields__ if name != "categories"}
-        if given["features"] is not None:
-            given["features"] = tuple(given["features"])
+        for key in ("features", "target"):
+            if isinstance(given[key], list):
+                given[key] = tuple(given[key])
         return cls(**given)
 
-    def named(self) -> dict[str, str]:
-        """Setting -> column, of those that name one."""
-        one = {key: getattr(self, key) for key in ("id", "time", "target", "group")}
-        return {key: str(name) for key, name in one.items() if name is not None}
+    @property
+    def several(self) -> tuple[str, ...]:
+        """Columns of the labels, where a sequence may have several."""
+        return () if self.target is None or isinstance(self.target, str) else tuple(self.target)
+
+    def named(self) -> list[tuple[str, str]]:
+        """Setting and column, of those that name one."""
+        one = [(key, getattr(self, key)) for key in ("id", "time", "target", "group")]
+        found = [(key, str(name)) for key, name in one if name is not None and (key != "target" or not self.several)]
+        return found + [("target", name) for name in self.several]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,11 +132,11 @@ def require(table: Collection[str], columns: Columns, where: str) -> None:
       columns: What they mean.
       where: The file.
     """
-    names = [*columns.named().items(), *(("features", name) for name in columns.features or ())]
+    names = [*columns.named(), *(("features", name) for name in columns.features or ())]
     for setting, name in names:
         if name not in table:
             raise ConfigError(f"dataset.{setting}: {where} has no column {name!r}", remedy=nearest(name, table))
-    used = list(columns.named().items())
+    used = columns.named()
     for place, (setting, name) in enumerate(used):
         for other, also in used[:place]:
             if name == also and {setting, other} != {"id", "group"}:
@@ -147,7 +154,7 @@ def _inputs(
     table: Table, columns: Columns, where: str
 ) -> tuple[list[str], list[np.ndarray], dict[str, tuple[str, ...]], list[str]]:
     """Names and float32 values `(rows,)` of the features, text one-hot; the categories of such; and what is unknown of them."""
-    meant = {*columns.named().values()}
+    meant = {name for _, name in columns.named()}
     names = columns.features or tuple(name for name, values in table.items() if name not in meant and _numeric(values))
     if not names:
         raise DataError(
@@ -203,7 +210,7 @@ def _wide(table: Table, columns: Columns, where: str) -> Sequences:
     if categories:
         raise DataError(f"{where}: column {next(iter(categories))} is text", expected="numbers, a timestep per column")
     x = np.stack(arrays, axis=1)[..., None]
-    y = table[columns.target] if columns.target else None
+    y = _answers(table, columns, where)
     groups = None if columns.group is None else table[columns.group]
     ids = None if columns.id is None else table[columns.id]
     return Sequences(x, y, ("value",), ids, groups, notes=(f"a row is a sequence of {len(names):,} timesteps",))
@@ -243,7 +250,9 @@ def _long(table: Table, columns: Columns, where: str) -> Sequences:
             return None
         return table[name] if order is None else table[name][order]
 
-    y, groups, ids = sequences(column(columns.target)), sequences(column(columns.group)), column(columns.id)
+    answers = _answers(table, columns, where)
+    y = sequences(answers if answers is None or order is None else answers[order])
+    groups, ids = sequences(column(columns.group)), column(columns.id)
     ids = None if ids is None else ids[begins]
     if columns.window and groups is None and ids is not None:
         notes.append(f"windows of one {columns.id} stay in one split")  # they are alike
@@ -377,6 +386,29 @@ def _one_length(
     )
 
 
+def _answers(table: Table, columns: Columns, where: str) -> np.ndarray | None:
+    """The target of each row; of several labels `(rows, labels)` of 0 and 1. None where no target is named."""
+    if not columns.several:
+        return None if columns.target is None else table[str(columns.target)]
+    made = []
+    for name in columns.several:
+        values = table[name]
+        if values.dtype == object:  # text, as true and false are in a file
+            values = np.array([{"true": 1, "false": 0}.get(str(value).lower(), value) for value in values], object)
+            fit = np.array([value in (0, 1) for value in values.tolist()])
+        else:
+            fit = np.isin(values, (0, 1))
+        if not fit.all():
+            row = int(fit.argmin())
+            raise DataError(
+                f"{where}: row {row + 2}, column {name}",
+                expected="0 or 1, as dataset.target names several labels",
+                received=values[row : row + 1].tolist()[0],
+            )
+        made.append(values.astype(np.int32))
+    return np.stack(made, axis=1)
+
+
 def _targets(per_step: np.ndarray, columns: Columns, where: str) -> np.ndarray:
     """The target of each sequence, of `(samples, timesteps)`; of each timestep where it changes within one."""
     first = per_step[:, :1]
@@ -385,6 +417,9 @@ def _targets(per_step: np.ndarray, columns: Columns, where: str) -> np.ndarray:
         same |= np.isnan(per_step) & np.isnan(first)
     if bool(np.all(same)):
         return np.ascontiguousarray(first[:, 0])
+    if columns.several:
+        name = columns.several[int(np.argwhere(~same)[0][2])]
+        raise DataError(f"{where}: column {name} changes within a sequence", expected="0 or 1 for a whole sequence")
     if per_step.dtype.kind == "f":
         at = np.argwhere(~same)[0]
         raise DataError(

@@ -18,6 +18,7 @@ from lstm_bench.data.missing import Filling
 from lstm_bench.data.npz import MAX_NPZ_BYTES, check_npy, member_of, require_known
 from lstm_bench.data.sequences import Columns, Sequences
 from lstm_bench.data.splits import standardized
+from lstm_bench.data.task import recorded
 
 
 def read(path: Path, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -73,7 +74,8 @@ def read_alike(source: Source, about: Mapping[str, Any]) -> Sequences:
         if given.get("layout") != "wide":
             given["features"] = tuple(inputs)
         for optional in ("target", "group"):
-            if given.get(optional) not in known:
+            names = given.get(optional)
+            if names is None or not {*([names] if isinstance(names, str) else names)} <= {*known}:
                 given.pop(optional, None)
         columns = Columns(**given, categories=categories)
     parts = formats.read(source, columns)
@@ -93,7 +95,7 @@ def coded(y: np.ndarray, about: Mapping[str, Any], where: str) -> np.ndarray:
       DataError: for a class that it does not know.
     """
     names = about.get("classes")
-    if names is None:
+    if names is None or not recorded(about).labels.classes:
         return y
     places = {name: place for place, name in enumerate(names)}
     unknown = sorted({str(label) for label in y.ravel()} - {*places})

@@ -42,6 +42,9 @@ def digest(config: Mapping[str, Any]) -> str:
         "patience",
         "class_weight",
         "warmup",
+        "plateau_factor",
+        "plateau_patience",
+        "plateau_floor",
         "weight_decay",
     )  # a study that was made before there were these keeps its names
     parts["train"] = {name: value for name, value in parts["train"].items() if value or name not in later}

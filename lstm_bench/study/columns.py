@@ -73,6 +73,7 @@ OPTIONAL_COLUMNS = (
     "peak_device_memory_mib",  # of the framework's allocator on a GPU; JAX counts from the worker's start
     "latency_ms_batch_1",  # inference of the saved model, milliseconds per sequence, one at a time; see docs/method.md
     "latency_ms_batch_64",  # likewise, 64 at a time
+    "learning_rate",  # of the epoch, where train.schedule=reduce_on_plateau lowers it
     "best_epoch",  # from 1: with train.patience, the epoch whose weights and validation figures these are
 )
 TRIAL_COLUMNS = (

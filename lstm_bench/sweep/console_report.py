@@ -156,7 +156,9 @@ class ConsoleReport:
         if complete:
             aim = task.metric(settings["objective"])
             late = [aim] if aim and aim.late and all(row.get(aim.column) is not None for row in complete) else []
-            words = [confirmation([row[m.column] for row in complete], m)[0] for m in (*task.confirmed, *late)]
+            words = [
+                confirmation([row[m.column] for row in complete], m)[0] for m in dict.fromkeys((*task.confirmed, *late))
+            ]
             facts["confirmed"] = "; ".join(words)
             speed = statistics.median(row["train_samples_per_s"] for row in complete)
             facts["weights"] = f"{complete[0]['n_weights']:,}"

@@ -22,7 +22,10 @@ _DECISION_S = 0.5  # timed seconds per arm and shape: the choice needs the order
 _COMPILE_S, _WARM_UP_S = 2.0, 1.5  # of a probe: what a person is told beforehand
 MAX_PACK = 16  # trials in one program where that is measured: those asked for together do not learn from each other
 # Of a program, not part of it: see engine.py.
-_INPUTS = ("train.learning_rate", "train.schedule", "train.decay", "train.warmup")
+_INPUTS = (
+    *("train.learning_rate", "train.schedule", "train.decay", "train.warmup"),
+    *("train.plateau_factor", "train.plateau_patience", "train.plateau_floor"),
+)
 
 
 _T = TypeVar("_T")

@@ -32,7 +32,8 @@ COMPARED = (
     ),
     "weights_sha256",
 )
-_SHOWN = ("train_samples_per_s", "total_s")  # never the same twice
+_COSTS = ("epoch_s", "peak_memory_mib", "peak_device_memory_mib", "latency_ms_batch_1", "latency_ms_batch_64")
+_SHOWN = ("train_samples_per_s", "total_s", *_COSTS)  # never the same twice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +126,7 @@ def compared(row: Mapping[str, str], result: Mapping[str, Any], history: Sequenc
 
     lines = []
     for name in dict.fromkeys((*COMPARED, *optional_columns())):
-        if row.get(name) and not (name == "weights_sha256" and row["state"] == "PRUNED"):
+        if name not in _COSTS and row.get(name) and not (name == "weights_sha256" and row["state"] == "PRUNED"):
             again = formatting.format_field(result.get(name))
             short = name == "weights_sha256"
             lines.append(Line(name, row[name][:16] if short else row[name], again[:16] if short else again))

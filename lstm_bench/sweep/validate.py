@@ -205,13 +205,22 @@ def _check_study(config: Mapping[str, Any]) -> None:
 def _check_owned(config: Mapping[str, Any]) -> None:
     """Checks that what one optimizer or one schedule has is given to it, unless that is searched."""
     train, searched = config["train"], config["study"]["space"]
-    for key, owner, name in (("weight_decay", "optimizer", "adamw"), ("warmup", "schedule", "warmup_cosine")):
+    lowered = ("plateau_factor", "plateau_patience", "plateau_floor")
+    owners = [("weight_decay", "optimizer", "adamw"), ("warmup", "schedule", "warmup_cosine")]
+    for key, owner, name in (*owners, *((key, "schedule", "reduce_on_plateau") for key in lowered)):
         varies = any(path.startswith(f"train.{owner}") for path in flatten(searched))
         if train[key] is not None and train[owner] != name and not varies:
             raise ConfigError(f"train.{key}: only train.{owner}={name} has it", remedy="Leave it out.")
     if train["schedule"] == "warmup_cosine" and train["warmup"] is None:
         raise ConfigError(
             "train.schedule=warmup_cosine: how long it rises is not said", remedy="Give train.warmup=0.1."
+        )
+    schedules = [train["schedule"], *flatten(searched).get("train.schedule.choices", ())]
+    open_ones = [key for key in lowered[:2] if train[key] is None and f"train.{key}.type" not in flatten(searched)]
+    if "reduce_on_plateau" in schedules and open_ones:
+        raise ConfigError(
+            f"train.schedule=reduce_on_plateau: train.{open_ones[0]} is not said",
+            remedy="Give train=reduce_on_plateau, or train.plateau_factor=0.1 train.plateau_patience=10.",
         )
 
 

@@ -25,7 +25,7 @@ TAGS = (  # columns in words
 _COLUMNS = ("test_accuracy", "test_mse", "n_weights", "train_samples_per_s")  # the table's metrics, after the objective
 _NAME, _WIDTHS = "attributes.`Run Name`", (105, 70, 90)  # pixels of it, a score and the state: all on a small screen
 SWEEP, BENCHMARK = "lstm_bench.sweep", "lstm_bench.kernels"  # sources of runs: the commands that made them
-_CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae", "penalty")
+_CURVES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_mse", "val_mae", "penalty", "learning_rate")
 # Column of an epoch -> name of its metric. A page of charts begins with what has a prefix: that are the curves alone.
 CURVES = {column: f"curves/{column}" for column in _CURVES} | {"train_s": "epoch_train_s"}
 # Up to 0.1.0 a curve and its row's value were one metric, but for what `end/` begins and the tag `lstm_bench.without` names.

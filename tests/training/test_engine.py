@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import ending
 import numpy as np
 import pytest
 from conftest import long_but
@@ -78,9 +79,18 @@ def test_an_engine_trains_as_keras_does(backend: str) -> None:
 @pytest.mark.parametrize("backend", long_but("torch"))
 def test_every_task_is_trained_on_its_own_loss(backend: str) -> None:
     said = printed("criteria.py", backend)
-    tasks = ("classification", "regression", "tagging")
+    tasks = ("classification", "regression", "tagging", "multilabel", "scaled")
     arms = [f"{backend} {task} x{n} equal" for task in tasks for n in steps_per_execution(backend, "generic")]
     assert said.splitlines() == arms
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
+def test_patience_plateaus_and_class_weights_do_the_same_on_every_backend_and_in_packs(backend: str) -> None:
+    if backend == "tensorflow":
+        ending.main(backend)
+    else:
+        assert printed("ending.py", backend).splitlines() == [f"{backend} equal"]
 
 
 @pytest.mark.slow

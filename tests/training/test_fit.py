@@ -17,15 +17,18 @@ from lstm_bench.data import metric, task
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.training import criteria, fit, programs
 from lstm_bench.training import optimizer as optimizers
+from lstm_bench.training.engine import factory
 
 
 def run(data: Dataset, kernel: str = "generic", stopped: Any = lambda: False, more: Any = None, **changes: Any) -> Any:
     reported: list[dict[str, float]] = []
     phases, settings = Phases(), {**config(**changes), **(more or {})}
+    engine = programs.prepare(settings, data, kernel, seed=3)
     trained = fit.train(
-        programs.prepare(settings, data, kernel, seed=3), settings, data,
+        engine, settings, data,
         kernel=kernel, seed=3, phases=phases, report=reported.append, stopped=stopped,
     )  # fmt: skip
+    trained.engine = engine  # type: ignore[attr-defined]
     return trained, reported, phases.seconds()
 
 
@@ -75,7 +78,7 @@ def test_a_loss_that_is_no_number_ends_the_trial() -> None:
 
 
 def test_a_stop_is_heeded_between_calls_and_what_was_measured_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit.engines, "MAX_STEPS", 2)
+    monkeypatch.setattr(factory, "MAX_STEPS", 2)
     asked = iter([False, False, True])
     trained, reported, _ = run(data(n=48), stopped=lambda: next(asked))
     assert trained.stopped and reported == []
@@ -177,6 +180,30 @@ def test_a_warmup_is_keras_s_own() -> None:
     np.testing.assert_allclose(ours, [float(theirs(step)) for step in range(40)], rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.parametrize(("direction", "floor"), [("maximize", 0.0), ("minimize", 0.0), ("minimize", 1e-3)])
+def test_a_plateau_lowers_the_rate_where_keras_does(direction: str, floor: float) -> None:
+    import keras
+
+    scores = np.random.default_rng(1).integers(0, 6, 60) / 10
+    scores = scores if direction == "minimize" else 1 - scores
+    settings = {**config()["train"], "plateau_factor": 0.5, "plateau_patience": 3, "plateau_floor": floor}
+    theirs = keras.callbacks.ReduceLROnPlateau(
+        "score", factor=0.5, patience=3, mode=direction[:3], min_delta=0, min_lr=floor
+    )
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(settings["learning_rate"]), "mse")
+    theirs.set_model(model)
+    theirs.on_train_begin()
+    ours, rates = optimizers.Plateau(settings["learning_rate"]), []
+    for epoch, score in enumerate(scores.tolist()):
+        before = ours.rate
+        assert ours.after(settings, score, maximize=direction == "maximize") == (ours.rate < before)
+        theirs.on_epoch_end(epoch, {"score": score})
+        rates.append((ours.rate, float(model.optimizer.learning_rate)))
+    np.testing.assert_allclose(*np.array(rates).T, rtol=1e-6)
+    assert len({ours for ours, _ in rates}) >= 5
+
+
 def test_weight_decay_reaches_adamw_alone_and_is_part_of_its_program() -> None:
     assert optimizers.optimizer(config(optimizer="adamw", weight_decay=0.1)["train"]).weight_decay == 0.1
     assert optimizers.optimizer(config(optimizer="adamw")["train"]).weight_decay == 0.004
@@ -199,7 +226,7 @@ def test_schedules_are_keras_s_own() -> None:
 
 
 def test_the_schedule_is_what_the_steps_are_trained_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit.engines, "MAX_STEPS", 4)
+    monkeypatch.setattr(factory, "MAX_STEPS", 4)
     settings, given = config(schedule="inverse_time", decay=0.5), []
     engine = programs.prepare(settings, data(), "generic", seed=3)
     steps = engine.steps

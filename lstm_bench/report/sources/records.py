@@ -29,7 +29,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Ends that are not the trial's own doing: its parameters ran, or will run, again under another number.
 REQUEUED = (*vocabulary.RETRY_LIMITED, *vocabulary.RETRY_UNLIMITED)
 # Columns of what a configuration costs, which records of before 0.2.0 have not.
-COSTS = tuple(column for column in record.OPTIONAL_COLUMNS if column != "penalty")
+COSTS = tuple(column for column in record.OPTIONAL_COLUMNS if column not in ("penalty", "learning_rate"))
 
 _SHAPE = ["layer", "units", "layers", "timesteps", "features", "batch", "dtype"]
 # What the page of a kernel benchmark is made of. Columns of cells.csv that are not ours are kept, as text.
