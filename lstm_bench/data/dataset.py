@@ -60,6 +60,11 @@ class Dataset:
     reading: dict[str, Any] | None = None  # of a file: how new ones are read alike, see `file_dataset.FileData`
     notes: tuple[str, ...] = ()  # of a file: what was understood or left out, a sentence each
     about: dict[str, Any] | None = None  # of a file: what `inspection` judges by, see `file_dataset.FileData`
+    # True timesteps of each sequence, int32 `(samples,)`, from 1 to T; what follows in `x_*`, and in labels per timestep, is 0 and
+    # counts nowhere. None for all three where every sequence has T of them.
+    lengths_train: np.ndarray | None = None
+    lengths_validation: np.ndarray | None = None
+    lengths_test: np.ndarray | None = None
 
     @property
     def kind(self) -> Task:

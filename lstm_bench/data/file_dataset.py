@@ -26,7 +26,8 @@ class FileData:
     """What a file came to.
 
     Attributes:
-      arrays: `x_*` float32, `y_*` int32 or float32, of the three splits.
+      arrays: `x_*` float32, `y_*` int32 or float32, of the three splits; `lengths_*` int32 `(samples,)` where sequences differ in
+        length: the timesteps of each that are no padding.
       n_classes: 1 of a regression.
       task: What is asked of a network.
       sha256: Of the arrays as the file has them.
