@@ -20,7 +20,7 @@ from lstm_bench.core import home
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.config import NAME
 from lstm_bench.core.errors import ConfigError, DataError, nearest
-from lstm_bench.data import download, file_dataset, synthetic
+from lstm_bench.data import download, file_dataset, lengths, synthetic
 from lstm_bench.data import images as mnist
 from lstm_bench.data.arrays import SPLITS
 from lstm_bench.data.formats.source import Source
@@ -80,6 +80,21 @@ class Dataset:
     def input_shape(self) -> tuple[int, int]:
         """`(timesteps, features)`, without the batch axis."""
         return self.x_train.shape[1], self.x_train.shape[2]
+
+    def lengths(self, split: str) -> np.ndarray | None:
+        """`lengths_<split>`."""
+        found: np.ndarray | None = getattr(self, f"lengths_{split}")
+        return found
+
+    def label_mask(self, split: str) -> np.ndarray | None:
+        """Which labels of a split count, as `y_<split>`: of a label per timestep those of true timesteps; None for all."""
+        of = self.lengths(split)
+        return lengths.mask(of, self.x_train.shape[1]) if of is not None and self.per_timestep else None
+
+    def labels(self, split: str) -> np.ndarray:
+        """`y_<split>`; where some of them are padding those that count, in a row `(labels,)`."""
+        y, counts = getattr(self, f"y_{split}"), self.label_mask(split)
+        return np.asarray(y if counts is None else y[counts])
 
 
 @dataclass(frozen=True)
