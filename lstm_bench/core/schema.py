@@ -93,6 +93,10 @@ class Dataset:
     stride: int | None = _in(Range(1), None)
     split: str | None = _in(Choice("auto", "stratified", "group", "time", "given"), None)
     missing: str | None = _in(Choice("refuse", "forward_fill", "mean", "mask"), None)
+    lengths: str | None = None
+    max_length: int | None = _in(Range(1), None)
+    min_length: int | None = _in(Range(1), None)
+    truncate: str | None = _in(Choice("refuse", "start", "end"), None)
 
 
 @dataclass(kw_only=True)

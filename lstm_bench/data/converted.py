@@ -19,10 +19,10 @@ from lstm_bench.data.formats import ts
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.sequences import Columns, Sequences
 
-VERSION = 1  # of what readers make of a file: raised when one of them makes something else
+VERSION = 2  # of what readers make of a file: raised when one of them makes something else
 MIN_BYTES = 8 * 2**20  # a smaller file is read as quickly as its copy
 MAX_BYTES = 20 * 2**30  # of all that is kept: the longest unused goes first
-_ARRAYS = ("x", "y", "ids", "groups", "first", "last")
+_ARRAYS = ("x", "y", "ids", "groups", "first", "last", "lengths")
 
 
 def read(source: Source, columns: Columns) -> dict[str, Sequences]:
@@ -94,6 +94,8 @@ def _keep(folder: Path, parts: dict[str, Sequences]) -> None:
                 "windows": found.windows,
                 "categories": dict(found.categories),
                 "notes": found.notes,
+                "cut": found.cut,
+                "dropped": found.dropped,
             }
         (made / "about.json").write_text(json.dumps(about), encoding="utf-8")
         with contextlib.suppress(OSError):  # another driver was quicker
