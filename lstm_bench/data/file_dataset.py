@@ -16,7 +16,7 @@ from lstm_bench.data import converted, division, formats, missing
 from lstm_bench.data.arrays import SPLITS, Arrays, checked, digest
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.lengths import spread
-from lstm_bench.data.sequences import Columns, Sequences, aligned, names_of
+from lstm_bench.data.sequences import Columns, Sequences, aligned, changes, names_of
 from lstm_bench.data.task import Task
 
 TEST_SIZE = 0.2  # of a file that does not divide itself, where `dataset.test_size` is null
@@ -149,7 +149,8 @@ def load(config: Mapping[str, Any]) -> FileData:
         "categories": {name: list(known) for name, known in one.categories.items()},
         "filling": filling.described() if filling else None,
     }
-    notes = [f"a {task.name}: {why}", *one.notes, *(_said(changed, Columns.of(config))), f"divided {divided}"]
+    said = changes(changed.get("cut", 0), changed.get("dropped", 0), changed.get("of", 0), Columns.of(config))
+    notes = [f"a {task.name}: {why}", *one.notes, *said, f"divided {divided}"]
     if filling:
         notes.append(f"{missing.FILLED}: dataset.missing={filling.way}")
     return FileData(arrays, n_classes, task, sha256, classes, reading, tuple(notes), about)
@@ -173,19 +174,6 @@ def _changed(parts: Mapping[str, Sequences], config: Mapping[str, Any]) -> dict[
     """How many sequences the file has, and how many of them `max_length` has `cut` and `min_length` `dropped`; {} for none."""
     cut, dropped = (sum(getattr(found, name) for found in parts.values()) for name in ("cut", "dropped"))
     return {"of": sum(map(len, parts.values())) + dropped, "cut": cut, "dropped": dropped} if cut or dropped else {}
-
-
-def _said(changed: Mapping[str, int], columns: Columns) -> list[str]:
-    """A sentence for what was cut, and one for what was left out."""
-    n, cut, dropped = (changed.get(name, 0) for name in ("of", "cut", "dropped"))
-    made = []
-    if cut:
-        most, end = f"dataset.max_length={columns.max_length}", columns.truncate
-        made.append(f"{cut:,} of {n:,} sequences are longer than {most}: their {end} is cut off")
-    if dropped:
-        least = f"dataset.min_length={columns.min_length}"
-        made.append(f"{dropped:,} of {n:,} sequences are shorter than {least} and left out")
-    return made
 
 
 def _digest(parts: Mapping[str, Sequences]) -> str:

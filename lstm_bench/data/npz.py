@@ -22,8 +22,8 @@ _NOT_YET = {
         *("participant", "participants", "session", "sessions"),
     ): "Groups are not supported yet: see to it that no group is in two splits, and save the file without it.",
     ("length", "lengths", "len", "lens", "mask", "masks", "masking", "padding", "pad"): (
-        "Padding would be read as data: dataset=file reads arrays lengths_train and so on, or lengths, the timesteps of each "
-        "sequence that are none."
+        "All sequences have one length here, and padding would be read as data: dataset=file takes lengths_train and so on, or "
+        "lengths, and predict what was trained so."
     ),
     ("weight", "weights"): "Weights of samples or classes are not supported yet: save the file without it.",
 }

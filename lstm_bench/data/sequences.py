@@ -302,6 +302,18 @@ def aligned(parts: Mapping[str, Sequences]) -> dict[str, Sequences]:
     return made
 
 
+def changes(cut: int, dropped: int, n: int, columns: Columns) -> list[str]:
+    """A sentence for what `max_length` has cut of `n` sequences, and one for what `min_length` has left out."""
+    made = []
+    if cut:
+        most = f"dataset.max_length={columns.max_length}"
+        made.append(f"{cut:,} of {n:,} sequences are longer than {most}: their {columns.truncate} is cut off")
+    if dropped:
+        least = f"dataset.min_length={columns.min_length}"
+        made.append(f"{dropped:,} of {n:,} sequences are shorter than {least} and left out")
+    return made
+
+
 def _wide(table: Table, columns: Columns, where: str) -> Sequences:
     """A row is a sequence, its columns the timesteps of one feature."""
     if columns.time or columns.window:
