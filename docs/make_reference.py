@@ -103,7 +103,7 @@ def shown(value: Any) -> str:
 def allowed(hint: Any, rule: object) -> str:
     """A type and its range or choices, in words."""
     origin = typing.get_origin(hint)
-    if isinstance(rule, schema.Weights):
+    if isinstance(rule, schema.Weights | schema.Names):
         return f"{rule}, or null"
     if hint is Any:
         return "one, or a list"

@@ -64,7 +64,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
         raise
     columns = inspection.columns(found, settings)
     _say_facts(console, found)
-    _say_classes(console, inspection.class_counts(found))
+    _say_classes(console, found, inspection.class_counts(found))
     _say_columns(console, columns)
     warnings = inspection.warnings(found, settings, columns)
     for warning in warnings:
@@ -155,15 +155,16 @@ def _say_facts(console: Console, found: Dataset) -> None:
     console.print(grid)
 
 
-def _say_classes(console: Console, counts: Mapping[str, Mapping[str, int]]) -> None:
+def _say_classes(console: Console, found: Dataset, counts: Mapping[str, Mapping[str, int]]) -> None:
     if not counts:
         return
     from rich.text import Text
 
     splits = ("train", "validation", "test")
-    totals = {split: max(1, sum(of[split] for of in counts.values())) for split in splits}
+    several, labels = found.kind.labels.several, {split: getattr(found, f"y_{split}") for split in splits}
+    totals = {split: len(y) if several else y.size for split, y in labels.items()}
     console.print()
-    table = _table("class", *(word for split in splits for word in (split, "%")))
+    table = _table("label" if several else "class", *(word for split in splits for word in (split, "%")))
     for name, of in list(counts.items())[:_CLASSES]:
         cells = [word for split in splits for word in (f"{of[split]:,}", f"{100 * of[split] / totals[split]:.1f}")]
         table.add_row(Text(name), *cells)

@@ -28,7 +28,8 @@ Uses the winner that a study confirmed, as trained with seed 0, on new sequences
                  sequence per line, timesteps * features numbers, those of the first timestep first; of a study that
                  was made with dataset=file, a file laid out as that one, without target and groups where they are not known;
                  of one that learned from unequal lengths, sequences of any length, in .npz with their lengths
-  output=FILE    CSV: sample, prediction, probability, and the probability of every class
+  output=FILE    CSV: sample, prediction, probability, and the probability of every class; of several labels per sample
+                 the prediction, 0 or 1, and the probability of each
   backend=NAME   tensorflow, jax or torch                       (the study's)
   sweeps=DIR     where the study lies                           (sweeps)
 
@@ -109,13 +110,14 @@ def _named(
     columns: Sequence[str], rows: Sequence[Mapping[str, Any]], classes: Sequence[str] | None, ids: np.ndarray | None
 ) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     """A table of predictions with the file's own names of classes and sequences, where it has such."""
-    names = {f"probability_{place}": f"probability_{name}" for place, name in enumerate(classes or ())}
+    kinds = ("probability", "prediction")
+    names = {f"{kind}_{place}": f"{kind}_{name}" for place, name in enumerate(classes or ()) for kind in kinds}
     known = [] if ids is None else ids.tolist()
     made = []
     for row in rows:
         own = {"sample": row["sample"], **({"id": known[row["sample"]]} if known else {})}
         whole = own | {names.get(name, name): value for name, value in row.items() if name != "sample"}
-        if classes:
+        if classes and "prediction" in row:
             whole["prediction"] = classes[row["prediction"]]
         made.append(whole)
     head = ("sample", *(("id",) if known else ()))
@@ -127,7 +129,7 @@ def _check_targets(
 ) -> None:
     from lstm_bench.data import labels as label
 
-    shape = asked.shape(x)
+    shape = asked.shape(x, y)
     if lengths is not None and asked.per_timestep:
         shape = (int(lengths.sum()),)  # in a row, without padding
     if y.shape != shape:

@@ -271,17 +271,19 @@ def quoted(text: str) -> str:
 def _as_text(override: str) -> str:
     """An override whose value Hydra takes as it stands where its key is one of free text; others are left alone.
 
-    What is quoted or escaped already, `null`, nothing, and `choice(...)` keep Hydra's meaning; so does `${...}`.
+    What is quoted or escaped already, `null`, nothing, and `choice(...)` keep Hydra's meaning; so does `${...}`, and a list of
+    targets.
     """
     key, _, value = override.partition("=")
     if key.lstrip("+") not in _FREE_TEXT or value.lower() in ("", "null") or value.startswith("choice("):
         return override
-    if value[0] in "\"'" or "\\" in value:
+    kind = list if key.lstrip("+") == "dataset.target" and value[0] == "[" else str
+    if kind is list or value[0] in "\"'" or "\\" in value:
         from hydra.core.override_parser.overrides_parser import OverridesParser
         from hydra.errors import HydraException
 
         with contextlib.suppress(HydraException):
-            if isinstance(OverridesParser.create().parse_override(override).value(), str):
+            if isinstance(OverridesParser.create().parse_override(override).value(), kind):
                 return override
     return f"{key}={quoted(value)}"
 

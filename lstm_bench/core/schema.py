@@ -55,7 +55,19 @@ class Weights:
         return "balanced, or {class: weight} with weights of at least 0"
 
 
-def _in(rule: Range | Choice | Weights, *default: Any) -> Any:
+class Names:
+    """One name, or several, each once."""
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, list):
+            return isinstance(value, str)
+        return bool(value) and all(isinstance(name, str) for name in value) and len({*value}) == len(value)
+
+    def __str__(self) -> str:
+        return "a name, or a list of names, each once"
+
+
+def _in(rule: Range | Choice | Weights | Names, *default: Any) -> Any:
     metadata = {"rule": rule}
     return field(metadata=metadata, default=default[0]) if default else field(metadata=metadata)
 
@@ -87,7 +99,7 @@ class Dataset:
     id: str | None = None
     time: str | None = None
     features: list[str] | None = None
-    target: str | None = None
+    target: Any = field(default=None, metadata={"rule": Names()})  # or several: a list
     group: str | None = None
     window: int | None = _in(Range(1), None)
     stride: int | None = _in(Range(1), None)
@@ -97,6 +109,7 @@ class Dataset:
     max_length: int | None = _in(Range(1), None)
     min_length: int | None = _in(Range(1), None)
     truncate: str | None = _in(Choice("refuse", "start", "end"), None)
+    scale_target: bool | str | None = None  # of npz and file; auto: of file
 
 
 @dataclass(kw_only=True)

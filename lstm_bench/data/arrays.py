@@ -54,7 +54,9 @@ def checked(arrays: Arrays, task: Task, n_outputs: int | None, where: Path) -> t
             need(y_key, False, f"shape ({', '.join(task.axes)}{',' * (len(task.axes) == 1)})", y.shape, remedy)
         need(y_key, len(y) == len(x), f"as many labels as {x_key} has samples, {len(x)}", len(y))
         need(x_key, x.shape[1:] == form, f"(timesteps, features) {form} as in x_train", x.shape[1:])
-        need(y_key, y.shape == task.shape(x), f"shape {task.shape(x)}, a label for each of x", y.shape)
+        shape = task.shape(x, y)
+        remedy = label.shape_remedy(y, x, [*labels.values()]) if y.shape != shape else None
+        need(y_key, y.shape == shape, f"shape {shape}, a label for each of x", y.shape, remedy)
         checked[x_key] = x
     converted, n_outputs = task.labels.check(labels, n_outputs, str(where))
     return {**checked, **converted}, n_outputs

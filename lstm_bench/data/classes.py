@@ -9,25 +9,32 @@ import numpy as np
 
 from lstm_bench.core.errors import ConfigError, DataError, nearest
 from lstm_bench.data.lengths import mask
-from lstm_bench.data.task import CLASSIFICATION, REGRESSION, TAGGING, Task, of
+from lstm_bench.data.task import CLASSIFICATION, MULTILABEL, REGRESSION, TAGGING, Task, of
 
 _MOST_WHOLE = 50  # different whole numbers up to which labels are classes without a second look
 _SHARE = 0.2  # of the samples: more different whole numbers than that look like measurements
 
 
-def task_of(y: np.ndarray, where: str, asked: str | None) -> tuple[Task, str]:
+def task_of(y: np.ndarray, where: str, asked: str | None, several: bool = False) -> tuple[Task, str]:
     """Which task labels ask for, and why.
 
     Args:
-      y: Of the training data, `(samples,)` or `(samples, timesteps)`.
+      y: Of the training data, `(samples,)`, `(samples, timesteps)` or `(samples, labels)`.
       where: The file, for messages.
       asked: `dataset.task`, None to find out.
+      several: Whether each sample has labels in several columns.
 
     Raises:
+      ConfigError: for a task that does not go with the columns that are named.
       DataError: for labels that can be neither classes nor numbers, or either.
     """
     if asked is not None:
-        return of(asked), f"dataset.task={asked}"
+        task = of(asked)
+        if several and not task.labels.several:
+            raise ConfigError(f"dataset.task={asked}: dataset.target names several columns", remedy="Name one.")
+        return task, f"dataset.task={asked}"
+    if several:
+        return MULTILABEL, "several targets of 0 and 1"
     if y.ndim == 2:
         return TAGGING, "the target changes within sequences: a label per timestep"
     if y.dtype.kind == "f":

@@ -96,6 +96,7 @@ def _keep(folder: Path, parts: dict[str, Sequences]) -> None:
                 "notes": found.notes,
                 "cut": found.cut,
                 "dropped": found.dropped,
+                "several": found.several,
             }
         (made / "about.json").write_text(json.dumps(about), encoding="utf-8")
         with contextlib.suppress(OSError):  # another driver was quicker

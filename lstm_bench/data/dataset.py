@@ -38,6 +38,7 @@ class Dataset:
     | `classification` | int32 `(samples,)` from 0             | cross-entropy, mean over samples                 |
     | `tagging`        | int32 `(samples, timesteps)` from 0   | cross-entropy, mean over samples and timesteps   |
     | `regression`     | float32 `(samples,)`                  | mean squared error                               |
+    | `multilabel`     | int32 `(samples, labels)` of 0 and 1  | cross-entropy, mean over samples and labels      |
     """
 
     name: str  # what was really used: the name of the settings, or the stem of the npz file
@@ -56,10 +57,13 @@ class Dataset:
     divisor: float = 1  # of the source's whole numbers
     mean: np.ndarray | None = None  # float32 (features,), subtracted after the division; None: nothing was standardised
     scale: np.ndarray | None = None  # float32 (features,), divided by after that
-    classes: tuple[str, ...] | None = None  # names of the classes; None: their numbers
+    classes: tuple[str, ...] | None = None  # names of the classes, or of several labels per sample; None: their numbers
     reading: dict[str, Any] | None = None  # of a file: how new ones are read alike, see `file_dataset.FileData`
     notes: tuple[str, ...] = ()  # of a file: what was understood or left out, a sentence each
     about: dict[str, Any] | None = None  # of a file: what `inspection` judges by, see `file_dataset.FileData`
+    target: tuple[float, float] | None = (
+        None  # mean and deviation that a network's last layer gives its outputs; None: none
+    )
     # True timesteps of each sequence, int32 `(samples,)`, from 1 to T; what follows in `x_*`, and in labels per timestep, is 0
     # and counts nowhere. None for all three where every sequence has T of them.
     lengths_train: np.ndarray | None = None
@@ -166,6 +170,10 @@ def check(config: Mapping[str, Any]) -> None:
         "permutation_seed": ("psmnist",),
         "test_size": (*synthetic.MAKERS, "file"),
     }
+    scaled, scalable = config.get("scale_target"), ("npz", "file")
+    known = isinstance(scaled, bool) or (name == "file" and scaled == "auto")
+    need("scale_target", scaled is None or known, "true or false" + (", or auto" if name == "file" else ""))
+    need("scale_target", not scaled or name in scalable, f"false, as only dataset={','.join(scalable)} has it")
     for key, having in owners.items():
         expected = f"null, because only dataset={','.join(having)} has it"
         need(key, name in having or config.get(key) is None, expected)
@@ -383,6 +391,9 @@ def load(config: Mapping[str, Any]) -> Dataset:
     if standardize == "auto" and (standardize := scales_differ(real)):
         notes.append("scales differ more than tenfold: every feature is standardised by the training split")
     mean, scale = _standardize(arrays) if standardize else (None, None)
+    target = _target_scale(config, task, arrays["y_train"])
+    if own and target:
+        notes.append(f"targets are standardised inside: mean {target[0]:.4g}, deviation {target[1]:.4g} in training")
     if generated:
         baselines = synthetic.baselines(config["name"], config["length"])
     else:
@@ -392,7 +403,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
         ]
         baselines = task.baselines(*counted)
     made: dict[str, Any] = {**arrays, "task": task.name, "baselines": baselines, "notice": found.notice}
-    made |= {"divisor": DIVISOR[config["name"]], "mean": mean, "scale": scale, "notes": tuple(notes)}
+    made |= {"divisor": DIVISOR[config["name"]], "mean": mean, "scale": scale, "notes": tuple(notes), "target": target}
     if own:
         made |= {"classes": own.classes, "reading": own.reading, "about": own.about}
     dataset = Dataset(found.name, **made, n_classes=n_classes, sha256=sha256, source=found.source)
@@ -414,6 +425,21 @@ def _trim(arrays: Arrays, task: Task) -> None:
     if all(int(of.min()) == longest for of in known.values()):
         for key in known:
             del arrays[key]
+
+
+def _target_scale(config: Mapping[str, Any], task: Task, y: np.ndarray) -> tuple[float, float] | None:
+    """Mean and deviation of the training targets, where outputs are to be scaled by them.
+
+    Raises:
+      ConfigError: where `dataset.scale_target` is asked for and there are none.
+    """
+    asked = config.get("scale_target")
+    if not asked or (asked == "auto" and not task.labels.numbers):
+        return None
+    if not task.labels.numbers:
+        raise ConfigError(f"dataset.scale_target: a {task.name} has no targets to scale", remedy="Leave it out.")
+    mean, deviation = float(y.mean(dtype=np.float64)), float(y.std(dtype=np.float64))
+    return mean, deviation if deviation > 1e-6 * abs(mean) else 1.0
 
 
 def _absolute(path: str) -> Path:

@@ -32,7 +32,7 @@ class FileData:
       n_classes: 1 of a regression.
       task: What is asked of a network.
       sha256: Of the arrays as the file has them.
-      classes: Names of the classes; None where they are their numbers.
+      classes: Names of the classes, or of several labels per sample; None where they are their numbers.
       reading: What `input.json` keeps so that new files are read alike: `columns`, `features`, `categories`, `filling`.
       notes: A sentence for each thing that was understood or left out.
       about: What `inspection` judges by: `split` (how it was divided), `divided` (in words), `windows`,
@@ -119,11 +119,12 @@ def load(config: Mapping[str, Any]) -> FileData:
             class_names.require_present(found.y, found.ids, where, lengths=until)
         if found.groups is not None:
             class_names.require_present(found.groups, found.ids, where, "group")
-    task, why = class_names.task_of(one.y, where, config.get("task"))
+    several = Columns.of(config).several
+    task, why = class_names.task_of(one.y, where, config.get("task"), bool(several))
     changed = _changed(parts, config)
     parts, divided = _divided(parts, config, kind, task, where)
     labels = {split: _target(found, split, where) for split, found in parts.items()}
-    classes = None
+    classes = several or None
     if task.labels.classes:
         labels, classes = class_names.named(labels, where)
     lengths: Arrays = {f"lengths_{k}": found.lengths for k, found in parts.items() if found.lengths is not None}

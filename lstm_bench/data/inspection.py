@@ -18,7 +18,7 @@ from lstm_bench.data import file_dataset, missing
 from lstm_bench.data.arrays import SPLITS
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.data.lengths import mask, real
-from lstm_bench.data.sequences import names_of
+from lstm_bench.data.sequences import Columns, names_of
 from lstm_bench.data.splits import scales_differ
 from lstm_bench.data.task import Task
 
@@ -113,10 +113,11 @@ def span(low: int, high: int) -> str:
 
 
 def class_counts(found: Dataset) -> dict[str, dict[str, int]]:
-    """Class -> split -> how many of its samples, or timesteps, are in it; {} where the task has no classes."""
-    if not found.kind.labels.classes:
+    """Class, or label -> split -> how many of its samples, or timesteps, are in it; {} where the task has no such."""
+    made = {split: found.kind.labels.counts(found.labels(split), found.n_classes) for split in SPLITS}
+    counts = {split: of for split, of in made.items() if of is not None}
+    if not counts:
         return {}
-    counts = {split: np.bincount(found.labels(split).ravel(), minlength=found.n_classes) for split in SPLITS}
     names = found.classes or tuple(map(str, range(found.n_classes)))
     return {name: {split: int(counts[split][place]) for split in SPLITS} for place, name in enumerate(names)}
 
@@ -193,7 +194,7 @@ def _telling(x: np.ndarray, names: Sequence[str], found: Dataset, config: Mappin
 
 def _steps(found: Dataset, config: Mapping[str, Any]) -> list[str]:
     """Names of a table's timesteps, where a row is a sequence."""
-    meant = {config.get(key) for key in ("id", "target", "group", "lengths")}
+    meant = {name for _, name in Columns.of(config).named()}
     names = config.get("features") or [c for c in (found.about or {}).get("columns") or () if c not in meant]
     n = found.x_train.shape[1]
     return list(names) if len(names) == n else [f"timestep {place + 1}" for place in range(n)]
@@ -256,7 +257,7 @@ def _of_split(found: Dataset, config: Mapping[str, Any]) -> Iterator[str]:
 def _of_table(found: Dataset, config: Mapping[str, Any]) -> Iterator[str]:
     """Of columns whose name says what nobody said they are."""
     about = found.about or {}
-    meant = {config.get(key) for key in ("id", "time", "target", "group", "lengths")}
+    meant = {name for _, name in Columns.of(config).named()}
     inputs = (found.reading or {}).get("features", ())
     # pandas writes its row numbers into a column without a name.
     numbers = [name for name in inputs if name in ("", "index") or name.startswith("Unnamed: ")]
@@ -360,6 +361,8 @@ def _of_classes(found: Dataset, file: bool) -> Iterator[str]:
             f"({', '.join(few[:8])}{', ...' if len(few) > 8 else ''}): what is said of such a class says little. {more}, or join "
             "it with another."
         )
+    if not found.kind.labels.classes:
+        return
     total = sum(of["train"] for of in counts.values())
     rarest, most = (pick(counts, key=lambda name: counts[name]["train"]) for pick in (min, max))
     if counts[rarest]["train"] < RARE * total / len(counts):

@@ -42,8 +42,8 @@ def shape_remedy(y: np.ndarray, x: np.ndarray, others: Sequence[np.ndarray] = ()
             return "One-hot labels: y.argmax(-1)."
         if y.ndim == 2 and width != timesteps:
             return (
-                "Some rows do not hold exactly one 1, so they are not one-hot: several labels per sample are not "
-                "supported; one column is a study of its own: y[:, 0]."
+                "Some rows do not hold exactly one 1, so they are not one-hot: several labels per sample are another task, "
+                "dataset.task=multilabel."
             )
     if y.shape[1] == timesteps:
         target = y.dtype.kind == "f" and not _is_binary(y)
@@ -145,9 +145,13 @@ class Labels(ABC):
 
     Attributes:
       classes: Whether they are whole numbers that name classes, and a network's outputs their logits.
+      several: Whether each sample has a row of them, an output of the network for each.
+      numbers: Whether they are real numbers, which may be scaled.
     """
 
     classes: bool
+    several = False
+    numbers = False
 
     @abstractmethod
     def check(self, labels: Mapping[str, np.ndarray], n: int | None, where: str) -> tuple[dict[str, np.ndarray], int]:
@@ -171,6 +175,10 @@ class Labels(ABC):
           n: Outputs of the network.
           where: File, for messages.
         """
+
+    def counts(self, y: np.ndarray, n: int) -> np.ndarray | None:
+        """How many labels are of each class, or samples have each label, `(n,)`; None of numbers."""
+        return None
 
     @abstractmethod
     def table(self, answers: np.ndarray) -> Table:
@@ -208,6 +216,10 @@ class Classes(Labels):
         if y.min() < 0 or y.max() >= n:
             raise DataError(where, expected=f"labels 0 to {n - 1}", received=f"{y.min()} to {y.max()}")
 
+    def counts(self, y: np.ndarray, n: int) -> np.ndarray:
+        """See `Labels`."""
+        return np.bincount(y.ravel(), minlength=n)
+
     def table(self, answers: np.ndarray) -> Table:
         """See `Labels`: the likeliest class, its probability, and that of every class."""
         from scipy.special import softmax
@@ -238,6 +250,7 @@ class Numbers(Labels):
     """Real numbers, one per label, which a network's one output is to come close to."""
 
     classes = False
+    numbers = True
 
     def check(self, labels: Mapping[str, np.ndarray], n: int | None, where: str) -> tuple[dict[str, np.ndarray], int]:
         """See `Labels`; float32."""
@@ -271,6 +284,72 @@ class Numbers(Labels):
             error = found - y.ravel()
             squared, absolute = np.square(error).mean(), np.abs(error).mean()
             lines.append(f"mean squared error {squared:.4g}, mean absolute error {absolute:.4g}")
+        return lines
+
+
+class Several(Labels):
+    """0 or 1 for each of several labels, any number of which a sample may have; a network's outputs are their logits."""
+
+    classes = False
+    several = True
+
+    def check(self, labels: Mapping[str, np.ndarray], n: int | None, where: str) -> tuple[dict[str, np.ndarray], int]:
+        """See `Labels`; int32. Training has each label and its absence, the test set each label: else it has no score."""
+        n = labels["y_train"].shape[1] if n is None else n
+        if n < 2:
+            raise DataError(f"{where}: y_train", expected="at least 2 labels", received=n, remedy="One is two classes.")
+        for key, y in labels.items():
+            self.check_targets(y, n, f"{where}: {key}")
+        for key, lacking in (("y_train", "with"), ("y_train", "without"), ("y_test", "with")):
+            if key in labels:
+                present = (labels[key] == (lacking == "with")).any(axis=0)
+                if not present.all():
+                    raise DataError(
+                        f"{where}: {key} has no sample {lacking} label {present.argmin()}",
+                        expected="one for each label",
+                        remedy="Leave that label out, or divide otherwise: dataset.split_seed, dataset.test_size of a file.",
+                    )
+        return {key: y.astype(np.int32) for key, y in labels.items()}, n
+
+    def check_targets(self, y: np.ndarray, n: int, where: str) -> None:
+        """See `Labels`."""
+        if y.shape[1] != n:
+            raise DataError(where, expected=f"{n} labels per sample", received=y.shape[1])
+        if y.dtype.kind not in "biuf":
+            raise DataError(where, expected="0 and 1", received=y.dtype)
+        wrong = y[~np.isin(y, (0, 1))]
+        if wrong.size:
+            raise DataError(where, expected="0 and 1", received=wrong[0])
+
+    def counts(self, y: np.ndarray, n: int) -> np.ndarray:
+        """See `Labels`."""
+        return np.asarray(y.sum(axis=0))
+
+    def table(self, answers: np.ndarray) -> Table:
+        """See `Labels`: whether each label is predicted, which it is above a probability of 0.5, and that probability."""
+        from scipy.special import expit
+
+        columns = [(f"prediction_{label}", f"probability_{label}") for label in range(answers.shape[-1])]
+        made = []
+        for place, logits, chances in zip(_places(answers), answers.tolist(), expit(answers).tolist(), strict=True):
+            row: dict[str, Any] = dict(place)
+            for (prediction, probability), logit, chance in zip(columns, logits, chances, strict=True):
+                row |= {prediction: int(logit > 0), probability: chance}
+            made.append(row)
+        return (*_place_columns(answers), *(name for pair in columns for name in pair)), made
+
+    def told(
+        self, rows: Sequence[Mapping[str, Any]], n: int, y: np.ndarray | None, names: Sequence[str] | None = None
+    ) -> list[str]:
+        """See `Labels`: how many have each label, and the F1 scores."""
+        found = np.array([[row[f"prediction_{label}"] for label in range(n)] for row in rows])
+        counts = zip(names or range(n), found.sum(axis=0).tolist(), strict=True)
+        lines = ["labels  " + "  ".join(f"{label}: {count:,}" for label, count in counts)]
+        if y is not None:
+            from sklearn.metrics import f1_score
+
+            macro, micro = (f1_score(y, found, average=average, zero_division=0) for average in ("macro", "micro"))
+            lines.append(f"macro F1 {macro:.4f}, micro F1 {micro:.4f}")
         return lines
 
 

@@ -42,7 +42,7 @@ class Metric:
     words: str = ""
     unit: str = ""
     late: bool = False
-    needs: Literal["every class", "two values", ""] = ""
+    needs: Literal["every class", "two values", "every label", "both of every label", ""] = ""
 
     def value(self, outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
         """`of`; of a late one `nan` where the labels leave it without a value, or an output is not finite."""
@@ -50,7 +50,8 @@ class Metric:
             return self.of(outputs, y, mask)
         if mask is not None:
             outputs, y = outputs[mask], y[mask]
-        outputs, y = outputs.reshape(-1, outputs.shape[-1]).astype(np.float64), y.ravel()
+        outputs = outputs.reshape(-1, outputs.shape[-1]).astype(np.float64)
+        y = y if y.shape == outputs.shape else y.ravel()
         if not np.isfinite(outputs).all() or self.unavailable(y, outputs.shape[-1]):
             return math.nan
         return float(self.of(outputs, y, None))
@@ -65,6 +66,12 @@ class Metric:
             return f"it has no sample of class {missing[0]}" if len(missing) else ""
         if self.needs == "two values":
             return "" if len(np.unique(y)) > 1 else "all its targets are the same"
+        if self.needs:
+            for label, most in enumerate(y.max(axis=0).tolist()):
+                if not most:
+                    return f"it has no sample with label {label}"
+            least = y.min(axis=0) if self.needs == "both of every label" else np.zeros(1)
+            return f"it has no sample without label {least.argmax()}" if least.any() else ""
         return ""
 
     @property
@@ -185,6 +192,44 @@ def r2(outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> fl
     return float(r2_score(y.astype(np.float64), outputs[:, 0]))
 
 
+# Of several labels per sample: outputs `(samples, labels)`, each the logit of a label, and labels of 0 and 1 of that shape.
+
+
+def binary_cross_entropy(logits: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Mean cross-entropy in nats of the sigmoid of each logit, over samples and labels."""
+    logits = logits.astype(np.float64)
+    return _mean(np.maximum(logits, 0) - logits * y + np.log1p(np.exp(-np.abs(logits))), mask)
+
+
+def _label_f1(average: str, logits: np.ndarray, y: np.ndarray) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(y, logits > 0, average=average, zero_division=0))
+
+
+def label_macro_f1(logits: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Mean over the labels of the F1 score of each, which is predicted where its probability is above 0.5."""
+    return _label_f1("macro", logits, y)
+
+
+def label_micro_f1(logits: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """F1 score of all labels of all samples counted together."""
+    return _label_f1("micro", logits, y)
+
+
+def subset_accuracy(logits: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Fraction of samples of which every label is predicted right."""
+    return _mean(((logits > 0) == y).all(axis=-1), mask)
+
+
+def label_auroc(logits: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Mean over the labels of the area under the ROC curve of the sigmoid probability of each."""
+    from scipy.special import expit
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(y, expit(logits), average="macro"))
+
+
 _BINS = 15
 
 ACCURACY = Metric("accuracy", accuracy, maximize=True, label="accuracy", percent=True, sampling="share")
@@ -207,3 +252,12 @@ MACRO_F1 = Metric("macro_f1", macro_f1, maximize=True, label="macro F1", late=Tr
 AUROC = Metric("auroc", auroc, maximize=True, label="AUROC", late=True, needs="every class")
 CALIBRATION_ERROR = Metric("ece", calibration_error, maximize=False, label="calibration error", percent=True, late=True)
 R2 = Metric("r2", r2, maximize=True, label="R2", late=True, needs="two values")
+LABEL_MACRO_F1 = Metric("macro_f1", label_macro_f1, maximize=True, label="macro F1", late=True, needs="every label")
+LABEL_MICRO_F1 = Metric("micro_f1", label_micro_f1, maximize=True, label="micro F1", late=True)
+SUBSET_ACCURACY = Metric(
+    "subset_accuracy", subset_accuracy, maximize=True, label="subset accuracy", percent=True, sampling="share"
+)
+LABEL_CROSS_ENTROPY = Metric(
+    "loss", binary_cross_entropy, maximize=False, label="loss", words="cross-entropy", unit="nats"
+)
+LABEL_AUROC = Metric("auroc", label_auroc, maximize=True, label="AUROC", late=True, needs="both of every label")

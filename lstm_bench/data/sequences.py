@@ -11,8 +11,9 @@ import numpy as np
 from lstm_bench.core.errors import ConfigError, DataError, nearest
 from lstm_bench.data import lengths as length
 from lstm_bench.data.lengths import mask
+from lstm_bench.data.task import of as task_of
 
-_OF_LENGTHS = ("max_length", "min_length", "truncate")  # of files of every kind
+_OF_ALL = ("max_length", "min_length", "truncate", "multilabel", "categories")  # settings of files of every kind
 Table = dict[str, np.ndarray]  # column -> values `(rows,)`: float, whole, bool or text; NaN and None are missing
 
 
@@ -25,7 +26,7 @@ class Columns:
       id: Column whose every value is a sequence, or a recording that `window` cuts.
       time: Column that orders the rows of a sequence: numbers or time stamps.
       features: Columns of the inputs; None: the numeric ones that are nothing else.
-      target: Column of the label or the number to predict.
+      target: Column of the label or the number to predict; several, of 0 and 1, are labels that a sequence may have together.
       group: Column of what must not be in two splits: a person, a machine.
       window: Timesteps of the windows that recordings are cut into; None: a sequence is what it is.
       stride: Timesteps from the beginning of a window to that of the next; None: `window`, so that none overlap.
@@ -33,13 +34,14 @@ class Columns:
       max_length: Timesteps that a sequence has at most.
       min_length: Timesteps of the shortest that is kept; None: 1.
       truncate: What happens to a sequence of more than `max_length`: `refuse`, or the `start` or `end` that is cut off.
+      multilabel: Whether each sequence has a row of labels, which are none of its timesteps.
     """
 
     layout: str | None = None
     id: str | None = None
     time: str | None = None
     features: tuple[str, ...] | None = None
-    target: str | None = None
+    target: str | tuple[str, ...] | None = None
     group: str | None = None
     window: int | None = None
     stride: int | None = None
@@ -47,26 +49,36 @@ class Columns:
     max_length: int | None = None
     min_length: int | None = None
     truncate: str | None = None
+    multilabel: bool = False
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of a model: column -> those it knows
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Columns:
         """From group `dataset`."""
         given: dict[str, Any] = {name: settings.get(name) for name in cls.__dataclass_fields__ if name != "categories"}
-        if given["features"] is not None:
-            given["features"] = tuple(given["features"])
+        for key in ("features", "target"):
+            if isinstance(given[key], list):
+                given[key] = tuple(given[key])
         if given["max_length"] is None:
             given["truncate"] = None
+        task = settings.get("task")
+        given["multilabel"] = isinstance(given["target"], tuple) or bool(task and task_of(task).labels.several)
         return cls(**given)
 
-    def named(self) -> dict[str, str]:
-        """Setting -> column, of those that name one."""
-        one = {key: getattr(self, key) for key in ("id", "time", "target", "group", "lengths")}
-        return {key: str(name) for key, name in one.items() if name is not None}
+    @property
+    def several(self) -> tuple[str, ...]:
+        """Columns of the labels, where a sequence may have several."""
+        return () if self.target is None or isinstance(self.target, str) else tuple(self.target)
+
+    def named(self) -> list[tuple[str, str]]:
+        """Setting and column, of those that name one."""
+        one = [(key, getattr(self, key)) for key in ("id", "time", "target", "group", "lengths")]
+        found = [(key, str(name)) for key, name in one if name is not None and (key != "target" or not self.several)]
+        return found + [("target", name) for name in self.several]
 
     def of_tables(self) -> list[str]:
         """Those given of the settings that only a table can have."""
-        return [key for key, value in vars(self).items() if value and key not in ("categories", *_OF_LENGTHS)]
+        return [key for key, value in vars(self).items() if value and key not in _OF_ALL]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +99,7 @@ class Sequences:
       lengths: int32 `(samples,)`, the timesteps of each that are no padding; None where all have as many as `x`.
       cut: How many `max_length` has cut.
       dropped: How many `min_length` has left out.
+      several: Whether `y` is `(samples, labels)`, as many as there may be.
     """
 
     x: np.ndarray
@@ -102,6 +115,7 @@ class Sequences:
     lengths: np.ndarray | None = None
     cut: int = 0
     dropped: int = 0
+    several: bool = False
 
     def __len__(self) -> int:
         return len(self.x)
@@ -109,7 +123,7 @@ class Sequences:
     @property
     def per_timestep(self) -> bool:
         """Whether there is a label for every timestep."""
-        return self.y is not None and self.y.ndim == 2 and self.y.shape[1] == self.x.shape[1]
+        return not self.several and self.y is not None and self.y.ndim == 2 and self.y.shape[1] == self.x.shape[1]
 
     def labels(self) -> np.ndarray | None:
         """`y`; where some of it is padding what counts, in a row `(labels,)`."""
@@ -164,11 +178,11 @@ def require(table: Collection[str], columns: Columns, where: str) -> None:
       columns: What they mean.
       where: The file.
     """
-    names = [*columns.named().items(), *(("features", name) for name in columns.features or ())]
+    names = [*columns.named(), *(("features", name) for name in columns.features or ())]
     for setting, name in names:
         if name not in table:
             raise ConfigError(f"dataset.{setting}: {where} has no column {name!r}", remedy=nearest(name, table))
-    used = list(columns.named().items())
+    used = columns.named()
     for place, (setting, name) in enumerate(used):
         for other, also in used[:place]:
             if name == also and {setting, other} != {"id", "group"}:
@@ -186,7 +200,7 @@ def _inputs(
     table: Table, columns: Columns, where: str
 ) -> tuple[list[str], list[np.ndarray], dict[str, tuple[str, ...]], list[str]]:
     """Names and float32 values `(rows,)` of the features, text one-hot; the categories of such; and what is unknown of them."""
-    meant = {*columns.named().values()}
+    meant = {name for _, name in columns.named()}
     names = columns.features or tuple(name for name, values in table.items() if name not in meant and _numeric(values))
     if not names:
         raise DataError(
@@ -324,10 +338,11 @@ def _wide(table: Table, columns: Columns, where: str) -> Sequences:
     if categories:
         raise DataError(f"{where}: column {next(iter(categories))} is text", expected="numbers, a timestep per column")
     x = np.stack(arrays, axis=1)[..., None]
-    y = table[columns.target] if columns.target else None
+    y = _answers(table, columns, where)
     groups = None if columns.group is None else table[columns.group]
     ids = None if columns.id is None else table[columns.id]
-    found = Sequences(x, y, ("value",), ids, groups, notes=(f"a row is a sequence of {len(names):,} timesteps",))
+    notes = (f"a row is a sequence of {len(names):,} timesteps",)
+    found = Sequences(x, y, ("value",), ids, groups, notes=notes, several=columns.multilabel)
     lengths = None
     if columns.lengths:
         lengths = length.checked(table[columns.lengths], len(x), len(names), f"{where}: column {columns.lengths}")
@@ -369,7 +384,9 @@ def _long(table: Table, columns: Columns, where: str) -> Sequences:
         """Values `(all timesteps, ...)`, one window behind the other; they may overlap."""
         return values if taken is None or values is None else values[taken.ravel()]
 
-    y, groups, ids = of_windows(column(columns.target)), of_windows(column(columns.group)), column(columns.id)
+    answers = _answers(table, columns, where)
+    y = of_windows(answers if answers is None or order is None else answers[order])
+    groups, ids = of_windows(column(columns.group)), column(columns.id)
     ids = None if ids is None else ids[begins]
     if columns.window and groups is None and ids is not None:
         notes.append(f"windows of one {columns.id} stay in one split")  # they are alike
@@ -389,6 +406,7 @@ def _long(table: Table, columns: Columns, where: str) -> Sequences:
         windows=columns.window is not None,
         categories=categories,
         notes=tuple(notes),
+        several=columns.multilabel,
     )
 
 
@@ -506,12 +524,37 @@ def _windows(starts: np.ndarray, lengths: np.ndarray, columns: Columns, where: s
 
 
 def _changes(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Places of `(all timesteps,)` where a value is another than the one before it in its sequence."""
-    other = np.asarray(values[1:] != values[:-1], bool)
+    """Places of `(all timesteps, ...)` where a value is another than the one before it in its sequence."""
+    other: np.ndarray = np.asarray(values[1:] != values[:-1], bool)
+    if other.ndim > 1:
+        other = np.any(other, axis=1)
     if values.dtype.kind == "f":
         other &= ~(np.isnan(values[1:]) & np.isnan(values[:-1]))
     other[np.cumsum(lengths)[:-1] - 1] = False  # the first of each
     return np.flatnonzero(other) + 1
+
+
+def _answers(table: Table, columns: Columns, where: str) -> np.ndarray | None:
+    """The target of each row; of several labels `(rows, labels)` of 0 and 1. None where no target is named."""
+    if not columns.several:
+        return None if columns.target is None else table[str(columns.target)]
+    made = []
+    for name in columns.several:
+        values = table[name]
+        if values.dtype == object:  # text, as true and false are in a file
+            values = np.array([{"true": 1, "false": 0}.get(str(value).lower(), value) for value in values], object)
+            fit = np.array([value in (0, 1) for value in values.tolist()])
+        else:
+            fit = np.isin(values, (0, 1))
+        if not fit.all():
+            row = int(fit.argmin())
+            raise DataError(
+                f"{where}: row {row + 2}, column {name}",
+                expected="0 or 1, as dataset.target names several labels",
+                received=values[row : row + 1].tolist()[0],
+            )
+        made.append(values.astype(np.int32))
+    return np.stack(made, axis=1)
 
 
 def _targets(values: np.ndarray, lengths: np.ndarray, columns: Columns, where: str) -> np.ndarray:
@@ -519,6 +562,9 @@ def _targets(values: np.ndarray, lengths: np.ndarray, columns: Columns, where: s
     changes = _changes(values, lengths)
     if not len(changes):
         return values[np.cumsum(lengths) - lengths]
+    if columns.several:
+        name = columns.several[int((values[changes[0]] != values[changes[0] - 1]).argmax())]
+        raise DataError(f"{where}: column {name} changes within a sequence", expected="0 or 1 for a whole sequence")
     if values.dtype.kind == "f":
         at = changes[0]
         raise DataError(

@@ -17,7 +17,7 @@ import numpy as np
 
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.data import metric as metrics
-from lstm_bench.data.labels import Classes, Labels, Numbers, integers
+from lstm_bench.data.labels import Classes, Labels, Numbers, Several, integers
 from lstm_bench.data.metric import Metric
 
 GROUP = "lstm_bench.tasks"
@@ -114,7 +114,8 @@ class Task:
     @property
     def axes(self) -> tuple[str, ...]:
         """Of its labels."""
-        return ("samples", "timesteps") if self.per_timestep else ("samples",)
+        one = ("samples", "timesteps") if self.per_timestep else ("samples",)
+        return (*one, "labels") if self.labels.several else one
 
     @property
     def has_classes(self) -> bool:
@@ -131,9 +132,10 @@ class Task:
         split, _, name = column.partition("_")
         return next((m for m in self.metrics if m.name == name), None) if split in metrics.SPLITS else None
 
-    def shape(self, x: np.ndarray) -> tuple[int, ...]:
-        """Of the labels of sequences `(samples, timesteps, features)`."""
-        return x.shape[: len(self.axes)]
+    def shape(self, x: np.ndarray, y: np.ndarray) -> tuple[int, ...]:
+        """Of the labels of sequences `(samples, timesteps, features)`: of several per sample, as many as `y` has."""
+        n = len(self.axes) - self.labels.several
+        return (*x.shape[:n], *y.shape[n:]) if self.labels.several else x.shape[:n]
 
     def score(
         self,
@@ -182,6 +184,23 @@ def _mean_baseline(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, float]:
     return {"always predicting the training mean": error}
 
 
+def likeliest_labels(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, float]:
+    """Of always predicting of each label what is more frequent in training, present or absent: the scores on the test set."""
+    fixed = np.where(2 * y_train.sum(axis=0) > len(y_train), 1.0, -1.0)
+    return _of_one_answer(fixed, y_test)
+
+
+def _every_label(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, float]:
+    found = _of_one_answer(np.ones(y_test.shape[1]), y_test)
+    return {"always predicting every label": found[metrics.LABEL_MACRO_F1.column]}
+
+
+def _of_one_answer(logits: np.ndarray, y_test: np.ndarray) -> dict[str, float]:
+    outputs = np.broadcast_to(logits, y_test.shape)
+    scored = (metrics.LABEL_MACRO_F1, metrics.LABEL_MICRO_F1, metrics.SUBSET_ACCURACY)
+    return {metric.column: metric.of(outputs, y_test, None) for metric in scored}
+
+
 CLASSIFICATION = Task(
     name="classification",
     outputs="sequence",
@@ -220,7 +239,21 @@ REGRESSION = Task(
     baselines=_mean_baseline,
     remark="A regression has no classes.",
 )
-OWN = {task.name: task for task in (CLASSIFICATION, TAGGING, REGRESSION)}
+MULTILABEL = Task(
+    name="multilabel",
+    outputs="sequence",
+    labels=Several(),
+    metrics=(
+        *(metrics.LABEL_MACRO_F1, metrics.LABEL_MICRO_F1, metrics.LABEL_CROSS_ENTROPY),
+        *(metrics.SUBSET_ACCURACY, metrics.LABEL_AUROC),
+    ),
+    loss="binary_crossentropy",
+    predictor="always predicting of each label what is more frequent in the training set",
+    trivial=likeliest_labels,
+    baselines=_every_label,
+    remark="Samples with several labels have no confusion matrix.",
+)
+OWN = {task.name: task for task in (CLASSIFICATION, TAGGING, REGRESSION, MULTILABEL)}
 
 
 @functools.cache
@@ -355,6 +388,9 @@ def settle_objective(
     if study["objective"] != AUTO:
         return ""
     aim, why = task.measure, f"a {task.name}"
+    if unfit := aim.unavailable(validation, n_outputs):
+        why = f"the validation split has no {aim.label}: {unfit}"
+        aim = next(metric for metric in task.metrics if not metric.unavailable(validation, n_outputs))
     if task.labels.classes:
         least = int(np.bincount(train.ravel(), minlength=n_outputs).min())
         share = least * n_outputs / train.size  # of an even one

@@ -22,6 +22,7 @@ from lstm_bench.data.missing import Filling
 from lstm_bench.data.npz import MAX_NPZ_BYTES, check_npy, member_of, require_known
 from lstm_bench.data.sequences import Columns, Sequences, changes
 from lstm_bench.data.splits import standardized
+from lstm_bench.data.task import recorded
 
 
 def read(path: Path, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -82,7 +83,7 @@ def read_alike(source: Source, about: Mapping[str, Any]) -> Sequences:
     known = formats.columns_of(source)
     given = dict(reading["columns"])
     least = given.pop("min_length", None)
-    columns = Columns(max_length=given.get("max_length"), truncate=given.get("truncate"))
+    columns = Columns(**{key: given[key] for key in ("max_length", "truncate", "multilabel") if key in given})
     if known is not None:
         categories = {name: tuple(names) for name, names in reading["categories"].items()}
         inputs = dict.fromkeys(_column(name, categories) for name in reading["features"])
@@ -90,7 +91,8 @@ def read_alike(source: Source, about: Mapping[str, Any]) -> Sequences:
         if not wide:
             given["features"] = tuple(inputs)
         for optional in ("target", "group", *(() if wide else ("lengths",))):
-            if given.get(optional) not in known:
+            names = given.get(optional)
+            if names is None or not {*([names] if isinstance(names, str) else names)} <= {*known}:
                 given.pop(optional, None)
         columns = Columns(**given, categories=categories)
     if takes_any_length(about) and (source.suffix == ".npy" or _has_x(source)):
@@ -157,7 +159,7 @@ def coded(y: np.ndarray, about: Mapping[str, Any], where: str) -> np.ndarray:
       DataError: for a class that it does not know.
     """
     names = about.get("classes")
-    if names is None:
+    if names is None or not recorded(about).labels.classes:
         return y
     places = {name: place for place, name in enumerate(names)}
     unknown = sorted({str(label) for label in y.ravel()} - {*places})

@@ -115,6 +115,7 @@ def build(
     kernel_name: str,
     *,
     per_timestep: bool = False,
+    units: tuple[float, float] | None = None,
 ) -> tuple[Any, list[int]]:
     """The uncompiled Keras model, and the length of the sequence that each of its recurrent layers runs over.
 
@@ -124,6 +125,7 @@ def build(
       n_classes: Number of classes.
       kernel_name: A kernel, or "plain": layers with Keras's own defaults, as winners are saved.
       per_timestep: Whether logits are wanted for every timestep, `(batch, timesteps, n_classes)`.
+      units: Mean and deviation that a last layer gives the outputs; None for no such layer. It has no weights.
 
     Raises:
       ConfigError: for an argument that does not fit, or a family that cannot give what is wanted.
@@ -149,8 +151,8 @@ def build(
     target = str(model["_target_"])
     built = network.whole(built, input_shape, wanted, target)
     network.require_logits(built, target)
-    # A CNN before a recurrent layer may have shortened the sequence.
-    return built, network.lengths(built, input_shape[0])
+    lengths = network.lengths(built, input_shape[0])  # a CNN before a recurrent layer may have shortened the sequence
+    return built if units is None else network.scaled(built, *units), lengths
 
 
 def load(file: Path, target: str) -> Any:

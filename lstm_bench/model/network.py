@@ -71,6 +71,14 @@ def whole(model: Any, input_shape: tuple[int, int], outputs: tuple[int | None, .
     return model
 
 
+def scaled(model: Any, mean: float, deviation: float) -> Any:
+    """The model with two last operations that give its outputs this mean and deviation: those of the targets."""
+    import keras
+
+    # keras.layers.Rescaling would look for TensorFlow on every backend, and workers of another one have it out of reach.
+    return keras.Model(model.inputs[0], keras.ops.add(keras.ops.multiply(model.outputs[0], deviation), mean))
+
+
 def lengths(model: Any, timesteps: int) -> list[int]:
     """The length of the sequence that each recurrent layer runs over, once for each time it is called.
 

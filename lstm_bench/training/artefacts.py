@@ -94,7 +94,8 @@ def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: 
 
 def _plain(config: Mapping[str, Any], data: datasets.Dataset) -> tuple[Any, list[int]]:
     """`build.build` of a configuration for its data, of plain layers."""
-    return build.build(config["model"], data.input_shape, data.n_classes, "plain", per_timestep=data.per_timestep)
+    sizes = data.input_shape, data.n_classes
+    return build.build(config["model"], *sizes, "plain", per_timestep=data.per_timestep, units=data.target)
 
 
 def described_input(config: Mapping[str, Any], data: datasets.Dataset, model: Path) -> dict[str, Any]:
@@ -120,4 +121,5 @@ def described_input(config: Mapping[str, Any], data: datasets.Dataset, model: Pa
         "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         **({"reading": data.reading} if data.reading is not None else {}),
         **({"classes": list(data.classes)} if data.classes is not None else {}),
+        **({"target": {"mean": data.target[0], "scale": data.target[1]}} if data.target is not None else {}),
     }

@@ -47,8 +47,34 @@ def mean_squared_error(y: Any, batch: Any, outputs: Any) -> tuple[Any, Any]:
     return ops.mean(ops.square(ops.squeeze(outputs, -1) - ops.take(y, batch, axis=0))), 0
 
 
+def binary_crossentropy(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
+    """Mean cross-entropy (nats) of the sigmoid of `logits` (batch, labels) for `y[batch]` of 0 and 1; nothing is counted."""
+    from keras import losses, ops
+
+    labels = ops.cast(ops.take(y, batch, axis=0), logits.dtype)
+    return losses.BinaryCrossentropy(from_logits=True)(labels, logits), 0
+
+
+def standardised(of: Criterion, mean: float, scale: float) -> Criterion:
+    """`of`, minimised as if targets and outputs were less `mean` and over `scale`; its value is that in their own units.
+
+    So the size of the targets has no say in how fast is learned, and the training loss can be held beside the validation loss.
+    """
+
+    def criterion(y: Any, batch: Any, outputs: Any) -> tuple[Any, Any]:
+        from keras import ops
+
+        plain, count = of(y, batch, outputs)
+        mine = (ops.take(y, batch, axis=0) - mean) / scale
+        minimised, _ = of(mine, ops.arange(ops.shape(mine)[0]), (outputs - mean) / scale)
+        return minimised + ops.stop_gradient(plain - minimised), count
+
+    return criterion
+
+
 CRITERIA: dict[str, Criterion] = {
-    criterion.__name__: criterion for criterion in (sparse_categorical_crossentropy, mean_squared_error)
+    criterion.__name__: criterion
+    for criterion in (sparse_categorical_crossentropy, mean_squared_error, binary_crossentropy)
 }
 
 

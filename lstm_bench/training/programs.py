@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from lstm_bench.data import classes
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.model import build
-from lstm_bench.training.criteria import criterion, weighted
+from lstm_bench.training.criteria import Criterion, criterion, standardised, weighted
 from lstm_bench.training.engine import factory as engines
 from lstm_bench.training.engine import pack as packed
 from lstm_bench.training.engine.jax import JaxEngine
@@ -42,9 +44,17 @@ def prepare(
         evaluation_batch_size=min(settings["evaluation_batch_size"], len(data.x_validation)),
         kernel=kernel,
         lengths=lengths,
-        criterion=criterion(data.kind.loss) if weights is None else weighted(weights),
+        criterion=_criterion(data, weights),
         steps_per_execution=steps_per_execution,
     )
+
+
+def _criterion(data: Dataset, weights: np.ndarray | None) -> Criterion:
+    """What the training steps minimise, with the weights of classes or the scale of targets where there are such."""
+    if weights is not None:
+        return weighted(weights)
+    plain = criterion(data.kind.loss)
+    return plain if data.target is None else standardised(plain, *data.target)
 
 
 def prepare_pack(
@@ -60,7 +70,8 @@ def _build(config: Mapping[str, Any], data: Dataset, kernel: str, seed: int) -> 
     import keras
 
     keras.utils.set_random_seed(seed)
-    return build.build(config["model"], data.input_shape, data.n_classes, kernel, per_timestep=data.per_timestep)
+    sizes = data.input_shape, data.n_classes
+    return build.build(config["model"], *sizes, kernel, per_timestep=data.per_timestep, units=data.target)
 
 
 class Engines:

@@ -293,8 +293,8 @@ FORMS: dict[str, tuple[np.ndarray, np.ndarray, str | None]] = {
     "one-hot": (ONE_HOT, ONE_HOT_TEST, "One-hot labels: y.argmax(-1)."),
     "one-hot bool": (ONE_HOT.astype(bool), ONE_HOT_TEST, "One-hot labels: y.argmax(-1)."),
     "one-hot in training alone": (ONE_HOT, ONE_HOT_TEST * 0, "Some rows do not hold exactly one 1, so they are not"),
-    "a row of zeros": (NOT_EXACTLY_ONE, ONE_HOT_TEST, "several labels per sample are not supported"),
-    "several ones": (1 - ONE_HOT, 1 - ONE_HOT_TEST, "several labels per sample are not supported"),
+    "a row of zeros": (NOT_EXACTLY_ONE, ONE_HOT_TEST, "another task, dataset.task=multilabel."),
+    "several ones": (1 - ONE_HOT, 1 - ONE_HOT_TEST, "another task, dataset.task=multilabel."),
     "as many as timesteps": (np.eye(7)[Y], np.eye(7)[Y[:9]], "a label for every timestep is not supported."),
     "several labels": (ONE_HOT * 2, ONE_HOT_TEST, "Several labels per sample are not supported; one column is a"),
     "labels per timestep": (

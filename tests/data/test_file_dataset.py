@@ -17,7 +17,7 @@ from wheels import wheel
 
 from lstm_bench.core.config import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
-from lstm_bench.data import converted, dataset, division, user_files
+from lstm_bench.data import converted, dataset, division, inspection, user_files
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.sequences import Columns
@@ -136,6 +136,79 @@ def test_targets_are_understood_as_what_they_are(written: Callable[..., Path], l
         assert found.task == "regression" and found.n_classes == 1 and found.y_train.dtype == np.float32
     else:
         assert found.classes == tuple(map(str, sorted(labels))) and {*found.y_train} == {0, 1}
+
+
+def labelled() -> pd.DataFrame:
+    """The table with three columns of 0 and 1 that are constant within a recording."""
+    table = frame()
+    number = table["recording"].str[1:].astype(int)
+    for name, by in (("loud", 2), ("fast", 3), ("far", 4)):
+        table[name] = (number % by < 2).astype(int) if by > 2 else number % 2
+    return table
+
+
+def test_several_targets_are_labels_that_a_sequence_has_together(written: Callable[..., Path], tmp_path: Path) -> None:
+    table, names = labelled(), ["loud", "fast", "far"]
+    found = loaded(written(table.sample(frac=1, random_state=1)), **{**TABLE, "target": names})
+    assert (found.task, found.n_classes, found.classes) == ("multilabel", 3, tuple(names))
+    assert found.reading is not None and found.reading["features"] == ["ax", "ay"]
+    assert found.y_train.shape == (43, 3) and found.y_train.dtype == np.int32
+    firsts = table[table["t"] == 0]
+    counts = inspection.class_counts(found)
+    assert {name: sum(of.values()) for name, of in counts.items()} == {name: firsts[name].sum() for name in names}
+    assert inspection.warnings(found, {"name": "file", "target": names, "id": "recording"})
+    again = user_files.read_alike(Source(written(table)), {**artefact(found), "dataset": "own"})
+    assert again.y is not None and again.y.shape == (60, 3)
+    assert user_files.read_alike(Source(written(table.drop(columns="far"))), artefact(found)).y is None
+    np.savez(tmp_path / "y.npz", x=np.stack([*firsts[["ax", "ay"]].to_numpy()])[:, None], y=firsts[names].to_numpy())
+    arrays = loaded(tmp_path / "y.npz", task="multilabel")
+    np.testing.assert_array_equal(arrays.y_train, found.y_train)
+    assert arrays.classes is None
+    wide = pd.DataFrame(firsts[["ax", "ay", *names]])
+    wide["loud"] = wide["loud"].astype(bool)
+    alike = loaded(written(wide, "wide.csv"), layout="wide", target=names)
+    np.testing.assert_array_equal(alike.y_train, found.y_train)
+
+
+def artefact(found: Dataset) -> dict[str, Any]:
+    """`input.json` of a model that was trained on it."""
+    timesteps, features = found.input_shape
+    return {"reading": found.reading, "timesteps": timesteps, "features": features, "task": found.task}
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "said"),
+    [
+        ({"far": 2}, {}, "row 2, column far: expected 0 or 1, as dataset.target names several labels, received 2"),
+        ({"far": "yes"}, {}, "row 2, column far: expected 0 or 1"),
+        ({"far": 0}, {}, "y_train has no sample with label 2: expected one for each label. Leave that label out"),
+        ({"far": range(300)}, {}, "row 4, column far: expected 0 or 1"),
+        ({"far": [0, 1] * 150}, {}, "column far changes within a sequence: expected 0 or 1 for a whole sequence"),
+        ({}, {"task": "classification"}, "dataset.task=classification: dataset.target names several columns"),
+        ({}, {"target": ["loud", "fsat"]}, "dataset.target: "),
+        ({}, {"target": ["loud", "ax"], "features": ["ax"]}, "dataset.features: ax is dataset.target too"),
+        ({}, {"target": "loud", "task": "multilabel"}, "expected shape (samples, labels), received (43,)"),
+    ],
+)  # fmt: skip
+def test_labels_that_are_not_0_and_1_are_refused(
+    written: Callable[..., Path], change: dict[str, Any], settings: dict[str, Any], said: str
+) -> None:
+    path = written(labelled().assign(**change))
+    assert said in str(refused(path, **{**TABLE, "target": ["loud", "fast", "far"], **settings}))
+
+
+def test_targets_of_a_regression_are_scaled_inside_and_the_data_stay_as_they_are(written: Callable[..., Path]) -> None:
+    table = frame()
+    table["activity"] = [1000 + int(name[1:]) / 7 for name in table["recording"]]
+    found, plain = (loaded(written(table), **TABLE, scale_target=scaled) for scaled in ("auto", False))
+    assert found.target == (found.y_train.mean(dtype=np.float64), found.y_train.std(dtype=np.float64))
+    assert any(note.startswith("targets are standardised inside: mean 1004") for note in found.notes)
+    assert plain.target is None and plain.sha256 == found.sha256
+    np.testing.assert_array_equal(plain.y_train, found.y_train)
+    assert loaded(written(), **TABLE).target is None
+    assert "a classification has no targets to scale" in str(refused(written(), **TABLE, scale_target=True))
+    with pytest.raises(ConfigError, match=r"dataset\.scale_target: expected false, as only dataset=npz,file has it"):
+        dataset.check({**yaml.safe_load((conf_dir() / "dataset" / "digits.yaml").read_text()), "scale_target": True})
 
 
 def test_classes_from_zero_stay_themselves(written: Callable[..., Path]) -> None:

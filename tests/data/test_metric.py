@@ -27,7 +27,8 @@ def told(one: task.Task, outputs: np.ndarray, folder: Path) -> tuple[np.ndarray,
     with (folder / "new.csv").open() as file:
         read = list(csv.DictReader(file))
     chances = [[float(value) for name, value in row.items() if name.startswith("probability_")] for row in read]
-    return np.array([float(row["prediction"]) for row in read]), np.array(chances)
+    said = [[float(value) for name, value in row.items() if name.startswith("prediction")] for row in read]
+    return np.array(said) if one.labels.several else np.ravel(said), np.array(chances)
 
 
 def test_a_classification_scores_what_scikit_learn_makes_of_the_predictions_file(tmp_path: Path) -> None:
@@ -66,6 +67,55 @@ def test_a_regression_scores_what_scikit_learn_makes_of_the_predictions_file(tmp
     assert task.REGRESSION.score(outputs, y, "val") == pytest.approx(
         expected | {"val_r2": reference.r2_score(y, predicted)}, abs=1e-8
     )
+
+
+def test_a_multilabel_scores_what_scikit_learn_makes_of_the_predictions_file(tmp_path: Path) -> None:
+    y = (RNG.random((80, 3)) < (0.5, 0.2, 0.7)).astype(np.int32)
+    outputs = (RNG.standard_normal((80, 3)) + 2 * y - 1).astype(np.float32)
+    predicted, chances = told(task.MULTILABEL, outputs, tmp_path)
+    expected = {
+        "test_macro_f1": reference.f1_score(y, predicted, average="macro"),
+        "test_micro_f1": reference.f1_score(y, predicted, average="micro"),
+        "test_loss": np.mean([reference.log_loss(y[:, label], chances[:, label]) for label in range(3)]),
+        "test_subset_accuracy": reference.accuracy_score(y, predicted),
+        "test_auroc": reference.roc_auc_score(y, chances, average="macro"),
+    }
+    assert task.MULTILABEL.score(outputs, y, "test") == pytest.approx(expected, abs=1e-9)
+    present = y.any(axis=1)
+    masked = task.MULTILABEL.score(outputs, y, "test", present)
+    assert masked["test_micro_f1"] == pytest.approx(
+        reference.f1_score(y[present], predicted[present], average="micro"), abs=1e-9
+    )
+    assert masked["test_subset_accuracy"] == reference.accuracy_score(y[present], predicted[present])
+    told_of = task.MULTILABEL.labels.told(task.MULTILABEL.labels.table(outputs)[1], 3, y, ("a", "b", "c"))
+    assert told_of[0].startswith("labels  a: ") and f"macro F1 {expected['test_macro_f1']:.4f}" in told_of[1]
+
+
+def test_a_split_without_a_label_has_no_mean_over_the_labels() -> None:
+    y = np.array([[1, 0, 0], [0, 0, 1], [1, 0, 1]])
+    found = task.MULTILABEL.score(np.where(y == 1, 1.0, -1.0), y, "val")
+    assert list(found) == ["val_micro_f1", "val_loss", "val_subset_accuracy"]
+    assert metric.LABEL_MACRO_F1.unavailable(y, 3) == "it has no sample with label 1"
+    assert metric.LABEL_AUROC.unavailable(1 - y[:, 1:2], 1) == "it has no sample without label 0"
+    study = {"objective": "auto", "direction": None, "objectives": {}}
+    told_of = task.settle_objective(study, task.MULTILABEL, y, y, 3)
+    assert told_of.startswith(
+        "auto -> val_micro_f1: the validation split has no macro F1: it has no sample with label 1"
+    )
+
+
+def test_predictors_of_labels_that_look_at_no_input() -> None:
+    y_train, y_test = np.array([[1, 0], [1, 0], [0, 1]]), np.array([[1, 0], [1, 1], [0, 0], [1, 0]])
+    fixed = np.tile([1, 0], (4, 1))
+    assert task.MULTILABEL.trivial(y_train, y_test) == pytest.approx(
+        {
+            "test_macro_f1": reference.f1_score(y_test, fixed, average="macro", zero_division=0),
+            "test_micro_f1": reference.f1_score(y_test, fixed, average="micro"),
+            "test_subset_accuracy": reference.accuracy_score(y_test, fixed),
+        }
+    )
+    every = reference.f1_score(y_test, np.ones((4, 2)), average="macro")
+    assert task.MULTILABEL.baselines(y_train, y_test) == pytest.approx({"always predicting every label": every})
 
 
 def test_a_tagging_scores_all_its_timesteps_and_a_mask_leaves_some_out() -> None:

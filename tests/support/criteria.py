@@ -19,7 +19,10 @@ from lstm_bench.training.engine import factory
 def expected(outputs: np.ndarray, y: np.ndarray, task: str) -> tuple[float, int]:
     """Loss and count of one batch, from the outputs before its step, in float64."""
     outputs = outputs.astype(np.float64)
-    if task == "regression":
+    if task == "multilabel":
+        probability = 1 / (1 + np.exp(-outputs))
+        return float(-np.log(np.where(y == 1, probability, 1 - probability)).mean()), 0
+    if task in ("regression", "scaled"):
         return float(((outputs[:, 0] - y) ** 2).mean()), 0
     probability = np.exp(outputs) / np.exp(outputs).sum(axis=-1, keepdims=True)
     chosen = probability.reshape(-1, outputs.shape[-1])[np.arange(y.size), y.ravel()]
@@ -56,6 +59,6 @@ def main(backend: str, task: str, n: int) -> None:
 
 
 if __name__ == "__main__":
-    for task in ("classification", "regression", "tagging"):
+    for task in ("classification", "regression", "tagging", "multilabel", "scaled"):
         for per_execution in factory.steps_per_execution(sys.argv[1], "generic"):
             main(sys.argv[1], task, per_execution)

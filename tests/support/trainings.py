@@ -20,16 +20,24 @@ def data(n: int = 50, scale: float = 1.0) -> Dataset:
 
 
 def problem(task: str) -> Dataset:
-    """Data of a task, of the same inputs: the two classes, their mean as a number, or which timesteps are above it."""
+    """Data of a task, of the same inputs: the two classes, their mean as a number, which timesteps or features are above it.
+
+    `scaled` is the regression with targets of another size, by which outputs are scaled.
+    """
     toy = data()
     if task == "classification":
         return toy
     y = {
         "regression": toy.x_train.mean(axis=(1, 2)),
         "tagging": (toy.x_train.mean(axis=2) > 0.5).astype(np.int32),
+        "multilabel": (toy.x_train.mean(axis=1) > 0.5).astype(np.int32),
+        "scaled": 700 + 50 * toy.x_train.mean(axis=(1, 2)),
     }[task]
-    labels = dict.fromkeys(("y_train", "y_validation", "y_test"), y)
-    return dataclasses.replace(toy, **labels, task=task, n_classes=1 if task == "regression" else 2)
+    more: dict[str, Any] = dict.fromkeys(("y_train", "y_validation", "y_test"), y)
+    more["n_classes"] = {"regression": 1, "scaled": 1, "tagging": 2, "multilabel": 3}[task]
+    if task == "scaled":
+        task, more["target"] = "regression", (float(y.mean()), float(y.std()))
+    return dataclasses.replace(toy, **more, task=task)
 
 
 def config(**changes: Any) -> dict[str, Any]:

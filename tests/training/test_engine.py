@@ -78,7 +78,7 @@ def test_an_engine_trains_as_keras_does(backend: str) -> None:
 @pytest.mark.parametrize("backend", long_but("torch"))
 def test_every_task_is_trained_on_its_own_loss(backend: str) -> None:
     said = printed("criteria.py", backend)
-    tasks = ("classification", "regression", "tagging")
+    tasks = ("classification", "regression", "tagging", "multilabel", "scaled")
     arms = [f"{backend} {task} x{n} equal" for task in tasks for n in steps_per_execution(backend, "generic")]
     assert said.splitlines() == arms
 

@@ -78,7 +78,7 @@ def sequences(found: Mapping[str, np.ndarray], end: str, columns: Columns, where
         if known is not None:
             _require_one_each(y, len(x), x.shape[:2], f"{where}: y{end}")
             _require_one_each(groups, len(x), (), f"{where}: groups{end}")
-        return from_padded(Sequences(x, y, groups=groups), known, columns, where)
+        return from_padded(Sequences(x, y, groups=groups, several=columns.multilabel), known, columns, where)
     if x.ndim != 2 or not x.size:
         raise DataError(
             f"{where}: x{end}",
@@ -97,9 +97,9 @@ def sequences(found: Mapping[str, np.ndarray], end: str, columns: Columns, where
         )
     _require_one_each(y, n, (len(x),), f"{where}: y{end}")
     _require_one_each(groups, n, (), f"{where}: groups{end}")
-    if y is not None and y.shape == (n, known.max()):
+    if y is not None and y.shape == (n, known.max()) and not columns.multilabel:
         y = y[mask(known, y.shape[1])]
-    return from_rows(x, known, y, columns, where, groups=groups)
+    return from_rows(x, known, y, columns, where, groups=groups, several=columns.multilabel)
 
 
 def _require_one_each(array: np.ndarray | None, n: int, steps: tuple[int, ...], what: str) -> None:

@@ -81,7 +81,7 @@ def _text(source: Source, columns: Columns) -> dict[str, np.ndarray]:
         require(names, columns, str(source))
         numeric = _numeric_columns(head, names, separator)
         kept = [name for name in names if _is_read(name, columns, numeric)]
-        as_they_are = {*columns.named().values()}
+        as_they_are = {name for _, name in columns.named()}
         types: dict[str, Any] = {name: np.float32 for name in kept if name in numeric and name not in as_they_are}
         types |= dict.fromkeys((name for name in names if name not in numeric), "category")
         parts: dict[str, list[Any]] = {name: [] for name in kept}
@@ -114,7 +114,7 @@ def _text(source: Source, columns: Columns) -> dict[str, np.ndarray]:
 
 
 def _is_read(name: str, columns: Columns, numeric: set[str]) -> bool:
-    if name in columns.named().values() or name in (columns.features or ()):
+    if name in (column for _, column in columns.named()) or name in (columns.features or ()):
         return True
     return columns.features is None and name in numeric
 

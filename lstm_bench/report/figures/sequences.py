@@ -49,7 +49,10 @@ def overview(found: Dataset) -> Figure:
     upper.supylabel("standardised" if found.mean is not None else "value", fontsize=9)
     lengths, shares = lower.subplots(1, 2, width_ratios=(1, 2))
     _lengths(lengths, found)
-    (_classes if found.kind.labels.classes else _targets)(shares, found)
+    if found.kind.labels.counts(found.y_train, found.n_classes) is None:
+        _targets(shares, found)
+    else:
+        _classes(shares, found)
     return figure
 
 
@@ -94,7 +97,7 @@ def _classes(axes: Axes, found: Dataset) -> None:
     names = [_drawable(name) for name in found.classes or map(str, range(found.n_classes))]
     places, left = np.arange(found.n_classes), np.zeros(found.n_classes)
     for split, colour in zip(SPLITS, COLOURS, strict=False):
-        counts = np.bincount(found.labels(split).ravel(), minlength=found.n_classes)
+        counts = np.asarray(found.kind.labels.counts(found.labels(split), found.n_classes))
         axes.barh(places, counts, left=left, color=colour, label=split)
         left = left + counts
     if found.n_classes <= 20:
