@@ -7,6 +7,8 @@ import numpy as np
 from lstm_bench.core.errors import DataError
 from lstm_bench.data.arrays import SPLITS, Arrays
 
+_BLOCK = 16_384  # rows
+
 
 def _count(size: float, n: int) -> int:
     return int(size) if size >= 1 else round(size * n)
@@ -48,9 +50,18 @@ def _standardize(arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
 
 def scales_differ(x: np.ndarray) -> bool:
     """Whether the deviations of the features, and 1, what networks expect, differ more than tenfold; constants do not count."""
-    deviations = x.std(axis=(0, 1), dtype=np.float64)
-    scales = [1.0, *(float(value) for value in deviations if value > 0)]
+    scales = [1.0, *(float(value) for value in moments(x)[1] if value > 0)]
     return max(scales) > 10 * min(scales)
+
+
+def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of every feature of `(samples, timesteps, features)`, in float64 and in blocks that fit a cache."""
+    rows = x.reshape(-1, x.shape[-1])
+    parts = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+    ones = np.ones(_BLOCK)  # a product of matrices adds a narrow array up faster than `sum` does
+    mean = sum((ones[: len(part)] @ part.astype(np.float64) for part in parts), np.zeros(rows.shape[1])) / len(rows)
+    squares = sum((ones[: len(part)] @ np.square(part - mean) for part in parts), np.zeros(rows.shape[1]))
+    return mean, np.sqrt(squares / len(rows))
 
 
 def standardized(x: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:

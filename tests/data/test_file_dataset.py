@@ -15,6 +15,7 @@ import pytest
 import yaml
 from wheels import wheel
 
+from lstm_bench.core import progress
 from lstm_bench.core.config import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
 from lstm_bench.data import converted, dataset, division, user_files
@@ -320,6 +321,60 @@ def test_the_cache_keeps_what_was_used_last(
     for n in (40, 50, 60):
         loaded(written(frame(n), f"{n}.csv"), **{**TABLE, "target": "side"})
     assert len([*(tmp_path / "cache" / "lstm_bench" / "files").iterdir()]) == 1
+
+
+def test_the_digest_of_a_file_is_remembered_until_it_is_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: Callable[..., Path]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(converted, "MIN_BYTES", 0)
+    monkeypatch.setattr(converted, "SETTLED_S", -3600.0)
+    path, digested = written(), []
+    before = Source.sha256
+    monkeypatch.setattr(Source, "sha256", lambda self: digested.append(self.name) or before(self))
+    first = [loaded(path, **TABLE).sha256 for _ in range(2)]
+    assert len(digested) == 1 and first[0] == first[1]
+    stamp = path.stat()
+    changed = path.read_bytes().replace(b"walk", b"wait")  # as long as before, and with the time of then
+    path.write_bytes(changed)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert loaded(path, **TABLE).classes == ("fall", "run", "wait") and len(digested) == 2
+    monkeypatch.setattr(converted, "SETTLED_S", 3600.0)
+    path.write_bytes(changed + b"\n")
+    for n in (3, 4):
+        loaded(path, **TABLE)
+        assert len(digested) == n, "a file that was just written to is not remembered"
+
+
+def test_a_large_file_that_changes_after_its_digest_is_not_kept_as_what_it_was(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: Callable[..., Path]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(converted, "MIN_BYTES", 0)
+    path, before = written(), Source.sha256
+
+    def digest_then_write(source: Source) -> str:
+        found = before(source)
+        frame(50).to_csv(path, index=False)
+        return found
+
+    monkeypatch.setattr(Source, "sha256", digest_then_write)
+    assert "changed while it was read" in str(refused(path, **TABLE))
+
+
+def test_how_far_a_large_table_is_read_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, written: Callable[..., Path]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(converted, "MIN_BYTES", 0)
+    monkeypatch.setattr(progress, "EACH_S", 0.0)
+    for name in ("own.csv", "own.csv.gz", "own.parquet"):
+        told: list[tuple[str, float | None]] = []
+        with progress.heard(lambda what, share, told=told: told.append((what, share))):
+            loaded(written(name=name), **TABLE)
+        shares = [share for what, share in told if what == f"reading {name}" and share is not None]
+        assert shares == sorted(shares) and shares[-1] > 0.7, told
+        assert (f"cutting {name} into sequences", None) in told and (f"keeping {name}", None) in told
 
 
 def test_missing_labels_of_a_large_table_are_said_each_time(
