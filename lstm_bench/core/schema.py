@@ -93,6 +93,9 @@ class Dataset:
     stride: int | None = _in(Range(1), None)
     split: str | None = _in(Choice("auto", "stratified", "group", "time", "given"), None)
     missing: str | None = _in(Choice("refuse", "forward_fill", "mean", "mask"), None)
+    resplit: bool | str | None = (
+        None  # of any that draws its validation split: each seed of a confirmation draws its own
+    )
 
 
 @dataclass(kw_only=True)

@@ -25,7 +25,15 @@ from lstm_bench.data import images as mnist
 from lstm_bench.data.arrays import SPLITS
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.readers import DIVISOR, IMAGES, LENGTHS, _read, known_task
-from lstm_bench.data.splits import _count, _standardize, _stratified, scales_differ
+from lstm_bench.data.splits import (
+    _count,
+    _standardize,
+    _stratified,
+    check_resplit,
+    nothing_to_redraw,
+    scales_differ,
+    training_seed,
+)
 from lstm_bench.data.task import CLASSIFICATION, Task, of, of_labels
 
 
@@ -112,6 +120,9 @@ def check(config: Mapping[str, Any]) -> None:
     else:
         need("validation_size", _is_size(config["validation_size"]), size)
         need("train_size", config["train_size"] is None or _is_size(config["train_size"]), size + ", or null for all")
+    check_resplit(config)
+    if config.get("resplit") and name in synthetic.MAKERS:
+        raise nothing_to_redraw(f"dataset={name} makes its sets")
     need("validation", config["validation"] in ("split", "test"), "split or test")
     need("split_seed", type(seed) is int and 0 <= seed < 2**32, "an integer from 0 to 2**32 - 1")
     need(
@@ -307,7 +318,9 @@ def load(config: Mapping[str, Any]) -> Dataset:
     own = file_dataset.load(config) if config["name"] == "file" else None
     arrays, n_classes, sha256 = (own.arrays, own.n_classes, own.sha256) if own else _read(config)
     task = own.task if own else known_task(config) or of_labels(arrays["y_train"])
-    size, seed, y = config["validation_size"], config["split_seed"], arrays["y_train"]
+    size, seed, y = config["validation_size"], training_seed(config), arrays["y_train"]
+    if config.get("resplit") and not own and "x_validation" in arrays:
+        raise nothing_to_redraw(f"{found.source} has validation data of its own")
     if not task.has_classes:
         y = np.zeros(len(y), np.int32)  # nothing to stratify by
     generated = config["name"] in synthetic.MAKERS

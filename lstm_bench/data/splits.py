@@ -2,12 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
-from lstm_bench.core.errors import DataError
+from lstm_bench.core.errors import ConfigError, DataError
 from lstm_bench.data.arrays import SPLITS, Arrays
 
 _BLOCK = 16_384  # rows
+
+
+def for_seed(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The `dataset` settings of a seed of a confirmation: of `dataset.resplit` those of a draw of its own, `redraw`."""
+    return {**config, "redraw": seed} if config.get("resplit") else dict(config)
+
+
+def training_seed(config: Mapping[str, Any]) -> int:
+    """What the training and validation splits are drawn by: `split_seed`, or what it and the seed of a confirmation make.
+
+    The test set knows `split_seed` alone.
+    """
+    seed: int = config["split_seed"]
+    if config.get("redraw") is None:
+        return seed
+    return int(np.random.SeedSequence([seed, config["redraw"]]).generate_state(1)[0])
+
+
+def check_resplit(config: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a `dataset.resplit` that cannot be meant, before anything is read."""
+    asked = config.get("resplit")
+    if asked is None or isinstance(asked, bool):
+        if asked and config["validation"] == "test":
+            raise nothing_to_redraw("dataset.validation=test")
+        return
+    if asked in ("test", "all"):
+        raise ConfigError(
+            f"dataset.resplit={asked}: the test set stays that of the search, for redrawing it would leak: what was trained "
+            "and picked on would be tested on",
+            remedy="Say dataset.resplit=true: each seed draws its training and validation data anew.",
+        )
+    raise ConfigError("dataset.resplit", expected="true or false", received=asked)
+
+
+def nothing_to_redraw(why: str) -> ConfigError:
+    """What is raised where there is no draw to be made anew."""
+    return ConfigError(
+        f"dataset.resplit=true: {why}: there is nothing to draw anew", remedy="Leave dataset.resplit out."
+    )
 
 
 def _count(size: float, n: int) -> int:

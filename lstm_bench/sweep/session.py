@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lstm_bench
-from lstm_bench.core import busy, environment, fileio, hardware, numerics, vocabulary
+from lstm_bench.core import busy, environment, errors, fileio, hardware, numerics, vocabulary
 from lstm_bench.core import config as schema
 from lstm_bench.core import user_code as sources
 from lstm_bench.core.cache import cache_folder
@@ -19,6 +19,7 @@ from lstm_bench.core.errors import InterruptedByUser
 from lstm_bench.core.formatting import counted
 from lstm_bench.data import classes, inspection, task
 from lstm_bench.data import dataset as data
+from lstm_bench.data.splits import for_seed
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.model import kernel, signature
 from lstm_bench.study import search_space as spaces
@@ -134,6 +135,8 @@ class Session:
             self._warnings = inspection.warnings(found, self.config["dataset"]) if found.about else []
             for warning in self._warnings:
                 self.display.line(f"  warning   {warning}", "yellow")
+            if self.config["dataset"].get("resplit"):  # whether, is decided once: every seed trains on data of one kind
+                self.config["dataset"]["standardize"] = found.mean is not None
             if settled := task.settle_objective(self.config["study"], found.kind, *labels, found.n_classes):
                 self.display.line(f"  objective {settled}")
                 self.display.objective = self.config["study"]["objective"]
@@ -143,6 +146,7 @@ class Session:
             self.display.measure = found.kind.measure.column
             facts = self._facts(found)
             self.workers.give(found)
+            self._redraw(found)
             del found
             if fresh:
                 self.workers.wait()
@@ -156,6 +160,30 @@ class Session:
                 study.close()
         finally:
             self.workers.close()
+
+    def _redraw(self, found: data.Dataset) -> None:
+        """Draws what each seed of a confirmation trains on once, so that none fails after the search; a cluster is given it.
+
+        Raises:
+          DataError: when a seed's training split lacks what a model needs, as a class.
+        """
+        if not self.config["dataset"].get("resplit"):
+            return
+        n = self.config["study"]["replicates"]
+        with self.display.waiting(f"drawing the training and validation data of {counted(n, 'seed')}"):
+            for seed in range(n):
+                settings = for_seed(self.config["dataset"], seed)
+                try:
+                    own = data.load(settings)
+                except errors.DataError as error:
+                    raise errors.DataError(f"seed {seed} of dataset.resplit=true: {error}") from error
+                labels = own.y_train, own.y_validation
+                task.check_objective(self.config["study"], own.name, own.kind, *labels, n_outputs=own.n_classes)
+                if self.workers.on_ray:
+                    self.workers.give(own, settings)
+        self.display.line(
+            f"  data      each seed draws its training and validation data; the {len(found.x_test):,} test sequences stay"
+        )
 
     def _facts(self, dataset: data.Dataset) -> dict[str, Any]:
         timesteps, features = dataset.input_shape

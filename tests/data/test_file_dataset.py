@@ -249,6 +249,49 @@ def test_two_files_are_a_training_and_a_test_set(written: Callable[..., Path]) -
     assert "group p0 is in train and in test" in said
 
 
+@pytest.mark.parametrize("group", [None, "person"])
+def test_each_seed_draws_what_it_trains_on_and_tests_on_the_same(
+    written: Callable[..., Path], group: str | None
+) -> None:
+    path, search = written(), {**TABLE, "features": ["ax"], "group": group}
+    known = loaded(path, **search)
+    np.testing.assert_array_equal(loaded(path, **search, resplit=True).x_train, known.x_train)
+    seeds = [loaded(path, **search, resplit=True, redraw=seed) for seed in range(5)]
+    for found in seeds:
+        np.testing.assert_array_equal(found.x_test, known.x_test)
+        both = np.concatenate([found.x_train, found.x_validation])
+        assert {x.tobytes() for x in both} == {x.tobytes() for x in (*known.x_train, *known.x_validation)}
+        assert found.sha256 == known.sha256
+        if group:
+            by_values = {x.tobytes(): name for x, name in zip(*_values(frame()), strict=True)}
+            trains, validates = ({by_values[x.tobytes()] for x in of} for of in (found.x_train, found.x_validation))
+            assert not trains & validates
+    drawn = {found.x_validation.tobytes() for found in (known, *seeds)}
+    assert len(drawn) == 6 if group is None else len(drawn) > 2
+    again = loaded(path, **search, resplit=True, redraw=3)
+    np.testing.assert_array_equal(again.x_validation, seeds[3].x_validation)
+
+
+def test_what_has_no_draw_is_not_drawn_anew(written: Callable[..., Path], tmp_path: Path) -> None:
+    path = written()
+    assert "redrawing it would leak" in str(refused(path, **TABLE, resplit="test"))
+    assert "expected true or false" in str(refused(path, **TABLE, resplit=2))
+    assert "dataset.validation=test: there is nothing to draw anew" in str(
+        refused(path, **TABLE, resplit=True, validation="test")
+    )
+    rng = np.random.RandomState(0)
+    np.savez(
+        tmp_path / "own.npz",
+        **{f"x_{split}": rng.rand(9, 3, 2) for split in ("train", "validation", "test")},
+        **{f"y_{split}": np.arange(9) % 3 for split in ("train", "validation", "test")},
+    )
+    assert "has one of its own: there is nothing" in str(refused(tmp_path / "own.npz", resplit=True))
+    stamps = pd.date_range("2024-01-01", periods=400, freq="h")
+    table = pd.DataFrame({"when": stamps, "v": np.sin(np.arange(400)), "label": np.arange(400) // 5 % 2})
+    said = refused(written(table, "one.csv"), time="when", target="label", window=5, resplit=True)
+    assert "the validation set is what comes before the test set" in str(said)
+
+
 # Gaps.
 
 
