@@ -23,7 +23,7 @@ from lstm_bench.data.splits import for_seed
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.model import kernel, signature
 from lstm_bench.study import search_space as spaces
-from lstm_bench.sweep import kernel_cache
+from lstm_bench.sweep import epochs, kernel_cache
 from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.console_report import ConsoleReport, Progress
 from lstm_bench.sweep.driver import Driver
@@ -83,6 +83,7 @@ class Session:
       display: What a person sees.
       source: Where the data was found.
       others: Resolved configurations of the studies of the same command: those before this one, and those after.
+      epochs_by_data: Whether `train.epochs` follows from the data: see `epochs`.
     """
 
     def __init__(
@@ -93,7 +94,9 @@ class Session:
         gpus: list[hardware.Gpu],
         display: Display,
         source: str,
-        others: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]] = ((), ()),
+        others: tuple[Sequence[dict[str, Any]], Sequence[dict[str, Any]]] = ((), ()),
+        *,
+        epochs_by_data: bool = False,
     ):
         self._others, self._since = others, time.monotonic()
         self.config, self.space, self.folder = config, space, folder
@@ -103,6 +106,7 @@ class Session:
         guarded = {"target": target, "files": self._code.files} if self._code and self._code.files else None
         self.workers = Workers(config, space, folder, gpus, display, guarded)
         self.console = ConsoleReport(config, space, folder, display)
+        self._epochs_by_data = self.console.epochs_by_data = epochs_by_data
         self._task, self._baselines = task.CLASSIFICATION, dict[str, float]()  # of the data, once it is there
         self._variables = numerics.observed(os.environ)
         self._warnings: list[str] = []  # of the data
@@ -140,6 +144,8 @@ class Session:
             if settled := task.settle_objective(self.config["study"], found.kind, *labels, found.n_classes):
                 self.display.line(f"  objective {settled}")
                 self.display.objective = self.config["study"]["objective"]
+            if self._epochs_by_data:
+                self._settle_epochs(len(found.x_train))
             weights = self.config["train"]["class_weight"]
             classes.weights(weights, found.kind, found.y_train, found.n_classes, found.classes)
             self._task, self._baselines = found.kind, found.baselines
@@ -160,6 +166,14 @@ class Session:
                 study.close()
         finally:
             self.workers.close()
+
+    def _settle_epochs(self, n_train: int) -> None:
+        """Chooses `train.epochs` by the data, and for the display those of the studies to come, which have the same."""
+        for config in self._others[1]:
+            epochs.settle(config, config["study"]["space"], n_train)
+        if said := epochs.settle(self.config, self.space, n_train):
+            self.display.line(f"  epochs    {said}")
+            self.display.epochs = self.config["train"]["epochs"]
 
     def _redraw(self, found: data.Dataset) -> None:
         """Draws what each seed of a confirmation trains on once, so that none fails after the search; a cluster is given it.
