@@ -110,6 +110,9 @@ class Dataset:
     min_length: int | None = _in(Range(1), None)
     truncate: str | None = _in(Choice("refuse", "start", "end"), None)
     scale_target: bool | str | None = None  # of npz and file; auto: of file
+    resplit: bool | str | None = (
+        None  # of any that draws its validation split: each seed of a confirmation draws its own
+    )
 
 
 @dataclass(kw_only=True)

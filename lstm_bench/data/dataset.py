@@ -25,7 +25,15 @@ from lstm_bench.data import images as mnist
 from lstm_bench.data.arrays import SPLITS, Arrays
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.readers import DIVISOR, IMAGES, LENGTHS, _read, known_task
-from lstm_bench.data.splits import _count, _standardize, _stratified, scales_differ
+from lstm_bench.data.splits import (
+    _count,
+    _standardize,
+    _stratified,
+    check_resplit,
+    nothing_to_redraw,
+    scales_differ,
+    training_seed,
+)
 from lstm_bench.data.task import CLASSIFICATION, Task, of, of_labels
 
 
@@ -153,6 +161,9 @@ def check(config: Mapping[str, Any]) -> None:
     else:
         need("validation_size", _is_size(config["validation_size"]), size)
         need("train_size", config["train_size"] is None or _is_size(config["train_size"]), size + ", or null for all")
+    check_resplit(config)
+    if config.get("resplit") and name in synthetic.MAKERS:
+        raise nothing_to_redraw(f"dataset={name} makes its sets")
     need("validation", config["validation"] in ("split", "test"), "split or test")
     need("split_seed", type(seed) is int and 0 <= seed < 2**32, "an integer from 0 to 2**32 - 1")
     need(
@@ -358,7 +369,9 @@ def load(config: Mapping[str, Any]) -> Dataset:
     own = file_dataset.load(config) if config["name"] == "file" else None
     arrays, n_classes, sha256 = (own.arrays, own.n_classes, own.sha256) if own else _read(config)
     task = own.task if own else known_task(config) or of_labels(arrays["y_train"])
-    size, seed, y = config["validation_size"], config["split_seed"], arrays["y_train"]
+    size, seed, y = config["validation_size"], training_seed(config), arrays["y_train"]
+    if config.get("resplit") and not own and "x_validation" in arrays:
+        raise nothing_to_redraw(f"{found.source} has validation data of its own")
     if not task.has_classes:
         y = np.zeros(len(y), np.int32)  # nothing to stratify by
     generated = config["name"] in synthetic.MAKERS
@@ -382,7 +395,8 @@ def load(config: Mapping[str, Any]) -> Dataset:
         for name in ("x", "y", "lengths"):
             if f"{name}_train" in arrays:
                 arrays[f"{name}_{split}"] = arrays[f"{name}_train"][index]
-    _trim(arrays, task)
+    if not config.get("resplit"):  # whose seeds are trained on one shape
+        _trim(arrays, task)
     for split in SPLITS:  # scaled after the split: bytes are cheaper to copy than floats
         arrays[f"x_{split}"] = np.divide(arrays[f"x_{split}"], DIVISOR[config["name"]], dtype=np.float32)
     notes = list(own.notes) if own else []

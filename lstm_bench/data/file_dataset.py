@@ -17,6 +17,7 @@ from lstm_bench.data.arrays import SPLITS, Arrays, checked, digest
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.lengths import spread
 from lstm_bench.data.sequences import Columns, Sequences, aligned, changes, names_of
+from lstm_bench.data.splits import nothing_to_redraw, training_seed
 from lstm_bench.data.task import Task
 
 TEST_SIZE = 0.2  # of a file that does not divide itself, where `dataset.test_size` is null
@@ -195,17 +196,22 @@ def _divided(
 
     The test set is drawn first: what `train_size` and `validation_size` are changes nothing in it.
     """
-    seed = config["split_seed"]
+    if config.get("resplit") and (kind == "time" or "validation" in parts):
+        own = (
+            "the validation set is what comes before the test set" if kind == "time" else f"{where} has one of its own"
+        )
+        raise nothing_to_redraw(own)
 
-    def drawn(found: Sequences, size: float, what: str, leave: int) -> tuple[Sequences, Sequences]:
+    def drawn(found: Sequences, what: str, size: float, seed: int, leave: int) -> tuple[Sequences, Sequences]:
         y = _sortable(found.y) if task.has_classes and found.y is not None else None
-        picked, left = division.part(found, y, size, kind, seed, what, leave)
+        varied = seed != config["split_seed"]
+        picked, left = division.part(found, y, size, kind, seed, what, leave, varied=varied)
         return found.take(picked), found.take(left)
 
     made = dict(parts)
     if "all" in made:
         size = config.get("test_size") or TEST_SIZE
-        made["test"], made["train"] = drawn(made.pop("all"), size, "dataset.test_size", 2)
+        made["test"], made["train"] = drawn(made.pop("all"), "dataset.test_size", size, config["split_seed"], 2)
     if config["validation"] == "test":
         n = division._count(config["validation_size"], len(made["test"]))
         if not 1 <= n <= len(made["test"]):
@@ -215,7 +221,7 @@ def _divided(
         made["validation"] = made["test"].take(np.arange(n))
     elif "validation" not in made:
         made["validation"], made["train"] = drawn(
-            made["train"], config["validation_size"], "dataset.validation_size", 1
+            made["train"], "dataset.validation_size", config["validation_size"], training_seed(config), 1
         )
     made = {split: made[split] for split in SPLITS}
     apart = {"train": made["train"], "test": made["test"]}

@@ -19,7 +19,7 @@ from lstm_bench.data.arrays import SPLITS
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.data.lengths import mask, real
 from lstm_bench.data.sequences import Columns, names_of
-from lstm_bench.data.splits import scales_differ
+from lstm_bench.data.splits import moments, scales_differ
 from lstm_bench.data.task import Task
 
 MOST = 2_000  # sequences that are drawn to find out what tells the target: enough for a thousandth
@@ -126,19 +126,26 @@ def columns(found: Dataset, config: Mapping[str, Any]) -> list[Column]:
     """The features of a dataset; of a table whose rows are sequences its one feature, and timesteps that tell the target."""
     x, names = real(found.x_train, found.lengths_train), _names(found)
     twins, tells = _twins(x, names), _telling(found.x_train, names, found, config)
-    places = [(name, x[..., i], i) for i, name in enumerate(names)]
+    measured = [(name, i, *figures) for i, (name, *figures) in enumerate(zip(names, *_figures(x), strict=True))]
     if config.get("layout") == "wide":
-        places += [(name, found.x_train[:, i], 0) for i, name in enumerate(_steps(found, config)) if name in tells]
+        steps = [(name, found.x_train[:, i]) for i, name in enumerate(_steps(found, config)) if name in tells]
+        measured += [(name, 0, *(float(of[0]) for of in _figures(step[..., None]))) for name, step in steps]
     gone = (found.about or {}).get("missing", {})
     made = []
-    for name, values, i in places:
+    for name, i, *figures in measured:
         # As the file has them.
         by, plus = (1.0, 0.0) if found.mean is None or found.scale is None else (found.scale[i], found.mean[i])
-        mean, low, high = (float(of * by + plus) for of in (values.mean(dtype=np.float64), values.min(), values.max()))
-        deviation = float(values.std(dtype=np.float64) * by)
+        mean, low, high = (float(figures[place] * by + plus) for place in (0, 2, 3))
+        deviation = float(figures[1] * by)
         said = twins.get(name, ""), tells.get(name, "")
         made.append(Column(name, gone.get(name, 0), mean, deviation, low, high, *said))
     return made
+
+
+def _figures(x: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Mean, deviation, least and most of every feature of `(samples, timesteps, features)`."""
+    columns = [np.ascontiguousarray(x[..., place]) for place in range(x.shape[-1])]
+    return *moments(x), np.array([column.min() for column in columns]), np.array([column.max() for column in columns])
 
 
 def _names(found: Dataset) -> list[str]:
@@ -210,9 +217,14 @@ def _told(values: np.ndarray, y: np.ndarray, task: Task) -> str:
     counts = np.bincount(y)
     if len(values) < 20 or min(counts[counts > 0]) < LEAST or len(counts[counts > 0]) < 2:
         return ""
-    from sklearn.tree import DecisionTreeClassifier
+    n, wrong = int((counts > 0).sum()), int((1 - TELLS) * len(y)) + 1
+    labels = y[np.lexsort((y, values))]
+    if (
+        int((labels[1:] != labels[:-1]).sum()) > n - 1 + 2 * wrong
+    ):  # more changes than so many intervals and errors make
+        return ""
+    from sklearn.tree import DecisionTreeClassifier  # lazily: it takes a second
 
-    n = int((counts > 0).sum())
     tree = DecisionTreeClassifier(max_leaf_nodes=n, random_state=0).fit(values[:, None], y)
     share = float(tree.score(values[:, None], y))
     return f"tells {100 * share:.1f} % of the classes by {n - 1} thresholds" if share >= TELLS else ""

@@ -66,7 +66,9 @@ def _inputs(arrays: Arrays) -> Arrays:
 def gaps(arrays: Arrays) -> np.ndarray:
     """How many values of each feature are missing in `x_*` of all splits, `(features,)`."""
     n_features = arrays["x_train"].shape[-1]
-    return sum((np.isnan(x).sum(axis=(0, 1)) for x in _inputs(arrays).values()), np.zeros(n_features, np.int64))
+    # The least of all is NaN where one of them is: that is known in a twentieth of the time of counting them.
+    holes = (x for x in _inputs(arrays).values() if x.size and np.isnan(x.min()))
+    return sum((np.isnan(x).sum(axis=(0, 1)) for x in holes), np.zeros(n_features, np.int64))
 
 
 def fill(arrays: Arrays, way: str, features: Sequence[str], where: str) -> Filling | None:

@@ -72,7 +72,8 @@ def trained(study: Recorded, name: str, work: Mapping[str, Any], where: Slot, ro
     display = Display(study.config["study"]["objective"], study.config["train"]["epochs"])
     shared = SharedDataset()
     with tempfile.TemporaryDirectory(prefix="lstm_bench-") as folder, display:
-        shared.store(study.data(), work["config"]["dataset"])
+        settings = work["config"]["dataset"]
+        shared.store(study.data(settings.get("redraw")), settings)
         # Nothing is taken from what XLA compiled before: a new process must come to the same program.
         launcher = LocalLauncher(
             [where],
@@ -121,10 +122,11 @@ def compared(row: Mapping[str, str], result: Mapping[str, Any], history: Sequenc
       history: Its rows of `history.csv`.
     """
     from lstm_bench.core import formatting
-    from lstm_bench.study.columns import HISTORY_COLUMNS, optional_columns
+    from lstm_bench.study.columns import HISTORY_COLUMNS, OPTIONAL_COLUMNS, optional_columns
 
     lines = []
-    for name in dict.fromkeys((*COMPARED, *optional_columns())):
+    measured = {*OPTIONAL_COLUMNS} - {"penalty", "best_epoch"}  # seconds and memory: never the same twice
+    for name in dict.fromkeys((*COMPARED, *(name for name in optional_columns() if name not in measured))):
         if row.get(name) and not (name == "weights_sha256" and row["state"] == "PRUNED"):
             again = formatting.format_field(result.get(name))
             short = name == "weights_sha256"

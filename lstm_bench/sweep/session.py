@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lstm_bench
-from lstm_bench.core import busy, environment, fileio, hardware, numerics, vocabulary
+from lstm_bench.core import busy, environment, errors, fileio, hardware, numerics, vocabulary
 from lstm_bench.core import config as schema
 from lstm_bench.core import user_code as sources
 from lstm_bench.core.cache import cache_folder
@@ -19,10 +19,11 @@ from lstm_bench.core.errors import ConfigError, InterruptedByUser
 from lstm_bench.core.formatting import counted
 from lstm_bench.data import classes, inspection, task
 from lstm_bench.data import dataset as data
+from lstm_bench.data.splits import for_seed
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.model import kernel, signature
 from lstm_bench.study import search_space as spaces
-from lstm_bench.sweep import kernel_cache
+from lstm_bench.sweep import epochs, kernel_cache
 from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.console_report import ConsoleReport, Progress
 from lstm_bench.sweep.driver import Driver
@@ -91,6 +92,7 @@ class Session:
       display: What a person sees.
       source: Where the data was found.
       others: Resolved configurations of the studies of the same command: those before this one, and those after.
+      epochs_by_data: Whether `train.epochs` follows from the data: see `epochs`.
     """
 
     def __init__(
@@ -101,7 +103,9 @@ class Session:
         gpus: list[hardware.Gpu],
         display: Display,
         source: str,
-        others: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]] = ((), ()),
+        others: tuple[Sequence[dict[str, Any]], Sequence[dict[str, Any]]] = ((), ()),
+        *,
+        epochs_by_data: bool = False,
     ):
         self._others, self._since = others, time.monotonic()
         self.config, self.space, self.folder = config, space, folder
@@ -111,6 +115,7 @@ class Session:
         guarded = {"target": target, "files": self._code.files} if self._code and self._code.files else None
         self.workers = Workers(config, space, folder, gpus, display, guarded)
         self.console = ConsoleReport(config, space, folder, display)
+        self._epochs_by_data = self.console.epochs_by_data = epochs_by_data
         self._task, self._baselines = task.CLASSIFICATION, dict[str, float]()  # of the data, once it is there
         self._variables = numerics.observed(os.environ)
         self._warnings: list[str] = []  # of the data
@@ -144,15 +149,20 @@ class Session:
             self._warnings = inspection.warnings(found, self.config["dataset"]) if found.about else []
             for warning in self._warnings:
                 self.display.line(f"  warning   {warning}", "yellow")
+            if self.config["dataset"].get("resplit"):  # whether, is decided once: every seed trains on data of one kind
+                self.config["dataset"]["standardize"] = found.mean is not None
             if settled := task.settle_objective(self.config["study"], found.kind, *labels, found.n_classes):
                 self.display.line(f"  objective {settled}")
                 self.display.objective = self.config["study"]["objective"]
+            if self._epochs_by_data:
+                self._settle_epochs(len(found.x_train))
             weights = self.config["train"]["class_weight"]
             classes.weights(weights, found.kind, labels[0], found.n_classes, found.classes)
             self._task, self._baselines = found.kind, found.baselines
             self.display.measure = found.kind.measure.column
             facts = self._facts(found)
             self.workers.give(found)
+            self._redraw(found)
             del found
             if fresh:
                 self.workers.wait()
@@ -166,6 +176,38 @@ class Session:
                 study.close()
         finally:
             self.workers.close()
+
+    def _settle_epochs(self, n_train: int) -> None:
+        """Chooses `train.epochs` by the data, and for the display those of the studies to come, which have the same."""
+        for config in self._others[1]:
+            epochs.settle(config, config["study"]["space"], n_train)
+        if said := epochs.settle(self.config, self.space, n_train):
+            self.display.line(f"  epochs    {said}")
+            self.display.epochs = self.config["train"]["epochs"]
+
+    def _redraw(self, found: data.Dataset) -> None:
+        """Draws what each seed of a confirmation trains on once, so that none fails after the search; a cluster is given it.
+
+        Raises:
+          DataError: when a seed's training split lacks what a model needs, as a class.
+        """
+        if not self.config["dataset"].get("resplit"):
+            return
+        n = self.config["study"]["replicates"]
+        with self.display.waiting(f"drawing the training and validation data of {counted(n, 'seed')}"):
+            for seed in range(n):
+                settings = for_seed(self.config["dataset"], seed)
+                try:
+                    own = data.load(settings)
+                except errors.DataError as error:
+                    raise errors.DataError(f"seed {seed} of dataset.resplit=true: {error}") from error
+                labels = own.labels("train"), own.labels("validation")
+                task.check_objective(self.config["study"], own.name, own.kind, *labels, n_outputs=own.n_classes)
+                if self.workers.on_ray:
+                    self.workers.give(own, settings)
+        self.display.line(
+            f"  data      each seed draws its training and validation data; the {len(found.x_test):,} test sequences stay"
+        )
 
     def _facts(self, dataset: data.Dataset) -> dict[str, Any]:
         timesteps, features = dataset.input_shape

@@ -80,7 +80,7 @@ def test_workers_start_before_the_data_is_read_and_have_it_before_their_first_ta
     made = run()
     assert order == ["workers start", "load", "store", "first task"]
     assert Launcher.made[0].found == "1293 samples"  # nine tenths of the 1,437 digits to train on
-    assert made.workers._loaded is None and made.workers._shared.fd is None
+    assert not made.workers._loaded and made.workers._shared.fd is None
 
 
 def test_without_work_nothing_is_stored_and_no_worker_is_started(run: Any) -> None:

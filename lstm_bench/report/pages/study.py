@@ -212,8 +212,9 @@ def _data(result: Result) -> str:
         for text, key in (("training", "n_train"), ("validation", "n_validation"), ("test", "n_test"))
         if isinstance(n := result.env(f"dataset.{key}"), int | float)
     ]
+    redrawn = "training and validation data drawn anew for each seed" if result.get("dataset.resplit") is True else ""
     on_test = "validated on the test set" if result.get("dataset.validation") == "test" else ""
-    return "; ".join(part for part in (result.dataset, ", ".join(sizes), on_test) if part)
+    return "; ".join(part for part in (result.dataset, ", ".join(sizes), on_test, redrawn) if part)
 
 
 def _space(result: Result) -> list[str]:
