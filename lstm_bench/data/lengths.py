@@ -148,6 +148,13 @@ def facts(lengths: np.ndarray, timesteps: int) -> dict[str, Any]:
 
 
 def said(known: Mapping[str, Any]) -> str:
-    """`facts` in words: `7 to 29 timesteps, median 15: 46.2 % is padding`."""
-    share = f"{100 * known['padding']:.1f} % of the timesteps are padding"
-    return f"{known['min']:,} to {known['max']:,} timesteps, median {known['median']:g}: {share}"
+    """`facts` in words: `7 to 29 timesteps, median 15: 46.2 % of the timesteps are padding`; "" where those are none.
+
+    Args:
+      known: Of a record: whatever is no such number is none.
+    """
+    numbers = [known.get(name) for name in ("min", "median", "max", "padding")]
+    if not all(isinstance(number, int | float) for number in numbers):
+        return ""
+    low, median, high, padding = (float(number or 0) for number in numbers)
+    return f"{low:,.0f} to {high:,.0f} timesteps, median {median:g}: {100 * padding:.1f} % of the timesteps are padding"
