@@ -294,6 +294,7 @@ def configuration() -> str:
         *rooted("look", schema.Look, ("dataset",), "`python -m lstm_bench.look`; `dataset` is as above"),
         *plain_page("report", "`python -m lstm_bench.report`"),
         *plain_page("archive", "`python -m lstm_bench.export` and `merge`: what an archive may hold"),
+        *plain_page("epochs", "no command: how long a study that was made for other data trains on `dataset=file`"),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 

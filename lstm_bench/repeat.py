@@ -235,6 +235,7 @@ def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[
       KernelError: when the kernel that ran cannot run here.
       ConfigError: when the record holds no seed or no backend: nothing was run.
     """
+    from lstm_bench.data.splits import for_seed
     from lstm_bench.model import kernel, signature
     from lstm_bench.training.engine import factory
 
@@ -259,6 +260,8 @@ def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[
         # What a member is given does not depend on which others are beside it. Replicates are packed in order.
         beside = range(seed // size * size, seed // size * size + size) if tested else [seed] * size
         return {"kind": "pack" if tested else "trials", "seeds": list(beside), **work}
+    if tested:
+        config["dataset"] = for_seed(config["dataset"], seed)
     return {"kind": "replicate" if tested else "trial", "seed": seed, **work}
 
 

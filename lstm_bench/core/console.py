@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column, Table
 from rich.text import Text
 
+from lstm_bench.core import progress
 from lstm_bench.core.formatting import counted, duration, number
 
 _STATE_STYLE = {"COMPLETE": "green", "PRUNED": "yellow", "FAIL": "red"}
@@ -139,12 +140,18 @@ class Display:
 
     @contextlib.contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Names what is waited for as long as it lasts: a bar without an end, or a line."""
+        """Names what is waited for as long as it lasts, and how far it is where that is told: a bar, or lines."""
         if not self.live:
             self.line(f"{what} ...")
         bar = self._progress.add_task(what, total=None, shown="")
+
+        def moved(what: str, share: float | None) -> None:
+            shown = "" if share is None else f"{100 * share:.0f} %"
+            self._progress.update(bar, description=what, completed=share or 0, total=share and 1, shown=shown)
+
         try:
-            yield
+            with progress.heard(moved if self.live else progress.as_lines(self.line)):
+                yield
         finally:
             self._progress.remove_task(bar)
             self._progress.refresh()

@@ -105,7 +105,14 @@ class Dataset:
     stride: int | None = _in(Range(1), None)
     split: str | None = _in(Choice("auto", "stratified", "group", "time", "given"), None)
     missing: str | None = _in(Choice("refuse", "forward_fill", "mean", "mask"), None)
+    lengths: str | None = None
+    max_length: int | None = _in(Range(1), None)
+    min_length: int | None = _in(Range(1), None)
+    truncate: str | None = _in(Choice("refuse", "start", "end"), None)
     scale_target: bool | str | None = None  # of npz and file; auto: of file
+    resplit: bool | str | None = (
+        None  # of any that draws its validation split: each seed of a confirmation draws its own
+    )
 
 
 @dataclass(kw_only=True)

@@ -8,21 +8,26 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lstm_bench.core import fileio, progress
 from lstm_bench.core.cache import cache_folder
+from lstm_bench.core.errors import StorageError
 from lstm_bench.data import formats
 from lstm_bench.data.formats import ts
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.sequences import Columns, Sequences
 
-VERSION = 1  # of what readers make of a file: raised when one of them makes something else
+VERSION = 2  # of what readers make of a file: raised when one of them makes something else
 MIN_BYTES = 8 * 2**20  # a smaller file is read as quickly as its copy
 MAX_BYTES = 20 * 2**30  # of all that is kept: the longest unused goes first
-_ARRAYS = ("x", "y", "ids", "groups", "first", "last")
+MAX_DIGESTS = 1_000  # of files, remembered
+SETTLED_S = 2.0  # since the last write to a file: the coarsest clock of a file system in use
+_ARRAYS = ("x", "y", "ids", "groups", "first", "last", "lengths")
 
 
 def read(source: Source, columns: Columns) -> dict[str, Sequences]:
@@ -35,12 +40,21 @@ def read(source: Source, columns: Columns) -> dict[str, Sequences]:
     source.require()
     if source.path.stat().st_size < MIN_BYTES or source.suffix == ".npz":
         return formats.read(source, columns)
+    with progress.shown():
+        return _kept(source, columns)
+
+
+def _kept(source: Source, columns: Columns) -> dict[str, Sequences]:
+    before = _identity(source)
     folder = cache_folder() / "files" / _key(source, columns)
     with contextlib.suppress(OSError, ValueError, KeyError):
         kept = _load(folder)
         os.utime(folder)
         return kept
     made = formats.read(source, columns)
+    if _identity(source) != before:  # between its digest and its end: it would be kept under that of another
+        raise source.changed()
+    progress.tell(f"keeping {source.name}")
     if any(_has_holes(getattr(found, name)) for found in made.values() for name in _ARRAYS):
         return made  # a missing text has no place in a file of texts: it would come back as a word
     with contextlib.suppress(OSError):  # no room: it is read again next time
@@ -57,11 +71,40 @@ def _has_holes(array: np.ndarray | None) -> bool:
 def _key(source: Source, columns: Columns) -> str:
     """Of contents, options and version; where the file lies is no part of it."""
     said = {name: str(value) for name, value in vars(columns).items() if value}
-    digests = [source.sha256()]
+    digests = [_digest(source)]
     if source.suffix == ".ts" and (other := ts.test_set(source)):
-        digests.append(other.sha256())
+        digests.append(_digest(other))
     known = json.dumps([VERSION, source.suffix, digests, said], sort_keys=True)
     return hashlib.sha256(known.encode()).hexdigest()[:32]
+
+
+def _identity(source: Source) -> tuple[str | int | None, ...]:
+    """What is another when the contents of a file are, as far as its folder knows."""
+    known = source.path.stat()
+    return str(source), known.st_dev, known.st_ino, known.st_size, known.st_mtime_ns, known.st_ctime_ns
+
+
+def _digest(source: Source) -> str:
+    """Of the contents: remembered as long as the file is the one that it was, for a large one takes seconds to read.
+
+    One that was written to just now is not: the next write may come within the same tick of the file system's clock.
+    """
+    identity = _identity(source)
+    name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+    known = cache_folder() / "files" / ".digests" / name
+    with contextlib.suppress(OSError, ValueError):
+        found = known.read_text(encoding="ascii")
+        if len(found) == 64:
+            os.utime(known)
+            return found
+    made = source.sha256()
+    last = source.path.stat()
+    if _identity(source) == identity and time.time() - max(last.st_mtime, last.st_ctime) > SETTLED_S:
+        with contextlib.suppress(OSError, StorageError):
+            fileio.write_bytes(known, made.encode())
+            for old in sorted(known.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-MAX_DIGESTS]:
+                old.unlink(missing_ok=True)
+    return made
 
 
 def _load(folder: Path) -> dict[str, Sequences]:
@@ -70,7 +113,7 @@ def _load(folder: Path) -> dict[str, Sequences]:
     for split, facts in about.items():
         arrays: dict[str, Any] = dict.fromkeys(_ARRAYS)
         for name in facts.pop("arrays"):
-            arrays[name] = np.load(folder / f"{split}.{name}.npy", allow_pickle=False)
+            arrays[name] = np.load(folder / f"{split}.{name}.npy", mmap_mode="r", allow_pickle=False)
         facts |= {"features": tuple(facts["features"]), "notes": tuple(facts["notes"])}
         facts["categories"] = {name: tuple(known) for name, known in facts["categories"].items()}
         whole: dict[str, Any] = arrays | facts
@@ -94,6 +137,9 @@ def _keep(folder: Path, parts: dict[str, Sequences]) -> None:
                 "windows": found.windows,
                 "categories": dict(found.categories),
                 "notes": found.notes,
+                "cut": found.cut,
+                "dropped": found.dropped,
+                "several": found.several,
             }
         (made / "about.json").write_text(json.dumps(about), encoding="utf-8")
         with contextlib.suppress(OSError):  # another driver was quicker

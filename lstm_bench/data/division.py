@@ -43,7 +43,15 @@ def kind_of(asked: str, parts: dict[str, Sequences], where: str) -> str:
 
 
 def part(
-    found: Sequences, y: np.ndarray | None, size: float, kind: str, seed: int, what: str, leave: int
+    found: Sequences,
+    y: np.ndarray | None,
+    size: float,
+    kind: str,
+    seed: int,
+    what: str,
+    leave: int,
+    *,
+    varied: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places of the part that is drawn and of what is left, each sorted; windows at a border in time are in neither.
 
@@ -55,6 +63,7 @@ def part(
       seed: Of the draw.
       what: The setting, for messages.
       leave: Sequences of each class that are left at least.
+      varied: Whether another seed is to bring other groups, even where some fit the classes best.
 
     Raises:
       DataError: when there are too few.
@@ -65,7 +74,7 @@ def part(
     if kind == "time":
         return _by_time(found, n, what)
     if kind == "group" and found.groups is not None:
-        picked = _by_group(found.groups, y, n, seed, what)
+        picked = _by_group(found.groups, y, n, seed, what, varied)
     else:
         picked = _stratified(np.zeros(len(found), np.int32) if y is None else y, n, seed, what, leave)
     return picked, np.setdiff1d(np.arange(len(found)), picked)
@@ -90,7 +99,9 @@ def _by_time(found: Sequences, n: int, what: str) -> tuple[np.ndarray, np.ndarra
     return np.flatnonzero(later), np.flatnonzero(earlier)
 
 
-def _by_group(groups: np.ndarray, y: np.ndarray | None, n: int, seed: int, what: str) -> np.ndarray:
+def _by_group(
+    groups: np.ndarray, y: np.ndarray | None, n: int, seed: int, what: str, varied: bool = False
+) -> np.ndarray:
     """Places of whole groups, about `n`, their classes as near to those of all as taking groups in a random order allows."""
     names, of = np.unique(groups.astype(str), return_inverse=True)
     if len(names) < 2:
@@ -105,7 +116,8 @@ def _by_group(groups: np.ndarray, y: np.ndarray | None, n: int, seed: int, what:
     free, have = [int(i) for i in rng.permutation(len(names))], np.zeros_like(wanted)
     taken: list[int] = []
     while len(free) > 1:
-        distances = [float(np.abs(have + counts[i] - wanted).sum()) for i in free]
+        seen = max(2, len(free) // 3) if varied else len(free)
+        distances = [float(np.abs(have + counts[i] - wanted).sum()) for i in free[:seen]]
         best = int(np.argmin(distances))
         if taken and distances[best] >= float(np.abs(have - wanted).sum()):
             break

@@ -17,8 +17,9 @@ from lstm_bench.data import dataset as datasets
 from lstm_bench.data import file_dataset, missing
 from lstm_bench.data.arrays import SPLITS
 from lstm_bench.data.dataset import Dataset
+from lstm_bench.data.lengths import mask, real
 from lstm_bench.data.sequences import Columns, names_of
-from lstm_bench.data.splits import scales_differ
+from lstm_bench.data.splits import moments, scales_differ
 from lstm_bench.data.task import Task
 
 MOST = 2_000  # sequences that are drawn to find out what tells the target: enough for a thousandth
@@ -94,17 +95,26 @@ def unfit(config: Mapping[str, Any]) -> list[str]:
     """
     made = []
     for split, part in file_dataset.parts_of(config).items():
-        shape = f"{len(part):,} sequences of {part.x.shape[1]:,} timesteps, {part.x.shape[2]:,} features"
+        lengths = part.every_length()
+        shape = (
+            f"{len(part):,} sequences of {span(lengths.min(), lengths.max())} timesteps, {part.x.shape[2]:,} features"
+        )
         made.append(shape if split == "all" else f"{split}: {shape}")
-        if part.y is not None and part.y.dtype.kind != "f":
-            counts = Counter(map(str, part.y.ravel().tolist()))
+        y = part.labels()
+        if y is not None and y.dtype.kind != "f":
+            counts = Counter(map(str, y.ravel().tolist()))
             made.append("classes: " + ", ".join(f"{name} {n:,}" for name, n in counts.most_common(20)))
     return made
 
 
+def span(low: int, high: int) -> str:
+    """`30`, or `7 to 29`."""
+    return f"{high:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def class_counts(found: Dataset) -> dict[str, dict[str, int]]:
     """Class, or label -> split -> how many of its samples, or timesteps, are in it; {} where the task has no such."""
-    made = {split: found.kind.labels.counts(getattr(found, f"y_{split}"), found.n_classes) for split in SPLITS}
+    made = {split: found.kind.labels.counts(found.labels(split), found.n_classes) for split in SPLITS}
     counts = {split: of for split, of in made.items() if of is not None}
     if not counts:
         return {}
@@ -114,21 +124,28 @@ def class_counts(found: Dataset) -> dict[str, dict[str, int]]:
 
 def columns(found: Dataset, config: Mapping[str, Any]) -> list[Column]:
     """The features of a dataset; of a table whose rows are sequences its one feature, and timesteps that tell the target."""
-    x, names = found.x_train, _names(found)
-    twins, tells = _twins(x, names), _telling(x, names, found, config)
-    places = [(name, x[..., i], i) for i, name in enumerate(names)]
+    x, names = real(found.x_train, found.lengths_train), _names(found)
+    twins, tells = _twins(x, names), _telling(found.x_train, names, found, config)
+    measured = [(name, i, *figures) for i, (name, *figures) in enumerate(zip(names, *_figures(x), strict=True))]
     if config.get("layout") == "wide":
-        places += [(name, x[:, i], 0) for i, name in enumerate(_steps(found, config)) if name in tells]
+        steps = [(name, found.x_train[:, i]) for i, name in enumerate(_steps(found, config)) if name in tells]
+        measured += [(name, 0, *(float(of[0]) for of in _figures(step[..., None]))) for name, step in steps]
     gone = (found.about or {}).get("missing", {})
     made = []
-    for name, values, i in places:
+    for name, i, *figures in measured:
         # As the file has them.
         by, plus = (1.0, 0.0) if found.mean is None or found.scale is None else (found.scale[i], found.mean[i])
-        mean, low, high = (float(of * by + plus) for of in (values.mean(dtype=np.float64), values.min(), values.max()))
-        deviation = float(values.std(dtype=np.float64) * by)
+        mean, low, high = (float(figures[place] * by + plus) for place in (0, 2, 3))
+        deviation = float(figures[1] * by)
         said = twins.get(name, ""), tells.get(name, "")
         made.append(Column(name, gone.get(name, 0), mean, deviation, low, high, *said))
     return made
+
+
+def _figures(x: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Mean, deviation, least and most of every feature of `(samples, timesteps, features)`."""
+    columns = [np.ascontiguousarray(x[..., place]) for place in range(x.shape[-1])]
+    return *moments(x), np.array([column.min() for column in columns]), np.array([column.max() for column in columns])
 
 
 def _names(found: Dataset) -> list[str]:
@@ -160,14 +177,17 @@ def _telling(x: np.ndarray, names: Sequence[str], found: Dataset, config: Mappin
     """
     drawn = np.random.RandomState(0).permutation(len(x))[:MOST]
     x, y = x[drawn], found.y_train[drawn]
+    lengths = np.full(len(x), x.shape[1]) if found.lengths_train is None else found.lengths_train[drawn]
     task, steps = found.kind, config.get("layout") == "wide"
     if task.per_timestep and not steps:
-        views = {"value": x.reshape(-1, x.shape[2])[:MOST]}
-        y = y.reshape(-1)[:MOST]
+        counts = mask(lengths, x.shape[1])
+        views = {"value": x[counts][:MOST]}
+        y = y[counts][:MOST]
     elif steps:
         views, names = {"value": x[..., 0]}, _steps(found, config)
     elif len(names) > 1:
-        views = {"mean": x.mean(axis=1), "first value": x[:, 0], "last value": x[:, -1]}
+        last = x[np.arange(len(x)), lengths - 1]
+        views = {"mean": x.sum(axis=1) / lengths[:, None], "first value": x[:, 0], "last value": last}
     else:
         return {}
     made: dict[str, str] = {}
@@ -197,9 +217,14 @@ def _told(values: np.ndarray, y: np.ndarray, task: Task) -> str:
     counts = np.bincount(y)
     if len(values) < 20 or min(counts[counts > 0]) < LEAST or len(counts[counts > 0]) < 2:
         return ""
-    from sklearn.tree import DecisionTreeClassifier
+    n, wrong = int((counts > 0).sum()), int((1 - TELLS) * len(y)) + 1
+    labels = y[np.lexsort((y, values))]
+    if (
+        int((labels[1:] != labels[:-1]).sum()) > n - 1 + 2 * wrong
+    ):  # more changes than so many intervals and errors make
+        return ""
+    from sklearn.tree import DecisionTreeClassifier  # lazily: it takes a second
 
-    n = int((counts > 0).sum())
     tree = DecisionTreeClassifier(max_leaf_nodes=n, random_state=0).fit(values[:, None], y)
     share = float(tree.score(values[:, None], y))
     return f"tells {100 * share:.1f} % of the classes by {n - 1} thresholds" if share >= TELLS else ""
@@ -219,6 +244,7 @@ def warnings(found: Dataset, config: Mapping[str, Any], known: Sequence[Column] 
         *_of_split(found, config),
         *(_of_table(found, config) if file else ()),
         *_of_repeats(found),
+        *_of_lengths(found),
         *_of_columns(found, known, file),
         *_of_classes(found, file),
         *_of_sizes(found, config, file),
@@ -270,7 +296,7 @@ def _of_table(found: Dataset, config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_repeats(found: Dataset) -> Iterator[str]:
-    hashes = {split: [hash(row.tobytes()) for row in getattr(found, f"x_{split}")] for split in SPLITS}
+    hashes = {split: [hash(row.tobytes()) for row in _rows(found, split)] for split in SPLITS}
     total, different = sum(map(len, hashes.values())), {split: {*own} for split, own in hashes.items()}
     for place, one in enumerate(SPLITS):
         for other in SPLITS[place + 1 :]:
@@ -285,12 +311,29 @@ def _of_repeats(found: Dataset) -> Iterator[str]:
         yield f"{again:,} of {total:,} sequences repeat another of their split, value for value. Take them out."
 
 
+def _rows(found: Dataset, split: str) -> Iterator[np.ndarray]:
+    """The sequences of a split without their padding."""
+    x, lengths = getattr(found, f"x_{split}"), found.lengths(split)
+    return iter(x) if lengths is None else (row[:n] for row, n in zip(x, lengths.tolist(), strict=True))
+
+
+def _of_lengths(found: Dataset) -> Iterator[str]:
+    if found.lengths_train is None:
+        return
+    told = _told(found.lengths_train[:MOST].astype(np.float32), found.y_train[:MOST], found.kind)
+    if told:
+        yield (
+            f"their length alone tells the target: it {told}. Is it known when one predicts? Else cut all to one: "
+            "dataset.max_length and dataset.min_length of one value, dataset.truncate=end."
+        )
+
+
 def _of_columns(found: Dataset, known: Sequence[Column], file: bool) -> Iterator[str]:
     about = found.about or {}
     gaps = {column.name: column.missing for column in known if column.missing}
     if gaps:
         told = ", ".join(f"{name} {n:,}" for name, n in gaps.items())[:200]
-        total = sum(getattr(found, f"x_{split}")[..., 0].size for split in SPLITS)
+        total = sum(real(getattr(found, f"x_{split}")[..., 0], found.lengths(split)).size for split in SPLITS)
         filling = (found.reading or {}).get("filling") or {}
         if about.get("refused"):
             yield (
@@ -309,7 +352,7 @@ def _of_columns(found: Dataset, known: Sequence[Column], file: bool) -> Iterator
             yield (
                 f"column {column.name} alone tells the target: {column.tells}. Is it known when one predicts? Else: {out}"
             )
-    if found.mean is None and scales_differ(found.x_train) and not _is_picture(found):
+    if found.mean is None and scales_differ(real(found.x_train, found.lengths_train)) and not _is_picture(found):
         yield "scales differ more than tenfold: networks see the largest. Say dataset.standardize=true."
 
 

@@ -2,10 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
-from lstm_bench.core.errors import DataError
+from lstm_bench.core.errors import ConfigError, DataError
 from lstm_bench.data.arrays import SPLITS, Arrays
+from lstm_bench.data.lengths import blank, real
+
+_BLOCK = 16_384  # rows
+
+
+def for_seed(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The `dataset` settings of a seed of a confirmation: of `dataset.resplit` those of a draw of its own, `redraw`."""
+    return {**config, "redraw": seed} if config.get("resplit") else dict(config)
+
+
+def training_seed(config: Mapping[str, Any]) -> int:
+    """What the training and validation splits are drawn by: `split_seed`, or what it and the seed of a confirmation make.
+
+    The test set knows `split_seed` alone.
+    """
+    seed: int = config["split_seed"]
+    if config.get("redraw") is None:
+        return seed
+    return int(np.random.SeedSequence([seed, config["redraw"]]).generate_state(1)[0])
+
+
+def check_resplit(config: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a `dataset.resplit` that cannot be meant, before anything is read."""
+    asked = config.get("resplit")
+    if asked is None or isinstance(asked, bool):
+        if asked and config["validation"] == "test":
+            raise nothing_to_redraw("dataset.validation=test")
+        return
+    if asked in ("test", "all"):
+        raise ConfigError(
+            f"dataset.resplit={asked}: the test set stays that of the search, for redrawing it would leak: what was trained "
+            "and picked on would be tested on",
+            remedy="Say dataset.resplit=true: each seed draws its training and validation data anew.",
+        )
+    raise ConfigError("dataset.resplit", expected="true or false", received=asked)
+
+
+def nothing_to_redraw(why: str) -> ConfigError:
+    """What is raised where there is no draw to be made anew."""
+    return ConfigError(
+        f"dataset.resplit=true: {why}: there is nothing to draw anew", remedy="Leave dataset.resplit out."
+    )
 
 
 def _count(size: float, n: int) -> int:
@@ -36,21 +81,35 @@ def _stratified(y: np.ndarray, n: int, seed: int, what: str, leave: int) -> np.n
 
 def _standardize(arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Mean 0 and deviation 1 of every feature over the training split; the other splits by the same figures, returned."""
-    mean = arrays["x_train"].mean(axis=(0, 1), dtype=np.float64)
-    variance = np.square(arrays["x_train"] - mean.astype(np.float32)).mean(axis=(0, 1), dtype=np.float64)
+    train = real(arrays["x_train"], arrays.get("lengths_train"))
+    mean = train.mean(axis=(0, 1), dtype=np.float64)
+    variance = np.square(train - mean.astype(np.float32)).mean(axis=(0, 1), dtype=np.float64)
     scale = np.sqrt(variance)
     scale[scale <= 1e-6 * np.abs(mean)] = 1  # a constant feature; its deviation is float32's rounding, or 0
     figures = mean.astype(np.float32), scale.astype(np.float32)
     for split in SPLITS:
-        arrays[f"x_{split}"] = standardized(arrays[f"x_{split}"], *figures)
+        arrays[f"x_{split}"] = blank(standardized(arrays[f"x_{split}"], *figures), arrays.get(f"lengths_{split}"))
     return figures
 
 
 def scales_differ(x: np.ndarray) -> bool:
-    """Whether the deviations of the features, and 1, what networks expect, differ more than tenfold; constants do not count."""
-    deviations = x.std(axis=(0, 1), dtype=np.float64)
-    scales = [1.0, *(float(value) for value in deviations if value > 0)]
+    """Whether the deviations of the features, and 1, what networks expect, differ more than tenfold; constants do not count.
+
+    Args:
+      x: `(samples, timesteps, features)` without padding, see `lengths.real`.
+    """
+    scales = [1.0, *(float(value) for value in moments(x)[1] if value > 0)]
     return max(scales) > 10 * min(scales)
+
+
+def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of every feature of `(samples, timesteps, features)`, in float64 and in blocks that fit a cache."""
+    rows = x.reshape(-1, x.shape[-1])
+    parts = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+    ones = np.ones(_BLOCK)  # a product of matrices adds a narrow array up faster than `sum` does
+    mean = sum((ones[: len(part)] @ part.astype(np.float64) for part in parts), np.zeros(rows.shape[1])) / len(rows)
+    squares = sum((ones[: len(part)] @ np.square(part - mean) for part in parts), np.zeros(rows.shape[1]))
+    return mean, np.sqrt(squares / len(rows))
 
 
 def standardized(x: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ waits for the first answer of them all hears of an epoch within a millisecond or
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
 import time
@@ -40,7 +41,7 @@ class _Worker:
     key: str | None = None
     given: Any = None  # the task on its way to it
     tasks: int = 0
-    primed: bool = False
+    primed: str = ""  # the `dataset` settings of which it has the data
     facts: dict[str, Any] = field(default_factory=dict)  # what it said when it was ready
     keep: Path | None = None
 
@@ -77,7 +78,7 @@ class RayLauncher:
         self._setup["code"], self._target = code, code["target"] if code else None
         self._workers: list[_Worker] = []
         self._waiting: deque[tuple[str, Mapping[str, Any]]] = deque()
-        self._data: tuple[Mapping[str, Any], Any] | None = None
+        self._data: dict[str, tuple[Mapping[str, Any], Any]] = {}  # of each `dataset` settings
         self._request: dict[str, float] = {}
         self._nodes: dict[str, Node] = {}  # that are alive
         self._asked: dict[str, Any] = {}  # node -> what it answers when it is asked what it runs
@@ -137,7 +138,7 @@ class RayLauncher:
           config: The `dataset` settings, as tasks have them.
         """
         with contextlib.suppress(self._ray.exceptions.RayError, OSError):  # no room: workers load it themselves
-            self._data = (config, self._ray.put(dataset))
+            self._data[json.dumps(config, sort_keys=True)] = (config, self._ray.put(dataset))
 
     def capacity(self) -> int:
         return sum(bool(worker.facts) and worker.key is None for worker in self._workers) - len(self._waiting)
@@ -155,8 +156,9 @@ class RayLauncher:
                 worker.key, task = self._waiting.popleft()
                 worker.tasks += 1
                 worker.keep = Path(task["keep"]) if task.get("keep") else None
-                config, data = self._data if self._data and not worker.primed else (None, None)
-                worker.primed = True
+                wanted = json.dumps(task.get("config", {}).get("dataset"), sort_keys=True)
+                config, data = self._data.get(wanted, (None, None)) if worker.primed != wanted else (None, None)
+                worker.primed = wanted
                 worker.given = worker.actor.submit.remote(worker.key, without_databases(task), config, data)
 
     def events(self, timeout_s: float) -> list[Event]:

@@ -15,6 +15,7 @@ from lstm_bench.core import fileio, formatting, safe_load
 from lstm_bench.core.config import NAME, check_recorded, conf_dir, get, replaced
 from lstm_bench.core.errors import ConfigError, DataError, StorageError, nearest
 from lstm_bench.data import dataset as data
+from lstm_bench.data.splits import for_seed
 from lstm_bench.study import search_space as spaces
 
 Row = dict[str, str]
@@ -69,13 +70,17 @@ class Recorded:
         except (KeyError, TypeError, ValueError) as error:  # no such column, a torn row, no number
             raise StorageError(f"{self.folder / 'trials.csv'}: cannot be read ({error})") from error
 
-    def data(self) -> data.Dataset:
+    def data(self, seed: int | None = None) -> data.Dataset:
         """The data of the study, found where it was or where this machine has it.
+
+        Args:
+          seed: Of the confirmation, where it has drawn its own training and validation data; None for those of the search.
 
         Raises:
           DataError: when it is not there, or is not what the study was made with.
         """
         settings = {**self.config["dataset"], "fallback": None}
+        settings |= {} if seed is None else for_seed(settings, seed)
         try:
             found = data.load(settings)
         except DataError:

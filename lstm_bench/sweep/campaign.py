@@ -144,6 +144,10 @@ def plan(name: str, campaign: Mapping[str, Any], overrides: Sequence[str] = ()) 
                 if (prefix := _prefix(o)) in (None, *meant)
             ]
             line = [*common, *own, *chosen, f"study.name={full}", *given]
+            if "dataset=file" in given and not any("train.epochs=" in override for override in (*own, *chosen, *given)):
+                line = [
+                    override for override in line if not override.startswith("train.epochs=")
+                ]  # chosen for other data
             planned.append(Planned(full, [f"+study={entry['study']}", *_last(line)]))
     for override in overrides:
         if (prefix := _prefix(override)) is not None and prefix not in prefixes:

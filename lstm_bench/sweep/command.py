@@ -143,9 +143,11 @@ def run(
     try:
         alone = locks.hold_database(config["storage"]["url"], config["study"]["name"])
         with locks.hold(folder, "study.name"), alone, display:
+            from lstm_bench.sweep import epochs
             from lstm_bench.sweep.session import Session
 
-            Session(config, space, folder, gpus, display, found.source, others).run()
+            by_data = epochs.are_open(config, overrides)
+            Session(config, space, folder, gpus, display, found.source, others, epochs_by_data=by_data).run()
     except (ConfigError, errors.DataError):
         # A study behind a URL leaves no study.db here; its config.yaml is written before anything runs.
         kept = ("study.db", "config.yaml", "logs/traceback.txt")

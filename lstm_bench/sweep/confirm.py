@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from lstm_bench.core import config as schema
 from lstm_bench.core import fileio
 from lstm_bench.core.console import Display
+from lstm_bench.data.splits import for_seed
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.study import columns as record
 from lstm_bench.study import search_space as spaces
@@ -69,6 +70,11 @@ class Confirmation:
         """What a candidate's seeds are trained with."""
         return schema.replaced(self._config, candidate.params)
 
+    @property
+    def redraws(self) -> bool:
+        """Whether each seed has a training and a validation split of its own: members of a pack share theirs."""
+        return bool(self._config["dataset"].get("resplit"))
+
     # What is confirmed, and what came of it.
 
     def candidates(self) -> list[Candidate]:
@@ -124,11 +130,13 @@ class Confirmation:
         self._waiting, self._flying, self._several = [], {}, len(candidates) > 1
         for candidate in candidates:
             missing = self.missing_replicates(candidate.digest)
-            size = self._arms.pack(self.config_of(candidate), candidate.params, len(missing))
+            size = 1 if self.redraws else self._arms.pack(self.config_of(candidate), candidate.params, len(missing))
             self._waiting += [
                 Pending(candidate, missing[start : start + size]) for start in range(0, len(missing), size)
             ]
         largest = max((len(pending.seeds) for pending in self._waiting), default=1)
+        if self.redraws and self._config["launcher"]["pack"] != 1 and self._waiting:
+            self._display.line("  pack      none: each seed has training data of its own (dataset.resplit=true)")
         if largest > 1:
             self._display.line(f"  pack      {largest} seeds in one program")
         self._events.confirmation_begun(sum(len(pending.seeds) for pending in self._waiting))
@@ -163,6 +171,7 @@ class Confirmation:
         else:
             words = f"seed {seeds[0]}"
             arm = self._arms.of(config, candidate.params)
+            config = {**config, "dataset": for_seed(config["dataset"], seeds[0])}
             task = {"kind": "replicate", "config": config, "seed": seeds[0], **arm.task()}
         if 0 in seeds:
             tracked = self._config["tracking"]["name"] == "mlflow"

@@ -40,6 +40,7 @@ class ConsoleReport:
     def __init__(self, config: Mapping[str, Any], space: dict[str, spaces.Domain], folder: Path, display: Display):
         self._config, self._settings, self._space = config, config["study"], space
         self._folder, self._display = folder, display
+        self.epochs_by_data = False  # whether `train.epochs` is not known yet
 
     def header(self, workers: Workers, source: str) -> None:
         """Prints what the session is about to do; `source` says where the data was found."""
@@ -76,6 +77,8 @@ class ConsoleReport:
 
     def _which_epoch(self) -> str:
         epochs, patience = (self._config["train"][key] for key in ("epochs", "patience"))
+        if self.epochs_by_data:
+            return "after as many epochs as the data ask for"
         if patience is None:
             return f"after {counted(epochs, 'epoch')}"
         return f"of the best epoch, up to {epochs}, {patience} without a better one end it"

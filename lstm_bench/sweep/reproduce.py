@@ -73,7 +73,8 @@ def trained(study: Recorded, name: str, work: Mapping[str, Any], where: Slot, ro
     display = Display(study.config["study"]["objective"], study.config["train"]["epochs"])
     shared = SharedDataset()
     with tempfile.TemporaryDirectory(prefix="lstm_bench-") as folder, display:
-        shared.store(study.data(), work["config"]["dataset"])
+        settings = work["config"]["dataset"]
+        shared.store(study.data(settings.get("redraw")), settings)
         # Nothing is taken from what XLA compiled before: a new process must come to the same program.
         launcher = LocalLauncher(
             [where],

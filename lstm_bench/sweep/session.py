@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import lstm_bench
-from lstm_bench.core import busy, environment, fileio, hardware, numerics, vocabulary
+from lstm_bench.core import busy, environment, errors, fileio, hardware, numerics, vocabulary
 from lstm_bench.core import config as schema
 from lstm_bench.core import user_code as sources
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.console import Display
-from lstm_bench.core.errors import InterruptedByUser
+from lstm_bench.core.errors import ConfigError, InterruptedByUser
 from lstm_bench.core.formatting import counted
 from lstm_bench.data import classes, inspection, task
 from lstm_bench.data import dataset as data
+from lstm_bench.data.splits import for_seed
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.model import kernel, signature
 from lstm_bench.study import search_space as spaces
-from lstm_bench.sweep import kernel_cache
+from lstm_bench.sweep import epochs, kernel_cache
 from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.console_report import ConsoleReport, Progress
 from lstm_bench.sweep.driver import Driver
@@ -71,6 +72,15 @@ def assembled(
     return Parts(study, arms, driver, confirmation, records, events, waiting)
 
 
+def _require_one_length(found: data.Dataset) -> None:
+    """Raises ConfigError for what networks cannot be trained on yet: its padding would be read as data."""
+    if found.lengths_train is not None:
+        raise ConfigError(
+            f"dataset={found.name}: sequences of unequal length can be looked at, and not be trained on yet",
+            remedy="Bring all to one: dataset.max_length and dataset.min_length of one value, with dataset.truncate=end.",
+        )
+
+
 class Session:
     """A sweep on one study, from its header to its summary.
 
@@ -82,6 +92,7 @@ class Session:
       display: What a person sees.
       source: Where the data was found.
       others: Resolved configurations of the studies of the same command: those before this one, and those after.
+      epochs_by_data: Whether `train.epochs` follows from the data: see `epochs`.
     """
 
     def __init__(
@@ -92,7 +103,9 @@ class Session:
         gpus: list[hardware.Gpu],
         display: Display,
         source: str,
-        others: tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]] = ((), ()),
+        others: tuple[Sequence[dict[str, Any]], Sequence[dict[str, Any]]] = ((), ()),
+        *,
+        epochs_by_data: bool = False,
     ):
         self._others, self._since = others, time.monotonic()
         self.config, self.space, self.folder = config, space, folder
@@ -102,6 +115,7 @@ class Session:
         guarded = {"target": target, "files": self._code.files} if self._code and self._code.files else None
         self.workers = Workers(config, space, folder, gpus, display, guarded)
         self.console = ConsoleReport(config, space, folder, display)
+        self._epochs_by_data = self.console.epochs_by_data = epochs_by_data
         self._task, self._baselines = task.CLASSIFICATION, dict[str, float]()  # of the data, once it is there
         self._variables = numerics.observed(os.environ)
         self._warnings: list[str] = []  # of the data
@@ -127,22 +141,28 @@ class Session:
                 self.workers.start()  # they import their framework while the driver reads the data
             with self.display.waiting(f"reading {self.config['dataset']['name']}"):
                 found = data.load(self.config["dataset"])
-            labels = found.y_train, found.y_validation
+            _require_one_length(found)
+            labels = found.labels("train"), found.labels("validation")
             task.check_objective(self.config["study"], found.name, found.kind, *labels, n_outputs=found.n_classes)
             for note in found.notes:
                 self.display.line(f"  data      {note}")
             self._warnings = inspection.warnings(found, self.config["dataset"]) if found.about else []
             for warning in self._warnings:
                 self.display.line(f"  warning   {warning}", "yellow")
+            if self.config["dataset"].get("resplit"):  # whether, is decided once: every seed trains on data of one kind
+                self.config["dataset"]["standardize"] = found.mean is not None
             if settled := task.settle_objective(self.config["study"], found.kind, *labels, found.n_classes):
                 self.display.line(f"  objective {settled}")
                 self.display.objective = self.config["study"]["objective"]
+            if self._epochs_by_data:
+                self._settle_epochs(len(found.x_train))
             weights = self.config["train"]["class_weight"]
-            classes.weights(weights, found.kind, found.y_train, found.n_classes, found.classes)
+            classes.weights(weights, found.kind, labels[0], found.n_classes, found.classes)
             self._task, self._baselines = found.kind, found.baselines
             self.display.measure = found.kind.measure.column
             facts = self._facts(found)
             self.workers.give(found)
+            self._redraw(found)
             del found
             if fresh:
                 self.workers.wait()
@@ -156,6 +176,38 @@ class Session:
                 study.close()
         finally:
             self.workers.close()
+
+    def _settle_epochs(self, n_train: int) -> None:
+        """Chooses `train.epochs` by the data, and for the display those of the studies to come, which have the same."""
+        for config in self._others[1]:
+            epochs.settle(config, config["study"]["space"], n_train)
+        if said := epochs.settle(self.config, self.space, n_train):
+            self.display.line(f"  epochs    {said}")
+            self.display.epochs = self.config["train"]["epochs"]
+
+    def _redraw(self, found: data.Dataset) -> None:
+        """Draws what each seed of a confirmation trains on once, so that none fails after the search; a cluster is given it.
+
+        Raises:
+          DataError: when a seed's training split lacks what a model needs, as a class.
+        """
+        if not self.config["dataset"].get("resplit"):
+            return
+        n = self.config["study"]["replicates"]
+        with self.display.waiting(f"drawing the training and validation data of {counted(n, 'seed')}"):
+            for seed in range(n):
+                settings = for_seed(self.config["dataset"], seed)
+                try:
+                    own = data.load(settings)
+                except errors.DataError as error:
+                    raise errors.DataError(f"seed {seed} of dataset.resplit=true: {error}") from error
+                labels = own.labels("train"), own.labels("validation")
+                task.check_objective(self.config["study"], own.name, own.kind, *labels, n_outputs=own.n_classes)
+                if self.workers.on_ray:
+                    self.workers.give(own, settings)
+        self.display.line(
+            f"  data      each seed draws its training and validation data; the {len(found.x_test):,} test sequences stay"
+        )
 
     def _facts(self, dataset: data.Dataset) -> dict[str, Any]:
         timesteps, features = dataset.input_shape
@@ -172,7 +224,8 @@ class Session:
             "task": dataset.task,
             "n_outputs": dataset.n_classes,
             "baselines": dataset.baselines,
-            "trivial": dataset.kind.trivial(dataset.y_train, dataset.y_test),
+            "trivial": dataset.kind.trivial(dataset.labels("train"), dataset.labels("test")),
+            **({"lengths": lengths} if (lengths := dataset.length_facts()) else {}),
             **({"classes": list(dataset.classes)} if dataset.classes else {}),
             **({"notes": notes} if (notes := [*dataset.notes, *self._warnings]) else {}),
         }

@@ -57,7 +57,7 @@ class Workers:
         self.gpu = gpus[0].name if gpus else None
         self.launcher: LocalLauncher | RayLauncher | None = None
         self._ray: RayLauncher | None = None  # the launcher, if it is that
-        self._loaded: data.Dataset | None = None  # until the workers have it
+        self._loaded: list[tuple[data.Dataset, Mapping[str, Any]]] = []  # until the workers have it
         self._shared: SharedDataset | None = None
         self._give: Callable[[data.Dataset, Mapping[str, Any]], None] | None = None  # to the workers
 
@@ -91,15 +91,20 @@ class Workers:
             )
         self._share()
 
-    def give(self, dataset: data.Dataset) -> None:
-        """Gives them the data, once both are there; the driver keeps no copy."""
-        self._loaded = dataset
+    def give(self, dataset: data.Dataset, settings: Mapping[str, Any] | None = None) -> None:
+        """Gives them the data, once both are there; the driver keeps no copy.
+
+        Args:
+          dataset: What `data.load` returned.
+          settings: Of what: a seed's own, of a cluster alone; None for the study's.
+        """
+        self._loaded.append((dataset, settings or self._config["dataset"]))
         self._share()
 
     def _share(self) -> None:
-        if self._give and self._loaded:
-            self._give(self._loaded, self._config["dataset"])
-            self._loaded = None
+        if self._give:
+            while self._loaded:
+                self._give(*self._loaded.pop(0))
 
     def wait(self) -> None:
         """Waits for the first worker of a cluster and takes its device as the study's: here that was known before."""

@@ -168,7 +168,7 @@ def test_scales_are_a_warning_where_they_are_left_as_they_are(tmp_path: Path) ->
     only(seen(tmp_path, table, standardize=False)[1], "dataset.standardize=true")
 
 
-@pytest.mark.parametrize(("name", "n"), [("GunPoint", 1), ("BasicMotions", 6)])
+@pytest.mark.parametrize(("name", "n"), [("GunPoint", 1), ("BasicMotions", 6), ("JapaneseVowels", 12)])
 def test_archives_of_others_are_looked_at_and_drawn(name: str, n: int) -> None:
     config = settings(member(name))
     found = inspection.load(config)
@@ -176,6 +176,9 @@ def test_archives_of_others_are_looked_at_and_drawn(name: str, n: int) -> None:
     assert len(inspection.columns(found, config)) == n
     assert all("tells the target" not in warning for warning in said), "one movement is told by its own channel"
     assert any("the validation set has" in warning for warning in said)
+    assert dict(look._facts(found))["sequences"].startswith(
+        {"GunPoint": "200 of 150 ", "BasicMotions": "80 of 100 ", "JapaneseVowels": "640 of 7 to 29 "}[name]
+    )
     figure = sequences.overview(found)
     titles = [axes.get_title(loc="left") for panel in figure.subfigs for axes in panel.axes]
     assert set(found.classes or ()) <= {*titles}

@@ -202,6 +202,11 @@ def test_a_table_is_looked_at_searched_and_predicted_as_the_docs_show(
     looked = command(first[0].partition(".")[2], *first[1:], HOME=str(tmp_path), COLUMNS="80")
     assert looked.returncode == 0, looked.stderr
     assert [line.rstrip() for line in looked.stdout.splitlines()] == block(page, "output: look").splitlines()
+    (unequal,) = (line[2:] for line in lines if "dataset.path=unequal.csv" in line)
+    looked = command(unequal[0].partition(".")[2], *unequal[1:], HOME=str(tmp_path), COLUMNS="80")
+    assert looked.returncode == 0, looked.stderr
+    shown = [line.rstrip() for line in looked.stdout.splitlines()]
+    assert [line for line in block(page, "output: unequal").splitlines() if line not in shown] == []
     small = ("study.n_trials=1", "study.replicates=1", "kernel=generic", "kernel.probe=false", "launcher.workers=1")
     done = command("sweep", *sweep[1:], *small, "tracking=none")
     assert done.returncode == 0, done.stderr

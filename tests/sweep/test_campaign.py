@@ -58,6 +58,17 @@ def test_overrides_of_the_command_line_come_last_and_replace() -> None:
         assert one.overrides[-3:] == ["train.epochs=7", "sampler=random", "++study.space={}"]
 
 
+def test_a_file_has_not_the_epochs_that_a_campaign_chose_for_other_data() -> None:
+    def epochs(*given: str) -> set[str]:
+        _, planned = campaign.plan("two", TWO, given)
+        return {override for one in planned for override in one.overrides if "epochs" in override}
+
+    assert epochs("dataset=digits") == {"train.epochs=1"}
+    assert epochs("dataset=file", "dataset.path=a.csv") == set()
+    assert epochs("dataset=file", "train.epochs=9") == {"train.epochs=9"}
+    assert epochs("dataset=file", "rnn:train.epochs=9") == {"train.epochs=9"}
+
+
 def test_several_axes_are_multiplied_and_values_become_names() -> None:
     each = {"dataset.length": [10, 20], "kernel.probe": [True], "train.schedule": ["a b/c", None]}
     _, planned = campaign.plan("c", {"studies": ["single"], "each": each})

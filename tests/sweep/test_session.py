@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import fake
+import numpy as np
 import pytest
 
 from lstm_bench.core.console import Display
-from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, TooManyFailedError
+from lstm_bench.core.errors import ConfigError, InterruptedByUser, NothingCameOutError, TooManyFailedError
 from lstm_bench.data import dataset, shared_memory
 from lstm_bench.data import metric as metrics
 from lstm_bench.report.sources import records
@@ -80,7 +82,7 @@ def test_workers_start_before_the_data_is_read_and_have_it_before_their_first_ta
     made = run()
     assert order == ["workers start", "load", "store", "first task"]
     assert Launcher.made[0].found == "1293 samples"  # nine tenths of the 1,437 digits to train on
-    assert made.workers._loaded is None and made.workers._shared.fd is None
+    assert not made.workers._loaded and made.workers._shared.fd is None
 
 
 def test_without_work_nothing_is_stored_and_no_worker_is_started(run: Any) -> None:
@@ -219,3 +221,31 @@ def test_a_pick_among_candidates_is_said_with_its_mean() -> None:
     assert console_report.picked(7, 3, "val_accuracy", rows) == (
         "trial 7 of 3 candidates by mean val_accuracy 0.8500 over 2 seeds"
     )
+
+
+def unequal(config: Any) -> dataset.Dataset:
+    found = LOAD(config)
+    cut = {f"lengths_{split}": np.ones(len(getattr(found, f"x_{split}")), np.int32) for split in dataset.SPLITS}
+    cut["lengths_train"] = np.full(len(found.x_train), 8, np.int32)
+    return replace(found, **cut)
+
+
+LOAD = dataset.load
+
+
+def test_sequences_of_unequal_length_are_not_trained_on_as_if_padding_were_data(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session.data, "load", unequal)
+    with pytest.raises(ConfigError, match="sequences of unequal length can be looked at, and not be trained on yet"):
+        run()
+    assert "store" not in order
+
+
+def test_a_record_says_how_long_sequences_are(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session.data, "load", unequal)
+    monkeypatch.setattr(session, "_require_one_length", lambda found: None)
+    made = run()
+    facts = made._facts(unequal(made.config["dataset"]))["lengths"]
+    assert [facts[name] for name in ("min", "max", "cut", "dropped")] == [1, 8, 0, 0] and 0 < facts["padding"] < 0.5
+    assert Launcher.made[0].found.endswith("samples")

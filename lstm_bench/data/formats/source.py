@@ -8,11 +8,12 @@ import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from lstm_bench.core import progress
 from lstm_bench.core.errors import DataError
 
 MAX_BYTES = 16 * 2**30  # of a file, unpacked
@@ -128,12 +129,18 @@ class Source:
                 packed = self.packed or self.member is not None
                 plain: Any = stack.enter_context(gzip.GzipFile(fileobj=raw)) if self.packed else raw
                 limit = min(MAX_BYTES, max(FREE_BYTES, MAX_RATIO * size)) if packed else MAX_BYTES
-                yield io.BufferedReader(_Limited(plain, limit, str(self)), 2**20)
+                whole = size if self.member is None else archive.getinfo(self.member).file_size
+                counted = _Limited(plain, limit, str(self), lambda: raw.tell() / max(whole, 1))
+                yield io.BufferedReader(counted, 2**20)
         except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise DataError(f"{self}: cannot be read ({reason})", remedy="It may be cut off or damaged.") from error
         if self._stamp() != before:
-            raise DataError(f"{self}: changed while it was read", remedy="Wait until it is written, then start again.")
+            raise self.changed()
+
+    def changed(self) -> DataError:
+        """What is raised of a file that is written to while it is read."""
+        return DataError(f"{self}: changed while it was read", remedy="Wait until it is written, then start again.")
 
     def _opened(self, archive: zipfile.ZipFile) -> IO[bytes]:
         try:
@@ -168,8 +175,9 @@ class Source:
 class _Limited(io.RawIOBase):
     """A stream that ends in a DataError where more comes than may."""
 
-    def __init__(self, stream: IO[bytes], limit: int, where: str):
+    def __init__(self, stream: IO[bytes], limit: int, where: str, share: Callable[[], float]):
         self._stream, self._left, self._limit, self._where = stream, limit, limit, where
+        self._share = share  # of the file that is read
 
     def readable(self) -> bool:
         return True
@@ -182,4 +190,5 @@ class _Limited(io.RawIOBase):
                 f"{self._where}: unpacks to more than it may", expected=f"at most {self._limit / 2**20:,.0f} MiB"
             )
         buffer[: len(block)] = block
+        progress.tell(f"reading {Path(self._where).name}", self._share())
         return len(block)

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from lstm_bench.core import progress
 from lstm_bench.core.errors import DataError
 from lstm_bench.core.formatting import is_number
 from lstm_bench.data.formats.source import MAX_BYTES, Source
@@ -31,7 +32,9 @@ def read(source: Source, columns: Columns) -> dict[str, Sequences]:
       ConfigError: for a column that is not there.
       DataError: for a file that is no such table.
     """
-    return {"all": from_table(table(source, columns), columns, str(source))}
+    rows = table(source, columns)
+    progress.tell(f"cutting {source.name} into sequences")
+    return {"all": from_table(rows, columns, str(source))}
 
 
 def table(source: Source, columns: Columns) -> dict[str, np.ndarray]:
@@ -279,8 +282,12 @@ def _parquet(source: Source, columns: Columns) -> dict[str, np.ndarray]:
             received=f"{size / 2**20:,.0f} MiB",
             remedy="Leave columns out by dataset.features=[...], or rows.",
         )
+    made = {}
     try:
-        return {name: _values(opened.read([name]).column(0), pa, name in numeric) for name in kept}
+        for place, name in enumerate(kept):
+            progress.tell(f"reading {source.name}", place / len(kept))
+            made[name] = _values(opened.read([name]).column(0), pa, name in numeric)
+        return made
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source}: damaged ({' '.join(str(error).split())[:100]})") from error
 

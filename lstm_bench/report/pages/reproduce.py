@@ -126,10 +126,12 @@ def _changes(config: Mapping[str, Any], composed: Mapping[str, Any]) -> list[str
         theirs["study.objective"] = mine.get("study.objective") if left_out == AUTO else left_out
     if theirs.get("study.direction", "") is None:  # it follows the objective
         theirs["study.direction"] = objectives().get(str(mine.get("study.objective")))
+    # Where nobody says them, those of a file follow from the data: see `sweep/epochs.py`.
+    said = {"train.epochs"} if mine.get("dataset.name") == "file" else set()
     changes = [
         f"{path}={_text(value)}"
         for path, value in mine.items()
-        if not path.startswith(_ELSEWHERE) and theirs.get(path) != value
+        if not path.startswith(_ELSEWHERE) and (theirs.get(path) != value or path in said)
     ]
     out = [path for path in usual if path not in recorded and path in mine]
     # Beside a number of weights the width may not be given: that it is not searched is said otherwise.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core.statistics import Interval, deviation, median, t_interval
+from lstm_bench.data import lengths
 from lstm_bench.report.pages import importance, pareto_front, per_class, reproduce
 from lstm_bench.report.pages.study_figures import study_figure_makers
 from lstm_bench.report.render.markdown import (
@@ -212,8 +213,11 @@ def _data(result: Result) -> str:
         for text, key in (("training", "n_train"), ("validation", "n_validation"), ("test", "n_test"))
         if isinstance(n := result.env(f"dataset.{key}"), int | float)
     ]
+    redrawn = "training and validation data drawn anew for each seed" if result.get("dataset.resplit") is True else ""
     on_test = "validated on the test set" if result.get("dataset.validation") == "test" else ""
-    return "; ".join(part for part in (result.dataset, ", ".join(sizes), on_test) if part)
+    known = result.env("dataset.lengths")
+    unequal = lengths.said(known) if isinstance(known, Mapping) else ""
+    return "; ".join(part for part in (result.dataset, ", ".join(sizes), unequal, on_test, redrawn) if part)
 
 
 def _space(result: Result) -> list[str]:
