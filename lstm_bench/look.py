@@ -98,14 +98,14 @@ def _item(console: Console, mark: str, text: str, style: str = "") -> None:
 def _facts(found: Dataset) -> Iterator[tuple[str, str]]:
     """What is said of a dataset, by heading."""
     n = [len(getattr(found, f"y_{split}")) for split in ("train", "validation", "test")]
-    timesteps, features = found.input_shape
+    _, features = found.input_shape
     kind, notes = found.kind, list(found.notes)
     task = next((note for note in notes if note.startswith(f"a {kind.name}: ")), f"a {kind.name}")
     divided = (found.about or {}).get("divided", "{:,} train, {:,} validation, {:,} test".format(*n))
     yield "source", found.source
     if found.notice:
         yield "notice", found.notice
-    yield "sequences", f"{sum(n):,} of {timesteps:,} timesteps, {features:,} feature{'s' * (features != 1)}"
+    yield "sequences", f"{sum(n):,} of {_timesteps(found)} timesteps, {features:,} feature{'s' * (features != 1)}"
     yield "split", divided
     yield "task", task
     yield "metric", f"test {kind.measure.label}"
@@ -114,6 +114,14 @@ def _facts(found: Dataset) -> Iterator[tuple[str, str]]:
     for note in notes:
         if note not in (task, f"divided {divided}"):
             yield "note", note
+
+
+def _timesteps(found: Dataset) -> str:
+    from lstm_bench.data.inspection import span
+
+    known = found.length_facts()
+    timesteps = found.input_shape[0]
+    return span(known["min"], known["max"]) if known else span(timesteps, timesteps)
 
 
 def _objective(found: Dataset) -> str:
@@ -126,7 +134,7 @@ def _objective(found: Dataset) -> str:
 def _trivial(found: Dataset) -> Iterator[tuple[str, str]]:
     from lstm_bench.data.task import metric_of
 
-    scores = found.kind.trivial(found.y_train, found.y_test)
+    scores = found.kind.trivial(found.labels("train"), found.labels("test"))
     told = []
     for column, value in scores.items():
         metric = metric_of(column)

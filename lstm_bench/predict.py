@@ -26,7 +26,8 @@ Uses the winner that a study confirmed, as trained with seed 0, on new sequences
   study=NAME     a study in DIR whose model/ was kept
   input=FILE     .npy of shape (samples, timesteps, features); .npz with such an x, and y where it is known; else CSV: a
                  sequence per line, timesteps * features numbers, those of the first timestep first; of a study that
-                 was made with dataset=file, a file laid out as that one, without target and groups where they are not known
+                 was made with dataset=file, a file laid out as that one, without target and groups where they are not known;
+                 of one that learned from unequal lengths, sequences of any length, in .npz with their lengths
   output=FILE    CSV: sample, prediction, probability, and the probability of every class
   backend=NAME   tensorflow, jax or torch                       (the study's)
   sweeps=DIR     where the study lies                           (sweeps)
@@ -64,20 +65,23 @@ def run(arguments: list[str]) -> None:
         raise ConfigError("backend", expected=f"one of {', '.join(vocabulary.OF_BACKEND)}", received=backend)
     cli.require_backend(backend)
     path = home.expanded(given["input"])
-    ids = None
-    if about.get("reading") and not _is_plain(path):
+    ids = lengths = None
+    if about.get("reading") and (user_files.takes_any_length(about) or not _is_plain(path)):
         found = user_files.read_alike(Source.parse(path), about)
         for note in found.notes:
             print(note, file=sys.stderr)
-        x, y, ids = found.x, None if found.y is None else user_files.coded(found.y, about, str(path)), found.ids
+        x, y, ids, lengths = found.x, found.labels(), found.ids, found.lengths
+        y = None if y is None else user_files.coded(y, about, str(path))
     else:
         x, y = user_files.read(path, (about["timesteps"], about["features"]))
-    x = user_files.scaled(x, about, str(path))
+    x = user_files.scaled(x, about, str(path), lengths)
     if y is not None:
-        _check_targets(y, x, asked, about["n_classes"], path)
+        _check_targets(y, x, asked, about["n_classes"], path, lengths)
     os.environ["KERAS_BACKEND"] = backend
-    answers = outputs(load(model, study), x, min(len(x), study.config["train"]["evaluation_batch_size"]))
+    answers = outputs(load(model, study), x, min(len(x), study.config["train"]["evaluation_batch_size"]), lengths)
     columns, rows = asked.labels.table(answers)
+    if lengths is not None and asked.per_timestep:
+        rows = [row for row in rows if row["timestep"] < lengths[row["sample"]]]
     told = asked.labels.told(rows, answers.shape[-1], y, about.get("classes"))
     columns, rows = _named(columns, rows, about.get("classes"), ids)
     _show(study, about, backend, columns, rows)
@@ -118,10 +122,14 @@ def _named(
     return (*head, *(names.get(name, name) for name in columns if name != "sample")), made
 
 
-def _check_targets(y: np.ndarray, x: np.ndarray, asked: Task, n_outputs: int, path: Path) -> None:
+def _check_targets(
+    y: np.ndarray, x: np.ndarray, asked: Task, n_outputs: int, path: Path, lengths: np.ndarray | None = None
+) -> None:
     from lstm_bench.data import labels as label
 
     shape = asked.shape(x)
+    if lengths is not None and asked.per_timestep:
+        shape = (int(lengths.sum()),)  # in a row, without padding
     if y.shape != shape:
         remedy = label.shape_remedy(y, x) if len(shape) == 1 else None
         raise DataError(

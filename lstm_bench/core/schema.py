@@ -96,6 +96,10 @@ class Dataset:
     resplit: bool | str | None = (
         None  # of any that draws its validation split: each seed of a confirmation draws its own
     )
+    lengths: str | None = None
+    max_length: int | None = _in(Range(1), None)
+    min_length: int | None = _in(Range(1), None)
+    truncate: str | None = _in(Choice("refuse", "start", "end"), None)
 
 
 @dataclass(kw_only=True)

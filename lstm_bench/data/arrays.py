@@ -43,8 +43,7 @@ def checked(arrays: Arrays, task: Task, n_outputs: int | None, where: Path) -> t
     for split in splits:
         x_key, y_key = f"x_{split}", f"y_{split}"
         x, y = arrays[x_key], arrays[y_key]
-        need(x_key, x.ndim == 3, "shape (samples, timesteps, features)", x.shape, _axes_remedy(x))
-        need(x_key, x.size, "a shape with at least one sample, timestep and feature", x.shape)
+        require_axes(x, f"{where}: {x_key}")
         need(x_key, x.dtype.kind in "biuf", "real numbers", x.dtype)
         if x.dtype.kind == "f":
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, which is refused next
@@ -59,6 +58,14 @@ def checked(arrays: Arrays, task: Task, n_outputs: int | None, where: Path) -> t
         checked[x_key] = x
     converted, n_outputs = task.labels.check(labels, n_outputs, str(where))
     return {**checked, **converted}, n_outputs
+
+
+def require_axes(x: np.ndarray, what: str) -> None:
+    """Raises DataError unless an x has its three axes, and something in each; `what` names it."""
+    if x.ndim != 3:
+        raise DataError(what, expected="shape (samples, timesteps, features)", received=x.shape, remedy=_axes_remedy(x))
+    if not x.size:
+        raise DataError(what, expected="a shape with at least one sample, timestep and feature", received=x.shape)
 
 
 def _axes_remedy(x: np.ndarray) -> str | None:

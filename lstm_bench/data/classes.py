@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.core.errors import ConfigError, DataError, nearest
+from lstm_bench.data.lengths import mask
 from lstm_bench.data.task import CLASSIFICATION, REGRESSION, TAGGING, Task, of
 
 _MOST_WHOLE = 50  # different whole numbers up to which labels are classes without a second look
@@ -52,7 +53,9 @@ def task_of(y: np.ndarray, where: str, asked: str | None) -> tuple[Task, str]:
     return CLASSIFICATION, "the target holds names" if y.dtype.kind != "b" else "the target is true or false"
 
 
-def require_present(y: np.ndarray, ids: np.ndarray | None, where: str, noun: str = "label") -> None:
+def require_present(
+    y: np.ndarray, ids: np.ndarray | None, where: str, noun: str = "label", lengths: np.ndarray | None = None
+) -> None:
     """Raises DataError where the target, or the group, of a sequence is missing.
 
     Args:
@@ -60,8 +63,11 @@ def require_present(y: np.ndarray, ids: np.ndarray | None, where: str, noun: str
       ids: What the file calls the sequences, where it does.
       where: The file.
       noun: What `y` holds.
+      lengths: `(samples,)`, of a `y` per timestep: what is behind them is padding.
     """
     missing: np.ndarray = (y == None) if y.dtype == object else (y != y)  # noqa: E711 (element by element)
+    if lengths is not None:
+        missing = missing & mask(lengths, y.shape[1])
     if missing.any():
         first = int(np.argwhere(missing)[0][0])
         n = int(missing.sum())

@@ -22,12 +22,12 @@ from lstm_bench.data.formats import ts
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.sequences import Columns, Sequences
 
-VERSION = 1  # of what readers make of a file: raised when one of them makes something else
+VERSION = 2  # of what readers make of a file: raised when one of them makes something else
 MIN_BYTES = 8 * 2**20  # a smaller file is read as quickly as its copy
 MAX_BYTES = 20 * 2**30  # of all that is kept: the longest unused goes first
 MAX_DIGESTS = 1_000  # of files, remembered
 SETTLED_S = 2.0  # since the last write to a file: the coarsest clock of a file system in use
-_ARRAYS = ("x", "y", "ids", "groups", "first", "last")
+_ARRAYS = ("x", "y", "ids", "groups", "first", "last", "lengths")
 
 
 def read(source: Source, columns: Columns) -> dict[str, Sequences]:
@@ -113,7 +113,7 @@ def _load(folder: Path) -> dict[str, Sequences]:
     for split, facts in about.items():
         arrays: dict[str, Any] = dict.fromkeys(_ARRAYS)
         for name in facts.pop("arrays"):
-            arrays[name] = np.load(folder / f"{split}.{name}.npy", mmap_mode="r", allow_pickle=False)
+            arrays[name] = np.load(folder / f"{split}.{name}.npy", mmap_mode="c", allow_pickle=False)
         facts |= {"features": tuple(facts["features"]), "notes": tuple(facts["notes"])}
         facts["categories"] = {name: tuple(known) for name, known in facts["categories"].items()}
         whole: dict[str, Any] = arrays | facts
@@ -137,6 +137,8 @@ def _keep(folder: Path, parts: dict[str, Sequences]) -> None:
                 "windows": found.windows,
                 "categories": dict(found.categories),
                 "notes": found.notes,
+                "cut": found.cut,
+                "dropped": found.dropped,
             }
         (made / "about.json").write_text(json.dumps(about), encoding="utf-8")
         with contextlib.suppress(OSError):  # another driver was quicker

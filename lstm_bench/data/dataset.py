@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from lstm_bench.core import home
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.config import NAME
 from lstm_bench.core.errors import ConfigError, DataError, nearest
-from lstm_bench.data import download, file_dataset, synthetic
+from lstm_bench.data import download, file_dataset, lengths, synthetic
 from lstm_bench.data import images as mnist
-from lstm_bench.data.arrays import SPLITS
+from lstm_bench.data.arrays import SPLITS, Arrays
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.readers import DIVISOR, IMAGES, LENGTHS, _read, known_task
 from lstm_bench.data.splits import (
@@ -68,6 +68,11 @@ class Dataset:
     reading: dict[str, Any] | None = None  # of a file: how new ones are read alike, see `file_dataset.FileData`
     notes: tuple[str, ...] = ()  # of a file: what was understood or left out, a sentence each
     about: dict[str, Any] | None = None  # of a file: what `inspection` judges by, see `file_dataset.FileData`
+    # True timesteps of each sequence, int32 `(samples,)`, from 1 to T; what follows in `x_*`, and in labels per timestep, is 0
+    # and counts nowhere. None for all three where every sequence has T of them.
+    lengths_train: np.ndarray | None = None
+    lengths_validation: np.ndarray | None = None
+    lengths_test: np.ndarray | None = None
 
     @property
     def kind(self) -> Task:
@@ -83,6 +88,38 @@ class Dataset:
     def input_shape(self) -> tuple[int, int]:
         """`(timesteps, features)`, without the batch axis."""
         return self.x_train.shape[1], self.x_train.shape[2]
+
+    def lengths(self, split: str) -> np.ndarray | None:
+        """`lengths_<split>`."""
+        found: np.ndarray | None = getattr(self, f"lengths_{split}")
+        return found
+
+    def label_mask(self, split: str) -> np.ndarray | None:
+        """Which labels of a split count, as `y_<split>`: of a label per timestep those of true timesteps; None for all."""
+        of = self.lengths(split)
+        return lengths.mask(of, self.x_train.shape[1]) if of is not None and self.per_timestep else None
+
+    def labels(self, split: str) -> np.ndarray:
+        """`y_<split>`; where some of them are padding those that count, in a row `(labels,)`."""
+        y, counts = getattr(self, f"y_{split}"), self.label_mask(split)
+        return np.asarray(y if counts is None else y[counts])
+
+    def length_facts(self) -> dict[str, Any]:
+        """What a record says of lengths: `min`, `median`, `max`, share of `padding`, and how many were `cut` and `dropped`.
+
+        {} where all sequences have one length, and none was changed for it.
+        """
+        changed = (self.about or {}).get("changed", {})
+        if self.lengths_train is None and not changed:
+            return {}
+        timesteps = self.input_shape[0]
+        sizes = {split: len(getattr(self, f"y_{split}")) for split in SPLITS}
+        every = {split: self.lengths(split) for split in SPLITS}
+        whole = [np.full(sizes[split], timesteps) if of is None else of for split, of in every.items()]
+        return {
+            **lengths.facts(np.concatenate(whole), timesteps),
+            **{name: changed.get(name, 0) for name in ("cut", "dropped")},
+        }
 
 
 @dataclass(frozen=True)
@@ -161,7 +198,7 @@ def check(config: Mapping[str, Any]) -> None:
 
 _OF_FILE = (
     *("test_path", "title", "layout", "id", "time", "features", "target", "group", "window", "stride", "split"),
-    "missing",
+    *("missing", "lengths", "max_length", "min_length", "truncate"),
 )
 
 
@@ -176,7 +213,13 @@ def _check_file(config: Mapping[str, Any], need: Callable[[str, bool, str], None
     features = config.get("features")
     need("features", features is None or len(features) == len({*features}) > 0, "columns, each once")
     need("stride", config.get("stride") is None or config.get("window") is not None, "null without dataset.window")
-    need("window", config.get("window") is None or config["window"] >= 2, "at least 2 timesteps")
+    window, most, least = (config.get(key) for key in ("window", "max_length", "min_length"))
+    need("window", window is None or window >= 2, "at least 2 timesteps")
+    for key in ("max_length", "min_length"):
+        need(key, window is None or config.get(key) is None, "null with dataset.window, whose windows have one length")
+    need("min_length", most is None or least is None or least <= most, f"at most dataset.max_length, {most}")
+    cuts = config.get("truncate") in (None, "refuse")
+    need("truncate", cuts or most is not None, "refuse without dataset.max_length")
 
 
 def _is_size(value: Any) -> bool:
@@ -341,24 +384,49 @@ def load(config: Mapping[str, Any]) -> Dataset:
     if len(train) < len(y):
         rows["train"] = train
     for split, index in rows.items():  # validation first: it is cut out of what the training rows then replace
-        for axis in "xy":
-            arrays[f"{axis}_{split}"] = arrays[f"{axis}_train"][index]
+        for name in ("x", "y", "lengths"):
+            if f"{name}_train" in arrays:
+                arrays[f"{name}_{split}"] = arrays[f"{name}_train"][index]
+    _trim(arrays, task)
     for split in SPLITS:  # scaled after the split: bytes are cheaper to copy than floats
         arrays[f"x_{split}"] = np.divide(arrays[f"x_{split}"], DIVISOR[config["name"]], dtype=np.float32)
     notes = list(own.notes) if own else []
     standardize = config["standardize"]
-    if standardize == "auto" and (standardize := scales_differ(arrays["x_train"])):
+    real = lengths.real(arrays["x_train"], arrays.get("lengths_train"))
+    if standardize == "auto" and (standardize := scales_differ(real)):
         notes.append("scales differ more than tenfold: every feature is standardised by the training split")
     mean, scale = _standardize(arrays) if standardize else (None, None)
     if generated:
         baselines = synthetic.baselines(config["name"], config["length"])
     else:
-        baselines = task.baselines(arrays["y_train"], arrays["y_test"])
+        counted = [
+            y if of is None or not task.per_timestep else lengths.real(y, of)[0]
+            for y, of in ((arrays[f"y_{split}"], arrays.get(f"lengths_{split}")) for split in ("train", "test"))
+        ]
+        baselines = task.baselines(*counted)
     made: dict[str, Any] = {**arrays, "task": task.name, "baselines": baselines, "notice": found.notice}
     made |= {"divisor": DIVISOR[config["name"]], "mean": mean, "scale": scale, "notes": tuple(notes)}
     if own:
         made |= {"classes": own.classes, "reading": own.reading, "about": own.about}
-    return Dataset(found.name, **made, n_classes=n_classes, sha256=sha256, source=found.source)
+    dataset = Dataset(found.name, **made, n_classes=n_classes, sha256=sha256, source=found.source)
+    if dataset.lengths_train is None:
+        return dataset
+    reading = {**(dataset.reading or {}), "unequal": True}
+    return replace(dataset, reading=reading, notes=(*dataset.notes, lengths.said(dataset.length_facts())))
+
+
+def _trim(arrays: Arrays, task: Task) -> None:
+    """Takes away the padding that no sequence needs, and the lengths where all have become one."""
+    known = {key: of for key, of in arrays.items() if key.startswith("lengths_")}
+    if not known:
+        return
+    longest = max(int(of.max()) for of in known.values())
+    for split in SPLITS:
+        for axis in "xy" if task.per_timestep else "x":
+            arrays[f"{axis}_{split}"] = arrays[f"{axis}_{split}"][:, :longest]
+    if all(int(of.min()) == longest for of in known.values()):
+        for key in known:
+            del arrays[key]
 
 
 def _absolute(path: str) -> Path:

@@ -15,7 +15,8 @@ from lstm_bench.data import classes as class_names
 from lstm_bench.data import converted, division, formats, missing
 from lstm_bench.data.arrays import SPLITS, Arrays, checked, digest
 from lstm_bench.data.formats.source import Source
-from lstm_bench.data.sequences import Columns, Sequences, names_of
+from lstm_bench.data.lengths import spread
+from lstm_bench.data.sequences import Columns, Sequences, aligned, changes, names_of
 from lstm_bench.data.splits import nothing_to_redraw, training_seed
 from lstm_bench.data.task import Task
 
@@ -27,7 +28,8 @@ class FileData:
     """What a file came to.
 
     Attributes:
-      arrays: `x_*` float32, `y_*` int32 or float32, of the three splits.
+      arrays: `x_*` float32, `y_*` int32 or float32, of the three splits; `lengths_*` int32 `(samples,)` where sequences differ in
+        length: the timesteps of each that are no padding.
       n_classes: 1 of a regression.
       task: What is asked of a network.
       sha256: Of the arrays as the file has them.
@@ -65,7 +67,7 @@ def parts_of(config: Mapping[str, Any]) -> dict[str, Sequences]:
     columns, given = Columns.of(config), sources(config)
     parts = converted.read(given["path"], columns)
     if "test_path" not in given:
-        return parts
+        return aligned(parts)
     if "all" not in parts:
         raise ConfigError(
             "dataset.test_path", expected=f"null: {given['path']} has a test set", received=config["test_path"]
@@ -76,18 +78,23 @@ def parts_of(config: Mapping[str, Any]) -> dict[str, Sequences]:
     other = converted.read(given["test_path"], columns)
     if "all" not in other:
         raise DataError(f"{given['test_path']}: it divides itself", expected="sequences of the test set alone")
-    if other["all"].x.shape[1:] != known.x.shape[1:] or other["all"].features != known.features:
+    test = other["all"]
+    ends = known.lengths is not None or test.lengths is not None or not _is_rectangular(given["path"], columns)
+    same = test.x.shape[1] == known.x.shape[1] or ends
+    if not same or test.x.shape[2] != known.x.shape[2] or test.features != known.features:
         raise DataError(
             f"{given['test_path']}: not as {given['path'].name}",
             expected=f"{known.x.shape[1]} timesteps of {', '.join(known.features) or known.x.shape[2]}"[:200],
-            received=f"{other['all'].x.shape[1]} of {', '.join(other['all'].features) or other['all'].x.shape[2]}"[
-                :200
-            ],
+            received=f"{test.x.shape[1]} of {', '.join(test.features) or test.x.shape[2]}"[:200],
         )
-    test = other["all"]
     if columns.group is None:  # recordings of two files may bear the same numbers and be others
         test = replace(test, groups=None)
-    return {"train": known, "test": test}
+    return aligned({"train": known, "test": test})
+
+
+def _is_rectangular(source: Source, columns: Columns) -> bool:
+    """Whether the timesteps of a file are those of an array or of its columns, and not where each of its sequences ends."""
+    return source.suffix == ".npz" or columns.layout == "wide"
 
 
 def load(config: Mapping[str, Any]) -> FileData:
@@ -109,16 +116,19 @@ def load(config: Mapping[str, Any]) -> FileData:
         raise ConfigError(f"{where}: no target is named", remedy="Give dataset.target=COLUMN.")
     for found in parts.values():
         if found.y is not None:
-            class_names.require_present(found.y, found.ids, where)
+            until = found.lengths if found.per_timestep else None
+            class_names.require_present(found.y, found.ids, where, lengths=until)
         if found.groups is not None:
             class_names.require_present(found.groups, found.ids, where, "group")
     task, why = class_names.task_of(one.y, where, config.get("task"))
+    changed = _changed(parts, config)
     parts, divided = _divided(parts, config, kind, task, where)
     labels = {split: _target(found, split, where) for split, found in parts.items()}
     classes = None
     if task.labels.classes:
         labels, classes = class_names.named(labels, where)
-    arrays: Arrays = {f"x_{split}": found.x for split, found in parts.items()}
+    lengths: Arrays = {f"lengths_{k}": found.lengths for k, found in parts.items() if found.lengths is not None}
+    arrays: Arrays = {f"x_{split}": found.x for split, found in parts.items()} | lengths
     counts = zip(names_of(one.features, one.x.shape[-1]), missing.gaps(arrays).tolist(), strict=True)
     about = {
         "split": kind,
@@ -128,26 +138,43 @@ def load(config: Mapping[str, Any]) -> FileData:
         "in_time": division.in_time(one),
         "columns": formats.columns_of(sources(config)["path"]),
         "missing": {name: n for name, n in counts if n},
+        **({"changed": changed} if changed else {}),
     }
     filling = missing.fill(arrays, config.get("missing") or "refuse", one.features, where)
-    arrays |= {f"y_{split}": y for split, y in labels.items()}
+    arrays |= {f"y_{split}": _padded(y, parts[split]) for split, y in labels.items()}
     arrays, n_classes = checked(arrays, task, None, Path(where))
+    arrays |= lengths
     reading = {
         "columns": {key: value for key, value in vars(Columns.of(config)).items() if value and key != "categories"},
         "features": list(one.features),
         "categories": {name: list(known) for name, known in one.categories.items()},
         "filling": filling.described() if filling else None,
     }
-    notes = [f"a {task.name}: {why}", *one.notes, f"divided {divided}"]
+    said = changes(changed.get("cut", 0), changed.get("dropped", 0), changed.get("of", 0), Columns.of(config))
+    notes = [f"a {task.name}: {why}", *one.notes, *said, f"divided {divided}"]
     if filling:
         notes.append(f"{missing.FILLED}: dataset.missing={filling.way}")
     return FileData(arrays, n_classes, task, sha256, classes, reading, tuple(notes), about)
 
 
 def _target(found: Sequences, split: str, where: str) -> np.ndarray:
-    if found.y is None:
+    y = found.labels()
+    if y is None:
         raise DataError(f"{where}: the {split} sequences have no target")
-    return found.y
+    return y
+
+
+def _padded(y: np.ndarray, found: Sequences) -> np.ndarray:
+    """Labels of a split, those of `Sequences.labels` in their places, zeros behind them."""
+    if found.lengths is None or not found.per_timestep:
+        return y
+    return spread(y, found.lengths, found.x.shape[1])
+
+
+def _changed(parts: Mapping[str, Sequences], config: Mapping[str, Any]) -> dict[str, int]:
+    """How many sequences the file has, and how many of them `max_length` has `cut` and `min_length` `dropped`; {} for none."""
+    cut, dropped = (sum(getattr(found, name) for found in parts.values()) for name in ("cut", "dropped"))
+    return {"of": sum(map(len, parts.values())) + dropped, "cut": cut, "dropped": dropped} if cut or dropped else {}
 
 
 def _digest(parts: Mapping[str, Sequences]) -> str:
@@ -155,7 +182,7 @@ def _digest(parts: Mapping[str, Sequences]) -> str:
     raw: Arrays = {}
     for split, found in parts.items():
         end = "" if split == "all" else f"_{split}"
-        for name, array in (("x", found.x), ("y", found.y), ("groups", found.groups)):
+        for name, array in (("x", found.x), ("y", found.y), ("groups", found.groups), ("lengths", found.lengths)):
             if array is not None:
                 raw[f"{name}{end}"] = array.astype(str) if array.dtype == object else array
     return digest(raw)

@@ -17,6 +17,7 @@ from lstm_bench.data import dataset as datasets
 from lstm_bench.data import file_dataset, missing
 from lstm_bench.data.arrays import SPLITS
 from lstm_bench.data.dataset import Dataset
+from lstm_bench.data.lengths import mask, real
 from lstm_bench.data.sequences import names_of
 from lstm_bench.data.splits import moments, scales_differ
 from lstm_bench.data.task import Task
@@ -94,30 +95,39 @@ def unfit(config: Mapping[str, Any]) -> list[str]:
     """
     made = []
     for split, part in file_dataset.parts_of(config).items():
-        shape = f"{len(part):,} sequences of {part.x.shape[1]:,} timesteps, {part.x.shape[2]:,} features"
+        lengths = part.every_length()
+        shape = (
+            f"{len(part):,} sequences of {span(lengths.min(), lengths.max())} timesteps, {part.x.shape[2]:,} features"
+        )
         made.append(shape if split == "all" else f"{split}: {shape}")
-        if part.y is not None and part.y.dtype.kind != "f":
-            counts = Counter(map(str, part.y.ravel().tolist()))
+        y = part.labels()
+        if y is not None and y.dtype.kind != "f":
+            counts = Counter(map(str, y.ravel().tolist()))
             made.append("classes: " + ", ".join(f"{name} {n:,}" for name, n in counts.most_common(20)))
     return made
+
+
+def span(low: int, high: int) -> str:
+    """`30`, or `7 to 29`."""
+    return f"{high:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def class_counts(found: Dataset) -> dict[str, dict[str, int]]:
     """Class -> split -> how many of its samples, or timesteps, are in it; {} where the task has no classes."""
     if not found.kind.labels.classes:
         return {}
-    counts = {split: np.bincount(getattr(found, f"y_{split}").ravel(), minlength=found.n_classes) for split in SPLITS}
+    counts = {split: np.bincount(found.labels(split).ravel(), minlength=found.n_classes) for split in SPLITS}
     names = found.classes or tuple(map(str, range(found.n_classes)))
     return {name: {split: int(counts[split][place]) for split in SPLITS} for place, name in enumerate(names)}
 
 
 def columns(found: Dataset, config: Mapping[str, Any]) -> list[Column]:
     """The features of a dataset; of a table whose rows are sequences its one feature, and timesteps that tell the target."""
-    x, names = found.x_train, _names(found)
-    twins, tells = _twins(x, names), _telling(x, names, found, config)
+    x, names = real(found.x_train, found.lengths_train), _names(found)
+    twins, tells = _twins(x, names), _telling(found.x_train, names, found, config)
     measured = [(name, i, *figures) for i, (name, *figures) in enumerate(zip(names, *_figures(x), strict=True))]
     if config.get("layout") == "wide":
-        steps = [(name, x[:, i]) for i, name in enumerate(_steps(found, config)) if name in tells]
+        steps = [(name, found.x_train[:, i]) for i, name in enumerate(_steps(found, config)) if name in tells]
         measured += [(name, 0, *(float(of[0]) for of in _figures(step[..., None]))) for name, step in steps]
     gone = (found.about or {}).get("missing", {})
     made = []
@@ -166,14 +176,17 @@ def _telling(x: np.ndarray, names: Sequence[str], found: Dataset, config: Mappin
     """
     drawn = np.random.RandomState(0).permutation(len(x))[:MOST]
     x, y = x[drawn], found.y_train[drawn]
+    lengths = np.full(len(x), x.shape[1]) if found.lengths_train is None else found.lengths_train[drawn]
     task, steps = found.kind, config.get("layout") == "wide"
     if task.per_timestep and not steps:
-        views = {"value": x.reshape(-1, x.shape[2])[:MOST]}
-        y = y.reshape(-1)[:MOST]
+        counts = mask(lengths, x.shape[1])
+        views = {"value": x[counts][:MOST]}
+        y = y[counts][:MOST]
     elif steps:
         views, names = {"value": x[..., 0]}, _steps(found, config)
     elif len(names) > 1:
-        views = {"mean": x.mean(axis=1), "first value": x[:, 0], "last value": x[:, -1]}
+        last = x[np.arange(len(x)), lengths - 1]
+        views = {"mean": x.sum(axis=1) / lengths[:, None], "first value": x[:, 0], "last value": last}
     else:
         return {}
     made: dict[str, str] = {}
@@ -187,7 +200,7 @@ def _telling(x: np.ndarray, names: Sequence[str], found: Dataset, config: Mappin
 
 def _steps(found: Dataset, config: Mapping[str, Any]) -> list[str]:
     """Names of a table's timesteps, where a row is a sequence."""
-    meant = {config.get(key) for key in ("id", "target", "group")}
+    meant = {config.get(key) for key in ("id", "target", "group", "lengths")}
     names = config.get("features") or [c for c in (found.about or {}).get("columns") or () if c not in meant]
     n = found.x_train.shape[1]
     return list(names) if len(names) == n else [f"timestep {place + 1}" for place in range(n)]
@@ -230,6 +243,7 @@ def warnings(found: Dataset, config: Mapping[str, Any], known: Sequence[Column] 
         *_of_split(found, config),
         *(_of_table(found, config) if file else ()),
         *_of_repeats(found),
+        *_of_lengths(found),
         *_of_columns(found, known, file),
         *_of_classes(found, file),
         *_of_sizes(found, config, file),
@@ -254,7 +268,7 @@ def _of_split(found: Dataset, config: Mapping[str, Any]) -> Iterator[str]:
 def _of_table(found: Dataset, config: Mapping[str, Any]) -> Iterator[str]:
     """Of columns whose name says what nobody said they are."""
     about = found.about or {}
-    meant = {config.get(key) for key in ("id", "time", "target", "group")}
+    meant = {config.get(key) for key in ("id", "time", "target", "group", "lengths")}
     inputs = (found.reading or {}).get("features", ())
     # pandas writes its row numbers into a column without a name.
     numbers = [name for name in inputs if name in ("", "index") or name.startswith("Unnamed: ")]
@@ -281,7 +295,7 @@ def _of_table(found: Dataset, config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_repeats(found: Dataset) -> Iterator[str]:
-    hashes = {split: [hash(row.tobytes()) for row in getattr(found, f"x_{split}")] for split in SPLITS}
+    hashes = {split: [hash(row.tobytes()) for row in _rows(found, split)] for split in SPLITS}
     total, different = sum(map(len, hashes.values())), {split: {*own} for split, own in hashes.items()}
     for place, one in enumerate(SPLITS):
         for other in SPLITS[place + 1 :]:
@@ -296,12 +310,29 @@ def _of_repeats(found: Dataset) -> Iterator[str]:
         yield f"{again:,} of {total:,} sequences repeat another of their split, value for value. Take them out."
 
 
+def _rows(found: Dataset, split: str) -> Iterator[np.ndarray]:
+    """The sequences of a split without their padding."""
+    x, lengths = getattr(found, f"x_{split}"), found.lengths(split)
+    return iter(x) if lengths is None else (row[:n] for row, n in zip(x, lengths.tolist(), strict=True))
+
+
+def _of_lengths(found: Dataset) -> Iterator[str]:
+    if found.lengths_train is None:
+        return
+    told = _told(found.lengths_train[:MOST].astype(np.float32), found.y_train[:MOST], found.kind)
+    if told:
+        yield (
+            f"their length alone tells the target: it {told}. Is it known when one predicts? Else cut all to one: "
+            "dataset.max_length and dataset.min_length of one value, dataset.truncate=end."
+        )
+
+
 def _of_columns(found: Dataset, known: Sequence[Column], file: bool) -> Iterator[str]:
     about = found.about or {}
     gaps = {column.name: column.missing for column in known if column.missing}
     if gaps:
         told = ", ".join(f"{name} {n:,}" for name, n in gaps.items())[:200]
-        total = sum(getattr(found, f"x_{split}")[..., 0].size for split in SPLITS)
+        total = sum(real(getattr(found, f"x_{split}")[..., 0], found.lengths(split)).size for split in SPLITS)
         filling = (found.reading or {}).get("filling") or {}
         if about.get("refused"):
             yield (
@@ -320,7 +351,7 @@ def _of_columns(found: Dataset, known: Sequence[Column], file: bool) -> Iterator
             yield (
                 f"column {column.name} alone tells the target: {column.tells}. Is it known when one predicts? Else: {out}"
             )
-    if found.mean is None and scales_differ(found.x_train) and not _is_picture(found):
+    if found.mean is None and scales_differ(real(found.x_train, found.lengths_train)) and not _is_picture(found):
         yield "scales differ more than tenfold: networks see the largest. Say dataset.standardize=true."
 
 

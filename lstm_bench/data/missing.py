@@ -10,6 +10,7 @@ import numpy as np
 
 from lstm_bench.core.errors import DataError
 from lstm_bench.data.arrays import Arrays
+from lstm_bench.data.lengths import blank, real
 from lstm_bench.data.sequences import names_of
 
 FILLED = "missing values are filled"
@@ -39,14 +40,14 @@ class Filling:
         """From `input.json`."""
         return cls(about["way"], tuple(about["means"]), tuple(about["observed"]))
 
-    def apply(self, x: np.ndarray) -> np.ndarray:
-        """`(samples, timesteps, features)` without a missing value, with the observed channels."""
+    def apply(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+        """`(samples, timesteps, features)` without a missing value, with the observed channels; padding stays 0."""
         gaps = np.isnan(x)
         if self.way == "forward_fill":
             x = _forward(x, gaps)
         filled = np.where(np.isnan(x), np.asarray(self.means, np.float32), x)
         if self.observed:
-            seen = (~gaps[..., list(self.observed)]).astype(np.float32)
+            seen = blank((~gaps[..., list(self.observed)]).astype(np.float32), lengths)
             filled = np.concatenate([filled, seen], axis=-1)
         return np.ascontiguousarray(filled, np.float32)
 
@@ -74,7 +75,7 @@ def fill(arrays: Arrays, way: str, features: Sequence[str], where: str) -> Filli
     """Fills `x_*` in place of what they were; None where nothing is missing.
 
     Args:
-      arrays: `x_train` and those of the other splits, float.
+      arrays: `x_train` and those of the other splits, float; `lengths_train` and so on where there are such.
       way: One of `WAYS`.
       features: Names, or ().
       where: The file, for messages.
@@ -87,8 +88,9 @@ def fill(arrays: Arrays, way: str, features: Sequence[str], where: str) -> Filli
         return None
     xs = _inputs(arrays)
     names = names_of(features, len(counts))
-    total = sum(x.shape[0] * x.shape[1] for x in xs.values())
-    train = arrays["x_train"]
+    of = {key: arrays.get(f"lengths_{key[2:]}") for key in xs}
+    total = sum(real(x[..., 0], of[key]).size for key, x in xs.items())
+    train = real(arrays["x_train"], of["x_train"])
     empty = [
         name for name, gone in zip(names, np.asarray(np.isnan(train).all(axis=(0, 1))).tolist(), strict=True) if gone
     ]
@@ -111,5 +113,5 @@ def fill(arrays: Arrays, way: str, features: Sequence[str], where: str) -> Filli
     observed = tuple(int(i) for i in np.flatnonzero(counts)) if way == "mask" else ()
     filling = Filling(way, tuple(means.tolist()), observed)
     for key, x in xs.items():
-        arrays[key] = filling.apply(x)
+        arrays[key] = filling.apply(x, of[key])
     return filling

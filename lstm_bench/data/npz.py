@@ -22,8 +22,8 @@ _NOT_YET = {
         *("participant", "participants", "session", "sessions"),
     ): "Groups are not supported yet: see to it that no group is in two splits, and save the file without it.",
     ("length", "lengths", "len", "lens", "mask", "masks", "masking", "padding", "pad"): (
-        "Sequences of several lengths are not supported yet, and padding would be read as data: bring them to one length, "
-        "and save the file without it."
+        "All sequences have one length here, and padding would be read as data: dataset=file takes lengths_train and so on, or "
+        "lengths, and predict what was trained so."
     ),
     ("weight", "weights"): "Weights of samples or classes are not supported yet: save the file without it.",
 }
@@ -90,7 +90,10 @@ def check_npy(member: IO[bytes], size: int, where: str) -> None:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(member)
     if dtype.hasobject:
-        remedy = "For sequences of several lengths: bring them to one length. For names: y.astype(str)."
+        remedy = (
+            "For sequences of several lengths: one behind the other, x=np.concatenate(x), and lengths=[len(s) for s in x]. For "
+            "names: y.astype(str)."
+        )
         raise DataError(
             f"{where}: Python objects are never unpickled", expected="numbers", received=dtype, remedy=remedy
         )

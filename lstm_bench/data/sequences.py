@@ -1,4 +1,4 @@
-"""Sequences of equal length as a file has them, before anything is split, filled or scaled; and tables made into them."""
+"""Sequences as a file has them, before anything is split, filled or scaled; and tables made into them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.core.errors import ConfigError, DataError, nearest
+from lstm_bench.data import lengths as length
+from lstm_bench.data.lengths import mask
 
+_OF_LENGTHS = ("max_length", "min_length", "truncate")  # of files of every kind
 Table = dict[str, np.ndarray]  # column -> values `(rows,)`: float, whole, bool or text; NaN and None are missing
 
 
@@ -26,6 +29,10 @@ class Columns:
       group: Column of what must not be in two splits: a person, a machine.
       window: Timesteps of the windows that recordings are cut into; None: a sequence is what it is.
       stride: Timesteps from the beginning of a window to that of the next; None: `window`, so that none overlap.
+      lengths: Column of how many timesteps each sequence has: of a wide table the others of its row are padding.
+      max_length: Timesteps that a sequence has at most.
+      min_length: Timesteps of the shortest that is kept; None: 1.
+      truncate: What happens to a sequence of more than `max_length`: `refuse`, or the `start` or `end` that is cut off.
     """
 
     layout: str | None = None
@@ -36,6 +43,10 @@ class Columns:
     group: str | None = None
     window: int | None = None
     stride: int | None = None
+    lengths: str | None = None
+    max_length: int | None = None
+    min_length: int | None = None
+    truncate: str | None = None
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of a model: column -> those it knows
 
     @classmethod
@@ -44,20 +55,26 @@ class Columns:
         given: dict[str, Any] = {name: settings.get(name) for name in cls.__dataclass_fields__ if name != "categories"}
         if given["features"] is not None:
             given["features"] = tuple(given["features"])
+        if given["max_length"] is None:
+            given["truncate"] = None
         return cls(**given)
 
     def named(self) -> dict[str, str]:
         """Setting -> column, of those that name one."""
-        one = {key: getattr(self, key) for key in ("id", "time", "target", "group")}
+        one = {key: getattr(self, key) for key in ("id", "time", "target", "group", "lengths")}
         return {key: str(name) for key, name in one.items() if name is not None}
+
+    def of_tables(self) -> list[str]:
+        """Those given of the settings that only a table can have."""
+        return [key for key, value in vars(self).items() if value and key not in ("categories", *_OF_LENGTHS)]
 
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """Sequences of one length.
+    """Sequences, of one length or padded on the right.
 
     Attributes:
-      x: `(samples, timesteps, features)`, float32 with NaN where a value is missing, or a file's own type.
+      x: `(samples, timesteps, features)`, float32 with NaN where a value is missing, or a file's own type; padding is 0.
       y: `(samples,)`, of a label per timestep `(samples, timesteps)`, as the file has them; None where it has none.
       features: A name for each feature, or ().
       ids: `(samples,)`: what the file calls each sequence, or the recording of each window; None where it does not.
@@ -67,6 +84,9 @@ class Sequences:
       windows: Whether they were cut out of recordings, and may overlap.
       categories: Column -> its values, of columns that became a feature for each.
       notes: A sentence for each thing that was left out or understood.
+      lengths: int32 `(samples,)`, the timesteps of each that are no padding; None where all have as many as `x`.
+      cut: How many `max_length` has cut.
+      dropped: How many `min_length` has left out.
     """
 
     x: np.ndarray
@@ -79,9 +99,27 @@ class Sequences:
     windows: bool = False
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    lengths: np.ndarray | None = None
+    cut: int = 0
+    dropped: int = 0
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def per_timestep(self) -> bool:
+        """Whether there is a label for every timestep."""
+        return self.y is not None and self.y.ndim == 2 and self.y.shape[1] == self.x.shape[1]
+
+    def labels(self) -> np.ndarray | None:
+        """`y`; where some of it is padding what counts, in a row `(labels,)`."""
+        if self.y is None or self.lengths is None or not self.per_timestep:
+            return self.y
+        return np.asarray(self.y[mask(self.lengths, self.y.shape[1])])
+
+    def every_length(self) -> np.ndarray:
+        """`lengths`, also where all are one."""
+        return np.full(len(self), self.x.shape[1], np.int32) if self.lengths is None else self.lengths
 
     def take(self, rows: np.ndarray) -> Sequences:
         """Those at some places."""
@@ -89,7 +127,8 @@ class Sequences:
         def of(array: np.ndarray | None) -> np.ndarray | None:
             return None if array is None else array[rows]
 
-        kept: dict[str, Any] = {name: of(getattr(self, name)) for name in ("y", "ids", "groups", "first", "last")}
+        named = ("y", "ids", "groups", "first", "last", "lengths")
+        kept: dict[str, Any] = {name: of(getattr(self, name)) for name in named}
         return replace(self, x=self.x[rows], **kept)
 
 
@@ -193,6 +232,88 @@ def _numeric(values: np.ndarray) -> bool:
     return values.dtype.kind in "biuf"
 
 
+def from_rows(
+    x: np.ndarray, lengths: np.ndarray, y: np.ndarray | None, columns: Columns, where: str, **rest: Any
+) -> Sequences:
+    """Sequences of which each is behind the other: cut, left out and padded as `columns` say.
+
+    Args:
+      x: `(all timesteps, features)`.
+      lengths: `(samples,)` whole numbers of at least 1, whose sum is all timesteps.
+      y: `(samples,)`, or `(all timesteps,)` where lengths differ from that.
+      columns: Of which `max_length`, `min_length` and `truncate` count.
+      where: The file, for messages.
+      rest: Further attributes of `Sequences`; `first` and `last` are those of the file, whatever is cut.
+
+    Raises:
+      DataError: for what `limited` and `require_room` refuse.
+    """
+    kept, begins, left = length.limited(lengths, columns.max_length, columns.min_length, columns.truncate, where)
+    timesteps = int(left.max())
+    equal = bool((left == timesteps).all())
+    if equal and len(left) * timesteps == len(x):
+        rows: Any = slice(None)  # as it is: no copy
+    else:
+        rows = np.repeat(begins - np.cumsum(left, dtype=np.int64) + left, left) + np.arange(int(left.sum()))
+        length.require_room(len(left), timesteps, x[:1].nbytes, where)
+
+    def laid(values: np.ndarray) -> np.ndarray:
+        taken = values[rows]
+        return (
+            taken.reshape(len(left), timesteps, *values.shape[1:]) if equal else length.spread(taken, left, timesteps)
+        )
+
+    arrays = {name: rest.pop(name) for name in ("ids", "groups", "first", "last") if rest.get(name) is not None}
+    if y is not None:
+        y = y[kept] if len(y) == len(lengths) else laid(y)
+    made = Sequences(laid(x), y, **{name: array[kept] for name, array in arrays.items()}, **rest)
+    cut = int((left < lengths[kept]).sum())
+    return replace(made, lengths=None if equal else left, cut=cut, dropped=len(lengths) - len(kept))
+
+
+def from_padded(found: Sequences, lengths: np.ndarray | None, columns: Columns, where: str) -> Sequences:
+    """Rectangular sequences as `from_rows` makes them, whatever is in their padding.
+
+    Args:
+      found: Without lengths.
+      lengths: `(samples,)` whole numbers from 1 to the timesteps of `found`; None where all are as long as that.
+      columns: As of `from_rows`.
+      where: The file, for messages.
+    """
+    if lengths is None and not columns.max_length and not columns.min_length:
+        return found
+    known = found.every_length() if lengths is None else lengths
+    counts = mask(known, found.x.shape[1])
+    y = found.y[counts] if found.y is not None and found.per_timestep else found.y
+    rest = {name: value for name, value in vars(found).items() if name not in ("x", "y", "lengths", "cut", "dropped")}
+    return from_rows(found.x[counts], known, y, columns, where, **rest)
+
+
+def aligned(parts: Mapping[str, Sequences]) -> dict[str, Sequences]:
+    """Parts of one dataset, padded to the longest of all; without lengths where all have one."""
+    timesteps = max(found.x.shape[1] for found in parts.values())
+    if all(found.lengths is None and found.x.shape[1] == timesteps for found in parts.values()):
+        return dict(parts)
+    made = {}
+    for split, found in parts.items():
+        y = length.extended(found.y, timesteps) if found.y is not None and found.per_timestep else found.y
+        lengths = found.every_length()
+        made[split] = replace(found, x=length.extended(found.x, timesteps), y=y, lengths=lengths)
+    return made
+
+
+def changes(cut: int, dropped: int, n: int, columns: Columns) -> list[str]:
+    """A sentence for what `max_length` has cut of `n` sequences, and one for what `min_length` has left out."""
+    made = []
+    if cut:
+        most = f"dataset.max_length={columns.max_length}"
+        made.append(f"{cut:,} of {n:,} sequences are longer than {most}: their {columns.truncate} is cut off")
+    if dropped:
+        least = f"dataset.min_length={columns.min_length}"
+        made.append(f"{dropped:,} of {n:,} sequences are shorter than {least} and left out")
+    return made
+
+
 def _wide(table: Table, columns: Columns, where: str) -> Sequences:
     """A row is a sequence, its columns the timesteps of one feature."""
     if columns.time or columns.window:
@@ -206,7 +327,12 @@ def _wide(table: Table, columns: Columns, where: str) -> Sequences:
     y = table[columns.target] if columns.target else None
     groups = None if columns.group is None else table[columns.group]
     ids = None if columns.id is None else table[columns.id]
-    return Sequences(x, y, ("value",), ids, groups, notes=(f"a row is a sequence of {len(names):,} timesteps",))
+    found = Sequences(x, y, ("value",), ids, groups, notes=(f"a row is a sequence of {len(names):,} timesteps",))
+    lengths = None
+    if columns.lengths:
+        lengths = length.checked(table[columns.lengths], len(x), len(names), f"{where}: column {columns.lengths}")
+        found = replace(found, notes=(f"a row is a sequence of at most {len(names):,} timesteps",))
+    return from_padded(found, lengths, columns, where)
 
 
 def _long(table: Table, columns: Columns, where: str) -> Sequences:
@@ -217,50 +343,70 @@ def _long(table: Table, columns: Columns, where: str) -> Sequences:
     starts = np.flatnonzero(np.r_[True, of[1:] != of[:-1]])
     del of
     lengths = np.diff(np.r_[starts, rows])
-    if columns.window:
-        length = columns.window
-        begins, said = _windows(starts, lengths, columns, where)
-        notes += said
-    else:
-        length, begins = _one_length(lengths, table, columns, order, starts, where), starts
-    x = np.empty((rows, len(arrays)), np.float32)
-    for name in columns.features or ():
-        table.pop(name, None)  # what was read is let go of, column by column
-    for place in range(len(arrays)):
-        x[:, place] = arrays[place] if order is None else arrays[place][order]
-        arrays[place] = x[:0, 0]
-
-    def sequences(values: np.ndarray | None) -> np.ndarray | None:
-        """`(samples, timesteps, ...)` of rows in order."""
-        if values is None:
-            return None
-        if columns.window is None:
-            return values.reshape(len(begins), length, *values.shape[1:])
-        return values[begins[:, None] + np.arange(length)]
 
     def column(name: str | None) -> np.ndarray | None:
         if name is None:
             return None
         return table[name] if order is None else table[name][order]
 
-    y, groups, ids = sequences(column(columns.target)), sequences(column(columns.group)), column(columns.id)
+    if columns.lengths:
+        _require_lengths(column(columns.lengths), lengths, starts, columns, where)
+    if columns.window:
+        begins, said = _windows(starts, lengths, columns, where)
+        notes += said
+        lengths = np.full(len(begins), columns.window)
+    else:
+        begins = starts
+    x = np.empty((rows, len(arrays)), np.float32)
+    for name in columns.features or ():
+        table.pop(name, None)  # what was read is let go of, column by column
+    for place in range(len(arrays)):
+        x[:, place] = arrays[place] if order is None else arrays[place][order]
+        arrays[place] = x[:0, 0]
+    taken = begins[:, None] + np.arange(columns.window) if columns.window else None
+
+    def of_windows(values: np.ndarray | None) -> np.ndarray | None:
+        """Values `(all timesteps, ...)`, one window behind the other; they may overlap."""
+        return values if taken is None or values is None else values[taken.ravel()]
+
+    y, groups, ids = of_windows(column(columns.target)), of_windows(column(columns.group)), column(columns.id)
     ids = None if ids is None else ids[begins]
     if columns.window and groups is None and ids is not None:
         notes.append(f"windows of one {columns.id} stay in one split")  # they are alike
-    found = sequences(x)
+    found = of_windows(x)
     assert found is not None
-    return Sequences(
+    return from_rows(
         found,
-        None if y is None else _targets(y, columns, where),
-        tuple(names),
-        ids,
-        (ids if columns.window else None) if groups is None else _constant(groups, columns, where),
-        None if stamps is None else stamps[begins],
-        None if stamps is None else stamps[begins + length - 1],
+        lengths,
+        None if y is None else _targets(y, lengths, columns, where),
+        columns,
+        where,
+        features=tuple(names),
+        ids=ids,
+        groups=(ids if columns.window else None) if groups is None else _constant(groups, lengths, columns, where),
+        first=None if stamps is None else stamps[begins],
+        last=None if stamps is None else stamps[begins + lengths - 1],
         windows=columns.window is not None,
         categories=categories,
         notes=tuple(notes),
     )
+
+
+def _require_lengths(
+    said: np.ndarray | None, lengths: np.ndarray, starts: np.ndarray, columns: Columns, where: str
+) -> None:
+    """Raises DataError where the column that says how long sequences are and their rows disagree."""
+    assert said is not None
+    numbers = said.astype(np.float64) if _numeric(said) else np.full(len(said), np.nan)
+    wrong = np.flatnonzero(numbers != np.repeat(lengths, lengths))
+    if len(wrong):
+        place = int(np.searchsorted(starts, wrong[0], "right")) - 1
+        raise DataError(
+            f"{where}: column {columns.lengths} disagrees with the rows",
+            expected=f"{lengths[place]}, the rows of sequence {place}",
+            received=str(said[wrong[0]])[:40],
+            remedy="Rows are missing, or doubled: leave dataset.lengths out to take the rows as they are.",
+        )
 
 
 def _ordered(
@@ -359,53 +505,41 @@ def _windows(starts: np.ndarray, lengths: np.ndarray, columns: Columns, where: s
     return begins.astype(np.int64), notes
 
 
-def _one_length(
-    lengths: np.ndarray, table: Table, columns: Columns, order: np.ndarray | None, starts: np.ndarray, where: str
-) -> int:
-    sizes, counts = np.unique(lengths, return_counts=True)
-    if len(sizes) == 1:
-        return int(sizes[0])
-    usual = int(sizes[counts.argmax()])
-    place = int(starts[np.flatnonzero(lengths != usual)[0]])
-    row = place if order is None else int(order[place])
-    which = f"{columns.id} {table[str(columns.id)][row]}" if columns.id else "the file"
-    raise DataError(
-        f"{where}: sequences of several lengths are not supported yet",
-        expected=f"{usual} rows for every {columns.id or 'sequence'}",
-        received=f"{int(lengths[np.flatnonzero(lengths != usual)[0]])} for {which}, lengths {sizes[0]} to {sizes[-1]}",
-        remedy="Cut windows of one length: dataset.window=TIMESTEPS.",
-    )
+def _changes(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Places of `(all timesteps,)` where a value is another than the one before it in its sequence."""
+    other = np.asarray(values[1:] != values[:-1], bool)
+    if values.dtype.kind == "f":
+        other &= ~(np.isnan(values[1:]) & np.isnan(values[:-1]))
+    other[np.cumsum(lengths)[:-1] - 1] = False  # the first of each
+    return np.flatnonzero(other) + 1
 
 
-def _targets(per_step: np.ndarray, columns: Columns, where: str) -> np.ndarray:
-    """The target of each sequence, of `(samples, timesteps)`; of each timestep where it changes within one."""
-    first = per_step[:, :1]
-    same = per_step == first
-    if per_step.dtype.kind == "f":
-        same |= np.isnan(per_step) & np.isnan(first)
-    if bool(np.all(same)):
-        return np.ascontiguousarray(first[:, 0])
-    if per_step.dtype.kind == "f":
-        at = np.argwhere(~same)[0]
+def _targets(values: np.ndarray, lengths: np.ndarray, columns: Columns, where: str) -> np.ndarray:
+    """The target of each sequence, of `(all timesteps,)`; of each timestep where it changes within one."""
+    changes = _changes(values, lengths)
+    if not len(changes):
+        return values[np.cumsum(lengths) - lengths]
+    if values.dtype.kind == "f":
+        at = changes[0]
         raise DataError(
             f"{where}: column {columns.target} changes within a sequence",
             expected="one number per sequence, or classes",
-            received=f"{first[at[0], 0]:g} and {per_step[tuple(at)]:g}",
+            received=f"{values[at - 1]:g} and {values[at]:g}",
             remedy="A number for every timestep is not supported yet.",
         )
-    return per_step
+    return values
 
 
-def _constant(per_step: np.ndarray, columns: Columns, where: str) -> np.ndarray:
-    wrong = np.flatnonzero(~(per_step == per_step[:, :1]).all(axis=1))
-    if len(wrong):
-        found = sorted({str(value) for value in per_step[wrong[0]]})[:3]
+def _constant(values: np.ndarray, lengths: np.ndarray, columns: Columns, where: str) -> np.ndarray:
+    changes = _changes(values, lengths)
+    if len(changes):
+        at = changes[0]
         raise DataError(
             f"{where}: column {columns.group or columns.id} changes within a sequence",
             expected="one group per sequence",
-            received=", ".join(found),
+            received=", ".join(sorted({str(values[at - 1]), str(values[at])})),
         )
-    return np.ascontiguousarray(per_step[:, 0])
+    return values[np.cumsum(lengths) - lengths]
 
 
 def names_of(features: Sequence[str], n: int) -> list[str]:

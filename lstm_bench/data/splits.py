@@ -9,6 +9,7 @@ import numpy as np
 
 from lstm_bench.core.errors import ConfigError, DataError
 from lstm_bench.data.arrays import SPLITS, Arrays
+from lstm_bench.data.lengths import blank, real
 
 _BLOCK = 16_384  # rows
 
@@ -80,18 +81,23 @@ def _stratified(y: np.ndarray, n: int, seed: int, what: str, leave: int) -> np.n
 
 def _standardize(arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Mean 0 and deviation 1 of every feature over the training split; the other splits by the same figures, returned."""
-    mean = arrays["x_train"].mean(axis=(0, 1), dtype=np.float64)
-    variance = np.square(arrays["x_train"] - mean.astype(np.float32)).mean(axis=(0, 1), dtype=np.float64)
+    train = real(arrays["x_train"], arrays.get("lengths_train"))
+    mean = train.mean(axis=(0, 1), dtype=np.float64)
+    variance = np.square(train - mean.astype(np.float32)).mean(axis=(0, 1), dtype=np.float64)
     scale = np.sqrt(variance)
     scale[scale <= 1e-6 * np.abs(mean)] = 1  # a constant feature; its deviation is float32's rounding, or 0
     figures = mean.astype(np.float32), scale.astype(np.float32)
     for split in SPLITS:
-        arrays[f"x_{split}"] = standardized(arrays[f"x_{split}"], *figures)
+        arrays[f"x_{split}"] = blank(standardized(arrays[f"x_{split}"], *figures), arrays.get(f"lengths_{split}"))
     return figures
 
 
 def scales_differ(x: np.ndarray) -> bool:
-    """Whether the deviations of the features, and 1, what networks expect, differ more than tenfold; constants do not count."""
+    """Whether the deviations of the features, and 1, what networks expect, differ more than tenfold; constants do not count.
+
+    Args:
+      x: `(samples, timesteps, features)` without padding, see `lengths.real`.
+    """
     scales = [1.0, *(float(value) for value in moments(x)[1] if value > 0)]
     return max(scales) > 10 * min(scales)
 

@@ -15,7 +15,7 @@ from lstm_bench.core import config as schema
 from lstm_bench.core import user_code as sources
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.console import Display
-from lstm_bench.core.errors import InterruptedByUser
+from lstm_bench.core.errors import ConfigError, InterruptedByUser
 from lstm_bench.core.formatting import counted
 from lstm_bench.data import classes, inspection, task
 from lstm_bench.data import dataset as data
@@ -70,6 +70,15 @@ def assembled(
     watch = Watch(waiting, space, study, confirmation, config["study"])
     events.listeners += [records, watch, Progress(study, config["study"], display)]
     return Parts(study, arms, driver, confirmation, records, events, waiting)
+
+
+def _require_one_length(found: data.Dataset) -> None:
+    """Raises ConfigError for what networks cannot be trained on yet: its padding would be read as data."""
+    if found.lengths_train is not None:
+        raise ConfigError(
+            f"dataset={found.name}: sequences of unequal length can be looked at, and not be trained on yet",
+            remedy="Bring all to one: dataset.max_length and dataset.min_length of one value, with dataset.truncate=end.",
+        )
 
 
 class Session:
@@ -132,7 +141,8 @@ class Session:
                 self.workers.start()  # they import their framework while the driver reads the data
             with self.display.waiting(f"reading {self.config['dataset']['name']}"):
                 found = data.load(self.config["dataset"])
-            labels = found.y_train, found.y_validation
+            _require_one_length(found)
+            labels = found.labels("train"), found.labels("validation")
             task.check_objective(self.config["study"], found.name, found.kind, *labels, n_outputs=found.n_classes)
             for note in found.notes:
                 self.display.line(f"  data      {note}")
@@ -147,7 +157,7 @@ class Session:
             if self._epochs_by_data:
                 self._settle_epochs(len(found.x_train))
             weights = self.config["train"]["class_weight"]
-            classes.weights(weights, found.kind, found.y_train, found.n_classes, found.classes)
+            classes.weights(weights, found.kind, labels[0], found.n_classes, found.classes)
             self._task, self._baselines = found.kind, found.baselines
             self.display.measure = found.kind.measure.column
             facts = self._facts(found)
@@ -214,7 +224,8 @@ class Session:
             "task": dataset.task,
             "n_outputs": dataset.n_classes,
             "baselines": dataset.baselines,
-            "trivial": dataset.kind.trivial(dataset.y_train, dataset.y_test),
+            "trivial": dataset.kind.trivial(dataset.labels("train"), dataset.labels("test")),
+            **({"lengths": lengths} if (lengths := dataset.length_facts()) else {}),
             **({"classes": list(dataset.classes)} if dataset.classes else {}),
             **({"notes": notes} if (notes := [*dataset.notes, *self._warnings]) else {}),
         }

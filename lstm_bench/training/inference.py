@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import textwrap
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,22 +114,43 @@ def load(model: Path, study: Recorded) -> Any:
             raise DataError(f"{model}: Keras cannot load it ({reason})") from error
 
 
-def outputs(model: Any, x: np.ndarray, size: int) -> np.ndarray:
+def outputs(model: Any, x: np.ndarray, size: int, lengths: np.ndarray | None = None) -> np.ndarray:
     """What the model gives for scaled sequences, float64: logits, or the prediction of a regression.
 
     Args:
       model: Keras model.
       x: `(samples, timesteps, features)` float32.
       size: Samples at a time.
+      lengths: `(samples,)`, of sequences that are padded on the right; None for others.
     """
     import numpy as np
 
     from lstm_bench.training.engine.base import padded
 
     with _quiet():
+        if lengths is not None:
+            return np.concatenate([*_masked(model, x, size, lengths)]).astype(np.float64)
         return np.concatenate([np.asarray(model.predict_on_batch(batch))[:n] for batch, n in padded(x, size)]).astype(
             np.float64
         )
+
+
+def _masked(model: Any, x: np.ndarray, size: int, lengths: np.ndarray) -> Iterator[np.ndarray]:
+    """What the model gives for each batch of padded sequences, with the mask of their true timesteps."""
+    import numpy as np
+    from keras import ops
+
+    from lstm_bench.data.lengths import mask
+    from lstm_bench.training.engine.base import padded
+
+    filled = np.ones(-(-len(x) // size) * size, np.int32)  # what fills up the last batch has one timestep
+    filled[: len(x)] = lengths
+    counts = mask(filled, x.shape[1])
+    # Of the outermost model, which Keras takes for a layer: layers inside it do get the mask.
+    warnings.filterwarnings("ignore", "Layer .* was passed an input with a mask attached")
+    for place, (batch, n) in enumerate(padded(x, size)):
+        given = ops.convert_to_tensor(batch), ops.convert_to_tensor(counts[place * size : (place + 1) * size])
+        yield np.asarray(ops.convert_to_numpy(model(given[0], mask=given[1], training=False)))[:n]
 
 
 def latency(model: Any, x: np.ndarray) -> dict[str, float]:

@@ -14,14 +14,18 @@ from typing import Any
 import fake
 import numpy as np
 import pytest
+import yaml
 from conftest import Command
+from scipy.special import softmax
 from trainings import config, data
 
 from lstm_bench import predict
 from lstm_bench.core import fileio
+from lstm_bench.core.config import conf_dir
 from lstm_bench.core.errors import DataError
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data import readers, user_files
+from lstm_bench.data.formats.source import Source
 from lstm_bench.data.task import CLASSIFICATION, REGRESSION, TAGGING
 from lstm_bench.study import columns as record
 from lstm_bench.training import artefacts, tasks
@@ -134,7 +138,7 @@ def test_a_member_without_npy_is_not_read_in_place_of_the_one_that_was_checked(t
         (
             "a.npz",
             lengths,
-            "unknown array lengths: expected none but x y. Sequences of several lengths are not supported",
+            "unknown array lengths: expected none but x y. All sequences have one length here, and padding would be",
         ),
         ("a.npz", torn, "cannot be read"),
         (
@@ -277,6 +281,115 @@ def test_code_in_a_model_is_not_run(at_home: Path, tmp_path: Path, capsys: pytes
     assert not touched.exists()
     keras.saving.load_model(model, safe_mode=False)  # the proof that the payload is live
     assert touched.exists()
+
+
+# Sequences of unequal length.
+
+
+def drawn(sizes: list[int]) -> list[np.ndarray]:
+    rng = np.random.RandomState(0)
+    return [rng.randn(size, 2).astype(np.float32) for size in sizes]
+
+
+def learned(folder: Path, per_timestep: bool = False, **settings: Any) -> Any:
+    """Puts a model of sequences of 2 to 6 timesteps into a study, as `keep` does; returns the Keras model."""
+    import keras
+
+    made = drawn([2, 6, *([3, 4, 5] * 16)])
+    y = np.concatenate([np.arange(len(s)) % 3 for s in made]) if per_timestep else np.arange(50) % 3
+    np.savez(folder / "old.npz", x=np.concatenate(made), y=y, lengths=[len(s) for s in made])
+    given = {"path": str(folder / "old.npz"), "standardize": True, **settings}
+    found = datasets.load({**yaml.safe_load((conf_dir() / "dataset" / "file.yaml").read_text()), **given})
+    layers = [keras.layers.GRU(4, return_sequences=per_timestep, seed=1), keras.layers.Dense(3)]
+    model = keras.Sequential([keras.Input((None, 2)), *layers])
+    model.save(folder / "model" / "model.keras")
+    settings = {"model": {}, "backend": {"name": "tensorflow"}}
+    about = artefacts.described_input(settings, found, folder / "model" / "model.keras")
+    fileio.write_json(folder / "model" / "input.json", about)
+    return lambda x: np.asarray(model(((x - found.mean) / found.scale)[None]))[0]
+
+
+@pytest.mark.parametrize("per_timestep", [False, True])
+def test_sequences_of_any_length_are_predicted_as_each_alone(
+    at_home: Path, capsys: pytest.CaptureFixture[str], per_timestep: bool
+) -> None:
+    alone = learned(at_home, per_timestep)
+    new = drawn([1, 9, 4, 6, 2])  # longer and shorter than any that it knows
+    y = [np.arange(len(s)) % 3 if per_timestep else np.array([place % 3]) for place, s in enumerate(new)]
+    sizes = [len(s) for s in new]
+    np.savez("flat.npz", x=np.concatenate(new), lengths=sizes, y=np.concatenate(y))
+    x, padded_y = np.full((5, 12, 2), np.nan, np.float32), np.full((5, 12), -9)
+    for place, (sequence, labels) in enumerate(zip(new, y, strict=True)):
+        x[place, : len(sequence)], padded_y[place, : len(labels)] = sequence, labels
+    np.savez("padded.npz", x=x, lengths=sizes, y=padded_y if per_timestep else np.concatenate(y))
+    logits = np.concatenate([np.atleast_2d(alone(sequence)) for sequence in new])
+    right = int((logits.argmax(-1) == np.concatenate(y)).sum())
+    tables = []
+    for name in ("flat.npz", "padded.npz"):
+        assert predict.main(["study=toy", f"input={name}", "output=new.csv"]) == 0
+        said = capsys.readouterr()
+        assert f"({right} of {len(logits)})" in said.out and "5 sequences" in said.out
+        assert "1 of 5 sequences are longer than the 6 timesteps that the model has learned from" in said.err
+        tables.append(fileio.read_rows(Path("new.csv")))
+    assert tables[0] == tables[1] and len(tables[0]) == len(logits)
+    for place in range(3):
+        found = [float(row[f"probability_{place}"]) for row in tables[0]]
+        np.testing.assert_allclose(found, softmax(logits, -1)[:, place], rtol=1e-4, atol=1e-6)
+    if per_timestep:
+        assert [int(row["timestep"]) for row in tables[0]] == [t for s in new for t in range(len(s))]
+
+
+def test_what_is_too_long_is_cut_as_in_training(at_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alone = learned(at_home, max_length=4, truncate="start", min_length=3)
+    (new,) = drawn([9])
+    np.save("new.npy", new[None])
+    assert predict.main(["study=toy", "input=new.npy", "output=new.csv"]) == 0
+    assert "1 of 1 sequences are longer than dataset.max_length=4: their start is cut off" in capsys.readouterr().err
+    (row,) = fileio.read_rows(Path("new.csv"))
+    np.testing.assert_allclose(float(row["probability_1"]), softmax(alone(new[-4:]))[1], rtol=1e-4)
+    np.save("new.npy", new[None, :2])
+    assert predict.main(["study=toy", "input=new.npy"]) == 0
+    assert "1 of 1 sequences are shorter than the 3 timesteps that the model has" in capsys.readouterr().err
+    learned(at_home, max_length=6)
+    np.save("new.npy", new[None])
+    assert predict.main(["study=toy", "input=new.npy"]) == 3
+    assert "longer than dataset.max_length: expected at most 6 timesteps, received 9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        (
+            {"x": np.ones((2, 4, 3)), "lengths": [1, 2]},
+            "expected shape (samples, any, 2): samples, timesteps, features",
+        ),
+        ({"x": np.ones((2, 4, 2)), "lengths": [1, 5]}, "lengths: expected whole numbers from 1 to 4"),
+        ({"x": np.full((2, 4, 2), np.nan), "lengths": [1, 4]}, "NaN or inf"),
+        ({"x": np.ones((2, 4, 2)), "mask": [1, 5]}, "unknown array mask"),
+        ({"x": np.ones((2, 4, 2)), "lengths": [1, 4], "y": [0, 7]}, "y: expected labels 0 to 2"),
+    ],
+)
+def test_new_sequences_of_unequal_length_that_are_unfit_are_one_line(
+    at_home: Path, capsys: pytest.CaptureFixture[str], arrays: dict[str, Any], said: str
+) -> None:
+    learned(at_home)
+    np.savez("new.npz", **arrays)
+    assert predict.main(["study=toy", "input=new.npz"]) == 3
+    shown = capsys.readouterr().err
+    assert said in shown and shown.count("\n") == 1
+
+
+def test_a_model_of_one_length_refuses_others(tmp_path: Path) -> None:
+    rows = ["r,v", *(f"{name},{value}" for name in "abc" for value in range(3)), "b,4"]
+    (tmp_path / "new.csv").write_text("\n".join(rows))
+    columns = {"id": "r", "target": "y"}
+    reading = {"columns": columns, "features": ["v"], "categories": {}, "filling": None}
+    about = {"reading": reading, "timesteps": 4, "features": 1}
+    with pytest.raises(DataError, match="sequences of unequal length: expected 4 timesteps of each, as the model has"):
+        user_files.read_alike(Source(tmp_path / "new.csv"), about)
+    about["reading"] = {**reading, "unequal": True}
+    found = user_files.read_alike(Source(tmp_path / "new.csv"), about)
+    assert found.lengths is not None and found.lengths.tolist() == [3, 4, 3]
 
 
 def unconfirmed(folder: Path) -> None:

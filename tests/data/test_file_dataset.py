@@ -192,11 +192,6 @@ def test_a_member_of_a_wheel_finds_its_test_set(
     assert (len(found.x_train) + len(found.x_validation), len(found.x_test)) == sizes
 
 
-def test_unequal_lengths_are_refused_by_name() -> None:
-    said = refused(f"{wheel('sktime==1.2.0')}!{ARCHIVE}/JapaneseVowels/JapaneseVowels_TRAIN.ts")
-    assert said.exit_code == 3 and "several lengths are not supported yet" in str(said)
-
-
 # Splits.
 
 
@@ -483,8 +478,6 @@ ROWS = "".join(f"r{i},{t},{i}.5,{'ab'[i % 2]}\n" for i in range(20) for t in ran
         ((HEADER + ROWS.replace("\n", ",extra\n")).encode(), "row 2: expected 4 fields, received '5 fields'"),
         ((HEADER + ROWS + "r0,3,inf,a\n").encode(), "row 62, column ax: expected a finite float32 number"),
         ((HEADER + ROWS + "r0,2,1,a\n").encode(), "row 62, column t: a time stamp of recording r0 is there twice"),
-        ((HEADER + ROWS + "r99,2,1,a\n").encode(),
-         "expected 3 rows for every recording, received '1 for recording r99"),
         ((HEADER + ROWS).replace("r0,0,0.5,a", ",0,0.5,a").encode(), "row 2, column recording: expected the id of a sequence"),
         ((HEADER + ROWS).replace("r0,1,", "r0,soon,").encode(), "row 3, column t: expected a number, received 'soon'"),
         ((HEADER + ROWS).replace("r0,1,0.5,a", "r0,1,0.5,").encode(), "1 label is missing: expected a label for every sequence"),

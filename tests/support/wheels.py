@@ -10,7 +10,10 @@ import tempfile
 from pathlib import Path
 
 # Name and version -> SHA-256 of the wheel.
-WHEELS = {"sktime==1.2.0": "dbffc6731d2d683b668dceb5e2bbc5804bebc8446b4c580803a281684d90e4ae"}
+WHEELS = {
+    "aeon==1.6.0": "d05227086706f80111ac5fee8de4d5d3115bb3bcfd1c786c8629393055816409",
+    "sktime==1.2.0": "dbffc6731d2d683b668dceb5e2bbc5804bebc8446b4c580803a281684d90e4ae",
+}
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 """Readers of files with sequences, one module per format, chosen by suffix.
 
-A reader is a module with `read(source, columns)`, which returns `Sequences` by split. A package of someone else's adds one by an
-entry point of the group `lstm_bench.formats`, whose name is the suffix without its dot.
+A reader is a module with `read(source, columns)`, which returns `Sequences` by split, padded and with `lengths` where they
+differ. A package of someone else's adds one by an entry point of the group `lstm_bench.formats`, whose name is the suffix without
+its dot.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ def read(source: Source, columns: Columns) -> dict[str, Sequences]:
     """
     for point in entry_points(group=GROUP):
         if f".{point.name}" == source.suffix:
-            return dict(point.load().read(source, columns))
+            from lstm_bench.data.sequences import from_padded
+
+            made = dict(point.load().read(source, columns))
+            return {split: from_padded(part, part.lengths, columns, str(source)) for split, part in made.items()}
     if source.suffix not in _READERS:
         raise DataError(
             f"{source}: a format that is not read",

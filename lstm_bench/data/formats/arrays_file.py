@@ -3,41 +3,113 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
+
+import numpy as np
 
 from lstm_bench.core.errors import ConfigError, DataError
-from lstm_bench.data.arrays import SPLITS
+from lstm_bench.data.arrays import SPLITS, require_axes
 from lstm_bench.data.formats.source import Source
+from lstm_bench.data.lengths import checked, mask
 from lstm_bench.data.npz import read_npz
-from lstm_bench.data.sequences import Columns, Sequences
+from lstm_bench.data.sequences import Columns, Sequences, from_padded, from_rows
 
 _DIVIDED = tuple(f"{axis}_{split}" for split in SPLITS for axis in "xy")
 
 
 def read(source: Source, columns: Columns) -> dict[str, Sequences]:
-    """`x_train y_train [x_validation y_validation] x_test y_test`, or `x y`, each with `groups` where there are such.
+    """`x_train y_train [x_validation y_validation] x_test y_test`, or `x y`, with `groups` and `lengths` where there are such.
+
+    With lengths `x` is `(samples, timesteps, features)`, whatever is in its padding, or `(all timesteps, features)`, one
+    sequence behind the other; `y` has a label for each sequence, or for each timestep as `x` has them.
 
     Raises:
       ConfigError: for settings of tables.
-      DataError: for a file that is damaged, incomplete, or holds other arrays.
+      DataError: for a file that is damaged, incomplete, or holds other arrays; for lengths that do not fit.
     """
-    given = [key for key, value in vars(columns).items() if value and key != "categories"]
-    if given:
+    if given := columns.of_tables():
         raise ConfigError(
-            f"dataset.{given[0]}: an .npz file has no columns", remedy="Leave it out; groups are an array `groups`."
+            f"dataset.{given[0]}: an .npz file has no columns",
+            remedy="Leave it out; groups and lengths are arrays `groups` and `lengths`.",
         )
     if source.member is not None:
         raise DataError(f"{source}: an .npz within an archive is not read", remedy="Unpack the archive.")
     source.require()
     keys = _DIVIDED if (names := _names(source)) is None or "x" not in names else ("x", "y")
     splits = dict.fromkeys(key.partition("_")[2] or "all" for key in keys)
-    groups = {split: f"groups_{split}" if split != "all" else "groups" for split in splits}
-    found = read_npz(source.path, [*keys, *(key for key in groups.values() if names and key in names)])
+    more = {f"{name}{_end(split)}" for name in ("groups", "lengths") for split in splits} & (names or set())
+    found = read_npz(source.path, [*keys, *sorted(more)])
     made = {}
     for split in splits:
-        x_key, y_key = (f"{axis}_{split}" if split != "all" else axis for axis in "xy")
-        if x_key in found:
-            made[split] = Sequences(found[x_key], found[y_key], groups=found.get(groups[split]))
+        end = _end(split)
+        if f"x{end}" in found:
+            made[split] = sequences(found, end, columns, str(source))
+    lacking = [split for split in made if f"lengths{_end(split)}" not in found]
+    if lacking and len(lacking) < len(made):
+        raise DataError(f"{source}: lengths_{lacking[0]} is missing", expected="lengths of every split, or of none")
+    if lacking and len({part.x.shape[1:2] for part in made.values()}) > 1:
+        shapes = {split: part.x.shape for split, part in made.items()}
+        raise DataError(
+            f"{source}: the splits have other timesteps than each other",
+            expected="as many, or lengths_train and so on",
+            received=", ".join(f"x_{split} {shape}" for split, shape in shapes.items()),
+        )
     return made
+
+
+def sequences(found: Mapping[str, np.ndarray], end: str, columns: Columns, where: str) -> Sequences:
+    """Those of the arrays `x`, `y`, `groups` and `lengths`, the last three where they are there, with `end` behind each name.
+
+    Args:
+      found: Name -> array.
+      end: "" or `_<split>`.
+      columns: What cuts them.
+      where: The file, for messages.
+
+    Raises:
+      DataError: for lengths that do not fit.
+    """
+    x, y, groups, lengths = (found.get(f"{name}{end}") for name in ("x", "y", "groups", "lengths"))
+    assert x is not None
+    what = f"{where}: lengths{end}"
+    if x.ndim == 3 or lengths is None:
+        require_axes(x, f"{where}: x{end}")
+        known = None if lengths is None else checked(lengths, len(x), x.shape[1], what)
+        if known is not None:
+            _require_one_each(y, len(x), x.shape[:2], f"{where}: y{end}")
+            _require_one_each(groups, len(x), (), f"{where}: groups{end}")
+        return from_padded(Sequences(x, y, groups=groups), known, columns, where)
+    if x.ndim != 2 or not x.size:
+        raise DataError(
+            f"{where}: x{end}",
+            expected="with lengths shape (samples, timesteps, features), or (all timesteps, features)",
+            received=x.shape,
+            remedy="One feature: x[:, None]." if x.ndim == 1 else None,
+        )
+    n = lengths.size
+    known = checked(lengths, n, None, what)
+    if known.sum(dtype=np.int64) != len(x):
+        raise DataError(
+            what,
+            expected=f"a sum of {len(x):,}, the rows of x{end}",
+            received=f"{known.sum(dtype=np.int64):,}",
+            remedy="Padded sequences of one feature: x[..., None]." if len(x) == n else None,
+        )
+    _require_one_each(y, n, (len(x),), f"{where}: y{end}")
+    _require_one_each(groups, n, (), f"{where}: groups{end}")
+    if y is not None and y.shape == (n, known.max()):
+        y = y[mask(known, y.shape[1])]
+    return from_rows(x, known, y, columns, where, groups=groups)
+
+
+def _require_one_each(array: np.ndarray | None, n: int, steps: tuple[int, ...], what: str) -> None:
+    """Raises DataError unless an array has something for each sequence, or, in the shape `steps`, for each timestep."""
+    if array is not None and array.shape != steps and array.shape[:1] != (n,):
+        raise DataError(what, expected=f"{n:,}, one per sequence", received=f"shape {array.shape}")
+
+
+def _end(split: str) -> str:
+    return "" if split == "all" else f"_{split}"
 
 
 def _names(source: Source) -> set[str] | None:

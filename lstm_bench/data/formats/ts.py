@@ -1,4 +1,4 @@
-"""`.ts`: the text format of the UCR/UEA archive, univariate and multivariate, of equal length.
+"""`.ts`: the text format of the UCR/UEA archive, univariate and multivariate, of equal and unequal lengths.
 
 Source: Bagnall et al. 2018, "The UEA multivariate time series classification archive", arXiv 1811.00075.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from lstm_bench.core.errors import ConfigError, DataError
 from lstm_bench.data.formats.source import Source
-from lstm_bench.data.sequences import Columns, Sequences
+from lstm_bench.data.sequences import Columns, Sequences, from_rows
 
 
 def read(source: Source, columns: Columns) -> dict[str, Sequences]:
@@ -20,15 +20,14 @@ def read(source: Source, columns: Columns) -> dict[str, Sequences]:
 
     Raises:
       ConfigError: for settings of tables.
-      DataError: for a file that is none, or whose sequences have several lengths.
+      DataError: for a file that is none, or whose features have other lengths than each other within a sequence.
     """
-    given = [key for key, value in vars(columns).items() if value and key != "categories"]
-    if given:
+    if given := columns.of_tables():
         raise ConfigError(f"dataset.{given[0]}: a .ts file has no columns", remedy="Leave it out.")
     other = test_set(source)
     if other is None:
-        return {"all": _read(source)}
-    return {"train": _read(source), "test": _read(other)}
+        return {"all": _read(source, columns)}
+    return {"train": _read(source, columns), "test": _read(other, columns)}
 
 
 def test_set(source: Source) -> Source | None:
@@ -40,11 +39,10 @@ def test_set(source: Source) -> Source | None:
     return source.sibling(name[:at] + ("_TEST" if name[at + 1 : at + 6].isupper() else "_test") + name[at + 6 :])
 
 
-def _read(source: Source) -> Sequences:
+def _read(source: Source, columns: Columns) -> Sequences:
     header: dict[str, list[str]] = {}
     rows: list[np.ndarray] = []
     labels: list[str] = []
-    width: tuple[int, ...] | None = None
     with source.open() as file:
         lines = enumerate(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace"), 1)
         for number, line in lines:
@@ -63,21 +61,25 @@ def _read(source: Source) -> Sequences:
             raise DataError(f"{source}: @timeStamps true is not supported", expected="values alone")
         kind = "classlabel" if header.get("classlabel", ["false"])[0].lower() == "true" else "targetlabel"
         labelled = header.get(kind, ["false"])[0].lower() == "true"
+        equal = header.get("equallength", ["false"])[0].lower() == "true"
         for number, line in lines:
             if not line.strip():
                 continue
             values = _values(line.strip(), labelled, labels, f"{source}: row {number}")
-            if width is not None and values.shape != width:
+            first = rows[0] if rows else values
+            if values.shape[1] != first.shape[1] or (equal and len(values) != len(first)):
                 raise DataError(
-                    f"{source}: row {number}: sequences of several lengths are not supported yet",
-                    expected=f"{width[0]} timesteps of {width[1]} features",
+                    f"{source}: row {number}",
+                    expected=f"{f'{len(first)} timesteps of ' * equal}{first.shape[1]} features, as the first sequence has",
                     received=f"{values.shape[0]} of {values.shape[1]}",
+                    remedy="Its header says @equalLength true." if equal else None,
                 )
-            width = values.shape
             rows.append(values)
     if not rows:
         raise DataError(f"{source}: it holds no sequence", expected="a line for each after @data")
-    return Sequences(np.stack(rows), _targets(labels, kind, str(source)) if labelled else None)
+    lengths = np.array([len(values) for values in rows])
+    y = _targets(labels, kind, str(source)) if labelled else None
+    return from_rows(np.concatenate(rows), lengths, y, columns, str(source))
 
 
 def _targets(labels: list[str], kind: str, where: str) -> np.ndarray:
@@ -94,11 +96,13 @@ def _values(line: str, labelled: bool, labels: list[str], where: str) -> np.ndar
     parts = line.split(":")
     if labelled:
         labels.append(parts.pop().strip())
+    if not all(part.strip() for part in parts):
+        raise DataError(where, expected="at least one timestep", received="none")
     features = [[_number(cell, where) for cell in part.split(",")] for part in parts]
     lengths = {len(feature) for feature in features}
     if len(lengths) != 1:
         raise DataError(
-            f"{where}: sequences of several lengths are not supported yet",
+            where,
             expected="as many timesteps of every feature",
             received=f"{min(lengths, default=0)} and {max(lengths, default=0)}",
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -31,7 +33,7 @@ def overview(found: Dataset) -> Figure:
     upper, lower = np.ravel(np.asarray(figure.subfigures(2, 1, height_ratios=(1.75 * down, 2.1))))
     panels = upper.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, (title, rows) in zip(panels, groups, strict=False):
-        _sequences(axes, found.x_train[rows])
+        _sequences(axes, [found.x_train[row, : _ends(found, "train")[row]] for row in rows])
         axes.set_title(_drawable(title), fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     for axes in panels[len(groups) :]:
@@ -64,17 +66,27 @@ def _groups(found: Dataset) -> list[tuple[str, np.ndarray]]:
     return [(f"sequence {i}", np.array([i])) for i in range(min(_ACROSS, len(y)))]
 
 
-def _sequences(axes: Axes, x: np.ndarray) -> None:
-    steps = np.arange(x.shape[1])
-    for place, sequence in enumerate(x):
-        for feature in range(min(_FEATURES, x.shape[2])):
-            colour = COLOURS[feature if x.shape[2] > 1 else place]
-            axes.plot(steps, sequence[:, feature], color=colour, lw=0.9, alpha=0.9)
+def _ends(found: Dataset, split: str) -> np.ndarray:
+    """Timesteps of each sequence."""
+    known, x = found.lengths(split), getattr(found, f"x_{split}")
+    return np.full(len(x), x.shape[1]) if known is None else known
+
+
+def _sequences(axes: Axes, sequences: Sequence[np.ndarray]) -> None:
+    for place, sequence in enumerate(sequences):
+        n_features = sequence.shape[1]
+        for feature in range(min(_FEATURES, n_features)):
+            colour = COLOURS[feature if n_features > 1 else place]
+            axes.plot(np.arange(len(sequence)), sequence[:, feature], color=colour, lw=0.9, alpha=0.9)
 
 
 def _lengths(axes: Axes, found: Dataset) -> None:
-    timesteps, n = found.input_shape[0], sum(len(getattr(found, f"x_{split}")) for split in SPLITS)
-    axes.bar([timesteps], [n], width=max(1.0, 0.1 * timesteps), color=COLOURS[0])
+    timesteps, ends = found.input_shape[0], np.concatenate([_ends(found, split) for split in SPLITS])
+    if found.lengths_train is None:
+        axes.bar([timesteps], [len(ends)], width=max(1.0, 0.1 * timesteps), color=COLOURS[0])
+    else:
+        bins = min(20, int(ends.max() - ends.min()) + 1)
+        axes.hist(ends, bins=bins, range=(ends.min() - 0.5, ends.max() + 0.5), color=COLOURS[0])
     axes.set(xlabel="timesteps", ylabel="sequences", xlim=(0, 1.5 * timesteps))
 
 
@@ -82,7 +94,7 @@ def _classes(axes: Axes, found: Dataset) -> None:
     names = [_drawable(name) for name in found.classes or map(str, range(found.n_classes))]
     places, left = np.arange(found.n_classes), np.zeros(found.n_classes)
     for split, colour in zip(SPLITS, COLOURS, strict=False):
-        counts = np.bincount(getattr(found, f"y_{split}").ravel(), minlength=found.n_classes)
+        counts = np.bincount(found.labels(split).ravel(), minlength=found.n_classes)
         axes.barh(places, counts, left=left, color=colour, label=split)
         left = left + counts
     if found.n_classes <= 20:
@@ -95,7 +107,7 @@ def _classes(axes: Axes, found: Dataset) -> None:
 
 
 def _targets(axes: Axes, found: Dataset) -> None:
-    values = [getattr(found, f"y_{split}").ravel() for split in SPLITS]
+    values = [found.labels(split).ravel() for split in SPLITS]
     axes.hist(values, bins=20, stacked=True, color=list(COLOURS[: len(SPLITS)]), label=list(SPLITS))
     axes.set(xlabel="target", ylabel="sequences")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
