@@ -364,6 +364,11 @@ def _of_classes(found: Dataset, file: bool) -> Iterator[str]:
     if not counts:
         return
     what = "timesteps" if found.per_timestep else "sequences"
+    written: dict[str, str] = {}
+    for name in counts:
+        alike = written.setdefault(" ".join(name.lower().split()), name)
+        if alike != name:
+            yield f"classes {alike!r} and {name!r} differ in capitals or blanks alone: if they are one, write them alike."
     few = [f"{name} {of['test']}" for name, of in counts.items() if of["test"] < FEW_OF_CLASS]
     if few:
         more = "Say dataset.test_size=... larger" if file else "Give the test set more of them"
