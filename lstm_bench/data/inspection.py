@@ -284,7 +284,7 @@ def _of_table(found: Dataset, config: Mapping[str, Any]) -> Iterator[str]:
                     f"column {name} is an input and seems to say what a row belongs to: networks learn it by heart. Say "
                     f"dataset.group={name}, or leave it out by dataset.features=[...]."
                 )
-            elif about.get("split") != "group" and not config.get("group"):
+            elif not config.get("group"):  # also where windows are kept together by their recording
                 yield (
                     f"column {name} is not used: if sequences of one {name} are alike, those in the test set are half known. "
                     f"Say dataset.group={name}."
