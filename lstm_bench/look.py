@@ -126,9 +126,15 @@ def _timesteps(found: Dataset) -> str:
 
 def _objective(found: Dataset) -> str:
     """What a study aims at unless it says otherwise, and how to say it."""
-    own, others = found.kind.objectives[0], found.kind.objectives[1:]
+    from lstm_bench.data.task import AUTO, settle_objective
+
+    study: dict[str, Any] = {"objective": AUTO, "direction": None, "objectives": {}}
+    why = f"{found.kind.objectives[0]}, the measure of a {found.kind.name}"
+    if found.about is not None:  # of a file, where a study aims at what suits the labels
+        why = settle_objective(study, found.kind, found.labels("train"), found.labels("validation"), found.n_classes)
+    others = [name for name in found.kind.objectives if name not in why.split(",")[0].split(":")[0].split()]
     also = f"; or {', '.join(others)}" if others else ""
-    return f"study.objective={own}, the measure of a {found.kind.name}{also}"
+    return f"study.objective={why}{also}"
 
 
 def _trivial(found: Dataset) -> Iterator[tuple[str, str]]:

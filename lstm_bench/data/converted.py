@@ -113,7 +113,7 @@ def _load(folder: Path) -> dict[str, Sequences]:
     for split, facts in about.items():
         arrays: dict[str, Any] = dict.fromkeys(_ARRAYS)
         for name in facts.pop("arrays"):
-            arrays[name] = np.load(folder / f"{split}.{name}.npy", mmap_mode="r", allow_pickle=False)
+            arrays[name] = np.load(folder / f"{split}.{name}.npy", mmap_mode="c", allow_pickle=False)
         facts |= {"features": tuple(facts["features"]), "notes": tuple(facts["notes"])}
         facts["categories"] = {name: tuple(known) for name, known in facts["categories"].items()}
         whole: dict[str, Any] = arrays | facts

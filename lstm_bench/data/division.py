@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.core.errors import ConfigError, DataError
+from lstm_bench.core.formatting import counted
 from lstm_bench.data.sequences import Sequences
 from lstm_bench.data.splits import _count, _stratified
 
@@ -69,6 +70,12 @@ def part(
       DataError: when there are too few.
     """
     n = _count(size, len(found))
+    if len(found) <= leave:
+        raise DataError(
+            f"{what}: {counted(len(found), 'sequence')}",
+            expected=f"at least {1 + leave}, one for each split",
+            remedy="Cut a long recording by dataset.window=TIMESTEPS, or name what tells sequences apart by dataset.id=COLUMN.",
+        )
     if not 1 <= n < len(found):
         raise DataError(what, expected=f"1 to {len(found) - 1} of {len(found)} sequences", received=n)
     if kind == "time":
@@ -76,8 +83,24 @@ def part(
     if kind == "group" and found.groups is not None:
         picked = _by_group(found.groups, y, n, seed, what, varied)
     else:
+        if y is not None:
+            _require_enough(y, leave, what)
         picked = _stratified(np.zeros(len(found), np.int32) if y is None else y, n, seed, what, leave)
     return picked, np.setdiff1d(np.arange(len(found)), picked)
+
+
+def _require_enough(y: np.ndarray, leave: int, what: str) -> None:
+    """Raises DataError for a class that cannot be in each split."""
+    names, counts = np.unique(y, return_counts=True)
+    if counts.min() > leave:
+        return
+    few = [f"{name} {n}" for name, n in zip(names.tolist(), counts.tolist(), strict=True) if n <= leave]
+    raise DataError(
+        f"{what}: {counted(len(few), 'class', 'classes')} with too few sequences to be in each split",
+        expected=f"at least {1 + leave} sequences of a class",
+        received=", ".join(few)[:100],
+        remedy="Join it with another class, take its rows out, or cut recordings into more sequences by dataset.window.",
+    )
 
 
 def _by_time(found: Sequences, n: int, what: str) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +128,12 @@ def _by_group(
     """Places of whole groups, about `n`, their classes as near to those of all as taking groups in a random order allows."""
     names, of = np.unique(groups.astype(str), return_inverse=True)
     if len(names) < 2:
-        raise DataError(what, expected="at least 2 groups to divide", received=f"{len(names)} ({names[0]})")
+        raise DataError(
+            what,
+            expected="at least 2 groups to divide, 3 for all splits",
+            received=f"{len(names)} ({names[0]})",
+            remedy="Name a column with more groups by dataset.group, or say dataset.split=stratified where groups may be alike.",
+        )
     if y is None:
         y = np.zeros(len(of), np.int32)
     _, classes = np.unique(y if y.ndim == 1 else y[:, 0], return_inverse=True)
@@ -153,5 +181,8 @@ def in_time(found: Sequences) -> bool:
 def said(kind: str, sizes: dict[str, int], groups: dict[str, Any]) -> str:
     """A split in words: `by group: 96 train (6 groups), ...`."""
     how = {"stratified": "at random", "group": "by group", "time": "by time", "given": "as given"}[kind]
-    words = [f"{n:,} {name}" + (f" ({groups[name]} groups)" if groups.get(name) else "") for name, n in sizes.items()]
+    words = [
+        f"{n:,} {name}" + (f" ({counted(groups[name], 'group')})" if groups.get(name) else "")
+        for name, n in sizes.items()
+    ]
     return f"{how}: {', '.join(words)}"

@@ -75,6 +75,8 @@ def parts_of(config: Mapping[str, Any]) -> dict[str, Sequences]:
     known = parts["all"]
     if known.categories:
         columns = Columns(**{**vars(columns), "categories": dict(known.categories)})
+    if known.features and columns.features is None and columns.layout != "wide":  # in the order of the training file
+        columns = replace(columns, features=known.features)
     other = converted.read(given["test_path"], columns)
     if "all" not in other:
         raise DataError(f"{given['test_path']}: it divides itself", expected="sequences of the test set alone")
@@ -111,6 +113,13 @@ def load(config: Mapping[str, Any]) -> FileData:
     parts = parts_of(config)
     sha256 = _digest(parts)
     kind = division.kind_of(config.get("split") or "auto", parts, where)
+    if config.get("test_size") is not None and "all" not in parts:
+        raise ConfigError(
+            "dataset.test_size",
+            expected="null: the test set is given",
+            received=config["test_size"],
+            remedy="Leave it out.",
+        )
     one = parts.get("all") or parts["train"]
     if one.y is None:
         raise ConfigError(f"{where}: no target is named", remedy="Give dataset.target=COLUMN.")

@@ -285,7 +285,7 @@ def _of_table(found: Dataset, config: Mapping[str, Any]) -> Iterator[str]:
                     f"column {name} is an input and seems to say what a row belongs to: networks learn it by heart. Say "
                     f"dataset.group={name}, or leave it out by dataset.features=[...]."
                 )
-            elif about.get("split") != "group" and not config.get("group"):
+            elif not config.get("group"):  # also where windows are kept together by their recording
                 yield (
                     f"column {name} is not used: if sequences of one {name} are alike, those in the test set are half known. "
                     f"Say dataset.group={name}."
@@ -365,6 +365,11 @@ def _of_classes(found: Dataset, file: bool) -> Iterator[str]:
     if not counts:
         return
     what = "timesteps" if found.per_timestep else "sequences"
+    written: dict[str, str] = {}
+    for name in counts:
+        alike = written.setdefault(" ".join(name.lower().split()), name)
+        if alike != name:
+            yield f"classes {alike!r} and {name!r} differ in capitals or blanks alone: if they are one, write them alike."
     few = [f"{name} {of['test']}" for name, of in counts.items() if of["test"] < FEW_OF_CLASS]
     if few:
         more = "Say dataset.test_size=... larger" if file else "Give the test set more of them"

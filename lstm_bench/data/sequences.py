@@ -10,6 +10,7 @@ import numpy as np
 
 from lstm_bench.core.errors import ConfigError, DataError, nearest
 from lstm_bench.data import lengths as length
+from lstm_bench.data import timestamps
 from lstm_bench.data.lengths import mask
 from lstm_bench.data.task import of as task_of
 
@@ -220,6 +221,12 @@ def _inputs(
             continue
         text = np.array(["" if value is None or value != value else str(value) for value in values.tolist()], object)
         known = columns.categories.get(name) or tuple(sorted({*text.tolist()} - {""}))
+        if known and name not in columns.categories and {category.lower() for category in known} <= {"false", "true"}:
+            # 0 and 1, as a parquet file has them
+            made.append(name)
+            truth = np.array([value.lower() for value in known]) == "true"
+            arrays.append(np.array([*truth.astype(np.float32), np.nan], np.float32)[[*map([*known, ""].index, text)]])
+            continue
         if len(known) > MAX_CATEGORIES:
             raise DataError(
                 f"{where}: column {name} has {len(known):,} different texts",
@@ -477,25 +484,25 @@ def _numbered(ids: np.ndarray) -> np.ndarray:
 
 
 def times(values: np.ndarray, column: str, where: str) -> np.ndarray:
-    """Times as float64: numbers as they are, time stamps as seconds since 1970.
+    """Times as float64: numbers as they are, those beyond 2**53 from the first on; time stamps as seconds since 1970.
 
     Raises:
       DataError: for the first that is neither.
     """
     if _numeric(values):
+        if values.dtype.kind in "iu" and int(np.abs(values).max(initial=0)) >= 2**53:  # nanoseconds since 1970
+            values = values - values.min()
         found = values.astype(np.float64)
-        bad = np.flatnonzero(~np.isfinite(found))
     else:
-        import pandas as pd
-
-        stamps = pd.to_datetime(pd.Series(values), errors="coerce", format="mixed", utc=True)
-        bad = np.flatnonzero(stamps.isna().to_numpy())
-        found = stamps.astype("int64").to_numpy() / 10 ** {"s": 0, "ms": 3, "us": 6, "ns": 9}[stamps.dt.unit]
+        found = timestamps.seconds(values, column, where)
+    bad = np.flatnonzero(~np.isfinite(found))
     if len(bad):
         raise DataError(
             f"{where}: row {int(bad[0]) + 2}, column {column}",
             expected="a number or a time stamp",
-            received=str(values[bad[0]])[:40],
+            received="nothing"
+            if values[bad[0]] is None or values[bad[0]] != values[bad[0]]
+            else str(values[bad[0]])[:40],
         )
     return found
 

@@ -168,6 +168,32 @@ def test_scales_are_a_warning_where_they_are_left_as_they_are(tmp_path: Path) ->
     only(seen(tmp_path, table, standardize=False)[1], "dataset.standardize=true")
 
 
+def test_what_a_study_aims_at_is_named_with_the_reason(tmp_path: Path) -> None:
+    def aim(table: pd.DataFrame) -> str:
+        return str(dict(look._facts(seen(tmp_path, table)[0]))["objective"])
+
+    table = frame()
+    assert aim(table).startswith(
+        "study.objective=auto -> val_accuracy: the rarest class has 288 of 576 labels, 1.00 of an"
+    )
+    assert "; or val_loss, val_balanced_accuracy" in aim(table)
+    table.loc[table["recording"] % 20 == 0, "activity"] = "fall"
+    said = aim(table)
+    assert said.startswith(
+        "study.objective=auto -> val_balanced_accuracy: the rarest class has 29 of 576 labels, 0.15 of an"
+    )
+    assert "or val_accuracy, val_loss, val_macro_f1" in said
+    table["activity"] = np.random.RandomState(0).rand(800)[table["recording"]]
+    assert aim(table).startswith("study.objective=auto -> val_mse: a regression; or ")
+
+
+def test_classes_that_differ_in_capitals_alone_are_asked_about(tmp_path: Path) -> None:
+    table = frame()
+    table.loc[table["recording"] % 8 == 0, "activity"] = "Run "
+    said = seen(tmp_path, table)[1]
+    assert any("classes 'Run ' and 'run' differ in capitals or blanks alone" in warning for warning in said)
+
+
 @pytest.mark.parametrize(("name", "n"), [("GunPoint", 1), ("BasicMotions", 6), ("JapaneseVowels", 12)])
 def test_archives_of_others_are_looked_at_and_drawn(name: str, n: int) -> None:
     config = settings(member(name))
@@ -231,7 +257,11 @@ def test_it_prints_within_the_terminal_leaves_only_the_picture_and_imports_no_fr
     text = " ".join(done.stdout.split())
     for words in (
         *("60 of 5 timesteps, 2 features", "at random: 43 train", "a classification: the target holds names"),
-        *("test accuracy 50.00 %: always predicting", "study.objective=val_accuracy", "values are missing (ax 3)"),
+        *(
+            "test accuracy 50.00 %: always predicting",
+            "study.objective=auto -> val_accuracy: the rarest",
+            "values are missing (ax 3)",
+        ),
     ):
         assert words in text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "own.png"]

@@ -89,6 +89,10 @@ class Source:
             known = False
         if not known:
             what = "a folder, not a file" if self.path.is_dir() else "no such file"
+            if self.path.exists() and not self.path.is_dir():
+                raise DataError(
+                    f"{self.path}: a pipe or a device", expected="a file", remedy="It is read more than once: save it."
+                )
             raise DataError(f"{self.path}: {what}", remedy="Give an existing one: dataset.path=FILE")
         if self.member is not None:
             with self._archive() as archive:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from lstm_bench.core import progress
 from lstm_bench.core.errors import DataError
-from lstm_bench.core.formatting import is_number
+from lstm_bench.core.formatting import counted, is_number
 from lstm_bench.data.formats.source import MAX_BYTES, Source
 from lstm_bench.data.sequences import Columns, Sequences, from_table, require
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 MISSING = ["?"]  # beside what pandas takes for missing: UCI's
 _SAMPLE_ROWS, _SAMPLE_BYTES = 5_000, 2**20
 _NUMERIC_SHARE = 0.9  # of a sample: a column is of numbers, and what else is in it a fault
+_UNNAMED = re.compile(r"\s*|__index_level_\d+__")  # columns that pandas writes for its row numbers
+_COMMA = re.compile(r"\s*[-+]?\d+(,\d+)+(\.\d+)?\s*|\s*[-+]?\d{1,3}(\.\d{3})*,\d+\s*")  # decimal commas, or thousands
 _CHUNK_ROWS = 250_000  # read at a time: their text is gone before the next
 
 
@@ -33,8 +37,16 @@ def read(source: Source, columns: Columns) -> dict[str, Sequences]:
       DataError: for a file that is no such table.
     """
     rows = table(source, columns)
+    out = [] if columns.features or columns.layout == "wide" else [name for name in names(source) if name not in rows]
     progress.tell(f"cutting {source.name} into sequences")
-    return {"all": from_table(rows, columns, str(source))}
+    found = from_table(rows, columns, str(source))
+    if out:
+        every = names(source)
+        shown = ", ".join(name if name.strip() else f"column {every.index(name) + 1}" for name in out[:12])
+        more = f" and {len(out) - 12} more" if len(out) > 12 else ""
+        note = f"no inputs, for they hold no numbers or have no name: {shown}{more} (dataset.features=[...] takes text too)"
+        found = replace(found, notes=(*found.notes, note))
+    return {"all": found}
 
 
 def table(source: Source, columns: Columns) -> dict[str, np.ndarray]:
@@ -74,7 +86,8 @@ def names(source: Source) -> list[str]:
 # Text.
 
 
-def _text(source: Source, columns: Columns) -> dict[str, np.ndarray]:
+def _text(source: Source, columns: Columns, texts: frozenset[str] = frozenset()) -> dict[str, np.ndarray]:
+    """Columns of a text file; `texts` are not of numbers, whatever the sample says."""
     import pandas as pd
 
     separator = "\t" if source.suffix == ".tsv" else ","
@@ -82,16 +95,18 @@ def _text(source: Source, columns: Columns) -> dict[str, np.ndarray]:
         head = _head(file)
         names = _header(source, head, separator)
         require(names, columns, str(source))
-        numeric = _numeric_columns(head, names, separator)
+        numeric, verbatim = _numeric_columns(source, head, names, separator, columns)
+        numeric -= texts
         kept = [name for name in names if _is_read(name, columns, numeric)]
         as_they_are = {name for _, name in columns.named()}
         types: dict[str, Any] = {name: np.float32 for name in kept if name in numeric and name not in as_they_are}
         types |= dict.fromkeys((name for name in names if name not in numeric), "category")
+        # pandas takes categories for numbers where all look like them: 007 would be 7.
+        types |= dict.fromkeys(verbatim, str)
         parts: dict[str, list[Any]] = {name: [] for name in kept}
         try:  # every column is parsed: with `usecols`, pandas says nothing of a row that has too many
-            with pd.read_csv(
-                file, sep=separator, dtype=types, chunksize=_CHUNK_ROWS, na_values=MISSING,
-                encoding="utf-8-sig", low_memory=False,
+            with np.errstate(over="ignore"), pd.read_csv(  # a number that is too large is said below
+                file, **_how(separator, names), dtype=types, chunksize=_CHUNK_ROWS, low_memory=False
             ) as chunks:  # fmt: skip
                 for chunk in chunks:
                     for name in kept:
@@ -103,7 +118,7 @@ def _text(source: Source, columns: Columns) -> dict[str, np.ndarray]:
         except UnicodeDecodeError as error:
             raise DataError(f"{source}: it is not UTF-8", remedy=_utf8("LATIN1")) from error
         except (ValueError, OverflowError) as error:
-            raise _bad_cell(source, separator, [n for n in kept if n in numeric]) or DataError(
+            raise _bad_cell(source, separator, names, [n for n in kept if n in numeric]) or DataError(
                 f"{source}: cannot be read ({error})"
             ) from error
     made: dict[str, np.ndarray] = {}
@@ -112,14 +127,24 @@ def _text(source: Source, columns: Columns) -> dict[str, np.ndarray]:
     for name in kept:
         made[name] = _joined(parts.pop(name))
         if name in numeric and made[name].dtype == object:  # numbers in the sample, something else further on
-            raise _bad_cell(source, separator, [name]) or DataError(f"{source}: column {name} is not of numbers")
+            if name in (columns.id, columns.group):  # names, some of which look like numbers
+                return _text(source, columns, texts | {name})
+            raise _bad_cell(source, separator, names, [name]) or DataError(f"{source}: column {name} is not of numbers")
     return made
 
 
 def _is_read(name: str, columns: Columns, numeric: set[str]) -> bool:
     if name in (column for _, column in columns.named()) or name in (columns.features or ()):
         return True
-    return columns.features is None and name in numeric
+    return columns.features is None and name in numeric and not _UNNAMED.fullmatch(name)
+
+
+def _how(separator: str, names: Sequence[str]) -> dict[str, Any]:
+    """What pandas is told of every text file."""
+    return {
+        **{"sep": separator, "names": list(names), "header": 0, "na_values": MISSING, "encoding": "utf-8-sig"},
+        "skipinitialspace": True,
+    }
 
 
 def _joined(parts: Sequence[pd.Series]) -> np.ndarray:
@@ -151,6 +176,9 @@ def _header(source: Source, head: bytes, separator: str) -> list[str]:
     """Names of the columns, once the file was found to be what its suffix says."""
     if not head.strip():
         raise DataError(f"{source}: the file is empty", expected="a header and rows")
+    for magic, what in _MAGIC.items():
+        if head.startswith(magic):
+            raise DataError(f"{source}: it is {what}", expected="a table as text")
     if head[:2] in (b"\xff\xfe", b"\xfe\xff") or head[:200].count(0) > 20:
         raise DataError(f"{source}: it is UTF-16", expected="UTF-8", remedy=_utf8("UTF-16"))
     if 0 in head:
@@ -159,6 +187,15 @@ def _header(source: Source, head: bytes, separator: str) -> list[str]:
     first = text.splitlines()[0]
     import csv
 
+    if not first.strip():
+        raise DataError(f"{source}: row 1 is empty", expected="names of the columns", remedy="Take such lines out.")
+    if first.lstrip().startswith(("#", "%", "//")) or first.startswith("sep="):
+        raise DataError(
+            f"{source}: row 1 is a remark",
+            expected="names of the columns",
+            received=first[:40],
+            remedy=f"Take it out: tail -n +{_remarks(text) + 1} OLD > NEW",
+        )
     names = [name.strip() for name in next(csv.reader([first], delimiter=separator))]
     other = max(";\t|,", key=first.count)
     if len(names) == 1 and other != separator and first.count(other):
@@ -169,40 +206,97 @@ def _header(source: Source, head: bytes, separator: str) -> list[str]:
             expected=f"{word[separator]}, as {source.suffix} says",
             remedy=f"Save it anew: pandas.read_csv(OLD, sep={other!r}{decimal}).to_csv(NEW, index=False)",
         )
-    raw = next(csv.reader([first], delimiter=separator))
-    if all(map(is_number, raw)):
-        raise DataError(f"{source}: row 1", expected="names of the columns", received=first[:40])
-    twice = [name for place, name in enumerate(raw) if name in raw[:place]]
+    if all(map(is_number, names)):
+        raise DataError(
+            f"{source}: row 1",
+            expected="names of the columns",
+            received=first[:40],
+            remedy="Put a line with a name for each column before it.",
+        )
+    twice = [name for place, name in enumerate(names) if name and name in names[:place]]
     if twice:
         raise DataError(f"{source}: two columns have one name", received=twice[0])
     rows = csv.reader(io.StringIO(text[len(first) :], newline=""), delimiter=separator)
     with contextlib.suppress(csv.Error):  # said when it is read
         cells = next(filter(None, rows), [])
-        if len(cells) > len(raw):  # pandas would take the first for an index, and move all the others
-            raise DataError(f"{source}: row 2", expected=f"{len(raw)} fields", received=f"{len(cells)} fields")
-    return raw
+        if len(cells) > len(names):  # pandas would take the first for an index, and move all the others
+            title = "If row 1 is a title, take it out: tail -n +2 OLD > NEW" if len(names) == 1 else None
+            wanted = counted(len(names), "field")
+            raise DataError(f"{source}: row 2", expected=wanted, received=f"{len(cells)} fields", remedy=title)
+    return [
+        name or f"{' ' * place}" for place, name in enumerate(names)
+    ]  # no name: as many blanks, so that none is there twice
 
 
-def _numeric_columns(head: bytes, names: Sequence[str], separator: str) -> set[str]:
-    """Columns whose cells are numbers in nearly all of the first rows; one without any value counts as such."""
+# How files begin that are no text.
+_MAGIC = {
+    b"\x1f\x8b": "packed by gzip: name it so, with .gz behind",
+    b"PK\x03\x04": "a zip archive or a spreadsheet: save the sheet as CSV, or name the member, FILE.zip!MEMBER",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet: save the sheet as CSV",
+    b"PAR1": "a parquet file: name it .parquet",
+    b"\x89HDF": "an HDF5 file: pandas.read_hdf(OLD).to_csv(NEW)",
+    b"\x93NUMPY": "a NumPy array: numpy.savez(NEW, x=..., y=...) makes an .npz",
+}
+
+
+def _remarks(text: str) -> int:
+    """How many lines at the beginning are remarks."""
+    lines = iter(text.splitlines())
+    return sum(1 for _ in itertools.takewhile(lambda line: line.lstrip().startswith(("#", "%", "//", "sep=")), lines))
+
+
+def _numeric_columns(
+    source: Source, head: bytes, names: Sequence[str], separator: str, columns: Columns
+) -> tuple[set[str], set[str]]:
+    """Columns of numbers, and those of names that look like numbers, 007, or do in part, A12 beside 5.
+
+    The former are those whose cells are numbers in nearly all of the first rows; one without any value counts as such.
+
+    Raises:
+      DataError: for a column that may be an input, whose numbers are written with commas: else it would be left out as text.
+    """
     import pandas as pd
 
     whole = head if len(head) < _SAMPLE_BYTES else head[: head.rfind(b"\n") + 1]
     try:
         sample = pd.read_csv(
-            io.BytesIO(whole), sep=separator, nrows=_SAMPLE_ROWS, dtype=str, na_values=MISSING, encoding="utf-8-sig",
+            io.BytesIO(whole), **_how(separator, names), nrows=_SAMPLE_ROWS, dtype=str,
             encoding_errors="replace", on_bad_lines="skip",
         )  # fmt: skip
     except (pd.errors.ParserError, ValueError):  # said when it is read
-        return set()
-    found = set()
+        return set(), set()
+    found, verbatim = set[str](), set[str]()
     for name in names:
         if name in sample:
             cells = sample[name].dropna()
-            n = pd.to_numeric(cells, errors="coerce").notna().sum()
-            if n >= _NUMERIC_SHARE * len(cells):
-                found.add(name)
-    return found
+            values = pd.to_numeric(cells, errors="coerce").notna()
+            if int(values.sum()) >= _NUMERIC_SHARE * len(cells):
+                names_it = name in (columns.id, columns.group)
+                written = names_it and not (values.all() and not cells.str.match(r"[-+]?0\d").any())
+                (verbatim if written else found).add(name)
+            elif name in (columns.features or names) and name not in {*columns.named().values()}:
+                _require_no_commas(source, name, cells, separator)
+    return found, verbatim
+
+
+def _require_no_commas(source: Source, name: str, cells: pd.Series, separator: str) -> None:
+    """Raises DataError where the cells of a column are numbers with decimal commas, or with commas between thousands."""
+    commas = cells.str.fullmatch(_COMMA) & cells.str.contains(",")
+    if not commas.any() or not (commas | cells.map(is_number)).mean() >= _NUMERIC_SHARE:
+        return
+    written = cells[commas].str.strip()
+    how = "decimal=',' or thousands=',', whichever it is"
+    if written.str.contains(r"\.\d+$|,\d+,").any():
+        how = "thousands=','"
+    elif not written.str.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}").all():
+        how = "decimal=','"
+    tab = ", sep='\\t'" if separator == "\t" else ""
+    raise DataError(
+        f"{source}: row {int(cells[commas].index[0]) + 2}, column {name}",
+        expected="a number",
+        received=str(cells[commas].iloc[0])[:40],
+        remedy=f"Commas in numbers: read it by pandas.read_csv(OLD{tab}), with {how}, and save it anew",
+    )
 
 
 def _ragged(source: Source, error: Exception) -> DataError:
@@ -210,19 +304,23 @@ def _ragged(source: Source, error: Exception) -> DataError:
     if said:
         expected, row, received = said.groups()
         return DataError(f"{source}: row {row}", expected=f"{expected} fields", received=f"{received} fields")
+    if said := re.search(r"EOF inside string starting at row (\d+)", str(error)):
+        return DataError(
+            f"{source}: row {int(said[1]) + 1}", expected="quotation marks in pairs", received="one that is not closed"
+        )
     return DataError(f"{source}: no table ({' '.join(str(error).split())[:120]})")
 
 
-def _bad_cell(source: Source, separator: str, numeric: Sequence[str]) -> DataError | None:
+def _bad_cell(source: Source, separator: str, names: Sequence[str], numeric: Sequence[str]) -> DataError | None:
     """The first cell of these columns that is no number, and how many there are."""
     import pandas as pd
 
     first: tuple[int, str, str] | None = None
     n = 0
-    with source.open() as file, pd.read_csv(
-        file, sep=separator, usecols=list(numeric), dtype=str, chunksize=_CHUNK_ROWS, na_values=MISSING,
-        encoding="utf-8-sig",
-    ) as chunks:  # fmt: skip
+    with (
+        source.open() as file,
+        pd.read_csv(file, **_how(separator, names), usecols=list(numeric), dtype=str, chunksize=_CHUNK_ROWS) as chunks,
+    ):
         for chunk in chunks:
             for name in numeric:
                 cells = chunk[name].dropna()
@@ -287,6 +385,9 @@ def _parquet(source: Source, columns: Columns) -> dict[str, np.ndarray]:
         for place, name in enumerate(kept):
             progress.tell(f"reading {source.name}", place / len(kept))
             made[name] = _values(opened.read([name]).column(0), pa, name in numeric)
+            if made[name].dtype.kind == "f" and name not in {*columns.named().values()}:
+                with np.errstate(over="ignore"):  # said as a value that is not finite
+                    made[name] = made[name].astype(np.float32)
         return made
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{source}: damaged ({' '.join(str(error).split())[:100]})") from error
@@ -299,7 +400,11 @@ def _is_number_type(pa: Any, kind: Any) -> bool:
 def _values(column: Any, pa: Any, numeric: bool) -> np.ndarray:
     if pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
+    elif pa.types.is_binary(column.type):
+        column = column.cast(pa.string())
     values: np.ndarray = column.to_numpy(zero_copy_only=False) if hasattr(column, "to_numpy") else np.asarray(column)
+    if values.dtype.kind == "m":  # durations
+        return values / np.timedelta64(1, "s")
     if values.dtype.kind == "M":  # time stamps: pandas takes them from here
         return values.astype(str).astype(object)
     return values if numeric or values.dtype.kind == "b" else values.astype(object)
