@@ -226,6 +226,7 @@ class Sweep:
     tracking: Tracking
     launcher: Launcher
     study: Study
+    controls: bool | None = None  # whether they are fitted beside; null: of dataset=file and npz
 
 
 @dataclass(kw_only=True)

@@ -28,6 +28,7 @@ _STRENGTHS = np.logspace(-3, 3, 7)  # 1 / C of a logistic regression, alpha of a
 _SHARPNESS = np.logspace(-1, 2, 31)  # by which a ridge's answers become logits: likewise
 _EXACT = 1_500  # training sequences of which each is left out in turn: of more that would take minutes
 _FEW = 50  # validation sequences: by fewer a strength is chosen along with five folds of the training split
+_VALUES = 2**22  # of sequences summed up at a time
 _BLOCK = 4096  # sequences answered at a time
 SUMMARIES = ("mean", "deviation", "slope", "first", "last", "least", "most")
 
@@ -205,6 +206,8 @@ class Control:
         if len(train.x) > MOST:
             notes.append(f"fitted to {MOST:,} of {len(train.x):,} training sequences, drawn evenly from every class")
             train = train.take(drawn(train.y, MOST))
+        if len(validation.x) > MOST:
+            validation = validation.take(drawn(validation.y, MOST))
         if self.name == "minirocket" and (train.lengths is not None or train.x.shape[1] < minirocket.TAPS):
             notes.append("MiniRocket for sequences of unequal lengths, or shorter than its kernels, is a variant of ours")
         arrays, chosen = self.learn(train, validation, asked, seed)
@@ -227,7 +230,11 @@ def summaries(x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
       x: `(samples, timesteps, features)`.
       lengths: Timesteps of each, which are then a feature as well.
     """
-    n, timesteps, _ = x.shape
+    n, timesteps, features = x.shape
+    size = max(1, _VALUES // (timesteps * features))
+    if n > size:
+        parts = [slice(start, start + size) for start in range(0, n, size)]
+        return np.concatenate([summaries(x[rows], None if lengths is None else lengths[rows]) for rows in parts])
     x = x.astype(np.float64)
     ends = np.full(n, timesteps) if lengths is None else np.asarray(lengths)
     inside = np.arange(timesteps) < ends[:, None]

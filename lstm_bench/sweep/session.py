@@ -21,10 +21,12 @@ from lstm_bench.data import classes, inspection, task
 from lstm_bench.data import dataset as data
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.model import kernel, signature
+from lstm_bench.model.controls import Asked, asked_of
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep import kernel_cache
 from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.console_report import ConsoleReport, Progress
+from lstm_bench.sweep.controls import Controls
 from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.events import Events
 from lstm_bench.sweep.kernel_choice import Arms
@@ -45,6 +47,7 @@ class Parts:
     arms: Arms
     driver: Driver
     confirmation: Confirmation
+    controls: Controls
     records: Records
     events: Events
     waiting: Waiting
@@ -58,17 +61,19 @@ def assembled(
     arms: Arms,
     display: Display,
     folder: Path,
+    asked: Asked = Asked("class", 2),
 ) -> Parts:
     """The parts of an opened study, which hear of each other."""
     events = Events()
     confirmation = Confirmation(config, space, study, loop, arms, display, folder, events)
+    controls = Controls(config, study, loop, display, folder, asked)
     driver = Driver(config, space, study, loop, arms, display, folder, events)
     records = Records(space, study, confirmation, folder)
     waiting = Waiting(config, space, arms.workers, loop.running)
     display.left = waiting.left
     watch = Watch(waiting, space, study, confirmation, config["study"])
     events.listeners += [records, watch, Progress(study, config["study"], display)]
-    return Parts(study, arms, driver, confirmation, records, events, waiting)
+    return Parts(study, arms, driver, confirmation, controls, records, events, waiting)
 
 
 class Session:
@@ -103,6 +108,7 @@ class Session:
         self.workers = Workers(config, space, folder, gpus, display, guarded)
         self.console = ConsoleReport(config, space, folder, display)
         self._task, self._baselines = task.CLASSIFICATION, dict[str, float]()  # of the data, once it is there
+        self._asked = Asked("class", 2)  # of a control; likewise
         self._variables = numerics.observed(os.environ)
         self._warnings: list[str] = []  # of the data
 
@@ -141,6 +147,10 @@ class Session:
             classes.weights(weights, found.kind, found.y_train, found.n_classes, found.classes)
             self._task, self._baselines = found.kind, found.baselines
             self.display.measure = found.kind.measure.column
+            kind = found.kind
+            self._asked = asked_of(
+                found.y_train, found.n_classes, classes=kind.labels.classes, per_timestep=kind.per_timestep
+            )
             facts = self._facts(found)
             self.workers.give(found)
             del found
@@ -291,7 +301,7 @@ class Session:
             workers=len(self.workers.slots),
             gpu=self.workers.gpu is not None,
         )
-        return assembled(self.config, self.space, study, loop, arms, self.display, self.folder)
+        return assembled(self.config, self.space, study, loop, arms, self.display, self.folder, self._asked)
 
     def _measured_on(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """What a kernel's throughput depends on besides the configuration."""
@@ -313,7 +323,7 @@ class Session:
         pick = parts.confirmation.pick()
         if pick is None:
             return False
-        return self._seeds_left(parts) or (self._probes() and parts.study.get(f"probe/{pick.digest}") is None)
+        return self._seeds_left(parts) or bool(parts.controls.missing()) or (self._probes() and parts.study.get(f"probe/{pick.digest}") is None)
 
     def _seeds_left(self, parts: Parts) -> bool:
         found = parts.confirmation
@@ -380,6 +390,7 @@ class Session:
         pick = confirmation.pick()
         assert pick is not None
         confirmation.place(pick)
+        parts.controls.run()
         if self._probes():
             parts.arms.probe(pick.params, pick.digest)
         parts.records.rewrite(over=False)
