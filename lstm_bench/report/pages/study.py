@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core.statistics import Interval, deviation, median, t_interval
-from lstm_bench.report.pages import importance, pareto_front, per_class, reproduce
+from lstm_bench.report.pages import controls, importance, pareto_front, per_class, reproduce
 from lstm_bench.report.pages.study_figures import study_figure_makers
 from lstm_bench.report.render.markdown import (
     NONE,
@@ -116,6 +116,7 @@ def study_page(result: Result, every_figure: bool = False) -> Pages:
         "## Confirmation on the test set",
         *_candidates(result),
         *_confirmation(result),
+        *controls.section(result),
         *_health(result),
         *per_class.section(result),
         shown["confusion"],
