@@ -311,4 +311,15 @@ class Look:
     svg: str | None
 
 
+@dataclass(kw_only=True)
+class Leak:
+    """Root of `conf/leak.yaml`."""
+
+    dataset: Dataset
+    seeds: int = _in(_SIZE)
+    rounds: int = _in(Range(5))
+    most: int = _in(Range(20))
+    out: str | None
+
+
 GROUPS = tuple(f.name for f in dataclasses.fields(Sweep))

@@ -23,6 +23,7 @@ NEAR = 0.05  # of a feature's deviation: root mean square difference of sequence
 APART = 0.2  # of the usual distance of the tenth nearest: likewise
 BINS = 5  # of numbers to predict, each divided evenly
 _MOST_PAIRS = 4_000  # sequences compared pair by pair
+_ERRORS = 2  # standard errors of a mean over groups that an interval has at least on each side
 _HITS = 50  # places looked at where a window's beginning stands
 _BY_FAR = 5  # standard deviations
 COUNTS = 0.999  # rank correlation with the number of the row, from which on a column counts rows
@@ -42,6 +43,7 @@ class Pool(NamedTuple):
       recording: Whole numbers: which recording a window is of; None where sequences are none.
       row: Place of each in the file.
       names: Of the features.
+      lengths: Timesteps of each; None where all have the same.
     """
 
     x: np.ndarray
@@ -54,6 +56,7 @@ class Pool(NamedTuple):
     recording: np.ndarray | None = None
     row: np.ndarray | None = None
     names: Sequence[str] = ()
+    lengths: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> Pool:
         """Those at some places."""
@@ -61,7 +64,7 @@ class Pool(NamedTuple):
         return self._replace(**kept)
 
 
-_OF_EACH = ("x", "y", "groups", "first", "last", "split", "recording", "row")
+_OF_EACH = ("x", "y", "groups", "first", "last", "split", "recording", "row", "lengths")
 
 
 class Measured(NamedTuple):
@@ -114,15 +117,16 @@ class Finding(NamedTuple):
     n: int = 0
 
 
-def kernel(x: np.ndarray, seed: int = 0) -> np.ndarray:
+def kernel(x: np.ndarray, lengths: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
     """Inner products float64 `(samples, samples)` of what the small model sees: MiniRocket's features, and summaries, each as much.
 
     Args:
       x: float32 `(samples, timesteps, features)`.
+      lengths: Timesteps of each; None for all.
       seed: Of MiniRocket's biases.
     """
     total = np.zeros((len(x), len(x)))
-    for features in (minirocket.fit(x, seed)(x), controls.summaries(x)):
+    for features in (minirocket.fit(x, seed, lengths)(x, lengths), controls.summaries(x, lengths)):
         features = features - features.mean(axis=0, dtype=np.float64)
         scale = features.std(axis=0)
         kept = scale > 1e-9
@@ -138,8 +142,9 @@ def measure(
 
     A random split is one of the other kind whose sequences change places within their class: were groups of no account, the two
     could not be told from each other. So the spread over random splits says what chance does (the variance of correlated
-    repeats is not divided by their number); where there are groups enough to speak of others, the interval is at least that
-    of the mean over groups. The wider of the two holds.
+    repeats is not divided by their number), and is exact where a group says nothing of its sequences but their class. Where it
+    says more, but nothing that helps, whole groups are right or wrong by luck: with groups enough, the interval has at least
+    two standard errors of the mean over groups on each side.
 
     Args:
       pool: The sequences.
@@ -148,7 +153,7 @@ def measure(
       inner: `kernel(pool.x)`, where it is known.
       rounds: Random divisions.
     """
-    inner = kernel(pool.x) if inner is None else inner
+    inner = kernel(pool.x, pool.lengths) if inner is None else inner
     strata = _strata(pool)
     strength = _strength(inner, _targets(pool))
     plans = [_plan(pool, by, seed, strata) for seed in range(seeds if by == "group" else 1)]
@@ -175,7 +180,7 @@ def measure(
     if n_units >= FEW_GROUPS:
         sums = np.bincount(units[seen], each - each.mean())
         error = math.sqrt(n_units / (n_units - 1) * float(np.square(sums).sum())) / len(each)
-        half = max(half, _t(n_units - 1) * error)
+        half = max(half, _ERRORS * error)
     difference = mean_random - mean_apart
     return Measured(by, mean_random, mean_apart, difference - half, difference + half, int(tested.sum()), n_units, rounds)
 

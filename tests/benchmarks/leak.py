@@ -1,7 +1,7 @@
 """How often the leak meter finds what is planted, and how often it cries without: `python tests/benchmarks/leak.py [sets=200]`.
 
 Sets of short sequences whose class is a bump of noise and shape; five kinds of leaks in one half, none in the other. Groups, times,
-sizes, numbers of classes and how hard a set is are drawn; of clean sets some have groups of one class, offsets of groups that say
+sizes, numbers of classes and how hard a set is are drawn; of clean sets some have groups of one class, ways of groups that say
 nothing, files sorted by class. An alarm is an interval above 0, or a finding that is an alarm. It goes on where it stopped: rows
 are appended to `leak-rates.csv` in the working folder.
 """
@@ -33,10 +33,14 @@ def base(rng: np.random.RandomState) -> Pool:
     noise = rng.randn(n, timesteps, features)
     if rng.rand() < 0.5:
         noise = np.cumsum(noise, axis=1) / math.sqrt(timesteps / 3)
-    x = rng.choice([0.0, 0.3, 0.6, 1.0]) * shapes[y] + noise
     n_groups = int(rng.randint(5, 25))
     groups = rng.randint(0, n_groups, n)
-    if rng.rand() < 0.3:  # people of one class each
+    own = rng.rand() < 0.2  # ways of people which say nothing of the class, and nothing else does
+    x = rng.choice([0.0, 0.3, 0.6, 1.0]) * (not own) * shapes[y] + noise
+    if own:
+        ways = np.cumsum(rng.randn(n_groups, timesteps, features), axis=1)
+        x = x + ways[groups] / ways.std()
+    elif rng.rand() < 0.3:  # people of one class each
         of_group = rng.randint(0, n_classes, n_groups)
         of_group[:n_classes] = np.arange(n_classes)
         groups = np.array([rng.choice(np.flatnonzero(of_group == label)) for label in y])

@@ -28,6 +28,7 @@ from lstm_bench.report.render.markdown import (
     short,
 )
 from lstm_bench.report.sources.records import Result, alone_s, pack_size
+from lstm_bench.study import leak_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -145,6 +146,8 @@ def _more_figures(result: Result, captions: list[str]) -> list[str]:
 
 
 def _result_sentence(result: Result) -> str:
+    if result.get("study.n_trials") == 0 and result.get("study.replicates") == 0 and len(result.tables["controls.csv"]):
+        return "**No network was trained**: the controls alone, which a network has to beat."
     score, what = result.score, result.measure.heading().removesuffix(", %")
     kernel = escape(result.one("kernel_ran") or "unknown")
     where = f"{count(result.n_weights)} weights, kernel {kernel}, {escape(result.where)}"
@@ -261,6 +264,13 @@ def _best(result: Result) -> list[str]:
 def _health(result: Result) -> list[str]:
     """What is judged of the search and its result, as at the end of a sweep."""
     found = result.verdict
+    leaks = [row["says"] for row in leak_rows.read(result.folder.parent / leak_rows.FILE, str(result.env("dataset.sha256")))]
+    if leaks:
+        return [*_judged(found), "Of the split, by the leak meter (docs/guide/controls.md):", bullets(map(escape, leaks))]
+    return _judged(found)
+
+
+def _judged(found: Any) -> list[str]:
     return ["Health of the study:", bullets(found.sentences())] if found else []
 
 
