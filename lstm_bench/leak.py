@@ -19,8 +19,8 @@ HELP = """\
 python -m lstm_bench.leak dataset=file dataset.path=FILE [dataset.NAME=value ...] [seeds=5] [rounds=20] [out=FILE]
 
 Whether the way a file is divided flatters a score. One small model (a ridge on MiniRocket's features and on summaries) meets the
-sequences under random splits, and under splits that keep groups, or the past and the future, apart; what is the difference is said
-with its 99 % interval. And by sight: sequences that are in two splits or nearly so, windows that overlap across splits, an
+sequences under random splits, and under splits that keep groups, or the past and the future, apart; the difference is said with
+its 99 % interval. And by sight: sequences that are in two splits or nearly so, windows that overlap across splits, an
 input that is the target, an id or a row number that predicts the class. On one core seconds to a minute; without a framework.
 
   dataset.group=COLUMN   what must not be in two splits: a person, a machine      dataset.time=COLUMN   or what comes later
@@ -29,7 +29,8 @@ input that is the target, an id or a row number that predicts the class. On one 
   most=N                 sequences that are measured; of more, as many are drawn  (2000)
   out=FILE               leak.csv, which reports show; null: none                 (sweeps/leak.csv)
 
-example  python -m lstm_bench.leak dataset=file dataset.path=my.csv dataset.id=recording dataset.target=activity dataset.group=person
+example  python -m lstm_bench.leak dataset=file dataset.path=my.csv dataset.id=recording dataset.target=activity \
+         dataset.group=person
 exit     0 done, also with an alarm; 2 bad option, 3 unreadable or unfit data, 4 leak.csv cannot be written
 """
 _PAIRED = 4_000  # sequences that are looked at pair by pair
@@ -56,7 +57,10 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     from lstm_bench.study import leak_rows, leakage
 
     asked = config.load(composed, schema.Leak)
-    settings = {**asked["dataset"], "train_size": None if asked["dataset"]["name"] == "file" else asked["dataset"]["train_size"]}
+    settings = {
+        **asked["dataset"],
+        "train_size": None if asked["dataset"]["name"] == "file" else asked["dataset"]["train_size"],
+    }
     console = Console(highlight=False)
     found = inspection.load(settings)
     pool = _drawn(_pool(found, settings), _PAIRED)
@@ -64,13 +68,23 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     for line in _answers(found, settings) if settings["name"] == "file" else ():
         if not any(finding.what == "a feature is the target" for finding in findings):
             findings.append(leakage.Finding("a feature is the target", line))
-    console.print(f"{found.name}: {len(pool.x):,} sequences, divided {(found.about or {}).get('divided', 'as given')}", markup=False)
+    console.print(
+        f"{found.name}: {len(pool.x):,} sequences, divided {(found.about or {}).get('divided', 'as given')}",
+        markup=False,
+    )
     measured = [_measured(pool, by, asked) for by in _ways(found, pool, findings)]
-    rows = [*(leak_rows.of_measured(one, found.kind, asked["seeds"]) for one in measured), *map(leak_rows.of_finding, findings)]
+    rows = [
+        *(leak_rows.of_measured(one, found.kind, asked["seeds"]) for one in measured),
+        *map(leak_rows.of_finding, findings),
+    ]
     for row in rows:
-        console.print(f"{'!' if row['alarm'] else '-'} {row['says']}", markup=False, style="yellow" if row["alarm"] else "")
+        console.print(
+            f"{'!' if row['alarm'] else '-'} {row['says']}", markup=False, style="yellow" if row["alarm"] else ""
+        )
     if not measured:
-        console.print("- no group and no time is named: say dataset.group=COLUMN or dataset.time=COLUMN to have them measured")
+        console.print(
+            "- no group and no time is named: say dataset.group=COLUMN or dataset.time=COLUMN to have them measured"
+        )
     alarms = sum(row["alarm"] for row in rows)
     console.print(f"{alarms} alarm{'s' * (alarms != 1)}" if alarms else "nothing was found that flatters a score")
     if asked["out"]:
@@ -86,11 +100,19 @@ def _pool(found: Dataset, config: Mapping[str, Any]) -> Pool:
     from lstm_bench.data import file_dataset
     from lstm_bench.study.leakage import Pool
 
-    splits = [name for name in ("train", "validation", "test") if name != "validation" or config["validation"] != "test"]
+    splits = [
+        name for name in ("train", "validation", "test") if name != "validation" or config["validation"] != "test"
+    ]
     x, y = (np.concatenate([getattr(found, f"{axis}_{name}") for name in splits]) for axis in "xy")
     place = np.concatenate([np.full(len(getattr(found, f"x_{name}")), i) for i, name in enumerate(splits)])
     lengths = [getattr(found, f"lengths_{name}", None) for name in splits]
-    pool = Pool(x, y, found.n_classes if found.kind.labels.classes else 0, split=place, names=(found.reading or {}).get("features", ()))
+    pool = Pool(
+        x,
+        y,
+        found.n_classes if found.kind.labels.classes else 0,
+        split=place,
+        names=(found.reading or {}).get("features", ()),
+    )
     if all(one is not None for one in lengths):
         pool = pool._replace(lengths=np.concatenate([one for one in lengths if one is not None]))
     if config["name"] != "file":
@@ -113,7 +135,9 @@ def _pool(found: Dataset, config: Mapping[str, Any]) -> Pool:
     row = of("ids")
     groups, recording = of("groups"), None
     if mine[0].windows and row is not None and all(ids is not None for ids in known):
-        recording = np.unique(np.concatenate([np.asarray(ids).astype(str) for ids in known])[row], return_inverse=True)[1]
+        recording = np.unique(np.concatenate([np.asarray(ids).astype(str) for ids in known])[row], return_inverse=True)[
+            1
+        ]
     elif mine[0].windows:
         recording = np.zeros(len(x), np.int64)
     codes = None if groups is None else np.unique(groups.astype(str), return_inverse=True)[1]
@@ -154,7 +178,10 @@ def _answers(found: Dataset, config: Mapping[str, Any]) -> list[str]:
     from lstm_bench.data import inspection
 
     told = [column for column in inspection.columns(found, config) if column.tells]
-    return [f"column {column.name} alone tells the target: {column.tells}. Is it known when one predicts?" for column in told]
+    return [
+        f"column {column.name} alone tells the target: {column.tells}. Is it known when one predicts?"
+        for column in told
+    ]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Controls: what a network has to beat. The most frequent class or the mean, a linear model on summaries, MiniRocket with a ridge.
+"""Controls, what a network has to beat: the most frequent class or the mean, a linear model on summaries, MiniRocket and a ridge.
 
 A control is fitted in seconds on one core, without a framework. It is no family: nothing of it is searched but how strongly it is
 regularised. What was fitted is arrays and a few facts, so that it is kept as npz and JSON and answers with NumPy alone.
@@ -21,10 +21,13 @@ from lstm_bench.core import fileio, safe_load
 from lstm_bench.core.errors import DataError
 from lstm_bench.model import minirocket
 
+FOLDER = "controls"  # below a study's: a folder for each, of its first seed
 VERSION = 1  # of what is kept
 MOST = 10_000  # training sequences: of more, as many are drawn, evenly from every class
 ALPHAS = np.logspace(-3, 3, 10)  # of a ridge on MiniRocket's features, as its authors have them
-_STRENGTHS = np.logspace(-3, 3, 7)  # 1 / C of a logistic regression, alpha of a ridge on summaries: chosen on validation data
+_STRENGTHS = np.logspace(
+    -3, 3, 7
+)  # 1 / C of a logistic regression, alpha of a ridge on summaries: chosen on validation data
 _SHARPNESS = np.logspace(-1, 2, 31)  # by which a ridge's answers become logits: likewise
 _EXACT = 1_500  # training sequences of which each is left out in turn: of more that would take minutes
 _FEW = 50  # validation sequences: by fewer a strength is chosen along with five folds of the training split
@@ -37,12 +40,16 @@ class Asked(NamedTuple):
     """What a task asks of a control.
 
     Attributes:
-      kind: `class`, one per sequence; `labels`, any number of them; `number`, one or several; `tags`, a class per timestep.
+      kind: `class`, one per sequence; `labels`, any number of them; `number`, one or several; `tags`, a class per timestep; ""
+        for what no control knows.
       outputs: Of a network: classes, labels or numbers.
     """
 
     kind: str
     outputs: int
+
+
+ONE_CLASS = Asked("class", 2)
 
 
 class Samples(NamedTuple):
@@ -152,15 +159,15 @@ def load(folder: Path) -> tuple[Fitted, dict[str, Any]]:
     try:
         facts = safe_load.from_json((folder / "control.json").read_text(encoding="utf-8"))
         if facts["version"] != VERSION or facts["name"] not in CONTROLS:
-            raise DataError(
-                f"{folder}: a control of another version", expected=VERSION, received=facts["version"]
-            )
+            raise DataError(f"{folder}: a control of another version", expected=str(VERSION), received=facts["version"])
         with np.load(folder / "control.npz", allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in kept.files}
         asked = Asked(str(facts["kind"]), int(facts["outputs"]))
         if arrays["offset"].shape != (asked.outputs,):
             raise ValueError("offset")
-        made = Fitted(facts["name"], asked, arrays, facts["seed"], facts["n_train"], facts["chosen"], tuple(facts["notes"]))
+        made = Fitted(
+            facts["name"], asked, arrays, facts["seed"], facts["n_train"], facts["chosen"], tuple(facts["notes"])
+        )
         return made, dict(facts["about"])
     except DataError:
         raise
@@ -209,7 +216,9 @@ class Control:
         if len(validation.x) > MOST:
             validation = validation.take(drawn(validation.y, MOST))
         if self.name == "minirocket" and (train.lengths is not None or train.x.shape[1] < minirocket.TAPS):
-            notes.append("MiniRocket for sequences of unequal lengths, or shorter than its kernels, is a variant of ours")
+            notes.append(
+                "MiniRocket for sequences of unequal lengths, or shorter than its kernels, is a variant of ours"
+            )
         arrays, chosen = self.learn(train, validation, asked, seed)
         made = Fitted(self.name, asked, arrays, seed, len(train.x), chosen, tuple(notes))
         return _sharpened(made, validation) if self.name == "minirocket" and asked.kind != "number" else made
@@ -233,8 +242,8 @@ def summaries(x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
     n, timesteps, features = x.shape
     size = max(1, _VALUES // (timesteps * features))
     if n > size:
-        parts = [slice(start, start + size) for start in range(0, n, size)]
-        return np.concatenate([summaries(x[rows], None if lengths is None else lengths[rows]) for rows in parts])
+        blocks = [slice(start, start + size) for start in range(0, n, size)]
+        return np.concatenate([summaries(x[rows], None if lengths is None else lengths[rows]) for rows in blocks])
     x = x.astype(np.float64)
     ends = np.full(n, timesteps) if lengths is None else np.asarray(lengths)
     inside = np.arange(timesteps) < ends[:, None]
@@ -282,9 +291,7 @@ def _scaled(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (features - mean) / scale, mean, scale
 
 
-def _summary_line(
-    train: Samples, validation: Samples, asked: Asked, seed: int
-) -> tuple[dict[str, np.ndarray], str]:
+def _summary_line(train: Samples, validation: Samples, asked: Asked, seed: int) -> tuple[dict[str, np.ndarray], str]:
     features, mean, scale = _scaled(summaries(train.x, train.lengths))
     others = (summaries(validation.x, validation.lengths) - mean) / scale
     parts = [(features, train.y, others, validation.y)]
@@ -348,9 +355,7 @@ def _logistic(features: np.ndarray, y: np.ndarray, outputs: int, strength: float
 # Of MiniRocket.
 
 
-def _rocket_line(
-    train: Samples, validation: Samples, asked: Asked, seed: int
-) -> tuple[dict[str, np.ndarray], str]:
+def _rocket_line(train: Samples, validation: Samples, asked: Asked, seed: int) -> tuple[dict[str, np.ndarray], str]:
     made = minirocket.fit(train.x, seed, train.lengths)
     features = made(train.x, train.lengths)
     if len(features) > _EXACT:
@@ -388,10 +393,8 @@ def ridge(features: np.ndarray, y: np.ndarray, asked: Asked) -> Line:
     return Line(weights / scale[:, None], offset, f"alpha {model.alpha_:.3g}")
 
 
-def _large_ridge(
-    features: np.ndarray, y: np.ndarray, held_out: tuple[np.ndarray, np.ndarray], asked: Asked
-) -> Line:
-    """As `ridge`, of many sequences: a few strengths, of which that with the least squared error on the validation split is taken."""
+def _large_ridge(features: np.ndarray, y: np.ndarray, held_out: tuple[np.ndarray, np.ndarray], asked: Asked) -> Line:
+    """As `ridge`, of many sequences: of a few strengths that with the least squared error on the validation split."""
     from scipy.linalg import cho_factor, cho_solve
 
     scale, targets = _deviation(features), _targets(y, asked)
@@ -478,20 +481,6 @@ CONTROLS = {
         ),
     )
 }
-
-
-def asked_of(y: np.ndarray, outputs: int, *, classes: bool, per_timestep: bool) -> Asked:
-    """What labels ask of a control.
-
-    Args:
-      y: Labels of the training split.
-      outputs: Of a network.
-      classes: Whether labels are whole numbers that name classes.
-      per_timestep: Whether there is one for every timestep.
-    """
-    if classes:
-        return Asked("tags" if per_timestep else "labels" if y.ndim > 1 else "class", outputs)
-    return Asked("labels" if y.ndim > 1 and y.dtype.kind in "biu" else "number", outputs)
 
 
 def able(asked: Asked) -> list[Control]:

@@ -12,7 +12,9 @@ from itertools import combinations
 import numpy as np
 
 TAPS = 9
-KERNELS = np.array(list(combinations(range(TAPS), 3)), np.int32)  # places of the three weights of 2; the six others are -1
+KERNELS = np.array(
+    list(combinations(range(TAPS), 3)), np.int32
+)  # places of the three weights of 2; the six others are -1
 PER_KERNEL = 119  # features: 84 x 119 = 9,996, the multiple of 84 next below 10,000
 MAX_DILATIONS = 32  # of a kernel
 _BLOCK = 2**15  # values of a block of sequences: it stays in the processor's cache
@@ -156,7 +158,7 @@ def _shifted(x: np.ndarray, dilation: int, wide: int) -> np.ndarray:
 
 
 def _exceeding(values: np.ndarray, biases: np.ndarray) -> np.ndarray:
-    """How many values of each row exceed each bias, `(biases, rows)`: eight comparisons are added at once, as the bytes of a word."""
+    """How many values of each row exceed each bias, `(biases, rows)`; eight comparisons are added at once, as bytes of a word."""
     words = (values > biases[:, None, None]).view(np.uint64)
     total = np.zeros((len(biases), len(values)), np.int64)
     for start in range(0, words.shape[2], _LANES):

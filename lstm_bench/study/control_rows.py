@@ -6,13 +6,34 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from lstm_bench.core.formatting import number
 from lstm_bench.core.statistics import Interval, t_interval
 from lstm_bench.data.metric import Metric
 from lstm_bench.data.task import Task
-from lstm_bench.model.controls import CONTROLS
+from lstm_bench.model.controls import CONTROLS, Asked
 
 Row = Mapping[str, Any]
+# Losses of tasks whose answers a control gives as a network does.
+_LOSSES = ("sparse_categorical_crossentropy", "binary_crossentropy", "mean_squared_error")
+
+
+def asked_by(task: Task, y: np.ndarray, n_outputs: int) -> Asked:
+    """What a task asks of a control: nothing that is known, where another package brings it with a loss of its own.
+
+    Args:
+      task: Of the data.
+      y: Labels of the training split.
+      n_outputs: Of a network.
+    """
+    if task.loss not in _LOSSES:
+        return Asked("", n_outputs)
+    if task.loss == "sparse_categorical_crossentropy":
+        return Asked("tags" if task.per_timestep else "class", n_outputs)
+    if task.per_timestep:
+        return Asked("", n_outputs)
+    return Asked("number" if task.loss == "mean_squared_error" else "labels", n_outputs)
 
 
 class ControlScore(NamedTuple):
@@ -56,7 +77,9 @@ def scores(rows: Iterable[Row], measure: Metric) -> list[ControlScore]:
             continue
 
         def values(column: str, mine: Sequence[Row] = mine) -> list[float]:
-            return [float(row[column]) for row in mine if row.get(column) not in (None, "") and row[column] == row[column]]
+            return [
+                float(row[column]) for row in mine if row.get(column) not in (None, "") and row[column] == row[column]
+            ]
 
         latency = values("latency_ms_batch_64")
         made.append(

@@ -1,4 +1,4 @@
-"""`leak.csv`: what the leak meter measured and found, a row each, with the sentence that says it; written by it, read by reports."""
+"""`leak.csv`: what the leak meter measured and found, a row each, with a sentence; written by the meter, read by reports."""
 
 from __future__ import annotations
 
@@ -41,14 +41,17 @@ def of_measured(one: Measured, task: Task, seeds: int) -> dict[str, Any]:
     scale, unit, score = (100, " points", "accuracy") if percent else (1, "", "R2")
     half = scale * (one.high - one.low) / 2
     digits = 1 if percent else 3
-    difference = f"{abs(scale * one.difference):.{digits}f} ± {half:.{digits}f}{unit} {'higher' if one.difference >= 0 else 'lower'}"
+    way = "higher" if one.difference >= 0 else "lower"
+    difference = f"{abs(scale * one.difference):.{digits}f} ± {half:.{digits}f}{unit} {way}"
     scores = f"{scale * one.random:.{digits}f} against {scale * one.apart:.{digits}f}{' %' if percent else ''}"
     reading = "leakage, or a harder task; your use decides" if one.alarm else "no more than chance does"
     says = (
-        f"under the random split the {score} of a small model is {difference} than under {_APART[one.by]} ({scores}; 99 % interval, "
-        f"{one.rounds} random divisions, {one.units:,} {'stretches of time' if one.by == 'time' else 'groups'}): {reading}."
+        f"under the random split the {score} of a small model is {difference} than under {_APART[one.by]} ({scores}; "
+        f"99 % interval, {one.rounds} random divisions, {one.units:,} {'stretches of time' if one.by == 'time' else 'groups'}): {reading}."
     )
-    figures = {name: getattr(one, name) for name in ("random", "apart", "difference", "low", "high", "n", "units", "rounds")}
+    figures = {
+        name: getattr(one, name) for name in ("random", "apart", "difference", "low", "high", "n", "units", "rounds")
+    }
     return {"what": one.by, "alarm": int(one.alarm), **figures, "level": LEVEL, "seeds": seeds, "says": says}
 
 

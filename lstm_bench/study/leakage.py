@@ -7,9 +7,10 @@ the split is worth.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,7 +61,7 @@ class Pool(NamedTuple):
 
     def take(self, rows: np.ndarray) -> Pool:
         """Those at some places."""
-        kept = {name: None if (a := getattr(self, name)) is None else a[rows] for name in _OF_EACH}
+        kept: dict[str, Any] = {name: None if (a := getattr(self, name)) is None else a[rows] for name in _OF_EACH}
         return self._replace(**kept)
 
 
@@ -118,7 +119,7 @@ class Finding(NamedTuple):
 
 
 def kernel(x: np.ndarray, lengths: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
-    """Inner products float64 `(samples, samples)` of what the small model sees: MiniRocket's features, and summaries, each as much.
+    """Inner products float64 `(samples, samples)` of what the small model sees: MiniRocket's features and summaries, as much of each.
 
     Args:
       x: float32 `(samples, timesteps, features)`.
@@ -135,9 +136,7 @@ def kernel(x: np.ndarray, lengths: np.ndarray | None = None, seed: int = 0) -> n
     return total
 
 
-def measure(
-    pool: Pool, by: str, seeds: int, inner: np.ndarray | None = None, rounds: int = ROUNDS
-) -> Measured:
+def measure(pool: Pool, by: str, seeds: int, inner: np.ndarray | None = None, rounds: int = ROUNDS) -> Measured:
     """The small model under random splits and under splits that keep groups, or the past and the future, apart.
 
     A random split is one of the other kind whose sequences change places within their class: were groups of no account, the two
@@ -182,7 +181,9 @@ def measure(
         error = math.sqrt(n_units / (n_units - 1) * float(np.square(sums).sum())) / len(each)
         half = max(half, _ERRORS * error)
     difference = mean_random - mean_apart
-    return Measured(by, mean_random, mean_apart, difference - half, difference + half, int(tested.sum()), n_units, rounds)
+    return Measured(
+        by, mean_random, mean_apart, difference - half, difference + half, int(tested.sum()), n_units, rounds
+    )
 
 
 def _t(freedom: int) -> float:
@@ -258,7 +259,7 @@ def _in_time(pool: Pool) -> Plan:
     order = np.argsort(pool.last, kind="stable")
     edges = np.linspace(len(order) / 2, len(order), FOLDS + 1).astype(int)
     plan: Plan = []
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in itertools.pairwise(edges):
         earlier, test = order[:start], order[start:end]
         train = earlier[pool.last[earlier] < pool.first[test].min()]
         if len(train) and len(test):
@@ -275,7 +276,7 @@ def _stretches(pool: Pool) -> np.ndarray:
 
 
 def _scores(pool: Pool, inner: np.ndarray, plan: Plan, strength: float) -> np.ndarray:
-    """Of each sequence when it is tested, whether it is right; of numbers 1 less its squared error over their variance; else NaN."""
+    """Whether each sequence that is tested is right; of numbers 1 less its squared error over their variance; of others NaN."""
     from scipy.linalg import cho_factor, cho_solve
 
     targets, made = _targets(pool), np.full(len(pool.y), math.nan)

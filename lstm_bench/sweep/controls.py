@@ -8,12 +8,11 @@ from typing import Any
 
 from lstm_bench.core.console import Display
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
-from lstm_bench.model.controls import CONTROLS, Asked, able
+from lstm_bench.model.controls import CONTROLS, FOLDER, Asked, able
 from lstm_bench.study import columns as record
 from lstm_bench.sweep.store.trials import TrialStore
 
 SEEDS = 5  # of a control of which something is drawn
-FOLDER = "controls"  # below a study's: a folder for each, of its first seed
 _USUAL = ("file", "npz")  # data for which they are fitted unless it is said otherwise
 
 
@@ -90,7 +89,9 @@ class Controls:
         row = {**result, "control": name, "seed": seed, "started_ms": running.started_ms, "ended_ms": ended_ms}
         kept = {*record.CONTROL_COLUMNS, *record.optional_columns(), "started_ms", "ended_ms"}
         if not self._study.put(_key(name, seed), {column: value for column, value in row.items() if column in kept}):
-            self._display.line(f"{running.name}: another driver has taken it over, this result does not count", "yellow")
+            self._display.line(
+                f"{running.name}: another driver has taken it over, this result does not count", "yellow"
+            )
         elif result["state"] == "COMPLETE":
             self._display.line(f"{running.name}  {result['total_s']:.1f} s")
         else:

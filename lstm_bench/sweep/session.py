@@ -21,8 +21,9 @@ from lstm_bench.data import classes, inspection, task
 from lstm_bench.data import dataset as data
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.model import kernel, signature
-from lstm_bench.model.controls import Asked, asked_of
+from lstm_bench.model.controls import ONE_CLASS, Asked
 from lstm_bench.study import search_space as spaces
+from lstm_bench.study.control_rows import asked_by
 from lstm_bench.sweep import kernel_cache
 from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.console_report import ConsoleReport, Progress
@@ -61,7 +62,7 @@ def assembled(
     arms: Arms,
     display: Display,
     folder: Path,
-    asked: Asked = Asked("class", 2),
+    asked: Asked = ONE_CLASS,
 ) -> Parts:
     """The parts of an opened study, which hear of each other."""
     events = Events()
@@ -108,7 +109,7 @@ class Session:
         self.workers = Workers(config, space, folder, gpus, display, guarded)
         self.console = ConsoleReport(config, space, folder, display)
         self._task, self._baselines = task.CLASSIFICATION, dict[str, float]()  # of the data, once it is there
-        self._asked = Asked("class", 2)  # of a control; likewise
+        self._asked = ONE_CLASS  # of a control; likewise
         self._variables = numerics.observed(os.environ)
         self._warnings: list[str] = []  # of the data
 
@@ -147,10 +148,7 @@ class Session:
             classes.weights(weights, found.kind, found.y_train, found.n_classes, found.classes)
             self._task, self._baselines = found.kind, found.baselines
             self.display.measure = found.kind.measure.column
-            kind = found.kind
-            self._asked = asked_of(
-                found.y_train, found.n_classes, classes=kind.labels.classes, per_timestep=kind.per_timestep
-            )
+            self._asked = asked_by(found.kind, found.y_train, found.n_classes)
             facts = self._facts(found)
             self.workers.give(found)
             del found
@@ -323,7 +321,11 @@ class Session:
         pick = parts.confirmation.pick()
         if pick is None:
             return False
-        return self._seeds_left(parts) or bool(parts.controls.missing()) or (self._probes() and parts.study.get(f"probe/{pick.digest}") is None)
+        return (
+            self._seeds_left(parts)
+            or bool(parts.controls.missing())
+            or (self._probes() and parts.study.get(f"probe/{pick.digest}") is None)
+        )
 
     def _seeds_left(self, parts: Parts) -> bool:
         found = parts.confirmation

@@ -24,8 +24,8 @@ from lstm_bench.data.task import recorded
 from lstm_bench.study import diagnostics, pareto
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate, digest, standing
-from lstm_bench.study.reader import Recorded
 from lstm_bench.study.control_rows import control_metrics
+from lstm_bench.study.reader import Recorded
 from lstm_bench.study.summary import outcome
 from lstm_bench.tracking import runs
 

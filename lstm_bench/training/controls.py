@@ -10,6 +10,7 @@ from lstm_bench.core.clock import Phases
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.model import controls
 from lstm_bench.model.controls import Samples
+from lstm_bench.study.control_rows import asked_by
 from lstm_bench.training import inference
 from lstm_bench.training.artefacts import described
 
@@ -24,7 +25,7 @@ def fitted(task: Mapping[str, Any], data: Dataset, phases: Phases) -> dict[str, 
     """
     from threadpoolctl import threadpool_limits
 
-    control, asked = controls.CONTROLS[task["control"]], asked_of(data)
+    control, asked = controls.CONTROLS[task["control"]], asked_by(data.kind, data.y_train, data.n_classes)
     with threadpool_limits(limits=1):
         with phases("train_s"):
             made = control.fit(samples(data, "train"), samples(data, "validation"), asked, task["seed"])
@@ -36,16 +37,13 @@ def fitted(task: Mapping[str, Any], data: Dataset, phases: Phases) -> dict[str, 
         speed = inference.latency(made, data.x_validation)
     if task.get("keep"):
         made.save(Path(task["keep"]), described(data))
-    facts = {"n_weights": made.n_weights, "n_train": made.n_train, "chosen": made.chosen, "notes": "; ".join(made.notes)}
+    facts = {
+        "n_weights": made.n_weights,
+        "n_train": made.n_train,
+        "chosen": made.chosen,
+        "notes": "; ".join(made.notes),
+    }
     return {"state": "COMPLETE", **scores, **facts, **speed, **seconds}
-
-
-def asked_of(data: Dataset) -> controls.Asked:
-    """What the task of a dataset asks of a control."""
-    kind = data.kind
-    return controls.asked_of(
-        data.y_train, data.n_classes, classes=kind.labels.classes, per_timestep=kind.per_timestep
-    )
 
 
 def samples(data: Dataset, split: str) -> Samples:

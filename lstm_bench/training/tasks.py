@@ -1,8 +1,8 @@
 """What a worker does with a task: one configuration in, a result out, every exception a state.
 
-A task is a plain dict: `kind` (check; control; trial, replicate, and several of either in one program: trials, pack; probe; in a kernel
-benchmark cell, ceiling), `config` (resolved), and what the kind needs. A result is a plain dict as well, with `state` COMPLETE,
-PRUNED, FAIL (with `reason`), or FAULT: a configuration, data or kernel fault that stops the sweep.
+A task is a plain dict: `kind` (check; trial, replicate, and several of either in one program: trials, pack; control; probe; in a
+kernel benchmark cell, ceiling), `config` (resolved), and what the kind needs. A result is a plain dict as well, with `state`
+COMPLETE, PRUNED, FAIL (with `reason`), or FAULT: a configuration, data or kernel fault that stops the sweep.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How often the leak meter finds what is planted, and how often it cries without: `python tests/benchmarks/leak.py [sets=200]`.
 
-Sets of short sequences whose class is a bump of noise and shape; five kinds of leaks in one half, none in the other. Groups, times,
-sizes, numbers of classes and how hard a set is are drawn; of clean sets some have groups of one class, ways of groups that say
-nothing, files sorted by class. An alarm is an interval above 0, or a finding that is an alarm. It goes on where it stopped: rows
-are appended to `leak-rates.csv` in the working folder.
+Sets of short sequences whose class is a bump of noise and shape; five kinds of leaks in one half, none in the other. Groups,
+times, sizes, numbers of classes and how hard a set is are drawn; of clean sets some have groups of one class, ways of groups
+that say nothing, files sorted by class. An alarm is an interval above 0, or a finding that is an alarm. It goes on where it
+stopped: rows are appended to `leak-rates.csv` in the working folder.
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ def judged(pool: Pool) -> dict[str, object]:
     measured = leakage.measure(pool, by, 5) if by else None
     sight = [finding for finding in leakage.findings(pool) if finding.alarm]
     interval = measured is not None and measured.alarm
-    figures = {} if measured is None else {"low": measured.low, "high": measured.high, "difference": measured.difference}
+    figures = (
+        {} if measured is None else {"low": measured.low, "high": measured.high, "difference": measured.difference}
+    )
     said = {"interval": int(interval), "sight": "; ".join(f.what for f in sight), "found": int(interval or bool(sight))}
     return said | figures | {"seconds": time.process_time() - since}
 

@@ -18,7 +18,8 @@ def of(results: Iterable[Result]) -> list[ControlScore]:
 
 
 def _scores(result: Result) -> list[ControlScore]:
-    return scores(result.tables["controls.csv"].to_dict("records"), result.measure)
+    rows: list[dict[Any, Any]] = result.tables["controls.csv"].to_dict("records")
+    return scores(rows, result.measure)
 
 
 def section(result: Result) -> list[str]:

@@ -264,9 +264,15 @@ def _best(result: Result) -> list[str]:
 def _health(result: Result) -> list[str]:
     """What is judged of the search and its result, as at the end of a sweep."""
     found = result.verdict
-    leaks = [row["says"] for row in leak_rows.read(result.folder.parent / leak_rows.FILE, str(result.env("dataset.sha256")))]
+    leaks = [
+        row["says"] for row in leak_rows.read(result.folder.parent / leak_rows.FILE, str(result.env("dataset.sha256")))
+    ]
     if leaks:
-        return [*_judged(found), "Of the split, by the leak meter (docs/guide/controls.md):", bullets(map(escape, leaks))]
+        return [
+            *_judged(found),
+            "Of the split, by the leak meter (docs/guide/controls.md):",
+            bullets(map(escape, leaks)),
+        ]
     return _judged(found)
 
 
