@@ -292,6 +292,7 @@ def configuration() -> str:
         *rooted("doctor", schema.Doctor, ("dataset", "storage", "tracking", "method"), "`python -m lstm_bench.doctor`; "
                 "`dataset`, `storage` and `tracking` are as above, `method` is as of the kernel benchmark"),
         *rooted("look", schema.Look, ("dataset",), "`python -m lstm_bench.look`; `dataset` is as above"),
+        *rooted("leak", schema.Leak, ("dataset",), "`python -m lstm_bench.leak`; `dataset` is as above"),
         *plain_page("report", "`python -m lstm_bench.report`"),
         *plain_page("archive", "`python -m lstm_bench.export` and `merge`: what an archive may hold"),
         *plain_page("epochs", "no command: how long a study that was made for other data trains on `dataset=file`"),

@@ -9,6 +9,7 @@ from lstm_bench.core import cli
 from lstm_bench.core.errors import ConfigError, nearest
 
 COMMANDS = {
+    "leak": "whether a split flatters a score: random against group or time, duplicates, inputs that are the answer",
     "look": "look at your data before anything trains: what it holds, how it is divided, what would make a score wrong",
     "sweep": "search a family of networks, confirm the winner, record everything: +study=NAME or +campaign=NAME",
     "kernels": "time every kernel on the same shapes and prove which one ran",

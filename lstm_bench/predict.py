@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lstm_bench.data.task import Task
+    from lstm_bench.model.controls import Fitted
     from lstm_bench.study.reader import Recorded
 
 HELP = """\
-python -m lstm_bench.predict study=NAME input=FILE [output=FILE.csv] [backend=NAME] [sweeps=DIR]
+python -m lstm_bench.predict study=NAME input=FILE [output=FILE.csv] [control=NAME] [backend=NAME] [sweeps=DIR]
 
 Uses the winner that a study confirmed, as trained with seed 0, on new sequences.
 
@@ -30,6 +31,7 @@ Uses the winner that a study confirmed, as trained with seed 0, on new sequences
                  of one that learned from unequal lengths, sequences of any length, in .npz with their lengths
   output=FILE    CSV: sample, prediction, probability, and the probability of every class; of several labels per sample
                  the prediction, 0 or 1, and the probability of each
+  control=NAME   trivial, linear or minirocket, as fitted beside the study with seed 0: without a framework
   backend=NAME   tensorflow, jax or torch                       (the study's)
   sweeps=DIR     where the study lies                           (sweeps)
 
@@ -52,14 +54,17 @@ def run(arguments: list[str]) -> None:
     Raises:
       LstmBenchError: any expected fault.
     """
-    given = cli.options(arguments, ("study", "input", "output", "backend", "sweeps"), required=("study", "input"))
+    given = cli.options(
+        arguments, ("study", "input", "output", "control", "backend", "sweeps"), required=("study", "input")
+    )
     from lstm_bench.core import fileio, vocabulary
     from lstm_bench.data import task, user_files
     from lstm_bench.data.formats.source import Source
     from lstm_bench.study import reader
 
     study = reader.find(given["study"], Path(given.get("sweeps", "sweeps")))
-    model, about = winner(study)
+    control, about = _control(study, given["control"]) if "control" in given else (None, {})
+    model, about = (study.folder, about) if control else winner(study)
     asked = task.of(about["task"])
     backend = given.get("backend", about["backend"])
     if backend not in vocabulary.OF_BACKEND:
@@ -79,18 +84,45 @@ def run(arguments: list[str]) -> None:
     if y is not None:
         _check_targets(y, x, asked, about["n_classes"], path, lengths)
     os.environ["KERAS_BACKEND"] = backend
-    answers = outputs(load(model, study), x, min(len(x), study.config["train"]["evaluation_batch_size"]), lengths)
+    batch = min(len(x), study.config["train"]["evaluation_batch_size"])
+    answers = control.outputs(x, lengths) if control else outputs(load(model, study), x, batch, lengths)
     columns, rows = asked.labels.table(answers)
     if lengths is not None and asked.per_timestep:
         rows = [row for row in rows if row["timestep"] < lengths[row["sample"]]]
     told = asked.labels.told(rows, answers.shape[-1], y, about.get("classes"))
     columns, rows = _named(columns, rows, about.get("classes"), ids)
-    _show(study, about, backend, columns, rows)
+    _show(study, about, "" if control else backend, columns, rows)
     print("\n".join(told))
     if "output" in given:
         out = home.expanded(given["output"])
         fileio.write_rows(out, columns, rows)
         print(f"{out}: {len(rows):,} rows")
+
+
+def _control(study: Recorded, name: str) -> tuple[Fitted, dict[str, Any]]:
+    """A control of a study, and what it knows of its input.
+
+    Raises:
+      ConfigError: for one that was not fitted.
+    """
+    from lstm_bench.core.errors import nearest
+    from lstm_bench.model import controls
+
+    if name not in controls.CONTROLS:
+        raise ConfigError(
+            "control",
+            expected=f"one of {', '.join(controls.CONTROLS)}",
+            received=name,
+            remedy=nearest(name, controls.CONTROLS),
+        )
+    folder = study.folder / controls.FOLDER / name
+    if not (folder / "control.json").is_file():
+        raise ConfigError(
+            f"study {study.name}: no control {name} was kept",
+            remedy="The sweep command that made it, with controls=true, fits them; published records hold none.",
+        )
+    made, about = controls.load(folder)
+    return made, {**about, "backend": study.config["backend"]["name"]}
 
 
 def _is_plain(path: Path) -> bool:
@@ -151,7 +183,8 @@ def _show(
     from lstm_bench.core.formatting import number, plain
 
     family_name, n = str(study.config["model"]["_target_"]).rpartition(".")[2], rows[-1]["sample"] + 1
-    print(f"{study.name}: {family_name} trained on {about['dataset']}, backend {backend}, {n:,} sequences")
+    who = f"{family_name} trained on {about['dataset']}, backend {backend}" if backend else "a control"
+    print(f"{study.name}: {who}, {n:,} sequences")
     names = [name for name in columns if not name.startswith("probability_")]
     shown = [[number(v) if isinstance(v := row[name], float) else v for name in names] for row in rows[:_SHOWN]]
     print(plain(names, shown, names) + ("\n..." if len(rows) > _SHOWN else ""))

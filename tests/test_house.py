@@ -70,7 +70,7 @@ def test_reports_start_without_optuna_and_without_a_renderer_of_markdown() -> No
     "module",
     [
         *("sweep.command", "sweep.session", "kernels.command", "kernels.benchmark", "report.command", "doctor.command"),
-        *("doctor.proof", "ui", "predict", "repeat", "sync", "export", "merge", "look", "__main__"),
+        *("doctor.proof", "ui", "predict", "repeat", "sync", "export", "merge", "look", "leak", "__main__"),
     ],
 )
 def test_commands_import_no_framework(module: str) -> None:

@@ -249,6 +249,7 @@ class Sweep:
     tracking: Tracking
     launcher: Launcher
     study: Study
+    controls: bool | None = None  # whether they are fitted beside; null: of dataset=file and npz
 
 
 @dataclass(kw_only=True)
@@ -331,6 +332,17 @@ class Look:
     dataset: Dataset
     png: str | None
     svg: str | None
+
+
+@dataclass(kw_only=True)
+class Leak:
+    """Root of `conf/leak.yaml`."""
+
+    dataset: Dataset
+    seeds: int = _in(_SIZE)
+    rounds: int = _in(Range(5))
+    most: int = _in(Range(20))
+    out: str | None
 
 
 GROUPS = tuple(f.name for f in dataclasses.fields(Sweep))

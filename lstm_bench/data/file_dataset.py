@@ -246,3 +246,17 @@ def _divided(
 
 def _sortable(y: np.ndarray) -> np.ndarray:
     return np.array(["" if value is None else str(value) for value in y]) if y.dtype == object else y
+
+
+def divided(parts: dict[str, Sequences], config: Mapping[str, Any]) -> dict[str, Sequences]:
+    """What `parts_of` gave, divided into training, validation and test as `load` does it; values may stand in for `ids`.
+
+    Raises:
+      ConfigError: as `load`.
+      DataError: likewise.
+    """
+    where = str(sources(config)["path"])
+    one = parts.get("all") or parts["train"]
+    assert one.y is not None
+    task, _ = class_names.task_of(one.y, where, config.get("task"))
+    return _divided(parts, config, division.kind_of(config.get("split") or "auto", parts, where), task, where)[0]

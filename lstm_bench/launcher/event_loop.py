@@ -60,7 +60,7 @@ class Running:
 
     def trains(self) -> bool:
         """Whether it is a training, of epochs, and no measurement."""
-        return self.task.get("kind") != "probe"
+        return self.task.get("kind") not in ("probe", "control")
 
     def progress(self, epochs: float) -> None:
         """Notes how far it is."""

@@ -11,6 +11,7 @@ accuracies and losses are means over samples, accuracies are fractions in 0..1, 
 | `replicates.csv`   | seed of the confirmation                | `REPLICATE_COLUMNS`                              |
 | `history.csv`      | epoch of a trial or replicate           | `HISTORY_COLUMNS`                                |
 | `kernels.csv`      | kernel of the winner's probe            | `KERNEL_COLUMNS`                                 |
+| `controls.csv`     | control and seed: what a network has to beat | `CONTROL_COLUMNS`                           |
 | `predictions.csv`  | test sample, first replicate            | `PREDICTION_COLUMNS`                             |
 | `begun.csv`        | training begun in this session, until its end | `BEGUN_COLUMNS`, `config_<path>`            |
 | `worst.csv`        | most confidently wrong test sample of the first replicate | `WORST_COLUMNS`                |
@@ -134,6 +135,30 @@ KERNEL_COLUMNS = (
     "device_share",  # the other workers are idle while a kernel is probed; after a semicolon, what disturbed it
     "evidence",  # op or kernel names
 )
+CONTROL_COLUMNS = (
+    "control",  # trivial, linear, minirocket: see `model/controls.py`
+    "seed",  # of what is drawn; 0 where nothing is
+    "state",  # COMPLETE, FAIL
+    "reason",  # as of a trial
+    "test_accuracy",  # these eight as of a replicate; the test set is read when the confirmation reads it
+    "test_loss",
+    "test_mse",
+    "test_mae",
+    "val_accuracy",
+    "val_loss",
+    "val_mse",
+    "val_mae",
+    "n_weights",  # numbers that were fitted to labels
+    "n_train",  # sequences that it was fitted on
+    "chosen",  # how strongly it is regularised
+    "notes",  # what a reader has to know of it; between two a semicolon
+    "setup_s",
+    "train_s",  # features and fitting, on one core
+    "eval_s",  # validation and test
+    "total_s",
+    "device",
+    *_TIMES,
+)
 PREDICTION_COLUMNS = (
     "sample",  # place in the test set, from 0
     "label",  # true class or target
@@ -238,6 +263,7 @@ FILES = {
     "kernels.csv": KERNEL_COLUMNS,
     "predictions.csv": PREDICTION_COLUMNS,
     "worst.csv": WORST_COLUMNS,
+    "controls.csv": CONTROL_COLUMNS,
 }
 BENCHMARK_FILES = {
     "runs.csv": RUN_COLUMNS,
@@ -249,6 +275,7 @@ BENCHMARK_FILES = {
 TEXT = (
     *("state", "reason", "kernel_ran", "backend", "device", "device_share", "kernel", "evidence", "kind", "values"),
     *("cell", "layer", "dtype", "operation", "baseline", "marks", "commit", "weights_sha256"),
+    *("control", "chosen", "notes"),
     *_TIMES,
 )
 # What `publish` copies and `report` reads: everything else in the folder is the sweep's own business.
@@ -267,9 +294,10 @@ def study_dir(name: str) -> Path:
 
 def further(task: Task, file: str = "replicates.csv") -> tuple[str, ...]:
     """Columns that the metrics of a task have in a file beside the fixed ones."""
-    if file not in ("trials.csv", "replicates.csv", "history.csv"):
+    if file not in ("trials.csv", "replicates.csv", "history.csv", "controls.csv"):
         return ()
-    own = (column for column in task.columns if file == "replicates.csv" or not column.startswith("test_"))
+    tested = file in ("replicates.csv", "controls.csv")
+    own = (column for column in task.columns if tested or not column.startswith("test_"))
     return tuple(column for column in own if column not in FILES[file])
 
 

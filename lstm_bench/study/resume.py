@@ -14,7 +14,7 @@ MAY_CHANGE = (
         "dataset.test_path",
         "dataset.fallback",
     ),
-    *("launcher.", "storage.", "tracking.", "kernel.probe", "kernel.remember", "study.shared"),
+    *("launcher.", "storage.", "tracking.", "kernel.probe", "kernel.remember", "study.shared", "controls"),
 )
 
 # What may differ between the sessions of one benchmark.

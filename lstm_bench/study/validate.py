@@ -25,13 +25,15 @@ IDENTITY = {
     "trials.csv": ("number",),
     "replicates.csv": ("trial", "seed"),
     "history.csv": ("kind", "trial", "number", "epoch"),
+    "controls.csv": ("control", "seed"),
     "runs.csv": ("cell", "backend", "kernel", "operation", "round"),
     "samples.csv": ("cell", "backend", "kernel", "operation", "round", "sample"),
     "ceilings.csv": ("backend", "dtype", "device"),
     "cells.csv": ("cell", "backend", "kernel", "operation"),
 }
 TABLES: dict[str, tuple[str, ...]] = {**record.FILES, **record.BENCHMARK_FILES} | {
-    file: (*record.FILES[file], *record.optional_columns()) for file in ("trials.csv", "replicates.csv", "history.csv")
+    file: (*record.FILES[file], *record.optional_columns())
+    for file in ("trials.csv", "replicates.csv", "history.csv", "controls.csv")
 }
 MAX_CLASSES = 4096  # of predictions: a confusion matrix has its square
 
@@ -40,6 +42,7 @@ _RUN_STATES = ("measured", "wrong", "other_kernel", "compile_limit", "failed")
 _STATES: dict[tuple[str, str], Collection[str]] = {
     ("trials.csv", "state"): ("COMPLETE", "PRUNED", "FAIL"),
     ("replicates.csv", "state"): ("COMPLETE", "FAIL"),
+    ("controls.csv", "state"): ("COMPLETE", "FAIL"),
     ("history.csv", "kind"): ("trial", "replicate"),
     ("runs.csv", "state"): _RUN_STATES,
     ("cells.csv", "state"): (*_RUN_STATES, "unavailable"),

@@ -17,7 +17,9 @@ from lstm_bench.data.task import Task
 from lstm_bench.study import diagnostics
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate
+from lstm_bench.study.control_rows import control_words
 from lstm_bench.study.summary import confirmation, nothing
+from lstm_bench.sweep import controls
 from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.events import Listener, Row
@@ -168,8 +170,10 @@ class ConsoleReport:
             facts["training"] = (
                 f"{speed:,.0f} samples/s, kernel {complete[0]['kernel_ran']}, {complete[0]['device_share']}"
             )
+        if fitted := controls.rows(driver.study):
+            facts["controls"] = control_words(fitted, task)
         judged = self._health(driver, pick, complete)
-        if judged:
+        if judged and (settings["n_trials"] or settings["replicates"]):
             facts["health"] = judged
         if len(complete) < len(rows):
             facts["failed seeds"] = f"{len(rows) - len(complete)} of {len(rows)}"

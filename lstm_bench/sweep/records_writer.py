@@ -10,6 +10,7 @@ from lstm_bench.core import fileio
 from lstm_bench.core.clock import time_of_day
 from lstm_bench.study import columns as record
 from lstm_bench.study import search_space as spaces
+from lstm_bench.sweep import controls
 from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.events import Listener, Row
 from lstm_bench.sweep.store.trials import TrialStore
@@ -70,6 +71,9 @@ class Records(Listener):
         probed = None if pick is None else self._study.get(f"probe/{pick.digest}")
         if probed is not None:
             yield self._folder / "kernels.csv", record.KERNEL_COLUMNS, probed
+        fitted = [_timed(row) for row in controls.rows(self._study)]
+        if fitted:
+            yield self._folder / "controls.csv", (*record.CONTROL_COLUMNS, *record.optional(fitted)), fitted
 
     def _history(self, rows: Sequence[Row], confirmed: Sequence[Row]) -> list[dict[str, Any]]:
         """Epochs in order. Of a trial that its driver could not end, the file alone knows them: they stay under its number."""

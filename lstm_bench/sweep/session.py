@@ -22,10 +22,13 @@ from lstm_bench.data import dataset as data
 from lstm_bench.data.splits import for_seed
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.model import kernel, signature
+from lstm_bench.model.controls import ONE_CLASS, Asked
 from lstm_bench.study import search_space as spaces
+from lstm_bench.study.control_rows import asked_by
 from lstm_bench.sweep import epochs, kernel_cache
 from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.console_report import ConsoleReport, Progress
+from lstm_bench.sweep.controls import Controls
 from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.events import Events
 from lstm_bench.sweep.kernel_choice import Arms
@@ -46,6 +49,7 @@ class Parts:
     arms: Arms
     driver: Driver
     confirmation: Confirmation
+    controls: Controls
     records: Records
     events: Events
     waiting: Waiting
@@ -59,17 +63,19 @@ def assembled(
     arms: Arms,
     display: Display,
     folder: Path,
+    asked: Asked = ONE_CLASS,
 ) -> Parts:
     """The parts of an opened study, which hear of each other."""
     events = Events()
     confirmation = Confirmation(config, space, study, loop, arms, display, folder, events)
+    controls = Controls(config, study, loop, display, folder, asked)
     driver = Driver(config, space, study, loop, arms, display, folder, events)
     records = Records(space, study, confirmation, folder)
     waiting = Waiting(config, space, arms.workers, loop.running)
     display.left = waiting.left
     watch = Watch(waiting, space, study, confirmation, config["study"])
     events.listeners += [records, watch, Progress(study, config["study"], display)]
-    return Parts(study, arms, driver, confirmation, records, events, waiting)
+    return Parts(study, arms, driver, confirmation, controls, records, events, waiting)
 
 
 def _require_one_length(found: data.Dataset) -> None:
@@ -117,6 +123,7 @@ class Session:
         self.console = ConsoleReport(config, space, folder, display)
         self._epochs_by_data = self.console.epochs_by_data = epochs_by_data
         self._task, self._baselines = task.CLASSIFICATION, dict[str, float]()  # of the data, once it is there
+        self._asked = ONE_CLASS  # of a control; likewise
         self._variables = numerics.observed(os.environ)
         self._warnings: list[str] = []  # of the data
 
@@ -160,6 +167,7 @@ class Session:
             classes.weights(weights, found.kind, labels[0], found.n_classes, found.classes)
             self._task, self._baselines = found.kind, found.baselines
             self.display.measure = found.kind.measure.column
+            self._asked = asked_by(found.kind, found.y_train, found.n_classes)
             facts = self._facts(found)
             self.workers.give(found)
             self._redraw(found)
@@ -344,7 +352,7 @@ class Session:
             workers=len(self.workers.slots),
             gpu=self.workers.gpu is not None,
         )
-        return assembled(self.config, self.space, study, loop, arms, self.display, self.folder)
+        return assembled(self.config, self.space, study, loop, arms, self.display, self.folder, self._asked)
 
     def _measured_on(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """What a kernel's throughput depends on besides the configuration."""
@@ -366,7 +374,11 @@ class Session:
         pick = parts.confirmation.pick()
         if pick is None:
             return False
-        return self._seeds_left(parts) or (self._probes() and parts.study.get(f"probe/{pick.digest}") is None)
+        return (
+            self._seeds_left(parts)
+            or bool(parts.controls.missing())
+            or (self._probes() and parts.study.get(f"probe/{pick.digest}") is None)
+        )
 
     def _seeds_left(self, parts: Parts) -> bool:
         found = parts.confirmation
@@ -433,6 +445,7 @@ class Session:
         pick = confirmation.pick()
         assert pick is not None
         confirmation.place(pick)
+        parts.controls.run()
         if self._probes():
             parts.arms.probe(pick.params, pick.digest)
         parts.records.rewrite(over=False)

@@ -24,6 +24,7 @@ from lstm_bench.data.task import recorded
 from lstm_bench.study import diagnostics, pareto
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate, digest, standing
+from lstm_bench.study.control_rows import control_metrics
 from lstm_bench.study.reader import Recorded
 from lstm_bench.study.summary import outcome
 from lstm_bench.tracking import runs
@@ -300,7 +301,7 @@ class Records:
             seeds=[{**row, "history": curves["replicate", row["seed"], row["trial"]]} for row in complete],
             pairs=diagnostics.pairs(first.get("confusion") or {}),
         )
-        return outcome(
+        metrics, tags = outcome(
             ended(self._trials(), self._settings["max_retry"]),
             (best[0]["number"], best[0][objective]) if best else None,
             pick,
@@ -310,6 +311,8 @@ class Records:
             front=len(self._front()) if self._settings.get("objectives") else None,
             health=judged.sentences(),
         )
+        fitted = [typed(row) for row in fileio.read_rows(self.folder / "controls.csv")]
+        return metrics | control_metrics(fitted, recorded(facts)), tags
 
 
 def described(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:

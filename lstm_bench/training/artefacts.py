@@ -106,6 +106,16 @@ def described_input(config: Mapping[str, Any], data: datasets.Dataset, model: Pa
       data: Its dataset.
       model: The saved file, whose digest is taken.
     """
+    return {
+        **described(data),
+        "backend": config["backend"]["name"],
+        "keras": environment.versions().get("keras"),
+        "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+    }
+
+
+def described(data: datasets.Dataset) -> dict[str, Any]:
+    """How arrays become what anything was trained on, and what it gives."""
     timesteps, features = data.input_shape
     return {
         "dataset": data.name,
@@ -116,9 +126,6 @@ def described_input(config: Mapping[str, Any], data: datasets.Dataset, model: Pa
         "divisor": data.divisor,
         "mean": None if data.mean is None else data.mean.tolist(),
         "scale": None if data.scale is None else data.scale.tolist(),
-        "backend": config["backend"]["name"],
-        "keras": environment.versions().get("keras"),
-        "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
         **({"reading": data.reading} if data.reading is not None else {}),
         **({"classes": list(data.classes)} if data.classes is not None else {}),
         **({"target": {"mean": data.target[0], "scale": data.target[1]}} if data.target is not None else {}),

@@ -1,8 +1,8 @@
 """What a worker does with a task: one configuration in, a result out, every exception a state.
 
-A task is a plain dict: `kind` (check; trial, replicate, and several of either in one program: trials, pack; probe; in a kernel
-benchmark cell, ceiling), `config` (resolved), and what the kind needs. A result is a plain dict as well, with `state` COMPLETE,
-PRUNED, FAIL (with `reason`), or FAULT: a configuration, data or kernel fault that stops the sweep.
+A task is a plain dict: `kind` (check; trial, replicate, and several of either in one program: trials, pack; control; probe; in a
+kernel benchmark cell, ceiling), `config` (resolved), and what the kind needs. A result is a plain dict as well, with `state`
+COMPLETE, PRUNED, FAIL (with `reason`), or FAULT: a configuration, data or kernel fault that stops the sweep.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lstm_bench.data import dataset as datasets
 from lstm_bench.data import shared_memory
 from lstm_bench.model import build, kernel, network
 from lstm_bench.model.signature import find, is_own, recurrent_layers, width_argument
-from lstm_bench.training import fit, monitor, precision, programs, timer
+from lstm_bench.training import controls, fit, monitor, precision, programs, timer
 from lstm_bench.training.artefacts import _plain, keep, predicted
 from lstm_bench.training.engine import pack as packed
 from lstm_bench.training.faults import not_deterministic, out_of_memory, undetermined
@@ -94,6 +94,7 @@ class TaskRunner:
             "trials": self._pack,
             "pack": self._pack,
             "probe": self._probe,
+            "control": self._control,
         }
 
     def _sized(self, task: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,6 +166,9 @@ class TaskRunner:
             raise
         ran = {"backend": config["backend"]["name"], "kernel": task["kernel"], "disturbed_by": watch.stop()[0]}
         return {"state": "COMPLETE", **ran, **figures}
+
+    def _control(self, task: Mapping[str, Any], phases: Phases, *_: Any) -> dict[str, Any]:
+        return controls.fitted(task, self.data(task["config"]["dataset"]), phases)
 
     def _trial(
         self, task: Mapping[str, Any], phases: Phases, report: Send, stopped: Callable[[], bool]

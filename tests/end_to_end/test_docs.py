@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text()
 ADDING = (ROOT / "docs" / "developers" / "adding.md").read_text()
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 DOCUMENTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "sweeps/README.md")), *PAGES]
-COMPOSED = ("sweep", "kernels", "doctor", "look")  # commands whose options are Hydra's
+COMPOSED = ("sweep", "kernels", "doctor", "look", "leak")  # commands whose options are Hydra's
 
 
 def names(paths: list[Path]) -> list[str]:

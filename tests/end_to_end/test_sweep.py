@@ -840,7 +840,14 @@ def test_an_objective_that_the_labels_of_a_file_do_not_allow_leaves_no_study(com
     x, y = rng.standard_normal((60, 4, 2)), rng.standard_normal(60)
     np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
     mine = ("dataset=npz", "dataset.path=mine.npz", "study.name=mine", "study.replicates=1", "study.n_trials=1")
-    mine += ("kernel=generic", "kernel.probe=false", "launcher.workers=1", "tracking=none", "train.epochs=1")
+    mine += (
+        "kernel=generic",
+        "kernel.probe=false",
+        "launcher.workers=1",
+        "tracking=none",
+        "train.epochs=1",
+        "controls=false",
+    )
     done = command("sweep", "+study=single", *mine)
     assert done.returncode == 2
     assert "with dataset=mine, a regression, received 'val_accuracy'. Give study.objective=val_mse" in done.stderr

@@ -44,7 +44,7 @@ from lstm_bench.training.tasks import TaskRunner  # noqa: E402
 QUICK = (
     "+study=smoke", "dataset=npz", "dataset.path=tiny.npz", "dataset.validation_size=10",
     "tracking=none", "kernel=generic", "kernel.probe=false", "pruner=none", "sampler=random", "train.epochs=3",
-    "study.space.model.units={type: int, low: 8, high: 64}", "launcher.workers=2", "study.replicates=0",
+    "study.space.model.units={type: int, low: 8, high: 64}", "launcher.workers=2", "study.replicates=0", "controls=false",
 )  # fmt: skip
 
 

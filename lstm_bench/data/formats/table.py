@@ -274,7 +274,7 @@ def _numeric_columns(
                 names_it = name in (columns.id, columns.group)
                 written = names_it and not (values.all() and not cells.str.match(r"[-+]?0\d").any())
                 (verbatim if written else found).add(name)
-            elif name in (columns.features or names) and name not in {*columns.named().values()}:
+            elif name in (columns.features or names) and name not in {column for _, column in columns.named()}:
                 _require_no_commas(source, name, cells, separator)
     return found, verbatim
 
@@ -385,7 +385,7 @@ def _parquet(source: Source, columns: Columns) -> dict[str, np.ndarray]:
         for place, name in enumerate(kept):
             progress.tell(f"reading {source.name}", place / len(kept))
             made[name] = _values(opened.read([name]).column(0), pa, name in numeric)
-            if made[name].dtype.kind == "f" and name not in {*columns.named().values()}:
+            if made[name].dtype.kind == "f" and name not in {column for _, column in columns.named()}:
                 with np.errstate(over="ignore"):  # said as a value that is not finite
                     made[name] = made[name].astype(np.float32)
         return made

@@ -229,7 +229,10 @@ def worst_samples(
 
 @_styled
 def accuracy_against_weights(
-    rows: Sequence[Mapping[str, Any]], label: str = "test accuracy, %", percent: bool = True
+    rows: Sequence[Mapping[str, Any]],
+    label: str = "test accuracy, %",
+    percent: bool = True,
+    controls: Sequence[Mapping[str, Any]] = (),
 ) -> Figure:
     """Test score over the number of weights, one labelled point per study, and the front of the two as a dotted step.
 
@@ -238,6 +241,7 @@ def accuracy_against_weights(
         for n = 1; `front` where a point is on the front.
       label: Of the score.
       percent: Whether it is a fraction, shown in percent.
+      controls: What is to be beaten, with `label` and `mean`: a dashed line each.
     """
     figure, axes = _figure(6.8, 4.2)
     scale = 100 if percent else 1
@@ -258,6 +262,14 @@ def accuracy_against_weights(
     front = sorted((x, y) for (x, y, _), r in zip(points, rows, strict=True) if r.get("front"))
     if len(front) > 1:
         axes.step(*zip(*front, strict=True), where="post", ls=":", lw=1, color="#777777", zorder=1)
+    for place, control in enumerate(controls):
+        height = scale * float(control["mean"])
+        axes.axhline(height, ls="--", lw=1, color="#555555", zorder=1)
+        across, ha = ((0.01, "left"), (0.99, "right"))[place % 2]
+        axes.annotate(
+            _drawable(control["label"]), (across, height), xycoords=("axes fraction", "data"), xytext=(0, 2),
+            textcoords="offset points", ha=ha, va="bottom", fontsize=7, color="#555555",
+        )  # fmt: skip
     _log_ticks(axes)
     axes.margins(y=0.12)
     figure.draw_without_rendering()  # the layout is settled: labels can look for free places

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lstm_bench.core.statistics import deviation, quantile, t_interval
 from lstm_bench.report.figures import comparison as comparison_figure
 from lstm_bench.report.figures import study
+from lstm_bench.report.pages import controls
 from lstm_bench.report.pages.budget_and_fronts import (
     Curve,
     budget_parts,
@@ -108,6 +109,9 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
                     "after the last epoch (of the best one, with train.patience)" if stopped else "after the last epoch"
                 )
                 parts.append(f"{_READING.format(epoch=epoch)}{link('comparison.csv', 'comparison.csv')}.")
+            beaten = controls.of(crowd.results)
+            if beaten:
+                parts += [f"{'####' if len(crowds) > 1 else '###'} Controls", *controls.table(beaten, crowd.results[0])]
             if len(crowd.results) < 2 < len(crowds) + len(crowd.results):
                 continue  # alone beside others, it has its own page
             title = f"{name}{crowd.words}"
@@ -294,7 +298,10 @@ def _accuracy_figure(
     caption = f"{sentence(what)} against the number of weights: mean and 95 % t interval over n = {seeds} seeds."
     if sum(bool(row["front"]) for row in rows) > 1:
         caption += " Dotted: the Pareto front."
-    make = partial(study.accuracy_against_weights, rows, measure.heading(), measure.percent)
+    beaten = controls.lines(controls.of(results)) if one else []
+    if beaten:
+        caption += " Dashed: the controls, which are no networks."
+    make = partial(study.accuracy_against_weights, rows, measure.heading(), measure.percent, beaten)
     return word, make, caption
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core.statistics import Interval, deviation, median, t_interval
 from lstm_bench.data import lengths
-from lstm_bench.report.pages import importance, pareto_front, per_class, reproduce
+from lstm_bench.report.pages import controls, importance, pareto_front, per_class, reproduce
 from lstm_bench.report.pages.study_figures import study_figure_makers
 from lstm_bench.report.render.markdown import (
     NONE,
@@ -29,6 +29,7 @@ from lstm_bench.report.render.markdown import (
     short,
 )
 from lstm_bench.report.sources.records import Result, alone_s, pack_size
+from lstm_bench.study import leak_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -117,6 +118,7 @@ def study_page(result: Result, every_figure: bool = False) -> Pages:
         "## Confirmation on the test set",
         *_candidates(result),
         *_confirmation(result),
+        *controls.section(result),
         *_health(result),
         *per_class.section(result),
         shown["confusion"],
@@ -145,6 +147,8 @@ def _more_figures(result: Result, captions: list[str]) -> list[str]:
 
 
 def _result_sentence(result: Result) -> str:
+    if result.get("study.n_trials") == 0 and result.get("study.replicates") == 0 and len(result.tables["controls.csv"]):
+        return "**No network was trained**: the controls alone, which a network has to beat."
     score, what = result.score, result.measure.heading().removesuffix(", %")
     kernel = escape(result.one("kernel_ran") or "unknown")
     where = f"{count(result.n_weights)} weights, kernel {kernel}, {escape(result.where)}"
@@ -264,6 +268,19 @@ def _best(result: Result) -> list[str]:
 def _health(result: Result) -> list[str]:
     """What is judged of the search and its result, as at the end of a sweep."""
     found = result.verdict
+    leaks = [
+        row["says"] for row in leak_rows.read(result.folder.parent / leak_rows.FILE, str(result.env("dataset.sha256")))
+    ]
+    if leaks:
+        return [
+            *_judged(found),
+            "Of the split, by the leak meter (docs/guide/controls.md):",
+            bullets(map(escape, leaks)),
+        ]
+    return _judged(found)
+
+
+def _judged(found: Any) -> list[str]:
     return ["Health of the study:", bullets(found.sentences())] if found else []
 
 

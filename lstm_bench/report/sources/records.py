@@ -41,6 +41,7 @@ _KEYS = {
     "kernels.csv": ["backend", "kernel"],
     "predictions.csv": ["sample"],
     "worst.csv": ["probability", "sample"],
+    "controls.csv": ["control", "seed"],
     "cells.csv": [*_SHAPE, "cell", "operation", "backend", "kernel"],
     "ceilings.csv": ["dtype", "backend", "device"],
 }

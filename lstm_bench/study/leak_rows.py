@@ -1,0 +1,80 @@
+"""`leak.csv`: what the leak meter measured and found, a row each, with a sentence; written by the meter, read by reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lstm_bench.core import fileio
+from lstm_bench.data.task import Task
+from lstm_bench.study.leakage import LEVEL, Finding, Measured
+
+FILE = "leak.csv"
+COLUMNS = (
+    "data",  # name of the dataset
+    "sha256",  # of its arrays before they are divided: which studies it is about
+    "what",  # group, time or copies: a measurement; else what was found by sight
+    "alarm",  # 1: the interval is above 0, or a score is flattered by what was found
+    "random",  # accuracy, or R2 of numbers, under random splits
+    "apart",  # likewise, where what belongs together is in one split
+    "difference",  # random - apart
+    "low",  # end of the interval of the difference
+    "high",  # likewise
+    "level",  # of the interval
+    "n",  # sequences: tested, or concerned
+    "units",  # groups, or stretches of time
+    "rounds",  # random divisions
+    "seeds",  # ways of joining groups to folds
+    "says",  # in a sentence
+)
+_APART = {
+    "group": "a split by group",
+    "time": "a split by time",
+    "copies": "a split that keeps copies together",
+}
+
+
+def of_measured(one: Measured, task: Task, seeds: int) -> dict[str, Any]:
+    """A row of what a split is worth."""
+    percent = task.labels.classes
+    scale, unit, score = (100, " points", "accuracy") if percent else (1, "", "R2")
+    half = scale * (one.high - one.low) / 2
+    digits = 1 if percent else 3
+    way = "higher" if one.difference >= 0 else "lower"
+    difference = f"{abs(scale * one.difference):.{digits}f} ± {half:.{digits}f}{unit} {way}"
+    scores = f"{scale * one.random:.{digits}f} against {scale * one.apart:.{digits}f}{' %' if percent else ''}"
+    reading = "leakage, or a harder task; your use decides" if one.alarm else "no more than chance does"
+    units = f"{one.units:,} {'stretches of time' if one.by == 'time' else 'groups'}"
+    says = (
+        f"under the random split the {score} of a small model is {difference} than under {_APART[one.by]} ({scores}; "
+        f"99 % interval, {one.rounds} random divisions, {units}): {reading}."
+    )
+    figures = {
+        name: getattr(one, name) for name in ("random", "apart", "difference", "low", "high", "n", "units", "rounds")
+    }
+    return {"what": one.by, "alarm": int(one.alarm), **figures, "level": LEVEL, "seeds": seeds, "says": says}
+
+
+def of_finding(one: Finding) -> dict[str, Any]:
+    """A row of what was found by sight."""
+    return {"what": one.what, "alarm": int(one.alarm), "n": one.n or None, "says": one.says}
+
+
+def write(path: Path, data: str, sha256: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes what was said of a dataset in the place of what was said of it before.
+
+    Raises:
+      StorageError: where it cannot be written.
+    """
+    kept = [row for row in (fileio.read_rows(path) if path.is_file() else ()) if row.get("sha256") != sha256]
+    fileio.write_rows(path, COLUMNS, [*kept, *({"data": data, "sha256": sha256, **row} for row in rows)])
+
+
+def read(path: Path, sha256: str) -> list[dict[str, str]]:
+    """The rows about some data; none where there is no such file, or it is damaged."""
+    try:
+        rows: Iterable[dict[str, str]] = fileio.read_rows(path) if path.is_file() else ()
+    except (OSError, ValueError):
+        return []
+    return [row for row in rows if row.get("sha256") == sha256 and row.get("says")]

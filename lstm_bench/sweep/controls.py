@@ -1,0 +1,103 @@
+"""The controls of a study: which there are, fitted by workers once the winner is confirmed, each once whatever is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lstm_bench.core.console import Display
+from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
+from lstm_bench.model.controls import CONTROLS, FOLDER, Asked, able
+from lstm_bench.study import columns as record
+from lstm_bench.sweep.store.trials import TrialStore
+
+SEEDS = 5  # of a control of which something is drawn
+_USUAL = ("file", "npz")  # data for which they are fitted unless it is said otherwise
+
+
+def rows(study: TrialStore) -> list[dict[str, Any]]:
+    """Rows of `columns.CONTROL_COLUMNS`, in the order of the controls, by seed."""
+    places = list(CONTROLS)
+    found = study.facts("control/").values()
+    return sorted(found, key=lambda row: (places.index(row["control"]), row["seed"]))
+
+
+class Controls:
+    """Fits what a study's controls are.
+
+    Args:
+      config: Resolved configuration.
+      study: The opened study, which keeps what came of each.
+      loop: Runs tasks.
+      display: What a person sees.
+      folder: `sweeps/<study>/`.
+      asked: What the task asks of a control.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], study: TrialStore, loop: Loop, display: Display, folder: Path, asked: Asked
+    ):
+        self._config, self._study, self._loop, self._display, self._folder = config, study, loop, display, folder
+        self._asked = asked
+        self._waiting: list[tuple[str, int, int]] = []  # name, seed, tries
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there are any."""
+        said = self._config.get("controls")
+        return bool(self._config["dataset"]["name"] in _USUAL if said is None else said)
+
+    def missing(self) -> list[tuple[str, int]]:
+        """Those still to be fitted: name and seed."""
+        if not self.wanted:
+            return []
+        done = self._study.facts("control/")
+        each = [(control, seed) for control in able(self._asked) for seed in range(SEEDS if control.drawn else 1)]
+        return [(control.name, seed) for control, seed in each if f"{control.name}/{seed}" not in done]
+
+    def run(self) -> None:
+        """Fits what is missing; the test set is read where the confirmation reads it, or there is nothing to confirm."""
+        self._waiting = [(name, seed, 1) for name, seed in self.missing()]
+        if self._waiting:
+            self._loop.run(self._next_task, self._finished)
+
+    def _next_task(self) -> Running | None:
+        missing = self.missing()
+        self._waiting = [one for one in self._waiting if one[:2] in missing]  # another driver may have done it
+        for one in self._waiting:
+            name, seed, tries = one
+            if not self._study.claim([_key(name, seed)]):
+                continue
+            self._waiting.remove(one)
+            settings = self._config["study"]
+            tests = settings["replicates"] > 0 or settings["n_trials"] == 0
+            task = {"kind": "control", "config": self._config, "control": name, "seed": seed, "tests": tests}
+            if not seed:
+                task["keep"] = str(self._folder / FOLDER / name)
+            return Running(f"control {name}" + (f" {seed}" if CONTROLS[name].drawn else ""), task, tries=tries)
+        return NO_TASK_YET if self._waiting else None
+
+    def _finished(self, running: Running, result: dict[str, Any]) -> None:
+        name, seed = running.task["control"], running.task["seed"]
+        if result.get("reason") == "interrupted":
+            return
+        if result.get("reason") in ("worker_died", "oom") and running.tries <= self._config["study"]["max_retry"]:
+            self._waiting.append((name, seed, running.tries + 1))
+            return
+        ended_ms = running.started_ms + int(running.elapsed_s() * 1000)
+        row = {**result, "control": name, "seed": seed, "started_ms": running.started_ms, "ended_ms": ended_ms}
+        kept = {*record.CONTROL_COLUMNS, *record.optional_columns(), "started_ms", "ended_ms"}
+        if not self._study.put(_key(name, seed), {column: value for column, value in row.items() if column in kept}):
+            self._display.line(
+                f"{running.name}: another driver has taken it over, this result does not count", "yellow"
+            )
+        elif result["state"] == "COMPLETE":
+            self._display.line(f"{running.name}  {result['total_s']:.1f} s")
+        else:
+            self._display.line(f"{running.name}  {result.get('reason')}: {result.get('detail')}", "yellow")
+
+
+def _key(name: str, seed: int) -> str:
+    """Of a control, among the study's facts."""
+    return f"control/{name}/{seed}"
