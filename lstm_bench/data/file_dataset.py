@@ -15,6 +15,7 @@ from lstm_bench.data import classes as class_names
 from lstm_bench.data import converted, division, formats, missing
 from lstm_bench.data.arrays import SPLITS, Arrays, checked, digest
 from lstm_bench.data.formats.source import Source
+from lstm_bench.data.labels import shape_remedy
 from lstm_bench.data.lengths import spread
 from lstm_bench.data.sequences import Columns, Sequences, aligned, changes, names_of
 from lstm_bench.data.splits import nothing_to_redraw, training_seed
@@ -131,6 +132,9 @@ def load(config: Mapping[str, Any]) -> FileData:
             class_names.require_present(found.groups, found.ids, where, "group")
     several = Columns.of(config).several
     task, why = class_names.task_of(one.y, where, config.get("task"), bool(several))
+    if task.has_classes and one.y.ndim != 1:  # which are divided by their classes
+        remedy = shape_remedy(one.y, one.x)
+        raise DataError(f"{where}: the target", expected="shape (samples,)", received=one.y.shape, remedy=remedy)
     changed = _changed(parts, config)
     parts, divided = _divided(parts, config, kind, task, where)
     labels = {split: _target(found, split, where) for split, found in parts.items()}

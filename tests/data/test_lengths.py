@@ -370,15 +370,25 @@ def with_length(value: Any) -> np.ndarray:
         ({"x": X.ravel(), "lengths": GOOD}, "One feature: x[:, None]."),
         ({"x": X[:, :0], "lengths": GOOD}, "a shape with at least one sample, timestep and feature"),
         ({"x": X[:0, 0], "lengths": GOOD}, "expected with lengths shape (samples, timesteps, features)"),
-        ({"lengths": GOOD, "y": labels(19)}, "y: expected 20, one per sequence, received 'shape (19,)'"),
+        ({"lengths": GOOD, "y": labels(19)}, "y: expected as many labels as x has samples, 20, received (19,)"),
         ({"lengths": GOOD, "groups": np.arange(19)}, "groups: expected 20, one per sequence, received 'shape (19,)'"),
-        ({"x": X.reshape(100, 2), "lengths": np.full(20, 5), "y": labels(99)}, "y: expected 20, one per sequence"),
+        ({"x": X.reshape(100, 2), "lengths": np.full(20, 5), "y": labels(99)}, "y: expected 20 labels, one per sequence"),
+        ({"y": labels(19)}, "y: expected as many labels as x has samples, 20, received (19,)"),
+        ({"y": np.int64(1)}, "y: expected as many labels as x has samples, 20, received ()"),
+        ({"groups": np.arange(19)}, "groups: expected 20, one per sequence, received 'shape (19,)'"),
+        ({"groups": np.ones((20, 1))}, "groups: expected 20, one per sequence, received 'shape (20, 1)'"),
     ],
 )  # fmt: skip
 def test_lengths_that_do_not_fit_are_refused_in_one_line(tmp_path: Path, arrays: dict[str, Any], said: str) -> None:
     np.savez(tmp_path / "own.npz", **{"x": X, "y": labels(20), **arrays})
     fault = refused(tmp_path / "own.npz")
     assert said in str(fault) and fault.exit_code == 3
+
+
+def test_a_label_per_timestep_is_no_class_of_a_sequence(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", x=X, y=np.ones((20, 5), int), lengths=GOOD)
+    said = str(refused(tmp_path / "own.npz", task="classification"))
+    assert "the target: expected shape (samples,), received (20, 4)" in said and "dataset.task=tagging" in said
 
 
 @pytest.mark.parametrize(

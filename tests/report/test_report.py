@@ -21,6 +21,7 @@ from lstm_bench.report import manifest as manifests
 from lstm_bench.report.figures import study as figure
 from lstm_bench.report.figures import style
 from lstm_bench.report.pages import budget_and_fronts, study_figures
+from lstm_bench.report.pages import study as study_page
 from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
 from lstm_bench.study import columns
@@ -256,6 +257,16 @@ def test_rows_are_sorted_by_data_then_accuracy_then_name(here):
     report.main([])
     rows = fileio.read_rows(here / "reports/comparison.csv")
     assert [r["study"] for r in rows] == ["cnn_lstm", "stacked", "single", "simple_rnn", "unconfirmed"]
+
+
+def test_the_study_page_says_how_long_sequences_are():
+    known = {"min": 7, "median": 15.0, "max": 1029, "padding": 0.4625}
+    for lengths, text in (
+        (known, "mine; 7 to 1,029 timesteps, median 15: 46.2 % of the timesteps are padding"),
+        ({}, "mine"),
+    ):
+        result = records.Result(Path(), "mine", environment={"dataset": {"name": "mine", "lengths": lengths}})
+        assert study_page._data(result) == text
 
 
 @pytest.mark.usefixtures("pages_only")

@@ -10,6 +10,7 @@ import numpy as np
 from lstm_bench.core.errors import ConfigError, DataError
 from lstm_bench.data.arrays import SPLITS, require_axes
 from lstm_bench.data.formats.source import Source
+from lstm_bench.data.labels import shape_remedy
 from lstm_bench.data.lengths import checked, mask
 from lstm_bench.data.npz import read_npz
 from lstm_bench.data.sequences import Columns, Sequences, from_padded, from_rows
@@ -75,9 +76,14 @@ def sequences(found: Mapping[str, np.ndarray], end: str, columns: Columns, where
     if x.ndim == 3 or lengths is None:
         require_axes(x, f"{where}: x{end}")
         known = None if lengths is None else checked(lengths, len(x), x.shape[1], what)
-        if known is not None:
-            _require_one_each(y, len(x), x.shape[:2], f"{where}: y{end}")
-            _require_one_each(groups, len(x), (), f"{where}: groups{end}")
+        if y is not None and y.shape[:1] != x.shape[:1]:
+            raise DataError(
+                f"{where}: y{end}",
+                expected=f"as many labels as x{end} has samples, {len(x)}",
+                received=y.shape,
+                remedy=shape_remedy(y, x),
+            )
+        _require_one_each(groups, len(x), f"{where}: groups{end}")
         return from_padded(Sequences(x, y, groups=groups, several=columns.multilabel), known, columns, where)
     if x.ndim != 2 or not x.size:
         raise DataError(
@@ -95,17 +101,18 @@ def sequences(found: Mapping[str, np.ndarray], end: str, columns: Columns, where
             received=f"{known.sum(dtype=np.int64):,}",
             remedy="Padded sequences of one feature: x[..., None]." if len(x) == n else None,
         )
-    _require_one_each(y, n, (len(x),), f"{where}: y{end}")
-    _require_one_each(groups, n, (), f"{where}: groups{end}")
+    if y is not None and y.shape != (len(x),) and y.shape[:1] != (n,):
+        raise DataError(f"{where}: y{end}", expected=f"{n:,} labels, one per sequence", received=f"shape {y.shape}")
+    _require_one_each(groups, n, f"{where}: groups{end}")
     if y is not None and y.shape == (n, known.max()) and not columns.multilabel:
         y = y[mask(known, y.shape[1])]
     return from_rows(x, known, y, columns, where, groups=groups, several=columns.multilabel)
 
 
-def _require_one_each(array: np.ndarray | None, n: int, steps: tuple[int, ...], what: str) -> None:
-    """Raises DataError unless an array has something for each sequence, or, in the shape `steps`, for each timestep."""
-    if array is not None and array.shape != steps and array.shape[:1] != (n,):
-        raise DataError(what, expected=f"{n:,}, one per sequence", received=f"shape {array.shape}")
+def _require_one_each(groups: np.ndarray | None, n: int, what: str) -> None:
+    """Raises DataError unless there is a group for each of `n` sequences."""
+    if groups is not None and groups.shape != (n,):
+        raise DataError(what, expected=f"{n:,}, one per sequence", received=f"shape {groups.shape}")
 
 
 def _end(split: str) -> str:

@@ -322,6 +322,10 @@ def _files_good() -> list[bytes]:
     found = [
         b"\1" + text, b"\2" + gzip.compress(tabs, mtime=0), b"\3" + packed.getvalue(), b"\4" + series.encode(),
         b"\5" + arrays, b"\6" + archive.getvalue(),
+        b"\1" + table[(table["id"] != 2) | (table["t"] == 0)].to_csv(index=False).encode(),  # and of unequal length:
+        b"\4" + series.replace("0,1,2:2,1,0", "0,1:2,1").encode(),
+        b"\5" + _saved(x=np.zeros((4, 3, 2)), y=np.arange(4) % 2, lengths=np.array([1, 3, 2, 1])),
+        b"\5" + _saved(x=np.zeros((7, 2)), y=np.arange(7) % 2, lengths=np.array([1, 3, 2, 1])),
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         for body in found:
