@@ -71,5 +71,5 @@ def test_windows_that_overlap_stay_on_one_side_of_a_split(path: Path) -> None:
 
 
 def test_overlap_is_not_divided_at_random(path: Path) -> None:
-    with pytest.raises(DataError, match="group 0 is in train and in test.*Leave the split to dataset.split=group"):
+    with pytest.raises(DataError, match=r"group 0 is in train and in test.*Leave the split to dataset.split=group"):
         loaded(path, split="stratified")
