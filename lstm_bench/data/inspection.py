@@ -384,7 +384,10 @@ def _of_classes(found: Dataset, file: bool) -> Iterator[str]:
     rarest, most = (pick(counts, key=lambda name: counts[name]["train"]) for pick in (min, max))
     if counts[rarest]["train"] < RARE * total / len(counts):
         share = [100 * counts[name]["train"] / total for name in (rarest, most)]
-        aims = [f"study.objective={aim}" for aim in ("val_balanced_accuracy",) if aim in found.kind.objectives]
+        # Of a file study.objective=auto comes to this by itself.
+        aims = ["study.objective=val_balanced_accuracy"] * (
+            not file and "val_balanced_accuracy" in found.kind.objectives
+        )
         aims += ["train.class_weight=balanced"] if "train.class_weight" in configuration.paths() else []
         mended = (
             f"Say {' and '.join(aims)}."

@@ -208,8 +208,11 @@ def test_a_table_is_looked_at_searched_and_predicted_as_the_docs_show(
     shown = [line.rstrip() for line in looked.stdout.splitlines()]
     assert [line for line in block(page, "output: unequal").splitlines() if line not in shown] == []
     small = ("study.n_trials=1", "study.replicates=1", "kernel=generic", "kernel.probe=false", "launcher.workers=1")
-    done = command("sweep", *sweep[1:], *small, "tracking=none")
+    done = command("sweep", *sweep[1:], *small, "tracking=none", "dataset.resplit=true")
     assert done.returncode == 0, done.stderr
+    assert "each seed draws its training and validation data; the 80 test sequences stay" in done.stdout
+    again = command("repeat", "study=mine", "seed=0")  # the draw of that seed, or its figures would be others
+    assert again.returncode == 0 and "equal: every figure is that of the record" in again.stdout, again.stdout
     assert "  warning   classes are unbalanced: fall has " in done.stdout
     facts = json.loads((tmp_path / "sweeps" / "mine" / "environment.json").read_text())["dataset"]
     assert facts["classes"] == ["fall", "run", "walk"] and any("unbalanced" in note for note in facts["notes"])

@@ -85,6 +85,26 @@ def test_workers_start_before_the_data_is_read_and_have_it_before_their_first_ta
     assert not made.workers._loaded and made.workers._shared.fd is None
 
 
+def test_each_seed_is_given_data_of_its_own_alone_in_its_program(
+    run: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[tuple[str, Any, Any]] = []
+
+    def noting(task: Any) -> Any:
+        seen.append((task["kind"], task.get("seed"), task["config"]["dataset"].get("redraw")))
+        return answer(task)
+
+    monkeypatch.setattr(Launcher, "answer", staticmethod(noting))
+    run({"study.n_trials": 2, "study.replicates": 3, "dataset.resplit": True, "launcher.pack": 3})
+    replicates = sorted(one for one in seen if one[0] == "replicate")
+    assert replicates == [("replicate", seed, seed) for seed in range(3)]
+    assert all(redraw is None for kind, _, redraw in seen if kind != "replicate")
+    assert order.count("load") == 4, "every draw is made before the search"
+    said = capsys.readouterr().out
+    assert "each seed draws its training and validation data; the 360 test sequences stay" in said
+    assert "pack      none: each seed has training data of its own" in said
+
+
 def test_without_work_nothing_is_stored_and_no_worker_is_started(run: Any) -> None:
     run()
     order.clear()

@@ -79,7 +79,7 @@ def names(source: Source) -> list[str]:
     if source.suffix == ".parquet":
         _, opened = _opened(source)
         return list(opened.schema_arrow.names)
-    with source.open() as file:
+    with progress.heard(lambda what, share: None), source.open() as file:  # the beginning alone
         return _header(source, _head(file), "\t" if source.suffix == ".tsv" else ",")
 
 
