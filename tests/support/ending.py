@@ -1,4 +1,4 @@
-"""Run by test_engine.py: early stopping, lowered rates and class weights do the same on each backend, and in packs."""
+"""Run by test_engine.py: early stopping, lowered rates and class weights do the same on each backend, and in packs of JAX."""
 
 from __future__ import annotations
 

@@ -60,6 +60,17 @@ def test_every_study_of_ours_is_valid(study):
         ("train.weight_decay", 0.1, "train.weight_decay: only train.optimizer=adamw has it. Leave it out."),
         ("train.warmup", 0.1, "train.warmup: only train.schedule=warmup_cosine has it. Leave it out."),
         (
+            "train.plateau_factor",
+            0.1,
+            "train.plateau_factor: only train.schedule=reduce_on_plateau has it. Leave it out.",
+        ),
+        (
+            "train.schedule",
+            "reduce_on_plateau",
+            "train.schedule=reduce_on_plateau: train.plateau_factor is not said. Give train=reduce_on_plateau, or "
+            "train.plateau_factor=0.1 train.plateau_patience=10.",
+        ),
+        (
             "train.schedule",
             "warmup_cosine",
             "train.schedule=warmup_cosine: how long it rises is not said. Give train.warmup=0.1.",
@@ -72,7 +83,7 @@ def test_every_study_of_ours_is_valid(study):
             "study.objective",
             "accuracy",
             f"study.objective: expected auto or one of {', '.join(task.objectives())}, received 'accuracy'. Did you mean"
-            " val_accuracy or val_balanced_accuracy?",
+            " val_accuracy or val_subset_accuracy or val_balanced_accuracy?",
         ),
         (
             "study.direction",
