@@ -89,7 +89,7 @@ PROGRAMS = {
         "('worker_died', 'oom_shared')", "()"),
     "R5.uncounted": ("from lstm_bench.sweep.store.tally import RETRY_UNLIMITED as it; print(it)",
         "('driver_died', 'interrupted', 'pack_failed')", "('driver_died', 'pack_failed')"),
-    "R15.host": ("from lstm_bench import ui; print(ui._is_local('localhost'), ui._is_local('::'))",
+    "R15.host": ("from lstm_bench import ui; print(ui.is_local('localhost'), ui.is_local('::'))",
         "True False", "True True"),
     "R11.start": ("from lstm_bench.sweep import samplers; from lstm_bench.sweep.store.suggestions import Suggestions\n"
         "samplers.sampler = lambda *_, **given: given['suggestion']\n"

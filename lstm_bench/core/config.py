@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import re
 import types
 import typing
@@ -21,7 +20,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationE
 
 import lstm_bench
 from lstm_bench.core import home
-from lstm_bench.core.errors import ConfigError, nearest, redact, require_quoted
+from lstm_bench.core.errors import ConfigError, nearest, redact
 from lstm_bench.core.schema import Choice, Range, Sweep, Weights
 from lstm_bench.core.vocabulary import DTYPES
 
@@ -123,7 +122,8 @@ def load(composed: DictConfig, root: type = Sweep) -> dict[str, Any]:
     """Checks what Hydra composed against the schema whose root is `root`.
 
     Returns:
-      Nested plain dicts, interpolations resolved.
+      Nested plain dicts, interpolations resolved; of a sweep, what its values have to do with each other is left to
+      `sweep.validate`.
 
     Raises:
       ConfigError: for an unknown key, a wrong type or a value out of its range, naming the valid ones.
@@ -142,9 +142,7 @@ def load(composed: DictConfig, root: type = Sweep) -> dict[str, Any]:
         path = getattr(error, "full_key", "") or ""
         raise ConfigError(f"{path}: expected a value", remedy=f"Give one: {path}=VALUE.") from error
     _check_rules(config, root)
-    if root is Sweep:
-        _check_study(config)
-    elif "method" in config:
+    if "method" in config:
         _check_tolerances(config["method"]["tolerance"])
     return config
 
@@ -227,131 +225,6 @@ def _check_tolerances(tolerance: Mapping[str, float]) -> None:
             raise ConfigError(f"unknown option method.tolerance.{dtype}", remedy=nearest(dtype, DTYPES))
         if tolerance.get(dtype) not in rule:
             raise ConfigError(f"method.tolerance.{dtype}", expected=str(rule), received=tolerance.get(dtype))
-
-
-def _check_study(config: Mapping[str, Any]) -> None:
-    workers = config["launcher"]["workers"]
-    if workers != "auto" and (not isinstance(workers, int) or workers < 1):
-        raise ConfigError("launcher.workers", expected="auto or a whole number of at least 1", received=workers)
-    weights = config["train"]["class_weight"]
-    if isinstance(weights, dict):  # as it comes back from JSON
-        config["train"]["class_weight"] = {str(name): weight for name, weight in weights.items()}
-    _check_owned(config)
-    pack, backend, kernel = config["launcher"]["pack"], config["backend"]["name"], config["kernel"]["name"]
-    if pack != "auto" and (not isinstance(pack, int) or pack < 1):
-        raise ConfigError("launcher.pack", expected="auto or a whole number of at least 1", received=pack)
-    if pack not in ("auto", 1) and (backend != "jax" or kernel not in ("auto", "generic")):
-        where = f"kernel={kernel}" if backend == "jax" else f"backend={backend}"
-        raise ConfigError("launcher.pack", expected=f"1 or auto with {where}", received=pack)
-    _check_cluster(config["launcher"])
-    if config["study"]["name"] == "published":
-        raise ConfigError("study.name=published: that folder holds the committed records", remedy="Choose another.")
-    if config["study"]["name"] == "merged":
-        raise ConfigError("study.name=merged: that folder holds what was merged", remedy="Choose another.")
-    if config["study"]["name"].startswith("kernels-"):
-        raise ConfigError("study.name: kernels-... are the folders of kernel benchmarks", remedy="Choose another.")
-    if not config["study"]["name"]:
-        studies = sorted(path.stem for path in (conf_dir() / "study").glob("*.yaml"))
-        raise ConfigError("no study", expected=f"+study=NAME, one of {', '.join(studies)}")
-    if not NAME.fullmatch(config["study"]["name"]):
-        raise ConfigError(
-            "study.name",
-            expected="a letter or digit, then at most 99 of A-Za-z0-9._-",
-            received=config["study"]["name"],
-        )
-    _check_objectives(config)
-    url = config["storage"]["url"]
-    if url is not None and not url.startswith("sqlite:"):
-        require_quoted("storage.url", url)
-    if url is not None and not re.match(r"^(sqlite:///(?!:memory:)[^?]|postgresql(\+\w+)?://)", url):
-        scheme = url.split(":", 1)[0]
-        raise ConfigError("storage.url", expected="sqlite:///FILE or postgresql://...", received=f"{scheme}:...")
-    if config["study"]["shared"] and not str(url).startswith("postgresql"):
-        raise ConfigError(
-            "study.shared=true: several drivers need a database that serves several",
-            remedy="Give storage=postgres, and its URL in $LSTM_BENCH_STORAGE.",
-        )
-    if config["storage"]["grace"] < 3 * config["storage"]["heartbeat"]:
-        raise ConfigError(
-            "storage.grace",
-            expected="at least three times storage.heartbeat: a late sign of life is no death",
-            received=config["storage"]["grace"],
-        )
-
-
-def _check_owned(config: Mapping[str, Any]) -> None:
-    """Checks that what one optimizer or one schedule has is given to it, unless that is searched."""
-    train, searched = config["train"], config["study"]["space"]
-    for key, owner, name in (("weight_decay", "optimizer", "adamw"), ("warmup", "schedule", "warmup_cosine")):
-        varies = any(path.startswith(f"train.{owner}") for path in flatten(searched))
-        if train[key] is not None and train[owner] != name and not varies:
-            raise ConfigError(f"train.{key}: only train.{owner}={name} has it", remedy="Leave it out.")
-    if train["schedule"] == "warmup_cosine" and train["warmup"] is None:
-        raise ConfigError(
-            "train.schedule=warmup_cosine: how long it rises is not said", remedy="Give train.warmup=0.1."
-        )
-
-
-def _check_cluster(launcher: dict[str, Any]) -> None:
-    """Checks what only a Ray cluster has."""
-    names = ("address", "cpus_per_trial", "gpus_per_trial")
-    if launcher["name"] != "ray":
-        for name in names:
-            if launcher[name] is not None:
-                raise ConfigError(f"launcher.{name}: launcher={launcher['name']} has none", remedy="Give launcher=ray.")
-        return
-    address, cpus, gpus = (launcher[name] for name in names)
-    if address is None or not re.fullmatch(
-        r"auto|local|(ray://)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}", address
-    ):
-        raise ConfigError(
-            "launcher.address", expected="auto, local, HOST:PORT or ray://HOST:PORT", received=address or "null"
-        )
-    if cpus is None or cpus not in Range(0):
-        raise ConfigError("launcher.cpus_per_trial", expected=str(Range(0)), received=cpus)
-    if gpus == "auto":
-        return
-    try:
-        launcher["gpus_per_trial"] = number = float(gpus)
-    except (TypeError, ValueError):
-        number = math.nan
-    if number not in Range(0) or (number > 1 and number != int(number)):
-        raise ConfigError(
-            "launcher.gpus_per_trial", expected="auto, a share of one (0.5), or a whole number", received=gpus
-        )
-
-
-def _check_objectives(config: Mapping[str, Any]) -> None:
-    """Checks `study.objectives`, takes its nulls out, and lets the first stand for `study.objective`."""
-    study, pruner = config["study"], config["pruner"]["name"]
-    objectives = {name: direction for name, direction in study["objectives"].items() if direction is not None}
-    study["objectives"] = objectives
-    if not objectives:
-        if pruner == "dominated":
-            raise ConfigError(
-                "pruner=dominated: with one objective it would stop all but the best", remedy="Name another."
-            )
-        return
-    first = next(iter(objectives))
-    if len(objectives) == 1:
-        raise ConfigError("study.objectives", expected="two or more", remedy=f"For one, give study.objective={first}.")
-    if not first.startswith("val_"):
-        raise ConfigError("study.objectives", expected="a validation metric first: it picks the winner", received=first)
-    if pruner == "dominated" and config["train"]["patience"] is not None:
-        raise ConfigError(
-            "train.patience: pruner=dominated compares single epochs, not the best so far", remedy="Give pruner=none."
-        )
-    if pruner not in ("none", "dominated"):
-        raise ConfigError(f"pruner={pruner}: it needs one objective", remedy="Give pruner=dominated or pruner=none.")
-    if config["sampler"]["name"] == "cmaes":
-        raise ConfigError("sampler=cmaes: it needs one objective", remedy="Give sampler=tpe, random, qmc or grid.")
-    pack = config["launcher"]["pack"]
-    if "train_samples_per_s" in objectives and pack not in ("auto", 1):
-        raise ConfigError(
-            "study.objectives.train_samples_per_s: trainings packed into one program have no throughput of their own",
-            remedy=f"Give launcher.pack=1 instead of {pack}.",
-        )
-    study["objective"], study["direction"] = first, objectives[first]
 
 
 def _first_line(error: Exception) -> str:

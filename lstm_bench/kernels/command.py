@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.core import cli, streams
+from lstm_bench.core import cli, composition, streams
 from lstm_bench.core.errors import ConfigError, LstmBenchError
 from lstm_bench.study.resume import FREE, MACHINE
 
@@ -41,7 +41,7 @@ _SHORT = re.compile(r"^(backend|kernel|dtype|operation)=")
 def _help() -> str:
     from lstm_bench.core.config import conf_dir
 
-    return HELP.format(grids=", ".join(cli.choices(conf_dir(), "grid")))
+    return HELP.format(grids=", ".join(composition.choices(conf_dir(), "grid")))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

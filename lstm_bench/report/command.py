@@ -242,7 +242,7 @@ def _pages(
     Likewise of `benchmarks`; those beside are linked, not compared. Without studies there is no comparison.
     """
     from lstm_bench.report.pages import claims as tutorials
-    from lstm_bench.report.pages import comparison, kernels, literature
+    from lstm_bench.report.pages import comparison, index, kernels, literature
     from lstm_bench.report.pages import study as page
 
     claims, published = _conf("claims.yaml"), _conf("literature.yaml")
@@ -253,7 +253,7 @@ def _pages(
     if results:
         pages.texts["claims.md"] = tutorials.claims_page(everything, claims)
         pages.texts["literature.md"] = literature.literature_page(everything, published, links)
-    pages.texts["README.md"] = comparison.index(results, links, title, remark, benchmarks, pages.answers)
+    pages.texts["README.md"] = index.index(results, links, title, remark, benchmarks, pages.answers)
     shown = [r for r in results if options.studies is None or r.name in options.studies]
     made = [page.study_page(r, options.figures == "all") for r in shown]
     if options.studies is None and benchmarks:
@@ -282,7 +282,7 @@ def _select(folders: Iterable[Pages], options: Options) -> None:
 
 
 def _print_summary(results: Sequence[Result], changes: dict[Path, Change], options: Options) -> None:
-    from lstm_bench.report.pages import comparison
+    from lstm_bench.report.pages import index
 
     for folder, change in changes.items():
         removed = f", {len(change.removed)} removed" if change.removed else ""
@@ -291,5 +291,5 @@ def _print_summary(results: Sequence[Result], changes: dict[Path, Change], optio
         print(f"{change.made} files in {folder}, {len(change.written)} written{removed}{where}")
     if results:
         print()
-        columns, rows, right = comparison.short_table(results)
+        columns, rows, right = index.short_table(results)
         print(formatting.plain(columns, rows, right))

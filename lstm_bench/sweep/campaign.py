@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from lstm_bench.core import cli, errors
+from lstm_bench.core import cli, composition, errors
 from lstm_bench.core.errors import ConfigError, nearest
+from lstm_bench.core.overrides import config_dirs, is_several
 
 _OPTION = re.compile(r"\+{0,2}campaign=")
 _OF_ONE = re.compile(r"([A-Za-z0-9][\w.-]*):(?=[+~\w.]+=)")
@@ -63,7 +64,7 @@ def main(
     """
     try:
         name, options, overrides = _parted(argv)
-        folders = [conf, *map(Path, cli.config_dirs(argv))]
+        folders = [conf, *map(Path, config_dirs(argv))]
         described, studies = plan(name, _read(name, folders), overrides)
     except ConfigError as error:
         return cli.say(error)
@@ -182,7 +183,7 @@ def _parted(argv: Sequence[str]) -> tuple[str, list[str], list[str]]:
     for argument in rest:
         if argument in ("-m", "--multirun"):
             raise ConfigError(f"{argument}: a campaign runs its studies by itself", remedy="Leave it out.")
-        if cli.is_several(argument.partition(":")[2] if _prefix(argument) else argument):
+        if is_several(argument.partition(":")[2] if _prefix(argument) else argument):
             raise ConfigError(
                 f"{argument}: several values",
                 remedy="A campaign has those in its file, as `each: {PATH: [VALUE, ...]}`.",
@@ -195,9 +196,9 @@ def _parted(argv: Sequence[str]) -> tuple[str, list[str], list[str]]:
 def _read(name: str, folders: Sequence[Path]) -> Mapping[str, Any]:
     found = [path for folder in folders if (path := folder / "campaign" / f"{name}.yaml").is_file()]
     if not found:
-        valid = {choice for folder in folders for choice in cli.choices(folder, "campaign")}
+        valid = {choice for folder in folders for choice in composition.choices(folder, "campaign")}
         raise ConfigError(f"+campaign={name}: there is no such campaign", remedy=nearest(name, valid))
-    if fault := cli.yaml_fault(found[0]):
+    if fault := composition.yaml_fault(found[0]):
         raise fault
     try:
         read = yaml.safe_load(found[0].read_text(encoding="utf-8"))

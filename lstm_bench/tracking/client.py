@@ -15,39 +15,26 @@ MLflow is imported at `Tracking.start`, not before: it costs more than a second.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import math
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from lstm_bench.core.clock import end_ms
 from lstm_bench.core.config import flatten
 from lstm_bench.core.errors import ConfigError, LstmBenchError, redact
 from lstm_bench.core.formatting import format_field
+from lstm_bench.tracking import experiment as experiments
 from lstm_bench.tracking import runs
-from lstm_bench.tracking.store import (
-    artifact_dir,
-    bare,
-    check,
-    check_sqlite,
-    connect,
-    move_artifacts,
-    said,
-    shown,
-    sqlite_path,
-    store_uri,
-)
+from lstm_bench.tracking.run_index import CELL, ENDED, REPLICATE, STUDY_RUN, TRIAL, Run, RunIndex, Training
+from lstm_bench.tracking.store import bare, check, check_sqlite, connect, said, shown, sqlite_path, store_uri
 
 _ENDED_BY_OTHERS = ("worker_died", "driver_died", "interrupted", "pack_failed")
-_ENDED = ("FINISHED", "FAILED", "KILLED")
 _TAG_LENGTH = 8000  # characters
-_NOTE = "mlflow.note.content"
 
 
 def open_tracking(config: Mapping[str, Any], *, experiment: str) -> Tracking:
@@ -62,29 +49,6 @@ def open_tracking(config: Mapping[str, Any], *, experiment: str) -> Tracking:
     """
     check(config)
     return Tracking(None if config["name"] == "none" else store_uri(config), experiment)
-
-
-@dataclass
-class Run:
-    """A run that the store holds.
-
-    Attributes:
-      run_id: MLflow's.
-      status: MLflow's, of what was told of its end; RUNNING where nothing was, whatever MLflow says.
-      running: Whether MLflow says so.
-      started_ms: Start, milliseconds since 1970.
-      points: Key and step of each point that it has, None as long as they were not read.
-    """
-
-    run_id: str
-    status: str
-    running: bool = True
-    started_ms: int = 0
-    points: set[tuple[str, int]] | None = None
-
-    def is_of_another_try(self, started_ms: int) -> bool:
-        """Whether a seed was begun again since: it keeps its name, and none of the curve that it had."""
-        return self.status not in ("FINISHED", "FAILED") and self.started_ms != started_ms
 
 
 _P = ParamSpec("_P")
@@ -105,37 +69,6 @@ def _observed(method: Callable[Concatenate[Tracking, _P], None]) -> Callable[Con
             self._warn(method.__name__, error)
 
     return call
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which training a run is of.
-
-    Attributes:
-      kind: trial or replicate.
-      identity: Among those of its study: number of the trial, or `<digest>/<seed>` of the replicate.
-      name: For people.
-    """
-
-    kind: str
-    identity: str
-    name: str
-
-    @property
-    def tag(self) -> str:
-        """Key of the tag that holds the identity."""
-        return f"lstm_bench.{self.kind}"
-
-    @classmethod
-    def of_trial(cls, number: int) -> Place:
-        """The place of a trial."""
-        return cls("trial", str(number), f"trial {number}")
-
-    @classmethod
-    def of_replicate(cls, digest: str, seed: int, trial: int | None) -> Place:
-        """The place of a seed of the configuration of that digest, which a trial found: another winner's are other runs."""
-        found = "" if trial is None else f" of trial {trial}"
-        return cls("replicate", f"{digest}/{seed}", f"replicate seed {seed}{found}")
 
 
 class Tracking:
@@ -169,8 +102,7 @@ class Tracking:
         self._study = experiment
         self._source = runs.SWEEP
         self._backends: set[str] = set()  # of a benchmark
-        self._known: dict[tuple[str, str], Run] = {}  # by tag and identity
-        self._strays: set[str] = set()  # runs below another parent than the study's
+        self._index = RunIndex(None, "", "")
         self._parent: Any = None
         self._since_ms = 0
         self._note = ""
@@ -191,7 +123,7 @@ class Tracking:
     @property
     def known(self) -> frozenset[str]:
         """Identities of the runs that the store holds of this study, as far as this object has seen."""
-        return frozenset(identity for _, identity in self._known)
+        return frozenset(self._index.of(STUDY_RUN, TRIAL, REPLICATE, CELL))
 
     def check_store(self, busy: Callable[[str], None]) -> None:
         """Refuses a sqlite file that is not fit for use, at once and without MLflow; other stores are seen by `start`.
@@ -238,28 +170,30 @@ class Tracking:
         self._objective = str(study.get("objective") or "val_accuracy")
         self._maximize = study.get("direction") != "minimize"
         self._client = connect(str(self.uri))
-        self.experiment_id = self._open_experiment(study)
-        self._load_known()
+        self.experiment_id, elsewhere = experiments.open_experiment(self._client, str(self.uri), self.experiment, study)
+        self.remark = elsewhere or self.remark
+        self._index = RunIndex(self._client, self.experiment_id, self._study)
+        self._index.load()
         tags = {
-            "lstm_bench.study_run": self._study,
+            STUDY_RUN: self._study,
             "mlflow.source.name": self._source,
             runs.ORDER: "0",
             **study.get("tags", {}),
         }
-        known = self._known.get(("lstm_bench.study_run", self._study))
+        known = self._index.get(STUDY_RUN, self._study)
         if known is None:
             run = self._client.create_run(
                 self.experiment_id, study.get("started_ms"), self._tags("study", tags), str(study["name"])
             )
             parent_id = run.info.run_id
-            self._load_known()  # another driver may have made one at the same time: all keep the first
-            known = self._known.setdefault(("lstm_bench.study_run", self._study), Run(parent_id, "RUNNING"))
-            parent_id = known.run_id
+            self._index.load()  # another driver may have made one at the same time: all keep the first
+            found = self._index.get(STUDY_RUN, self._study)
+            parent_id = (found or self._index.put(STUDY_RUN, self._study, Run(parent_id, "RUNNING"))).run_id
             self.added += 1
         else:
             parent_id = known.run_id
             info = self._client.get_run(parent_id).info
-            if info.status in _ENDED:
+            if info.status in ENDED:
                 self.was = (info.status, info.end_time)
             self._client.update_run(parent_id, status="RUNNING")
         run = self._client.get_run(parent_id)
@@ -271,7 +205,7 @@ class Tracking:
         seen = runs.texts(flatten(study.get("environment", {})))
         facts = {f"{runs.ENVIRONMENT}{key}": value for key, value in seen.items()} | runs.keys(params)
         self.parent_id = parent_id
-        for run_id in self._strays - {parent_id}:  # their own parent is gone for good
+        for run_id in self._index.strays - {parent_id}:  # their own parent is gone for good
             self._client.set_tag(run_id, "mlflow.parentRunId", parent_id)
         self._forget((runs.ENVIRONMENT, runs.KEYS, runs.RESUMED), {**tags, **facts})
         self._log_parent({}, tags | facts, {key: value for key, value in params.items() if key not in old})
@@ -283,7 +217,7 @@ class Tracking:
     @_observed
     def refresh_runs(self) -> None:
         """Finds what other drivers of the same study have logged since `start`."""
-        self._load_known()
+        self._index.load()
 
     def is_told(self, kind: str, name: str) -> bool:
         """Whether the store holds the end of a run.
@@ -292,31 +226,31 @@ class Tracking:
           kind: trial or replicate.
           name: Number of the trial, or `<digest>/<seed>` of the replicate.
         """
-        run = self._known.get((f"lstm_bench.{kind}", f"{self._study}/{name}"))
-        return run is not None and run.status in _ENDED
+        run = self._index.get(f"lstm_bench.{kind}", f"{self._study}/{name}")
+        return run is not None and run.status in ENDED
 
     @_observed
-    def log_begun(self, place: Place, row: Mapping[str, Any], params: Mapping[str, Any], started_ms: int) -> None:
+    def log_begun(self, training: Training, row: Mapping[str, Any], params: Mapping[str, Any], started_ms: int) -> None:
         """A training that was begun, as a nested run that is RUNNING.
 
         Args:
-          place: Which it is.
+          training: Which it is.
           row: `BEGUN_COLUMNS`.
           params: Dotted config path -> value as resolved for it.
           started_ms: Milliseconds since 1970.
         """
-        self._opened(place, row, params, started_ms)
+        self._opened(training, row, params, started_ms)
 
     @_observed
-    def log_epochs(self, place: Place, epochs: Sequence[Mapping[str, Any]]) -> None:
+    def log_epochs(self, training: Training, epochs: Sequence[Mapping[str, Any]]) -> None:
         """Epochs of a run that `log_begun` has opened: those that it has already are left alone.
 
         Args:
-          place: Which it is.
+          training: Which it is.
           epochs: Rows of `HISTORY_COLUMNS`, and `at_ms`: when each ended, milliseconds since 1970.
         """
-        run = self._known[place.tag, f"{self._study}/{place.identity}"]
-        assert run.points is not None
+        run = self._index.get(training.tag, f"{self._study}/{training.identity}")
+        assert run is not None and run.points is not None
         points = [point for point in runs.points(epochs, (0, 0)) if (point.key, point.step) not in run.points]
         self._client.log_batch(run.run_id, points)
         run.points |= {(point.key, point.step) for point in points}
@@ -341,7 +275,7 @@ class Tracking:
         """
         searched = {key.removeprefix("config_"): value for key, value in row.items() if key.startswith("config_")}
         values = searched | dict(params or {})
-        self._log_ended(Place.of_trial(row["number"]), row, epochs, values, (started_ms, ended_ms))
+        self._log_ended(Training.of_trial(row["number"]), row, epochs, values, (started_ms, ended_ms))
 
     @_observed
     def log_replicate(
@@ -364,30 +298,30 @@ class Tracking:
           params: Dotted config path -> value.
           key: Digest of the confirmed configuration: another winner's seeds are other runs.
         """
-        place = Place.of_replicate(key, row["seed"], row.get("trial"))
-        self._log_ended(place, row, epochs, dict(params or {}), (started_ms, ended_ms))
+        training = Training.of_replicate(key, row["seed"], row.get("trial"))
+        self._log_ended(training, row, epochs, dict(params or {}), (started_ms, ended_ms))
 
     def _log_ended(
         self,
-        place: Place,
+        training: Training,
         row: Mapping[str, Any],
         epochs: Sequence[Mapping[str, Any]],
         params: Mapping[str, Any],
         span: tuple[int, int],
     ) -> None:
-        run = self._opened(place, row, params, span[0])
-        if run.status in _ENDED:
+        run = self._opened(training, row, params, span[0])
+        if run.status in ENDED:
             return
         assert run.points is not None
         marks = {key: value for key, value in runs.marks(row, epochs).items() if value}
-        if place.kind == "trial":
+        if training.kind == "trial":
             marks[runs.ORDER] = runs.order(row.get(self._objective), self._maximize)
         if row.get("confusion"):
             seen = {"confusion": row["confusion"], "pictures": row.get("pictures", ())}
             if self._log_json(run.run_id, runs.EVIDENCE, seen):
                 marks[runs.EVIDENCE] = runs.FILES[runs.EVIDENCE]
         points = [point for point in runs.metrics(row, epochs, span) if (point.key, point.step) not in run.points]
-        self._client.log_batch(run.run_id, points, (), runs.tags(self._tags(place.kind, runs.words(row)) | marks))
+        self._client.log_batch(run.run_id, points, (), runs.tags(self._tags(training.kind, runs.words(row)) | marks))
         status = "FINISHED"
         if row.get("state") == "FAIL":
             status = "KILLED" if row.get("reason") in _ENDED_BY_OTHERS else "FAILED"
@@ -398,8 +332,8 @@ class Tracking:
     @_observed
     def end_left_over(self) -> None:
         """Ends what nobody trains any more, as KILLED: its end is told once the records know it."""
-        for (tag, _), run in self._known.items():
-            if tag in ("lstm_bench.trial", "lstm_bench.replicate") and run.running:
+        for run in self._index.of(TRIAL, REPLICATE).values():
+            if run.running:
                 self._client.set_terminated(run.run_id, "KILLED", end_ms(run.started_ms, time.time_ns() // 1_000_000))
                 run.running = False
                 self.added += 1
@@ -438,13 +372,13 @@ class Tracking:
         name = str(rows[0]["cell"])
         self._backends |= {str(row["backend"]) for row in rows}
         metrics, tags = runs.cell_figures(rows, several=len(self._backends) > 1)
-        identity = ("lstm_bench.cell", f"{self._study}/{name}")
-        if identity in self._known:
-            run_id = self._known[identity].run_id
+        identity = f"{self._study}/{name}"
+        if (known := self._index.get(CELL, identity)) is not None:
+            run_id = known.run_id
             stored = self._client.get_run(run_id).data
         else:
-            place = {key: next((row[key] for row in rows if row.get(key)), "") for key in ("device", "device_share")}
-            run_id, stored = self._new_run("cell", identity[1], name, started_ms, place)
+            device = {key: next((row[key] for row in rows if row.get(key)), "") for key in ("device", "device_share")}
+            run_id, stored = self._new_run("cell", identity, name, started_ms, device)
         for key in [key for key in stored.tags if key.startswith("kernel_") and key not in tags]:
             self._client.delete_tag(run_id, key)
         gone = {key: math.nan for key, old in stored.metrics.items() if key not in metrics and not math.isnan(old)}
@@ -452,7 +386,7 @@ class Tracking:
         self._log_new(run_id, stored, gone | metrics, self._tags("cell", tags), params)
         status = "FINISHED" if any(row["state"] == "measured" for row in rows) else "FAILED"
         self._client.set_terminated(run_id, status, ended_ms)
-        self._known[identity] = Run(run_id, status, running=False)
+        self._index.put(CELL, identity, Run(run_id, status, running=False))
 
     @_observed
     def log_summary(self, metrics: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
@@ -470,13 +404,12 @@ class Tracking:
         note = "\n".join([self._note, "", "| | |", "|---|---|", *lines])
         self._log_parent(metrics, {**tags, "mlflow.note.content": note})
         if tags.get("confirmed"):
-            best = self._known.get(("lstm_bench.trial", f"{self._study}/{tags.get('winning_trial')}"))
-            seeds = sorted(key for key in self._known if key[0] == "lstm_bench.replicate")
-            shown_run = best or (self._known[seeds[0]] if seeds else None)
+            best = self._index.get(TRIAL, f"{self._study}/{tags.get('winning_trial')}")
+            shown_run = best or next(iter(self._index.of(REPLICATE).values()), None)
             run_id = str(self.parent_id) if shown_run is None else shown_run.run_id
             link = f"[curves]({runs.page('', self.experiment_id, run_id)})"
             first = f"**{tags['confirmed']}** {tags.get('winner', '')} {link}"  # what a closed description shows
-            self._client.set_experiment_tag(self.experiment_id, _NOTE, f"{first}\n\n{self._note}")
+            self._client.set_experiment_tag(self.experiment_id, experiments.NOTE, f"{first}\n\n{self._note}")
 
     def _file(self, keep: Callable[[], Any]) -> bool:
         """Keeps a file with a run; where its place cannot be written, that is said and the rest is told all the same."""
@@ -508,28 +441,9 @@ class Tracking:
           folder: Written by `mlflow.keras.save_model`. The same files are not stored twice.
           name: Of the model; `/ : . % " '` become `-`.
         """
-        from mlflow.entities import LoggedModelOutput
-
-        digest = hashlib.sha256()
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
-        tags = {"lstm_bench.model": f"{self._study}/{digest.hexdigest()[:16]}"}
-        filter_string = f"source_run_id = '{self.parent_id}'"
-        stored = self._client.search_logged_models([self.experiment_id], filter_string=filter_string)
-        same = [model for model in stored if tags.items() <= model.tags.items()]
-        if any(str(model.status) in ("READY", "LoggedModelStatus.READY") for model in same):
-            return
-        model = (same or [None])[0] or self._client.create_logged_model(
-            self.experiment_id,
-            name=re.sub(r"[/:.%\"']", "-", name),
-            source_run_id=self.parent_id,
-            tags=tags,
-            model_type="keras",
+        experiments.log_model(
+            self._client, str(self.experiment_id), str(self.parent_id), folder, name, self._study, self._file
         )
-        if not self._file(lambda: self._client.log_model_artifacts(model.model_id, str(folder))):
-            return
-        self._client.finalize_logged_model(model.model_id, "READY")
-        self._client.log_outputs(self.parent_id, [LoggedModelOutput(model.model_id, step=0)])
 
     @_observed
     def finish(self, status: str, ended_ms: int | None = None) -> None:
@@ -542,104 +456,28 @@ class Tracking:
         ended_ms = time.time_ns() // 1_000_000 if ended_ms is None else ended_ms
         self._client.set_terminated(self.parent_id, status, end_ms(self._since_ms, ended_ms))
 
-    def _open_experiment(self, study: Mapping[str, Any]) -> str:
-        from mlflow.exceptions import MlflowException
-
-        tags = runs.experiment_tags(study)
-        found = self._client.get_experiment_by_name(self.experiment)
-        local = urlsplit(str(self.uri)).scheme not in ("http", "https")
-        place = artifact_dir(str(self.uri)) / self.experiment
-        if found is None:
-            try:
-                return str(self._client.create_experiment(self.experiment, place.as_uri() if local else None, tags))
-            except MlflowException:  # another driver was faster
-                found = self._client.get_experiment_by_name(self.experiment)
-                if found is None:
-                    raise
-        if found.lifecycle_stage == "deleted":
-            self._client.restore_experiment(found.experiment_id)
-        for key, value in tags.items():
-            old = found.tags.get(key, "")
-            if old != value and not (key == _NOTE and old.endswith(f"\n\n{value}")):  # what the last session came to
-                self._client.set_experiment_tag(found.experiment_id, key, value)
-        if local:
-            self._follow(found.artifact_location, place)
-        return str(found.experiment_id)
-
-    def _follow(self, location: str, place: Path) -> None:
-        """Has files be kept beside a store that was moved, or says where they are: MLflow knows their place by its old name."""
-        old, path = Path(unquote(urlsplit(location).path)), sqlite_path(str(self.uri))
-        if path is None or old == place or old.parts[-2:] != place.parts[-2:]:
-            return
-        if place.exists() or not old.exists():
-            move_artifacts(path, location, place.as_uri())
-        else:
-            self.remark = f"MLflow keeps figures and models in {old}, not beside {path}: move that folder to {place}"
-
-    def _load_known(self) -> None:
-        """Finds this study's runs. A second run of one id is deleted: a lost answer of a server leaves one, and drivers that
-        start at once. The one that has ended stays, else the older one, whoever looks. A run that a person deleted comes back,
-        for its study goes on, as long as there is no other one of its id."""
-        from mlflow.entities import ViewType
-
-        self._known, self._strays = {}, set()
-        parents: dict[str, str] = {}
-        for view in (ViewType.ACTIVE_ONLY, ViewType.DELETED_ONLY):
-            before, token = set(self._known), None  # newest first
-            while True:
-                page = self._client.search_runs(
-                    [self.experiment_id], f"tags.`lstm_bench.study` = '{self._study}'", view, page_token=token
-                )
-                for run in page:
-                    parents[run.info.run_id] = run.data.tags.get("mlflow.parentRunId", "")
-                    for tag in ("lstm_bench.study_run", "lstm_bench.trial", "lstm_bench.replicate", "lstm_bench.cell"):
-                        if tag not in run.data.tags or (tag, run.data.tags[tag]) in before:
-                            continue
-                        found, other = _run(run, tag), self._known.get((tag, run.data.tags[tag]))
-                        if other is not None:
-                            spare = found if other.status in _ENDED and found.status not in _ENDED else other
-                            if view == ViewType.ACTIVE_ONLY:
-                                self._discard(spare)
-                            found = found if spare is other else other
-                        self._known[tag, run.data.tags[tag]] = found
-                token = page.token
-                if not token:
-                    break
-            if view == ViewType.DELETED_ONLY:
-                for key in self._known.keys() - before:
-                    self._client.restore_run(self._known[key].run_id)
-        study = self._known.get(("lstm_bench.study_run", self._study))
-        mine = "" if study is None else study.run_id
-        self._strays = {run.run_id for run in self._known.values() if parents[run.run_id] not in ("", mine)}
-
     def _tags(self, kind: str, tags: Mapping[str, Any]) -> dict[str, str]:
         ours = {"lstm_bench.study": self._study, "lstm_bench.kind": kind, **tags}
         return {
             key: redact(format_field(value))[:_TAG_LENGTH] for key, value in ours.items() if value not in (None, "")
         }
 
-    def _discard(self, run: Run) -> None:
-        """Deletes a run that is there twice, or that was begun again."""
-        if run.running:
-            self._client.set_terminated(run.run_id, "KILLED")
-        self._client.delete_run(run.run_id)
-
-    def _opened(self, place: Place, row: Mapping[str, Any], params: Mapping[str, Any], started_ms: int) -> Run:
+    def _opened(self, training: Training, row: Mapping[str, Any], params: Mapping[str, Any], started_ms: int) -> Run:
         """A training's run: the one that is there, with what it lacks, else a new one."""
-        key = (place.tag, f"{self._study}/{place.identity}")
-        run, values = self._known.get(key), runs.texts(params)
-        if run is not None and place.kind == "replicate" and run.is_of_another_try(started_ms):
-            self._discard(run)
+        identity = f"{self._study}/{training.identity}"
+        run, values = self._index.get(training.tag, identity), runs.texts(params)
+        if run is not None and training.kind == "replicate" and run.is_of_another_try(started_ms):
+            self._index.discard(run)
             run = None
         if run is None:
             words = runs.words({**row, "state": None, "reason": None})  # they are told with its end
-            if place.kind == "trial":
+            if training.kind == "trial":
                 words[runs.ORDER] = runs.order(None, self._maximize)
-            run_id, _ = self._new_run(place.kind, key[1], place.name, started_ms, words)
-            run = self._known[key] = Run(run_id, "RUNNING", started_ms=started_ms)
+            run_id, _ = self._new_run(training.kind, identity, training.name, started_ms, words)
+            run = self._index.put(training.tag, identity, Run(run_id, "RUNNING", started_ms=started_ms))
             self._client.log_batch(run_id, (), runs.params(values))
             run.points = set()
-        elif run.points is None and run.status not in _ENDED:  # made by a driver that died before it could end it
+        elif run.points is None and run.status not in ENDED:  # made by a driver that died before it could end it
             stored = self._client.get_run(run.run_id).data
             values = {key: value for key, value in values.items() if key not in stored.params}
             self._client.log_batch(run.run_id, (), runs.params(values))
@@ -700,10 +538,3 @@ class Tracking:
         )
         stored.metrics.update(numbers)
         stored.tags.update(words)
-
-
-def _run(found: Any, tag: str) -> Run:
-    """A run as MLflow gave it. The end of a training is told once its state is; the study's own run has none."""
-    status = found.info.status
-    told = "state" in found.data.tags or tag not in ("lstm_bench.trial", "lstm_bench.replicate")
-    return Run(found.info.run_id, status if told else "RUNNING", status not in _ENDED, found.info.start_time)

@@ -17,8 +17,9 @@ from pathlib import Path
 from lstm_bench.core.clock import since_1970_ms
 from lstm_bench.core.errors import StorageError
 from lstm_bench.study.candidates import Candidate
-from lstm_bench.tracking.client import Place, Tracking
+from lstm_bench.tracking.client import Tracking
 from lstm_bench.tracking.records import Key, Records, Row
+from lstm_bench.tracking.run_index import Training
 
 Figures = Callable[[Path, Path], Iterable[Path]]
 _TRIES = 3  # of one run to tell, when the store has answered before each
@@ -172,12 +173,12 @@ class Follower:
             self.refused.add(key)
             tracking.warning = tracking.error = None
 
-    def _place(self, key: Key) -> Place:
+    def _training(self, key: Key) -> Training:
         assert self._records is not None
         kind, number, trial = key
         if kind == "trial":
-            return Place.of_trial(number)
-        return Place.of_replicate(self._records.candidate(trial).digest, number, trial)
+            return Training.of_trial(number)
+        return Training.of_replicate(self._records.candidate(trial).digest, number, trial)
 
     def _tell_epochs(self, key: Key, row: Row) -> None:
         """What a training that runs has come to."""
@@ -185,19 +186,19 @@ class Follower:
         records, epochs = self._records, self._records.epochs(key)
         if self._sent.get(key) == (row["started_at"], len(epochs)):
             return
-        place, now = self._place(key), time.time_ns() // 1_000_000
-        self._tracking.log_begun(place, row, records.params(key), since_1970_ms(row["started_at"]))
+        training, now = self._training(key), time.time_ns() // 1_000_000
+        self._tracking.log_begun(training, row, records.params(key), since_1970_ms(row["started_at"]))
         for epoch in epochs:
             epoch.setdefault("at_ms", now)  # and told again with the same, should the answer be lost
         if epochs:
-            self._tracking.log_epochs(place, epochs)
+            self._tracking.log_epochs(training, epochs)
         if self._tracking.error is None:
             self._sent[key] = (row["started_at"], len(epochs))
 
     def _tell_end(self, key: Key, row: Row) -> None:
         assert self._records is not None
-        records, place = self._records, self._place(key)
-        if not self._tracking.is_told(place.kind, place.identity):
+        records, training = self._records, self._training(key)
+        if not self._tracking.is_told(training.kind, training.identity):
             epochs, span = records.epochs(key), records.span(key, row)
             if any("at_ms" in epoch for epoch in epochs):  # it was followed
                 for epoch in epochs:

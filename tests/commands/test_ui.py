@@ -334,10 +334,10 @@ def test_a_fault_begins_as_those_of_other_commands_do_and_has_no_password(capsys
 
 
 def test_ctrl_c_is_how_it_ends(monkeypatch, capsys):
-    def interrupted(arguments):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ui, "run", interrupted)
+    monkeypatch.setattr(ui, "serve", interrupted)
     assert ui.main([]) == 0
     assert capsys.readouterr() == ("", "")
 

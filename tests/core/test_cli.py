@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from lstm_bench.core import cli
+from lstm_bench.core import composition, overrides
 from lstm_bench.core.config import conf_dir, load
 from lstm_bench.sweep import command as sweep
 
@@ -35,7 +35,7 @@ NAMES = [
 
 def read(override: str) -> object:
     """What Hydra takes the value of an override for."""
-    (argument,) = cli._arguments([override])
+    (argument,) = overrides.arguments([override])
     return OverridesParser.create().parse_override(argument).value()
 
 
@@ -62,19 +62,19 @@ def test_a_path_that_hydra_can_read_keeps_its_meaning(value: str, want: str | No
 
 
 def test_several_paths_are_asked_for_by_choice() -> None:
-    assert cli._arguments(["-m", "dataset.path=choice(a.npz,b.npz)"]) == ["-m", "dataset.path=choice(a.npz,b.npz)"]
+    assert overrides.arguments(["-m", "dataset.path=choice(a.npz,b.npz)"]) == ["-m", "dataset.path=choice(a.npz,b.npz)"]
 
 
 def test_other_values_are_left_to_hydra() -> None:
     given = ["model.units=32", "train.optimizer=adam", "study.name=a b"]
-    assert cli._arguments(given) == given
+    assert overrides.arguments(given) == given
 
 
 @pytest.mark.parametrize("name", [*NAMES, r"\${a}.npz"])
 def test_a_path_comes_into_the_configuration(name: str) -> None:
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-        line = cli._arguments(["+study=smoke", "dataset=npz", f"dataset.path={name}"])
+        line = overrides.arguments(["+study=smoke", "dataset=npz", f"dataset.path={name}"])
         found = load(compose("sweep", line))["dataset"]["path"]
     assert found == name.replace("\\$", "$")
 
@@ -158,7 +158,7 @@ def test_a_fault_in_a_study_s_file_is_one_line_with_its_place(
 def test_a_file_that_hydra_can_use_has_no_fault(text: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text)
-    assert cli.yaml_fault(path, is_global=True) is None
+    assert composition.yaml_fault(path, is_global=True) is None
 
 
 @pytest.mark.parametrize("chooses", [True, False])

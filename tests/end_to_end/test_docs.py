@@ -118,7 +118,7 @@ def test_what_the_readme_shows_of_a_sweep_is_part_of_what_the_guide_shows() -> N
 
 
 def test_the_readme_table_is_what_the_published_records_give() -> None:
-    from lstm_bench.report.pages import comparison
+    from lstm_bench.report.pages import index
     from lstm_bench.report.render import markdown
     from lstm_bench.report.sources import records
 
@@ -126,7 +126,7 @@ def test_the_readme_table_is_what_the_published_records_give() -> None:
     assert shown
     results = [records.load(folder, device) for folder, device in records.find(ROOT / "sweeps" / "published")]
     results = [r for r in results if r.dataset == "mnist" and r.get("dataset.train_size") is None]  # on all of it
-    assert shown.group(1).strip() == markdown.markdown(*comparison.short_table(results)).strip()
+    assert shown.group(1).strip() == markdown.markdown(*index.short_table(results)).strip()
 
 
 def test_the_kernels_of_the_guide_are_what_the_published_records_give() -> None:

@@ -171,7 +171,7 @@ PROTECTIONS = {
         "lstm_bench.tracking.live:Live.finish", does_nothing),
     "R15.host": Protection("The UI is on this machine alone",
         "test_ui.py::test_another_host_is_refused",
-        "lstm_bench.ui:_is_local", returns(True)),
+        "lstm_bench.ui:is_local", returns(True)),
     "R16.password": Protection("No password is stored",
         "test_trials.py::test_no_password_is_stored",
         "lstm_bench.core.config:redacted_config", returns_its("config")),

@@ -15,7 +15,7 @@ from test_report import DEVICE, edit, make_study, shuffle_rows
 
 from lstm_bench.core import fileio
 from lstm_bench.report.figures import style
-from lstm_bench.report.pages import budget_and_fronts, comparability, comparison, pairs, study
+from lstm_bench.report.pages import budget_and_fronts, comparability, comparison, index, pairs, rivals, study
 from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
 from lstm_bench.report.stats.paired import holm
@@ -138,7 +138,7 @@ def test_regressions_have_a_table_of_their_own_by_test_mse_the_least_first(here)
         ("single", "", "test_accuracy"), ("gru", "50", "test_mse"), ("simple_rnn", "50", "test_mse"),
         ("far", "200", "test_mse"),
     ]  # fmt: skip
-    columns, shown, _ = comparison.short_table([records.load(here / "sweeps" / n) for n in ("single", "gru")])
+    columns, shown, _ = index.short_table([records.load(here / "sweeps" / n) for n in ("single", "gru")])
     assert columns[2] == "test score"
     assert [row[2] for row in shown] == ["97.10 ± 0.10 %", "0.0022 ± 0.00025 (MSE)"]
 
@@ -243,7 +243,7 @@ def test_the_index_opens_with_the_answers_and_says_each_note_once(here):
     for name in ("single", "stacked"):
         make_study(here / "sweeps" / name)
     results = [records.load(*place) for place in records.find(here / "sweeps")]
-    text = comparison.index(results, {id(r): f"{r.name}.md" for r in results}, "T", "R", answers=made(here).answers)
+    text = index.index(results, {id(r): f"{r.name}.md" for r in results}, "T", "R", answers=made(here).answers)
     title, answer, more, links = text.split("\n\n")[:4]
     assert (title, more, links[:18]) == ("# T", "Read on:", "- [Comparison of f")
     assert answer.startswith("- **mnist**: **[stacked](stacked.md)** has the best mean test accuracy of 2 studies, ")
@@ -275,7 +275,7 @@ def test_equal_studies_have_no_marks(here):
 
 
 def loaded(here, **accuracies):
-    return comparison.ordered(
+    return rivals.ordered(
         [records.load(make_study(here / "sweeps" / name, accuracies=a)) for name, a in accuracies.items()]
     )
 

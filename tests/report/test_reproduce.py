@@ -8,18 +8,19 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from lstm_bench.core import cli, config
+from lstm_bench.core import config
 from lstm_bench.core.config import flatten
+from lstm_bench.core.overrides import arguments
 from lstm_bench.report.pages import reproduce
 from lstm_bench.report.sources.records import Result
-from lstm_bench.sweep import command as sweep
+from lstm_bench.sweep.validate import checked
 
 
 def recorded(*overrides: str) -> dict:
     """config.yaml of a sweep with these overrides."""
     with initialize_config_dir(version_base="1.3", config_dir=str(config.conf_dir())):
-        composed = compose("sweep", cli._arguments(overrides))
-    return sweep.checked(composed, [o for o in overrides if not o.startswith("+study")])[0]
+        composed = compose("sweep", arguments(overrides))
+    return checked(composed, [o for o in overrides if not o.startswith("+study")])[0]
 
 
 def of(values: dict, name: str | None = None, **environment) -> Result:

@@ -22,6 +22,7 @@ from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError,
 from lstm_bench.core.schema import Sweep
 from lstm_bench.sweep import campaign
 from lstm_bench.sweep import command as sweep
+from lstm_bench.sweep.validate import checked
 
 OURS = sorted(path.stem for path in (conf_dir() / "campaign").glob("*.yaml"))
 TWO: dict[str, Any] = {
@@ -132,7 +133,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
         line = ["--config-dir", str(tmp_path), *arguments]
         assert campaign.is_asked(line)
-        code = campaign.main(line, conf=conf_dir(), check=sweep.checked, run=study, root=Sweep)
+        code = campaign.main(line, conf=conf_dir(), check=checked, run=study, root=Sweep)
         return code, ran, capsys.readouterr()
 
     return run

@@ -19,6 +19,7 @@ import lstm_bench
 from lstm_bench.core.errors import ConfigError, StorageError
 from lstm_bench.tracking import store
 from lstm_bench.tracking.client import Tracking, open_tracking
+from lstm_bench.tracking.run_index import STUDY_RUN, RunIndex
 from lstm_bench.tracking.store import store_uri
 
 ROOT = Path(lstm_bench.__file__).parents[1]
@@ -283,14 +284,14 @@ def test_drivers_that_make_a_study_s_run_at_once_keep_the_first_one(place, monke
         if looked.count(self) > 1:
             known(self)
 
-    known = Tracking._load_known
-    monkeypatch.setattr(Tracking, "_load_known", blind)  # neither sees the other's before it has made its own
+    known = RunIndex.load
+    monkeypatch.setattr(RunIndex, "load", blind)  # neither sees the other's before it has made its own
     one.start(STUDY)
     other.start(STUDY)
     assert one.warning is None and other.warning is None
     assert other.parent_id == one.parent_id
     one.refresh_runs()
-    assert one.parent_id in [run.run_id for run in one._known.values()]
+    assert one.parent_id in [run.run_id for run in one._index.of(STUDY_RUN).values()]
 
 
 def test_a_run_made_twice_by_a_lost_answer_is_deleted():
@@ -309,7 +310,7 @@ def test_more_runs_than_a_page_of_mlflow_are_all_known(monkeypatch):
     log_three(observer)
     monkeypatch.setattr(type(observer._client), "search_runs", lambda self, *a, **k: search(*a, **k, max_results=2))
     again = started()
-    assert len(again._known) == 4
+    assert len(again.known) == 4
 
 
 def test_replicates_kernels_and_summary(place):
@@ -694,7 +695,7 @@ def test_an_outage_is_one_warning_and_costs_seconds(scheme, empty, capfd):
 DRIVER = """
 import sys
 sys.path.insert(0, sys.argv[2])
-from lstm_bench.tracking import open_tracking
+from lstm_bench.tracking.client import open_tracking
 name = sys.argv[1]
 observer = open_tracking({"name": "mlflow", "uri": None}, experiment=name)
 observer.start({"name": name, "id": name + "-" + sys.argv[3], "params": {"a": 1}})

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 import lstm_bench
-from lstm_bench import ui
 from lstm_bench.core import busy as held
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.tracking import store
+from lstm_bench.tracking import store, ui_server
 from lstm_bench.tracking.client import open_tracking
 from lstm_bench.tracking.live import Live
 from lstm_bench.tracking.store import artifact_dir, check, check_sqlite, sqlite_path, store_uri
@@ -139,5 +138,5 @@ def test_the_ui_waits_until_its_store_is_free(tmp_path, monkeypatch, capsys, unu
     shutil.copy(unused_store, path)
     with held_by_another(path) as other:
         threading.Timer(0.5, other.kill).start()
-        ui._await_free(path)
+        ui_server._await_free(path)
     assert capsys.readouterr().err.count("waiting until it is free, Ctrl-C ends\n") == 1

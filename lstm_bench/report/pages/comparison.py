@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core.statistics import deviation, quantile, t_interval
 from lstm_bench.report.figures import comparison as comparison_figure
@@ -19,19 +19,25 @@ from lstm_bench.report.pages.budget_and_fronts import (
     front_parts,
     fronts,
     matched_parts,
-    weights_of,
 )
 from lstm_bench.report.pages.comparability import (
     UNKNOWN,
-    Ground,
     caveats,
     circumstances,
     data_of,
-    ground,
     grounds,
     length_of,
 )
-from lstm_bench.report.pages.pairs import Contrast, contrast_parts, contrast_row, contrasts
+from lstm_bench.report.pages.pairs import contrast_parts, contrast_row
+from lstm_bench.report.pages.rivals import (
+    answer,
+    answers,
+    crowds_of,
+    foremost,
+    ordered,
+    rivals_of,
+    sections,
+)
 from lstm_bench.report.pages.sequence_length import recall_parts
 from lstm_bench.report.pages.study import Pages, cost_table
 from lstm_bench.report.render.markdown import (
@@ -74,38 +80,6 @@ _PAIRS = (
 )
 
 
-class Crowd(NamedTuple):
-    """Studies that share a table and figures: those on one ground, and of them apart those of matched weights.
-
-    Attributes:
-      slug: What they share, for the figures' names.
-      heading: The same in words, for a reader of this set of data.
-      words: What captions add to the data's name; "" where all of the data share it.
-      results: The studies, best first.
-    """
-
-    slug: str
-    heading: str
-    words: str
-    results: list[Result]
-
-
-class Rivals(NamedTuple):
-    """Studies whose difference is one of the families.
-
-    Attributes:
-      shared: What they have in common, in words; "" where all of the data have it.
-      heading: The same, for a reader of this set of data.
-      results: The studies, best first.
-      pairs: All pairs of them.
-    """
-
-    shared: str
-    heading: str
-    results: list[Result]
-    pairs: list[Contrast]
-
-
 def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapping[int, str]) -> Pages:
     """`comparison.md`, `comparison.csv`, `pairs.csv`, `budget.csv` and the figures.
 
@@ -121,11 +95,11 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
     parts = ["# Comparison of families"]
     pairs: list[dict[str, Any]] = []
     curves: list[Curve] = []
-    for section, mine in enumerate(_sections(results)):
+    for section, mine in enumerate(sections(results)):
         name, place = data_of(mine[0]), slug(data_of(mine[0]).replace(", length ", "-"))
-        rivals, crowds = _rivals(mine), _crowds(mine)
-        pages.answers.append(f"- **{escape(name)}**: {_answer(_foremost(rivals), names, links)}")
-        parts += [f"## {escape(name)}", *_said(rivals, names, links)]
+        rivals, crowds = rivals_of(mine), crowds_of(mine)
+        pages.answers.append(f"- **{escape(name)}**: {answer(foremost(rivals), names, links)}")
+        parts += [f"## {escape(name)}", *answers(rivals, names, links)]
         for crowd in crowds:
             table, notes = _table(crowd.results, claims, links, several)
             parts += [f"### {escape(sentence(crowd.heading))}" if len(crowds) > 1 else "", table, notes]
@@ -184,144 +158,6 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
     return pages
 
 
-def _data(result: Result) -> tuple[bool, bool, str, int, str]:
-    """What sorts studies by their data and measure: MNIST first, then other real data, then problems of a chosen length."""
-    length = length_of(result)
-    return result.dataset != "mnist", length is not None, result.dataset, length or 0, result.measure.column
-
-
-def _sections(results: Sequence[Result]) -> list[list[Result]]:
-    """Results by data and measure."""
-    groups: dict[tuple[Any, ...], list[Result]] = {}
-    for result in results:
-        groups.setdefault(_data(result), []).append(result)
-    return [groups[key] for key in sorted(groups)]
-
-
-def _order(results: Sequence[Result]) -> tuple[Any, ...]:
-    """What sorts groups of studies: validated on data held out before on the test set, then the most training samples."""
-    n_train, what = results[0].env("dataset.n_train"), ground(results[0])
-    held_out = what.validation != "test"
-    return not held_out, -n_train if isinstance(n_train, int) else 0, weights_of(results[0]) > 0, -len(results), what
-
-
-def _headings(grounds_: Collection[Ground]) -> dict[Ground, str]:
-    """What tells the grounds of one set of data apart, in as few words as do."""
-    alike: dict[str, list[Ground]] = {}
-    for what in grounds_:
-        alike.setdefault(what.short(), []).append(what)
-    made = {}
-    for words, those in alike.items():
-        for what in those:
-            more = [
-                text
-                for fact, text in (
-                    ("digest", f"data {what.digest[:12]}"),
-                    ("n_validation", f"{what.n_validation} validation samples"),
-                    ("validation", f"validation {what.validation}"),
-                    ("objective", f"chosen by {what.objective}"),
-                )
-                if len({getattr(other, fact) for other in those}) > 1
-            ]
-            made[what] = ", ".join([words, *more])
-    return made
-
-
-def _rivals(results: Sequence[Result]) -> list[Rivals]:
-    """Studies whose difference is one of the families.
-
-    Those for which one number of weights was asked are held against each other alone.
-    """
-    groups: dict[tuple[Ground, float], list[Result]] = {}
-    for result in results:
-        asked = weights_of(result)
-        groups.setdefault((ground(result), asked if asked > 0 else 0.0), []).append(result)
-    found = sorted(groups.items(), key=lambda item: (_order(item[1]), item[0]))
-    several, matched = len({what for (what, _), _ in found}) > 1, len({asked for (_, asked), _ in found}) > 1
-    headings = _headings({what for what, _ in groups})
-
-    def shared(asked: float, text: str) -> str:
-        weights = f"families at {count(asked)} weights" if asked else "families of any size"
-        return "; ".join(filter(None, (weights if matched else "", text)))
-
-    return [
-        Rivals(shared(asked, what.text() if several else ""), shared(asked, headings[what]), group, contrasts(group))
-        for (what, asked), group in found
-    ]
-
-
-def _crowds(results: Sequence[Result]) -> list[Crowd]:
-    """Studies by their ground, those of matched weights apart."""
-    groups: dict[tuple[Ground, bool], list[Result]] = {}
-    for result in results:
-        groups.setdefault((ground(result), weights_of(result) > 0), []).append(result)
-    several, headings = len(grounds(results)) > 1, _headings({what for what, _ in groups})
-    found = []
-    for (what, matched), mine in sorted(groups.items(), key=lambda item: (_order(item[1]), item[0])):
-        asked = ", ".join(count(w) for w in sorted({weights_of(r) for r in mine})) if matched else ""
-        weights = f"; families at {asked} weights" if matched else ""
-        words = weights + (f"; {what.text()}" if several else "")
-        found.append(Crowd(what.slug() + ("-matched" if matched else ""), headings[what] + weights, words, mine))
-    return found
-
-
-def _foremost(rivals: Sequence[Rivals]) -> Rivals:
-    """The group that answers for its data: the first in which two are confirmed, else one, else the first."""
-    return max(rivals, key=lambda one: min(sum(r.score.n > 0 for r in one.results), 2))
-
-
-def _said(rivals: Sequence[Rivals], names: Mapping[int, str], links: Mapping[int, str]) -> list[str]:
-    """The answer of each group in words."""
-    if len(rivals) == 1:
-        return [sentence(_answer(rivals[0], names, links))]
-    return [
-        "\n".join(f"- {escape(sentence(one.heading))}: {_answer(one, names, links, alone=False)}" for one in rivals)
-    ]
-
-
-def _answer(one: Rivals, names: Mapping[int, str], links: Mapping[int, str], alone: bool = True) -> str:
-    """Which study of a group is best, with its score, weights and speed, and what it does not beat; Markdown.
-
-    Args:
-      one: The group.
-      names: `id(result)` -> name.
-      links: `id(result)` -> address of its page.
-      alone: Whether no heading says what it was trained on.
-    """
-    known = [r for r in one.results if r.score.n]
-    if not known:
-        return f"no study is confirmed on the test set ({len(one.results)} searched)."
-    best, n = known[0], known[0].score.n
-    what = best.measure.heading().removesuffix(", %")
-    text = mean_text(best.score, best.measure.percent) if n > 1 else amount(best.score.mean, best.measure.percent)
-    score = f"{text} %" if best.measure.percent else text
-    how = f"mean and 95 % t interval, n = {n} seeds" if n > 1 else "n = 1 seed, so no interval"
-    speed = f"{count(best.samples_per_s)} samples/s" if math.isfinite(best.samples_per_s) else "speed not comparable"
-    family = "" if best.family == names[id(best)] else f" (family {escape(best.family)})"
-    trained = f"; {best.trained_on}" if best.trained_on and alone else ""
-    says = (
-        f"**{link(names[id(best)], links[id(best)])}**{family} has the best mean {what} "
-        f"of {len(known)} studies, **{score}** ({how}{trained}), with {count(best.n_weights)} weights and {speed}."
-    )
-    if len(known) < 2:
-        return says.replace(f"has the best mean {what} of 1 studies,", "alone has")
-    mine = [c for c in one.pairs if c.first is best]
-    open_ = [names[id(c.second)] for c in mine if c.verdict == "none"]
-    untested = [names[id(c.second)] for c in mine if c.verdict == "not tested"]
-    beaten = len(mine) - len(open_) - len(untested)
-    others = "the other one" if beaten == 1 else f"the other {beaten}"
-    told = [
-        f"is not shown to beat {escape(_and(open_))}" if open_ else "",
-        f"beats {others}" if beaten else "",
-        f"is not tested against {escape(_and(untested))}" if untested else "",
-    ]
-    return f"{says} It {'; it '.join(filter(None, told))}."
-
-
-def _and(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
 def _table(
     results: list[Result], claims: Mapping[str, Any], links: Mapping[int, str], several: bool
 ) -> tuple[str, str]:
@@ -340,7 +176,7 @@ def _table(
         remarks = _remarks(result, claims) + differs
         notes += [remark for remark in dict.fromkeys(remarks) if remark not in notes]
         cells: list[object] = [
-            Raw(link(result.name, links[id(result)]) + _marks(remarks, notes)),
+            Raw(link(result.name, links[id(result)]) + marks(remarks, notes)),
             result.family,
             mean_text(result.score, measure.percent),
             result.score.n,
@@ -355,10 +191,11 @@ def _table(
         "weights", "samples/s", "kernel that ran", *(["source"] if several else []),
     ]  # fmt: skip
     right = set(columns) - {"study", "family", "kernel that ran", "source"}
-    return markdown(columns, rows, right), _numbered(notes)
+    return markdown(columns, rows, right), numbered(notes)
 
 
-def _marks(remarks: Sequence[str], notes: Sequence[str]) -> str:
+def marks(remarks: Sequence[str], notes: Sequence[str]) -> str:
+    """Superscript numbers of `remarks` among the notes below a table."""
     marks = ", ".join(str(notes.index(remark) + 1) for remark in dict.fromkeys(remarks))
     return f"<sup>{marks}</sup>" if marks else ""
 
@@ -393,7 +230,8 @@ def _range(low: float, high: float, percent: bool) -> str:
     return f"{amount(low, percent)} to {amount(high, percent)}" if math.isfinite(low) else NONE
 
 
-def _numbered(notes: Sequence[str]) -> str:
+def numbered(notes: Sequence[str]) -> str:
+    """The notes below a table, as a list in Markdown."""
     return "\n".join(f"{i}. {escape(sentence(note))}" for i, note in enumerate(notes, 1))
 
 
@@ -403,76 +241,6 @@ def _shown(pages: Pages, place: str, make: Callable[[], Figure] | None, caption:
         return f"*{escape(title)}: {caption}*"
     pages.figures[place] = make
     return image(place, f"{caption} Data: {title}." if title else caption)
-
-
-def index(
-    results: Sequence[Result],
-    links: Mapping[int, str],
-    title: str,
-    remark: str,
-    benchmarks: Sequence[Result] = (),
-    answers: Sequence[str] = (),
-) -> str:
-    """`README.md` of a folder of reports.
-
-    Args:
-      results: Studies.
-      links: `id(result)` -> address of its page, of studies and benchmarks.
-      title: Of the page.
-      remark: What the folder holds.
-      benchmarks: Kernel benchmarks; those of one grid share a page.
-      answers: A line per set of data, with which the page opens.
-    """
-    notes: list[str] = []
-
-    def state(result: Result) -> Raw:
-        notes.extend(note for note in dict.fromkeys(result.notes) if note not in notes)
-        return Raw(f"see{_marks(result.notes, notes)}" if result.notes else "complete")
-
-    rows = [
-        [link(r.name, links[id(r)]), r.source, r.family, r.dataset, state(r)]
-        for r in sorted(results, key=lambda r: (r.place or "", r.name))
-    ]
-    studies_notes, notes = notes, []
-    measured = [
-        [
-            link(r.name, links[id(r)]),
-            r.source,
-            ", ".join(sorted({*r.tables["cells.csv"]["device"]} - {""})) or str(r.env("device.name") or "unknown"),
-            r.tables["cells.csv"]["cell"].nunique(),
-            state(r),
-        ]
-        for r in sorted(benchmarks, key=lambda r: (r.name, r.source))
-    ]
-    pages = [
-        f"- {link('Comparison of families', 'comparison.md')} ({link('CSV', 'comparison.csv')})",
-        f"- {link('Tutorial claims beside measurements', 'claims.md')}",
-        f"- {link('Published scores beside ours', 'literature.md')}",
-    ]
-    kernels = dict.fromkeys(
-        link(f"Kernel benchmark: {r.name.removeprefix('kernels-')}", links[id(r)]) for r in benchmarks
-    )
-    parts = [
-        f"# {title}",
-        "\n".join(answers),
-        "Read on:",
-        "\n".join([*(pages if results else []), *(f"- {to}" for to in kernels)]),
-        f"{remark} Made from the records alone by `{COMMAND}`; do not edit, the next run replaces it. "
-        f"`{COMMAND} check=true` tells whether it is current.",
-    ]
-    if results:
-        parts += [
-            "## Studies",
-            markdown(["study", "source", "family", "data", "state"], rows),
-            _numbered(studies_notes),
-        ]
-    if measured:
-        parts += [
-            "## Kernels",
-            markdown(["benchmark", "source", "device", "cells", "state"], measured, {"cells"}),
-            _numbered(notes),
-        ]
-    return document(parts)
 
 
 def comparison_row(result: Result) -> dict[str, Any]:
@@ -509,39 +277,6 @@ def comparison_row(result: Result) -> dict[str, Any]:
         **{f"trials_{end}": n for end, n in ends.items()},
         "search_h": result.search_s / 3600,
     }
-
-
-def short_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]], set[str]]:
-    """The comparison in few columns, for a terminal: columns, rows, and which columns are numbers."""
-    one = len({r.measure for r in results}) == 1
-    heading = results[0].measure.heading() if one else "test score"
-    columns = ["study", "data", heading, "n", "weights", "samples/s", "kernel", "device"]
-    rows = [
-        [
-            r.name if r.place is None else f"{r.name} ({r.place})",
-            data_of(r),
-            mean_text(r.score, r.measure.percent)
-            + ("" if one else " %" if r.measure.percent else f" ({r.measure.label})"),
-            str(r.score.n),
-            count(r.n_weights),
-            count(r.samples_per_s),
-            r.one("kernel_ran") or NONE,
-            r.where,
-        ]
-        for r in ordered(results)
-    ]
-    return columns, rows, {heading, "n", "weights", "samples/s"}
-
-
-def ordered(results: Sequence[Result]) -> list[Result]:
-    """Results by data as the page has them, then the better score first, then by name."""
-
-    def key(result: Result) -> tuple[Any, ...]:
-        mean = result.score.mean
-        rank = 0.0 if math.isnan(mean) else -mean if result.measure.maximize else mean
-        return _data(result), math.isnan(mean), rank, result.name, result.source
-
-    return sorted(results, key=key)
 
 
 def _accuracy_figure(
