@@ -249,6 +249,10 @@ def configuration() -> str:
         "Hydra's grammar cannot read is quoted twice: `'train.optimizer=\"adam\"'`; paths, addresses and "
         "`study.description` are taken as they stand.",
         "## `sweep.yaml`\n\nOptions of `python -m lstm_bench.sweep`: its groups, and `study`.",
+        table(
+            ["option", "value", "default", "meaning"],
+            [["`controls`", allowed(hints["controls"], None), shown(values["controls"]), study["controls"]]],
+        ),
     ]
     for group in schema.GROUPS:
         node = hints[group]

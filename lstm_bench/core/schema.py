@@ -345,4 +345,4 @@ class Leak:
     out: str | None
 
 
-GROUPS = tuple(f.name for f in dataclasses.fields(Sweep))
+GROUPS = tuple(f.name for f in dataclasses.fields(Sweep) if f.default is dataclasses.MISSING)  # without single values

@@ -160,7 +160,7 @@ def load(folder: Path) -> tuple[Fitted, dict[str, Any]]:
         facts = safe_load.from_json((folder / "control.json").read_text(encoding="utf-8"))
         if facts["version"] != VERSION or facts["name"] not in CONTROLS:
             raise DataError(f"{folder}: a control of another version", expected=str(VERSION), received=facts["version"])
-        with np.load(folder / "control.npz", allow_pickle=False) as kept:
+        with np.load(io.BytesIO((folder / "control.npz").read_bytes()), allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in kept.files}
         asked = Asked(str(facts["kind"]), int(facts["outputs"]))
         if arrays["offset"].shape != (asked.outputs,):

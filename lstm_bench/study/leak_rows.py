@@ -45,10 +45,10 @@ def of_measured(one: Measured, task: Task, seeds: int) -> dict[str, Any]:
     difference = f"{abs(scale * one.difference):.{digits}f} ± {half:.{digits}f}{unit} {way}"
     scores = f"{scale * one.random:.{digits}f} against {scale * one.apart:.{digits}f}{' %' if percent else ''}"
     reading = "leakage, or a harder task; your use decides" if one.alarm else "no more than chance does"
-    units = f"{one.units:,} {'stretches of time' if one.by == 'time' else 'groups'}"
+    units = "stretches of time" if one.by == "time" else "groups"
     says = (
         f"under the random split the {score} of a small model is {difference} than under {_APART[one.by]} ({scores}; "
-        f"99 % interval, {one.rounds} random divisions, {units}): {reading}."
+        f"99 % interval, {one.rounds} random divisions, {one.units:,} {units}): {reading}."
     )
     figures = {
         name: getattr(one, name) for name in ("random", "apart", "difference", "low", "high", "n", "units", "rounds")

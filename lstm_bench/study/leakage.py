@@ -20,8 +20,15 @@ FOLDS = 5
 ROUNDS = 20  # random divisions: their spread is what chance does
 LEVEL = 0.99
 FEW_GROUPS = 6  # of fewer, nothing is said about groups to come
-NEAR = 0.05  # of a feature's deviation: root mean square difference of sequences that are the same but for noise
-APART = 0.2  # of the usual distance of the tenth nearest: likewise
+NEAR = (
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.15,
+)  # of a feature's deviation: root mean square difference of sequences that are the same but for noise
+APART = 0.2  # of the usual distance of the tenth nearest: at most likewise
+GAP = 0.75  # share of the pairs within three times such a distance that are within it: between copies and others there is a gap
 BINS = 5  # of numbers to predict, each divided evenly
 _MOST_PAIRS = 4_000  # sequences compared pair by pair
 _ERRORS = 2  # standard errors of a mean over groups that an interval has at least on each side
@@ -119,7 +126,7 @@ class Finding(NamedTuple):
 
 
 def kernel(x: np.ndarray, lengths: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
-    """Inner products float64 `(samples, samples)` of what the small model sees: features and summaries, as much of each.
+    """Inner products float64 `(samples, samples)` of MiniRocket's features and of summaries, each as much.
 
     Args:
       x: float32 `(samples, timesteps, features)`.
@@ -309,8 +316,8 @@ def findings(pool: Pool) -> list[Finding]:
 def near(pool: Pool) -> np.ndarray:
     """Pairs `(pairs, 2)` of places whose sequences are the same, or the same but for noise; of the first few thousand.
 
-    Those whose difference is a small part of the features' deviation, and far below what is usual between neighbours: where a
-    set is dense or smooth, neighbours are close without being copies.
+    Those whose difference is a small part of the features' deviation, and far below what is usual between neighbours, with a gap
+    to those that are no copies: where a set is dense or smooth, neighbours are close and there is none.
     """
     x = pool.x[:_MOST_PAIRS].astype(np.float64)
     scale = x.std(axis=(0, 1))
@@ -320,7 +327,13 @@ def near(pool: Pool) -> np.ndarray:
     np.fill_diagonal(distance, np.inf)
     tenth = min(10, len(x) - 2)
     usual = float(np.median(np.partition(distance, tenth, axis=1)[:, tenth])) if tenth > 0 else math.inf
-    return np.argwhere(np.triu(distance < max(1e-6, min(NEAR, APART * usual))))
+    above = distance[np.triu_indices(len(x), 1)]
+    border = 1e-6
+    for most in NEAR:
+        within = int((above < most).sum())
+        if most <= APART * usual and within > 2 and within > GAP * int((above < 3 * most).sum()):
+            border = most
+    return np.argwhere(np.triu(distance < border))
 
 
 def _copies(pool: Pool) -> list[Finding]:

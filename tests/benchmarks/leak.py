@@ -40,6 +40,9 @@ def base(rng: np.random.RandomState) -> Pool:
     if own:
         ways = np.cumsum(rng.randn(n_groups, timesteps, features), axis=1)
         x = x + ways[groups] / ways.std()
+    elif rng.rand() < 0.15:  # a smooth family without noise: neighbours are close and no copies
+        place = np.linspace(0, 6, timesteps)[:, None] * rng.uniform(0.8, 1.2, (n, 1, 1))
+        x = rng.uniform(0.5, 2, (n, 1, 1)) * np.sin(place + rng.uniform(0, 6, (n, 1, 1))) * np.ones(features)
     elif rng.rand() < 0.3:  # people of one class each
         of_group = rng.randint(0, n_classes, n_groups)
         of_group[:n_classes] = np.arange(n_classes)
@@ -69,7 +72,7 @@ def planted(kind: str, rng: np.random.RandomState) -> Pool:
         x = (rng.randn(*x.shape) + rng.uniform(1.0, 2.0) * ways[groups] / ways.std()).astype(np.float32)
         return pool._replace(x=x, y=of_group[groups], groups=groups)
     if kind == "copies":
-        share, noise = rng.uniform(0.05, 0.4), rng.choice([0.0, 0.005, 0.02])
+        share, noise = rng.uniform(0.05, 0.4), rng.choice([0.0, 0.005, 0.02, 0.05])
         held_out = np.flatnonzero(pool.split > 0)
         mine = held_out[: max(3, int(share * len(held_out)))]
         source = rng.choice(np.flatnonzero(pool.split == 0), len(mine))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -223,6 +224,17 @@ def test_a_table_is_looked_at_searched_and_predicted_as_the_docs_show(
     assert came[:2] == shown[:2] and [row[:2] for row in came[2:8]] == [row[:2] for row in shown[2:8]]
     head = (tmp_path / "new-predicted.csv").read_text().splitlines()[0]
     assert head.endswith("probability_fall,probability_run,probability_walk")
+    assert "  controls  most frequent class or mean: test accuracy " in done.stdout
+    fitted = list(csv.DictReader((tmp_path / "sweeps" / "mine" / "controls.csv").read_text().splitlines()))
+    assert [row["control"] for row in fitted] == ["trivial", "linear", *["minirocket"] * 5]
+    assert all(row["state"] == "COMPLETE" and float(row["test_accuracy"]) > 0.1 for row in fitted)
+    by_control = command("predict", *predict[1:3], "control=minirocket")
+    assert by_control.returncode == 0 and by_control.stdout.startswith("mine: a control, "), by_control.stderr
+    leak = re.findall(r"^python -m lstm_bench.leak .*", (ROOT / "docs/guide/controls.md").read_text(), re.MULTILINE)[0]
+    measured = command("leak", *shlex.split(leak)[3:])
+    assert measured.returncode == 0 and "under the random split the accuracy of a small" in measured.stdout, (
+        measured.stderr
+    )
 
 
 def test_the_citation_is_valid_and_of_this_version() -> None:
