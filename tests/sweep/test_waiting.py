@@ -78,9 +78,12 @@ def test_seeds_that_run_and_that_wait_count_once() -> None:
 
 
 def test_a_pack_counts_for_all_its_members() -> None:
-    found = waiting([training("pack", seeds=[0, 1, 2, 3])])
+    members = [training("replicate") for _ in range(4)]
+    for member in members:
+        member.together = 4
+    found = waiting(members)
     found.ended(PARAMS, ROW)
-    found.seeds, found.packed = [PARAMS] * 4, 4
+    found.seeds = [PARAMS] * 4
     assert found.left().seconds == pytest.approx(31.0 - 1.0, rel=0.05)
 
 
