@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lstm_bench.data.task import Task
-    from lstm_bench.study.reader import Recorded
+    from lstm_bench.study.reader import StudyRecord
 
 HELP = """\
 python -m lstm_bench.predict study=NAME input=FILE [output=FILE.csv] [backend=NAME] [sweeps=DIR]
@@ -131,7 +131,7 @@ def _check_targets(y: np.ndarray, x: np.ndarray, asked: Task, n_outputs: int, pa
 
 
 def _show(
-    study: Recorded,
+    study: StudyRecord,
     about: Mapping[str, Any],
     backend: str,
     columns: Sequence[str],

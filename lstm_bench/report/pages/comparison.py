@@ -48,8 +48,9 @@ from lstm_bench.report.render.markdown import (
     sentence,
     slug,
 )
-from lstm_bench.report.sources.records import Result, at
+from lstm_bench.report.sources.records import Result
 from lstm_bench.report.stats.bootstrap import bootstrap_interval
+from lstm_bench.study.reader import at
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -434,8 +435,8 @@ def index(
         [
             link(r.name, links[id(r)]),
             r.source,
-            ", ".join(sorted({*r.tables["cells.csv"]["device"]} - {""})) or str(r.env("device.name") or "unknown"),
-            r.tables["cells.csv"]["cell"].nunique(),
+            ", ".join(sorted({*r.frame("cells")["device"]} - {""})) or str(r.env("device.name") or "unknown"),
+            r.frame("cells")["cell"].nunique(),
             state(r),
         ]
         for r in sorted(benchmarks, key=lambda r: (r.name, r.source))
@@ -568,7 +569,7 @@ def _curves_figure(results: Sequence[Result], names: Mapping[int, str]) -> tuple
     lines: list[dict[str, Any]] = []
     objective = results[0].objective
     for result in results:
-        rows = result.tables["history.csv"]
+        rows = result.frame("history")
         if objective not in rows:
             continue
         rows = rows[(rows["kind"] == "replicate") & rows[objective].map(math.isfinite)]

@@ -27,7 +27,8 @@ from lstm_bench.report.render.markdown import (
     sentence,
     short,
 )
-from lstm_bench.report.sources.records import Result, alone_s, pack_size
+from lstm_bench.report.sources.records import Result, alone_s
+from lstm_bench.study import columns as record
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -331,7 +332,7 @@ def _confirmation(result: Result) -> list[str]:
     numbers = ["trial", "seed", *tests, "samples/s", "total, s"]
     columns = [*(["trial"] if several else []), "seed", "state", *tests, "samples/s", "kernel that ran", "total, s"]
     lost = len(result.replicates) - sum(map(len, result.candidates.values()))
-    packed = any(pack_size(str(share)) > 1 for share in result.replicates["device_share"])
+    packed = any(record.pack_size(str(share)) > 1 for share in result.replicates["device_share"])
     ends = result.sampling
     spread = deviation(result.confirmed[result.measure.column])
     test_set = ""
@@ -397,7 +398,7 @@ def _curse(result: Result) -> str:
 
 
 def _kernels(result: Result) -> list[str]:
-    table = result.tables["kernels.csv"]
+    table = result.frame("kernels")
     if table.empty:
         off = " (kernel.probe=false)" if result.get("kernel.probe") is False else ""
         return [f"Not probed{off}."]
