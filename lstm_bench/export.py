@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from lstm_bench.core import cli, home
-from lstm_bench.core.errors import ConfigError, nearest
 
 HELP = """\
 python -m lstm_bench.export study=NAME [output=FILE] [sweeps=DIR]
@@ -36,35 +34,15 @@ def run(arguments: list[str]) -> None:
     Raises:
       LstmBenchError: any expected fault.
     """
-    from lstm_bench.study import archive, validate
+    from lstm_bench.study import archive, reader, validate
 
     given = cli.options(arguments, ("study", "output", "sweeps", *validate.LIMITS), required=("study",))
-    folder = find(given["study"], home.expanded(given.get("sweeps", "sweeps")))
-    study = validate.from_folder(folder, validate.limits(given))
+    place = reader.place(given["study"], home.expanded(given.get("sweeps", "sweeps")), benchmarks=True)
+    study = validate.from_folder(place.folder, validate.limits(given))
     body = archive.packed(study)
     path = home.expanded(given.get("output", f"{study.name}.study.zip"))
     archive.write(path, body)
     print(f"{path}: {len(body):,} bytes, {validate.words(study)}")
-
-
-def find(name: str, root: Path) -> Path:
-    """The folder of a study: a working one, else a merged one, else the published one.
-
-    Raises:
-      ConfigError: when there is no such study, or several machines have published it.
-    """
-    folders = [path.parent for path in sorted(root.glob("*/config.yaml"))]
-    folders += [path.parent for path in sorted(root.glob("merged/*/config.yaml"))]
-    public = [path.parent for path in sorted(root.glob("published/*/*/config.yaml"))]
-    named = [folder for folder in folders if folder.name == name] or [p for p in public if p.name == name]
-    if not named:
-        names = {folder.name for folder in (*folders, *public)}
-        remedy = nearest(name, names) if names else "run python -m lstm_bench.sweep +study=NAME first"
-        raise ConfigError(f"study={name}: there is no such study below {root}", remedy=remedy)
-    if named[0] in public and len(named) > 1:
-        choices = " or ".join(f"sweeps={folder.parent}" for folder in named)
-        raise ConfigError(f"study={name}: several machines have published it", remedy=f"say {choices}")
-    return named[0]
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from lstm_bench.core import cli, home
 from lstm_bench.core.errors import ConfigError, StorageError
-from lstm_bench.study.validate import Bundle, Limits
+from lstm_bench.study.reader import StudyRecord
+from lstm_bench.study.validate import Limits
 
 HELP = """\
 python -m lstm_bench.merge input=FILE [name=NAME] [sweeps=DIR]
@@ -68,7 +69,7 @@ def run(arguments: list[str]) -> None:
     print("next     python -m lstm_bench.report")
 
 
-def merge(folder: Path, came: Bundle, bounds: Limits) -> tuple[Bundle | None, Bundle | None]:
+def merge(folder: Path, came: StudyRecord, bounds: Limits) -> tuple[StudyRecord | None, StudyRecord | None]:
     """Puts what came in the place of what lies in a folder, where it continues that; under the lock of the folder above.
 
     Returns:

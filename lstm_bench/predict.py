@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from lstm_bench.data.task import Task
     from lstm_bench.model.controls import Fitted
-    from lstm_bench.study.reader import Recorded
+    from lstm_bench.study.reader import StudyRecord
 
 HELP = """\
 python -m lstm_bench.predict study=NAME input=FILE [output=FILE.csv] [control=NAME] [backend=NAME] [sweeps=DIR]
@@ -99,7 +99,7 @@ def run(arguments: list[str]) -> None:
         print(f"{out}: {len(rows):,} rows")
 
 
-def _control(study: Recorded, name: str) -> tuple[Fitted, dict[str, Any]]:
+def _control(study: StudyRecord, name: str) -> tuple[Fitted, dict[str, Any]]:
     """A control of a study, and what it knows of its input.
 
     Raises:
@@ -173,7 +173,7 @@ def _check_targets(
 
 
 def _show(
-    study: Recorded,
+    study: StudyRecord,
     about: Mapping[str, Any],
     backend: str,
     columns: Sequence[str],

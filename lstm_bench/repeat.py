@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core import cli, home
 from lstm_bench.core.errors import CheckFailedError, ConfigError, StorageError
+from lstm_bench.study import columns
 from lstm_bench.sweep.reproduce import Line, _is_of, compared, trained
 
 if TYPE_CHECKING:
     from lstm_bench.core.hardware import Gpu, Slot
-    from lstm_bench.study.reader import Recorded, Row
+    from lstm_bench.study.reader import Row, StudyRecord
 
 HELP = """\
 python -m lstm_bench.repeat study=NAME trial=N | seed=N [sweeps=DIR]
@@ -134,7 +135,7 @@ def _number(key: str, text: str) -> int:
     return int(text)
 
 
-def chosen(study: Recorded, trial: int | None, seed: int | None) -> tuple[str, Row, Row | None]:
+def chosen(study: StudyRecord, trial: int | None, seed: int | None) -> tuple[str, Row, Row | None]:
     """What is to be repeated: its name, its row, and the row of the trial whose configuration it has.
 
     Args:
@@ -153,7 +154,7 @@ def chosen(study: Recorded, trial: int | None, seed: int | None) -> tuple[str, R
         return f"trial {trial}", trials[str(trial)], trials[str(trial)]
     replicates = study.rows("replicates.csv")
     rows = [row for row in replicates if row["seed"] == str(seed)]
-    winner = study.winner()
+    winner = study.best_trial()
     best = winner["number"] if winner else ""
     # A study that confirmed one configuration does not say whose it was: it was the best trial's.
     of = {row.get("trial") or best: row for row in rows}
@@ -171,46 +172,43 @@ def _few(numbers: Any) -> str:
     return ", ".join(found) if len(found) <= 12 else f"{found[0]} to {found[-1]}"
 
 
-def _pack(row: Mapping[str, str]) -> int:
-    """How many trainings shared the program of this one."""
-    word, _, number = row["device_share"].partition(" ")
-    return int(number) if word == "packed" else 1
-
-
-def slot(study: Recorded, row: Mapping[str, str], gpus: list[Gpu]) -> Slot:
+def slot(study: StudyRecord, row: Mapping[str, str], gpus: list[Gpu]) -> Slot:
     """A worker's place with as many threads as the recorded one had."""
     from lstm_bench.core import hardware
 
     (alone,) = hardware.slots(1, gpus[:1])
     workers = study.environment.get("workers", [])
     threads = {len(worker["cores"]) for worker in workers if worker["share"] == row["device_share"]}
-    threads |= {len(worker["cores"]) for worker in workers[:1] if _pack(row) > 1}
+    threads |= {len(worker["cores"]) for worker in workers[:1] if columns.pack_size(row["device_share"]) > 1}
     cores = alone.cores[: max(threads)] if threads else alone.cores
     environment = {**alone.environment, "OMP_NUM_THREADS": str(len(cores))}
     return dataclasses.replace(alone, cores=cores, share="exclusive", environment=environment)
 
 
-def elsewhere(study: Recorded, row: Mapping[str, str], where: Slot) -> list[str]:
+def elsewhere(study: StudyRecord, row: Mapping[str, str], where: Slot) -> list[str]:
     """Ways in which this machine is another than that of the record, as far as numbers depend on them."""
     import lstm_bench
     from lstm_bench.core import environment
-    from lstm_bench.study.reader import packages
 
     backend = row["backend"]
     names = [backend, "keras", "numpy", *(["jaxlib"] if backend == "jax" else [])]
     names += [name for name in environment.versions() if name.startswith("nvidia-cudnn") and where.gpu]
-    was, now = packages(study, names), environment.versions()
-    pairs = {name: (was[name], now.get(name)) for name in names}
+    was, now = study.environment.get("packages", {}), environment.versions()
+    pairs = {name: (was.get(name), now.get(name)) for name in names}
     pairs["lstm_bench"] = study.environment.get("lstm_bench"), lstm_bench.__version__
     pairs["device"] = row["device"], where.device
     workers = study.environment.get("workers", [])
-    known = {len(w["cores"]) for w in workers if w["share"] == row["device_share"] or _pack(row) > 1}
+    known = {
+        len(w["cores"])
+        for w in workers
+        if w["share"] == row["device_share"] or columns.pack_size(row["device_share"]) > 1
+    }
     if len(known) == 1:
         pairs["threads"] = str(known.pop()), str(len(where.cores))
     return [f"{name}: recorded {old}, here {new}" for name, (old, new) in pairs.items() if old != new]
 
 
-def edits(study: Recorded) -> list[str]:
+def edits(study: StudyRecord) -> list[str]:
     """Files of a user's own family that are not what they were, in words; none where the record does not say.
 
     Raises:
@@ -228,7 +226,7 @@ def edits(study: Recorded) -> list[str]:
     return user_code.changed(was, user_code.of(str(study.config["model"]["_target_"])).files)
 
 
-def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[Gpu]) -> dict[str, Any]:
+def task(study: StudyRecord, row: Mapping[str, str], trial: Row | None, gpus: list[Gpu]) -> dict[str, Any]:
     """The task of a worker that trains as the record says.
 
     Raises:
@@ -254,7 +252,7 @@ def task(study: Recorded, row: Mapping[str, str], trial: Row | None, gpus: list[
         kernel.require(named, backend, layers, gpus[0].name if gpus else None)
     steps = row.get("steps_per_execution") or factory.steps_per_execution(backend, named)[0]
     work = {"config": config, "kernel": named, "steps_per_execution": int(float(steps))}
-    size, seed = _pack(row), int(row["seed"])
+    size, seed = columns.pack_size(row["device_share"]), int(row["seed"])
     tested = any(value for name, value in row.items() if name.startswith("test_"))
     if size > 1:
         # What a member is given does not depend on which others are beside it. Replicates are packed in order.

@@ -50,7 +50,9 @@ def run(arguments: list[str]) -> None:
     store.check({"name": "mlflow", "uri": uri})
     root = home.expanded(given.get("sweeps", "sweeps"))
     asked = "published" in root.absolute().parts
-    folders = sorted(folder for folder, public in reader.places(root) if asked or not public)
+    known = [one for one in reader.places(root) if (one.folder / "config.yaml").is_file()]
+    own = (one.folder for one in known if one.device is None and one.folder.parent != root / "merged")
+    folders = sorted(one.folder for one in known) if asked else sorted(own)
     if "study" in given:
         names = [folder.name for folder in folders]
         folders = [folder for folder in folders if folder.name == given["study"]]

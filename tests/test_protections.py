@@ -87,7 +87,7 @@ print(*sorted(done), sep="\\n")
 PROGRAMS = {
     "R3.retry": ("from lstm_bench.core.vocabulary import RETRY_LIMITED as it; print(it)",
         "('worker_died', 'oom_shared')", "()"),
-    "R5.uncounted": ("from lstm_bench.sweep.store.tally import RETRY_UNLIMITED as it; print(it)",
+    "R5.uncounted": ("from lstm_bench.study.candidates import RETRY_UNLIMITED as it; print(it)",
         "('driver_died', 'interrupted', 'pack_failed')", "('driver_died', 'pack_failed')"),
     "R15.host": ("from lstm_bench import ui; print(ui.is_local('localhost'), ui.is_local('::'))",
         "True False", "True True"),

@@ -112,9 +112,14 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """Rows of a record file as text, [] when it does not exist. A torn last line is left out."""
     if not path.exists():
         return []
-    csv.field_size_limit(_FIELD_SIZE)
     text = path.read_text(encoding="utf-8")
-    return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+    return parsed(text[: text.rfind("\n") + 1])
+
+
+def parsed(text: str) -> list[dict[str, str]]:
+    """Rows of the text of a record file, as text."""
+    csv.field_size_limit(_FIELD_SIZE)
+    return list(csv.DictReader(io.StringIO(text)))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core import cli, formatting
+from lstm_bench.core.config import NAME
 from lstm_bench.core.errors import (
     CheckFailedError,
     ConfigError,
@@ -46,6 +47,7 @@ from lstm_bench.report.options import Options, _conf, parse
 if TYPE_CHECKING:  # pandas and matplotlib take a second: --help and the sweep's driver do without
     from lstm_bench.report.pages.study import Pages
     from lstm_bench.report.sources.records import Result
+    from lstm_bench.study.reader import Place
 
 HELP = """\
 Tables and figures in reports/ from the records below sweeps/.
@@ -164,20 +166,24 @@ def _load(options: Options) -> tuple[list[Result], list[Result]]:
         if options.sweeps_given or options.sweeps.exists():
             raise ConfigError("sweeps", expected="a folder of studies", received=str(options.sweeps))
         return [], []
-    from lstm_bench.report.sources import records
+    from lstm_bench.report.sources import benchmarks, records
+    from lstm_bench.study import reader
 
     root = options.sweeps.resolve()  # `sweeps=.` has the name that tells a folder of published studies
-    studies, benchmarks = (_named(found) for found in (records.find(root), records.find_benchmarks(root)))
-    _check_names(options, {folder.name for folder, _ in studies})
-    return [records.load(*place) for place in studies], [records.load_benchmark(*place) for place in benchmarks]
+    studies, kernels = (_named(reader.places(root, benchmarks=kind)) for kind in (False, True))
+    _check_names(options, {place.folder.name for place in studies})
+    return (
+        [records.load(*place) for place in studies],
+        [benchmarks.load(*place) for place in kernels],
+    )
 
 
 def _harvested(options: Options) -> list[Result]:
     """Studies of an MLflow store; what was left out is said."""
-    from lstm_bench.report.sources import mlflow, records
+    from lstm_bench.report.sources import mlflow
 
     studies, remarks = mlflow.harvest(options.uri, options.experiments)
-    odd = [study.name for study in studies if not records.NAME.fullmatch(study.name)]
+    odd = [study.name for study in studies if not NAME.fullmatch(study.name)]
     for remark in [*remarks, *(f"left out, {name!r} is not a study's name" for name in odd)]:
         print(f"note: {options.origin}: {remark}", file=sys.stderr)
     studies = [study for study in studies if study.name not in odd]
@@ -191,17 +197,16 @@ def _check_names(options: Options, names: set[str]) -> None:
             raise ConfigError("studies", expected="names of studies", received=wanted, remedy=nearest(wanted, names))
 
 
-def _named(found: Iterable[tuple[Path, str | None]]) -> list[tuple[Path, str | None]]:
+def _named(found: Iterable[Place]) -> list[Place]:
     """Those with names that pages can have; the others are warned about."""
-    from lstm_bench.report.sources import records
 
     good = []
-    for folder, device in found:
-        odd = [name for name in filter(None, (folder.name, device)) if not records.NAME.fullmatch(name)]
+    for place in found:
+        odd = [name for name in filter(None, (place.folder.name, place.device)) if not NAME.fullmatch(name)]
         for name in odd:
-            print(f"warning: {folder}: left out, {name!r} is not a study's or device's name", file=sys.stderr)
+            print(f"warning: {place.folder}: left out, {name!r} is not a study's or device's name", file=sys.stderr)
         if not odd:
-            good.append((folder, device))
+            good.append(place)
     return good
 
 

@@ -19,7 +19,8 @@ from lstm_bench.core import config as schema
 from lstm_bench.core import safe_load
 from lstm_bench.core.errors import DataError, LstmBenchError, StorageError
 from lstm_bench.study import columns
-from lstm_bench.study.validate import DOCUMENTS, TABLES, Bundle, Limits, Reader
+from lstm_bench.study.reader import StudyRecord
+from lstm_bench.study.validate import DOCUMENTS, TABLES, Limits, Reader
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -32,15 +33,15 @@ _END_SIZE = 22
 _DIRECTORY = 2**16  # bytes of the central directory: eight short names come to 600
 
 
-def packed(bundle: Bundle) -> bytes:
+def packed(study: StudyRecord) -> bytes:
     """The archive of a study; of the same records the same bytes, as long as zlib is the same."""
-    bodies = {file: text.encode() for file, text in bundle.texts.items()}
+    bodies = {file: text.encode() for file, text in study.texts.items()}
     manifest = {
         "format": FORMAT,
-        "kind": "benchmark" if bundle.benchmark else "study",
-        "study": bundle.name,
-        "study_id": bundle.study_id,
-        "lstm_bench": bundle.environment.get("lstm_bench") or lstm_bench.__version__,
+        "kind": "benchmark" if study.benchmark else "study",
+        "study": study.name,
+        "study_id": study.study_id,
+        "lstm_bench": study.environment.get("lstm_bench") or lstm_bench.__version__,
         "files": {
             file: {"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()} for file, body in bodies.items()
         },
@@ -75,7 +76,7 @@ def write(path: Path, body: bytes) -> None:
         raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def read(path: Path, bounds: Limits) -> Bundle:
+def read(path: Path, bounds: Limits) -> StudyRecord:
     """The study in an archive from anywhere. No header is believed, no name is used as a path, nothing is run.
 
     Raises:
@@ -94,7 +95,7 @@ def read(path: Path, bounds: Limits) -> Bundle:
     return _unpacked(reader, body)
 
 
-def _unpacked(reader: Reader, body: bytes) -> Bundle:
+def _unpacked(reader: Reader, body: bytes) -> StudyRecord:
     bodies = _members(reader, body)
     texts = {}
     for file, content in bodies.items():
@@ -129,10 +130,10 @@ def _unpacked(reader: Reader, body: bytes) -> Bundle:
             )
         if file not in known:
             reader.refuse(file, f"a {kind} has no such file")
-    bundle = reader.bundle(name, texts)
-    if manifest.get("study_id") != bundle.study_id:
-        reader.refuse(MANIFEST, "study_id", expected=repr(bundle.study_id), received=str(manifest.get("study_id"))[:40])
-    return bundle
+    study = reader.record(name, texts)
+    if manifest.get("study_id") != study.study_id:
+        reader.refuse(MANIFEST, "study_id", expected=repr(study.study_id), received=str(manifest.get("study_id"))[:40])
+    return study
 
 
 def _members(reader: Reader, body: bytes) -> dict[str, bytes]:

@@ -115,15 +115,22 @@ def is_final(row: Row, earlier: Callable[[int], Row | None], max_retry: float) -
       earlier: Gives the row of another number.
       max_retry: `study.max_retry`.
     """
-    reason, deaths = row.get("reason"), 0
-    one: Row | None = row
+    reason = row.get("reason")
     if reason not in RETRY_LIMITED:
         return reason not in RETRY_UNLIMITED
-    while one is not None:
+    return _deaths(row, earlier) > max_retry
+
+
+def _deaths(row: Row, earlier: Callable[[int], Row | None]) -> int:
+    """How many workers died of a trial, and of those that it retries."""
+    deaths, one = 0, row
+    while True:
         deaths += one.get("reason") in RETRY_LIMITED
         before = number(one.get("retry_of"))
-        one = None if before is None else earlier(int(before))
-    return deaths > max_retry
+        found = None if before is None else earlier(int(before))
+        if found is None:
+            return deaths
+        one = found
 
 
 def requeued(rows: Sequence[Row], max_retry: float) -> list[bool]:

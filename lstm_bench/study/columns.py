@@ -29,6 +29,7 @@ A kernel benchmark, `sweeps/kernels-<grid>/`, has the first two and
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -290,6 +291,11 @@ def sweeps_dir() -> Path:
 def study_dir(name: str) -> Path:
     """Working folder of study `name`."""
     return sweeps_dir() / name
+
+
+def pack_size(share: str) -> int:
+    """Of a row's `device_share`: how many trainings its seconds are those of."""
+    return int(share.removeprefix("packed ")) if re.fullmatch(r"packed [1-9]\d*", share) else 1
 
 
 def further(task: Task, file: str = "replicates.csv") -> tuple[str, ...]:

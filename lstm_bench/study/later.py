@@ -13,14 +13,15 @@ from typing import Any
 from lstm_bench.core import config as schema
 from lstm_bench.core.errors import DataError
 from lstm_bench.study import resume
+from lstm_bench.study.reader import StudyRecord
 from lstm_bench.study.resume import MAY_CHANGE
-from lstm_bench.study.validate import IDENTITY, TABLES, Bundle
+from lstm_bench.study.validate import IDENTITY, TABLES
 
 _APART = "name=OTHER keeps it apart."
 _SHOWN = 4  # differences that are named
 
 
-def later(one: Bundle, other: Bundle) -> Bundle:
+def later(one: StudyRecord, other: StudyRecord) -> StudyRecord:
     """The later of two states.
 
     Args:
@@ -43,25 +44,25 @@ def later(one: Bundle, other: Bundle) -> Bundle:
     return further
 
 
-def _progress(bundle: Bundle) -> tuple[Any, ...]:
+def _progress(study: StudyRecord) -> tuple[Any, ...]:
     """How far a study had come, so that any two states have an order: of equal ones the other files decide."""
-    settings = bundle.config.get("study") or {}
+    settings = study.config.get("study") or {}
     numbers = [settings.get(name) or 0 for name in ("n_trials", "confirm", "replicates")]
-    counts = [bundle.count(file) for file in ("replicates.csv", "history.csv", "kernels.csv", "predictions.csv")]
-    measured = [bundle.count(file) for file in ("runs.csv", "samples.csv", "ceilings.csv")]
-    config = {key: value for key, value in bundle.config.items() if key != "arms"}
-    environment = {key: value for key, value in bundle.environment.items() if key != "study_id"}
-    whole = [bundle.texts.get(file, "") for file in TABLES if file not in IDENTITY]
+    counts = [study.count(file) for file in ("replicates.csv", "history.csv", "kernels.csv", "predictions.csv")]
+    measured = [study.count(file) for file in ("runs.csv", "samples.csv", "ceilings.csv")]
+    config = {key: value for key, value in study.config.items() if key != "arms"}
+    environment = {key: value for key, value in study.environment.items() if key != "study_id"}
+    whole = [study.texts.get(file, "") for file in TABLES if file not in IDENTITY]
     words = [json.dumps(config, sort_keys=True), json.dumps(environment, sort_keys=True), *whole]
-    return bundle.count("trials.csv"), *numbers, *counts, *measured, words, bundle.study_id or ""
+    return study.count("trials.csv"), *numbers, *counts, *measured, words, study.study_id or ""
 
 
-def _differences(further: Bundle, less: Bundle) -> list[str]:
+def _differences(further: StudyRecord, less: StudyRecord) -> list[str]:
     """What two states of one study cannot differ in, and do."""
     found = []
     if further.study_id and less.study_id and further.study_id != less.study_id:
         found.append(f"study {further.study_id!r} and study {less.study_id!r}")
-    a, b = (schema.flatten(bundle.config) for bundle in (further, less))
+    a, b = (schema.flatten(study.config) for study in (further, less))
     free = (*(f"{path}." for path in resume.FREE), *resume.FREE) if further.benchmark else MAY_CHANGE
     for path in sorted(a.keys() | b.keys()):
         # A switch that an older version did not have, and is off, is no difference.
@@ -70,10 +71,10 @@ def _differences(further: Bundle, less: Bundle) -> list[str]:
             found.append(f"{path} {str(first)[:60]!r} and {str(second)[:60]!r}")
     machine = resume.MACHINE if further.benchmark else ()
     for path in (*machine, "dataset.sha256"):
-        first, second = (_at(bundle.environment, path) for bundle in (further, less))
+        first, second = (_at(study.environment, path) for study in (further, less))
         if first != second and first is not None and second is not None:
             found.append(f"{path} {str(first)[:60]!r} and {str(second)[:60]!r}")
-    first, second = (_of_strings(_at(bundle.environment, "code.files")) for bundle in (further, less))
+    first, second = (_of_strings(_at(study.environment, "code.files")) for study in (further, less))
     if first and second and first != second:
         files = [file for file in sorted(first.keys() | second.keys()) if first.get(file) != second.get(file)]
         found += [f"the code of {file[:60]}" for file in files]
@@ -92,14 +93,14 @@ def _at(tree: Mapping[str, Any], path: str) -> Any:
         return None
 
 
-def _missing(file: str, further: Bundle, less: Bundle) -> list[str]:
+def _missing(file: str, further: StudyRecord, less: StudyRecord) -> list[str]:
     """Rows and fields of a table that the further state lacks, or has otherwise."""
-    if file not in less.tables:
+    if file not in less.checked:
         return []
-    rows = further.tables[file].rows if file in further.tables else {}
-    names = tuple(name for name in IDENTITY[file] if name in less.tables[file].columns)
+    rows = further.checked[file].rows if file in further.checked else {}
+    names = tuple(name for name in IDENTITY[file] if name in less.checked[file].columns)
     found = []
-    for key, row in less.tables[file].rows.items():
+    for key, row in less.checked[file].rows.items():
         place = f"{file} {' '.join(f'{name} {row[name][:60]}' for name in names if row[name])}"
         mine = rows.get(key)
         if mine is None:
@@ -114,12 +115,12 @@ def _missing(file: str, further: Bundle, less: Bundle) -> list[str]:
     return found
 
 
-def _is_former_candidate(file: str, row: Mapping[str, str], further: Bundle) -> bool:
+def _is_former_candidate(file: str, row: Mapping[str, str], further: StudyRecord) -> bool:
     """Whether a row is a replicate of a configuration that the further state has confirmed others in place of."""
     if file not in ("replicates.csv", "history.csv") or row.get("kind", "replicate") != "replicate":
         return False
     candidates = (
-        {known.get("trial", "") for known in further.tables["replicates.csv"].rows.values()}
+        {known.get("trial", "") for known in further.checked["replicates.csv"].rows.values()}
         if further.count("replicates.csv")
         else set()
     )

@@ -1,13 +1,13 @@
-"""A study as its records describe it, found by name: what is needed to use its winner or to run one of its trials again."""
+"""The records of a study: where they lie, and what they hold, as text, numbers and tables. Whoever reads them reads by this."""
 
 from __future__ import annotations
 
 import csv
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -16,57 +16,199 @@ from lstm_bench.core.config import NAME, check_recorded, conf_dir, get, replaced
 from lstm_bench.core.errors import ConfigError, DataError, StorageError, nearest
 from lstm_bench.data import dataset as data
 from lstm_bench.data.splits import for_seed
+from lstm_bench.data.task import Task, recorded
+from lstm_bench.study import candidates, frames
 from lstm_bench.study import search_space as spaces
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Row = dict[str, str]
+Key = tuple[str, ...]
 # Where a value comes from that an older version did not record. Those of `dataset` are in the file of its own name.
 _DEFAULTS = {"train": "train/default", "launcher": "launcher/local", "kernel": "kernel/auto"}
 _NEEDED = ("study.space", "study.objective", "study.direction", "study.replicates", "model._target_", "backend.name")
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """The records of one study.
+class Table(NamedTuple):
+    """A record file: its columns, and its rows by what they are known by (the others' by their place)."""
+
+    columns: tuple[str, ...]
+    rows: dict[Key, Row]
+
+
+class StudyRecord:
+    """The records of one study, or of one kernel benchmark. A file is read when it is asked for.
+
+    Args:
+      folder: Where they lie.
+      name: Of the study, that of the folder unless given.
+      published: Name of the device's folder below `published/`, None for others.
+      strict: Whether what cannot be read is a fault. Else it is empty, and said in `notes`.
+      config: `config.yaml`, of records that came otherwise than in a folder: with one of these four, no file is read.
+      environment: `environment.json`, likewise.
+      tables: File -> its table, likewise.
+      texts: File -> its text, likewise.
 
     Attributes:
-      name: Of the study, which is that of its folder.
-      folder: Where they lie.
-      published: Whether they are committed records, without a database and a model.
-      config: The resolved configuration, complete also where an older version wrote it.
-      environment: `environment.json`, {} where there is none.
+      notes: One sentence for each thing that is missing, torn or contradictory.
+      checked: File -> its rows, of records whose every field was checked: see `validate.py`.
     """
 
-    name: str
-    folder: Path
-    published: bool
-    config: dict[str, Any]
-    environment: dict[str, Any]
+    def __init__(
+        self,
+        folder: Path,
+        name: str | None = None,
+        published: str | None = None,
+        *,
+        strict: bool = False,
+        config: dict[str, Any] | None = None,
+        environment: dict[str, Any] | None = None,
+        tables: dict[str, pd.DataFrame] | None = None,
+        texts: dict[str, str] | None = None,
+    ):
+        self.folder, self.name, self.published, self.strict = folder, name or folder.name, published, strict
+        self.notes: list[str] = []
+        self.tables, self.texts, self.checked = tables or {}, texts or {}, dict[str, Table]()
+        self._in_memory = any(given is not None for given in (config, environment, tables, texts))
+        if self._in_memory:
+            self.config, self.environment = config or {}, environment or {}
+
+    # As it is written.
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """`config.yaml`."""
+        return self._mapping("config.yaml", safe_load.from_yaml)
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """`environment.json`."""
+        return self._mapping("environment.json", safe_load.from_json)
+
+    def _mapping(self, file: str, parse: Callable[[str], Any]) -> dict[str, Any]:
+        try:
+            value = parse(self._whole(file))
+        except FileNotFoundError:
+            self.notes.append(f"{file} is missing.")
+            return {}
+        except (OSError, ValueError) as error:
+            self._fault(file, error)
+            return {}
+        if isinstance(value, dict):
+            return value
+        if self.strict:
+            raise StorageError(f"{self.folder / file}: it holds no mapping")
+        self.notes.append(f"{file} does not hold a mapping.")
+        return {}
+
+    def _whole(self, file: str) -> str:
+        return (self.folder / file).read_bytes().decode("utf-8")
+
+    def text(self, file: str) -> str | None:
+        """What a file holds, None where there is none. A table ends with a whole line: a driver may be writing the next.
+
+        Raises:
+          StorageError: when it cannot be read, of strict records.
+        """
+        if self._in_memory:
+            return self.texts.get(file)
+        try:
+            text = self._whole(file)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            self._fault(file, error)
+            return None
+        if not file.endswith(".csv") or text.endswith("\n") or not text:
+            return text
+        self.notes.append(f"{file} ends in a torn line, which is left out.")
+        return text[: text.rfind("\n") + 1]
+
+    def _fault(self, file: str, error: Exception) -> None:
+        said = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, UnicodeDecodeError):
+            said = "it is not UTF-8"
+        if self.strict:
+            raise StorageError(f"{self.folder / file}: cannot be read ({said})") from error
+        kind = said if isinstance(error, safe_load.UnreadableError) else type(error).__name__
+        self.notes.append(f"{file} cannot be read: {kind}.")
 
     def rows(self, file: str) -> list[Row]:
         """Rows of a record file as text, [] when there is none.
 
         Raises:
-          StorageError: when it cannot be read.
+          StorageError: when it cannot be read, of strict records.
         """
         try:
-            return fileio.read_rows(self.folder / file)
-        except (OSError, ValueError, csv.Error) as error:
-            raise StorageError(f"{self.folder / file}: cannot be read ({error})") from error
+            return fileio.parsed(self.text(file) or "")
+        except csv.Error as error:
+            self._fault(file, error)
+            return []
+
+    def frame(self, file: str) -> pd.DataFrame:
+        """A record file as a sorted table, read once: `frame("trials")` or `frame("trials.csv")`."""
+        file = file if file.endswith(".csv") else f"{file}.csv"
+        if file not in self.tables:
+            self.tables[file] = frames.frame(file, self.rows(file), self.task, self.notes)
+        return self.tables[file]
+
+    # What it says.
+
+    @property
+    def benchmark(self) -> bool:
+        """Whether it is a kernel benchmark's."""
+        return self.name.startswith("kernels-")
+
+    @property
+    def copied(self) -> bool:
+        """Whether they are published or merged: records without a database and a model."""
+        elsewhere = not {"published", "merged"}.isdisjoint(self.folder.absolute().parts)
+        return elsewhere and not (self.folder / "study.db").exists()
+
+    @property
+    def study_id(self) -> str | None:
+        """What no other study has; None in records of versions that did not write it down."""
+        return self.environment.get("study_id")
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """Value at a dotted path of the configuration."""
+        return at(self.config, path, default)
+
+    def env(self, path: str, default: Any = None) -> Any:
+        """Value at a dotted path of the environment."""
+        return at(self.environment, path, default)
+
+    @property
+    def task(self) -> Task:
+        """What was asked of its networks."""
+        facts = self.env("dataset")
+        return recorded(facts if isinstance(facts, Mapping) else {})
+
+    def count(self, file: str) -> int:
+        """Checked rows of a table, 0 where there is none."""
+        return len(self.checked[file].rows) if file in self.checked else 0
+
+    def space(self) -> dict[str, spaces.Domain]:
+        """Searched paths with their domains, whether the configuration nests or dots them; {} of one that holds no space."""
+        space = self.get("study.space", {})
+        try:
+            found = spaces.flatten(space) if isinstance(space, Mapping) else {}
+        except (ConfigError, AttributeError, TypeError):  # a tree that is none of domains
+            found = {}
+        return {path: domain for path, domain in found.items() if domain is not None}
 
     def config_of(self, row: Mapping[str, str] | None) -> dict[str, Any]:
         """The configuration with the searched values of a row of `trials.csv`; of None, as it is."""
-        space = spaces.flatten(self.config["study"]["space"])
-        searched = {path: domain for path, domain in space.items() if domain is not None}
+        searched = self.space()
         return replaced(self.config, {path: _value(row, path, searched[path]) for path in searched} if row else {})
 
-    def winner(self) -> Row | None:
-        """The best COMPLETE trial by the objective, the first of several; None where nothing was searched."""
+    def best_trial(self) -> Row | None:
+        """The row of the best COMPLETE trial by the objective, the first of several; None where nothing was searched."""
         objective, direction = (self.config["study"][key] for key in ("objective", "direction"))
-        sign = -1.0 if direction == "maximize" else 1.0
         rows = self.rows("trials.csv")
         try:
-            complete = [row for row in rows if row["state"] == "COMPLETE" and row.get(objective)]
-            return min(complete, key=lambda row: (sign * float(row[objective]), int(row["number"])), default=None)
+            return next(iter(candidates.ranked(rows, objective, maximize=direction == "maximize")), None)
         except (KeyError, TypeError, ValueError) as error:  # no such column, a torn row, no number
             raise StorageError(f"{self.folder / 'trials.csv'}: cannot be read ({error})") from error
 
@@ -95,6 +237,15 @@ class Recorded:
         return found
 
 
+def at(tree: Any, path: str, default: Any = None) -> Any:
+    """Value at a dotted path of nested mappings, `default` where there is none."""
+    for key in path.split("."):
+        if not isinstance(tree, Mapping) or key not in tree:
+            return default
+        tree = tree[key]
+    return default if tree is None else tree
+
+
 def _value(row: Mapping[str, str], path: str, domain: Mapping[str, Any]) -> Any:
     """A searched value from its text."""
     text = row.get(f"config_{path}")
@@ -110,53 +261,86 @@ def _value(row: Mapping[str, str], path: str, domain: Mapping[str, Any]) -> Any:
         raise ConfigError(f"trial {row.get('number')}: its {path} is not in the records", received=text) from None
 
 
-def places(root: Path) -> list[tuple[Path, bool]]:
-    """Folders of studies below `sweeps/`, its `published/`, or a folder in that, each with whether it is published."""
-    found = [(path.parent, False) for path in sorted(root.glob("*/config.yaml"))]
-    found += [
-        (path.parent, True) for pattern in ("published/*/*", "*/*") for path in root.glob(f"{pattern}/config.yaml")
-    ]
-    return [(folder, public) for folder, public in found if not folder.name.startswith("kernels-")]
+class Place(NamedTuple):
+    """A folder of records, and the device that it is published under: None for a working folder, and in `merged/`."""
+
+    folder: Path
+    device: str | None = None
+
+    @property
+    def benchmark(self) -> bool:
+        """Whether it is a kernel benchmark's: one with a `cells.csv`, or named `kernels-<grid>` but no study."""
+        if (self.folder / "cells.csv").is_file():
+            return True
+        begun = any(
+            (self.folder / file).is_file() for file in ("config.yaml", "ceilings.csv", "runs.csv", "samples.csv")
+        )
+        study = any((self.folder / file).is_file() for file in ("study.db", "trials.csv", "replicates.csv"))
+        return self.folder.name.startswith("kernels-") and begun and not study
 
 
-def find(name: str, root: Path) -> Recorded:
-    """The records of a study: its working folder, else the published ones of that name.
+def places(root: Path, *, benchmarks: bool = False) -> list[Place]:
+    """Folders of studies, by device and name; a working one before a merged one of its name.
+
+    Args:
+      root: `sweeps/`, its `published/`, or a folder of records.
+      benchmarks: Whether those of kernel benchmarks are wanted instead.
+    """
+    public = root if root.name == "published" else root / "published"
+    found = [Place(folder, folder.parent.name) for folder in public.glob("*/*")]
+    if root != public:
+        folders = (root, *root.glob("*"), *root.glob("merged/*"))
+        found += [Place(folder) for folder in folders if folder != public]
+    files = ("config.yaml", "trials.csv", "replicates.csv")
+    known = (one for one in found if any((one.folder / file).is_file() for file in files) or one.benchmark)
+    return sorted(
+        (one for one in known if one.benchmark == benchmarks), key=lambda one: (one.device or "", one.folder.name)
+    )
+
+
+def place(name: str, root: Path, *, benchmarks: bool = False) -> Place:
+    """Where the records of a study lie: its working folder, else the merged one, else the published one of that name.
 
     Args:
       name: Of the study.
-      root: `sweeps/`, its `published/`, or a folder in that.
+      root: See `places`.
+      benchmarks: Whether a kernel benchmark will do as well.
 
     Raises:
-      ConfigError: when there is no such study, or several machines have published one.
-      StorageError: when its configuration cannot be read.
+      ConfigError: when there is no such study, or several machines have published it.
     """
-    known = places(root)
-    named = [(folder, public) for folder, public in known if folder.name == name]
-    working = [place for place in named if not place[1]]
+    all_ = [*places(root), *(places(root, benchmarks=True) if benchmarks else ())]
+    known = [one for one in all_ if (one.folder / "config.yaml").is_file()]
+    named = [one for one in known if one.folder.name == name]
     if not named:
-        names = {folder.name for folder, _ in known}
+        names = {one.folder.name for one in known}
         remedy = nearest(name, names) if names else "run python -m lstm_bench.sweep +study=NAME first"
         raise ConfigError(f"study={name}: there is no such study below {root}", remedy=remedy)
-    if not working and len(named) > 1:
-        folders = " or ".join(f"sweeps={folder.parent}" for folder, _ in named)
+    if named[0].device and len(named) > 1:
+        folders = " or ".join(f"sweeps={one.folder.parent}" for one in named)
         raise ConfigError(f"study={name}: several machines have published it", remedy=f"say {folders}")
-    folder, public = (working or named)[0]
-    elsewhere = not {"published", "merged"}.isdisjoint(folder.absolute().parts)
-    public = public or (elsewhere and not (folder / "study.db").exists())
+    return named[0]
+
+
+def find(name: str, root: Path) -> StudyRecord:
+    """The records of a study, its configuration complete also where an older version wrote it. Arguments as `place`.
+
+    Raises:
+      ConfigError: as `place`.
+      StorageError: when its configuration cannot be read.
+    """
+    folder, device = place(name, root)
+    study = StudyRecord(folder, published=device, strict=True)
     try:
-        config = safe_load.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
-        file = folder / "environment.json"
-        environment = safe_load.from_json(file.read_text(encoding="utf-8")) if file.exists() else {}
-        if not isinstance(environment, dict):
-            raise ValueError("environment.json holds no mapping")
-        whole = complete(config)
-        check_recorded(whole)
+        study.config = complete(study.config)
+        assert isinstance(study.environment, dict)
+        check_recorded(study.config)
         for path in _NEEDED:
-            get(whole, path)
-        return Recorded(name, folder, public, whole, environment)
-    except (OSError, ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
+            get(study.config, path)
+    except (ConfigError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise StorageError(f"{folder}: config.yaml or environment.json cannot be read ({reason})") from error
+    return study
 
 
 def complete(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,9 +358,3 @@ def complete(config: Mapping[str, Any]) -> dict[str, Any]:
 @functools.cache
 def _known(path: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def packages(study: Recorded, names: Sequence[str]) -> dict[str, str | None]:
-    """Recorded versions of packages, None of those that were not there."""
-    known = study.environment.get("packages", {})
-    return {name: known.get(name) for name in names}

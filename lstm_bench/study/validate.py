@@ -1,4 +1,4 @@
-"""The records of one study or kernel benchmark in memory, every field checked: what may be packed, merged and reported."""
+"""The records of one study or kernel benchmark, every field checked: what may be packed, merged and reported."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from lstm_bench.core.schema import Kernels, Sweep
 from lstm_bench.data import task
 from lstm_bench.study import columns as record
 from lstm_bench.study import search_space as spaces
+from lstm_bench.study.reader import Key, Row, StudyRecord, Table
 
 DOCUMENTS = ("config.yaml", "environment.json")
 # What a row of a table is known by. The rows of the others belong together: they are those of one pick.
@@ -69,17 +70,6 @@ _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("workers", "dataset.classes", "dataset.notes"), (list,)),
 }
 
-Key = tuple[str, ...]
-Row = dict[str, str]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A record file: its columns, and its rows by what they are known by (the others' by their place)."""
-
-    columns: tuple[str, ...]
-    rows: dict[Key, Row]
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -92,36 +82,6 @@ class Limits:
     max_rows: int
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """The records of one study or kernel benchmark, checked.
-
-    Attributes:
-      name: Of the study.
-      study_id: What no other study has; None in records of versions that did not write it down.
-      texts: File -> its text, without a torn last line.
-      config: `config.yaml`.
-      environment: `environment.json`.
-      tables: File -> its table.
-    """
-
-    name: str
-    study_id: str | None
-    texts: dict[str, str]
-    config: dict[str, Any]
-    environment: dict[str, Any]
-    tables: dict[str, Table]
-
-    @property
-    def benchmark(self) -> bool:
-        """Whether it is a kernel benchmark's."""
-        return self.name.startswith("kernels-")
-
-    def count(self, file: str) -> int:
-        """Rows of a table, 0 where there is none."""
-        return len(self.tables[file].rows) if file in self.tables else 0
-
-
 class Reader:
     """Checks texts; every fault is of one kind and names the place and the file."""
 
@@ -131,7 +91,7 @@ class Reader:
     def refuse(self, file: str | None, reason: str, **words: Any) -> NoReturn:
         raise self.fault(f"{self.where}: {file}: {reason}" if file else f"{self.where}: {reason}", **words)
 
-    def bundle(self, name: str, texts: dict[str, str]) -> Bundle:
+    def record(self, name: str, texts: dict[str, str]) -> StudyRecord:
         """The checked records of study `name`."""
         missing = [file for file in DOCUMENTS if file not in texts]
         if missing or not (texts.keys() - {*DOCUMENTS}):
@@ -145,7 +105,9 @@ class Reader:
         study_id = environment.get("study_id")
         if study_id is not None and not schema.NAME.fullmatch(study_id):
             self.refuse("environment.json", "study_id", expected="letters, digits and ._-", received=study_id[:40])
-        return Bundle(name, study_id, texts, config, environment, tables)
+        study = StudyRecord(Path(name), name, strict=True, config=config, environment=environment, texts=texts)
+        study.checked = tables
+        return study
 
     def mapping(self, file: str, text: str, parse: Any) -> dict[str, Any]:
         try:
@@ -314,37 +276,25 @@ def limits(given: Mapping[str, str]) -> Limits:
 LIMITS = tuple(Limits.__dataclass_fields__)
 
 
-def from_folder(folder: Path, bounds: Limits) -> Bundle:
+def from_folder(folder: Path, bounds: Limits) -> StudyRecord:
     """The records that lie in a folder.
 
     Raises:
       StorageError: when a file cannot be read, or is damaged.
     """
-    texts: dict[str, str] = {}
-    files = (*DOCUMENTS, *(record.BENCHMARK_FILES if folder.name.startswith("kernels-") else record.FILES))
-    for file in files:
-        try:
-            body = (folder / file).read_bytes()
-            text = body.decode("utf-8")
-        except FileNotFoundError:
-            continue
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8"
-            raise StorageError(f"{folder / file}: cannot be read ({reason})") from error
-        if file in TABLES:
-            text = text[: text.rfind("\n") + 1]  # a driver may be writing the next line
-        if text:
-            texts[file] = text
+    here = StudyRecord(folder, strict=True)
+    files = (*DOCUMENTS, *(record.BENCHMARK_FILES if here.benchmark else record.FILES))
+    texts = {file: text for file in files if (text := here.text(file))}
     reader = Reader(str(folder), bounds, StorageError)
     config = reader.mapping("config.yaml", texts.get("config.yaml", "{}"), safe_load.from_yaml)
     study = config.get("study")
-    own = config if folder.name.startswith("kernels-") else study if isinstance(study, dict) else {}
+    own = config if here.benchmark else study if isinstance(study, dict) else {}
     name = str(own.get("name") or folder.name)  # a merged study may lie under another
-    return reader.bundle(name, texts)
+    return reader.record(name, texts)
 
 
-def words(bundle: Bundle) -> str:
-    """What a bundle holds, for people."""
-    names = {"runs.csv": "runs", "cells.csv": "cells"} if bundle.benchmark else {}
+def words(study: StudyRecord) -> str:
+    """What checked records hold, for people."""
+    names = {"runs.csv": "runs", "cells.csv": "cells"} if study.benchmark else {}
     names = names or {"trials.csv": "trials", "replicates.csv": "replicates", "history.csv": "epochs"}
-    return ", ".join(f"{bundle.count(file):,} {name}" for file, name in names.items())
+    return ", ".join(f"{study.count(file):,} {name}" for file, name in names.items())

@@ -13,7 +13,7 @@ from lstm_bench.core.errors import InterruptedByUser
 
 if TYPE_CHECKING:
     from lstm_bench.core.hardware import Slot
-    from lstm_bench.study.reader import Recorded, Row
+    from lstm_bench.study.reader import Row, StudyRecord
 
 
 # What is compared, in the order of the table; what is not recorded is left out.
@@ -61,7 +61,9 @@ class Line:
             return "differs"
 
 
-def trained(study: Recorded, name: str, work: Mapping[str, Any], where: Slot, row: Mapping[str, str]) -> dict[str, Any]:
+def trained(
+    study: StudyRecord, name: str, work: Mapping[str, Any], where: Slot, row: Mapping[str, str]
+) -> dict[str, Any]:
     """The result of a task in a worker of its own, its log and data gone afterwards. A pruned trial stops where it did."""
     from lstm_bench.core.console import Display
     from lstm_bench.data.shared_memory import SharedDataset

@@ -18,7 +18,7 @@ from lstm_bench.core.clock import since_1970_ms
 from lstm_bench.core.errors import StorageError
 from lstm_bench.study.candidates import Candidate
 from lstm_bench.tracking.client import Tracking
-from lstm_bench.tracking.records import Key, Records, Row
+from lstm_bench.tracking.records import GrowingRecord, Key, Row
 from lstm_bench.tracking.run_index import Training
 
 Figures = Callable[[Path, Path], Iterable[Path]]
@@ -65,7 +65,7 @@ class Follower:
     ):
         self._folder, self._tracking, self._figures, self._stopped = folder, tracking, figures, stopped
         self._own = own
-        self._records: Records | None = None
+        self._records: GrowingRecord | None = None
         self._open = False
         self._settled: set[Key] = set()  # whose end was told since the store was opened
         self._sent: dict[Key, tuple[str, int]] = {}  # of one that runs, the start of its try and the epochs told
@@ -105,7 +105,7 @@ class Follower:
             if key not in self._settled and (not self._own or key in records.begun):
                 self._tell(key, row, self._tell_end)
         for key, row in records.begun.items():
-            if key not in self._settled and key not in records.rows:
+            if key not in self._settled and key not in records.over:
                 self._tell(key, row, self._tell_epochs)
         if any(kind == "replicate" for kind, _, _ in records.begun):
             self._tell_confirmed()
@@ -148,10 +148,10 @@ class Follower:
         tracking.finish(known, ended_ms)
         self._open = tracking.error is None
 
-    def _read(self) -> Records:
+    def _read(self) -> GrowingRecord:
         """The records as they are by now."""
         if self._records is None:
-            self._records = Records(self._folder)
+            self._records = GrowingRecord(self._folder)
         self._records.read()
         return self._records
 

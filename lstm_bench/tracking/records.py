@@ -12,20 +12,19 @@ import io
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from lstm_bench.core import config as schema
-from lstm_bench.core import fileio, safe_load, vocabulary
+from lstm_bench.core import fileio
 from lstm_bench.core.clock import since_1970_ms
 from lstm_bench.core.errors import StorageError
-from lstm_bench.data.task import recorded
-from lstm_bench.study import diagnostics, pareto
+from lstm_bench.study import candidates, diagnostics
 from lstm_bench.study import search_space as spaces
-from lstm_bench.study.candidates import Candidate, digest, standing
+from lstm_bench.study.candidates import Candidate, digest
 from lstm_bench.study.control_rows import control_metrics
-from lstm_bench.study.reader import Recorded
+from lstm_bench.study.reader import StudyRecord
 from lstm_bench.study.summary import outcome
 from lstm_bench.tracking import runs
 
@@ -71,36 +70,30 @@ class Tail:
             self._file = None
 
 
-class Records:
-    """A study as its records tell it.
+class GrowingRecord(StudyRecord):
+    """The records of a study while they grow.
 
     Args:
       folder: Of the records.
 
     Attributes:
-      name: Of the study.
       id: Of the study.
       described: What `Tracking.start` is told of it, but for its id and times.
       begun: Rows of `begun.csv`, the last of each training.
-      rows: Rows of trials and replicates that ended, in the order of their files.
+      over: Rows of trials and replicates that ended, in the order of their files.
     """
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        self.config = safe_load.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
-        file = folder / "environment.json"
-        self.environment = safe_load.from_json(file.read_text(encoding="utf-8"))
+        super().__init__(folder, strict=True)
         self.described = described(self.config, self.environment)
         self._settings = self.config["study"]
         self.name = self._settings["name"]
-        self._study = Recorded(self.name, folder, False, self.config, self.environment)
-        self.id = self.environment.get("study_id") or self._older_id()
-        self._clock = int(file.stat().st_mtime * 1000)
-        self._space = spaces.flatten(self._settings["space"])
-        self._searched = [path for path, domain in self._space.items() if domain is not None]
+        self.id = self.study_id or self._older_id()
+        self._clock = int((folder / "environment.json").stat().st_mtime * 1000)
+        self._searched = list(self.space())
         self._tails = {name: Tail(folder / f"{name}.csv") for name in ("begun", "trials", "replicates", "history")}
         self.begun: dict[Key, Row] = {}
-        self.rows: dict[Key, Row] = {}
+        self.over: dict[Key, Row] = {}
         self._texts: dict[int, dict[str, str]] = {}  # of trials, as they are written
         self._curves: dict[Key, list[Row]] = defaultdict(list)
         self._spans: dict[Key, tuple[int, int]] = {}
@@ -125,10 +118,10 @@ class Records:
         for kind, column in (("trial", "number"), ("replicate", "seed")):
             anew, texts = self._tails[f"{kind}s"].read()
             if anew:
-                self.rows = {key: row for key, row in self.rows.items() if key[0] != kind}
+                self.over = {key: row for key, row in self.over.items() if key[0] != kind}
             for text in texts:
                 key = (kind, int(text[column]), _whole(text.get("trial")) if kind == "replicate" else None)
-                self.rows[key] = self._row(key, text)
+                self.over[key] = self._row(key, text)
         anew, texts = self._tails["history"].read()
         times: dict[Key, dict[int, int]] = {}
         if anew:  # epochs keep the time when they were first seen
@@ -147,13 +140,13 @@ class Records:
         if key[0] == "replicate":
             return {"trial": None, **typed(text), "seed": key[1]}
         self._texts[key[1]] = text
-        config = self._study.config_of(text)
+        config = self.config_of(text)
         return typed(text) | {f"config_{path}": schema.get(config, path) for path in self._searched}
 
     def ended(self) -> Iterator[tuple[Key, Row]]:
         """Trainings that ended: trials, then replicates."""
         for kind in ("trial", "replicate"):
-            yield from [item for item in self.rows.items() if item[0][0] == kind]
+            yield from [item for item in self.over.items() if item[0][0] == kind]
 
     def close(self) -> None:
         """Closes the files."""
@@ -193,7 +186,7 @@ class Records:
         kind, number, trial = key
         config = self._config(trial)
         if kind == "trial":
-            config = self._study.config_of(self._texts.get(number) or self.begun[key])
+            config = self.config_of(self._texts.get(number) or self.begun[key])
         return schema.flatten({group: config[group] for group in ("model", "train")})
 
     def evidence(self, row: Row) -> dict[str, Any]:
@@ -212,41 +205,39 @@ class Records:
 
     def probed(self) -> list[Row]:
         """The winner's probe."""
-        return [typed(row) for row in fileio.read_rows(self.folder / "kernels.csv")]
+        return [typed(row) for row in self.rows("kernels.csv")]
 
     # What the driver would find.
 
     def _trials(self) -> list[Row]:
-        return [row for key, row in self.rows.items() if key[0] == "trial"]
+        return [row for key, row in self.over.items() if key[0] == "trial"]
 
     def _replicates(self) -> list[Row]:
-        return [row for key, row in self.rows.items() if key[0] == "replicate"]
+        return [row for key, row in self.over.items() if key[0] == "replicate"]
+
+    def _counts(self) -> dict[str, int]:
+        return candidates.ends(self._trials(), self._settings["max_retry"])
 
     def _config(self, trial: int | None) -> dict[str, Any]:
-        return self._study.config_of(None if trial is None else self._texts[trial])
+        return self.config_of(None if trial is None else self._texts[trial])
 
     def _ranked(self) -> list[Row]:
-        """Complete trials of different parameters, best first; of several objectives those of the front."""
-        objective, sign = self._settings["objective"], -1 if self._settings["direction"] == "maximize" else 1
-        rows = self._front() if self._settings.get("objectives") else self._trials()
-        complete = [row for row in rows if row["state"] == "COMPLETE" and row.get(objective) is not None]
-        return sorted(complete, key=lambda row: (sign * row[objective], row["number"]))
+        """Complete trials, best first; of several objectives those of the front."""
+        objective, maximize = self._settings["objective"], self._settings["direction"] == "maximize"
+        among = self._front() if self._settings.get("objectives") else self._trials()
+        return candidates.ranked(among, objective, maximize=maximize)
 
-    def _front(self) -> Sequence[Row]:
-        front, objectives = pareto.Front(), self._settings["objectives"]
-        for row in self._trials():
-            if row["state"] == "COMPLETE":
-                front.add(pareto.oriented(row, objectives), row)
-        return front.items()
+    def _front(self) -> list[Row]:
+        return candidates.front(self._trials(), self._settings["objectives"])
 
     def candidates(self) -> list[Candidate]:
         """The configurations that the study confirms, as far as it has come."""
         if not self._searched:
             return [self.candidate(None)]
-        found: dict[str, int] = {}
-        for row in self._ranked():
-            found.setdefault(json.dumps([row[f"config_{path}"] for path in self._searched]), row["number"])
-        return [self.candidate(number) for number in list(found.values())[: self._settings.get("confirm", 1)]]
+        found = candidates.distinct(
+            self._ranked(), lambda row: json.dumps([row[f"config_{path}"] for path in self._searched])
+        )
+        return [self.candidate(row["number"]) for row in found[: self._settings.get("confirm", 1)]]
 
     def candidate(self, trial: int | None) -> Candidate:
         """The configuration that a trial found; of None the only one there is."""
@@ -259,26 +250,25 @@ class Records:
 
     def pick(self) -> Candidate:
         """The candidate that is picked."""
-        maximize = self._settings["direction"] == "maximize"
 
-        def rank(candidate: Candidate) -> tuple[int, float]:
+        def validation(candidate: Candidate) -> list[float]:
             complete = [row for row in self._rows_of(candidate) if row["state"] == "COMPLETE"]
-            return standing([row[self._settings["objective"]] for row in complete], maximize=maximize)
+            return [row[self._settings["objective"]] for row in complete]
 
-        return min(self.candidates(), key=rank)
+        return candidates.picked(self.candidates(), validation, maximize=self._settings["direction"] == "maximize")[0]
 
     def status(self) -> str:
         """How the last session ended, as far as its rows tell: FINISHED, FAILED or KILLED."""
-        counts = ended(self._trials(), self._settings["max_retry"])
+        counts = self._counts()
         if counts["failed"] > self._settings["max_failed"]:
             return "FAILED"
         rows = self._replicates() or self._trials()
-        searched = sum(counts.values()) >= self._settings["n_trials"]
+        searched = sum(counts.values()) - counts["requeued"] >= self._settings["n_trials"]
         if searched and rows and not any(row["state"] == "COMPLETE" for row in rows):
             return "FAILED"  # nothing came out
-        candidates = self.candidates()
-        seeds = self._settings["replicates"] * len(candidates)
-        if seeds and sum(len(self._rows_of(candidate)) for candidate in candidates) >= seeds:
+        found = self.candidates()
+        seeds = self._settings["replicates"] * len(found)
+        if seeds and sum(len(self._rows_of(candidate)) for candidate in found) >= seeds:
             return "FINISHED"  # also where study.timeout ended the search
         return "FINISHED" if searched and not seeds else "KILLED"
 
@@ -289,12 +279,12 @@ class Records:
         facts = self.environment.get("dataset") or {}
         first = next((self.evidence(row) for row in complete if row["seed"] == 0), {})
         curves: dict[Key, list[Row]] = defaultdict(list)  # read again: those of most trainings were let go of
-        for line in map(typed, fileio.read_rows(self.folder / "history.csv")):
+        for line in map(typed, self.rows("history.csv")):
             curves[_key(line)].append(line)
         judged = diagnostics.judge(
             self.config,
             facts,
-            space={path: domain for path, domain in self._space.items() if domain is not None},
+            space=self.space(),
             trials=[{**row, "history": curves["trial", row["number"], None]} for row in self._trials()],
             winner=pick.trial,
             params=pick.params,
@@ -302,17 +292,17 @@ class Records:
             pairs=diagnostics.pairs(first.get("confusion") or {}),
         )
         metrics, tags = outcome(
-            ended(self._trials(), self._settings["max_retry"]),
+            self._counts(),
             (best[0]["number"], best[0][objective]) if best else None,
             pick,
             complete,
             objective=objective,
-            task=recorded(facts),
+            task=self.task,
             front=len(self._front()) if self._settings.get("objectives") else None,
             health=judged.sentences(),
         )
         fitted = [typed(row) for row in fileio.read_rows(self.folder / "controls.csv")]
-        return metrics | control_metrics(fitted, recorded(facts)), tags
+        return metrics | control_metrics(fitted, self.task), tags
 
 
 def described(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -370,27 +360,3 @@ def _whole(value: Any) -> int | None:
 def _key(row: Row) -> Key:
     """Which training a row of `begun.csv` or `history.csv` is of."""
     return row["kind"], int(row["number"]), row.get("trial") if row["kind"] == "replicate" else None
-
-
-def ended(rows: Sequence[Row], max_retry: int) -> dict[str, int]:
-    """`complete pruned failed` as `Study.counts`: without the trials that run again under another number."""
-    by_number = {row["number"]: row for row in rows}
-    retried = {_whole(row.get("retry_of")) for row in rows}  # whatever study.max_retry is by now
-
-    def deaths(row: Row | None) -> int:
-        found = 0
-        while row is not None:
-            found += row.get("reason") in vocabulary.RETRY_LIMITED
-            before = _whole(row.get("retry_of"))
-            row = None if before is None else by_number.get(before)
-        return found
-
-    def counts(row: Row) -> bool:
-        if row.get("reason") in vocabulary.RETRY_UNLIMITED or row["number"] in retried:
-            return False
-        return row.get("reason") not in vocabulary.RETRY_LIMITED or deaths(row) > max_retry
-
-    ends = [row["state"] for row in rows if row["state"] != "FAIL" or counts(row)]
-    return {
-        word: ends.count(state) for word, state in (("complete", "COMPLETE"), ("pruned", "PRUNED"), ("failed", "FAIL"))
-    }

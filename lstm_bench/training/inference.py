@@ -23,10 +23,10 @@ _WARM_UP_CALLS, _LEAST_CALLS, _MOST_CALLS, _TIMED_S = 3, 5, 1000, 0.5
 if TYPE_CHECKING:
     import numpy as np
 
-    from lstm_bench.study.reader import Recorded
+    from lstm_bench.study.reader import StudyRecord
 
 
-def winner(study: Recorded) -> tuple[Path, dict[str, Any]]:
+def winner(study: StudyRecord) -> tuple[Path, dict[str, Any]]:
     """The saved model of a study and what its `input.json` says.
 
     Raises:
@@ -41,7 +41,7 @@ def winner(study: Recorded) -> tuple[Path, dict[str, Any]]:
     if not model.exists():
         known = (conf_dir() / "study" / f"{study.name}.yaml").exists()
         makes = f"python -m lstm_bench.sweep +study={study.name}" if known else "the sweep command that made it"
-        if study.published:
+        if study.copied:
             raise ConfigError(
                 f"study {study.name}: published records hold no model", remedy=f"to make one, run {makes}"
             )
@@ -63,7 +63,7 @@ def winner(study: Recorded) -> tuple[Path, dict[str, Any]]:
     return model, about
 
 
-def _older(study: Recorded) -> dict[str, Any]:
+def _older(study: StudyRecord) -> dict[str, Any]:
     """What `input.json` would say of a model saved before there was one."""
     from lstm_bench.data.readers import DIVISOR
     from lstm_bench.data.task import recorded
@@ -87,7 +87,7 @@ def _older(study: Recorded) -> dict[str, Any]:
     }
 
 
-def load(model: Path, study: Recorded) -> Any:
+def load(model: Path, study: StudyRecord) -> Any:
     """The Keras model, in safe mode, its own layers known; frameworks say nothing while they start.
 
     Raises:

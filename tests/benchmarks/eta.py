@@ -80,7 +80,7 @@ class Study:
             params[row["number"]] = {path: schema.get(configured, path) for path in self.space}
             known = epochs["trial", row["number"], ""]
             self.trials.append(timed(row, params[row["number"]], known, self.settings["objective"]))
-        best = recorded.winner()
+        best = recorded.best_trial()
         self.seeds = []
         for row in recorded.rows("replicates.csv"):
             trial = row.get("trial") or ""
@@ -134,7 +134,7 @@ def main(argv: Sequence[str]) -> int:
     root = Path(argv[0]) if argv else Path(__file__).parents[2] / "sweeps" / "published"
     found: list[float] = []
     print(f"{'study':<27} {'ends':>4} {'first':>6} {'median':>6} {'worst':>6}")
-    for folder, _ in sorted(reader.places(root)):
+    for folder, *_ in reader.places(root):
         if errors := list(Study(folder).errors()):
             print(
                 f"{folder.name:<27} {len(errors):>4} {errors[0]:>6.0%} {statistics.median(errors):>6.0%}"

@@ -19,7 +19,7 @@ from lstm_bench import export, merge, repeat
 from lstm_bench.core import fileio, locks
 from lstm_bench.core.errors import ConfigError, StorageError
 from lstm_bench.report.sources import records as result
-from lstm_bench.study import archive, columns
+from lstm_bench.study import archive, columns, reader
 
 SMALL = PUBLISHED / "long_memory-gru-10"
 
@@ -118,14 +118,14 @@ def test_an_export_finds_working_before_merged_before_published(tmp_path: Path) 
         folder.mkdir(parents=True)
         (folder / "config.yaml").touch()
     with pytest.raises(ConfigError, match=r"several machines have published it. Say sweeps=.*x or sweeps=.*y"):
-        export.find("a", tmp_path)
-    assert export.find("a", public[1].parent) == public[1]
+        reader.place("a", tmp_path)
+    assert reader.place("a", public[1].parent).folder == public[1]
     for folder in (tmp_path / "merged" / "a", tmp_path / "a"):
         folder.mkdir(parents=True)
         (folder / "config.yaml").touch()
-        assert export.find("a", tmp_path) == folder
+        assert reader.place("a", tmp_path, benchmarks=True).folder == folder
     with pytest.raises(ConfigError, match="Did you mean a"):
-        export.find("ab", tmp_path)
+        reader.place("ab", tmp_path)
 
 
 def crash_anywhere(packed: Path) -> None:
@@ -219,7 +219,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(packed: Path, monkeypatch: 
 
 def test_a_merged_study_is_reported_beside_a_working_one_of_its_name(packed: Path, command: Command) -> None:
     assert merge.main([f"input={packed}"]) == 0
-    found = [result.load(*place) for place in result.find(Path("sweeps").resolve())]
+    found = [result.load(*place) for place in reader.places(Path("sweeps").resolve())]
     assert {(r.source, r.records) for r in found} == {
         ("working", "sweeps/long_memory-gru-10/"),
         ("merged", "sweeps/merged/long_memory-gru-10/"),
@@ -276,7 +276,7 @@ def test_a_recorded_dataset_is_no_path(packed: Path, capsys: pytest.CaptureFixtu
         ("config.yaml", "epochs: ", "epochs: -", "train.epochs: expected"),
         ("config.yaml", "dataset:", "x: &x [1]\ny: *x\ndataset:", "it has an alias"),
         ("config.yaml", "  direction: minimize\n", "", "study.direction"),
-        ("environment.json", "{", "[", "environment.json cannot be read"),
+        ("environment.json", "{", "[", "environment.json: cannot be read (it is no JSON"),
         ("trials.csv", "6.675118199e-05", "6.675118199e-05x", "trials.csv: cannot be read"),
     ],
 )

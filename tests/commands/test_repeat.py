@@ -44,7 +44,7 @@ TRIALS = [
 ]
 
 
-def write(folder: Path, replicates: Any = (), changes: Any = None, **environment: Any) -> reader.Recorded:
+def write(folder: Path, replicates: Any = (), changes: Any = None, **environment: Any) -> reader.StudyRecord:
     """Records of a study, as a session leaves them."""
     space = {"train.learning_rate": fake.SPACE["train.learning_rate"]}
     config = fake.config({"study.space": space, **(changes or {})})
@@ -201,7 +201,7 @@ def test_a_training_that_ends_otherwise_is_never_equal() -> None:
 def test_a_published_study_is_found_by_its_name_and_an_older_one_is_complete() -> None:
     root = Path(__file__).parents[2] / "sweeps"
     study = reader.find("single", root)
-    assert study.published and study.config["train"]["deterministic"] is False
+    assert study.copied and study.config["train"]["deterministic"] is False
     assert study.config["launcher"]["keep_engines"] == 8
     _, row, trial = repeat.chosen(study, None, 0)
     work = repeat.task(study, row, trial, [])
@@ -215,14 +215,14 @@ def test_a_study_of_two_machines_wants_to_know_which(tmp_path: Path) -> None:
         write(tmp_path / "published" / machine / "mine")
     with pytest.raises(ConfigError, match=r"say sweeps=.*published/a or sweeps=.*published/b|Say sweeps="):
         reader.find("mine", tmp_path)
-    assert reader.find("mine", tmp_path / "published" / "b").published
-    assert not write(tmp_path / "mine").published
+    assert reader.find("mine", tmp_path / "published" / "b").copied
+    assert not write(tmp_path / "mine").copied
 
 
 def test_a_configuration_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     write(tmp_path / "mine")
     (tmp_path / "mine" / "config.yaml").write_text("a: [")
-    with pytest.raises(StorageError, match=r"mine: config\.yaml or environment\.json cannot be read"):
+    with pytest.raises(StorageError, match=r"mine/config\.yaml: cannot be read"):
         reader.find("mine", tmp_path)
 
 

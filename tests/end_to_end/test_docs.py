@@ -121,10 +121,11 @@ def test_the_readme_table_is_what_the_published_records_give() -> None:
     from lstm_bench.report.pages import index
     from lstm_bench.report.render import markdown
     from lstm_bench.report.sources import records
+    from lstm_bench.study import reader
 
     shown = re.search(r"<!-- table -->\n(.*?)\n<!-- end of table -->", README, re.DOTALL)
     assert shown
-    results = [records.load(folder, device) for folder, device in records.find(ROOT / "sweeps" / "published")]
+    results = [records.load(folder, device) for folder, device in reader.places(ROOT / "sweeps" / "published")]
     results = [r for r in results if r.dataset == "mnist" and r.get("dataset.train_size") is None]  # on all of it
     assert shown.group(1).strip() == markdown.markdown(*index.short_table(results)).strip()
 
@@ -132,13 +133,14 @@ def test_the_readme_table_is_what_the_published_records_give() -> None:
 def test_the_kernels_of_the_guide_are_what_the_published_records_give() -> None:
     from lstm_bench.report.pages import kernel_findings
     from lstm_bench.report.render import markdown
-    from lstm_bench.report.sources import records
+    from lstm_bench.report.sources import benchmarks
+    from lstm_bench.study import reader
 
     guide = (ROOT / "docs" / "guide" / "kernels.md").read_text()
     shown = re.search(r"<!-- kernels -->\n(.*?)\n<!-- end of kernels -->", guide, re.DOTALL)
     assert shown
-    published = records.find_benchmarks(ROOT / "sweeps" / "published")
-    (tutorial,) = [records.load_benchmark(*place) for place in published if place[0].name == "kernels-tutorial"]
+    published = reader.places(ROOT / "sweeps" / "published", benchmarks=True)
+    (tutorial,) = [benchmarks.load(*place) for place in published if place[0].name == "kernels-tutorial"]
     rows = [{str(key): value for key, value in row.items()} for row in tutorial.tables["cells.csv"].to_dict("records")]
     made = markdown.markdown(*kernel_findings.arm_table(rows, "lstm-1x64-t28-f28-b64-float32"))
     assert shown.group(1).strip() == made.strip()

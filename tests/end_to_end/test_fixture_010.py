@@ -60,7 +60,7 @@ def test_the_fixture_is_half_done() -> None:
 
 
 def test_a_family_of_every_published_study_is_found() -> None:
-    studies = [reader.find(folder.name, folder.parent) for folder, _ in reader.places(ROOT / "sweeps/published")]
+    studies = [reader.find(folder.name, folder.parent) for folder, *_ in reader.places(ROOT / "sweeps/published")]
     targets = {str(study.config["model"]["_target_"]) for study in studies}
     assert len(studies) >= 42 and len(targets) >= 11
     for target in sorted(targets):
@@ -86,7 +86,7 @@ def test_every_confirmed_configuration_keeps_its_digest() -> None:
 
 def test_a_folder_of_a_candidate_is_named_after_its_digest() -> None:
     study = reader.find("half", MADE)
-    winner = study.winner()
+    winner = study.best_trial()
     assert winner is not None and winner["number"] == "0"
     assert candidates.digest(study.config_of(winner)) == CONFIRMED
     assert [path.name for path in (MADE / "half" / "candidates").iterdir()] == [CONFIRMED]

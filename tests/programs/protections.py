@@ -96,7 +96,7 @@ PROTECTIONS = {
         "lstm_bench.core.vocabulary:RETRY_LIMITED", becomes(())),
     "R3.limit": Protection("... at most study.max_retry times",
         "test_faults.py::test_r03_a_trial_that_always_dies_fails_after_max_retry_and_the_sweep_ends",
-        "lstm_bench.sweep.store.tally:Tally._deaths", counts_one_fewer),
+        "lstm_bench.study.candidates:_deaths", counts_one_fewer),
     "R4.requeue": Protection("What a killed driver left running is queued again",
         "test_faults.py::test_r04_a_driver_killed_at_random_times_ends_at_the_exact_total[0-6]",
         "lstm_bench.sweep.store.trials:TrialStore.repair", returns(0)),

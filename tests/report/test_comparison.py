@@ -20,6 +20,7 @@ from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
 from lstm_bench.report.stats.paired import holm
 from lstm_bench.study import columns as record
+from lstm_bench.study import reader
 
 MNIST = "mnist-ababab-train-50000-val-unknown-unknown"  # what studies of `make_study` share, as part of a file's name
 
@@ -59,7 +60,7 @@ def regression(folder, errors, *, length=None, dataset="adding", **config):
 
 def made(here):
     """The pages from all studies below `here`."""
-    results = [records.load(*place) for place in records.find(here / "sweeps")]
+    results = [records.load(*place) for place in reader.places(here / "sweeps")]
     return comparison.comparison(results, {}, {id(r): f"{r.name}.md" for r in results})
 
 
@@ -91,7 +92,7 @@ def test_costs_have_a_table_where_a_record_says_them_and_none_before(here):
     cells = {row.split("|")[1].split("]")[0].strip(" ["): row.split("|")[2:7] for row in lines(text, "| [")[:2]}
     assert [cell.strip() for cell in cells["single"]] == ["4", "812", markdown.NONE, "1.5", "0.0625"]
     assert [cell.strip() for cell in cells["stacked"]] == [markdown.NONE] * 5
-    single = records.load(*next(place for place in records.find(here / "sweeps") if "single" in str(place)))
+    single = records.load(*next(place for place in reader.places(here / "sweeps") if "single" in str(place)))
     assert "batch 64, ms" in study.study_page(single).texts["single.md"]
 
 
@@ -242,7 +243,7 @@ def test_the_answer_is_of_the_most_samples_not_validated_on_the_test_set(here):
 def test_the_index_opens_with_the_answers_and_says_each_note_once(here):
     for name in ("single", "stacked"):
         make_study(here / "sweeps" / name)
-    results = [records.load(*place) for place in records.find(here / "sweeps")]
+    results = [records.load(*place) for place in reader.places(here / "sweeps")]
     text = index.index(results, {id(r): f"{r.name}.md" for r in results}, "T", "R", answers=made(here).answers)
     title, answer, more, links = text.split("\n\n")[:4]
     assert (title, more, links[:18]) == ("# T", "Read on:", "- [Comparison of f")
@@ -743,7 +744,7 @@ def test_records_of_another_version_say_so(here):
 
 
 def comparison_rows(here):
-    return [comparison.comparison_row(records.load(*place)) for place in records.find(here / "sweeps")]
+    return [comparison.comparison_row(records.load(*place)) for place in reader.places(here / "sweeps")]
 
 
 def test_every_committed_figure_across_studies_says_n_device_and_training_size():

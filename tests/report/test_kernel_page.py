@@ -15,8 +15,8 @@ from lstm_bench.core.config import conf_dir
 from lstm_bench.report import command as report
 from lstm_bench.report.figures import kernels
 from lstm_bench.report.pages import kernels as kernel_page
-from lstm_bench.report.sources import records
-from lstm_bench.study import columns
+from lstm_bench.report.sources import benchmarks
+from lstm_bench.study import columns, reader
 
 ROOT = Path(report.__file__).parents[2]
 COLUMNS, CEILINGS = columns.CELL_COLUMNS, columns.CEILING_COLUMNS
@@ -316,8 +316,8 @@ def test_studies_and_benchmarks_are_told_apart_and_indexed(here, capsys):
     make_study(here / "sweeps/single")
     make_benchmark(here / "sweeps/kernels-quick")
     root = (here / "sweeps").resolve()
-    assert [p.name for p, _ in records.find(root)] == ["single"]
-    assert [p.name for p, _ in records.find_benchmarks(root)] == ["kernels-quick"]
+    assert [p.name for p, _ in reader.places(root)] == ["single"]
+    assert [p.name for p, _ in reader.places(root, benchmarks=True)] == ["kernels-quick"]
     assert report.main([]) == 0
     index = (here / "reports/README.md").read_text()
     assert "| [kernels-quick](kernels-quick.md) | working | Xeon Test | 1 | complete |" in index
@@ -476,7 +476,7 @@ def test_the_literature_is_that_of_its_sources():
 def test_scaling_is_found_where_one_dimension_takes_three_values(here):
     shapes = [{**SMALL, "timesteps": t} for t in (28, 112, 448)] + [{**SMALL, "units": u} for u in (32, 64)]
     folder = make_benchmark(here / "sweeps/kernels-scaling", shapes, change=odd_states)
-    rows = kernel_page._rows(records.load_benchmark(folder))
+    rows = kernel_page._rows(benchmarks.load(folder))
     groups = kernels.scaling_groups(rows, "timesteps")
     assert list(groups) == ["lstm, 1 layers, 64 units, 64 batch, 28 features, float32"]
     (group,) = groups.values()

@@ -17,25 +17,26 @@ from lstm_bench.core.errors import DataError
 from lstm_bench.study import archive, validate
 from lstm_bench.study import columns as record
 from lstm_bench.study.later import later
-from lstm_bench.study.validate import IDENTITY, Bundle
+from lstm_bench.study.reader import StudyRecord
+from lstm_bench.study.validate import IDENTITY
 
 STUDY = validate.from_folder(PUBLISHED / "families-mlp", LIMITS)
 BENCHMARK = validate.from_folder(PUBLISHED / "kernels-tutorial", LIMITS)
 
 
-def read(study: Bundle, path: Path) -> Bundle:
+def read(study: StudyRecord, path: Path) -> StudyRecord:
     """A study as it is after it was written and read."""
     path.write_bytes(archive.packed(study))
     return archive.read(path, LIMITS)
 
 
-def changed(study: Bundle, path: Path, **files: Any) -> Bundle:
+def changed(study: StudyRecord, path: Path, **files: Any) -> StudyRecord:
     """A study some of whose files are changed: a table by a function of its rows, a document by one of its tree."""
     texts = dict(study.texts)
     for name, change in files.items():
         file = next(known for known in texts if known.startswith(name + "."))
-        if file in study.tables:
-            table = study.tables[file]
+        if file in study.checked:
+            table = study.checked[file]
             rows = change([dict(row) for row in table.rows.values()])
             columns = tuple(column for column in table.columns if not rows or column in rows[0])
             fileio.write_rows(path / "rows", columns, rows)
@@ -43,16 +44,19 @@ def changed(study: Bundle, path: Path, **files: Any) -> Bundle:
         else:
             tree = change(copy.deepcopy(study.config if name == "config" else study.environment))
             texts[file] = yaml.safe_dump(tree, sort_keys=False) if name == "config" else json.dumps(tree)
-    return read(Bundle(study.name, bundle_id(texts), texts, {}, study.environment, {}), path / "a.zip")
+    return read(
+        StudyRecord(study.folder, environment={**study.environment, "study_id": bundle_id(texts)}, texts=texts),
+        path / "a.zip",
+    )
 
 
 def bundle_id(texts: dict[str, str]) -> str | None:
     return json.loads(texts["environment.json"]).get("study_id")
 
 
-def until(n: int, path: Path, replicates: int = 0) -> Bundle:
+def until(n: int, path: Path, replicates: int = 0) -> StudyRecord:
     """The study as it was after `n` trials, with so many replicates."""
-    seeds = [row["seed"] for row in STUDY.tables["replicates.csv"].rows.values()][:replicates]
+    seeds = [row["seed"] for row in STUDY.checked["replicates.csv"].rows.values()][:replicates]
 
     def history(rows: list[dict[str, str]]) -> list[dict[str, str]]:
         return [r for r in rows if (int(r["number"]) < n if r["kind"] == "trial" else r["number"] in seeds)]
@@ -127,7 +131,7 @@ def test_what_contradicts_is_refused_with_the_difference(change: Any, said: str,
 
 
 def test_states_of_other_user_code_are_refused_with_the_files(tmp_path: Path) -> None:
-    def coded(files: Any) -> Bundle:
+    def coded(files: Any) -> StudyRecord:
         code = {"digest": "-", "files": files}
         return changed(STUDY, tmp_path, environment=lambda tree: {**tree, "code": code})
 
@@ -142,7 +146,7 @@ def test_states_of_other_user_code_are_refused_with_the_files(tmp_path: Path) ->
 
 
 def test_another_study_of_the_same_name_is_refused(tmp_path: Path) -> None:
-    def named(name: str) -> Bundle:
+    def named(name: str) -> StudyRecord:
         return changed(STUDY, tmp_path, environment=lambda tree: {**tree, "study_id": name})
 
     with pytest.raises(DataError, match=r"study 'families-mlp-.' and study 'families-mlp-.'"):
@@ -171,7 +175,7 @@ def test_replicates_of_what_is_no_candidate_any_more_are_left_out_as_in_the_reco
         assert later(one, two).texts == STUDY.texts
 
 
-def rounds(path: Path, *numbers: str) -> Bundle:
+def rounds(path: Path, *numbers: str) -> StudyRecord:
     """The benchmark as it was after these rounds."""
 
     def some(rows: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -171,7 +171,7 @@ def test_terminal_page_and_mlflow_say_the_same_of_a_study_s_health(
     run({"study.n_trials": 2, "study.replicates": 2} | ({} if searched else {"study.n_trials": 0, "study.space": {}}))
     after = capsys.readouterr().out.partition("\n  health")[2].splitlines()
     said = [line.strip() for line in after]
-    page, told = records.load(tmp_path / "fake").verdict, records_of.Records(tmp_path / "fake")
+    page, told = records.load(tmp_path / "fake").verdict, records_of.GrowingRecord(tmp_path / "fake")
     told.read()
     told.close()
     _, tags = told.outcome(told.pick())

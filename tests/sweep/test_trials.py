@@ -19,9 +19,9 @@ import pytest
 from lstm_bench.core import busy
 from lstm_bench.core.config import replaced
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError
+from lstm_bench.study import candidates
 from lstm_bench.sweep.store.database import check_file
 from lstm_bench.sweep.store.trials import TrialStore
-from lstm_bench.tracking import records as recorded
 
 NAN = {"state": "FAIL", "reason": "nan"}
 DIED = {"state": "FAIL", "reason": "worker_died"}
@@ -646,8 +646,7 @@ def test_a_lowered_limit_counts_no_failure_beside_its_retry(tmp_path, read):
         lowered._storage.__dict__.pop("_trials", None)
         ended = {"complete": 1, "pruned": 0, "failed": 0, "running": 0, "queued": 0, "left": 5}
         assert lowered.counts() == study.counts() == ended
-        words = ("complete", "pruned", "failed")
-        assert recorded.ended(lowered.rows(), max_retry=0) == {word: ended[word] for word in words}
+        assert candidates.ends(lowered.rows(), 0) == {"complete": 1, "pruned": 0, "failed": 0, "requeued": 3}
     with opened(tmp_path, {"study.max_retry": 0}) as study:
         assert len(go_on(study)) == 5
         assert study.counts()["complete"] == 6

@@ -25,7 +25,7 @@ from lstm_bench.report.render.markdown import (
     seconds,
     sentence,
 )
-from lstm_bench.report.sources.records import REQUEUED, Result, alone_s
+from lstm_bench.report.sources.records import Result, alone_s
 from lstm_bench.report.stats.budget import expected_best, expected_best_interval, ladder, running_best
 from lstm_bench.study.pareto import front
 
@@ -93,7 +93,7 @@ def curve(result: Result) -> Curve | None:
     rows = result.trials.sort_values("number", kind="stable")
     score = pd.to_numeric(rows[result.objective], errors="coerce").where(rows["state"] == "COMPLETE")
     steps = running_best(score.tolist(), result.maximize)
-    counted = (~((rows["state"] == "FAIL") & rows["reason"].isin(REQUEUED))).cumsum().to_numpy(dtype=float)
+    counted = (~pd.Series(result.requeued, index=result.trials.index)[rows.index]).cumsum().to_numpy(dtype=float)
     each = alone_s(rows)
     spent = each.where(each.map(math.isfinite), 0.0).cumsum().to_numpy(dtype=float)
     places = [k for k, _ in steps] + [len(rows) - 1]

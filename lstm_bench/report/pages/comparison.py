@@ -55,8 +55,9 @@ from lstm_bench.report.render.markdown import (
     sentence,
     slug,
 )
-from lstm_bench.report.sources.records import Result, at
+from lstm_bench.report.sources.records import Result
 from lstm_bench.report.stats.bootstrap import bootstrap_interval
+from lstm_bench.study.reader import at
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -310,7 +311,7 @@ def _curves_figure(results: Sequence[Result], names: Mapping[int, str]) -> tuple
     lines: list[dict[str, Any]] = []
     objective = results[0].objective
     for result in results:
-        rows = result.tables["history.csv"]
+        rows = result.frame("history")
         if objective not in rows:
             continue
         rows = rows[(rows["kind"] == "replicate") & rows[objective].map(math.isfinite)]

@@ -18,7 +18,7 @@ def of(results: Iterable[Result]) -> list[ControlScore]:
 
 
 def _scores(result: Result) -> list[ControlScore]:
-    rows: list[dict[Any, Any]] = result.tables["controls.csv"].to_dict("records")
+    rows: list[dict[Any, Any]] = result.frame("controls").to_dict("records")
     return scores(rows, result.measure)
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from lstm_bench.report.pages.comparability import (
-    data_of,
-)
+from lstm_bench.report.pages.comparability import data_of
 from lstm_bench.report.pages.comparison import COMMAND, marks, numbered
 from lstm_bench.report.pages.rivals import ordered
 from lstm_bench.report.render.markdown import (
@@ -20,9 +17,6 @@ from lstm_bench.report.render.markdown import (
     mean_text,
 )
 from lstm_bench.report.sources.records import Result
-
-if TYPE_CHECKING:
-    pass
 
 
 def index(
@@ -58,8 +52,8 @@ def index(
         [
             link(r.name, links[id(r)]),
             r.source,
-            ", ".join(sorted({*r.tables["cells.csv"]["device"]} - {""})) or str(r.env("device.name") or "unknown"),
-            r.tables["cells.csv"]["cell"].nunique(),
+            ", ".join(sorted({*r.frame("cells")["device"]} - {""})) or str(r.env("device.name") or "unknown"),
+            r.frame("cells")["cell"].nunique(),
             state(r),
         ]
         for r in sorted(benchmarks, key=lambda r: (r.name, r.source))

@@ -79,14 +79,14 @@ def kernel_pages(
             parts += ["## Published elsewhere", "Of no shape that is measured here; others' devices.", bullets(told)]
         parts.append(f"All rows as data: {link(f'{place}.csv', f'{place}.csv')}.")
         pages.texts[f"{place}.md"] = document(parts)
-        columns = dict.fromkeys(c for r in mine for c in r.tables["cells.csv"].columns)
+        columns = dict.fromkeys(c for r in mine for c in r.frame("cells").columns)
         rows = [{"source": r.source, **row} for r in mine for row in _rows(r)]
         pages.texts[f"{place}.csv"] = csv_text(["source", *columns], rows)
     return pages
 
 
 def _rows(result: Result) -> list[Row]:
-    return [{str(k): v for k, v in row.items()} for row in result.tables["cells.csv"].to_dict("records")]
+    return [{str(k): v for k, v in row.items()} for row in result.frame("cells").to_dict("records")]
 
 
 def _sections(result: Result, place: str, literature: Mapping[str, Any], pages: Pages) -> list[str]:
@@ -98,7 +98,7 @@ def _sections(result: Result, place: str, literature: Mapping[str, Any], pages: 
         mine = [r for r in rows if r["device"] == device or (not r["device"] and device == devices[0])]
         name = result.place or slug(device)
         name += f"-{slug(device)}" if result.place and len(devices) > 1 else ""
-        ceilings = result.tables["ceilings.csv"]
+        ceilings = result.frame("ceilings")
         own = [c for c in ceilings.to_dict("records") if c["device"] in ("", device)]
         roofs: dict[str, tuple[float, float]] = {}
         for dtype in sorted({c["dtype"] for c in own}):

@@ -28,7 +28,8 @@ from lstm_bench.report.render.markdown import (
     sentence,
     short,
 )
-from lstm_bench.report.sources.records import Result, alone_s, pack_size
+from lstm_bench.report.sources.records import Result, alone_s
+from lstm_bench.study import columns as record
 from lstm_bench.study import leak_rows
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _more_figures(result: Result, captions: list[str]) -> list[str]:
 
 
 def _result_sentence(result: Result) -> str:
-    if result.get("study.n_trials") == 0 and result.get("study.replicates") == 0 and len(result.tables["controls.csv"]):
+    if result.get("study.n_trials") == 0 and result.get("study.replicates") == 0 and len(result.frame("controls")):
         return "**No network was trained**: the controls alone, which a network has to beat."
     score, what = result.score, result.measure.heading().removesuffix(", %")
     kernel = escape(result.one("kernel_ran") or "unknown")
@@ -352,7 +353,7 @@ def _confirmation(result: Result) -> list[str]:
     numbers = ["trial", "seed", *tests, "samples/s", "total, s"]
     columns = [*(["trial"] if several else []), "seed", "state", *tests, "samples/s", "kernel that ran", "total, s"]
     lost = len(result.replicates) - sum(map(len, result.candidates.values()))
-    packed = any(pack_size(str(share)) > 1 for share in result.replicates["device_share"])
+    packed = any(record.pack_size(str(share)) > 1 for share in result.replicates["device_share"])
     ends = result.sampling
     spread = deviation(result.confirmed[result.measure.column])
     test_set = ""
@@ -418,7 +419,7 @@ def _curse(result: Result) -> str:
 
 
 def _kernels(result: Result) -> list[str]:
-    table = result.tables["kernels.csv"]
+    table = result.frame("kernels")
     if table.empty:
         off = " (kernel.probe=false)" if result.get("kernel.probe") is False else ""
         return [f"Not probed{off}."]

@@ -66,7 +66,7 @@ def study_figure_makers(
         third = f", the colour {list(front.objectives)[2]}" if len(front.objectives) > 2 else ""
         caption = f"Pareto front: {len(front.members)} of {len(front.trials)} complete trials{third}; {device}."
         makers["front"] = (partial(study.pareto, front.trials, front.members, front.objectives), caption)
-    history = result.tables["history.csv"]
+    history = result.frame("history")
     picked = next(iter(result.candidates), math.nan)
     if not math.isnan(picked):
         history = history[(history["kind"] != "replicate") | history["trial"].isna() | (history["trial"] == picked)]
@@ -92,7 +92,7 @@ def study_figure_makers(
         makers["confusion"] = f"No confusion matrix: the task is {escape(result.task.name)}."
     else:
         makers["confusion"] = "No confusion matrix: predictions.csv holds no row."
-    worst = result.tables["worst.csv"]
+    worst = result.frame("worst")
     worst = worst[[len(str(v).split()) == t * f > 0 for v, t, f in _columns(worst, "values", "timesteps", "features")]]
     if len(worst):
         makers["worst"] = (

@@ -19,8 +19,9 @@ import pandas as pd
 from lstm_bench.core import formatting
 from lstm_bench.core.clock import time_of_day
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
-from lstm_bench.report.sources.records import Result, assemble, frame
+from lstm_bench.report.sources.records import Result, assemble
 from lstm_bench.study import columns as record
+from lstm_bench.study import frames
 from lstm_bench.tracking import runs as entity
 from lstm_bench.tracking import store
 
@@ -309,7 +310,7 @@ def _add_evidence(client: Any, result: Result, replicates: Sequence[Any], beside
     rows = [{"label": int(key.split("/")[0]), "prediction": int(key.split("/")[1]), "n": int(n)} for key, n in pairs]
     result.tables["confusion"] = pd.DataFrame(rows)
     texts = [{column: formatting.format_field(value) for column, value in picture.items()} for picture in pictures]
-    result.tables["worst.csv"] = frame(result, "worst.csv", texts)
+    result.tables["worst.csv"] = frames.frame("worst.csv", texts, result.task, result.notes)
     if not pictures and any(row["label"] != row["prediction"] for row in rows):
         result.lacking["worst.csv"] = "MLflow holds none of sequences this long"
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import math
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -16,35 +14,16 @@ from typing import Any
 import pandas as pd
 
 from lstm_bench import __version__
-from lstm_bench.core import fileio, safe_load, vocabulary
+from lstm_bench.core import fileio, safe_load
 from lstm_bench.core.statistics import Interval, Share, median, sampling_error, t_interval
 from lstm_bench.data.metric import Metric
-from lstm_bench.data.task import CLASSIFICATION, Task, in_percent, recorded
+from lstm_bench.data.task import CLASSIFICATION, in_percent
+from lstm_bench.study import candidates, diagnostics, frames
 from lstm_bench.study import columns as record
-from lstm_bench.study import diagnostics
-from lstm_bench.study.candidates import standing
+from lstm_bench.study.frames import COSTS
+from lstm_bench.study.reader import StudyRecord, at
 
 REMARKS = "remarks.yaml"  # of a device: `speeds: {PATTERN: why the speeds of such studies compare with nothing}`
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-# Ends that are not the trial's own doing: its parameters ran, or will run, again under another number.
-REQUEUED = (*vocabulary.RETRY_LIMITED, *vocabulary.RETRY_UNLIMITED)
-# Columns of what a configuration costs, which records of before 0.2.0 have not.
-COSTS = tuple(column for column in record.OPTIONAL_COLUMNS if column not in ("penalty", "learning_rate"))
-
-_SHAPE = ["layer", "units", "layers", "timesteps", "features", "batch", "dtype"]
-# What the page of a kernel benchmark is made of. Columns of cells.csv that are not ours are kept, as text.
-_BENCHMARK = {file: record.BENCHMARK_FILES[file] for file in ("cells.csv", "ceilings.csv")}
-_KEYS = {
-    "trials.csv": ["number"],
-    "replicates.csv": ["trial", "seed"],
-    "history.csv": ["kind", "trial", "number", "epoch"],
-    "kernels.csv": ["backend", "kernel"],
-    "predictions.csv": ["sample"],
-    "worst.csv": ["probability", "sample"],
-    "controls.csv": ["control", "seed"],
-    "cells.csv": [*_SHAPE, "cell", "operation", "backend", "kernel"],
-    "ceilings.csv": ["dtype", "backend", "device"],
-}
 
 
 def not_alone(share: str) -> str:
@@ -52,46 +31,22 @@ def not_alone(share: str) -> str:
     return "shared device" if share.startswith("shared") else "packed trainings" if share.startswith("packed ") else ""
 
 
-def pack_size(share: str) -> int:
-    """Of a row's `device_share`: how many trainings its seconds are those of."""
-    return int(share.removeprefix("packed ")) if re.fullmatch(r"packed [1-9]\d*", share) else 1
-
-
 def alone_s(rows: pd.DataFrame, phase: str = "total_s") -> pd.Series:
     """Seconds that a phase of each trial or replicate took of a device: of a pack's member, its share of the pack's."""
-    return rows[phase] / [pack_size(str(share)) for share in rows["device_share"]]
+    return rows[phase] / [record.pack_size(str(share)) for share in rows["device_share"]]
 
 
-@dataclass
-class Result:
-    """The records of one study, or of one kernel benchmark: the properties below are a study's.
+class Result(StudyRecord):
+    """The records of one study, or of one kernel benchmark, as a report sees them: the properties below are a study's.
 
     Attributes:
-      folder: Where they lie.
-      name: Name of the study or benchmark, which is that of the folder.
-      published: Name of the device's folder below `published/`, None for a working folder.
-      notes: One sentence for each thing that is missing, torn or contradictory.
       lacking: File -> why its rows cannot be had from where the others are.
       disturbed: What else used the machine while its speeds were measured, as whoever published it knows; "" for nothing.
     """
 
-    folder: Path
-    name: str
-    published: str | None = None
-    config: dict[str, Any] = field(default_factory=dict)
-    environment: dict[str, Any] = field(default_factory=dict)
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    lacking: dict[str, str] = field(default_factory=dict)
-    disturbed: str = ""
-
-    def get(self, path: str, default: Any = None) -> Any:
-        """Value at a dotted path of the configuration."""
-        return at(self.config, path, default)
-
-    def env(self, path: str, default: Any = None) -> Any:
-        """Value at a dotted path of the environment."""
-        return at(self.environment, path, default)
+    def __init__(self, *args: Any, **given: Any):
+        super().__init__(*args, **given)
+        self.lacking, self.disturbed = dict[str, str](), ""
 
     def winning(self, path: str) -> Any:
         """Value of the winner: what its trial was given, else the configuration's."""
@@ -145,33 +100,27 @@ class Result:
     @property
     def trials(self) -> pd.DataFrame:
         """The search."""
-        return self.tables["trials.csv"]
+        return self.frame("trials")
 
     @property
     def replicates(self) -> pd.DataFrame:
         """The confirmation."""
-        return self.tables["replicates.csv"]
+        return self.frame("replicates")
 
     @cached_property
     def ranked(self) -> pd.DataFrame:
         """Complete trials with a finite objective, best first; of equals the earlier one."""
         if self.objective not in self.trials:
             return self.trials.iloc[:0]
-        values = pd.to_numeric(self.trials[self.objective], errors="coerce")
-        good = self.trials[(self.trials["state"] == "COMPLETE") & values.map(math.isfinite)]
-        order = -values[good.index] if self.maximize else values[good.index]
-        return good.loc[order.sort_values(kind="stable").index]
+        known = self.trials.assign(**{self.objective: pd.to_numeric(self.trials[self.objective], errors="coerce")})
+        rows = known.assign(place=range(len(known)))[["number", "state", self.objective, "place"]].to_dict("records")
+        found = candidates.ranked(rows, self.objective, maximize=self.maximize)  # type: ignore[arg-type]
+        return self.trials.iloc[[row["place"] for row in found]]
 
     @property
     def best(self) -> pd.Series | None:
         """The best trial, None where none is complete."""
         return None if self.ranked.empty else self.ranked.iloc[0]
-
-    @property
-    def task(self) -> Task:
-        """What was asked of its networks."""
-        facts = self.env("dataset")
-        return recorded(facts if isinstance(facts, Mapping) else {})
 
     @property
     def measure(self) -> Metric:
@@ -194,13 +143,12 @@ class Result:
         of = finished["trial"].fillna(-1.0)
         found = {trial if trial >= 0 else math.nan: finished[of == trial] for trial in sorted(set(of))}
         places = {number: place for place, number in enumerate(self.ranked["number"])}
-
-        def rank(trial: float) -> tuple[tuple[int, float], int, float]:
-            rows = found[trial]
-            values = rows[self.objective] if self.objective in rows else rows[self.task.objectives[0]]
-            return standing(values, maximize=self.maximize), places.get(trial, len(places)), trial
-
-        return {trial: found[trial] for trial in sorted(found, key=rank)}
+        column = self.objective if self.objective in finished else self.task.objectives[0]
+        better_first = sorted(found, key=lambda trial: (places.get(trial, len(places)), trial))
+        return {
+            trial: found[trial]
+            for trial in candidates.picked(better_first, lambda trial: found[trial][column], maximize=self.maximize)
+        }
 
     @property
     def winner(self) -> pd.Series | None:
@@ -287,7 +235,7 @@ class Result:
         if "confusion" in self.tables:
             pairs = self.tables["confusion"].astype(int)
         else:
-            known = self.tables["predictions.csv"].dropna(subset=["label", "prediction"])
+            known = self.frame("predictions").dropna(subset=["label", "prediction"])
             pairs = known[["label", "prediction"]].astype(int).value_counts().reset_index(name="n")
         classes = sorted({*pairs["label"], *pairs["prediction"]})
         counts = pairs.pivot_table("n", "label", "prediction", "sum", fill_value=0)
@@ -302,14 +250,12 @@ class Result:
         if self.objective in numbered:
             numbered = numbered.assign(**{self.objective: pd.to_numeric(numbered[self.objective], errors="coerce")})
         space, facts = self.space(), self.env("dataset")
-        epochs = self.tables["history.csv"]
+        epochs = self.frame("history")
         trial = next(iter(self.candidates), math.nan)
         seeds = []
         for row in _rows(self.confirmed.sort_values("seed", kind="stable")):
             mine = (epochs["kind"] == "replicate") & (epochs["number"] == row["seed"])
-            mine &= (
-                epochs["trial"].isna() if math.isnan(trial) else (epochs["trial"].isna() | (epochs["trial"] == trial))
-            )
+            mine &= epochs["trial"].isna() | (epochs["trial"] == trial)
             seeds.append({**row, "history": _rows(epochs[mine])})
         return diagnostics.judge(
             self.config,
@@ -324,36 +270,33 @@ class Result:
 
     def _pairs(self) -> dict[tuple[int, int], int]:
         """(label, prediction) -> test samples of the first replicate."""
-        table = self.confusion
-        classes = [int(name) for name in table.index.tolist()]
         return {
-            (label, said): n
-            for label, row in zip(classes, table.to_numpy().tolist(), strict=True)
-            for said, n in zip(classes, row, strict=True)
+            (int(str(label)), int(str(said))): int(n)
+            for label, row in self.confusion.iterrows()
+            for said, n in row.items()
             if n
         }
 
     @property
     def counts(self) -> dict[str, int]:
         """Trials by end: complete, pruned, failed by their own fault, and queued again."""
-        state, reason = self.trials["state"], self.trials["reason"]
-        again = (state == "FAIL") & reason.isin(REQUEUED)
-        return {
-            "complete": int((state == "COMPLETE").sum()),
-            "pruned": int((state == "PRUNED").sum()),
-            "failed": int(((state == "FAIL") & ~again).sum()),
-            "requeued": int(again.sum()),
-        }
+        return candidates.ends(*self._ends)
+
+    @property
+    def requeued(self) -> list[bool]:
+        """Of each trial, by row, whether it was queued again."""
+        return candidates.requeued(*self._ends)
+
+    @property
+    def _ends(self) -> tuple[list[dict[str, Any]], float]:
+        """How each trial ended, and how often one is tried again."""
+        rows, limit = _rows(self.trials[["number", "state", "reason", "retry_of"]]), self.get("study.max_retry")
+        return rows, float(limit) if isinstance(limit, int | float) else math.inf
 
     @property
     def search_s(self) -> float:
         """Seconds of all trials together."""
         return math.fsum(v for v in alone_s(self.trials) if math.isfinite(v))
-
-    def space(self) -> dict[str, dict[str, Any]]:
-        """Searched paths with their domains, whether the configuration nests or dots them."""
-        space = self.get("study.space")
-        return dict(sorted(_domains(space, ()))) if isinstance(space, Mapping) else {}
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -364,54 +307,18 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def at(tree: Any, path: str, default: Any = None) -> Any:
-    """Value at a dotted path of nested mappings, `default` where there is none."""
-    for key in path.split("."):
-        if not isinstance(tree, Mapping) or key not in tree:
-            return default
-        tree = tree[key]
-    return default if tree is None else tree
-
-
-def find(root: Path) -> list[tuple[Path, str | None]]:
-    """Study folders below `root`, sorted, each with the device it is published under.
-
-    A study folder holds `config.yaml`, `trials.csv` or `replicates.csv` and is no benchmark's. It is a working folder
-    when it lies in `root` (or is `root`) or in `merged/`, published when it lies in `published/<device>/`; `root` may be
-    that `published`.
-    """
-    files = ("config.yaml", "trials.csv", "replicates.csv")
-    return [p for p in _places(root) if any((p[0] / file).is_file() for file in files) and not _is_benchmark(p[0])]
-
-
-def find_benchmarks(root: Path) -> list[tuple[Path, str | None]]:
-    """Folders of kernel benchmarks, as `find`: those with a `cells.csv`, or named `kernels-<grid>` but no study."""
-    return [place for place in _places(root) if _is_benchmark(place[0])]
-
-
-def _places(root: Path) -> list[tuple[Path, str | None]]:
-    public = root if root.name == "published" else root / "published"
-    places: list[tuple[Path, str | None]] = [(folder, folder.parent.name) for folder in public.glob("*/*")]
-    if root != public:
-        places += [(folder, None) for folder in (root, *root.glob("*"), *root.glob("merged/*")) if folder != public]
-    return sorted(places, key=lambda place: (place[1] or "", place[0].name))
-
-
-def _is_benchmark(folder: Path) -> bool:
-    if (folder / "cells.csv").is_file():
-        return True
-    begun = any((folder / file).is_file() for file in ("config.yaml", "ceilings.csv", "runs.csv", "samples.csv"))
-    study = any((folder / file).is_file() for file in ("study.db", "trials.csv", "replicates.csv"))
-    return folder.name.startswith("kernels-") and begun and not study
+def opened(folder: Path, published: str | None, files: Iterable[str]) -> Result:
+    """Records all of which are read, so that `notes` says what of them cannot be."""
+    result = Result(folder, published=published)
+    assert isinstance(result.config, dict) and isinstance(result.environment, dict)
+    for file in files:
+        result.frame(file)
+    return result
 
 
 def load(folder: Path, published: str | None = None) -> Result:
     """Reads one study. Missing or damaged files leave empty tables and a note, never an exception."""
-    result = Result(folder, folder.name, published)
-    result.config = _mapping(result, "config.yaml", safe_load.from_yaml)
-    result.environment = _mapping(result, "environment.json", safe_load.from_json)
-    for file in record.FILES:
-        result.tables[file] = _table(result, file)
+    result = opened(folder, published, record.FILES)
     _leave_out_unended(result)
     result.disturbed = _disturbed(result) if published else ""
     return _noted(result)
@@ -457,7 +364,7 @@ def assemble(result: Result, rows: Mapping[str, list[dict[str, str]]]) -> Result
       rows: File -> rows as text, as `fileio.read_rows` gives them; a file left out has none.
     """
     for file in record.FILES:
-        result.tables[file] = frame(result, file, rows.get(file, []))
+        result.tables[file] = frames.frame(file, rows.get(file, []), result.task, result.notes)
     return _noted(result)
 
 
@@ -476,99 +383,6 @@ def _noted(result: Result) -> Result:
         result.notes.append(f"Speeds and seconds compare with nothing: {result.disturbed}.")
     if result.objective not in result.trials:
         result.notes.append(f"trials.csv has no column {result.objective}, the objective.")
-    _progress(result)
-    return result
-
-
-def load_benchmark(folder: Path, published: str | None = None) -> Result:
-    """Reads one kernel benchmark: tables `cells.csv` and `ceilings.csv`; damage is a note, never an exception."""
-    result = Result(folder, folder.name, published)
-    result.config = _mapping(result, "config.yaml", safe_load.from_yaml)
-    result.environment = _mapping(result, "environment.json", safe_load.from_json)
-    for file in _BENCHMARK:
-        result.tables[file] = _table(result, file)
-        if not (folder / file).is_file():
-            result.notes.append(f"{file} is missing.")
-    table = result.tables["cells.csv"]
-    cells = table[(table[["cell", "operation", "backend", "kernel", "state"]] != "").all(axis=1)]
-    if len(cells) < len(table):
-        result.notes.append(f"cells.csv: {len(table) - len(cells)} rows name no cell, arm or state and are left out.")
-    keys = _KEYS["cells.csv"]
-    most = cells.sort_values("rounds", ascending=False, kind="stable").drop_duplicates(keys).sort_index()
-    if len(most) < len(cells):
-        result.notes.append(f"cells.csv: {len(cells) - len(most)} rows repeat an arm with fewer rounds: left out.")
-    result.tables["cells.csv"] = most.reset_index(drop=True)
-    if most.empty:
-        result.notes.append("cells.csv holds no row: nothing is measured yet.")
-    wanted, timed = result.get("method.rounds"), most[most["state"].isin(("measured", "other_kernel"))]
-    short = timed[timed["rounds"] < wanted] if isinstance(wanted, int) else timed.iloc[:0]
-    if len(short):  # wrong, failed and too slow to compile end an arm after one round
-        result.notes.append(
-            f"Partially measured: {len(short)} of {len(timed)} rows have fewer than {wanted} rounds, "
-            "the benchmark is unfinished or still running."
-        )
-    return result
-
-
-def _mapping(result: Result, file: str, parse: Any) -> dict[str, Any]:
-    try:
-        value = parse((result.folder / file).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        result.notes.append(f"{file} is missing.")
-    except (OSError, ValueError) as error:
-        reason = str(error) if isinstance(error, safe_load.UnreadableError) else type(error).__name__
-        result.notes.append(f"{file} cannot be read: {reason}.")
-    else:
-        if isinstance(value, dict):
-            return value
-        result.notes.append(f"{file} does not hold a mapping.")
-    return {}
-
-
-def _table(result: Result, file: str) -> pd.DataFrame:
-    path = result.folder / file
-    rows: list[dict[str, str]] = []
-    try:
-        rows = fileio.read_rows(path)
-        torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
-    except (OSError, ValueError, csv.Error) as error:
-        result.notes.append(f"{file} cannot be read: {type(error).__name__}.")
-        torn = False
-    if torn:
-        result.notes.append(f"{file} ends in a torn line, which is left out.")
-    return frame(result, file, rows)
-
-
-def frame(result: Result, file: str, rows: list[dict[str, str]]) -> pd.DataFrame:
-    """Rows of a record file, given as text, as its table: sorted, whole rows alone, none twice; what is left out is noted."""
-    columns = [*(record.FILES | _BENCHMARK)[file], *record.further(result.task, file)]
-    whole = [row for row in rows if None not in row and None not in row.values()]
-    known = (column for column in record.OPTIONAL_COLUMNS if column not in COSTS or file != "history.csv")
-    columns += [column for column in known if any(row.get(column) for row in whole)]
-    if len(whole) < len(rows):
-        result.notes.append(f"{file}: {len(rows) - len(whole)} of {len(rows)} lines are torn and left out.")
-    prefix = {"trials.csv": "config_", "cells.csv": ""}.get(file)
-    extra = sorted({key for row in whole for key in row if prefix is not None and key.startswith(prefix)} - {*columns})
-    table = pd.DataFrame(
-        {c: pd.Series([row.get(c, "") for row in whole], dtype=object) for c in [*columns, *extra]},
-    )
-    for column in columns:
-        if column not in record.TEXT:
-            table[column] = pd.to_numeric(table[column], errors="coerce").astype(float)
-    table = table.drop_duplicates()
-    keys = _KEYS[file]
-    table = table.sort_values([*keys, *(c for c in table.columns if c not in keys)], ignore_index=True)
-    if file in ("trials.csv", "replicates.csv"):
-        again = (table["state"] == "COMPLETE") & table[table["state"] == "COMPLETE"].duplicated(keys).reindex(
-            table.index, fill_value=False
-        )
-        if again.any():
-            result.notes.append(f"{file}: {int(again.sum())} rows repeat a {keys[-1]} and are left out.")
-            table = table[~again].reset_index(drop=True)
-    return table
-
-
-def _progress(result: Result) -> None:
     ends, budget = result.counts, result.get("study.n_trials")
     done = ends["complete"] + ends["pruned"] + ends["failed"]
     if isinstance(budget, int) and done < budget:
@@ -582,12 +396,4 @@ def _progress(result: Result) -> None:
         result.notes.append(f"{have} of {wanted} replicates are done.")
     elif not have:
         result.notes.append("There are no replicates: not confirmed on the test set.")
-
-
-def _domains(tree: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for key, value in tree.items():
-        here = (*path, str(key))
-        if isinstance(value, Mapping) and isinstance(value.get("type"), str):
-            yield ".".join(here), dict(value)
-        elif isinstance(value, Mapping):
-            yield from _domains(value, here)
+    return result

@@ -45,7 +45,7 @@ from lstm_bench.data import images as mnist
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.sequences import Columns
 from lstm_bench.data.task import of_labels
-from lstm_bench.report.sources import records
+from lstm_bench.report.sources import benchmarks, records
 from lstm_bench.study import archive, columns, later, validate
 from lstm_bench.study import reader as recorded
 
@@ -361,7 +361,9 @@ def _study() -> bytes:
         "sample,label,prediction,probability,timesteps,features,values\n3,6,4,0.9,2,3,0 0 0.5 1 nan 2\n"
     )
     texts["kernels.csv"] = ",".join(columns.KERNEL_COLUMNS) + "\ntensorflow,xla,xla,,1,1,1,3,1,1,64,cpu,exclusive,op\n"
-    return archive.packed(validate.Bundle(whole.name, None, texts, {}, whole.environment, {}))
+    return archive.packed(
+        recorded.StudyRecord(whole.folder, whole.name, environment={**whole.environment, "study_id": None}, texts=texts)
+    )
 
 
 @functools.cache
@@ -378,7 +380,9 @@ def _benchmark(less: int = 0) -> bytes:
         )
     rows = texts["runs.csv"].splitlines(keepends=True)
     texts["runs.csv"] = "".join(rows[: len(rows) - less])
-    return archive.packed(validate.Bundle(whole.name, None, texts, {}, whole.environment, {}))
+    return archive.packed(
+        recorded.StudyRecord(whole.folder, whole.name, environment={**whole.environment, "study_id": None}, texts=texts)
+    )
 
 
 @functools.cache
@@ -393,7 +397,7 @@ def _limits() -> validate.Limits:
 
 
 @functools.cache
-def _whole(body: bytes) -> validate.Bundle:
+def _whole(body: bytes) -> recorded.StudyRecord:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.zip"
         path.write_bytes(body)
@@ -472,7 +476,7 @@ def _result(body: bytes, folder: Path) -> None:
     place, _ = _placed(
         body[1:], folder, _benchmark() if benchmark else _study(), "kernels-tutorial" if benchmark else "s"
     )
-    (records.load_benchmark if benchmark else _loaded)(place)
+    (benchmarks.load if benchmark else _loaded)(place)
 
 
 def _loaded(place: Path) -> None:
@@ -501,10 +505,9 @@ def _result_good() -> list[bytes]:
 def _recorded(body: bytes, folder: Path) -> None:
     _placed(body, folder, _study(), "families-mlp")
     study = recorded.find("families-mlp", folder)
-    row = study.winner()
+    row = study.best_trial()
     study.config_of(row)
     study.rows("history.csv")
-    recorded.packages(study, ["keras"])
 
 
 READERS = {
