@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.core.schema import Choice, Range, Weights
 
-if TYPE_CHECKING:
-    pass
 import importlib
 import importlib.util
 import inspect

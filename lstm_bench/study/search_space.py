@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lstm_bench.core import config as schema
 from lstm_bench.core.errors import ConfigError, nearest
@@ -15,8 +15,6 @@ from lstm_bench.core.formatting import format_exact
 from lstm_bench.core.schema import Choice, Range, Weights
 from lstm_bench.model import signature
 
-if TYPE_CHECKING:
-    pass
 
 Domain = dict[str, Any]
 SEARCHABLE = ("model", "train")

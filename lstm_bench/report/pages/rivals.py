@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from lstm_bench.report.pages.budget_and_fronts import (
     weights_of,
@@ -26,8 +26,6 @@ from lstm_bench.report.render.markdown import (
 )
 from lstm_bench.report.sources.records import Result
 
-if TYPE_CHECKING:
-    pass
 
 
 class Crowd(NamedTuple):
