@@ -12,6 +12,7 @@ from lstm_bench.core import config as schema
 from lstm_bench.core import fileio
 from lstm_bench.core.console import Display
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
+from lstm_bench.launcher.protocol import TrialTask
 from lstm_bench.study import columns as record
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate, digest, standing
@@ -169,10 +170,14 @@ class Confirmation:
         candidate, seeds, tries = pending
         config = self.config_of(candidate)
         arm = self._sizes.arm(config, candidate.params, len(seeds))
-        task = {"kind": "replicate", "config": config, "seed": seed, **arm.task()}
-        if seed == 0:
-            tracked = self._config["tracking"]["name"] == "mlflow"
-            task |= {"keep": str(self.artefacts(candidate) / "model"), "for_mlflow": tracked}
+        task = TrialTask(
+            kind="replicate",
+            config=config,
+            seed=seed,
+            keep=None if seed else str(self.artefacts(candidate) / "model"),
+            for_mlflow=not seed and self._config["tracking"]["name"] == "mlflow",
+            **arm.task(),
+        )
         running = Running(self._name(candidate, f"seed {seed}"), task, tries=tries)
         self._flying[running.name] = candidate, seed
         return running
