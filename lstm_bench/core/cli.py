@@ -99,7 +99,8 @@ def main(
         OmegaConf.register_new_resolver("scratch_dir", lambda: folder, replace=True)
         before, sys.argv = sys.argv, [sys.argv[0], *overrides.arguments(argv)]
         try:
-            job()
+            with _composed_once(argv):
+                job()
         except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
             if composed_any and isinstance(error, ValueError | yaml.YAMLError):
                 raise  # not Hydra's way of saying that a group cannot be null or a file not be read
@@ -109,6 +110,22 @@ def main(
         finally:
             sys.argv = before
     return errors.INTERRUPTED if errors.INTERRUPTED in codes else max(codes, default=errors.DONE)
+
+
+@contextlib.contextmanager
+def _composed_once(argv: Sequence[str]) -> Iterator[None]:
+    """Spares Hydra a composition that only asks for `hydra.mode`, which -m alone decides here: a third of a command's start."""
+    from hydra._internal.hydra import Hydra
+
+    asked = getattr(Hydra, "get_mode", None)  # not of Hydra's interface: another version may be without it
+    if asked is None or any("hydra.mode" in argument for argument in argv):
+        yield
+        return
+    Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]  # as where no mode is set
+    try:
+        yield
+    finally:
+        Hydra.get_mode = asked  # type: ignore[method-assign]
 
 
 def _texts(given: Any) -> list[str]:
