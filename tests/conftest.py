@@ -38,6 +38,7 @@ _FIRST = (
     *(
         "test_ray",
         "test_faults",
+        "test_measure",
         "test_sweep",
         "test_engine",
         "test_postgres",
@@ -45,7 +46,16 @@ _FIRST = (
         "test_kernels",
         "test_live",
     ),
-    *("test_full_disk", "test_mlflow_source", "test_chaos", "test_ui", "test_predict", "test_measure", "test_local"),
+    *("test_full_disk", "test_mlflow_source", "test_chaos", "test_ui", "test_docs", "test_fixture_010", "test_local"),
+)
+
+
+# Files that import TensorFlow into the tests' own process: one of xdist's takes all of them, and pays six seconds once.
+_WITH_TENSORFLOW = frozenset(
+    (
+        *("test_bare", "test_build", "test_ceiling", "test_families", "test_fit", "test_kernel", "test_layers"),
+        *("test_measure", "test_numerics", "test_predict", "test_reference", "test_tasks", "test_timer"),
+    )
 )
 
 
@@ -122,6 +132,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("slow")
         if not (item.get_closest_marker("slow") or _NOT_FAST & _names(item) or "command" in _fixtures(item)):
             item.add_marker("fast")
+        # With `--dist loadgroup`, a file's tests stay together, as its fixtures are; these files do, too.
+        stem = item.path.stem
+        item.add_marker(pytest.mark.xdist_group("tensorflow" if stem in _WITH_TENSORFLOW else stem))
     n_fast = sum(item.get_closest_marker("fast") is not None for item in items)
     unknown = _NOT_FAST - {name for item in items for name in _names(item)}
     config.stash[COLLECTED] = n_fast, len(items) - n_fast, unknown
