@@ -203,7 +203,6 @@ def test_a_table_is_looked_at_searched_and_predicted_as_the_docs_show(
     assert looked.returncode == 0, looked.stderr
     assert [line.rstrip() for line in looked.stdout.splitlines()] == block(page, "output: look").splitlines()
     small = ("study.n_trials=1", "study.replicates=1", "kernel=generic", "kernel.probe=false", "launcher.workers=1")
-    small += ("backend=jax",)  # imported in half the time
     done = command("sweep", *sweep[1:], *small, "tracking=none")
     assert done.returncode == 0, done.stderr
     assert "  warning   classes are unbalanced: fall has " in done.stdout
@@ -245,7 +244,7 @@ def python(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), "KERAS_BACKEND": "jax"},
+        env={**os.environ, "PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
         timeout=200,
@@ -264,11 +263,7 @@ def test_a_family_costs_one_function_and_one_yaml(tmp_path: Path) -> None:
     (tmp_path / "conf" / "model" / "bigru.yaml").write_text(block(ADDING, "family: yaml"))
     line = shlex.split(block(ADDING, "family: command"))
     small = ("study.n_trials=1", "study.replicates=1", "train.epochs=1", "kernel.probe=false", "launcher.workers=1")
-    small += (
-        "backend=jax",
-        "kernel=generic",
-        "tracking=none",
-    )  # to choose a kernel and to store a model take longer than to train
+    small += ("kernel=generic", "tracking=none")  # to choose a kernel and to store a model take longer than to train
     assert "sweeps/bigru/" in python(tmp_path, *line[1:], *small)
     assert (tmp_path / "sweeps" / "bigru" / "replicates.csv").exists()
 

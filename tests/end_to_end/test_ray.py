@@ -414,13 +414,7 @@ def test_a_client_of_a_cluster_runs_the_same_sweep(tmp_path: Path, monkeypatch: 
 def test_the_real_bench_trains_on_a_node_and_its_model_comes_back(shared: Cluster, tmp_path: Path) -> None:
     shared.two()
     small = ("+study=smoke", "study.n_trials=1", "study.replicates=1", "train.epochs=1", "kernel=generic")
-    small += (
-        "kernel.probe=false",
-        "tracking=none",
-        "launcher=ray",
-        f"launcher.address={shared.address}",
-        "backend=jax",
-    )
+    small += ("kernel.probe=false", "tracking=none", "launcher=ray", f"launcher.address={shared.address}")
     done = subprocess.run(
         [sys.executable, "-m", "lstm_bench.sweep", *small, "launcher.workers=1"],
         cwd=tmp_path,

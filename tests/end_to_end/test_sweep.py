@@ -613,7 +613,7 @@ def test_more_trials_than_points_are_no_fault_of_a_study_that_was_made_before(
 WINDOWS = (
     "-m", "+study=smoke", "model=cnn_lstm", "study.name=w${model.window}", "train.epochs=1", "study.n_trials=1",
     "study.replicates=0", "kernel=generic", "kernel.probe=false", "study.space.train.learning_rate.high=0.002",
-    "tracking=none", "launcher.workers=1", "backend=jax",
+    "tracking=none", "launcher.workers=1",
 )  # fmt: skip
 
 
@@ -788,7 +788,7 @@ def test_the_environment_is_recorded(smoke: tuple[Path, str, str]) -> None:
 
 TINY = ("dataset.train_size=64", "dataset.validation_size=16", "dataset.test_size=16", "dataset.length=5")
 TINY += ("train.epochs=2", "study.n_trials=2", "study.replicates=2", "kernel=generic", "kernel.probe=false")
-TINY += ("launcher.workers=1", "tracking=none", "train.batch_size=16", "backend=jax")
+TINY += ("launcher.workers=1", "tracking=none", "train.batch_size=16")
 
 
 @pytest.mark.slow
@@ -836,7 +836,6 @@ def test_an_objective_that_the_labels_of_a_file_do_not_allow_leaves_no_study(com
     np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
     mine = ("dataset=npz", "dataset.path=mine.npz", "study.name=mine", "study.replicates=1", "study.n_trials=1")
     mine += ("kernel=generic", "kernel.probe=false", "launcher.workers=1", "tracking=none", "train.epochs=1")
-    mine += ("backend=jax",)
     done = command("sweep", "+study=single", *mine)
     assert done.returncode == 2
     assert "with dataset=mine, a regression, received 'val_accuracy'. Give study.objective=val_mse" in done.stderr
