@@ -50,15 +50,6 @@ _FIRST = (
 )
 
 
-# Files that import TensorFlow into the tests' own process: one of xdist's takes all of them, and pays six seconds once.
-_WITH_TENSORFLOW = frozenset(
-    (
-        *("test_bare", "test_build", "test_ceiling", "test_families", "test_fit", "test_kernel", "test_layers"),
-        *("test_measure", "test_numerics", "test_predict", "test_reference", "test_tasks", "test_timer"),
-    )
-)
-
-
 # Files, or functions of one, that are not `fast`: what they need takes seconds. Every other test is, unless it is slow or
 # runs the `command`.
 _NEEDS = {
@@ -132,9 +123,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("slow")
         if not (item.get_closest_marker("slow") or _NOT_FAST & _names(item) or "command" in _fixtures(item)):
             item.add_marker("fast")
-        # With `--dist loadgroup`, a file's tests stay together, as its fixtures are; these files do, too.
-        stem = item.path.stem
-        item.add_marker(pytest.mark.xdist_group("tensorflow" if stem in _WITH_TENSORFLOW else stem))
     n_fast = sum(item.get_closest_marker("fast") is not None for item in items)
     unknown = _NOT_FAST - {name for item in items for name in _names(item)}
     config.stash[COLLECTED] = n_fast, len(items) - n_fast, unknown
