@@ -13,6 +13,7 @@ from trainings import config, data, problem
 
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import KernelError
+from lstm_bench.core.hardware import gpus
 from lstm_bench.data import metric, task
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.training import criteria, fit, programs
@@ -395,3 +396,18 @@ def test_gradients_are_scaled_down_to_the_norm_asked_for() -> None:
         steps.append(math.sqrt(sum(float(np.square(m).sum()) for m in moved)))
     assert steps[0] > 0.01
     assert steps[1] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_the_data_of_workers_is_not_copied_where_tensorflow_can_use_it() -> None:
+    from lstm_bench.training.engine.tensorflow import _placed
+
+    if gpus():
+        pytest.skip("a GPU: the data is copied to it")
+    room = np.zeros(1000 + 32, np.float32)
+    start = -(room.ctypes.data // 4) % 16  # floats up to the next 64 bytes
+    for offset, shared in ((start, True), (start + 1, False)):
+        array = room[offset : offset + 1000]
+        tensor = _placed(array)
+        array[7] = 5.0
+        assert (float(tensor[7]) == 5.0) is shared
+        array[7] = 0.0
