@@ -636,8 +636,8 @@ def test_the_page_over_10000_random_trials_takes_seconds(here):
     small = records.load(random_search(here / "sweeps/single", n_trials=2))
     many = pd.concat([small.trials.iloc[:1]] * n, ignore_index=True)
     many = many.assign(number=np.arange(n, dtype=float), val_accuracy=rng.random(n), state="COMPLETE")
-    r = records.load(here / "sweeps/single")
-    r.tables["trials.csv"] = many
+    tables = {file: small.frame(file) for file in record.FILES} | {"trials.csv": many}
+    r = records.Result(small.folder, config=small.config, environment=small.environment, tables=tables)
     assert len(r.ranked) == n
     start = time.process_time()
     pages = comparison.comparison([r], {}, {id(r): "single.md"})
