@@ -13,11 +13,11 @@ import yaml
 from test_report import DEVICE, edit, make_study, shuffle_rows
 
 from lstm_bench.core import fileio
+from lstm_bench.core.statistics import holm
 from lstm_bench.report.figures import style
 from lstm_bench.report.pages import budget_and_fronts, comparability, comparison, index, pairs, rivals, study
 from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
-from lstm_bench.report.stats.paired import holm
 from lstm_bench.study import columns as record
 from lstm_bench.study import reader
 
