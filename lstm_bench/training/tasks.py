@@ -195,16 +195,16 @@ class TaskRunner:
         }
         if not trained.stopped:
             result["epoch_s"] = _epoch_s(phases, config)
-            trained.engine.sync_model()
-            result["weights_sha256"] = fit.weights_digest(trained.engine.model)
+            engine.sync_model()
+            result["weights_sha256"] = fit.weights_digest(engine.model)
         if task["kind"] == "replicate":
             with phases("eval_s"):
-                outputs = trained.engine.logits(data.x_test)
+                outputs = engine.logits(data.x_test)
                 result |= data.kind.score(outputs, data.y_test, "test")
             if task.get("keep"):
                 # The winner's artefacts are not part of what a training costs.
                 result |= predicted(data, outputs) | phases.seconds()
-                result |= keep(trained.engine.model, task, data)
+                result |= keep(engine.model, task, data)
         return result
 
     def _peak_memory(self, config: Mapping[str, Any]) -> dict[str, float | None]:
