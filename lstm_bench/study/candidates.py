@@ -35,6 +35,7 @@ def digest(config: Mapping[str, Any]) -> str:
         "class_weight",
         "warmup",
         "weight_decay",
+        "buckets",
     )  # a study that was made before there were these keeps its names
     parts["train"] = {name: value for name, value in parts["train"].items() if value or name not in later}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
