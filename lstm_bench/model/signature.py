@@ -23,7 +23,7 @@ Shape = tuple[int, int]
 
 OWN = "lstm_bench.model."
 WIDTHS = ("units", "filters")  # the argument that `weights` decides on: the first of these that a family has
-_GIVEN = ("input_shape", "n_classes", "return_sequences")
+_GIVEN = ("input_shape", "n_classes", "return_sequences", "masked")
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 

@@ -95,8 +95,9 @@ def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: 
 
 def _plain(config: Mapping[str, Any], data: datasets.Dataset) -> tuple[Any, list[int]]:
     """`build.build` of a configuration for its data, of plain layers."""
-    sizes = data.input_shape, data.n_classes
-    return build.build(config["model"], *sizes, "plain", per_timestep=data.per_timestep, units=data.target)
+    sizes, masked = (data.input_shape, data.n_classes), data.lengths_train is not None
+    answers = data.per_timestep
+    return build.build(config["model"], *sizes, "plain", per_timestep=answers, masked=masked, units=data.target)
 
 
 def described_input(config: Mapping[str, Any], data: datasets.Dataset, model: Path) -> dict[str, Any]:

@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from lstm_bench.core import user_code
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import ConfigError, KernelError, LstmBenchError
@@ -25,6 +27,8 @@ from lstm_bench.model import build, kernel, network
 from lstm_bench.model.signature import find, is_own, recurrent_layers, width_argument
 from lstm_bench.training import controls, fit, monitor, precision, programs, timer
 from lstm_bench.training.artefacts import _plain, keep, predicted
+from lstm_bench.training.buckets import Buckets
+from lstm_bench.training.engine import factory as engines
 from lstm_bench.training.engine import pack as packed
 from lstm_bench.training.faults import not_deterministic, out_of_memory, undetermined
 from lstm_bench.training.monitor import Watch
@@ -124,6 +128,8 @@ class TaskRunner:
         for config in (task.config, *task.corners):
             with _searched(next(named)):
                 model, lengths = _plain(config, data)
+                if data.lengths_train is not None:
+                    network.require_masked(model, target, config["dataset"].get("max_length"))
                 if not is_own(target):
                     network.require_no_distribution(model, target)
                     build.require_saveable(model, target, registered)
@@ -151,18 +157,25 @@ class TaskRunner:
         config, data = task.config, self.data(task.config["dataset"])
         per_execution, members = task.steps_per_execution, task.pack
         try:
-            arm: timer.Arm
+            arm: engines.Engine | packed.Pack
             if members > 1:
                 arm = programs.prepare_pack(config, data, range(members), per_execution)
             else:
                 arm = programs.prepare(config, data, task.kernel, seed=0, steps_per_execution=per_execution)
         except KernelError as error:  # one arm of several: the others are still to be measured
             return {"state": "FAIL", "reason": "refused", "detail": str(error)}
-        batch_size = members * min(config["train"]["batch_size"], len(data.x_train))
+        size = min(config["train"]["batch_size"], len(data.x_train))
+        batch_size, rows, rng = members * size, None, np.random.default_rng(0)
+        if data.lengths_train is not None:  # as in an epoch, of each length its share
+            known = Buckets(data.lengths_train, size, [each for each in arm.buckets if each], 0)
+
+            def rows(steps: int) -> np.ndarray:
+                return np.concatenate([known.sample(steps, rng) for _ in range(members)], axis=1)
+
         watch = Watch(os.environ.get("CUDA_VISIBLE_DEVICES", "0") if self.gpu else None, _MAX_OTHER_LOAD)
         watch.start()
         try:
-            figures = timer.training_throughput(arm, batch_size, len(data.x_train), task.seconds)
+            figures = timer.training_throughput(arm, batch_size, len(data.x_train), task.seconds, rows)
         except KernelError as error:
             return {"state": "FAIL", "reason": "refused", "detail": str(error)}
         except Exception as error:
@@ -205,8 +218,8 @@ class TaskRunner:
             result["weights_sha256"] = fit.weights_digest(engine.model)
         if task.kind == "replicate":
             with phases("eval_s"):
-                outputs = engine.logits(data.x_test)
-                result |= data.kind.score(outputs, data.y_test, "test")
+                outputs = engine.logits(data.x_test, data.lengths_test)
+                result |= data.kind.score(outputs, data.y_test, "test", mask=data.label_mask("test"))
             if task.keep:
                 # The winner's artefacts are not part of what a training costs.
                 result |= predicted(data, outputs) | phases.seconds()
@@ -233,7 +246,7 @@ class TaskRunner:
         epoch_s = _epoch_s(phases, config)
         if tests:
             with phases("eval_s"):
-                logits = pack.logits(data.x_test)
+                logits = pack.logits(data.x_test, data.lengths_test)
         # Every member took as long as the pack did.
         common: dict[str, Any] = {**phases.seconds(), **self._peak_memory(config)}
         common |= {"device": self.device, "device_share": f"packed {len(seeds)}"}
@@ -253,7 +266,7 @@ class TaskRunner:
             else:
                 result["epoch_s"] = epoch_s
                 if tests:
-                    result |= data.kind.score(logits[at], data.y_test, "test")
+                    result |= data.kind.score(logits[at], data.y_test, "test", mask=data.label_mask("test"))
                 pack.sync_model(at)
                 result["weights_sha256"] = fit.weights_digest(pack.model)
                 if tests and seed == 0 and task.keep:
