@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -16,6 +16,8 @@ from lstm_bench.core import errors
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, LstmBenchError, StorageError
 from lstm_bench.launcher.base import Event, Launcher
+from lstm_bench.launcher.packing import Packing
+from lstm_bench.launcher.protocol import ControlTask, ProbeTask, Task
 
 GRACE_S = 5.0  # what running tasks get to finish in after the first interrupt
 _TICK_S = 0.2
@@ -30,11 +32,12 @@ class Running:
 
     Attributes:
       name: What a person sees: "trial 7", "seed 0".
-      task: See `training/tasks.py`.
+      task: What a worker does.
       number: Of the trial, None for anything else.
       epochs: Metrics reported so far.
       stopped: Whether the pruner has stopped it.
       tries: How often this task was started, this time included.
+      together: Trainings that share its program, and with it its time.
       about_s: How long it is expected to take, None where nobody knows.
       done: Epochs done, parts of them too.
       begun_s: Seconds from its start to its first steps, None before.
@@ -42,11 +45,12 @@ class Running:
     """
 
     name: str
-    task: dict[str, Any]
+    task: Task
     number: int | None = None
     epochs: list[dict[str, Any]] = field(default_factory=list)
     stopped: bool = False
     tries: int = 1
+    together: int = 1
     about_s: float | None = None
     done: float = 0.0
     begun_s: float | None = None
@@ -60,7 +64,7 @@ class Running:
 
     def trains(self) -> bool:
         """Whether it is a training, of epochs, and no measurement."""
-        return self.task.get("kind") not in ("probe", "control")
+        return not isinstance(self.task, ProbeTask | ControlTask)
 
     def progress(self, epochs: float) -> None:
         """Notes how far it is."""
@@ -70,9 +74,9 @@ class Running:
 
 
 # In place of a task: there is none yet, but the work of others may make one.
-NO_TASK_YET = Running("later", {})
+NO_TASK_YET = Running("later", Task(config={}))
 
-Next = Callable[[], Running | None]
+Next = Callable[[], Running | Sequence[Running] | None]
 Finished = Callable[[Running, dict[str, Any]], None]
 Report = Callable[[Running, dict[str, Any]], bool]
 
@@ -83,12 +87,13 @@ class Loop:
     Args:
       launcher: Where tasks run; may be set later, but before `run`.
       display: What a person sees.
-      task_timeout_s: Seconds after which a task has failed, a pack after as many for each member; None for no limit.
+      task_timeout_s: Seconds after which a task has failed, trainings of one program after as many for each; None: no limit.
     """
 
     def __init__(self, launcher: Launcher | None, display: Display, task_timeout_s: float | None):
         self.launcher, self.display = launcher, display
         self._limit = task_timeout_s or math.inf
+        self._tasks: Packing
         self._running: dict[str, Running] = {}
         self._later: list[Callable[[], None]] = []
         self._heard: list[Event] = []  # and not handled
@@ -116,8 +121,8 @@ class Loop:
         """Submits what `next_task` gives until it gives None and nothing runs any more.
 
         Args:
-          next_task: The next task; None for now. Asked again after each result, which may have made new work. `NO_TASK_YET`
-            for none yet: asked again soon, and waited for.
+          next_task: The next task, or several trainings for one program; None for now. Asked again after each result, which may
+            have made new work. `NO_TASK_YET` for none yet: asked again soon, and waited for.
           finished: Receives each task with its result: what the worker said, or FAIL with reason worker_died, timeout or
             interrupted. A task that the pruner stopped is PRUNED.
           report: Receives the metrics of each epoch, also of a task that was stopped and has not heard of it; returns
@@ -128,6 +133,7 @@ class Loop:
           LstmBenchError: a fault that a worker found in the configuration, the data or a kernel.
         """
         assert self.launcher is not None
+        self._tasks = Packing(self.launcher, self.display.line)
         main = threading.current_thread() is threading.main_thread()  # in another one, signals are the caller's
         numbers = (signal.SIGINT, signal.SIGTERM) if main else ()
         handlers = {number: signal.signal(number, self._signal) for number in numbers}
@@ -136,17 +142,14 @@ class Loop:
             while True:
                 self._handle_signals(finished)
                 while not (self._signals or exhausted) and time.monotonic() >= look_at and self.launcher.capacity():
-                    running = next_task()
-                    if running is NO_TASK_YET:
+                    given = next_task()
+                    if given is NO_TASK_YET:
                         look_at = time.monotonic() + _LOOK_S
                         break
-                    if running is None:
+                    if given is None:
                         exhausted = True
                         break
-                    key = f"{running.name}/{running.tries}"
-                    self._running[key] = running
-                    self.launcher.submit(key, running.task)
-                    self.display.started(running.name, trains=running.trains(), about_s=running.about_s)
+                    self._start([given] if isinstance(given, Running) else given)
                 self.run_deferred()
                 self.display.tick()
                 if not self._running:
@@ -156,7 +159,7 @@ class Loop:
                         return
                 before = len(self._running)
                 # A fault comes last: it ends the sweep, and what came together with it is finished.
-                self._heard += sorted(self.launcher.events(_TICK_S), key=_is_fault)
+                self._heard += sorted(self._tasks.events(_TICK_S), key=_is_fault)
                 while self._heard:
                     self._handle(self._heard.pop(0), finished, report)
                 self._kill_timed_out(finished)
@@ -164,7 +167,7 @@ class Loop:
                     exhausted, look_at = False, 0.0
         except LstmBenchError as error:
             if isinstance(error, InterruptedByUser):  # what has come by now is told, or kept
-                for event in (*self._heard, *self.launcher.events(0)):
+                for event in (*self._heard, *self._tasks.events(0)):
                     with contextlib.suppress(LstmBenchError):
                         self._handle(event, finished, None)
             # The sweep ends here: what still runs is queued again, unless it is the database that failed.
@@ -176,6 +179,14 @@ class Loop:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             self.run_deferred()
+
+    def _start(self, together: Sequence[Running]) -> None:
+        tasks = {f"{running.name}/{running.tries}": running for running in together}
+        self._running |= tasks
+        self._tasks.submit({key: running.task for key, running in tasks.items()})
+        for running in together:
+            running.together = len(together)
+            self.display.started(running.name, trains=running.trains(), about_s=running.about_s)
 
     def run_deferred(self) -> None:
         """Does what was put off."""
@@ -214,8 +225,7 @@ class Loop:
     def _kill_timed_out(self, finished: Finished) -> None:
         for key, running in list(self._running.items()):
             now, elapsed = time.monotonic(), running.elapsed_s()
-            members = len(running.task.get("seeds", [0]))  # of a pack
-            if elapsed > self._limit * members:
+            if elapsed > self._limit * running.together:
                 # A driver that was stopped, or its machine, hears only now of what ended in time.
                 running.late = running.late or now
                 if now - running.late < _DRAIN_S:
@@ -225,8 +235,7 @@ class Loop:
                 )
 
     def _kill(self, key: str, finished: Finished, result: dict[str, Any]) -> None:
-        assert self.launcher is not None
-        self.launcher.kill(key)
+        result = self._tasks.kill(key, result)
         running = self._running.pop(key)
         self.display.gone(running.name)
         finished(running, result)
@@ -254,8 +263,7 @@ class Loop:
             self.display.epoch(running.name, event.body)
             if report and report(running, event.body) and not running.stopped:
                 running.stopped = True
-                assert self.launcher is not None
-                self.launcher.stop(event.key)
+                self._tasks.stop(event.key)
             return
         del self._running[event.key]
         self.display.gone(running.name)
@@ -266,10 +274,11 @@ class Loop:
         result = dict(event.body)
         if result["state"] == "FAULT":
             raise getattr(errors, result["error"], LstmBenchError)(result["detail"])
-        if running.stopped:
+        if running.stopped and result.get("reason") != "pack_failed":
             # Decided when the epoch was reported, however far the worker came in the meantime.
             decided = {"state": "PRUNED", "epochs": len(running.epochs), "weights_sha256": None}
-            later = {"best_epoch", *(name for name in result if name.startswith("val_"))}  # of its own end, perhaps
+            # Of its own end, perhaps.
+            later = {"best_epoch", "reason", "detail", *(name for name in result if name.startswith("val_"))}
             result = {name: value for name, value in result.items() if name not in later}
             result |= running.epochs[-1] | decided
         finished(running, result)

@@ -12,11 +12,13 @@ from lstm_bench.core import config as schema
 from lstm_bench.core import fileio
 from lstm_bench.core.console import Display
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
+from lstm_bench.launcher.protocol import TrialTask
 from lstm_bench.study import columns as record
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate, digest, standing
 from lstm_bench.sweep.events import Listener
 from lstm_bench.sweep.kernel_choice import Arms
+from lstm_bench.sweep.packing import PackSizes
 from lstm_bench.sweep.store.trials import TrialStore
 from lstm_bench.tracking import runs
 
@@ -54,10 +56,11 @@ class Confirmation:
         folder: Path,
         events: Listener,
     ):
-        self._config, self._space, self._study, self._loop, self._arms = config, space, study, loop, arms
+        self._config, self._space, self._study, self._loop = config, space, study, loop
         self._settings, self._display, self._folder, self._events = config["study"], display, folder, events
         self._waiting: list[Pending] = []
-        self._flying: dict[str, Pending] = {}  # by the name of the task
+        self._flying: dict[str, tuple[Candidate, int]] = {}  # seeds, by the name of the task
+        self._sizes = PackSizes(arms)
         self._several = False  # candidates in this confirmation
 
     @property
@@ -124,7 +127,7 @@ class Confirmation:
         self._waiting, self._flying, self._several = [], {}, len(candidates) > 1
         for candidate in candidates:
             missing = self.missing_replicates(candidate.digest)
-            size = self._arms.pack(self.config_of(candidate), candidate.params, len(missing))
+            size = self._sizes.seeds(self.config_of(candidate), candidate.params, len(missing))
             self._waiting += [
                 Pending(candidate, missing[start : start + size]) for start in range(0, len(missing), size)
             ]
@@ -151,56 +154,54 @@ class Confirmation:
                 return pending._replace(seeds=mine)
         return None
 
-    def _next_task(self) -> Running | None:
+    def _next_task(self) -> Running | list[Running] | None:
         pending = self._take()
         if pending is None:
             return NO_TASK_YET if self._waiting else None
+        begun = [self._training(pending, seed) for seed in pending.seeds]
+        rows = [
+            {**self._row(running), "seed": seed, "started_ms": running.started_ms}
+            for running, seed in zip(begun, pending.seeds, strict=True)
+        ]
+        self._loop.defer(lambda: self._events.begun(rows))
+        return begun
+
+    def _training(self, pending: Pending, seed: int) -> Running:
         candidate, seeds, tries = pending
         config = self.config_of(candidate)
-        if len(seeds) > 1:
-            words = f"seeds {seeds[0]}-{seeds[-1]}"
-            task = {"kind": "pack", "config": config, "seeds": seeds, **self._arms.packed().task()}
-        else:
-            words = f"seed {seeds[0]}"
-            arm = self._arms.of(config, candidate.params)
-            task = {"kind": "replicate", "config": config, "seed": seeds[0], **arm.task()}
-        if 0 in seeds:
-            tracked = self._config["tracking"]["name"] == "mlflow"
-            task |= {"keep": str(self.artefacts(candidate) / "model"), "for_mlflow": tracked}
-        running = Running(self._name(candidate, words), task, tries=tries)
-        self._flying[running.name] = pending
-        begun = [{**row, "seed": row["number"], "started_ms": running.started_ms} for row in self._rows(pending)]
-        self._loop.defer(lambda: self._events.begun(begun))
+        arm = self._sizes.arm(config, candidate.params, len(seeds))
+        task = TrialTask(
+            kind="replicate",
+            config=config,
+            seed=seed,
+            keep=None if seed else str(self.artefacts(candidate) / "model"),
+            for_mlflow=not seed and self._config["tracking"]["name"] == "mlflow",
+            **arm.task(),
+        )
+        running = Running(self._name(candidate, f"seed {seed}"), task, tries=tries)
+        self._flying[running.name] = candidate, seed
         return running
 
-    def _rows(self, pending: Pending) -> list[dict[str, Any]]:
-        """What records know the seeds of a task by."""
-        trial = pending.candidate.trial
-        return [{"kind": "replicate", "number": seed, "trial": trial} for seed in pending.seeds]
+    def _row(self, running: Running) -> dict[str, Any]:
+        """What records know a replicate by."""
+        candidate, seed = self._flying[running.name]
+        return {"kind": "replicate", "number": seed, "trial": candidate.trial}
 
     def _report(self, running: Running, metrics: dict[str, Any]) -> bool:
-        rows = self._rows(self._flying[running.name])
-        each = metrics["each"] if "each" in metrics else [metrics] * (len(rows) == 1)
-        ended = [{**row, **its} for row, its in zip(rows, each, strict=False) if its]  # one that has failed has none
-        self._loop.defer(lambda: self._events.epochs_ended(ended))
+        row = {**self._row(running), **metrics}
+        self._loop.defer(lambda: self._events.epochs_ended([row]))
         return False
 
     def _finished(self, running: Running, result: dict[str, Any]) -> None:
-        candidate, seeds, _ = self._flying.pop(running.name)
-        if result.get("reason") == "interrupted":
+        (candidate, seed), reason = self._flying.pop(running.name), result.get("reason")
+        if reason == "interrupted":
             return
-        if running.task["kind"] == "replicate":
-            again = result.get("reason") in ("worker_died", "oom") and running.tries <= self._settings["max_retry"]
-            if again:
-                self._waiting.append(Pending(candidate, seeds, running.tries + 1))
-            else:
-                self._store(running, candidate, seeds[0], {**result, "history": running.epochs})
-        elif result["state"] == "COMPLETE":
-            for seed, member in zip(seeds, result["members"], strict=True):
-                self._store(running, candidate, seed, member)
-        else:  # that a pack failed says nothing of its members
-            self._display.line(f"{running.name}: {result['reason']} in one program, now one by one", "yellow")
-            self._waiting.extend(Pending(candidate, [seed]) for seed in seeds)
+        if reason == "pack_failed":
+            self._waiting.append(Pending(candidate, [seed], running.tries))
+        elif reason in ("worker_died", "oom") and running.tries <= self._settings["max_retry"]:
+            self._waiting.append(Pending(candidate, [seed], running.tries + 1))
+        else:
+            self._store(running, candidate, seed, {"history": running.epochs, **result})
 
     def _store(self, running: Running, candidate: Candidate, seed: int, result: dict[str, Any]) -> None:
         result |= runs.evidence(result)

@@ -213,7 +213,7 @@ class Progress(Listener):
         self._study, self._settings, self._display = study, settings, display
         self._n_replicates = self._n_replicated = 0  # of this confirmation
 
-    def search_begun(self, ends: float, packed: int) -> None:
+    def search_begun(self, ends: float) -> None:
         self._show_total()
 
     def _show_total(self) -> None:

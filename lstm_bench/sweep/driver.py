@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from lstm_bench.core import config as schema
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import StorageError, TooManyFailedError
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
+from lstm_bench.launcher.protocol import TrialTask
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep.events import Listener
 from lstm_bench.sweep.kernel_choice import Arms
-from lstm_bench.sweep.packing import PackBuilder
+from lstm_bench.sweep.packing import PackBuilder, PackSizes
 from lstm_bench.sweep.store.trials import Asked, TrialStore
 
 
@@ -50,7 +51,8 @@ class Driver:
     ):
         self.config, self.space, self.study, self.loop, self.arms = config, space, study, loop, arms
         self.display, self.folder, self.events = display, folder, events
-        self.settings = config["study"]
+        self.settings, self._sizes = config["study"], PackSizes(arms)
+        self._ended: list[dict[str, Any]] = []  # epochs that nobody has heard of
         self.timed_out = False  # the search ended by study.timeout, before n_trials
 
     def _config(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +68,7 @@ class Driver:
         """
         counts = self.study.counts()
         wanted = counts["left"] + counts["queued"]
-        largest = min(wanted, self.arms.decide_packs(wanted))
+        largest = min(wanted, self._sizes.decide(wanted))
         if largest > 1:
             self.display.line(f"  pack      up to {largest} trials in one program")
         if wanted and self.study.repeats():
@@ -76,16 +78,9 @@ class Driver:
             )
         ends = time.monotonic() + (self.settings["timeout"] or math.inf)
         announced = False
-        packs = PackBuilder(
-            self.study.ask,
-            size=lambda asked: self.arms.at_once(asked.params),
-            program=lambda asked: self.arms.program(asked.params),
-            whole=self.config["launcher"]["pack"] == "auto",
-        )
-        flying: dict[str, list[Asked]] = {}  # packs
-        pruned: dict[int, int] = {}  # their members that the pruner has stopped -> after how many epochs
+        packs = self._sizes.builder(self.study.ask)
 
-        def next_task() -> Running | None:
+        def next_task() -> Running | list[Running] | None:
             nonlocal announced
             self.check_failures()
             if time.monotonic() > ends:
@@ -100,51 +95,27 @@ class Driver:
             trials = packs.next()
             if not trials:
                 return NO_TASK_YET if self.study.pending() else None
-            running = self._training(trials)
-            if running.number is None:
-                flying[running.name] = trials
-            self._begun(running, trials)
-            return running
-
-        def report(running: Running, metrics: dict[str, Any]) -> bool:
-            if running.number is not None:
-                self._epochs_ended({running.number: metrics})
-                return not running.stopped and self._prune(running.number, metrics)
-            # A member that has failed has no metrics. The pack goes on as long as any of its members does.
-            going = {t.number: its for t, its in zip(flying[running.name], metrics["each"], strict=True) if its}
-            self._epochs_ended({trial: its for trial, its in going.items() if trial not in pruned})
-            for trial, its in going.items():
-                if trial not in pruned and self._prune(trial, its):
-                    pruned[trial] = its["epoch"]
-            return going.keys() <= pruned.keys()
+            return self._begin(trials)
 
         def finished(running: Running, result: dict[str, Any]) -> None:
-            if running.number is not None:
-                self._end_trial(running, result)
-                return
-            trials = flying.pop(running.name)
-            stopped = {trial.number: pruned.pop(trial.number, None) for trial in trials}
-            if "members" not in result and result.get("reason") != "interrupted":
-                # That a pack failed says nothing of its members: they are queued again, each for itself.
-                reason = result.get("reason") or result["state"]
-                self.display.line(f"{running.name}: {reason} in one program, now one by one", "yellow")
-                packs.unpack(trials[0])
-                result = {"state": "FAIL", "reason": "pack_failed"}
-            for at, trial in enumerate(trials):
-                its, member = _member(running, result, at, stopped[trial.number])
-                one = Running(f"trial {trial.number}", running.task, trial.number, its, started_ms=running.started_ms)
-                self._end_trial(one, member)
+            if result.get("reason") == "pack_failed":
+                packs.unpack(_number(running))
+            self._end_trial(running, result)
 
-        self.events.search_begun(ends, largest or 1)
+        self.events.search_begun(ends)
         try:
-            self.loop.run(next_task, finished, report)
+            self.loop.run(next_task, finished, self._report)
         finally:
             with contextlib.suppress(StorageError):
                 self._queue_again(packs)
                 self.loop.run_deferred()
         self.check_failures()
 
-    def _begun(self, running: Running, trials: Sequence[Asked]) -> None:
+    def _begin(self, trials: list[Asked]) -> list[Running]:
+        """The tasks of trials that share a program, mostly of one."""
+        begun = [self._training(trial, len(trials)) for trial in trials]
+        for running in begun:
+            running.started_ms = begun[0].started_ms
         rows = [
             {
                 "kind": "trial",
@@ -154,30 +125,27 @@ class Driver:
                 "started_ms": running.started_ms,
                 **{f"config_{path}": value for path, value in trial.params.items()},
             }
-            for trial in trials
+            for trial, running in zip(trials, begun, strict=True)
         ]
         self.loop.defer(lambda: self.events.begun(rows))
+        return begun
 
-    def _epochs_ended(self, epochs: Mapping[int, Mapping[str, Any]]) -> None:
-        rows = [{"kind": "trial", "number": number, **metrics} for number, metrics in epochs.items()]
-        self.loop.defer(lambda: self.events.epochs_ended(rows))
+    def _training(self, trial: Asked, together: int) -> Running:
+        config = self._config(trial.params)
+        arm = self._sizes.arm(config, trial.params, together)
+        task = TrialTask(kind="trial", config=config, seed=trial.seed, **arm.task())
+        return Running(f"trial {trial.number}", task, trial.number)
 
-    def _training(self, trials: Sequence[Asked]) -> Running:
-        """The task of one trial, or of several in one program."""
-        first = trials[0]
-        config = self._config(first.params)
-        if len(trials) == 1:
-            arm = self.arms.of(config, first.params)
-            task = {"kind": "trial", "config": config, "seed": first.seed, **arm.task()}
-            return Running(f"trial {first.number}", task, first.number)
-        task = {
-            "kind": "trials",
-            "config": config,
-            "seeds": [trial.seed for trial in trials],
-            "trains": [self._config(trial.params)["train"] for trial in trials],
-            **self.arms.packed().task(),
-        }
-        return Running(f"trial {first.number} and {len(trials) - 1} more", task)
+    def _report(self, running: Running, metrics: dict[str, Any]) -> bool:
+        number = _number(running)
+        if not self._ended:
+            self.loop.defer(self._epochs_ended)
+        self._ended.append({"kind": "trial", "number": number, **metrics})
+        return not running.stopped and self._prune(number, metrics)
+
+    def _epochs_ended(self) -> None:
+        rows, self._ended = self._ended, []
+        self.events.epochs_ended(rows)
 
     def _prune(self, number: int, metrics: Mapping[str, Any]) -> bool:
         """Whether a trial is to be stopped after an epoch."""
@@ -190,12 +158,10 @@ class Driver:
     def _queue_again(self, packs: PackBuilder) -> None:
         """Puts back what was asked for and not begun."""
         while (trial := packs.pop_waiting()) is not None:
-            waiting = Running(f"trial {trial.number}", {}, trial.number)
-            self._end_trial(waiting, {"state": "FAIL", "reason": "interrupted"})
+            self._end_trial(self._training(trial, 1), {"state": "FAIL", "reason": "interrupted"})
 
     def _end_trial(self, running: Running, result: dict[str, Any]) -> None:
-        assert running.number is not None
-        number = running.number
+        number = _number(running)
         if result.get("reason") == "oom" and result.get("device_share") != "exclusive":
             result["reason"] = "oom_shared"  # the neighbour's memory may have been the cause: it may try again
         if not self.study.tell(number, {**result, "history": running.epochs, "started_ms": running.started_ms}):
@@ -219,25 +185,6 @@ class Driver:
             )
 
 
-def _member(
-    running: Running, result: Mapping[str, Any], at: int, stopped: int | None
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Of one trial of a pack the epochs and the result that it would have alone.
-
-    Args:
-      running: The pack.
-      result: Of the pack: with `members`, or that of each where it was not finished.
-      at: Which member.
-      stopped: After how many epochs the pruner stopped the trial, None where it did not.
-    """
-    epochs = [epoch["each"][at] for epoch in running.epochs if epoch["each"][at]]
-    if "members" not in result:
-        return epochs, dict(result)
-    member = result["members"][at]
-    if stopped is None:
-        return epochs, member
-    # Decided when the epoch was reported, whatever became of the member in the meantime.
-    later = {"best_epoch", *(name for name in member if name.startswith("val_"))}  # of the member's own end alone
-    kept = {name: value for name, value in member.items() if name not in ("reason", "detail", *later)}
-    decided = {"state": "PRUNED", "epochs": stopped, "weights_sha256": None}
-    return epochs[:stopped], {**kept, **epochs[stopped - 1], **decided}
+def _number(running: Running) -> int:
+    assert running.number is not None
+    return running.number

@@ -11,8 +11,8 @@ Row = Mapping[str, Any]
 class Listener:
     """Hears of events, in their order and by the driver's own thread. Each does nothing unless it is overridden."""
 
-    def search_begun(self, ends: float, packed: int) -> None:
-        """The search begins: no trial after `ends`, on the monotonic clock; up to `packed` trials in one program."""
+    def search_begun(self, ends: float) -> None:
+        """The search begins: no trial after `ends`, on the monotonic clock."""
 
     def confirmation_begun(self, n: int) -> None:
         """The confirmation begins, with `n` seeds to train."""
@@ -21,7 +21,7 @@ class Listener:
         """Trainings have begun together: rows of `columns.BEGUN_COLUMNS` and `config_<path>`, with `started_ms`."""
 
     def epochs_ended(self, rows: Sequence[Row]) -> None:
-        """An epoch has ended: rows of `columns.HISTORY_COLUMNS`, one per training of the task."""
+        """Epochs have ended: rows of `columns.HISTORY_COLUMNS`."""
 
     def trial_ended(self, name: str, row: Row) -> None:
         """A trial has ended: its name for people, and its row as `store.trials.row` makes it."""
@@ -40,9 +40,9 @@ class Events(Listener):
     def __init__(self, *listeners: Listener):
         self.listeners = list(listeners)
 
-    def search_begun(self, ends: float, packed: int) -> None:
+    def search_begun(self, ends: float) -> None:
         for listener in self.listeners:
-            listener.search_begun(ends, packed)
+            listener.search_begun(ends)
 
     def confirmation_begun(self, n: int) -> None:
         for listener in self.listeners:

@@ -1,8 +1,7 @@
-"""Chooses kernel, steps per execution and packs, by measurement where asked; benchmarks all kernels for the winner."""
+"""Chooses kernel and steps per execution, by measurement where asked; benchmarks all kernels for the winner."""
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Mapping
@@ -12,17 +11,17 @@ from lstm_bench.core.config import replaced
 from lstm_bench.core.errors import KernelError
 from lstm_bench.core.formatting import values
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
+from lstm_bench.launcher.protocol import ProbeTask
 from lstm_bench.study import columns
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep.kernel_cache import Memory, bucket
 from lstm_bench.sweep.store.trials import TrialStore
 from lstm_bench.training.engine import factory
 
-_DECISION_S = 0.5  # timed seconds per arm and shape: the choice needs the order, not the third digit
+DECISION_S = 0.5  # timed seconds per arm and shape: the choice needs the order, not the third digit
 _COMPILE_S, _WARM_UP_S = 2.0, 1.5  # of a probe: what a person is told beforehand
-MAX_PACK = 16  # trials in one program where that is measured: those asked for together do not learn from each other
 # Of a program, not part of it: see engine.py.
-_INPUTS = ("train.learning_rate", "train.schedule", "train.decay", "train.warmup")
+INPUTS = ("train.learning_rate", "train.schedule", "train.decay", "train.warmup")
 
 
 _T = TypeVar("_T")
@@ -83,7 +82,6 @@ class Arms:
         ]
         self._decided: list[dict[str, Any]] = []
         self._probing: list[Arm] | None = None  # of the winner's, those to come
-        self._sizes: list[tuple[dict[str, Any], int]] = []  # of packs of trials: corner, members
 
     def _choices(self) -> list[Arm]:
         names = self.candidates if self.named == "auto" else [self.named]
@@ -93,7 +91,7 @@ class Arms:
         """Where there is a choice, decides once per study, at the ends of its space, and keeps the answer; in words."""
         choices = self._choices()
         if len(choices) > 1:
-            self._decided = self._once("kernels", lambda: self._measure(choices))
+            self._decided = self.once("kernels", lambda: self._measure(choices))
         else:
             self._decided = self.study.get("kernels") or []
         decided = {self._words(arm) for arm in map(self._arm, self._decided)} or {self._words(choices[0])}
@@ -101,7 +99,7 @@ class Arms:
             return decided.pop()
         return ", ".join(f"{self._words(self._arm(found))} near {values(found['corner'])}" for found in self._decided)
 
-    def _once(self, key: str, measure: Callable[[], _T]) -> _T:
+    def once(self, key: str, measure: Callable[[], _T]) -> _T:
         """A fact that is measured once per study: by this driver, or by another one, which is waited for."""
         taken = False
 
@@ -136,13 +134,13 @@ class Arms:
         """
         if not self._decided:
             return self._choices()[0]
-        return self._arm(min(self._decided, key=lambda decision: _distance(decision["corner"], params)))
+        return self._arm(min(self._decided, key=lambda decision: distance(decision["corner"], params)))
 
     def _compiles_per_trial(self) -> float:
         """Share of the trials that need a program of their own: workers keep the programs of shapes that come again."""
         programs, trials = self.workers, max(1, self.config["study"]["n_trials"])
         for path, domain in self.space.items():
-            if path not in _INPUTS:
+            if path not in INPUTS:
                 programs *= len(domain["choices"]) if domain["type"] == "categorical" else trials
         return min(1.0, programs / trials)
 
@@ -159,14 +157,15 @@ class Arms:
                 else:
                     measured[number][arm] = known
 
-        n, lasted = len(waiting), list[float]()
+        n, lasted, measuring = len(waiting), list[float](), dict[str, tuple[int, Arm]]()
 
         def next_task() -> Running | None:
             if not waiting:
                 return None
             number, arm = waiting.pop(0)
             name = f"kernel {n - len(waiting)} of {n}: {self._words(arm)}, shape {number + 1} of {len(corners)}"
-            running = self._task(name, corners[number], arm, _DECISION_S, number)
+            running = Running(name, self.probe_task(corners[number], arm, DECISION_S))
+            measuring[name] = number, arm
             running.about_s = statistics.fmean(lasted) if lasted else None
             return running
 
@@ -174,7 +173,7 @@ class Arms:
             lasted.append(running.elapsed_s())
             if result["state"] == "COMPLETE" and result["kernel_ran"] in (result["kernel"], "none"):
                 kept = {key: float(result[key]) for key in ("train_samples_per_s", "compile_s")}
-                number, arm = running.task["corner"], Arm(running.task["kernel"], running.task["steps_per_execution"])
+                number, arm = measuring[running.name]
                 measured[number][arm] = kept
                 # Under other load the order of the arms is another one: good enough for this study, not for those to come.
                 if self.memory and not result.get("disturbed_by"):
@@ -201,107 +200,9 @@ class Arms:
         trained = {"backend": self.backend, "shape": bucket(shape), "optimizer": config["train"]["optimizer"]}
         return {**self.about, **trained, **arm.task()}
 
-    def _task(self, name: str, values: Mapping[str, Any], arm: Arm, seconds: float, corner: int = 0) -> Running:
-        config = replaced(self.config, values)
-        task = {"kind": "probe", "config": config, **arm.task(), "seconds": seconds, "corner": corner}
-        return Running(name, task)
-
-    def packed(self) -> Arm:
-        """The arm of a pack: see `training/engine/pack.py`."""
-        return Arm("generic", factory.steps_per_execution(self.backend, "generic")[0])
-
-    def pack(self, config: Mapping[str, Any], params: Mapping[str, Any], n: int) -> int:
-        """How many of `n` seeds of one configuration are trained in one program; 1 is one by one.
-
-        Where that is `auto`, a GPU decides by measurement, once per shape and size of the pack, one program at a time; kept.
-
-        Args:
-          config: Resolved configuration.
-          params: Its searched values.
-          n: Seeds to be trained.
-        """
-        wanted = config["launcher"]["pack"]
-        if wanted != "auto":
-            return int(wanted)
-        size = math.ceil(n / self.workers)  # no worker idle
-        if size < 2 or not self._measures_packs():
-            return 1
-        return self._faster(config, params, size)
-
-    def _faster(self, config: Mapping[str, Any], params: Mapping[str, Any], size: int) -> int:
-        """`size` where so many trainings end sooner in one program than one by one, compiling included, else 1."""
-        key = f"pack/{size}/{self.program(params)}"
-        measured = self._once(key, lambda: self._measure_pack(config, params, size))
-        samples = size * self.config["train"]["epochs"] * self.n_train
-        lasts = {name: got["compile_s"] + samples / got["train_samples_per_s"] for name, got in measured.items()}
-        return size if lasts.get("packed", math.inf) < lasts.get("alone", math.inf) else 1
-
-    def program(self, params: Mapping[str, Any]) -> str:
-        """Names what a configuration is compiled to: equal for searched values that one program trains."""
-        return json.dumps({path: value for path, value in params.items() if path not in _INPUTS}, sort_keys=True)
-
-    def decide_packs(self, n: int) -> int:
-        """Where a search may be packed, decides at the ends of its space how many trials go into one program.
-
-        Not where most trials have a program of their own: what is suggested ahead would only know less. Where that is `auto`, a
-        GPU decides by measurement, and only of trials whose results nothing waits for: a sampler that learns from them, or
-        a pruner that would end some of a pack early, gains more by training one by one.
-
-        Args:
-          n: Trials still to be run.
-
-        Returns:
-          The largest number decided on.
-        """
-        wanted = self.config["launcher"]["pack"]
-        self._sizes = []
-        if self._programs() > self.config["study"]["n_trials"] / 2:
-            return 1
-        if wanted != "auto":
-            self._sizes = [({}, int(wanted))]
-            return int(wanted)
-        size = min(MAX_PACK, math.ceil(n / self.workers))
-        waits = self.config["sampler"]["name"] in ("tpe", "cmaes") or self.config["pruner"]["name"] != "none"
-        counted = "train_samples_per_s" in self.config["study"]["objectives"]
-        if size < 2 or not self._measures_packs() or waits or counted:
-            return 1
-        corners = spaces.corners(self.space)
-        self._sizes = [(end, self._faster(replaced(self.config, end), end, size)) for end in corners]
-        return max(found for _, found in self._sizes)
-
-    def _programs(self) -> float:
-        """How many programs the space has."""
-        return math.prod(spaces.size(domain) for path, domain in self.space.items() if path not in _INPUTS)
-
-    def at_once(self, params: Mapping[str, Any]) -> int:
-        """How many trials of such searched values go into one program, as `decide_packs` decided."""
-        return min(self._sizes, key=lambda decided: _distance(decided[0], params))[1] if self._sizes else 1
-
-    def _measures_packs(self) -> bool:
-        return self.gpu and self.backend == "jax" and self.named == "auto"
-
-    def _measure_pack(
-        self, config: Mapping[str, Any], params: Mapping[str, Any], size: int
-    ) -> dict[str, dict[str, float]]:
-        """Training samples per second in all, and seconds of compiling: one by one, and of a pack; without what did not run."""
-        waiting, found = [("alone", 1), ("packed", size)], dict[str, dict[str, float]]()
-
-        def next_task() -> Running | None:
-            if self.loop.busy() or not waiting:
-                return None
-            name, members = waiting.pop(0)
-            arm = self.packed() if members > 1 else self.of(config, params)
-            running = self._task(f"trainings {name}", params, arm, _DECISION_S)
-            running.task["pack"] = members
-            return running
-
-        def finished(running: Running, result: dict[str, Any]) -> None:
-            if result["state"] == "COMPLETE" and result["kernel_ran"] in (result["kernel"], "none"):
-                kept = {key: float(result[key]) for key in ("train_samples_per_s", "compile_s")}
-                found["packed" if running.task["pack"] > 1 else "alone"] = kept
-
-        self.loop.run(next_task, finished)
-        return found
+    def probe_task(self, values: Mapping[str, Any], arm: Arm, seconds: float, pack: int = 1) -> ProbeTask:
+        """The task that measures an arm at searched values, for so many trainings in one program."""
+        return ProbeTask(config=replaced(self.config, values), seconds=seconds, pack=pack, **arm.task())
 
     def probe(self, winner: Mapping[str, Any], digest: str) -> list[dict[str, Any]]:
         """Rows of `columns.KERNEL_COLUMNS` for the winner: every arm measured, or the reason why it is not.
@@ -312,7 +213,7 @@ class Arms:
           winner: Searched values of the confirmed configuration.
           digest: Its name.
         """
-        return self._once(f"probe/{digest}", lambda: self._probe(winner))
+        return self.once(f"probe/{digest}", lambda: self._probe(winner))
 
     def probing_s(self) -> float:
         """Seconds that `probe` still takes."""
@@ -343,7 +244,7 @@ class Arms:
             for name in self.candidates
         ]
 
-        n, self._probing = len(waiting), waiting
+        n, self._probing, measuring = len(waiting), waiting, dict[str, str]()
 
         def next_task() -> Running | None:
             if self.loop.busy() or not waiting:
@@ -351,12 +252,13 @@ class Arms:
             self.loop.display.total(self.config["study"]["name"], n - len(waiting), n, "kernel")
             arm = waiting.pop(0)
             name = f"the winner's kernel {n - len(waiting)} of {n}: {arm.kernel}"
-            running = self._task(name, winner, arm, self.config["kernel"]["probe_s"])
+            running = Running(name, self.probe_task(winner, arm, self.config["kernel"]["probe_s"]))
+            measuring[name] = arm.kernel
             running.about_s = self._probe_s(arm)
             return running
 
         def finished(running: Running, result: dict[str, Any]) -> None:
-            row = rows[running.task["kernel"]]
+            row = rows[measuring[running.name]]
             if result["state"] == "COMPLETE":
                 row |= {key: result[key] for key in columns.KERNEL_COLUMNS if key in result}
                 share = str(row["device_share"]).replace("other busy", "other idle")
@@ -368,7 +270,7 @@ class Arms:
         return list(rows.values())
 
 
-def _distance(corner: Mapping[str, Any], params: Mapping[str, Any]) -> float:
+def distance(corner: Mapping[str, Any], params: Mapping[str, Any]) -> float:
     """From a measured shape to a configuration, squared, by the logarithm of the sizes."""
     return sum((_size(params[path]) - _size(value)) ** 2 for path, value in corner.items() if path in params)
 

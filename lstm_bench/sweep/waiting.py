@@ -33,7 +33,6 @@ class Waiting:
       trials: Trials that are to be begun and to end, those that run among them.
       best: Searched values of the configurations that would be confirmed now, best first.
       seeds: Of the confirmation: searched values of each replicate that has not ended; None before it.
-      packed: Trainings in one program.
       after_s: Seconds of what follows when all are trained.
       ends: When no trial is begun any more, on the monotonic clock.
     """
@@ -50,7 +49,7 @@ class Waiting:
         self._ended: list[remaining.Training] = []
         self.trials, self.best = 0, list[Mapping[str, Any]]()
         self.seeds: list[Mapping[str, Any]] | None = None
-        self.packed, self.ends = 1, math.inf
+        self.ends = math.inf
         self.after_s: Callable[[], float] = lambda: 0.0
 
     def others(
@@ -87,16 +86,14 @@ class Waiting:
         """What is left now."""
         if not self._ended:
             return Left(None, None if self._work_later else 0.0)
-        going, of_trials = [], 0
+        going = []
         for running in self._running():
-            members = running.task.get("seeds") or [running.task.get("seed")]
             if not running.trains():
                 continue
             elapsed = running.elapsed_s()
             begun = elapsed if running.begun_s is None else running.begun_s
-            params = {path: schema.get(running.task["config"], path) for path in self._space}
-            going += [remaining.Going(params, elapsed, running.done, begun)] * len(members)
-            of_trials += len(members)
+            params = {path: schema.get(running.task.config, path) for path in self._space}
+            going.append(remaining.Going(params, elapsed, running.done, begun))
         confirming, settings = self.seeds is not None, self._config["study"]
         if self.seeds is not None:  # those that run are of them, and which does not matter: they cost the same
             seeds = [(params, 1) for params in self.seeds[len(going) :]]
@@ -107,8 +104,8 @@ class Waiting:
             self._ended,
             going,
             epochs=self._config["train"]["epochs"],
-            workers=self._workers * self.packed,
-            trials=0 if confirming else max(self.trials - of_trials, 0),
+            workers=self._at_once(),
+            trials=0 if confirming else max(self.trials - len(going), 0),
             seeds=seeds,
             confirming=confirming,
             pruned=self._config["pruner"]["name"] != "none",
@@ -117,13 +114,17 @@ class Waiting:
         )
         return Left(seconds, self._others_s())
 
+    def _at_once(self) -> int:
+        """Trainings at a time: workers, and trainings that share a program."""
+        return self._workers * max((running.together for running in self._running()), default=1)
+
     def _others_s(self) -> float:
         """Seconds of the studies to come: their work, at what such work has taken in this study and those before."""
         if not self._work_later:
             return 0.0
         spent = self._spent + sum(training.seconds for training in self._ended)
         worked = self._worked + sum(work(self._config, training.epochs) for training in self._ended)
-        return self._fixed_later + self._work_later * spent / worked / (self._workers * self.packed)
+        return self._fixed_later + self._work_later * spent / worked / self._at_once()
 
 
 class Watch(Listener):
@@ -148,8 +149,8 @@ class Watch(Listener):
         self._waiting, self._space, self._study = waiting, space, study
         self._confirmation, self._settings = confirmation, settings
 
-    def search_begun(self, ends: float, packed: int) -> None:
-        self._waiting.packed, self._waiting.ends = packed, ends
+    def search_begun(self, ends: float) -> None:
+        self._waiting.ends = ends
         for row in self._study.rows():
             self._learn(row)
         self._count()
@@ -161,7 +162,6 @@ class Watch(Listener):
     def confirmation_begun(self, n: int) -> None:
         queue = self._confirmation.queue
         self._waiting.seeds = [pending.candidate.params for pending in queue for _ in pending.seeds]
-        self._waiting.packed = max((len(pending.seeds) for pending in queue), default=1)
         for candidate, row in self._confirmation.replicated():
             self._waiting.ended(candidate.params, row)
 

@@ -1,4 +1,7 @@
-"""Training one configuration, or several in one program: epochs of timed steps, validation after each epoch."""
+"""Training one configuration, or several in one program: epochs of timed steps, validation after each epoch.
+
+One loop trains the members of a pack; a training of its own is a pack of one.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,17 @@ import numpy as np
 from lstm_bench.core.clock import Phases, clock, samples_per_s
 from lstm_bench.core.errors import KernelError
 from lstm_bench.data.dataset import Dataset
-from lstm_bench.training.engine import factory as engines
+from lstm_bench.training.batches import Batches
 from lstm_bench.training.engine import pack as packed
-from lstm_bench.training.optimizer import rates
+from lstm_bench.training.engine.base import Engine
+from lstm_bench.training.engine.solo import Solo
+from lstm_bench.training.optimizer import Rates
 
 # Between two reports within an epoch. One costs 30 us of the worker: nothing that a training would notice, and the first
 # epoch, of which no seconds are known yet, moves too, where an interpolation would have to guess.
 PROGRESS_S = 0.5
+
+Trainee = packed.Pack | Solo  # what the loop trains
 
 
 class NotFiniteError(Exception):
@@ -34,13 +41,11 @@ class Best:
       epoch: From 1; 0 before the first.
       score: The objective on validation data.
       outputs: On validation data.
-      weights: What the engine keeps of it; None without patience.
     """
 
     epoch: int = 0
     score: float = math.nan
     outputs: np.ndarray | None = None
-    weights: list[np.ndarray] | None = None
 
     def take(self, config: Mapping[str, Any], epoch: Mapping[str, Any], outputs: np.ndarray) -> bool:
         """Whether an epoch takes the place of the one before; its number, score and outputs are then here."""
@@ -52,32 +57,49 @@ class Best:
         self.epoch, self.outputs = epoch["epoch"], outputs
         return True
 
-    def is_past(self, config: Mapping[str, Any], number: int) -> bool:
-        """Whether training ends after epoch `number`, because `train.patience` epochs brought nothing better."""
+    def is_last(self, config: Mapping[str, Any], epoch: dict[str, Any]) -> bool:
+        """Whether training ends after an epoch: with `train.epochs`, or when `train.patience` of them brought nothing better.
+
+        An epoch that patience makes the last says so, `ended`: a pruner comes too late then.
+        """
         patience = config["train"].get("patience")
-        return patience is not None and number - self.epoch >= patience
+        if patience is not None and epoch["epoch"] - self.epoch >= patience:
+            epoch["ended"] = True
+            return True
+        return bool(epoch["epoch"] == config["train"]["epochs"])
 
 
 @dataclass
 class Trained:
-    """A trained engine with what was measured on the way."""
+    """One training: what was measured of it, and why it failed where it did.
 
-    engine: engines.Engine
-    epochs: list[dict[str, Any]]
-    measured: dict[str, Any]
-    stopped: bool
+    Attributes:
+      epochs: Metrics of each.
+      measured: Its part of a result.
+      error: Which number is NaN or infinite, and in which epoch; None where none is.
+      best: The epoch whose weights it has.
+      over: Whether it has come to its end: after `train.epochs`, or by its patience.
+      seconds: Of its training steps.
+      samples: That it was trained on in them.
+    """
 
-
-@dataclass
-class Member:
-    """One training of a pack: what was measured of it, and why it failed where it did."""
-
-    epochs: list[dict[str, float]] = field(default_factory=list)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
     measured: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     best: Best = field(default_factory=Best)
-    over: bool = False  # after `train.epochs`, or by its patience
-    seconds: float = 0.0  # of training steps, until then
+    over: bool = False
+    seconds: float = 0.0
+    samples: int = 0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was ended from outside."""
+        return self.error is None and not self.over
+
+    def fails(self, value: float, what: str, epoch: int) -> None:
+        """Ends it where a number of its is NaN or infinite."""
+        if self.error is None and not math.isfinite(value):
+            self.error = f"{what} {float(value)} in epoch {epoch}"
 
 
 def weights_digest(model: Any) -> str:
@@ -88,7 +110,7 @@ def weights_digest(model: Any) -> str:
     return total.hexdigest()
 
 
-def require_ran(kernel: str, engine: engines.Engine | packed.Pack) -> None:
+def require_ran(kernel: str, engine: Engine | Trainee) -> None:
     """Raises KernelError when the evidence shows another kernel than the one asked for."""
     if engine.kernel_ran not in (kernel, "none"):
         raise KernelError(
@@ -98,7 +120,7 @@ def require_ran(kernel: str, engine: engines.Engine | packed.Pack) -> None:
 
 
 def train(
-    engine: engines.Engine,
+    engine: Engine,
     config: Mapping[str, Any],
     data: Dataset,
     *,
@@ -112,9 +134,6 @@ def train(
     """Trains `train.epochs` epochs, or until `train.patience` of them brought nothing better; validates after each.
 
     With patience the engine has the weights of the best epoch afterwards, unless training was stopped from outside.
-
-    An epoch is a fresh permutation of the training split, cut to whole batches: the few samples left over differ from
-    epoch to epoch.
 
     Args:
       engine: Of this configuration, with fresh weights.
@@ -131,59 +150,11 @@ def train(
       NotFiniteError: when a loss is NaN or infinite.
       KernelError: when another kernel ran than was asked for.
     """
-    import keras
-
-    with phases("compile_s"):
-        engine.warm_up()
-    require_ran(kernel, engine)
-    keras.utils.set_random_seed(seed)  # whatever was drawn on the way here: a kept engine goes on as a fresh one does
-    batch_size, n_steps = _epoch_size(config, data)
-    order = np.random.default_rng(seed)
-    rate = rates(config["train"], config["train"]["epochs"] * n_steps)
-    history: list[dict[str, Any]] = []
-    n_weights = int(engine.model.count_params())
-    samples, seconds, aims, best, over = 0, 0.0, _aims(config), Best(), False
-    told = _Told(progress)
-    while not over:
-        rows = _epoch_rows(order, data, n_steps, batch_size)
-        losses, correct, penalty, epoch_s, done = 0.0, 0, 0.0, 0.0, 0
-        while done < n_steps and not stopped():
-            part = rows[done : done + engines.MAX_STEPS]
-            now = len(history) * n_steps + done
-            with phases("train_s"):
-                since = clock()
-                totals = engine.steps(part, rate[now : now + len(part)])
-                epoch_s += clock() - since
-            if not math.isfinite(totals.loss):
-                raise NotFiniteError(f"loss {totals.loss} in epoch {len(history) + 1}")
-            if not math.isfinite(totals.penalty):
-                raise NotFiniteError(f"penalty {totals.penalty} in epoch {len(history) + 1}")
-            losses, correct, done = losses + totals.loss, correct + totals.correct, done + len(part)
-            penalty += totals.penalty
-            told(len(history) + done / n_steps)
-        samples, seconds = samples + done * batch_size, seconds + epoch_s
-        if done < n_steps:
-            break
-        with phases("eval_s"):
-            outputs = engine.logits(data.x_validation)
-            validation = data.kind.score(outputs, data.y_validation, "val", late=aims)
-        if not math.isfinite(validation["val_loss"]):
-            raise NotFiniteError(f"validation loss {validation['val_loss']} in epoch {len(history) + 1}")
-        running = _running(data, losses, correct, n_steps, batch_size, penalty if engine.penalised else None)
-        known = {"n_weights": n_weights, "train_samples_per_s": samples_per_s(samples, seconds)}  # may be objectives
-        history.append({"epoch": len(history) + 1, **running, **validation, "train_s": epoch_s, **known})
-        if best.take(config, history[-1], outputs) and config["train"].get("patience") is not None:
-            with phases("eval_s"):
-                best.weights = engine.weights()
-        over = _is_over(config, best, history[-1])
-        report(history[-1])
-    if over and best.weights is not None:
-        engine.restore(best.weights)
-    measured = _measured(config, engine, history, samples_per_s(samples, seconds), best if over else None)
-    if best.outputs is not None and over:
-        with phases("eval_s"):
-            measured |= data.kind.score(best.outputs, data.y_validation, "val")
-    return Trained(engine, history, measured, not over)
+    loop = _EpochLoop(Solo(engine), kernel, config, data, [seed], [config["train"]], phases)
+    [trained] = loop.run(lambda each: report(each[0] or {}), stopped, progress)
+    if trained.error is not None:
+        raise NotFiniteError(trained.error)
+    return trained
 
 
 def train_pack(
@@ -197,7 +168,7 @@ def train_pack(
     stopped: Callable[[], bool] = lambda: False,
     trains: Sequence[Mapping[str, Any]] = (),
     progress: Callable[[float], None] = lambda epochs: None,
-) -> list[Member]:
+) -> list[Trained]:
     """Trains every member of a pack as `train` trains it alone: its seed gives the order of its samples.
 
     A member whose loss is NaN or infinite has failed, and one whose patience has ended is done; the others go on. Seconds are
@@ -218,83 +189,162 @@ def train_pack(
     Raises:
       KernelError: when another kernel ran than `pack.KERNEL`.
     """
-    with phases("compile_s"):
-        pack.warm_up()
-    require_ran(packed.KERNEL, pack)
-    batch_size, n_steps = _epoch_size(config, data)
-    orders = [np.random.default_rng(seed) for seed in seeds]
-    n_epochs = config["train"]["epochs"]
-    rate = np.stack([rates(each, n_epochs * n_steps) for each in trains or [config["train"]] * len(seeds)], axis=1)
-    n_weights = int(pack.model.count_params())
-    members = [Member() for _ in seeds]
-    seconds, aims = 0.0, _aims(config)
-    told = _Told(progress)
 
-    def going() -> list[int]:
-        return [at for at, member in enumerate(members) if member.error is None and not member.over]
+    def ended(each: Sequence[Mapping[str, Any] | None]) -> None:
+        epochs = [epoch for epoch in each if epoch]
+        names = [name for name in epochs[0] if name not in ("epoch", "train_s", "n_weights", "ended")]
+        means = {name: float(np.mean([epoch[name] for epoch in epochs])) for name in names}
+        report({"epoch": epochs[0]["epoch"], **means, "train_s": epochs[0]["train_s"], "each": each})
 
-    def require_finite(values: Mapping[int, float], what: str) -> None:
-        for at, value in values.items():
-            if not math.isfinite(value):
-                members[at].error = f"{what} {value} in epoch {number}"
+    loop = _EpochLoop(pack, packed.KERNEL, config, data, seeds, trains or [config["train"]] * len(seeds), phases)
+    return loop.run(ended, stopped, progress)
 
-    for number in range(1, n_epochs + 1):
-        here = going()
-        rows = np.stack([_epoch_rows(order, data, n_steps, batch_size) for order in orders], axis=1)
-        losses, penalty, epoch_s, done = np.zeros(len(seeds)), np.zeros(len(seeds)), 0.0, 0
-        correct = np.zeros(len(seeds), np.int64)
-        while done < n_steps and not stopped():
-            part = rows[done : done + engines.MAX_STEPS]
-            now = (number - 1) * n_steps + done
-            with phases("train_s"):
+
+class _EpochLoop:
+    """Trains the members of a pack, side by side.
+
+    Args:
+      trainee: What trains them.
+      kernel: The one that was asked for.
+      config: Resolved configuration.
+      data: Dataset.
+      seeds: Of the members.
+      trains: Group `train` of each.
+      phases: Stopwatch of all.
+    """
+
+    def __init__(
+        self,
+        trainee: Trainee,
+        kernel: str,
+        config: Mapping[str, Any],
+        data: Dataset,
+        seeds: Sequence[int],
+        trains: Sequence[Mapping[str, Any]],
+        phases: Phases,
+    ):
+        self._trainee, self._kernel, self._config, self._data, self._phases = trainee, kernel, config, data, phases
+        self._seeds, self._patient = seeds, config["train"].get("patience") is not None
+        self._batches = Batches(data, config["train"]["batch_size"], seeds)
+        self._rates = Rates(trains, self._batches.per_epoch)
+        self._aims = _aims(config)
+        self._members = [Trained() for _ in seeds]
+
+    def run(
+        self,
+        report: Callable[[list[dict[str, Any] | None]], None],
+        stopped: Callable[[], bool],
+        progress: Callable[[float], None],
+    ) -> list[Trained]:
+        """Trains all to their ends.
+
+        Args:
+          report: Receives after each epoch the metrics of each member, None where it has failed or was done before.
+          stopped: As of `train`.
+          progress: As of `train`.
+        """
+        import keras
+
+        with self._phases("compile_s"):
+            self._trainee.warm_up()
+        require_ran(self._kernel, self._trainee)
+        # Whatever was drawn on the way here: a kept engine goes on as a fresh one does.
+        keras.utils.set_random_seed(self._seeds[0])
+        told, number = _Told(progress), 0
+        while going := self._going():
+            number += 1
+            running = self._steps(number, stopped, told)
+            if running is None:
+                break
+            self._validate(number, *running)
+            ended = {at: self._members[at].epochs[-1] for at in going if self._members[at].error is None}
+            if ended:
+                report([ended.get(at) for at in range(len(self._members))])
+        self._conclude()
+        return self._members
+
+    def _going(self) -> list[int]:
+        return [at for at, member in enumerate(self._members) if member.stopped]
+
+    def _steps(
+        self, number: int, stopped: Callable[[], bool], told: _Told
+    ) -> tuple[list[dict[str, float]], float] | None:
+        """Trains an epoch.
+
+        Returns:
+          The running means of each member, and the seconds of the steps; None when the epoch was not finished: training
+          was stopped, or no member is left.
+        """
+        sums, seconds, done = np.zeros((3, len(self._members))), 0.0, 0
+        rates, n_steps = self._rates.epoch(number), self._batches.per_epoch
+        for rows in self._batches.epoch():
+            if stopped() or not self._going():
+                return None
+            with self._phases("train_s"):
                 since = clock()
-                totals = pack.steps(part, rate[now : now + len(part)])
-                epoch_s += clock() - since
-            losses, correct, done = losses + totals.loss, correct + totals.correct, done + len(part)
-            penalty += totals.penalty
-            require_finite({at: float(totals.loss[at]) for at in going()}, "loss")
-            require_finite({at: float(totals.penalty[at]) for at in going()}, "penalty")
+                totals = self._trainee.steps(rows, rates[done : done + len(rows)])
+                lasted = clock() - since
+            sums, seconds, done = sums + np.stack(totals), seconds + lasted, done + len(rows)
+            for at in self._going():
+                member = self._members[at]
+                member.fails(totals.loss[at], "loss", number)
+                member.fails(totals.penalty[at], "penalty", number)
+                member.seconds, member.samples = (
+                    member.seconds + lasted,
+                    member.samples + len(rows) * self._batches.size,
+                )
             told(number - 1 + done / n_steps)
-        if done < n_steps:
-            break
-        seconds += epoch_s
-        with phases("eval_s"):
-            logits = pack.logits(data.x_validation)
-            validation = {at: data.kind.score(logits[at], data.y_validation, "val", late=aims) for at in going()}
-        require_finite({at: found["val_loss"] for at, found in validation.items()}, "validation loss")
-        for at in going():
-            added = float(penalty[at]) if pack.penalised else None
-            running = _running(data, float(losses[at]), int(correct[at]), n_steps, batch_size, added)
-            known = {"n_weights": n_weights}  # may be an objective
-            members[at].epochs.append({"epoch": number, **running, **validation[at], "train_s": epoch_s, **known})
-            members[at].seconds = seconds
-        better = [at for at in going() if members[at].best.take(config, members[at].epochs[-1], logits[at])]
-        if config["train"].get("patience") is not None:
-            with phases("eval_s"):
-                pack.keep(better)
-        each = [member.epochs[-1] if at in here and not member.error else None for at, member in enumerate(members)]
-        ended = [epoch for epoch in each if epoch]
-        if not ended:
-            break
-        for at in going():
-            members[at].over = _is_over(config, members[at].best, members[at].epochs[-1])
-        names = [name for name in ended[0] if name not in ("epoch", "train_s", "n_weights", "ended")]
-        means = {name: float(np.mean([epoch[name] for epoch in ended])) for name in names}
-        report({"epoch": number, **means, "train_s": epoch_s, "each": each})
-        if not going():
-            break
-    if config["train"].get("patience") is not None:
-        pack.restore()
-    for member in members:
-        if member.error is not None:
-            continue
-        throughput = samples_per_s(len(member.epochs) * n_steps * batch_size, member.seconds)
-        best = member.best if member.over else None
-        member.measured = {**_measured(config, pack, member.epochs, throughput, best), "pack": len(seeds)}
-        if member.over and member.best.outputs is not None:
-            with phases("eval_s"):
-                member.measured |= data.kind.score(member.best.outputs, data.y_validation, "val")
-    return members
+        return ([self._running(*own) for own in sums.T], seconds) if self._going() else None
+
+    def _running(self, loss: float, correct: float, penalty: float) -> dict[str, float]:
+        """The running means of an epoch's training steps, from their sums; without a penalty where the model adds none."""
+        n_steps = self._batches.per_epoch
+        means = {"train_loss": float(loss) / n_steps}
+        if self._trainee.penalised:
+            means["penalty"] = float(penalty) / n_steps
+        if self._data.kind.counted is not None:
+            labels = n_steps * self._batches.size * math.prod(self._data.y_train.shape[1:])
+            means[f"train_{self._data.kind.counted}"] = int(correct) / labels
+        return means
+
+    def _validate(self, number: int, running: Sequence[Mapping[str, float]], train_s: float) -> None:
+        """Scores the epoch of every member that goes on, keeps what is the best of it, and ends those whose last it is."""
+        with self._phases("eval_s"):
+            outputs = self._trainee.logits(self._data.x_validation)
+            scores = {at: self._score(outputs[at], self._aims) for at in self._going()}
+        n_weights, better = int(self._trainee.model.count_params()), []
+        for at, score in scores.items():
+            member = self._members[at]
+            member.fails(score["val_loss"], "validation loss", number)
+            if member.error is not None:
+                continue
+            known: dict[str, float | None] = {"n_weights": n_weights}  # may be objectives
+            if len(self._members) == 1:
+                known["train_samples_per_s"] = samples_per_s(member.samples, member.seconds)
+            member.epochs.append({"epoch": number, **running[at], **score, "train_s": train_s, **known})
+            if member.best.take(self._config, member.epochs[-1], outputs[at]):
+                better.append(at)
+            member.over = member.best.is_last(self._config, member.epochs[-1])
+        if better and self._patient:
+            with self._phases("eval_s"):
+                self._trainee.keep(better)
+
+    def _score(self, outputs: np.ndarray, late: Collection[str] | None = None) -> dict[str, Any]:
+        return self._data.kind.score(outputs, self._data.y_validation, "val", late=late)
+
+    def _conclude(self) -> None:
+        """Gives the members that are over the weights that count, and every one that has not failed what was measured."""
+        if any(member.over for member in self._members):
+            self._trainee.restore()
+        for member in self._members:
+            if member.error is not None:
+                continue
+            member.measured = _measured(self._config, self._trainee, member)
+            if len(self._members) > 1:
+                member.measured["pack"] = len(self._members)
+            if member.over and member.best.outputs is not None:
+                with self._phases("eval_s"):
+                    member.measured |= self._score(member.best.outputs)
 
 
 class _Told:
@@ -313,62 +363,25 @@ class _Told:
             self._at = now + PROGRESS_S
 
 
-def _is_over(config: Mapping[str, Any], best: Best, epoch: dict[str, Any]) -> bool:
-    """Whether this is the last epoch. One that patience makes the last says so, for a pruner comes too late then: `ended`."""
-    past = best.is_past(config, epoch["epoch"])
-    if past:
-        epoch["ended"] = True
-    return past or epoch["epoch"] == config["train"]["epochs"]
-
-
 def _aims(config: Mapping[str, Any]) -> Collection[str]:
     """Columns that the search goes by after each epoch."""
     study = config.get("study", {})
     return study.get("objectives") or [study.get("objective")]
 
 
-def _running(
-    data: Dataset, losses: float, correct: int, n_steps: int, batch_size: int, penalty: float | None
-) -> dict[str, float]:
-    """The running means of an epoch's training steps, from their sums; without a penalty where the model adds none."""
-    means = {"train_loss": losses / n_steps}
-    if penalty is not None:
-        means["penalty"] = penalty / n_steps
-    if data.kind.counted is not None:
-        labels = n_steps * batch_size * math.prod(data.y_train.shape[1:])
-        means[f"train_{data.kind.counted}"] = correct / labels
-    return means
-
-
-def _epoch_size(config: Mapping[str, Any], data: Dataset) -> tuple[int, int]:
-    """Samples of a batch, and whole batches of an epoch."""
-    batch_size = min(config["train"]["batch_size"], len(data.x_train))
-    return batch_size, len(data.x_train) // batch_size
-
-
-def _epoch_rows(order: np.random.Generator, data: Dataset, n_steps: int, batch_size: int) -> np.ndarray:
-    """The next epoch's samples in their order (steps, batch)."""
-    return order.permutation(len(data.x_train))[: n_steps * batch_size].reshape(n_steps, batch_size)
-
-
-def _measured(
-    config: Mapping[str, Any],
-    engine: engines.Engine | packed.Pack,
-    history: Sequence[Mapping[str, float]],
-    throughput: float | None,
-    best: Best | None,
-) -> dict[str, Any]:
+def _measured(config: Mapping[str, Any], trainee: Trainee, trained: Trained) -> dict[str, Any]:
     """What a training yields, as a part of its result: of its best epoch, where it has come to its end, else of its last."""
+    history, best = trained.epochs, trained.best if trained.over else None
     last = history[(best.epoch if best else 0) - 1] if history else {}
     by_patience = best is not None and config["train"].get("patience") is not None
     return {
         **{name: value for name, value in last.items() if name not in ("epoch", "train_s", "ended")},
         **({"best_epoch": best.epoch} if best and by_patience else {}),
         "epochs": len(history),
-        "n_weights": int(engine.model.count_params()),
-        "n_trainable": int(sum(math.prod(v.shape) for v in engine.model.trainable_variables)),
-        "train_samples_per_s": throughput,
-        "kernel_ran": engine.kernel_ran,
-        "steps_per_execution": engine.steps_per_execution,
+        "n_weights": int(trainee.model.count_params()),
+        "n_trainable": int(sum(math.prod(v.shape) for v in trainee.model.trainable_variables)),
+        "train_samples_per_s": samples_per_s(trained.samples, trained.seconds),
+        "kernel_ran": trainee.kernel_ran,
+        "steps_per_execution": trainee.steps_per_execution,
         "backend": config["backend"]["name"],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,23 @@ def rates(train: Mapping[str, Any], steps: int) -> np.ndarray:
         "inverse_time": 1 / (1 + train["decay"] * done),
     }[train["schedule"]]
     return np.asarray(train["learning_rate"] * shape, np.float32)
+
+
+class Rates:
+    """The learning rates of all members of a pack, epoch by epoch.
+
+    Args:
+      trains: Group `train` of each member.
+      per_epoch: Steps of an epoch.
+    """
+
+    def __init__(self, trains: Sequence[Mapping[str, Any]], per_epoch: int):
+        self._per_epoch = per_epoch
+        self._all = np.stack([rates(train, train["epochs"] * per_epoch) for train in trains], axis=1)
+
+    def epoch(self, number: int) -> np.ndarray:
+        """Of every step of epoch `number`, from 1: (steps, members)."""
+        return self._all[(number - 1) * self._per_epoch : number * self._per_epoch]
 
 
 def optimizer(train: Mapping[str, Any]) -> Any:

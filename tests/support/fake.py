@@ -26,6 +26,7 @@ from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.events import Listener
 from lstm_bench.sweep.kernel_cache import Memory
 from lstm_bench.sweep.kernel_choice import Arms
+from lstm_bench.sweep.packing import PackSizes
 from lstm_bench.sweep.records_writer import Records
 from lstm_bench.sweep.store import trials
 from lstm_bench.sweep.store.trials import TrialStore
@@ -88,8 +89,8 @@ def train(task: Mapping[str, Any]) -> Iterator[Any]:
 class FakeLauncher:
     """Workers in this process: at each look, every task makes the next step of its script.
 
-    A step is an epoch's metrics, a result (it has a `state`), `Died`, `HANG` (no step follows), or a function that is
-    called, to raise a signal for instance.
+    A step is an epoch's metrics (of a pack those of every member, unless it has `each`), a result (it has a `state`), `Died`,
+    `HANG` (no step follows), or a function that is called, to raise a signal for instance.
 
     Args:
       script: Gives the steps of a task.
@@ -131,7 +132,8 @@ class FakeLauncher:
             step()
             return None
         if isinstance(step, dict) and "state" not in step:
-            return Event("epoch", key, step)
+            each = {"each": [step] * len(task["seeds"])} if "seeds" in task else {}
+            return Event("epoch", key, {**each, **step})
         del self._tasks[key]
         if isinstance(step, Died):
             return Event("died", key, {"exit": step.exit, "log": "worker-0.log"})
@@ -175,6 +177,7 @@ class TaskRunner:
     launcher: FakeLauncher
     notes: Notes
     folder: Path
+    sizes: PackSizes
     unavailable: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -209,6 +212,6 @@ def opened(
         parts = session.assembled(config, space, known, loop, arms, display, folder)
         parts.events.listeners.append(notes)
         made = parts.driver, parts.confirmation, parts.records
-        yield TaskRunner(*made, known, loop, arms, launcher, notes, folder, reasons)
+        yield TaskRunner(*made, known, loop, arms, launcher, notes, folder, PackSizes(arms), reasons)
     finally:
         known.close()

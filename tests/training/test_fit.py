@@ -17,15 +17,18 @@ from lstm_bench.data import metric, task
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.training import criteria, fit, programs
 from lstm_bench.training import optimizer as optimizers
+from lstm_bench.training.engine import factory
 
 
 def run(data: Dataset, kernel: str = "generic", stopped: Any = lambda: False, more: Any = None, **changes: Any) -> Any:
     reported: list[dict[str, float]] = []
     phases, settings = Phases(), {**config(**changes), **(more or {})}
+    engine = programs.prepare(settings, data, kernel, seed=3)
     trained = fit.train(
-        programs.prepare(settings, data, kernel, seed=3), settings, data,
+        engine, settings, data,
         kernel=kernel, seed=3, phases=phases, report=reported.append, stopped=stopped,
     )  # fmt: skip
+    trained.engine = engine  # type: ignore[attr-defined]
     return trained, reported, phases.seconds()
 
 
@@ -75,7 +78,7 @@ def test_a_loss_that_is_no_number_ends_the_trial() -> None:
 
 
 def test_a_stop_is_heeded_between_calls_and_what_was_measured_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit.engines, "MAX_STEPS", 2)
+    monkeypatch.setattr(factory, "MAX_STEPS", 2)
     asked = iter([False, False, True])
     trained, reported, _ = run(data(n=48), stopped=lambda: next(asked))
     assert trained.stopped and reported == []
@@ -199,7 +202,7 @@ def test_schedules_are_keras_s_own() -> None:
 
 
 def test_the_schedule_is_what_the_steps_are_trained_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit.engines, "MAX_STEPS", 4)
+    monkeypatch.setattr(factory, "MAX_STEPS", 4)
     settings, given = config(schedule="inverse_time", decay=0.5), []
     engine = programs.prepare(settings, data(), "generic", seed=3)
     steps = engine.steps
