@@ -96,7 +96,7 @@ class ControlTask(Task):
       control: Its name.
       seed: Of what is drawn.
       tests: Whether the test set is read.
-      keep: Folder that it is saved to, None to keep none.
+      keep: Folder that it is kept in, None to keep none.
     """
 
     kind: Literal["control"] = "control"

@@ -79,8 +79,9 @@ class Controls:
         return NO_TASK_YET if self._waiting else None
 
     def _finished(self, running: Running, result: dict[str, Any]) -> None:
-        assert isinstance(running.task, ControlTask)
-        name, seed = running.task.control, running.task.seed
+        task = running.task
+        assert isinstance(task, ControlTask)
+        name, seed = task.control, task.seed
         if result.get("reason") == "interrupted":
             return
         if result.get("reason") in ("worker_died", "oom") and running.tries <= self._config["study"]["max_retry"]:
