@@ -79,7 +79,7 @@ def test_what_only_a_memory_solves_is_a_recurrent_network_s() -> None:
         [network("cnn", 0.5, 0.52, 0.51), network("gru", 0.99, 1.0, 1.0), *controls(0.5, 0.51, 0.8)], LARGE
     )
     assert found.take is not None and found.take.name == "gru"
-    assert found.lines[1].startswith("gru beats cnn by 48.67 points")
+    assert found.lines[1].startswith("gru beats cnn by 48.67 +- ")
     assert found.lines[3].startswith("gru beats 3 controls: the best of them is MiniRocket, 80.20 %")
 
 
