@@ -686,7 +686,7 @@ def empty_files(folder):
 
 def only_config(folder):
     for file in columns.FILES:
-        (folder / file).unlink()
+        (folder / file).unlink(missing_ok=True)
     return "**No result**: no trial is complete."
 
 
