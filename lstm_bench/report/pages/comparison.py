@@ -101,8 +101,10 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
         rivals, crowds = rivals_of(mine), crowds_of(mine)
         pages.answers.append(f"- **{escape(name)}**: {answer(foremost(rivals), names, links)}")
         found = verdict.verdict(foremost(rivals).results, verdict.names(names))
-        pages.answers[-1] += f" Verdict, by validation scores: {escape(found.lines[0])}"
-        parts += [f"## {escape(name)}", *answers(rivals, names, links), "### Verdict", *verdict.paragraphs(found)]
+        parts += [f"## {escape(name)}", *answers(rivals, names, links)]
+        if found.rest:  # else nothing is confirmed, which was said
+            pages.answers[-1] += f" Verdict, by validation scores: {escape(found.lines[0])}"
+            parts += ["### Verdict", *verdict.paragraphs(found)]
         for crowd in crowds:
             table, notes = _table(crowd.results, claims, links, several)
             parts += [f"### {escape(sentence(crowd.heading))}" if len(crowds) > 1 else "", table, notes]
