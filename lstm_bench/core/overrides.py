@@ -13,7 +13,12 @@ from lstm_bench.core.errors import ConfigError, nearest
 # Paths, addresses and prose: their values are taken as they stand, without the quotes that Hydra's grammar asks for.
 _FREE_TEXT = (
     *("dataset.path", "dataset.test_path", "dataset.dir", "storage.url", "tracking.uri", "launcher.address"),
-    *("png", "svg", "study.description", *(f"dataset.{column}" for column in ("id", "time", "target", "group"))),
+    *(
+        "png",
+        "svg",
+        "study.description",
+        *(f"dataset.{column}" for column in ("id", "time", "target", "group", "lengths")),
+    ),
 )
 
 

@@ -315,6 +315,14 @@ def _summary_line(train: Samples, validation: Samples, asked: Asked, seed: int) 
     return {"weights": weights, "offset": line.offset - mean @ weights}, line.chosen
 
 
+def _summarised(arrays: Mapping[str, np.ndarray]) -> Features:
+    def features(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        with_length = len(arrays["weights"]) > 7 * x.shape[2]  # which was a feature where sequences differed in it
+        return summaries(x, np.full(len(x), x.shape[1]) if with_length and lengths is None else lengths)
+
+    return features
+
+
 def _folds(y: np.ndarray) -> list[np.ndarray]:
     """Which samples each of five folds holds out, every class and every range of numbers evenly."""
     order = np.lexsort((np.arange(len(y)), y if y.ndim == 1 else y[:, 0]))
@@ -471,7 +479,7 @@ CONTROLS = {
             drawn=False,
             kinds=("class", "labels", "number"),
             learn=_summary_line,
-            features=lambda arrays: summaries,
+            features=_summarised,
         ),
         Control(
             name="minirocket",

@@ -39,7 +39,9 @@ def read(override: str) -> object:
     return OverridesParser.create().parse_override(argument).value()
 
 
-@pytest.mark.parametrize("key", ["dataset.path", "+dataset.dir", "++storage.url", "tracking.uri", "study.description"])
+@pytest.mark.parametrize(
+    "key", ["dataset.path", "+dataset.dir", "++storage.url", "dataset.lengths", "study.description"]
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_path_is_taken_as_it_stands(key: str, name: str) -> None:
     assert read(f"{key}={name}") == name

@@ -49,6 +49,16 @@ def test_summaries_are_those_of_the_real_timesteps() -> None:
 
 
 @pytest.mark.parametrize("name", ["linear", "minirocket"])
+def test_what_learned_from_unequal_lengths_takes_sequences_of_one(name: str) -> None:
+    train, lengths = shifted(60), np.arange(60) % 10 + 3
+    train.x[np.arange(12) >= lengths[:, None]] = 0
+    validation = Samples(train.x[:30], train.y[:30], lengths[:30])
+    made = CONTROLS[name].fit(Samples(train.x, train.y, lengths), validation, Asked("class", 3))
+    x = shifted(9, 3).x
+    assert np.allclose(made.outputs(x), made.outputs(x, np.full(9, 12)), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["linear", "minirocket"])
 def test_a_shift_of_the_mean_is_learned_and_kept(name: str, tmp_path: Path) -> None:
     made = CONTROLS[name].fit(shifted(60), shifted(30, 1), Asked("class", 3), seed=2)
     assert accuracy(made, shifted(90, 2)) > 0.9
