@@ -77,9 +77,9 @@ def run(arguments: list[str]) -> None:
         for note in found.notes:
             print(note, file=sys.stderr)
         x, y, ids, lengths = found.x, found.labels(), found.ids, found.lengths
-        y = None if y is None else user_files.coded(y, about, str(path))
     else:
         x, y = user_files.read(path, (about["timesteps"], about["features"]))
+    y = None if y is None else user_files.coded(y, about, str(path))
     x = user_files.scaled(x, about, str(path), lengths)
     if y is not None:
         _check_targets(y, x, asked, about["n_classes"], path, lengths)

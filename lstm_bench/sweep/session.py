@@ -145,7 +145,9 @@ class Session:
             task.check_objective(self.config["study"], found.name, found.kind, *labels, n_outputs=found.n_classes)
             for note in found.notes:
                 self.display.line(f"  data      {note}")
-            self._warnings = inspection.warnings(found, self.config["dataset"]) if found.about else []
+            weighted = self.config["train"]["class_weight"] is not None
+            said = found.about is not None
+            self._warnings = inspection.warnings(found, self.config["dataset"], weighted=weighted) if said else []
             for warning in self._warnings:
                 self.display.line(f"  warning   {warning}", "yellow")
             if self.config["dataset"].get("resplit"):  # whether, is decided once: every seed trains on data of one kind
