@@ -148,7 +148,7 @@ def _more_figures(result: Result, captions: list[str]) -> list[str]:
 
 
 def _result_sentence(result: Result) -> str:
-    if result.get("study.n_trials") == 0 and result.get("study.replicates") == 0 and len(result.frame("controls")):
+    if result.controls_only:
         return "**No network was trained**: the controls alone, which a network has to beat."
     score, what = result.score, result.measure.heading().removesuffix(", %")
     kernel = escape(result.one("kernel_ran") or "unknown")

@@ -88,6 +88,12 @@ class Result(StudyRecord):
         return str(names[place]) if isinstance(names, list) and 0 <= place < len(names) else str(place)
 
     @property
+    def controls_only(self) -> bool:
+        """Whether it fitted controls and trained no network."""
+        nothing = self.get("study.n_trials") == 0 and self.get("study.replicates") == 0
+        return nothing and len(self.frame("controls")) > 0
+
+    @property
     def objective(self) -> str:
         """Column of the trials that was searched for."""
         return str(self.get("study.objective", CLASSIFICATION.objectives[0]))
