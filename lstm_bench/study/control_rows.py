@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_bench.core.formatting import number
+from lstm_bench.core.formatting import counted, number
 from lstm_bench.core.statistics import Interval, t_interval
 from lstm_bench.data.metric import Metric
 from lstm_bench.data.task import Task
@@ -109,7 +109,7 @@ def control_words(rows: Iterable[Row], task: Task) -> list[str]:
             width = measure.text(score.half_width) if measure.percent else number(score.half_width)
             text += f" +- {width} (95 % interval, n = {score.n})"
         said.append(
-            f"{one.label}: {split} {measure.label} {text}, {one.n_weights:,.0f} weights, {one.fit_s:.1f} s on one core"
+            f"{one.label}: {split} {measure.label} {text}, {counted(round(one.n_weights), 'weight')}, {one.fit_s:.1f} s on one core"
         )
     return said
 

@@ -113,7 +113,8 @@ class Session:
         guarded = {"target": target, "files": self._code.files} if self._code and self._code.files else None
         self.workers = Workers(config, space, folder, gpus, display, guarded)
         self.console = ConsoleReport(config, space, folder, display)
-        self._epochs_by_data = self.console.epochs_by_data = epochs_by_data
+        trains = bool(config["study"]["n_trials"] or config["study"]["replicates"])  # and does not fit controls alone
+        self._epochs_by_data = self.console.epochs_by_data = epochs_by_data and trains
         self._task, self._baselines = task.CLASSIFICATION, dict[str, float]()  # of the data, once it is there
         self._asked = ONE_CLASS  # of a control; likewise
         self._variables = numerics.observed(os.environ)
