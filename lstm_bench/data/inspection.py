@@ -352,7 +352,8 @@ def _of_columns(found: Dataset, known: Sequence[Column], file: bool) -> Iterator
             yield f"column {column.name} has the values of {column.twin}. {out}"
         if column.tells:
             yield (
-                f"column {column.name} alone tells the target: {column.tells}. Is it known when one predicts? Else {out[0].lower()}{out[1:]}"
+                f"column {column.name} alone tells the target: {column.tells}. Is it known when one predicts? "
+                f"Else {out[0].lower()}{out[1:]}"
             )
     if found.mean is None and scales_differ(real(found.x_train, found.lengths_train)) and not _is_picture(found):
         yield "scales differ more than tenfold: networks see the largest. Say dataset.standardize=true."

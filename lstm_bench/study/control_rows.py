@@ -108,9 +108,8 @@ def control_words(rows: Iterable[Row], task: Task) -> list[str]:
         if score.n > 1:
             width = measure.text(score.half_width) if measure.percent else number(score.half_width)
             text += f" +- {width} (95 % interval, n = {score.n})"
-        said.append(
-            f"{one.label}: {split} {measure.label} {text}, {counted(round(one.n_weights), 'weight')}, {one.fit_s:.1f} s on one core"
-        )
+        weights = counted(round(one.n_weights), "weight")
+        said.append(f"{one.label}: {split} {measure.label} {text}, {weights}, {one.fit_s:.1f} s on one core")
     return said
 
 
