@@ -396,8 +396,10 @@ def _noted(result: Result) -> Result:
     if done and result.best is None:
         result.notes.append("No trial is complete with a finite objective.")
     wanted, have = result.get("study.replicates"), len(result.confirmed)
-    if wanted == 0:
-        result.notes.append("study.replicates=0: not confirmed on the test set.")
+    if result.controls_only:
+        result.notes.append("No network was trained: the controls alone.")
+    elif wanted == 0:
+        result.notes.append("Not confirmed on the test set, by study.replicates=0.")
     elif isinstance(wanted, int) and have < wanted:
         result.notes.append(f"{have} of {wanted} replicates are done.")
     elif not have:
