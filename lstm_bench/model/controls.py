@@ -32,6 +32,7 @@ _SHARPNESS = np.logspace(-1, 2, 31)  # by which a ridge's answers become logits:
 _EXACT = 1_500  # training sequences of which each is left out in turn: of more that would take minutes
 _FEW = 50  # validation sequences: by fewer a strength is chosen along with five folds of the training split
 _VALUES = 2**22  # of sequences summed up at a time
+_MOST_VALUES = 2**28  # of one sequence
 _BLOCK = 4096  # sequences answered at a time
 SUMMARIES = ("mean", "deviation", "slope", "first", "last", "least", "most")
 
@@ -172,11 +173,23 @@ def load(folder: Path) -> tuple[Fitted, dict[str, Any]]:
             raise ValueError("offset")
         known = (facts[name] for name in ("seed", "n_train", "chosen"))
         made = Fitted(facts["name"], asked, arrays, *known, tuple(facts["notes"]), bool(facts["unequal"]))
-        return made, dict(facts["about"])
+        about = dict(facts["about"])
+        if "timesteps" in about:
+            _answer_once(made, about["timesteps"], about["features"])
+        return made, about
     except DataError:
         raise
     except Exception as error:  # a damaged archive raises any of several types
         raise DataError(f"{folder}: no control can be read ({type(error).__name__})") from error
+
+
+def _answer_once(made: Fitted, timesteps: int, features: int) -> None:
+    """Raises whatever arrays that do not belong together raise, before they meet a user's sequences."""
+    if not 0 < timesteps * features <= _MOST_VALUES:
+        raise ValueError("input")
+    answers = made.outputs(np.zeros((1, timesteps, features), np.float32))
+    if answers.shape[-1] != made.asked.outputs or not np.isfinite(answers).all():
+        raise ValueError("answers")
 
 
 Features = Callable[[np.ndarray, np.ndarray | None], np.ndarray]

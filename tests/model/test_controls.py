@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,26 @@ def test_a_damaged_control_is_one_line(tmp_path: Path) -> None:
         controls.load(tmp_path)
     with pytest.raises(DataError, match="no control can be read"):
         controls.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_arrays_that_do_not_belong_together_are_one_line(name: str, tmp_path: Path) -> None:
+    made = CONTROLS[name].fit(shifted(60), shifted(30, 1), Asked("class", 3))
+    about = {"timesteps": 12, "features": 2}
+    for lost in made.arrays:
+        rest = {key: value for key, value in made.arrays.items() if key != lost}
+        if name == "linear" and lost == "weights":
+            rest["weights"] = made.arrays["weights"][1:]
+        elif lost == "weights":
+            rest["weights"] = np.full_like(made.arrays["weights"], np.nan)
+        dataclasses.replace(made, arrays=rest).save(tmp_path, about)
+        with pytest.raises(DataError, match="no control can be read"):
+            controls.load(tmp_path)
+    made.save(tmp_path, {**about, "timesteps": 10**12})
+    with pytest.raises(DataError, match="no control can be read"):
+        controls.load(tmp_path)
+    made.save(tmp_path, about)
+    assert controls.load(tmp_path)[0].n_weights == made.n_weights
 
 
 def test_what_a_task_asks() -> None:
