@@ -171,8 +171,10 @@ def load(folder: Path) -> tuple[Fitted, dict[str, Any]]:
         asked = Asked(str(facts["kind"]), int(facts["outputs"]))
         if arrays["offset"].shape != (asked.outputs,):
             raise ValueError("offset")
-        known = (facts[name] for name in ("seed", "n_train", "chosen"))
-        made = Fitted(facts["name"], asked, arrays, *known, tuple(facts["notes"]), bool(facts["unequal"]))
+        seed, n_train, chosen = (facts[name] for name in ("seed", "n_train", "chosen"))
+        made = Fitted(
+            facts["name"], asked, arrays, seed, n_train, chosen, tuple(facts["notes"]), bool(facts["unequal"])
+        )
         about = dict(facts["about"])
         if "timesteps" in about:
             _answer_once(made, about["timesteps"], about["features"])
