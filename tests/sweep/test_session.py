@@ -190,7 +190,7 @@ def test_workers_that_start_after_the_data_was_read_have_it_too(run: Any, monkey
         session.studies.TrialStore, "get", lambda self, key: get(self, key) if key != "layers" else None
     )
 
-    def far_enough(*_: Any) -> None:
+    def far_enough(*_: Any, **__: Any) -> None:
         raise InterruptedByUser("far enough")
 
     monkeypatch.setattr(session.kernel, "require", far_enough)
