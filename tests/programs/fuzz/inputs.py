@@ -45,6 +45,7 @@ from lstm_bench.data import images as mnist
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.sequences import Columns
 from lstm_bench.data.task import of_labels
+from lstm_bench.model import controls
 from lstm_bench.report.sources import benchmarks, records
 from lstm_bench.study import archive, columns, later, validate
 from lstm_bench.study import reader as recorded
@@ -510,6 +511,28 @@ def _recorded(body: bytes, folder: Path) -> None:
     study.rows("history.csv")
 
 
+def _controls_good() -> list[bytes]:
+    """The arrays of each control."""
+    y = np.arange(30) % 3
+    samples = controls.Samples((np.random.RandomState(0).randn(30, 12, 2) + y[:, None, None]).astype(np.float32), y)
+    made = []
+    for control in controls.CONTROLS.values():
+        out = io.BytesIO()
+        np.savez_compressed(out, **control.fit(samples, samples, controls.Asked("class", 3)).arrays)
+        made.append(out.getvalue())
+    return made
+
+
+def _control(body: bytes, folder: Path) -> None:
+    """A control whose arrays are changed: read, it answers for any sequences of its shape."""
+    name = "minirocket" if b"dilations" in body else "linear" if b"weights" in body else "trivial"
+    facts = {"version": controls.VERSION, "name": name, "kind": "class", "outputs": 3, "seed": 0, "n_train": 30}
+    facts |= {"chosen": "", "notes": [], "unequal": False, "about": {"timesteps": 12, "features": 2}}
+    (folder / "control.json").write_text(json.dumps(facts))
+    (folder / "control.npz").write_bytes(body)
+    controls.load(folder)[0].outputs(np.ones((2, 12, 2), np.float32))
+
+
 READERS = {
     "idx": Reader(34, _idx_good, _idx, _idx_repacked),
     "npz": Reader(14, _npz_good, _npz, _zip_repacked),
@@ -521,6 +544,7 @@ READERS = {
     ),
     "recorded": Reader(1, lambda: _files(_study, *columns.RECORDS), _recorded, _named_change),
     "result": Reader(1, _result_good, _result, _named_change),
+    "control": Reader(1, _controls_good, _control, _zip_repacked),
     "archive": Reader(5, _archive_good, _archive, _archive_repacked),
 }  # fmt: skip
 
