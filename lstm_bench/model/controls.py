@@ -32,6 +32,7 @@ _SHARPNESS = np.logspace(-1, 2, 31)  # by which a ridge's answers become logits:
 _EXACT = 1_500  # training sequences of which each is left out in turn: of more that would take minutes
 _FEW = 50  # validation sequences: by fewer a strength is chosen along with five folds of the training split
 _VALUES = 2**22  # of sequences summed up at a time
+_MOST_VALUES = 2**28  # of one sequence
 _BLOCK = 4096  # sequences answered at a time
 SUMMARIES = ("mean", "deviation", "slope", "first", "last", "least", "most")
 
@@ -96,6 +97,7 @@ class Fitted:
       n_train: Sequences that it was fitted on.
       chosen: What was chosen on validation data, in words; "" for nothing.
       notes: What a reader has to know of it.
+      unequal: Whether it learned from sequences of unequal length: a length is then among what it sees.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Fitted:
     n_train: int = 0
     chosen: str = ""
     notes: tuple[str, ...] = ()
+    unequal: bool = False
 
     @property
     def n_weights(self) -> int:
@@ -121,6 +124,8 @@ class Fitted:
         if "weights" not in self.arrays:
             shape = (*x.shape[: 1 + (self.asked.kind == "tags")], self.asked.outputs)
             return np.broadcast_to(self.arrays["offset"], shape).astype(np.float64)
+        if lengths is None and self.unequal:
+            lengths = np.full(len(x), x.shape[1])
         features, made = CONTROLS[self.name].features(self.arrays), []
         for start in range(0, len(x), _BLOCK):
             rows = slice(start, start + _BLOCK)
@@ -147,6 +152,7 @@ class Fitted:
         fileio.write_bytes(folder / "control.npz", body.getvalue())
         facts = {"version": VERSION, "name": self.name, "kind": self.asked.kind, "outputs": self.asked.outputs}
         facts |= {"seed": self.seed, "n_train": self.n_train, "chosen": self.chosen, "notes": list(self.notes)}
+        facts["unequal"] = self.unequal
         fileio.write_text(folder / "control.json", json.dumps({**facts, "about": dict(about or {})}, indent=2) + "\n")
 
 
@@ -165,14 +171,27 @@ def load(folder: Path) -> tuple[Fitted, dict[str, Any]]:
         asked = Asked(str(facts["kind"]), int(facts["outputs"]))
         if arrays["offset"].shape != (asked.outputs,):
             raise ValueError("offset")
+        seed, n_train, chosen = (facts[name] for name in ("seed", "n_train", "chosen"))
         made = Fitted(
-            facts["name"], asked, arrays, facts["seed"], facts["n_train"], facts["chosen"], tuple(facts["notes"])
+            facts["name"], asked, arrays, seed, n_train, chosen, tuple(facts["notes"]), bool(facts["unequal"])
         )
-        return made, dict(facts["about"])
+        about = dict(facts["about"])
+        if "timesteps" in about:
+            _answer_once(made, about["timesteps"], about["features"])
+        return made, about
     except DataError:
         raise
     except Exception as error:  # a damaged archive raises any of several types
         raise DataError(f"{folder}: no control can be read ({type(error).__name__})") from error
+
+
+def _answer_once(made: Fitted, timesteps: int, features: int) -> None:
+    """Raises whatever arrays that do not belong together raise, before they meet a user's sequences."""
+    if not 0 < timesteps * features <= _MOST_VALUES:
+        raise ValueError("input")
+    answers = made.outputs(np.zeros((1, timesteps, features), np.float32))
+    if answers.shape[-1] != made.asked.outputs or not np.isfinite(answers).all():
+        raise ValueError("answers")
 
 
 Features = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
@@ -220,7 +239,8 @@ class Control:
                 "MiniRocket for sequences of unequal lengths, or shorter than its kernels, is a variant of ours"
             )
         arrays, chosen = self.learn(train, validation, asked, seed)
-        made = Fitted(self.name, asked, arrays, seed, len(train.x), chosen, tuple(notes))
+        unequal = train.lengths is not None
+        made = Fitted(self.name, asked, arrays, seed, len(train.x), chosen, tuple(notes), unequal)
         return _sharpened(made, validation) if self.name == "minirocket" and asked.kind != "number" else made
 
 

@@ -63,6 +63,12 @@ def test_a_path_that_hydra_can_read_keeps_its_meaning(value: str, want: str | No
     assert read(f"dataset.path={value}") == want
 
 
+@pytest.mark.parametrize("key", ["dataset.features", "dataset.target"])
+def test_a_list_of_columns_is_one_whatever_they_are_called(key: str) -> None:
+    assert read(f"{key}=[ax,Power (W), a&b]") == ["ax", "Power (W)", "a&b"]
+    assert read(f'{key}=[ax,"Power (W), mean"]') == ["ax", "Power (W), mean"]
+
+
 def test_several_paths_are_asked_for_by_choice() -> None:
     assert overrides.arguments(["-m", "dataset.path=choice(a.npz,b.npz)"]) == ["-m", "dataset.path=choice(a.npz,b.npz)"]
 

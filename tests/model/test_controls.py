@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,17 @@ def test_a_shift_of_the_mean_is_learned_and_kept(name: str, tmp_path: Path) -> N
     assert np.array_equal(again.outputs(shifted(9, 3).x), made.outputs(shifted(9, 3).x))
 
 
+@pytest.mark.parametrize("name", CONTROLS)
+def test_one_that_learned_from_unequal_lengths_takes_whole_sequences_as_such(name: str, tmp_path: Path) -> None:
+    """Its latency is measured so, and a new file may hold sequences of one length alone."""
+    lengths, train = np.arange(60) % 7 + 6, shifted(60)
+    train.x[np.arange(12) >= lengths[:, None]] = 0
+    made = CONTROLS[name].fit(train._replace(lengths=lengths), train._replace(lengths=lengths), Asked("class", 3))
+    made.save(tmp_path)
+    new = shifted(9, 3).x
+    assert np.array_equal(controls.load(tmp_path)[0].predict_on_batch(new), made.outputs(new, np.full(9, 12)))
+
+
 @pytest.mark.parametrize("name", ["linear", "minirocket"])
 def test_numbers_and_several_labels_are_answered(name: str) -> None:
     train, held_out = shifted(60), shifted(30, 1)
@@ -101,6 +113,26 @@ def test_a_damaged_control_is_one_line(tmp_path: Path) -> None:
         controls.load(tmp_path)
     with pytest.raises(DataError, match="no control can be read"):
         controls.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_arrays_that_do_not_belong_together_are_one_line(name: str, tmp_path: Path) -> None:
+    made = CONTROLS[name].fit(shifted(60), shifted(30, 1), Asked("class", 3))
+    about = {"timesteps": 12, "features": 2}
+    for lost in made.arrays:
+        rest = {key: value for key, value in made.arrays.items() if key != lost}
+        if name == "linear" and lost == "weights":
+            rest["weights"] = made.arrays["weights"][1:]
+        elif lost == "weights":
+            rest["weights"] = np.full_like(made.arrays["weights"], np.nan)
+        dataclasses.replace(made, arrays=rest).save(tmp_path, about)
+        with pytest.raises(DataError, match="no control can be read"):
+            controls.load(tmp_path)
+    made.save(tmp_path, {**about, "timesteps": 10**12})
+    with pytest.raises(DataError, match="no control can be read"):
+        controls.load(tmp_path)
+    made.save(tmp_path, about)
+    assert controls.load(tmp_path)[0].n_weights == made.n_weights
 
 
 def test_what_a_task_asks() -> None:
