@@ -262,6 +262,7 @@ class Grid:
     dtypes: list[str]
     skip: list[str]  # arms left out, as backend/kernel
     cells: list[Any]
+    lengths: dict[str, Any] = field(default_factory=dict)  # distribution of timesteps -> its quantiles, evenly spaced
 
 
 @dataclass(kw_only=True)

@@ -66,6 +66,7 @@ class Benchmark:
     ):
         self._display, self._lasted = display, list[float]()
         self.method: dict[str, Any] = config["method"]
+        self._grid: Mapping[str, Any] = config.get("grid", {})
         self.folder, self.plan, self.arms, self.operations, self.say = folder, plan, arms, operations, say
         self.gpus = list(gpus[:1])
         self.gpu = gpus[0].name if gpus else None
@@ -229,6 +230,7 @@ class Benchmark:
             "kernel": arm[1],
             "operations": operations,
             "round": round_,
+            "lengths": self._lengths(cell),
             "reference": str(self._reference(cell)),
         }
         runs: list[dict[str, Any]] = []
@@ -264,13 +266,16 @@ class Benchmark:
         if run["state"] == "failed":
             self._failed.add((*summary.key(run), run["round"]))
 
+    def _lengths(self, cell: Mapping[str, Any]) -> list[int] | None:
+        return grid.drawn(self._grid, cell)
+
     def _reference(self, cell: Mapping[str, Any]) -> Path:
         """What every arm must compute on a cell, worked out once."""
         path = self.folder / "reference" / f"{cells.name({**cell, 'dtype': 'float64'})}.npz"
         try:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                reference.write(cell, self.method["seed"], path)
+                reference.write(cell, self.method["seed"], path, self._lengths(cell))
         except OSError as error:
             raise StorageError(
                 f"{path}: cannot be written ({error.strerror or error})",

@@ -1,7 +1,7 @@
 """A cell of the kernel benchmark: one shape of one recurrent network in one precision, and what it costs at least.
 
 The network is `layers` recurrent layers of `units`, each returning its whole sequence, and nothing else. A cell is a plain
-dict of `AXES`, so that it travels as JSON.
+dict of `AXES`, so that it travels as JSON; sequences that differ in length have `lengths` besides, the name of a distribution.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from lstm_bench.core.vocabulary import LAYERS, SIZES
 
 
 def name(cell: Mapping[str, Any]) -> str:
-    """Identity of a cell, `lstm-1x64-t28-f28-b64-float32`."""
-    return "{layer}-{layers}x{units}-t{timesteps}-f{features}-b{batch}-{dtype}".format(**cell)
+    """Identity of a cell, `lstm-1x64-t28-f28-b64-float32`; behind it the distribution of lengths, where they differ."""
+    named = "{layer}-{layers}x{units}-t{timesteps}-f{features}-b{batch}-{dtype}".format(**cell)
+    return f"{named}-{cell['lengths']}" if cell.get("lengths") else named
 
 
 def maker(cell: Mapping[str, Any]) -> str:

@@ -50,8 +50,8 @@ def cells_of(grid: Mapping[str, Any], dtypes: Sequence[str]) -> list[dict[str, A
         if not isinstance(entry, Mapping):
             raise ConfigError(path, expected="a mapping of " + ", ".join(axes), received=entry)
         for axis in entry:
-            if axis not in axes:
-                raise ConfigError(f"unknown option {path}.{axis}", remedy=nearest(str(axis), axes))
+            if axis not in (*axes, "lengths"):
+                raise ConfigError(f"unknown option {path}.{axis}", remedy=nearest(str(axis), (*axes, "lengths")))
         for axis in axes:
             if axis not in entry:
                 raise ConfigError(f"{path}.{axis}: expected a value", remedy=f"Give {', '.join(axes)}.")
@@ -62,10 +62,35 @@ def cells_of(grid: Mapping[str, Any], dtypes: Sequence[str]) -> list[dict[str, A
         for point in itertools.product(*values, dtypes):
             one = dict(zip((*axes, "dtype"), point, strict=True))
             cells.check(path, one)
+            if name := entry.get("lengths"):
+                if name not in grid.get("lengths", {}):
+                    known = ", ".join(grid.get("lengths", {}))
+                    raise ConfigError(f"{path}.lengths", expected=f"one of grid.lengths: {known}", received=name)
+                one["lengths"] = name
             found.setdefault(cells.name(one), one)
     if not found:
         raise ConfigError("grid.cells", expected="at least one cell", received=[])
     return list(found.values())
+
+
+def drawn(grid: Mapping[str, Any], cell: Mapping[str, Any]) -> list[int] | None:
+    """Timesteps of each sequence of a cell's batch, evenly from its distribution, none beyond its own; None where all are equal.
+
+    Raises:
+      ConfigError: for a distribution that is no ascending list of lengths.
+    """
+    import numpy as np
+
+    if not cell.get("lengths"):
+        return None
+    quantiles = grid["lengths"][cell["lengths"]]
+    sound = isinstance(quantiles, list) and quantiles and all(type(n) is int and n >= 1 for n in quantiles)
+    if not sound or quantiles != sorted(quantiles):
+        path = f"grid.lengths.{cell['lengths']}"
+        raise ConfigError(path, expected="an ascending list of whole numbers of at least 1", received=quantiles)
+    places = (np.arange(cell["batch"]) + 0.5) / cell["batch"]
+    found = np.interp(places, np.linspace(0, 1, len(quantiles)), quantiles).round().astype(int)
+    return [int(n) for n in np.minimum(found, cell["timesteps"])]
 
 
 def arms_of(backends: Sequence[str], kernels: Sequence[str], skip: Sequence[str]) -> list[Arm]:
@@ -101,11 +126,13 @@ def unavailable(arm: Arm, cell: Mapping[str, Any], gpu: str | None) -> str | Non
     backend, name = arm
     if cell["dtype"] == "tf32" and gpu is None:
         return "no GPU"
+    if name in vocabulary.NAMES and cell.get("lengths"):
+        return "the yardsticks take no mask"
     if name in vocabulary.NAMES:
         return bare.unavailable(name, backend, cell, gpu)
     if (backend, name, cell["dtype"]) == ("jax", "cudnn", "bfloat16"):
         return "JAX's cuDNN call has no bfloat16"
-    return kernel.unavailable(name, backend, {cells.maker(cell)}, gpu)
+    return kernel.unavailable(name, backend, {cells.maker(cell)}, gpu, masked=bool(cell.get("lengths")))
 
 
 def expected(arm: Arm, cell: Mapping[str, Any], gpu: str | None) -> str:

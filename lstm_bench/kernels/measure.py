@@ -15,6 +15,7 @@ import numpy as np
 
 from lstm_bench.core import vocabulary
 from lstm_bench.core.clock import clock
+from lstm_bench.data.lengths import blank
 from lstm_bench.kernels import bare, ceiling, grid, reference
 from lstm_bench.kernels import case as cells
 from lstm_bench.model import kernel
@@ -34,15 +35,16 @@ def measure(task: Mapping[str, Any], gpu: str | None, report: Send) -> None:
     and the seconds of its samples.
 
     Args:
-      task: `cell`, `backend`, `kernel`, `operations`, `round`, `method` (group of the configuration) and `reference`, a
-        file of `reference.write`.
+      task: `cell`, `backend`, `kernel`, `operations`, `round`, `method` (group of the configuration), `lengths` (of the
+        sequences, None for all) and `reference`, a file of `reference.write`.
       gpu: Name of the NVIDIA GPU, None on a CPU.
       report: Receives what happens.
     """
     cell, method = task["cell"], task["method"]
     set_precision(task["backend"], cell["dtype"])
     weights, (x, cotangent) = reference.weights(cell, method["seed"]), reference.inputs(cell, method["seed"])
-    arm = make(task["backend"], task["kernel"], cell, weights, x, cotangent)
+    lengths = None if task.get("lengths") is None else np.array(task["lengths"], np.int32)
+    arm = make(task["backend"], task["kernel"], cell, weights, x, cotangent, lengths)
     watch = Watch(os.environ.get("CUDA_VISIBLE_DEVICES", "0") if gpu else None, method["max_other_load"])
     rng = np.random.default_rng(task["round"])
 
@@ -56,6 +58,8 @@ def measure(task: Mapping[str, Any], gpu: str | None, report: Send) -> None:
         arm.compile(operation)
         compiled = clock()
         found = arm.values(operation)
+        if operation == "inference" and lengths is not None:  # what stands behind an end is no result
+            found = [blank(found[0].copy(), lengths)]
         first_call_s = clock() - compiled
         report({"phase": "time", "operation": operation})
         run: dict[str, Any] = {
@@ -123,6 +127,7 @@ def make(
     weights: list[np.ndarray],
     x: np.ndarray,
     cotangent: np.ndarray,
+    true: np.ndarray | None = None,
 ) -> timer.Arm:
     """The arm of a kernel on a cell: a yardstick, or the engine that trains with Keras's layers.
 
@@ -133,6 +138,7 @@ def make(
       weights: As `reference.weights`.
       x: Inputs (batch, timesteps, features).
       cotangent: Gradient of batch times the loss with respect to the outputs, of their shape.
+      true: Timesteps of each sequence, where a mask says them: int32.
     """
     if kernel_name in vocabulary.NAMES:
         return bare.make(kernel_name, backend, cell, weights, x, cotangent)
@@ -153,7 +159,10 @@ def make(
         epsilon=reference.EPSILON * math.sqrt(1 - reference.BETA_2),
     )
 
-    def linear(y: Any, batch: Any, outputs: Any) -> tuple[Any, Any]:
+    if true is not None:
+        cotangent = blank(cotangent.copy(), true)
+
+    def linear(y: Any, batch: Any, outputs: Any, mask: Any = None) -> tuple[Any, Any]:
         return keras.ops.sum(keras.ops.cast(outputs, "float32") * y) / cell["batch"], 0
 
     lengths = [cell["timesteps"]] * (cell["layers"] * cells.directions(cell))
@@ -168,6 +177,8 @@ def make(
         kernel=kernel_name,
         lengths=lengths,
         criterion=linear,
+        true=true,
+        buckets=() if true is None else (cell["timesteps"],),
     )
 
 

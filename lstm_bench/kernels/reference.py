@@ -248,10 +248,31 @@ def step_error(found: Sequence[Array], weights: Sequence[Array], expected: Seque
     return max(errors)
 
 
-def write(cell: Cell, seed: int, path: Path) -> None:
-    """Writes what every arm must compute on a cell: float64 results, kept as float32, as arrays `<operation>/<index>`."""
+def unequal(
+    cell: Cell, theta: Sequence[Array], x: Array, cotangent: Array, lengths: Sequence[int]
+) -> tuple[Array, list[Array]]:
+    """`gradients` of sequences that end after `lengths` timesteps: each alone; 0 where there is no timestep."""
+    outputs, total = np.zeros(cotangent.shape), [np.zeros(weight.shape) for weight in theta]
+    of_inputs = np.zeros(x.shape)
+    for i, n in enumerate(lengths):
+        outputs[i : i + 1, :n], found = gradients(cell, theta, x[i : i + 1, :n], cotangent[i : i + 1, :n])
+        total = [before + own / len(x) for before, own in zip(total, found, strict=False)]
+        of_inputs[i, :n] = found[-1][0] / len(x)
+    return outputs, [*total, of_inputs]
+
+
+def write(cell: Cell, seed: int, path: Path, lengths: Sequence[int] | None = None) -> None:
+    """Writes what every arm must compute on a cell: float64 results, kept as float32, as arrays `<operation>/<index>`.
+
+    Args:
+      cell: See above.
+      seed: Of weights and inputs.
+      path: File to be written.
+      lengths: Timesteps of each sequence; None where all have those of the cell.
+    """
     theta, (x, cotangent) = weights(cell, seed), inputs(cell, seed)
-    outputs, slopes = gradients(cell, theta, x, cotangent)
+    known = (cell, theta, x, cotangent)
+    outputs, slopes = gradients(*known) if lengths is None else unequal(*known, lengths)
     updated = adam_step(theta, slopes[:-1])
     results = {"inference": [outputs], "forward_backward": slopes, "train_step": updated}
     # The new weights stay float64: what matters of them is how little they differ from the old ones.

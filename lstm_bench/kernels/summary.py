@@ -58,7 +58,13 @@ def rows(runs: Iterable[Row], samples: Iterable[Row], ceilings: Sequence[Row], d
 def order(row: Row) -> tuple:
     """Sort key: cells by their axes, operations as `vocabulary.OPERATIONS`, then backend and kernel."""
     axes = [str(row["layer"]), *(int(row[axis]) for axis in vocabulary.SIZES), str(row["dtype"])]
-    return (*axes, vocabulary.OPERATIONS.index(row["operation"]), row["backend"], row["kernel"])
+    return (
+        *axes,
+        str(row.get("lengths") or ""),
+        vocabulary.OPERATIONS.index(row["operation"]),
+        row["backend"],
+        row["kernel"],
+    )
 
 
 def _row(by_round: Mapping[int, Row], rates: Mapping[int, Sequence[float]]) -> dict[str, Any]:
@@ -74,6 +80,7 @@ def _row(by_round: Mapping[int, Row], rates: Mapping[int, Sequence[float]]) -> d
     row: dict[str, Any] = {
         column: runs[0][column] for column in ("cell", *vocabulary.AXES, "backend", "kernel", "operation")
     }
+    row["lengths"] = runs[0].get("lengths") or None
     row |= {column: worst[column] for column in ("state", "reason", "kernel_ran", "tolerance", "evidence")}
     row |= {"compile_s": _median(numbers("compile_s")), "first_call_s": _median(numbers("first_call_s"))}
     row |= {
@@ -103,7 +110,12 @@ def _median(values: Sequence[float]) -> float | None:
 
 
 def _limits(row: Row, ceilings: Sequence[Row]) -> dict[str, Any]:
-    """Counted work of a row, and the roofline of Williams et al. 2009: min(peak, operations per byte * bandwidth)."""
+    """Counted work of a row, and the roofline of Williams et al. 2009: min(peak, operations per byte * bandwidth).
+
+    Nothing for sequences that differ in length: the formulas count every timestep of a batch.
+    """
+    if row.get("lengths"):
+        return {}
     cell = {axis: row[axis] if axis in ("layer", "dtype") else int(row[axis]) for axis in vocabulary.AXES}
     flop = roofline.flop_per_sample(cell, row["operation"])
     bytes_ = roofline.bytes_per_step(cell, row["operation"]) / cell["batch"]

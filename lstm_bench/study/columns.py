@@ -206,6 +206,7 @@ RUN_COLUMNS = (
     "marks",  # what else happened: other load, throttling, a shared GPU
     "commit",  # of the code that measured
     "evidence",
+    "lengths",  # distribution that the sequences' timesteps are drawn from, of grid.lengths; none: all have the cell's
 )
 SAMPLE_COLUMNS = (
     "cell",
@@ -256,6 +257,7 @@ CELL_COLUMNS = (
     "device",
     "device_share",
     "evidence",
+    "lengths",  # as in runs.csv
 )
 
 
@@ -277,7 +279,7 @@ BENCHMARK_FILES = {
 # Columns that hold words; those of `config_<path>` hold what was searched, all others numbers.
 TEXT = (
     *("state", "reason", "kernel_ran", "backend", "device", "device_share", "kernel", "evidence", "kind", "values"),
-    *("cell", "layer", "dtype", "operation", "baseline", "marks", "commit", "weights_sha256"),
+    *("cell", "layer", "lengths", "dtype", "operation", "baseline", "marks", "commit", "weights_sha256"),
     *("control", "chosen", "notes"),
     *_TIMES,
 )

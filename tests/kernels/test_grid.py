@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -325,3 +326,32 @@ def test_a_cell_that_needs_more_memory_than_there_is_is_refused_by_name() -> Non
         with pytest.raises(ConfigError) as caught:
             grid.require_memory(plan, host_mib, gpu_mib)
         assert str(caught.value) == f"{named} {where}. {remedy}"
+
+
+RAGGED = yaml.safe_load((conf_dir() / "grid" / "ragged.yaml").read_text())
+
+
+def test_the_grid_of_unequal_lengths_names_its_distributions_and_takes_kernels_with_a_mask() -> None:
+    found = grid.cells_of(RAGGED, ["float32"])
+    assert [one["lengths"] for one in found] == ["japanese_vowels"] * 3 + ["plaid"]
+    assert cells.name(found[3]) == "lstm-1x64-t1344-f1-b64-float32-plaid"
+    lengths = grid.drawn(RAGGED, found[3])
+    assert lengths is not None and len(lengths) == 64 and min(lengths) >= 100 and max(lengths) <= 1344
+    assert abs(float(np.mean(lengths)) - 324) < 40  # the mean of the archive
+    assert grid.drawn(RAGGED, {**found[3], "lengths": None}) is None
+    reasons = [grid.unavailable(arm, found[0], "a GPU") for arm in (("jax", "cudnn"), ("torch", "native"))]
+    assert "differ in length" in str(reasons[0]) and reasons[1] == "the yardsticks take no mask"
+    assert grid.unavailable(("tensorflow", "cudnn"), found[0], "a GPU") is None
+
+
+@pytest.mark.parametrize("quantiles", [[], [0, 3], [5, 3], "7", [1.5, 2]])
+def test_a_distribution_is_an_ascending_list_of_lengths(quantiles: Any) -> None:
+    with pytest.raises(ConfigError, match=r"grid\.lengths\.mine: expected an ascending list"):
+        grid.drawn({"lengths": {"mine": quantiles}}, {"batch": 4, "timesteps": 9, "lengths": "mine"})
+
+
+def test_a_distribution_that_is_not_there_is_named() -> None:
+    with pytest.raises(
+        ConfigError, match=r"grid.cells\[0\].lengths: expected one of grid.lengths: japanese_vowels, plaid"
+    ):
+        grid.cells_of({**RAGGED, "cells": [{**RAGGED["cells"][0], "lengths": "mine"}]}, ["float32"])

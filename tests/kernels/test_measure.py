@@ -15,6 +15,7 @@ import pytest
 from conftest import long_but
 
 from lstm_bench.core import vocabulary
+from lstm_bench.data.lengths import blank
 from lstm_bench.kernels import case as cells
 from lstm_bench.kernels import measure, reference
 from lstm_bench.model import kernel
@@ -22,6 +23,9 @@ from lstm_bench.training import timer
 
 METHOD = {"seed": 0, "samples": 2, "window_s": 0.005, "steady": 0.5, "max_other_load": 1.0}
 METHOD["tolerance"] = {"float32": 1e-4, "bfloat16": 0.1}  # type: ignore[assignment]
+
+
+LENGTHS = np.array([5, 1, 2, 5, 3, 4], np.int32)
 
 
 def cell(**changes: Any) -> dict[str, Any]:
@@ -33,14 +37,20 @@ def check(backend: str, name: str, of: dict[str, Any]) -> None:
     """An arm agrees with the reference in all three operations, counts its steps, and proves its kernel."""
     measure.set_precision(backend, of["dtype"])
     weights, (x, cotangent) = reference.weights(of), reference.inputs(of)
-    arm = measure.make(backend, name, of, weights, x, cotangent)
-    outputs, gradients = reference.gradients(of, weights, x, cotangent)
+    lengths = LENGTHS if of.get("lengths") else None
+    arm = measure.make(backend, name, of, weights, x, cotangent, lengths)
+    if lengths is None:
+        outputs, gradients = reference.gradients(of, weights, x, cotangent)
+    else:
+        outputs, gradients = reference.unequal(of, weights, x, cotangent, lengths)
     expected = {"inference": [outputs], "forward_backward": gradients}
     tolerance = METHOD["tolerance"][of["dtype"]]  # type: ignore[index]
     rows = np.tile(np.arange(of["batch"], dtype=np.int32), (3, 1))
     for operation in vocabulary.OPERATIONS:
         arm.compile(operation)
         found = arm.values(operation)
+        if operation == "inference" and lengths is not None:
+            found = [blank(found[0].copy(), lengths)]
         if operation == "train_step":
             error = reference.step_error(found, weights, reference.adam_step(weights, gradients[:-1]))
             again = arm.values(operation)
@@ -57,6 +67,9 @@ def check(backend: str, name: str, of: dict[str, Any]) -> None:
 def arms(backend: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every kernel that a CPU has, the generic one with every layer, and one cell in bfloat16."""
     yield from (("generic", cell(layer=layer, layers=1 + (layer == "lstm"))) for layer in vocabulary.LAYERS)
+    yield "generic", cell(layer="bidirectional_lstm", lengths="mine")
+    if backend == "torch":
+        yield "fused", cell(lengths="mine")
     names = [name for name in vocabulary.OF_BACKEND[backend] if name not in ("cudnn", "generic", "unrolled_xla")]
     yield from ((name, cell(layer="bidirectional_lstm", layers=1)) for name in names)
     if "fused" in names:
