@@ -80,7 +80,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
     Raises:
       LstmBenchError: as `dataset.load`.
     """
-    if config["name"] != "file" or config.get("missing") not in (None, "refuse"):
+    if config["name"] != "file" or config.get("missing") not in (None, "refuse") or file_dataset.cutter_of(config):
         return datasets.load(config)
     found = datasets.load({**config, "missing": "mean"})
     notes = tuple(note for note in found.notes if not note.startswith(missing.FILLED))
@@ -93,7 +93,9 @@ def unfit(config: Mapping[str, Any]) -> list[str]:
     Raises:
       LstmBenchError: where it cannot be read either.
     """
-    made = []
+    made: list[str] = []
+    if file_dataset.cutter_of(config):  # what it refuses it has said in full
+        return made
     for split, part in file_dataset.parts_of(config).items():
         lengths = part.every_length()
         shape = (
@@ -385,9 +387,8 @@ def _of_classes(found: Dataset, file: bool) -> Iterator[str]:
     if counts[rarest]["train"] < RARE * total / len(counts):
         share = [100 * counts[name]["train"] / total for name in (rarest, most)]
         # Of a file study.objective=auto comes to this by itself.
-        aims = ["study.objective=val_balanced_accuracy"] * (
-            not file and "val_balanced_accuracy" in found.kind.objectives
-        )
+        rare = found.kind.rare
+        aims = [] if file or rare is None else [f"study.objective=val_{rare.name}"]
         aims += ["train.class_weight=balanced"] if "train.class_weight" in configuration.paths() else []
         mended = (
             f"Say {' and '.join(aims)}."
