@@ -101,7 +101,7 @@ def load(config: Mapping[str, Any]) -> file_dataset.FileData:
     plan = Plan(
         horizon=horizon,
         context=config.get("context") or 3 * horizon,
-        least=config.get("min_length") or horizon,
+        least=config.get("min_length") or max(2, horizon // 2),
         stride=config.get("stride") or 1,
         scale=config.get("scale") or "window",
         season=config.get("season") or found.season or 1,
@@ -261,9 +261,9 @@ def _divided(series: Sequence[Series], plan: Plan, where: str) -> tuple[Arrays, 
         longest = max(map(len, series))
         raise DataError(
             f"{where}: no series is long enough to train on",
-            expected=f"at least {3 * plan.horizon + 1} values: one, and three horizons for training, validation and test",
+            expected=f"at least {_trained_from(plan)} values, three horizons and what to forecast from",
             received=longest,
-            remedy=f"Give dataset.horizon={(longest - 1) // 3}." if longest > 3 else None,
+            remedy="Give a smaller dataset.horizon, or dataset.min_length.",
         )
     arrays: Arrays = {}
     undefined = 0
@@ -282,10 +282,13 @@ def _divided(series: Sequence[Series], plan: Plan, where: str) -> tuple[Arrays, 
 def _ends(n: int, plan: Plan) -> np.ndarray:
     """Where training windows of a series of `n` values end: of `context` values, of fewer where the series has none such."""
     last = n - 3 * plan.horizon  # of which the targets end where those of validation begin
-    if last < 1:
-        return np.zeros(0, np.int64)
-    first = plan.context if last >= plan.context else min(plan.least, last)
+    first = plan.context if last >= plan.context else min(plan.least, plan.context)
     return np.arange(last, first - 1, -plan.stride)[::-1]
+
+
+def _trained_from(plan: Plan) -> int:
+    """Values of the shortest series that has a training window."""
+    return 3 * plan.horizon + min(plan.least, plan.context)
 
 
 def _cut(
@@ -313,11 +316,11 @@ def _cut(
         offset, centre = last, np.zeros(len(ends))
         scale = np.full(len(ends), _unit(np.diff(values[:history]), values[:history]))
     elif plan.scale == "window":
-        offset = (inputs * seen).sum(axis=1) / lengths
-        spread = np.sqrt((np.square(inputs - offset[:, None]) * seen).sum(axis=1) / lengths)
-        size = (np.abs(inputs) * seen).sum(axis=1) / lengths
+        mean, size = ((of * seen).sum(axis=1) / lengths for of in (inputs, np.abs(inputs)))
+        spread = np.sqrt((np.square(inputs - mean[:, None]) * seen).sum(axis=1) / lengths)
         scale = np.maximum(spread, _LEAST * size)
-        scale, centre = np.where(scale > 0, scale, 1.0), offset
+        scale, offset = np.where(scale > 0, scale, 1.0), last
+        centre = offset
     elif plan.scale == "series":
         offset = np.full(len(ends), values[:history].mean())
         scale, centre = np.full(len(ends), _unit(values[:history] - offset[0], values[:history])), offset
@@ -379,15 +382,13 @@ def _said(series: Sequence[Series], plan: Plan, untrained: int, undefined: int) 
         {
             "none": "series are not scaled",
             "series": "each series is scaled by mean and deviation of its training part",
-            "window": "each window is scaled by its own mean and deviation",
+            "window": "each window is taken from its last value on, in its own deviation",
             "difference": "inputs are differences, forecasts changes from the last value, in the deviation of a series' steps",
         }[plan.scale],
     ]
     if untrained:
-        least = 3 * plan.horizon + 1
-        made.append(
-            f"{untrained:,} of {len(series):,} series have fewer than {least} values: none trains, all are tested"
-        )
+        few = f"{untrained:,} of {len(series):,} series have fewer than {_trained_from(plan)} values"
+        made.append(f"{few}: none trains, all are tested")
     if any(one.made_up is not None for one in series):
         n = sum(int(one.made_up.sum()) for one in series if one.made_up is not None)
         made.append(f"{counted(n, 'value')} filled with the one before")

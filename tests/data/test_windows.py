@@ -74,7 +74,7 @@ def test_naive_and_drift_have_the_published_mase_on_m1_yearly(scale: str) -> Non
     assert found.kind.trivial(found.y_train, found.y_test)["test_mase"] == naive
     assert (len(found.x_test), len(found.x_validation), found.n_classes) == (181, 181, 6)  # none is dropped
     assert found.lengths_test is not None and found.lengths_test.min() == 15 - 6
-    assert any(note.startswith("24 of 181 series have fewer than 19 values: none trains") for note in found.notes)
+    assert any(note.startswith("80 of 181 series have fewer than 21 values: none trains") for note in found.notes)
 
 
 def test_metrics_are_in_the_series_own_units_and_as_scikit_learn_has_them(tmp_path: Path) -> None:
@@ -116,11 +116,9 @@ def test_no_window_crosses_a_series_or_a_border(tmp_path: Path) -> None:
             assert step < before_test - 3 if split == "train" else True
             trained |= {series} if split == "train" else set()
     assert trained == {1, 2, 3}  # of 13 values: windows shorter than the context, for it has none of that
-    assert (len(found.y_test), len(found.y_validation)) == (
-        6,
-        5,
-    )  # of 4 values there is but one before the test targets
-    assert "3 of 6 series have fewer than 10 values: none trains, all are tested" in found.notes
+    # Of 4 values there is but one before the test targets.
+    assert (len(found.y_test), len(found.y_validation)) == (6, 5)
+    assert "3 of 6 series have fewer than 11 values: none trains, all are tested" in found.notes
     thinned = loaded(table(tmp_path, (20, 30)), stride=4)
     assert thinned.lengths_train is None and len(thinned.x_train) == len(range(5, 12, 4)) + len(range(5, 22, 4))
 
@@ -156,7 +154,7 @@ def test_forecasts_beyond_the_end_are_made_from_the_last_values_in_their_own_uni
     known = np.diff(values, axis=1)[:, -5:] * 1.0 if scale == "difference" else values[:, -5:]
     back = made.x[..., 0] * made.scale[:, None] + (0 if scale == "difference" else made.offset[:, None])
     assert np.allclose(back, known, atol=1e-4)
-    zero = {"none": 0 * values[:, 0], "difference": values[:, -1], "window": values[:, -5:].mean(axis=1)}
+    zero = {"none": 0 * values[:, 0], "difference": values[:, -1], "window": values[:, -1]}
     zero["series"] = values.mean(axis=1)
     assert np.allclose(made.own(np.zeros((3, 3))), np.repeat(zero[scale][:, None], 3, axis=1))
     columns, answers = found.kind.labels.table(made.own(np.ones((3, 3))))
@@ -217,7 +215,7 @@ def test_gaps_are_filled_from_the_past_and_never_where_it_is_scored(tmp_path: Pa
     ("given", "said"),
     [
         ({"horizon": None}, "how many steps are forecast was not said. Give dataset.horizon=12"),
-        ({"horizon": 7}, "no series is long enough to train on: expected at least 22 values"),
+        ({"horizon": 7}, "no series is long enough to train on: expected at least 24 values"),
         ({"horizon": 20}, "series s0 is no longer than the horizon: expected more than 20 values"),
         ({"target": None}, "no target is named"),
         ({"target": ["sold", "flat"]}, "dataset.target: expected one column"),
