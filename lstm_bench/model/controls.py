@@ -96,6 +96,7 @@ class Fitted:
       n_train: Sequences that it was fitted on.
       chosen: What was chosen on validation data, in words; "" for nothing.
       notes: What a reader has to know of it.
+      unequal: Whether it learned from sequences of unequal length: a length is then among what it sees.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Fitted:
     n_train: int = 0
     chosen: str = ""
     notes: tuple[str, ...] = ()
+    unequal: bool = False
 
     @property
     def n_weights(self) -> int:
@@ -121,6 +123,8 @@ class Fitted:
         if "weights" not in self.arrays:
             shape = (*x.shape[: 1 + (self.asked.kind == "tags")], self.asked.outputs)
             return np.broadcast_to(self.arrays["offset"], shape).astype(np.float64)
+        if lengths is None and self.unequal:
+            lengths = np.full(len(x), x.shape[1])
         features, made = CONTROLS[self.name].features(self.arrays), []
         for start in range(0, len(x), _BLOCK):
             rows = slice(start, start + _BLOCK)
@@ -147,6 +151,7 @@ class Fitted:
         fileio.write_bytes(folder / "control.npz", body.getvalue())
         facts = {"version": VERSION, "name": self.name, "kind": self.asked.kind, "outputs": self.asked.outputs}
         facts |= {"seed": self.seed, "n_train": self.n_train, "chosen": self.chosen, "notes": list(self.notes)}
+        facts["unequal"] = self.unequal
         fileio.write_text(folder / "control.json", json.dumps({**facts, "about": dict(about or {})}, indent=2) + "\n")
 
 
@@ -165,9 +170,8 @@ def load(folder: Path) -> tuple[Fitted, dict[str, Any]]:
         asked = Asked(str(facts["kind"]), int(facts["outputs"]))
         if arrays["offset"].shape != (asked.outputs,):
             raise ValueError("offset")
-        made = Fitted(
-            facts["name"], asked, arrays, facts["seed"], facts["n_train"], facts["chosen"], tuple(facts["notes"])
-        )
+        known = (facts[name] for name in ("seed", "n_train", "chosen"))
+        made = Fitted(facts["name"], asked, arrays, *known, tuple(facts["notes"]), bool(facts["unequal"]))
         return made, dict(facts["about"])
     except DataError:
         raise
@@ -220,7 +224,8 @@ class Control:
                 "MiniRocket for sequences of unequal lengths, or shorter than its kernels, is a variant of ours"
             )
         arrays, chosen = self.learn(train, validation, asked, seed)
-        made = Fitted(self.name, asked, arrays, seed, len(train.x), chosen, tuple(notes))
+        unequal = train.lengths is not None
+        made = Fitted(self.name, asked, arrays, seed, len(train.x), chosen, tuple(notes), unequal)
         return _sharpened(made, validation) if self.name == "minirocket" and asked.kind != "number" else made
 
 

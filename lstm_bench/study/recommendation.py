@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from lstm_bench.core.formatting import counted
@@ -102,13 +102,21 @@ class Recommendation:
       take: The contender; None where none is confirmed, or nothing beats what looks at no input.
       lines: The five that are read first.
       rest: Doubts and what was tried, a sentence each.
-      commands: What to type next.
+      commands: What to type next: why, and the command.
     """
 
     take: Contender | None
     lines: tuple[str, ...]
-    rest: tuple[str, ...]
-    commands: tuple[str, ...]
+    rest: tuple[str, ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()
+
+    def searching_by(self, command: str) -> Recommendation:
+        """With a command, or words, that search further; "" where there is none."""
+        words = _WORDS["search"]
+        others = [pair for pair in self.commands if pair[0] != words]
+        at = min(1, len(others))
+        found = (*others[:at], (words, command), *others[at:]) if command else tuple(others)
+        return replace(self, commands=found)
 
 
 class Ground(NamedTuple):
@@ -214,6 +222,7 @@ def recommend(contenders: Sequence[Contender], ground: Ground) -> Recommendation
         _controls_line(best, found, ground),
         _cost_line(take),
     ]
+    lines = [line for line in lines if line]
     rest = [*_doubts(take, best, networks, ground), _tried(networks, controls)]
     chosen = take if take is not None else best
     return Recommendation(take, tuple(lines), tuple(rest), _commands(chosen, best))
@@ -243,11 +252,11 @@ def _is_close(found: Difference, best: Contender, ground: Ground) -> bool:
 def _without_network(controls: Sequence[Contender], ground: Ground) -> Recommendation:
     if not controls:
         text = "Nothing is confirmed yet: no network has been trained with fresh seeds."
-        return Recommendation(None, (text,), (), ())
+        return Recommendation(None, (text,))
     sign = 1 if ground.metric.maximize else -1
     best = max(controls, key=lambda c: sign * c.score.mean)
     text = f"No network is confirmed yet; of the controls {best.name} is best: {_scores(best, ground)}."
-    return Recommendation(None, (text,), (), ())
+    return Recommendation(None, (text,))
 
 
 def _value(value: float, metric: Metric) -> str:
@@ -259,6 +268,14 @@ def _amount(value: float, metric: Metric) -> str:
     return f"{100 * value:.2f} points" if metric.percent else f"{value:.3g}"
 
 
+def _gap(found: Difference, metric: Metric) -> str:
+    """`1.49 +- 0.68 points`."""
+    if math.isnan(found.half_width):
+        return _amount(found.mean, metric)
+    scale, form, unit = (100, ".2f", " points") if metric.percent else (1, ".3g", "")
+    return f"{scale * found.mean:{form}} +- {scale * found.half_width:{form}}{unit}"
+
+
 def _score(score: Interval, metric: Metric) -> str:
     """`97.10 % (96.80 to 97.40, n = 5)`."""
     if score.n < 2:
@@ -266,6 +283,8 @@ def _score(score: Interval, metric: Metric) -> str:
     low, high = score.mean - score.half_width, score.mean + score.half_width
     if metric.percent:
         low, high = max(0.0, low), min(1.0, high)
+    elif not metric.maximize:  # an error
+        low = max(0.0, low)
     return f"{_value(score.mean, metric)} ({_value(low, metric).removesuffix(' %')} to {_value(high, metric)}, n = {score.n})"
 
 
@@ -300,7 +319,7 @@ def _named(names: Sequence[str]) -> str:
 def _beats_line(best: Contender, found: Sequence[Difference], ground: Ground) -> str:
     mine = [d for d in found if not d.other.is_control]
     if not mine:
-        return f"{best.name} is the only network that was confirmed on these data."
+        return ""
     over = [d for d in mine if d.verdict == "better"]
     tested = sum(not math.isnan(d.p) for d in found)
     corrected = f"95 % intervals; corrected for {counted(tested, 'comparison')} (Holm), on validation scores"
@@ -308,20 +327,17 @@ def _beats_line(best: Contender, found: Sequence[Difference], ground: Ground) ->
         untested = [d.other.name for d in mine if d.verdict == "not tested"]
         why = f" ({_named(untested)} not tested: too few seeds)" if untested else ""
         return f"{best.name} is not shown to beat any other network{why}; {corrected}."
-    parts = [
-        f"{d.other.name} by {_amount(d.mean, ground.metric)} +- {_amount(d.half_width, ground.metric)}" for d in over
-    ]
+    parts = [f"{d.other.name} by {_gap(d, ground.metric)}" for d in over]
     return f"{best.name} beats {_named(parts)}; {corrected}."
 
 
 def _alike_line(best: Contender, found: Sequence[Difference], take: Contender | None) -> str:
-    alike = [d.other for d in found if not d.other.is_control and d.verdict == "open"]
+    others = [d for d in found if not d.other.is_control and d.verdict != "not tested"]
+    alike = [d.other for d in others if d.verdict == "open"]
+    if not others:
+        return ""
     if not alike:
-        return (
-            f"Every other network is distinguishable from {best.name}."
-            if any(not d.other.is_control and d.verdict != "not tested" for d in found)
-            else "No other network can be told from it or held against it."
-        )
+        return f"Every other network is distinguishable from {best.name}."
     told = []
     for one in alike:
         better = [
@@ -356,10 +372,7 @@ def _controls_line(best: Contender, found: Sequence[Difference], ground: Ground)
     if not unbeaten:
         return f"{best.name} beats {counted(len(mine), 'control')}: {says}."
     parts = [
-        f"{d.other.name} ({_amount(d.mean, ground.metric)} +- {_amount(d.half_width, ground.metric)})"
-        if math.isfinite(d.half_width)
-        else d.other.name
-        for d in unbeaten
+        f"{d.other.name} ({_gap(d, ground.metric)})" if math.isfinite(d.half_width) else d.other.name for d in unbeaten
     ]
     return f"{best.name} is not shown to beat {_named(parts)}; of the controls, {says}."
 
@@ -427,9 +440,9 @@ def _tried(networks: Sequence[Contender], controls: Sequence[Contender]) -> str:
     )
 
 
-def _commands(chosen: Contender, best: Contender) -> tuple[str, ...]:
+def _commands(chosen: Contender, best: Contender) -> tuple[tuple[str, str], ...]:
     given = {**best.commands, **chosen.commands}
-    return tuple(f"{words}: {given[key]}" for key, words in _WORDS.items() if key in given)
+    return tuple((words, given[key]) for key, words in _WORDS.items() if key in given)
 
 
 _WORDS = {"use": "use it", "search": "search it further", "repeat": "make this again"}

@@ -96,7 +96,23 @@ def main(
     failed = [f"{one.name} (exit {code})" for one, code in zip(studies, codes, strict=True) if code]
     said = f"; not done: {', '.join(failed)}" if failed else ""
     print(f"\ncampaign {name}: {len(studies) - len(failed)} of {len(studies)} studies done{said}", flush=True)
+    _say_verdict([one.name for one in studies])
     return max(codes)
+
+
+def _say_verdict(names: Sequence[str]) -> None:
+    """Prints what to take of the studies of a campaign, for each set of data."""
+    from lstm_bench.study import columns
+
+    folders = [folder for name in names if ((folder := columns.study_dir(name)) / "config.yaml").is_file()]
+    if len(folders) < 2:
+        return  # one has said it itself
+    from lstm_bench.report.pages import verdict  # pandas: half a second, for what has trained for longer
+    from lstm_bench.report.sources import records
+
+    for data, found in verdict.of_campaign([records.load(folder) for folder in folders]):
+        said = [*found.lines, *found.rest, *(f"{words}: {command}" for words, command in found.commands)]
+        print("\n".join([f"verdict on {data}", *(f"  {line}" for line in said)]), flush=True)
 
 
 def plan(name: str, campaign: Mapping[str, Any], overrides: Sequence[str] = ()) -> tuple[str, list[Planned]]:

@@ -14,10 +14,11 @@ from lstm_bench.core.console import Display
 from lstm_bench.core.errors import NothingCameOutError
 from lstm_bench.core.formatting import counted, number, values
 from lstm_bench.data.task import Task
-from lstm_bench.study import diagnostics
+from lstm_bench.study import contenders, diagnostics
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate
 from lstm_bench.study.control_rows import control_words
+from lstm_bench.study.recommendation import Recommendation, recommend
 from lstm_bench.study.summary import confirmation, nothing
 from lstm_bench.sweep import controls
 from lstm_bench.sweep.confirm import Confirmation
@@ -177,7 +178,10 @@ class ConsoleReport:
                 facts["padding"] = f"{100 * share:.1f} % of the timesteps trained on, {seconds:.1f} s"
         if fitted := controls.rows(driver.study):
             facts["controls"] = control_words(fitted, task)
-        judged = self._health(driver, pick, complete)
+        judged, taken = self._health(driver, pick, complete), None
+        if complete or fitted:
+            taken = self._recommended(driver, complete, fitted, task, judged)
+            facts = {"verdict": list(taken.lines), **facts}
         if judged and (settings["n_trials"] or settings["replicates"]):
             facts["health"] = judged
         if len(complete) < len(rows):
@@ -187,9 +191,39 @@ class ConsoleReport:
         if page:
             facts["runs"] = page
         facts["records"] = f"{shown(self._folder)}/"
-        facts["next"] = "python -m lstm_bench.ui      python -m lstm_bench.report"
+        commands = [f"{words}: {command}" for words, command in (taken.commands if taken else ())]
+        facts["next"] = ["python -m lstm_bench.ui      python -m lstm_bench.report", *commands]
         ended = "ended, nothing came out" if self.nothing(driver, confirmed) else "done"
         self._display.facts(f"{settings['name']}: {ended}", facts)
+
+    def _recommended(
+        self,
+        driver: Driver,
+        complete: Sequence[Mapping[str, Any]],
+        fitted: Sequence[Mapping[str, Any]],
+        task: Task,
+        judged: Sequence[str],
+    ) -> Recommendation:
+        """What to take: this network, a control, or none."""
+        recorded = safe_load.from_json((self._folder / "environment.json").read_text(encoding="utf-8"))
+        facts, metric, counts = recorded.get("dataset") or {}, contenders.aim(self._config, task), driver.study.counts()
+        name = self._settings["name"]
+        family = str(self._config["model"]["_target_"]).rpartition(".")[2]
+        network = contenders.network(
+            contenders.called(name, family),
+            complete,
+            task,
+            metric,
+            study=name,
+            tried=counts["complete"] + counts["pruned"],
+            doubts=[text for text in judged if text != diagnostics.SOUND],
+        )
+        known = [*([network] if complete else []), *contenders.fitted(name, fitted, task, metric)]
+        found = recommend(known, contenders.ground(self._config, facts, task))
+        trials = self._settings["n_trials"]
+        return found.searching_by(
+            f"the same command with study.n_trials={2 * trials}" if self._space and complete else ""
+        )
 
     def _health(self, driver: Driver, pick: Candidate | None, complete: Sequence[Mapping[str, Any]]) -> list[str]:
         """What was judged of the study, in sentences; nothing where nothing is complete."""

@@ -58,6 +58,17 @@ def test_a_shift_of_the_mean_is_learned_and_kept(name: str, tmp_path: Path) -> N
     assert np.array_equal(again.outputs(shifted(9, 3).x), made.outputs(shifted(9, 3).x))
 
 
+@pytest.mark.parametrize("name", CONTROLS)
+def test_one_that_learned_from_unequal_lengths_takes_whole_sequences_as_such(name: str, tmp_path: Path) -> None:
+    """Its latency is measured so, and a new file may hold sequences of one length alone."""
+    lengths, train = np.arange(60) % 7 + 6, shifted(60)
+    train.x[np.arange(12) >= lengths[:, None]] = 0
+    made = CONTROLS[name].fit(train._replace(lengths=lengths), train._replace(lengths=lengths), Asked("class", 3))
+    made.save(tmp_path)
+    new = shifted(9, 3).x
+    assert np.array_equal(controls.load(tmp_path)[0].predict_on_batch(new), made.outputs(new, np.full(9, 12)))
+
+
 @pytest.mark.parametrize("name", ["linear", "minirocket"])
 def test_numbers_and_several_labels_are_answered(name: str) -> None:
     train, held_out = shifted(60), shifted(30, 1)

@@ -120,6 +120,34 @@ def test_every_family_trains_with_every_kernel_it_has_and_shows_it(printed: Prin
         assert f"{backend} {name} generic ran:" in said
 
 
+FAMILIES = ("single", "cnn", "cnn_lstm", "min_gru")
+MORE = ("bidirectional", "stacked", "gru", "simple_rnn", "recurrent_dropout", "layer_norm")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backend", "families", "examples"),
+    [
+        ("torch", FAMILIES, 3),
+        pytest.param("torch", MORE, 12, marks=pytest.mark.long),
+        *(
+            pytest.param(backend, (name,), 12, marks=pytest.mark.long, id=f"{backend}-{name}")
+            for backend in ("jax", "tensorflow")
+            for name in FAMILIES + MORE
+        ),
+    ],
+)
+def test_no_result_depends_on_the_padding(
+    printed: Printed, backend: str, families: tuple[str, ...], examples: int
+) -> None:
+    """Every family, kernel and backend: see `support/unequal_lengths.py`."""
+    said = printed("unequal_lengths.py", backend, ",".join(families), str(examples)).splitlines()
+    assert said[-1] == "dropped masks are found" and ("pack equal" in said) is (backend == "jax")
+    found = [line.split() for line in said if line.startswith(f"{backend} ")]
+    assert {name for _, name, *_ in found} == set(families)
+    assert all(float(difference) < 2e-5 for line in found for difference in line[-2:])
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("backend", sorted(OF_BACKEND))
 def test_cudnn_runs_and_trains_as_the_generic_kernel_does(backend: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lstm_bench.core.statistics import deviation, quantile, t_interval
 from lstm_bench.report.figures import comparison as comparison_figure
 from lstm_bench.report.figures import study
-from lstm_bench.report.pages import controls
+from lstm_bench.report.pages import controls, verdict
 from lstm_bench.report.pages.budget_and_fronts import (
     Curve,
     budget_parts,
@@ -100,7 +100,9 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
         name, place = data_of(mine[0]), slug(data_of(mine[0]).replace(", length ", "-"))
         rivals, crowds = rivals_of(mine), crowds_of(mine)
         pages.answers.append(f"- **{escape(name)}**: {answer(foremost(rivals), names, links)}")
-        parts += [f"## {escape(name)}", *answers(rivals, names, links)]
+        found = verdict.verdict(foremost(rivals).results, verdict.names(names))
+        pages.answers[-1] += f" Verdict, by validation scores: {escape(found.lines[0])}"
+        parts += [f"## {escape(name)}", *answers(rivals, names, links), "### Verdict", *verdict.paragraphs(found)]
         for crowd in crowds:
             table, notes = _table(crowd.results, claims, links, several)
             parts += [f"### {escape(sentence(crowd.heading))}" if len(crowds) > 1 else "", table, notes]

@@ -79,6 +79,17 @@ def _command(result: Result) -> tuple[str, str]:
     return study, " ".join(["python -m lstm_bench.sweep", f"+study={study}", *map(shlex.quote, overrides)])
 
 
+def further(result: Result) -> str:
+    """The command that goes on searching, with twice the trials; "" of a study that searched nothing."""
+    trials = result.get("study.n_trials")
+    if not isinstance(trials, int) or trials < 2 or not result.space():
+        return ""
+    kept = [
+        part for part in shlex.split(_command(result)[1]) if not part.startswith(("study.n_trials=", "study.name="))
+    ]
+    return shlex.join([*kept, f"study.name={result.name}", f"study.n_trials={2 * trials}"])
+
+
 def _study(result: Result) -> str:
     """The longest name of a study in `conf/` that is, begins, ends or is a part of this one's, parts joined by `-`."""
     names = [path.stem for path in (conf_dir() / "study").glob("*.yaml")]
