@@ -32,7 +32,7 @@ Uses the winner that a study confirmed, as trained with seed 0, on new sequences
                  of a forecast, series up to now in a file laid out as that one: what follows their ends is predicted
   output=FILE    CSV: sample, prediction, probability, and the probability of every class; of several labels per sample
                  the prediction, 0 or 1, and the probability of each
-  control=NAME   trivial, linear or minirocket, as fitted beside the study with seed 0: without a framework
+  control=NAME   trivial, linear, context (of forecasts) or minirocket, as fitted with seed 0: without a framework
   backend=NAME   tensorflow, jax or torch                       (the study's)
   sweeps=DIR     where the study lies                           (sweeps)
 

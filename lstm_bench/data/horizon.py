@@ -84,6 +84,10 @@ class Horizon(Labels):
                 )
         return targets, horizon_of(labels["y_train"])
 
+    def wanted(self, y: np.ndarray) -> np.ndarray:
+        """See `Labels`: the scaled targets."""
+        return Future.of(y).targets
+
     def check_targets(self, y: np.ndarray, n: int, where: str) -> None:
         """See `Labels`: what is forecast is not there yet."""
         raise DataError(where, expected="series alone, for forecasts are of what follows them")

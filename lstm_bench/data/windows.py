@@ -111,7 +111,8 @@ def load(config: Mapping[str, Any]) -> file_dataset.FileData:
     sha256 = _digest(found.series)
     series = [_prepared(one, plan, columns, where) for one in found.series]
     _require_long_enough(series, plan, where)
-    arrays, untrained, undefined = _divided(series, plan, where)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large is said where arrays are checked
+        arrays, untrained, undefined = _divided(series, plan, where)
     task, _ = file_dataset.class_names.task_of(arrays["y_train"], where, config["task"])
     lengths = {key: of for key, of in arrays.items() if key.startswith("lengths_")}
     arrays, n_outputs = checked(arrays, task, None, source.path)

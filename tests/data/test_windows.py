@@ -14,6 +14,7 @@ import yaml
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 from wheels import wheel
 
+from lstm_bench import look
 from lstm_bench.core.config import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
 from lstm_bench.data import dataset, readers, windows
@@ -21,7 +22,10 @@ from lstm_bench.data.dataset import SPLITS, Dataset
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.horizon import Future
 from lstm_bench.data.series import Series, even
+from lstm_bench.model import controls
+from lstm_bench.study.control_rows import asked_by
 from lstm_bench.training import artefacts
+from lstm_bench.training.controls import samples
 
 SCALES = ("none", "series", "window", "difference")
 ASKED = {"task": "forecasting", "id": "shop", "time": "month", "target": "sold", "horizon": 3, "context": 5}
@@ -270,6 +274,50 @@ def test_a_file_of_sequences_is_no_file_of_series(tmp_path: Path) -> None:
     assert "no format of series to forecast" in str(refused(tmp_path / "a.npz"))
     with pytest.raises(ConfigError, match="dataset=npz holds no series"):
         readers.known_task({"name": "npz", "task": "forecasting"})
+
+
+def test_numbers_too_large_to_scale_are_one_line(tmp_path: Path) -> None:
+    path = table(tmp_path, (20,))
+    path.write_text(path.read_text().replace(",1019", ",1e300"))
+    assert "finite float32 numbers" in str(refused(path))
+
+
+# Controls.
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_control_of_forecasts_learns_what_the_last_values_say(tmp_path: Path, scale: str) -> None:
+    """Of a season and noise: the value a season before has noise of its own, a ridge takes the mean of several."""
+    rng, steps = np.random.default_rng(0), np.arange(60)
+    values = np.stack([10 * np.sin(np.pi * steps / 2 + k) + rng.normal(0, 1, 60) for k in range(20)])
+    months, shops = np.tile(steps, 20), np.repeat(np.arange(20), 60)
+    pd.DataFrame({"shop": shops, "month": months, "sold": values.ravel()}).to_csv(tmp_path / "a.csv")
+    found = loaded(tmp_path / "a.csv", scale=scale, season=4, context=12)
+    asked = asked_by(found.kind, found.y_train, found.n_classes)
+    assert [control.name for control in controls.able(asked)] == ["trivial", "linear", "context", "minirocket"]
+    made = controls.CONTROLS["context"].fit(samples(found, "train"), samples(found, "validation"), asked)
+    scores = found.kind.score(made.outputs(found.x_test), found.y_test, "test")
+    assert scores["test_mase"] < 0.95 * found.baselines["seasonal naive: the value a season before"]
+
+
+def test_the_latest_values_come_first_whatever_is_behind_the_end() -> None:
+    x = np.array([[[1.0, 10], [2, 20], [9, 9]], [[3, 30], [4, 40], [5, 50]]], np.float32)
+    found = controls.latest(x, np.array([2, 3]))
+    assert found.tolist() == [[2, 20, 1, 10, 0, 0], [5, 50, 4, 40, 3, 30]]
+    assert controls.latest(x)[0].tolist() == [9, 9, 2, 20, 1, 10]
+
+
+def test_the_table_of_the_guide_is_looked_at_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guide" / "forecasting.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    exec(page.partition("```python\n")[2].partition("```")[0], {})
+    line = page.partition("python -m lstm_bench.look ")[2].partition("\n")[0]
+    assert look.main(line.split()) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1,000 train, 40 validation, 40 test" in said and "objective study.objective=auto -> val_mase" in said
+    assert "nothing speaks against it" in said
 
 
 def test_a_plan_survives_json() -> None:

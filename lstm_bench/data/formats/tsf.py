@@ -31,7 +31,8 @@ def read(source: Source, columns: Columns) -> dict[str, Sequences]:
       DataError: for a file that is none.
     """
     found = series(source, columns).series
-    x = np.concatenate([one.values for one in found]).astype(np.float32)[:, None]
+    with np.errstate(over="ignore"):  # a number that is too large is said where arrays are checked
+        x = np.concatenate([one.values for one in found]).astype(np.float32)[:, None]
     ids = np.array([one.name for one in found], object)
     lengths = np.array([len(one) for one in found])
     return {"all": from_rows(x, lengths, None, columns, str(source), features=("value",), ids=ids)}
