@@ -300,6 +300,7 @@ def configuration() -> str:
         *plain_page("report", "`python -m lstm_bench.report`"),
         *plain_page("archive", "`python -m lstm_bench.export` and `merge`: what an archive may hold"),
         *plain_page("epochs", "no command: how long a study that was made for other data trains on `dataset=file`"),
+        *plain_page("buckets", "no command: how many numbers of timesteps batches of sequences of unequal length are padded to"),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 

@@ -29,7 +29,7 @@ input that is the target, an id or a row number that predicts the class. On one 
   most=N                 sequences that are measured; of more, as many are drawn  (2000)
   out=FILE               leak.csv, which reports show; null: none                 (sweeps/leak.csv)
 
-example  python -m lstm_bench.leak dataset=file dataset.path=my.csv dataset.id=recording dataset.target=activity \
+example  python -m lstm_bench.leak dataset=file dataset.path=my.csv dataset.id=recording dataset.target=activity \\
          dataset.group=person
 exit     0 done, also with an alarm; 2 bad option, 3 unreadable or unfit data, 4 leak.csv cannot be written
 """

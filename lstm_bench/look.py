@@ -100,7 +100,7 @@ def _facts(found: Dataset) -> Iterator[tuple[str, str]]:
     n = [len(getattr(found, f"y_{split}")) for split in ("train", "validation", "test")]
     _, features = found.input_shape
     kind, notes = found.kind, list(found.notes)
-    task = next((note for note in notes if note.startswith(f"a {kind.name}: ")), f"a {kind.name}")
+    task = next((note for note in notes if note.startswith(f"a {kind.name} task: ")), f"a {kind.name} task")
     divided = (found.about or {}).get("divided", "{:,} train, {:,} validation, {:,} test".format(*n))
     yield "source", found.source
     if found.notice:
@@ -109,8 +109,9 @@ def _facts(found: Dataset) -> Iterator[tuple[str, str]]:
     yield "split", divided
     yield "task", task
     yield "metric", f"test {kind.measure.label}"
-    yield "objective", _objective(found)
-    yield from _trivial(found)
+    aim, said = _objective(found)
+    yield "objective", said
+    yield from _trivial(found, aim.removeprefix("val_"))
     for note in notes:
         if note not in (task, f"divided {divided}"):
             yield "note", note
@@ -124,23 +125,28 @@ def _timesteps(found: Dataset) -> str:
     return span(known["min"], known["max"]) if known else span(timesteps, timesteps)
 
 
-def _objective(found: Dataset) -> str:
+def _objective(found: Dataset) -> tuple[str, str]:
     """What a study aims at unless it says otherwise, and how to say it."""
     from lstm_bench.data.task import AUTO, settle_objective
 
-    study: dict[str, Any] = {"objective": AUTO, "direction": None, "objectives": {}}
-    why = f"{found.kind.objectives[0]}, the measure of a {found.kind.name}"
+    why = f"{found.kind.objectives[0]}, the measure of a {found.kind.name} task"
+    aim = found.kind.objectives[0]
     if found.about is not None:  # of a file, where a study aims at what suits the labels
+        study: dict[str, Any] = {"objective": AUTO, "direction": None, "objectives": {}}
         why = settle_objective(study, found.kind, found.labels("train"), found.labels("validation"), found.n_classes)
-    others = [name for name in found.kind.objectives if name not in why.split(",")[0].split(":")[0].split()]
+        aim = study["objective"]
+    others = [name for name in found.kind.objectives if name != aim]
     also = f"; or {', '.join(others)}" if others else ""
-    return f"study.objective={why}{also}"
+    return aim, f"study.objective={why}{also}"
 
 
-def _trivial(found: Dataset) -> Iterator[tuple[str, str]]:
+def _trivial(found: Dataset, aim: str) -> Iterator[tuple[str, str]]:
+    """Test scores of a predictor that looks at no input, what a study aims at among them."""
     from lstm_bench.data.task import metric_of
 
     scores = found.kind.trivial(found.labels("train"), found.labels("test"))
+    if scores and f"test_{aim}" not in scores:
+        scores |= {name: score for name, score in _of_control(found).items() if name == f"test_{aim}"}
     told = []
     for column, value in scores.items():
         metric = metric_of(column)
@@ -148,6 +154,22 @@ def _trivial(found: Dataset) -> Iterator[tuple[str, str]]:
             told.append(f"test {metric.label} {metric.text(value)}{metric.sign}")
     if told:
         yield "trivial", f"{', '.join(told)}: {found.kind.predictor}"
+
+
+def _of_control(found: Dataset) -> dict[str, float]:
+    """All test scores of the trivial control, {} of a task that it cannot answer."""
+    from lstm_bench.model.controls import CONTROLS, Samples
+    from lstm_bench.study.control_rows import asked_by
+
+    control, asked = CONTROLS["trivial"], asked_by(found.kind, found.y_train, found.n_classes)
+    if asked.kind not in control.kinds:
+        return {}
+    train, test = (
+        Samples(getattr(found, f"x_{split}"), getattr(found, f"y_{split}"), found.lengths(split))
+        for split in ("train", "test")
+    )
+    outputs = control.fit(train, train, asked).outputs(test.x, test.lengths)
+    return found.kind.score(outputs, test.y, "test", found.label_mask("test"))
 
 
 def _say_facts(console: Console, found: Dataset) -> None:
@@ -167,7 +189,7 @@ def _say_classes(console: Console, found: Dataset, counts: Mapping[str, Mapping[
     from rich.text import Text
 
     splits = ("train", "validation", "test")
-    several, labels = found.kind.labels.several, {split: getattr(found, f"y_{split}") for split in splits}
+    several, labels = found.kind.labels.several, {split: found.labels(split) for split in splits}
     totals = {split: len(y) if several else y.size for split, y in labels.items()}
     console.print()
     table = _table("label" if several else "class", *(word for split in splits for word in (split, "%")))

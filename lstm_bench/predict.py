@@ -82,9 +82,9 @@ def run(arguments: list[str]) -> None:
         for note in found.notes:
             print(note, file=sys.stderr)
         x, y, ids, lengths = found.x, found.labels(), found.ids, found.lengths
-        y = None if y is None else user_files.coded(y, about, str(path))
     else:
         x, y = user_files.read(path, (about["timesteps"], about["features"]))
+    y = None if y is None else user_files.coded(y, about, str(path))
     x = user_files.scaled(x, about, str(path), lengths)
     if y is not None:
         _check_targets(y, x, asked, about["n_classes"], path, lengths)
@@ -97,7 +97,7 @@ def run(arguments: list[str]) -> None:
         rows = [row for row in rows if row["timestep"] < lengths[row["sample"]]]
     told = asked.labels.told(rows, answers.shape[-1], y, about.get("classes"))
     columns, rows = _named(columns, rows, about.get("classes"), ids)
-    _show(study, about, "" if control else backend, columns, rows)
+    _show(study, about, "" if control else backend, columns, rows, given.get("control", ""))
     print("\n".join(told))
     if "output" in given:
         out = home.expanded(given["output"])
@@ -184,12 +184,17 @@ def _show(
     backend: str,
     columns: Sequence[str],
     rows: Sequence[Mapping[str, Any]],
+    control: str = "",
 ) -> None:
     """What was predicted by what, and the first rows."""
     from lstm_bench.core.formatting import number, plain
 
     family_name, n = str(study.config["model"]["_target_"]).rpartition(".")[2], rows[-1]["sample"] + 1
-    who = f"{family_name} trained on {about['dataset']}, backend {backend}" if backend else "a control"
+    who = (
+        f"{family_name} trained on {about['dataset']}, backend {backend}"
+        if backend
+        else f"control {control} trained on {about['dataset']}"
+    )
     print(f"{study.name}: {who}, {n:,} sequences")
     names = [name for name in columns if not name.startswith("probability_")]
     shown = [[number(v) if isinstance(v := row[name], float) else v for name in names] for row in rows[:_SHOWN]]

@@ -251,7 +251,9 @@ def task(study: StudyRecord, row: Mapping[str, str], trial: Row | None, gpus: li
     target = config["model"]["_target_"]
     if signature.is_own(target):
         layers = signature.recurrent_layers(signature.find(target))
-        kernel.require(named, backend, layers, gpus[0].name if gpus else None)
+        known = study.environment.get("dataset", {}).get("lengths", {})
+        masked = known.get("min") != known.get("max")
+        kernel.require(named, backend, layers, gpus[0].name if gpus else None, masked=masked)
     steps = row.get("steps_per_execution") or factory.steps_per_execution(backend, named)[0]
     work: dict[str, Any] = {"config": config, "kernel": named, "steps_per_execution": int(float(steps))}
     size, seed = columns.pack_size(row["device_share"]), int(row["seed"])

@@ -208,11 +208,12 @@ class Display:
         if trains:
             lasts = self.epochs
         else:
-            shown = "measuring" + (f", about {duration(about_s)}" if about_s else "")
+            doing = "fitting" if name.startswith("control ") else "measuring"
+            shown = doing + (f", about {duration(about_s)}" if about_s else "")
             if about_s:
                 self._ends[name] = time.monotonic(), about_s
             if not self.live:
-                self.line(f"measuring {name}{shown.removeprefix('measuring')} ...")
+                self.line(f"{doing} {name}{shown.removeprefix(doing)} ...")
         self._shown[name] = shown
         self._bars[name] = self._progress.add_task(name, total=lasts, shown=shown)
 

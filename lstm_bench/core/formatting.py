@@ -36,7 +36,7 @@ def number(value: Any) -> str:
         return f"{value:.4f}"
     if size < 1000:
         return f"{value:#.4g}"
-    return f"{value:,.0f}" if size < 1e6 else f"{value:.3g}"
+    return f"{value:,.0f}" if size < 1e9 else f"{value:.3g}"
 
 
 def counted(n: int, name: str, several: str | None = None) -> str:

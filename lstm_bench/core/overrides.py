@@ -13,8 +13,10 @@ from lstm_bench.core.errors import ConfigError, nearest
 # Paths, addresses and prose: their values are taken as they stand, without the quotes that Hydra's grammar asks for.
 _FREE_TEXT = (
     *("dataset.path", "dataset.test_path", "dataset.dir", "storage.url", "tracking.uri", "launcher.address"),
-    *("png", "svg", "study.description", *(f"dataset.{column}" for column in ("id", "time", "target", "group"))),
+    *("png", "svg", "study.description"),
+    *(f"dataset.{column}" for column in ("id", "time", "target", "group", "lengths", "features")),
 )
+_LISTS = ("dataset.features", "dataset.target")  # of columns
 
 
 def config_dirs(argv: Sequence[str]) -> Iterator[str]:
@@ -55,7 +57,7 @@ def _as_text(override: str) -> str:
     key, _, value = override.partition("=")
     if key.lstrip("+") not in _FREE_TEXT or value.lower() in ("", "null") or value.startswith("choice("):
         return override
-    kind = list if key.lstrip("+") == "dataset.target" and value[0] == "[" else str
+    kind = list if key.lstrip("+") in _LISTS and value[0] == "[" else str
     if kind is list or value[0] in "\"'" or "\\" in value:
         from hydra.core.override_parser.overrides_parser import OverridesParser
         from hydra.errors import HydraException
@@ -63,6 +65,8 @@ def _as_text(override: str) -> str:
         with contextlib.suppress(HydraException):
             if isinstance(OverridesParser.create().parse_override(override).value(), kind):
                 return override
+        if kind is list and value[-1] == "]" and not {*"\"'\\"} & {*value}:  # a name such as Power (W)
+            return f"{key}=[{','.join(quoted(name.strip()) for name in value[1:-1].split(','))}]"
     return f"{key}={quoted(value)}"
 
 

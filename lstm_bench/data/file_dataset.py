@@ -175,7 +175,7 @@ def load(config: Mapping[str, Any]) -> FileData:
         "filling": filling.described() if filling else None,
     }
     said = changes(changed.get("cut", 0), changed.get("dropped", 0), changed.get("of", 0), Columns.of(config))
-    notes = [f"a {task.name}: {why}", *one.notes, *said, f"divided {divided}"]
+    notes = [f"a {task.name} task: {why}", *one.notes, *said, f"divided {divided}"]
     if filling:
         notes.append(f"{missing.FILLED}: dataset.missing={filling.way}")
     return FileData(arrays, n_classes, task, sha256, classes, reading, tuple(notes), about)

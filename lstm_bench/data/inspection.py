@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.core import config as configuration
 from lstm_bench.core.statistics import sampling_error
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data import file_dataset, missing
@@ -232,13 +231,16 @@ def _told(values: np.ndarray, y: np.ndarray, task: Task) -> str:
     return f"tells {100 * share:.1f} % of the classes by {n - 1} thresholds" if share >= TELLS else ""
 
 
-def warnings(found: Dataset, config: Mapping[str, Any], known: Sequence[Column] | None = None) -> list[str]:
+def warnings(
+    found: Dataset, config: Mapping[str, Any], known: Sequence[Column] | None = None, *, weighted: bool = False
+) -> list[str]:
     """A sentence for each thing that would make a score wrong, and the option that mends it.
 
     Args:
       found: What `load` or `dataset.load` returned.
       config: The `dataset` settings.
       known: Its columns, where they are known already.
+      weighted: Whether classes are weighed in training.
     """
     known = columns(found, config) if known is None else known
     file = config["name"] == "file"
@@ -248,7 +250,7 @@ def warnings(found: Dataset, config: Mapping[str, Any], known: Sequence[Column] 
         *_of_repeats(found),
         *_of_lengths(found),
         *_of_columns(found, known, file),
-        *_of_classes(found, file),
+        *_of_classes(found, file, weighted),
         *_of_sizes(found, config, file),
     ]
 
@@ -352,7 +354,8 @@ def _of_columns(found: Dataset, known: Sequence[Column], file: bool) -> Iterator
             yield f"column {column.name} has the values of {column.twin}. {out}"
         if column.tells:
             yield (
-                f"column {column.name} alone tells the target: {column.tells}. Is it known when one predicts? Else: {out}"
+                f"column {column.name} alone tells the target: {column.tells}. Is it known when one predicts? "
+                f"Else {out[0].lower()}{out[1:]}"
             )
     if found.mean is None and scales_differ(real(found.x_train, found.lengths_train)) and not _is_picture(found):
         yield "scales differ more than tenfold: networks see the largest. Say dataset.standardize=true."
@@ -362,7 +365,7 @@ def _is_picture(found: Dataset) -> bool:
     return found.divisor != 1
 
 
-def _of_classes(found: Dataset, file: bool) -> Iterator[str]:
+def _of_classes(found: Dataset, file: bool, weighted: bool) -> Iterator[str]:
     counts = class_counts(found)
     if not counts:
         return
@@ -374,10 +377,11 @@ def _of_classes(found: Dataset, file: bool) -> Iterator[str]:
             yield f"classes {alike!r} and {name!r} differ in capitals or blanks alone: if they are one, write them alike."
     few = [f"{name} {of['test']}" for name, of in counts.items() if of["test"] < FEW_OF_CLASS]
     if few:
+        called, one = ("labels", "such a label") if found.kind.labels.several else ("classes", "such a class")
         more = "Say dataset.test_size=... larger" if file else "Give the test set more of them"
         yield (
-            f"{len(few)} of {len(counts)} classes {'has' if len(few) == 1 else 'have'} fewer than {FEW_OF_CLASS} test {what} "
-            f"({', '.join(few[:8])}{', ...' if len(few) > 8 else ''}): what is said of such a class says little. {more}, or join "
+            f"{len(few)} of {len(counts)} {called} {'has' if len(few) == 1 else 'have'} fewer than {FEW_OF_CLASS} test {what} "
+            f"({', '.join(few[:8])}{', ...' if len(few) > 8 else ''}): what is said of {one} says little. {more}, or join "
             "it with another."
         )
     if not found.kind.labels.classes:
@@ -387,9 +391,8 @@ def _of_classes(found: Dataset, file: bool) -> Iterator[str]:
     if counts[rarest]["train"] < RARE * total / len(counts):
         share = [100 * counts[name]["train"] / total for name in (rarest, most)]
         # Of a file study.objective=auto comes to this by itself.
-        rare = found.kind.rare
-        aims = [] if file or rare is None else [f"study.objective=val_{rare.name}"]
-        aims += ["train.class_weight=balanced"] if "train.class_weight" in configuration.paths() else []
+        aims = [f"study.objective=val_{found.kind.rare.name}"] if not file and found.kind.rare else []
+        aims += ["train.class_weight=balanced"] * (not weighted)
         mended = (
             f"Say {' and '.join(aims)}."
             if aims
@@ -411,7 +414,10 @@ def _of_sizes(found: Dataset, config: Mapping[str, Any], file: bool) -> Iterator
     n = len(found.x_validation)
     if n < FEW_PICK and config.get("validation") != "test":
         by = f" by steps of {100 / n:.0f} points" if found.kind.has_classes else ""
-        yield f"the validation set has {n:,} sequences: the search picks{by}, by luck. Say dataset.validation_size=0.2 or more."
+        yield (
+            f"the validation set has {n:,} sequences: of many trials the search picks{by} the luckiest. Say "
+            "dataset.validation_size=0.2 or more."
+        )
 
 
 def half_width(found: Dataset) -> float:

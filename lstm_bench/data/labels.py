@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.core.errors import DataError
+from lstm_bench.core.formatting import number
 
 Table = tuple[tuple[str, ...], list[dict[str, Any]]]  # columns and rows
 _SHOWN = 5  # labels in a message
@@ -283,11 +284,11 @@ class Numbers(Labels):
     ) -> list[str]:
         """See `Labels`: the range, and the errors."""
         found = np.array([row["prediction"] for row in rows])
-        lines = [f"predictions from {found.min():.4g} to {found.max():.4g}, mean {found.mean():.4g}"]
+        lines = [f"predictions from {number(found.min())} to {number(found.max())}, mean {number(found.mean())}"]
         if y is not None:
             error = found - y.ravel()
             squared, absolute = np.square(error).mean(), np.abs(error).mean()
-            lines.append(f"mean squared error {squared:.4g}, mean absolute error {absolute:.4g}")
+            lines.append(f"mean squared error {number(squared)}, mean absolute error {number(absolute)}")
         return lines
 
 

@@ -432,7 +432,7 @@ def settle_objective(
     """
     if study["objective"] != AUTO:
         return ""
-    aim, why = task.measure, f"a {task.name}"
+    aim, why = task.measure, f"a {task.name} task"
     if unfit := aim.unavailable(validation, n_outputs):
         why = f"the validation split has no {aim.label}: {unfit}"
         aim = next(metric for metric in task.metrics if not metric.unavailable(validation, n_outputs))

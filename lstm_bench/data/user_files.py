@@ -29,8 +29,8 @@ def read(path: Path, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | N
     """The sequences of a file, and the targets where it has them.
 
     Args:
-      path: `.npy`: an array; `.npz`: `x`, perhaps `y`, and nothing else; else CSV: a sequence per line, all features of its first
-        timestep first. A first line without a number is a header. Nothing is ever unpickled.
+      path: `.npy`: an array; `.npz`: `x`, perhaps `y`, and `groups`, which say nothing here; else CSV: a sequence per line, all
+        features of its first timestep first. A first line without a number is a header. Nothing is ever unpickled.
       shape: `(timesteps, features)` of the model.
 
     Returns:
@@ -165,7 +165,10 @@ def coded(y: np.ndarray, about: Mapping[str, Any], where: str) -> np.ndarray:
     unknown = sorted({str(label) for label in y.ravel()} - {*places})
     if unknown:
         raise DataError(
-            f"{where}: a class that the model does not know", expected=", ".join(names)[:200], received=unknown[0]
+            f"{where}: a class that the model does not know",
+            expected=f"one of {', '.join(names)[:200]}",
+            received=unknown[0],
+            remedy="Take its sequences out; or leave the labels out of the file: then all are predicted and none is scored.",
         )
     return np.array([places[str(label)] for label in y.ravel()], np.int32).reshape(y.shape)
 
@@ -188,7 +191,7 @@ def _npz(path: Path, keys: Sequence[str]) -> Arrays:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         if "x" not in names:
             raise DataError(f"{path}: x is missing", expected="x, and y where it is known", received=names[:12])
-        require_known(archive, keys, path)
+        require_known(archive, (*keys, "groups"), path)  # what matters for dividing data alone
         sizes = {key: archive.getinfo(f"{key}.npy").file_size for key in keys if key in names}
         if sum(sizes.values()) > MAX_NPZ_BYTES:
             raise DataError(f"{path}: too large", expected=f"at most {MAX_NPZ_BYTES} B", received=sum(sizes.values()))

@@ -24,10 +24,11 @@ import psutil
 
 from lstm_bench.core import locks
 from lstm_bench.core.errors import DataError, LstmBenchError, StorageError, redact
+from lstm_bench.core.formatting import counted
 from lstm_bench.data import dataset, readers
 from lstm_bench.data import images as mnist
 from lstm_bench.doctor.finding import Finding, at_fault
-from lstm_bench.study import columns
+from lstm_bench.study import columns, leak_rows
 from lstm_bench.tracking import store
 
 _DIGITS = 1797  # samples in scikit-learn's file, one per line
@@ -52,7 +53,19 @@ def findings(config: Mapping[str, Any], sweeps: Path) -> list[Finding]:
             server("storage", url, answer_s) if path is None else database("storage", path, "studies", answer_s)
         )
     folders = sorted(path for path in sweeps.glob("*") if path.is_dir() and path.name != "published")
-    return [*found, *(finding for folder in folders for finding in study(folder, answer_s))]
+    return [*found, *leaks(sweeps / leak_rows.FILE), *(one for folder in folders for one in study(folder, answer_s))]
+
+
+def leaks(path: Path) -> list[Finding]:
+    """What the leak meter has kept: of which data, and whether it can be read; nothing where there is no such file."""
+    if not path.exists():
+        return []
+    try:
+        rows = leak_rows.known(path)
+    except StorageError as error:
+        return [at_fault(path.name, error)]
+    alarms = sum(row["alarm"] == "1" for row in rows)
+    return [Finding(path.name, f"{counted(len({row['data'] for row in rows}), 'dataset')}, {counted(alarms, 'alarm')}")]
 
 
 # Data.
@@ -258,7 +271,8 @@ def study(folder: Path, answer_s: float) -> list[Finding]:
     if path.exists():
         try:
             states = examined(path, "studies", answer_s)
-            said += [f"{n} {state}" for state, n in sorted(states.items())] or ["no trial yet"]
+            nothing = "controls alone" if (folder / "controls.csv").exists() else "no trial yet"
+            said += [f"{n} {state}" for state, n in sorted(states.items())] or [nothing]
         except TimeoutError:
             said.append("database busy")
         except OSError as error:

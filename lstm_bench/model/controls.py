@@ -33,6 +33,7 @@ _SHARPNESS = np.logspace(-1, 2, 31)  # by which a ridge's answers become logits:
 _EXACT = 1_500  # training sequences of which each is left out in turn: of more that would take minutes
 _FEW = 50  # validation sequences: by fewer a strength is chosen along with five folds of the training split
 _VALUES = 2**22  # of sequences summed up at a time
+_MOST_VALUES = 2**28  # of one sequence
 _BLOCK = 4096  # sequences answered at a time
 SUMMARIES = ("mean", "deviation", "slope", "first", "last", "least", "most")
 
@@ -180,13 +181,26 @@ def load(folder: Path) -> tuple[Fitted, dict[str, Any]]:
         if arrays["offset"].shape != (asked.outputs,):
             raise ValueError("offset")
         seed, n_train, chosen = (facts[name] for name in ("seed", "n_train", "chosen"))
-        notes, unequal = tuple(facts["notes"]), bool(facts["unequal"])
-        made = Fitted(facts["name"], asked, arrays, seed, n_train, chosen, notes, unequal)
-        return made, dict(facts["about"])
+        made = Fitted(
+            facts["name"], asked, arrays, seed, n_train, chosen, tuple(facts["notes"]), bool(facts["unequal"])
+        )
+        about = dict(facts["about"])
+        if "timesteps" in about:
+            _answer_once(made, about["timesteps"], about["features"])
+        return made, about
     except DataError:
         raise
     except Exception as error:  # a damaged archive raises any of several types
         raise DataError(f"{folder}: no control can be read ({type(error).__name__})") from error
+
+
+def _answer_once(made: Fitted, timesteps: int, features: int) -> None:
+    """Raises whatever arrays that do not belong together raise, before they meet a user's sequences."""
+    if not 0 < timesteps * features <= _MOST_VALUES:
+        raise ValueError("input")
+    answers = made.outputs(np.zeros((1, timesteps, features), np.float32))
+    if answers.shape[-1] != made.asked.outputs or not np.isfinite(answers).all():
+        raise ValueError("answers")
 
 
 @dataclass(frozen=True)
@@ -336,6 +350,14 @@ def _line_on(
     line = _line(features, train.y, asked, strength)
     weights = line.weights / scale[:, None]
     return {"weights": weights, "offset": line.offset - mean @ weights}, line.chosen
+
+
+def _summarised(arrays: Mapping[str, np.ndarray]) -> Features:
+    def features(x: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        with_length = len(arrays["weights"]) > 7 * x.shape[2]  # which was a feature where sequences differed in it
+        return summaries(x, np.full(len(x), x.shape[1]) if with_length and lengths is None else lengths)
+
+    return features
 
 
 def _folds(y: np.ndarray) -> list[np.ndarray]:
@@ -494,7 +516,7 @@ CONTROLS = {
             drawn=False,
             kinds=("class", "labels", "number", "horizon"),
             learn=functools.partial(_line_on, summaries),
-            features=lambda arrays: summaries,
+            features=_summarised,
         ),
         Control(
             name="context",

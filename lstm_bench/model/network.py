@@ -188,10 +188,11 @@ def require_masked(model: Any, target: str, max_length: int | None) -> None:
         except Exception as error:  # what a layer raises that wants another number of timesteps
             if max_length is not None:
                 return
+            # Without the error as its cause: what a user has to do is said.
             raise ConfigError(
                 f"{words}: it takes sequences of one length, and those of this dataset differ ({type(error).__name__})",
                 remedy="Give that length, dataset.max_length=TIMESTEPS, or another family.",
-            ) from error
+            ) from None
         kept += [np.sum([float(ops.convert_to_numpy(ops.sum(loss))) for loss in model.losses])]
         kept += [np.array(variable) for variable in model.non_trainable_variables if "seed" not in variable.path]
         random = random or not np.array_equal(training, called(padded, mask, True))

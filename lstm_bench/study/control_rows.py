@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_bench.core.formatting import number
+from lstm_bench.core.formatting import counted, number
 from lstm_bench.core.statistics import Interval, t_interval
 from lstm_bench.data.metric import Metric
 from lstm_bench.data.task import Task
@@ -98,9 +99,20 @@ def scores(rows: Iterable[Row], measure: Metric) -> list[ControlScore]:
     return made
 
 
+def failures(rows: Iterable[Row]) -> list[str]:
+    """The controls that could not be fitted, with the reason, and how often."""
+    lost = [row for row in rows if row.get("state") not in (None, "", "COMPLETE")]
+    told = Counter((str(row["control"]), str(row.get("reason") or "unknown")) for row in lost)
+    return [
+        f"{CONTROLS[name].label}: failed{f' {n} times' if n > 1 else ''} ({reason})"
+        for (name, reason), n in told.items()
+        if name in CONTROLS
+    ]
+
+
 def control_words(rows: Iterable[Row], task: Task) -> list[str]:
-    """A line for each control: its score and what it costs."""
-    said = []
+    """A line for each control: its score and what it costs; for one that could not be fitted the reason."""
+    rows, said = list(rows), list[str]()
     for one in scores(rows, task.measure):
         split, score = ("test", one.test) if one.test.n else ("validation", one.validation)
         measure = task.measure
@@ -108,10 +120,9 @@ def control_words(rows: Iterable[Row], task: Task) -> list[str]:
         if score.n > 1:
             width = measure.text(score.half_width) if measure.percent else number(score.half_width)
             text += f" +- {width} (95 % interval, n = {score.n})"
-        said.append(
-            f"{one.label}: {split} {measure.label} {text}, {one.n_weights:,.0f} weights, {one.fit_s:.1f} s on one core"
-        )
-    return said
+        weights = counted(round(one.n_weights), "weight")
+        said.append(f"{one.label}: {split} {measure.label} {text}, {weights}, {one.fit_s:.1f} s on one core")
+    return said + failures(rows)
 
 
 def control_metrics(rows: Iterable[Row], task: Task) -> dict[str, float]:

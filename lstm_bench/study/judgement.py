@@ -173,8 +173,9 @@ def single_class(confirmed: Confirmed) -> Judged:
     said = {prediction for _, prediction in confirmed.pairs}
     if len(said) > 1:
         return Judged()
-    n = sum(confirmed.pairs.values())
-    return Judged(f"A single class is predicted: {said.pop()} for each of the {n:,} test samples (first seed).")
+    n, one, names = sum(confirmed.pairs.values()), said.pop(), confirmed.facts.get("classes")
+    name = names[one] if isinstance(names, list) and 0 <= one < len(names) else one
+    return Judged(f"A single class is predicted: {name} for each of the {n:,} test samples (first seed).")
 
 
 def validation_far(confirmed: Confirmed) -> Judged:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lstm_bench.core import fileio
+from lstm_bench.core.errors import StorageError
 from lstm_bench.data.task import Task
 from lstm_bench.study.leakage import LEVEL, Finding, Measured
 
@@ -61,20 +63,42 @@ def of_finding(one: Finding) -> dict[str, Any]:
     return {"what": one.what, "alarm": int(one.alarm), "n": one.n or None, "says": one.says}
 
 
+def known(path: Path) -> list[dict[str, str]]:
+    """All that the meter has said.
+
+    Raises:
+      StorageError: where it cannot be read, or is not what the meter writes.
+    """
+    try:
+        found = fileio.read_rows(path)
+    except (OSError, ValueError, csv.Error) as error:
+        raise _unreadable(path, getattr(error, "strerror", None) or error) from error
+    if not path.read_bytes().endswith(b"\n"):
+        raise _unreadable(path, "its last line is torn")
+    if any(None in (*row, *row.values()) or not {*COLUMNS} <= {*row} for row in found):
+        raise _unreadable(path, "its columns are not the leak meter's")
+    return found
+
+
+def _unreadable(path: Path, why: object) -> StorageError:
+    remedy = "Take it away: python -m lstm_bench.leak writes it anew, for each dataset that it is asked of."
+    return StorageError(f"{path}: cannot be read ({why})", remedy=remedy)
+
+
 def write(path: Path, data: str, sha256: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes what was said of a dataset in the place of what was said of it before.
 
     Raises:
       StorageError: where it cannot be written.
     """
-    kept = [row for row in (fileio.read_rows(path) if path.is_file() else ()) if row.get("sha256") != sha256]
+    kept = [row for row in (known(path) if path.is_file() else ()) if row["sha256"] != sha256]
     fileio.write_rows(path, COLUMNS, [*kept, *({"data": data, "sha256": sha256, **row} for row in rows)])
 
 
 def read(path: Path, sha256: str) -> list[dict[str, str]]:
     """The rows about some data; none where there is no such file, or it is damaged."""
     try:
-        rows: Iterable[dict[str, str]] = fileio.read_rows(path) if path.is_file() else ()
-    except (OSError, ValueError):
+        said = known(path) if path.is_file() else []
+    except StorageError:
         return []
-    return [row for row in rows if row.get("sha256") == sha256 and row.get("says")]
+    return [row for row in said if row["sha256"] == sha256 and row["says"]]

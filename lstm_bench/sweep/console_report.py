@@ -13,7 +13,7 @@ from lstm_bench.core import safe_load
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import NothingCameOutError
 from lstm_bench.core.formatting import counted, number, values
-from lstm_bench.data.task import Task
+from lstm_bench.data.task import AUTO, Task
 from lstm_bench.study import contenders, diagnostics
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate
@@ -69,9 +69,13 @@ class ConsoleReport:
 
     def _searched_how(self) -> str:
         config, settings = self._config, self._settings
+        if not settings["n_trials"] and not settings["replicates"]:
+            return "nothing: no network is trained"
         if not self._space:
             return "nothing: one configuration"
         wanted = " and ".join(settings["objectives"] or [settings["objective"]])
+        if wanted == AUTO:
+            wanted = "what the labels ask for"
         return (
             f"{counted(settings['n_trials'], 'trial')} over {counted(len(self._space), 'dimension')},"
             f" sampler {config['sampler']['name']}, pruner {config['pruner']['name']},"

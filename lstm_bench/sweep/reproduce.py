@@ -33,7 +33,14 @@ COMPARED = (
     ),
     "weights_sha256",
 )
-_COSTS = ("epoch_s", "peak_memory_mib", "peak_device_memory_mib", "latency_ms_batch_1", "latency_ms_batch_64")
+_COSTS = (
+    "epoch_s",
+    "padding_s",
+    "peak_memory_mib",
+    "peak_device_memory_mib",
+    "latency_ms_batch_1",
+    "latency_ms_batch_64",
+)
 _SHOWN = ("train_samples_per_s", "total_s", *_COSTS)  # never the same twice
 
 

@@ -113,7 +113,8 @@ class Session:
         guarded = {"target": target, "files": self._code.files} if self._code and self._code.files else None
         self.workers = Workers(config, space, folder, gpus, display, guarded)
         self.console = ConsoleReport(config, space, folder, display)
-        self._epochs_by_data = self.console.epochs_by_data = epochs_by_data
+        trains = bool(config["study"]["n_trials"] or config["study"]["replicates"])  # and does not fit controls alone
+        self._epochs_by_data = self.console.epochs_by_data = epochs_by_data and trains
         self._task, self._baselines = task.CLASSIFICATION, dict[str, float]()  # of the data, once it is there
         self._asked = ONE_CLASS  # of a control; likewise
         self._variables = numerics.observed(os.environ)
@@ -145,7 +146,9 @@ class Session:
             task.check_objective(self.config["study"], found.name, found.kind, *labels, n_outputs=found.n_classes)
             for note in found.notes:
                 self.display.line(f"  data      {note}")
-            self._warnings = inspection.warnings(found, self.config["dataset"]) if found.about else []
+            weighted = self.config["train"]["class_weight"] is not None
+            said = found.about is not None
+            self._warnings = inspection.warnings(found, self.config["dataset"], weighted=weighted) if said else []
             for warning in self._warnings:
                 self.display.line(f"  warning   {warning}", "yellow")
             if self.config["dataset"].get("resplit"):  # whether, is decided once: every seed trains on data of one kind

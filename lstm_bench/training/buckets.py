@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from lstm_bench.core import safe_load
+from lstm_bench.core.config import conf_dir
+
 
 def edges(lengths: np.ndarray, batch_size: int, most: int, near: float = 0.0) -> tuple[int, ...]:
     """The numbers of timesteps, ascending, that batches are padded to: those with the fewest timesteps in an epoch's steps.
@@ -110,7 +113,7 @@ class Buckets:
 def planned(config: Any, lengths: np.ndarray | None, longest: int, batch_size: int) -> tuple[int, ...]:
     """The buckets of a configuration: none where sequences have one length.
 
-    `train.buckets` is how many there may be; null: as few as come within `NEAR` of what `MOST` save.
+    `train.buckets` is how many there may be; null: as few as come near what the most save, see `conf/buckets.yaml`.
 
     Args:
       config: Group `train`.
@@ -123,8 +126,5 @@ def planned(config: Any, lengths: np.ndarray | None, longest: int, batch_size: i
     asked = config.get("buckets")
     if asked == 1:
         return (longest,)
-    return edges(lengths, batch_size, asked or MOST, 0.0 if asked else NEAR)
-
-
-MOST = 6  # buckets: each is a program to compile
-NEAR = 0.05
+    usual = safe_load.from_yaml((conf_dir() / "buckets.yaml").read_text(encoding="utf-8"))
+    return edges(lengths, batch_size, asked or usual["most"], 0.0 if asked else usual["near"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import pkgutil
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from lstm_bench.core.errors import ConfigError
 
 # All labels or targets, a batch of indices and the model's outputs for it -> the mean loss, and a count: of what the task
 # counts (`Task.counted`) in the batch, 0 where that is nothing. One of outputs per timestep takes a mask `(batch, timesteps)` as
@@ -85,12 +88,12 @@ def standardised(of: Criterion, mean: float, scale: float) -> Criterion:
     So the size of the targets has no say in how fast is learned, and the training loss can be held beside the validation loss.
     """
 
-    def criterion(y: Any, batch: Any, outputs: Any) -> tuple[Any, Any]:
+    def criterion(y: Any, batch: Any, outputs: Any, *mask: Any) -> tuple[Any, Any]:
         from keras import ops
 
-        plain, count = of(y, batch, outputs)
+        plain, count = of(y, batch, outputs, *mask)
         mine = (ops.take(y, batch, axis=0) - mean) / scale
-        minimised, _ = of(mine, ops.arange(ops.shape(mine)[0]), (outputs - mean) / scale)
+        minimised, _ = of(mine, ops.arange(ops.shape(mine)[0]), (outputs - mean) / scale, *mask)
         return minimised + ops.stop_gradient(plain - minimised), count
 
     return criterion
@@ -105,3 +108,15 @@ CRITERIA: dict[str, Criterion] = {
 def criterion(loss: str) -> Criterion:
     """The criterion that a task names, or finds as `module:function`."""
     return CRITERIA.get(loss) or pkgutil.resolve_name(loss)
+
+
+def require_mask(loss: str) -> None:
+    """Raises ConfigError where the criterion of that name takes no mask, as outputs per timestep of unequal sequences need it."""
+    try:
+        inspect.signature(criterion(loss)).bind(None, None, None, None)
+    except TypeError:
+        raise ConfigError(
+            f"{loss}: it takes no mask, and the timesteps of these sequences differ",
+            expected="a function of y, batch, outputs, mask",
+            remedy="Take the mean over the timesteps where mask (batch, timesteps) is true.",
+        ) from None

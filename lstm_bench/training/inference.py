@@ -45,6 +45,12 @@ def winner(study: StudyRecord) -> tuple[Path, dict[str, Any]]:
             raise ConfigError(
                 f"study {study.name}: published records hold no model", remedy=f"to make one, run {makes}"
             )
+        kept = [path.name for path in sorted((study.folder / "controls").glob("*/")) if path.is_dir()]
+        if kept and study.config["study"]["n_trials"] == 0:
+            raise ConfigError(
+                f"study {study.name} trained no network, but controls",
+                remedy=f"Say control={kept[0]}" + "".join(f" or control={name}" for name in kept[1:]),
+            )
         if study.config["study"]["replicates"] == 0:
             remedy = f"to make one, run {makes} with study.replicates=1"
             raise ConfigError(f"study {study.name} has no model: study.replicates=0 confirms nothing", remedy=remedy)

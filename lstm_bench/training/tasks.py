@@ -25,7 +25,7 @@ from lstm_bench.launcher import protocol
 from lstm_bench.launcher.protocol import CheckTask, ControlTask, PackTask, ProbeTask, StepsTask, TrialTask
 from lstm_bench.model import build, kernel, network
 from lstm_bench.model.signature import find, is_own, recurrent_layers, width_argument
-from lstm_bench.training import controls, fit, monitor, precision, programs, timer
+from lstm_bench.training import controls, criteria, fit, monitor, precision, programs, timer
 from lstm_bench.training.artefacts import _plain, keep, predicted
 from lstm_bench.training.buckets import Buckets
 from lstm_bench.training.engine import factory as engines
@@ -123,6 +123,11 @@ class TaskRunner:
 
         data, target = self.data(task.config["dataset"]), str(task.config["model"].get("_target_", ""))
         function = find(target)
+        if data.lengths_train is not None:
+            named, backend = task.config["kernel"]["name"], task.config["backend"]["name"]
+            kernel.require(named, backend, recurrent_layers(function), self.gpu, masked=True)
+            if data.per_timestep:
+                criteria.require_mask(data.kind.loss)
         registered = dict(keras.saving.get_custom_objects())
         named = iter([{}, *(task.searched or [{}] * len(task.corners))])
         for config in (task.config, *task.corners):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from rich.console import Console
 from wheels import wheel
 
 from lstm_bench import look
@@ -144,6 +146,18 @@ def test_rare_classes_and_small_sets_are_said_with_what_a_score_is_worth(tmp_pat
     assert "classes are unbalanced: fall has" in unbalanced
     assert "on 12 sequences an accuracy of 90 % is known to ±" in small and "dataset.test_size" in small
     assert "by steps of 20 points" in validation
+    found, config = seen(tmp_path, table)[0], settings("x", **TABLE)
+    assert unbalanced.endswith("Say train.class_weight=balanced.")
+    assert not any("train.class_weight" in warning for warning in inspection.warnings(found, config, weighted=True))
+
+
+def test_the_shares_of_tags_are_those_of_real_timesteps(tmp_path: Path) -> None:
+    table = frame(60, 6)
+    table["activity"] = np.where(table["t"] % 2, "on", "off")
+    found, _ = seen(tmp_path, table[(table["t"] < 4) | (table["recording"] % 3 == 0)])
+    console = Console(file=io.StringIO(), width=80)
+    look._say_classes(console, found, inspection.class_counts(found))
+    assert console.file.getvalue().count("50.0") == 6
 
 
 def test_splits_that_flatter_are_said(tmp_path: Path) -> None:
@@ -183,8 +197,12 @@ def test_what_a_study_aims_at_is_named_with_the_reason(tmp_path: Path) -> None:
         "study.objective=auto -> val_balanced_accuracy: the rarest class has 29 of 576 labels, 0.15 of an"
     )
     assert "or val_accuracy, val_loss, val_macro_f1" in said
+    trivial = str(dict(look._facts(seen(tmp_path, table)[0]))["trivial"])
+    assert trivial.endswith(
+        ", test balanced accuracy 33.33 %: always predicting the most frequent class of the training set"
+    )
     table["activity"] = np.random.RandomState(0).rand(800)[table["recording"]]
-    assert aim(table).startswith("study.objective=auto -> val_mse: a regression; or ")
+    assert aim(table).startswith("study.objective=auto -> val_mse: a regression task; or ")
 
 
 def test_classes_that_differ_in_capitals_alone_are_asked_about(tmp_path: Path) -> None:
@@ -256,7 +274,7 @@ def test_it_prints_within_the_terminal_leaves_only_the_picture_and_imports_no_fr
     assert max(map(len, said)) <= 72
     text = " ".join(done.stdout.split())
     for words in (
-        *("60 of 5 timesteps, 2 features", "at random: 43 train", "a classification: the target holds names"),
+        *("60 of 5 timesteps, 2 features", "at random: 43 train", "a classification task: the target holds names"),
         *(
             "test accuracy 50.00 %: always predicting",
             "study.objective=auto -> val_accuracy: the rarest",

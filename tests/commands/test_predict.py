@@ -138,7 +138,7 @@ def test_a_member_without_npy_is_not_read_in_place_of_the_one_that_was_checked(t
         (
             "a.npz",
             lengths,
-            "unknown array lengths: expected none but x y. All sequences have one length here, and padding would be",
+            "unknown array lengths: expected none but x y groups. All sequences have one length here, and padding would be",
         ),
         ("a.npz", torn, "cannot be read"),
         (
@@ -160,6 +160,12 @@ def test_unfit_input_is_refused_in_one_line(tmp_path: Path, name: str, make: Any
     with pytest.raises(DataError) as caught:
         user_files.read(tmp_path / name, SHAPE)
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_groups_beside_arrays_say_nothing_of_a_prediction(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=X, y=np.arange(len(X)), groups=np.arange(len(X)))
+    x, y = user_files.read(tmp_path / "a.npz", SHAPE)
+    assert np.array_equal(x, X) and y is not None
 
 
 def test_one_feature_is_recognised(tmp_path: Path) -> None:

@@ -39,7 +39,9 @@ def read(override: str) -> object:
     return OverridesParser.create().parse_override(argument).value()
 
 
-@pytest.mark.parametrize("key", ["dataset.path", "+dataset.dir", "++storage.url", "tracking.uri", "study.description"])
+@pytest.mark.parametrize(
+    "key", ["dataset.path", "+dataset.dir", "++storage.url", "dataset.lengths", "study.description"]
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_path_is_taken_as_it_stands(key: str, name: str) -> None:
     assert read(f"{key}={name}") == name
@@ -59,6 +61,12 @@ def test_a_path_is_taken_as_it_stands(key: str, name: str) -> None:
 )
 def test_a_path_that_hydra_can_read_keeps_its_meaning(value: str, want: str | None) -> None:
     assert read(f"dataset.path={value}") == want
+
+
+@pytest.mark.parametrize("key", ["dataset.features", "dataset.target"])
+def test_a_list_of_columns_is_one_whatever_they_are_called(key: str) -> None:
+    assert read(f"{key}=[ax,Power (W), a&b]") == ["ax", "Power (W)", "a&b"]
+    assert read(f'{key}=[ax,"Power (W), mean"]') == ["ax", "Power (W), mean"]
 
 
 def test_several_paths_are_asked_for_by_choice() -> None:

@@ -130,8 +130,8 @@ def test_a_small_error_is_not_shown_as_zero() -> None:
 
 
 def test_a_large_error_has_no_needless_digits() -> None:
-    assert [number(value) for value in (6.87e10, 123456.789, 1234.5, 187.25, -9.99)] == [
-        *("6.87e+10", "123,457", "1,234", "187.2", "-9.9900"),
+    assert [number(value) for value in (6.87e10, 3163241.2, 123456.789, 1234.5, 187.25, -9.99)] == [
+        *("6.87e+10", "3,163,241", "123,457", "1,234", "187.2", "-9.9900"),
     ]
 
 

@@ -171,7 +171,7 @@ def test_classes_are_weighted_by_name_or_number() -> None:
         (task.CLASSIFICATION, [46, 46, 10], [0, 1, 2], 3, "val_balanced_accuracy", "10 of 102 labels, 0.29 of an even share"),
         (task.CLASSIFICATION, [46, 46, 10], [0, 1], 3, "val_accuracy", "of the validation split it has no sample of class 2"),
         (task.TAGGING, [90, 10], [[0, 1]], 2, "val_macro_f1", "10 of 100 labels"),
-        (task.REGRESSION, [5], [0.0], 1, "val_mse", "a regression"),
+        (task.REGRESSION, [5], [0.0], 1, "val_mse", "a regression task"),
     ],
 )  # fmt: skip
 def test_an_objective_is_settled_by_the_task_and_its_rarest_class(

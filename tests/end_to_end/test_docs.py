@@ -231,7 +231,9 @@ def test_a_table_is_looked_at_searched_and_predicted_as_the_docs_show(
     assert [row["control"] for row in fitted] == ["trivial", "linear", *["minirocket"] * 5]
     assert all(row["state"] == "COMPLETE" and float(row["test_accuracy"]) > 0.1 for row in fitted)
     by_control = command("predict", *predict[1:3], "control=minirocket")
-    assert by_control.returncode == 0 and by_control.stdout.startswith("mine: a control, "), by_control.stderr
+    assert by_control.returncode == 0 and by_control.stdout.startswith("mine: control minirocket trained on my, "), (
+        by_control.stderr
+    )
     leak = re.findall(r"^python -m lstm_bench.leak .*", (ROOT / "docs/guide/controls.md").read_text(), re.MULTILINE)[0]
     measured = command("leak", *shlex.split(leak)[3:])
     assert measured.returncode == 0 and "under the random split the accuracy of a small" in measured.stdout, (

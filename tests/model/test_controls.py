@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,16 @@ def test_summaries_are_those_of_the_real_timesteps() -> None:
     assert np.allclose(found[0], [4, np.sqrt(8), 2, 0, 8, 0, 8, 5])
     assert np.allclose(found[1], [4, np.sqrt(2 / 3), -1, 5, 3, 3, 5, 3])
     assert np.allclose(controls.summaries(x[1:, :3]), found[1:, :-1])
+
+
+@pytest.mark.parametrize("name", ["linear", "minirocket"])
+def test_what_learned_from_unequal_lengths_takes_sequences_of_one(name: str) -> None:
+    train, lengths = shifted(60), np.arange(60) % 10 + 3
+    train.x[np.arange(12) >= lengths[:, None]] = 0
+    validation = Samples(train.x[:30], train.y[:30], lengths[:30])
+    made = CONTROLS[name].fit(Samples(train.x, train.y, lengths), validation, Asked("class", 3))
+    x = shifted(9, 3).x
+    assert np.allclose(made.outputs(x), made.outputs(x, np.full(9, 12)), atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["linear", "minirocket"])
@@ -102,6 +113,26 @@ def test_a_damaged_control_is_one_line(tmp_path: Path) -> None:
         controls.load(tmp_path)
     with pytest.raises(DataError, match="no control can be read"):
         controls.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_arrays_that_do_not_belong_together_are_one_line(name: str, tmp_path: Path) -> None:
+    made = CONTROLS[name].fit(shifted(60), shifted(30, 1), Asked("class", 3))
+    about = {"timesteps": 12, "features": 2}
+    for lost in made.arrays:
+        rest = {key: value for key, value in made.arrays.items() if key != lost}
+        if name == "linear" and lost == "weights":
+            rest["weights"] = made.arrays["weights"][1:]
+        elif lost == "weights":
+            rest["weights"] = np.full_like(made.arrays["weights"], np.nan)
+        dataclasses.replace(made, arrays=rest).save(tmp_path, about)
+        with pytest.raises(DataError, match="no control can be read"):
+            controls.load(tmp_path)
+    made.save(tmp_path, {**about, "timesteps": 10**12})
+    with pytest.raises(DataError, match="no control can be read"):
+        controls.load(tmp_path)
+    made.save(tmp_path, about)
+    assert controls.load(tmp_path)[0].n_weights == made.n_weights
 
 
 def test_what_a_task_asks() -> None:

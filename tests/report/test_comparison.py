@@ -95,6 +95,29 @@ def test_costs_have_a_table_where_a_record_says_them_and_none_before(here):
     assert "batch 64, ms" in study.study_page(single).texts["single.md"]
 
 
+# --- controls ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_study_of_controls_alone_is_no_family_but_what_one_has_to_beat(here):
+    def alone(name, **config):
+        folder = make_study(here / "sweeps" / name, n_trials=0, replicates=0, **config)
+        row = {"control": "linear", "seed": 0, "state": "COMPLETE", "test_accuracy": 0.625, "val_accuracy": 0.5}
+        row |= {"n_weights": 7, "n_train": 100, "train_s": 0.25}
+        fileio.write_rows(folder / "controls.csv", record.CONTROL_COLUMNS, [row])
+        return folder
+
+    change(alone("controls"), {"name": "own"}, dataset={"name": "own"})
+    text = page(here)
+    assert "No network was trained; [controls](controls.md) has" in text and "62.50" in text and "As data" not in text
+    make_study(here / "sweeps/single"), alone("beaten")
+    text = page(here)
+    table = text.partition("### Controls")
+    assert "[single]" in table[0] and "[beaten]" not in text and "| linear on summaries |" in table[2]
+    assert [row["study"] for row in fileio.read_rows(here / "reports/comparison.csv")] == ["single"]
+    results = [records.load(*place) for place in reader.places(here / "sweeps")]
+    assert [row[0] for row in index.short_table(results)[1]] == ["single"]
+
+
 # --- the table -------------------------------------------------------------------------------------------------------
 
 

@@ -148,7 +148,7 @@ def moments(tmp_path_factory: pytest.TempPathFactory, unused_store: Path) -> dic
         patch.chdir(place)
         patch.setattr(workers, "LocalLauncher", Launcher)
         patch.setattr(session, "Live", lambda *a, **k: lives.append(Live(*a, **k)) or lives[-1])
-        patch.setattr(session.kernel, "unavailable", lambda name, *_: UNAVAILABLE.get(name, "not asked for"))
+        patch.setattr(session.kernel, "unavailable", lambda name, *_, **__: UNAVAILABLE.get(name, "not asked for"))
         sweep({})
         sweep({"study.n_trials": 12, "study.replicates": 3})
         photograph("finished")

@@ -686,7 +686,7 @@ def empty_files(folder):
 
 def only_config(folder):
     for file in columns.FILES:
-        (folder / file).unlink()
+        (folder / file).unlink(missing_ok=True)
     return "**No result**: no trial is complete."
 
 
@@ -898,6 +898,17 @@ def test_whiskers_of_an_accuracy_end_at_100_percent_and_those_of_an_error_do_not
         [c.get_segments()[0][:, 1].tolist() for c in made.axes[0].collections] for made in (accuracy, error)
     )
     assert ends == pytest.approx([97.5, 100]) and others == pytest.approx([0.975, 1.015])
+    few = figure.accuracy_against_weights([{**rows[0], "mean": 0.25, "half_width": 1.9}], "score", True)
+    assert few.axes[0].collections[0].get_segments()[0][:, 1].tolist() == pytest.approx([0, 100])
+
+
+def test_a_line_that_was_better_than_it_ended_is_drawn_whole():
+    from lstm_bench.report.figures import comparison
+
+    mean = [0.15, 0.1022, 0.14, 0.1022, 0.0992, 0.1023]
+    line = {"label": "a", "epochs": range(1, 7), "mean": mean, "min": mean, "max": mean}
+    (_, high) = comparison.curves_by_family([line], "val_macro_f1").axes[0].get_ylim()
+    assert high > 0.15
 
 
 @pytest.mark.parametrize(

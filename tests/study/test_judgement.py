@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,9 @@ def test_a_single_class() -> None:
     assert judgement.single_class(of(0.9, pairs={(0, 3): 988, (1, 3): 12})) == Judged(
         "A single class is predicted: 3 for each of the 1,000 test samples (first seed)."
     )
+    named = of(0.9, pairs={(0, 1): 988, (1, 1): 12})
+    named = dataclasses.replace(named, facts={**named.facts, "classes": ["run", "walk"]})
+    assert "predicted: walk for each" in str(judgement.single_class(named).found)
     assert (
         judgement.single_class(of(1.0, pairs={(0, 0): 9})).open
         == "whether a single class is predicted (the test set holds but one)"

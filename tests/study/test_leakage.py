@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lstm_bench.core.errors import StorageError
 from lstm_bench.data.task import CLASSIFICATION, REGRESSION
+from lstm_bench.doctor import inventory
 from lstm_bench.study import leak_rows, leakage
 from lstm_bench.study.leakage import Pool
 
@@ -133,3 +135,13 @@ def test_rows_about_the_same_data_are_replaced_and_others_stay(tmp_path: Path) -
         leak_rows.write(path, data, digest, [leak_rows.of_finding(finding)])
     assert [row["n"] for row in leak_rows.read(path, "a1")] == ["2"]
     assert len(leak_rows.read(path, "b2")) == 1 and leak_rows.read(tmp_path / "none.csv", "a1") == []
+    whole = path.read_bytes()
+    for damaged in (whole[:-3], b"\xff\xfe" + whole, whole.replace(b"sha256", b"sha512"), whole + b"1," * 40 + b"\n"):
+        path.write_bytes(damaged)
+        assert leak_rows.read(path, "b2") == [] and inventory.leaks(path)[0].fault is not None
+        with pytest.raises(StorageError, match="leak writes it anew"):
+            leak_rows.write(path, "mine", "c3", [])
+    path.write_bytes(whole)
+    (found,) = inventory.leaks(path)
+    assert found.fault is None and found.said.startswith("2 datasets, ")
+    assert inventory.leaks(tmp_path / "none.csv") == []

@@ -10,8 +10,7 @@ import pytest
 
 from lstm_bench.core.errors import ConfigError, DataError, InterruptedByUser, TooManyFailedError
 from lstm_bench.core.schema import Sweep
-from lstm_bench.sweep import command as sweep
-from lstm_bench.sweep import multirun, precheck
+from lstm_bench.sweep import multirun, precheck, validate
 
 APART = "study.name=${hydra:runtime.choices.model}"
 
@@ -36,7 +35,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
             return found
 
         assert multirun.is_asked(line)
-        code = multirun.main(line, check=sweep.checked, run=study, root=Sweep, together=together)
+        code = multirun.main(line, check=validate.checked, run=study, root=Sweep, together=together)
         assert not list(tmp_path.iterdir())
         return code, ran, checked, capsys.readouterr()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lstm_bench.core.console import Display
-from lstm_bench.core.errors import ConfigError, InterruptedByUser, NothingCameOutError, TooManyFailedError
+from lstm_bench.core.errors import InterruptedByUser, NothingCameOutError, TooManyFailedError
 from lstm_bench.data import dataset, shared_memory
 from lstm_bench.data import metric as metrics
 from lstm_bench.report.sources import records
@@ -190,7 +190,7 @@ def test_workers_that_start_after_the_data_was_read_have_it_too(run: Any, monkey
         session.studies.TrialStore, "get", lambda self, key: get(self, key) if key != "layers" else None
     )
 
-    def far_enough(*_: Any) -> None:
+    def far_enough(*_: Any, **__: Any) -> None:
         raise InterruptedByUser("far enough")
 
     monkeypatch.setattr(session.kernel, "require", far_enough)
@@ -253,18 +253,8 @@ def unequal(config: Any) -> dataset.Dataset:
 LOAD = dataset.load
 
 
-def test_sequences_of_unequal_length_are_not_trained_on_as_if_padding_were_data(
-    run: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session.data, "load", unequal)
-    with pytest.raises(ConfigError, match="sequences of unequal length can be looked at, and not be trained on yet"):
-        run()
-    assert "store" not in order
-
-
 def test_a_record_says_how_long_sequences_are(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session.data, "load", unequal)
-    monkeypatch.setattr(session, "_require_one_length", lambda found: None)
     made = run()
     facts = made._facts(unequal(made.config["dataset"]))["lengths"]
     assert [facts[name] for name in ("min", "max", "cut", "dropped")] == [1, 8, 0, 0] and 0 < facts["padding"] < 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from trainings import config, data, problem
+from trainings import config, data, problem, ragged
 
 from lstm_bench.core.errors import DataError, KernelError
+from lstm_bench.data.task import TAGGING
 from lstm_bench.training import artefacts, fit, precision, programs, tasks
 
 
-def bench(monkeypatch: pytest.MonkeyPatch, scale: float = 1.0) -> tasks.TaskRunner:
-    monkeypatch.setattr(tasks.datasets, "load", lambda settings: data(scale=scale))
+def bench(monkeypatch: pytest.MonkeyPatch, scale: float = 1.0, found: Any = None) -> tasks.TaskRunner:
+    monkeypatch.setattr(tasks.datasets, "load", lambda settings: found or data(scale=scale))
     precision.pin(
         precision.keras().config.backend()
     )  # as a worker does: another file's tests may have set something else
@@ -201,3 +203,20 @@ def test_a_check_builds_the_corners_too(monkeypatch: pytest.MonkeyPatch) -> None
     assert named["error"] == "ConfigError" and named["detail"].startswith("study.space.model.window=4: model.window: ")
     checked = run(bench(monkeypatch), task("check", corners=[]))
     assert checked.get("layers") == ["lstm"], checked
+
+
+def test_a_check_knows_what_takes_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    unequal = ragged()
+    asked = {**config(), "dataset": {}, "kernel": {"name": "cudnn"}, "backend": {"name": "jax"}}
+    result = run(bench(monkeypatch, found=unequal), task("check", config=asked, corners=[]))
+    assert result["error"] == "KernelError" and "where sequences differ in length" in result["detail"]
+    tags = {f"y_{split}": np.zeros((50, 12), np.int32) for split in ("train", "validation", "test")}
+    unequal = dataclasses.replace(unequal, **tags, task="tagging")
+    monkeypatch.setattr(type(unequal), "kind", dataclasses.replace(TAGGING, loss="mean_squared_error"))
+    result = run(
+        bench(monkeypatch, found=unequal), task("check", config={**asked, "kernel": {"name": "auto"}}, corners=[])
+    )
+    assert result["error"] == "ConfigError" and "traceback" not in result
+    assert result["detail"].startswith(
+        "mean_squared_error: it takes no mask, and the timesteps of these sequences differ"
+    )

@@ -98,7 +98,8 @@ def _best_part(axes: Axes, values: Sequence[np.ndarray], maximize: bool) -> None
     reach = max(best - min(ends), 1e-6 * abs(best)) * 3
     edge = max(worst, best - max(reach, float(best - np.quantile(everything, 0.1))))
     room = 0.06 * max(best - edge, 1e-9)
-    axes.set_ylim(*sorted((sign * (edge - room), sign * (best + 2 * room))))
+    top = max(best + 2 * room, float(everything.max()) + room)  # a line may have been better than it ended
+    axes.set_ylim(*sorted((sign * (edge - room), sign * top)))
 
 
 @_styled

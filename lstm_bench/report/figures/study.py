@@ -247,7 +247,7 @@ def accuracy_against_weights(
     scale = 100 if percent else 1
     points = [(float(r["n_weights"]), scale * float(r["mean"]), scale * float(r["half_width"])) for r in rows]
     for index, (x, y, half) in enumerate(points):
-        reach = [[half], [min(half, max(100 - y, 0.0)) if percent else half]]  # no accuracy is above 100 %
+        reach = [[min(half, y)], [min(half, max(100 - y, 0.0))]] if percent else [[half], [half]]  # within 0 to 100 %
         axes.errorbar(
             x, y, yerr=None if math.isnan(half) else reach, color=COLOURS[index % len(COLOURS)], ms=5, capsize=4,
             fmt=MARKERS[index % len(MARKERS)], elinewidth=1.2,

@@ -25,6 +25,7 @@ from lstm_bench.report.pages.comparability import (
     caveats,
     circumstances,
     data_of,
+    ground,
     grounds,
     length_of,
 )
@@ -90,7 +91,8 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
       links: `id(result)` -> address of its page.
     """
     pages = Pages()
-    results = ordered(results)
+    bare = ordered([result for result in results if result.controls_only])  # no families: what those have to beat
+    results = ordered([result for result in results if not result.controls_only])
     names = {id(r): _label(r, results) for r in results}
     several = len({r.source for r in results}) > 1
     parts = ["# Comparison of families"]
@@ -101,8 +103,10 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
         rivals, crowds = rivals_of(mine), crowds_of(mine)
         pages.answers.append(f"- **{escape(name)}**: {answer(foremost(rivals), names, links)}")
         found = verdict.verdict(foremost(rivals).results, verdict.names(names))
-        pages.answers[-1] += f" Verdict, by validation scores: {escape(found.lines[0])}"
-        parts += [f"## {escape(name)}", *answers(rivals, names, links), "### Verdict", *verdict.paragraphs(found)]
+        parts += [f"## {escape(name)}", *answers(rivals, names, links)]
+        if found.rest:  # else nothing is confirmed, which was said
+            pages.answers[-1] += f" Verdict, by validation scores: {escape(found.lines[0])}"
+            parts += ["### Verdict", *verdict.paragraphs(found)]
         for crowd in crowds:
             table, notes = _table(crowd.results, claims, links, several)
             parts += [f"### {escape(sentence(crowd.heading))}" if len(crowds) > 1 else "", table, notes]
@@ -112,7 +116,8 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
                     "after the last epoch (of the best one, with train.patience)" if stopped else "after the last epoch"
                 )
                 parts.append(f"{_READING.format(epoch=epoch)}{link('comparison.csv', 'comparison.csv')}.")
-            beaten = controls.of(crowd.results)
+            where = ground(crowd.results[0])
+            beaten = controls.of([*crowd.results, *(one for one in bare if ground(one) == where)])
             if beaten:
                 parts += [f"{'####' if len(crowds) > 1 else '###'} Controls", *controls.table(beaten, crowd.results[0])]
             if len(crowd.results) < 2 < len(crowds) + len(crowd.results):
@@ -144,6 +149,12 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
             parts += ["### Cost", *costs]
         if matched := matched_parts(mine):
             parts += ["### Matched weights", *matched]
+    met = {data_of(result) for result in results}
+    for mine in sections([result for result in bare if data_of(result) not in met]):
+        name, one = escape(data_of(mine[0])), mine[0]
+        said = f"no network was trained; {link(one.name, links[id(one)])} has what one would have to beat."
+        pages.answers.append(f"- **{name}**: {said}")
+        parts += [f"## {name}", sentence(said), "### Controls", *controls.table(controls.of(mine), one)]
     for dataset in sorted({r.dataset for r in results}):
         if recalled := recall_parts(dataset, results):
             more, make, caption = recalled
@@ -155,7 +166,8 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
         "budget.csv": budget_rows(curves),
     }
     data = {name: rows for name, rows in data.items() if rows}
-    parts.append(f"As data: {', '.join(link(name, name) for name in data)}; accuracies are fractions in 0..1.")
+    if data:
+        parts.append(f"As data: {', '.join(link(name, name) for name in data)}; accuracies are fractions in 0..1.")
     pages.texts["comparison.md"] = document(parts)
     pages.texts |= {name: csv_text(list(rows[0]), rows) for name, rows in data.items()}
     return pages

@@ -9,7 +9,7 @@ from typing import Any
 from lstm_bench.core.statistics import Interval
 from lstm_bench.report.render.markdown import NONE, amount, bullets, count, markdown, mean_text, seconds, short
 from lstm_bench.report.sources.records import Result
-from lstm_bench.study.control_rows import ControlScore, scores
+from lstm_bench.study.control_rows import ControlScore, failures, scores
 
 
 def of(results: Iterable[Result]) -> list[ControlScore]:
@@ -17,15 +17,20 @@ def of(results: Iterable[Result]) -> list[ControlScore]:
     return next((found for result in results if (found := _scores(result))), [])
 
 
+def _rows(result: Result) -> list[dict[Any, Any]]:
+    return result.frame("controls").to_dict("records")
+
+
 def _scores(result: Result) -> list[ControlScore]:
-    rows: list[dict[Any, Any]] = result.frame("controls").to_dict("records")
-    return scores(rows, result.measure)
+    return scores(_rows(result), result.measure)
 
 
 def section(result: Result) -> list[str]:
     """Paragraphs of a study's page; nothing where its records have no controls."""
-    found = _scores(result)
-    return ["## Controls", *table(found, result)] if found else []
+    found, failed = _scores(result), failures(_rows(result))
+    if not found and not failed:
+        return []
+    return ["## Controls", *(table(found, result) if found else ()), bullets(failed) if failed else ""]
 
 
 def table(found: list[ControlScore], result: Result) -> list[str]:

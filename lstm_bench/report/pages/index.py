@@ -44,7 +44,7 @@ def index(
         return Raw(f"see{marks(result.notes, notes)}" if result.notes else "complete")
 
     rows = [
-        [link(r.name, links[id(r)]), r.source, r.family, r.dataset, state(r)]
+        [link(r.name, links[id(r)]), r.source, NONE if r.controls_only else r.family, r.dataset, state(r)]
         for r in sorted(results, key=lambda r: (r.place or "", r.name))
     ]
     studies_notes, notes = notes, []
@@ -91,6 +91,7 @@ def index(
 
 def short_table(results: Sequence[Result]) -> tuple[list[str], list[list[str]], set[str]]:
     """The comparison in few columns, for a terminal: columns, rows, and which columns are numbers."""
+    results = [r for r in results if not r.controls_only] or results
     one = len({r.measure for r in results}) == 1
     heading = results[0].measure.heading() if one else "test score"
     columns = ["study", "data", heading, "n", "weights", "samples/s", "kernel", "device"]

@@ -119,11 +119,11 @@ def study_page(result: Result, every_figure: bool = False) -> Pages:
         "## Confirmation on the test set",
         *_candidates(result),
         *_confirmation(result),
-        *controls.section(result),
         *_health(result),
         *per_class.section(result),
         shown["confusion"],
         shown.get("worst", ""),
+        *controls.section(result),
         "## Kernels",
         *_kernels(result),
         "## Failures",
@@ -148,7 +148,7 @@ def _more_figures(result: Result, captions: list[str]) -> list[str]:
 
 
 def _result_sentence(result: Result) -> str:
-    if result.get("study.n_trials") == 0 and result.get("study.replicates") == 0 and len(result.frame("controls")):
+    if result.controls_only:
         return "**No network was trained**: the controls alone, which a network has to beat."
     score, what = result.score, result.measure.heading().removesuffix(", %")
     kernel = escape(result.one("kernel_ran") or "unknown")
@@ -500,6 +500,10 @@ def _failures(result: Result) -> list[str]:
     return [f"{escape(summary)}. {again}".strip(), table, more, other, no_value if numbers else ""]
 
 
+def _cost(value: float) -> str:
+    return count(value) if value >= 1000 else short(value, 3) if math.isfinite(value) else NONE
+
+
 def _short(value: float) -> str:
     return short(value) if math.isfinite(value) else NONE
 
@@ -533,7 +537,7 @@ def cost_table(results: Sequence[Result], names: Sequence[str]) -> list[str]:
     rows = []
     for result, name in zip(results, names, strict=True):
         cells = [result.cost.get(column, math.nan) for column in _COSTS]
-        rows.append([Raw(name), *(short(cell, 3) if math.isfinite(cell) else NONE for cell in cells)])
+        rows.append([Raw(name), *(_cost(cell) for cell in cells)])
     return [
         "The best configuration: seconds per epoch, peak memory of a training, and inference in milliseconds per sequence.",
         markdown(["study", *_COSTS.values()], rows, set(_COSTS.values())),

@@ -88,6 +88,12 @@ class Result(StudyRecord):
         return str(names[place]) if isinstance(names, list) and 0 <= place < len(names) else str(place)
 
     @property
+    def controls_only(self) -> bool:
+        """Whether it fitted controls and trained no network."""
+        nothing = self.get("study.n_trials") == 0 and self.get("study.replicates") == 0
+        return nothing and len(self.frame("controls")) > 0
+
+    @property
     def objective(self) -> str:
         """Column of the trials that was searched for."""
         return str(self.get("study.objective", CLASSIFICATION.objectives[0]))
@@ -390,8 +396,10 @@ def _noted(result: Result) -> Result:
     if done and result.best is None:
         result.notes.append("No trial is complete with a finite objective.")
     wanted, have = result.get("study.replicates"), len(result.confirmed)
-    if wanted == 0:
-        result.notes.append("study.replicates=0: not confirmed on the test set.")
+    if result.controls_only:
+        result.notes.append("No network was trained: the controls alone.")
+    elif wanted == 0:
+        result.notes.append("Not confirmed on the test set, by study.replicates=0.")
     elif isinstance(wanted, int) and have < wanted:
         result.notes.append(f"{have} of {wanted} replicates are done.")
     elif not have:
