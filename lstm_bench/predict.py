@@ -28,10 +28,11 @@ Uses the winner that a study confirmed, as trained with seed 0, on new sequences
   input=FILE     .npy of shape (samples, timesteps, features); .npz with such an x, and y where it is known; else CSV: a
                  sequence per line, timesteps * features numbers, those of the first timestep first; of a study that
                  was made with dataset=file, a file laid out as that one, without target and groups where they are not known;
-                 of one that learned from unequal lengths, sequences of any length, in .npz with their lengths
+                 of one that learned from unequal lengths, sequences of any length, in .npz with their lengths;
+                 of a forecast, series up to now in a file laid out as that one: what follows their ends is predicted
   output=FILE    CSV: sample, prediction, probability, and the probability of every class; of several labels per sample
                  the prediction, 0 or 1, and the probability of each
-  control=NAME   trivial, linear or minirocket, as fitted beside the study with seed 0: without a framework
+  control=NAME   trivial, linear, context (of forecasts) or minirocket, as fitted with seed 0: without a framework
   backend=NAME   tensorflow, jax or torch                       (the study's)
   sweeps=DIR     where the study lies                           (sweeps)
 
@@ -71,8 +72,12 @@ def run(arguments: list[str]) -> None:
         raise ConfigError("backend", expected=f"one of {', '.join(vocabulary.OF_BACKEND)}", received=backend)
     cli.require_backend(backend)
     path = home.expanded(given["input"])
-    ids = lengths = None
-    if about.get("reading") and (user_files.takes_any_length(about) or not _is_plain(path)):
+    ids = lengths = beyond = y = None
+    if asked.cutter:
+        beyond = asked.own_cutter.beyond(Source.parse(path), about)
+        x, lengths, ids, notes = beyond.x, beyond.lengths, beyond.ids, beyond.notes
+        print("\n".join(notes), file=sys.stderr)
+    elif about.get("reading") and (user_files.takes_any_length(about) or not _is_plain(path)):
         found = user_files.read_alike(Source.parse(path), about)
         for note in found.notes:
             print(note, file=sys.stderr)
@@ -86,6 +91,7 @@ def run(arguments: list[str]) -> None:
     os.environ["KERAS_BACKEND"] = backend
     batch = min(len(x), study.config["train"]["evaluation_batch_size"])
     answers = control.outputs(x, lengths) if control else outputs(load(model, study), x, batch, lengths)
+    answers = beyond.own(answers) if beyond else answers
     columns, rows = asked.labels.table(answers)
     if lengths is not None and asked.per_timestep:
         rows = [row for row in rows if row["timestep"] < lengths[row["sample"]]]

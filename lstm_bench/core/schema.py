@@ -110,6 +110,11 @@ class Dataset:
     min_length: int | None = _in(Range(1), None)
     truncate: str | None = _in(Choice("refuse", "start", "end"), None)
     scale_target: bool | str | None = None  # of npz and file; auto: of file
+    horizon: int | None = _in(Range(1), None)
+    context: int | None = _in(Range(1), None)
+    scale: str | None = _in(Choice("none", "series", "window", "difference"), None)
+    season: int | None = _in(Range(1), None)
+    resample: str | None = _in(Choice("refuse", "order", "forward_fill"), None)
     resplit: bool | str | None = (
         None  # of any that draws its validation split: each seed of a confirmation draws its own
     )

@@ -34,7 +34,7 @@ from lstm_bench.data.splits import (
     scales_differ,
     training_seed,
 )
-from lstm_bench.data.task import CLASSIFICATION, Task, of, of_labels
+from lstm_bench.data.task import CLASSIFICATION, Task, of, of_labels, tasks
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
@@ -47,6 +47,7 @@ class Dataset:
     | `tagging`        | int32 `(samples, timesteps)` from 0   | cross-entropy, mean over samples and timesteps   |
     | `regression`     | float32 `(samples,)`                  | mean squared error                               |
     | `multilabel`     | int32 `(samples, labels)` of 0 and 1  | cross-entropy, mean over samples and labels      |
+    | `forecasting`    | float32 `(samples, 2 * horizon + 5)`  | mean squared error over samples and steps        |
     """
 
     name: str  # what was really used: the name of the settings, or the stem of the npz file
@@ -207,6 +208,7 @@ def check(config: Mapping[str, Any]) -> None:
 _OF_FILE = (
     *("test_path", "title", "layout", "id", "time", "features", "target", "group", "window", "stride", "split"),
     *("missing", "lengths", "max_length", "min_length", "truncate"),
+    *("horizon", "context", "scale", "season", "resample"),
 )
 
 
@@ -220,6 +222,12 @@ def _check_file(config: Mapping[str, Any], need: Callable[[str, bool, str], None
     )
     features = config.get("features")
     need("features", features is None or len(features) == len({*features}) > 0, "columns, each once")
+    if cutter := file_dataset.cutter_of(config):
+        cutter.check(config)
+        return
+    for task in tasks().values():
+        for key in task.settings:
+            need(key, config.get(key) is None, f"null without dataset.task={task.name}")
     need("stride", config.get("stride") is None or config.get("window") is not None, "null without dataset.window")
     window, most, least = (config.get(key) for key in ("window", "max_length", "min_length"))
     need("window", window is None or window >= 2, "at least 2 timesteps")

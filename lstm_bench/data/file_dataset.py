@@ -20,6 +20,7 @@ from lstm_bench.data.lengths import spread
 from lstm_bench.data.sequences import Columns, Sequences, aligned, changes, names_of
 from lstm_bench.data.splits import nothing_to_redraw, training_seed
 from lstm_bench.data.task import Task
+from lstm_bench.data.task import of as task_named
 
 TEST_SIZE = 0.2  # of a file that does not divide itself, where `dataset.test_size` is null
 
@@ -56,6 +57,12 @@ def sources(config: Mapping[str, Any]) -> dict[str, Source]:
     """`path`, and `test_path` where it is given, of settings that `find` has made absolute or not."""
     given = {key: config.get(key) for key in ("path", "test_path")}
     return {key: Source.parse(home.expanded(str(text))) for key, text in given.items() if text}
+
+
+def cutter_of(config: Mapping[str, Any]) -> Any:
+    """`Task.own_cutter` of the task that is asked for, None of any other."""
+    asked = config.get("task")
+    return task_named(asked).own_cutter if asked else None
 
 
 def parts_of(config: Mapping[str, Any]) -> dict[str, Sequences]:
@@ -110,6 +117,9 @@ def load(config: Mapping[str, Any]) -> FileData:
       ConfigError: for settings that do not fit the file.
       DataError: for a file that is unfit.
     """
+    if cutter := cutter_of(config):
+        made: FileData = cutter.load(config)
+        return made
     where = str(sources(config)["path"])
     parts = parts_of(config)
     sha256 = _digest(parts)

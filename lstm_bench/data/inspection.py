@@ -79,7 +79,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
     Raises:
       LstmBenchError: as `dataset.load`.
     """
-    if config["name"] != "file" or config.get("missing") not in (None, "refuse"):
+    if config["name"] != "file" or config.get("missing") not in (None, "refuse") or file_dataset.cutter_of(config):
         return datasets.load(config)
     found = datasets.load({**config, "missing": "mean"})
     notes = tuple(note for note in found.notes if not note.startswith(missing.FILLED))
@@ -92,7 +92,9 @@ def unfit(config: Mapping[str, Any]) -> list[str]:
     Raises:
       LstmBenchError: where it cannot be read either.
     """
-    made = []
+    made: list[str] = []
+    if file_dataset.cutter_of(config):  # what it refuses it has said in full
+        return made
     for split, part in file_dataset.parts_of(config).items():
         lengths = part.every_length()
         shape = (

@@ -177,6 +177,10 @@ class Labels(ABC):
           where: File, for messages.
         """
 
+    def wanted(self, y: np.ndarray) -> np.ndarray:
+        """Of labels, what outputs are to come close to: all of them."""
+        return y
+
     def counts(self, y: np.ndarray, n: int) -> np.ndarray | None:
         """How many labels are of each class, or samples have each label, `(n,)`; None of numbers."""
         return None

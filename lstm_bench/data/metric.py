@@ -9,6 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from lstm_bench.data.horizon import Future
+
 # Outputs, labels or targets, and which of them count (None: all) -> a number.
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
 SPLITS = ("train", "val", "test")  # begin the columns of a metric: `val_accuracy`
@@ -230,6 +232,50 @@ def label_auroc(logits: np.ndarray, y: np.ndarray, mask: np.ndarray | None = Non
     return float(roc_auc_score(y, expit(logits), average="macro"))
 
 
+# Of forecasts: scaled outputs `(samples, horizon)`, and labels that `Future.of` reads; in the series' own units but for the loss.
+
+
+def scaled_squared_error(outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Mean squared error over series and steps of what is scaled: what training minimises."""
+    return float(np.square(outputs - Future.of(y).targets).mean())
+
+
+def _forecast_errors(outputs: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, Future]:
+    future = Future.of(y)
+    return future.scale[:, None] * (outputs.astype(np.float64) - future.targets), future
+
+
+def forecast_absolute_error(outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Mean absolute error over series and steps."""
+    return float(np.abs(_forecast_errors(outputs, y)[0]).mean())
+
+
+def forecast_root_squared_error(outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Root of the mean squared error over series and steps."""
+    return float(np.sqrt(np.square(_forecast_errors(outputs, y)[0]).mean()))
+
+
+def scaled_absolute_error(outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Mean absolute scaled error: of each series the error by that of its naive one-step forecasts before, then the mean.
+
+    Hyndman & Koehler 2006, "Another look at measures of forecast accuracy". A series that never changed before has none and
+    counts nowhere; NaN where none has one.
+    """
+    errors, future = _forecast_errors(outputs, y)
+    has = future.unit > 0
+    return float((np.abs(errors[has]).mean(axis=1) / future.unit[has]).mean()) if has.any() else math.nan
+
+
+def symmetric_percentage_error(outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Mean over series and steps of 2 * |error| / (|value| + |forecast|), from 0 to 2; 0 where both are 0.
+
+    As in the M4 competition: Makridakis et al. 2020, "The M4 Competition: 100,000 time series and 61 forecasting methods".
+    """
+    errors, future = _forecast_errors(outputs, y)
+    size = np.abs(future.own(future.targets)) + np.abs(future.own(outputs))
+    return float(np.divide(2 * np.abs(errors), size, out=np.zeros_like(errors), where=size > 0).mean())
+
+
 _BINS = 15
 
 ACCURACY = Metric("accuracy", accuracy, maximize=True, label="accuracy", percent=True, sampling="share")
@@ -261,3 +307,8 @@ LABEL_CROSS_ENTROPY = Metric(
     "loss", binary_cross_entropy, maximize=False, label="loss", words="cross-entropy", unit="nats"
 )
 LABEL_AUROC = Metric("auroc", label_auroc, maximize=True, label="AUROC", late=True, needs="both of every label")
+MASE = Metric("mase", scaled_absolute_error, maximize=False, label="MASE")
+SMAPE = Metric("smape", symmetric_percentage_error, maximize=False, label="sMAPE", percent=True)
+RMSE = Metric("rmse", forecast_root_squared_error, maximize=False, label="RMSE")
+FORECAST_MAE = Metric("mae", forecast_absolute_error, maximize=False, label="MAE")
+SCALED_LOSS = Metric("loss", scaled_squared_error, maximize=False, label="loss")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_bench.core.errors import ConfigError
 from lstm_bench.data import images as mnist
 from lstm_bench.data import synthetic
 from lstm_bench.data.arrays import SPLITS, Arrays, checked, digest
@@ -39,10 +40,14 @@ def known_task(config: Mapping[str, Any]) -> Task | None:
     """What a dataset asks for; None where the labels of a file say it.
 
     Raises:
-      ConfigError: for a `dataset.task` that there is not.
+      ConfigError: for a `dataset.task` that there is not, or that is of series.
     """
     if config.get("task") is not None:
-        return of(config["task"])
+        asked = of(config["task"])
+        if asked.cutter and config["name"] != "file":
+            remedy = "Give dataset=file and a table with a row per time step, or a .tsf file."
+            raise ConfigError(f"dataset.task={asked.name}: dataset={config['name']} holds no series", remedy=remedy)
+        return asked
     return None if config["name"] in ("npz", "file") else synthetic.TASKS.get(config["name"], CLASSIFICATION)
 
 

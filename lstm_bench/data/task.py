@@ -7,6 +7,7 @@ it by an entry point of group `lstm_bench.tasks`.
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.data import metric as metrics
+from lstm_bench.data.horizon import Future, Horizon
 from lstm_bench.data.labels import Classes, Labels, Numbers, Several, integers
 from lstm_bench.data.metric import Metric
 
@@ -50,6 +52,9 @@ class Task:
       yardstick: What `baselines` are measured in; None: the first metric.
       rare: What a study aims at by itself where a class is rare, see `settle_objective`; None: the first metric.
       remark: What a report says where it cannot show the classes of a confusion matrix.
+      cutter: Module that cuts a file into the windows of a task which divides series itself, see `own_cutter`; "": what its
+        sequences are, and how they are divided, is no matter of the task.
+      settings: Of group `dataset`, those that only such a task has.
     """
 
     name: str
@@ -64,11 +69,22 @@ class Task:
     yardstick: Metric | None = None
     rare: Metric | None = None
     remark: str = ""
+    cutter: str = ""
+    settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [metric.name for metric in self.metrics]
         if "loss" not in names or len(set(names)) < len(names):
             raise ConfigError(f"task {self.name}: metrics", expected="one of them loss, each once", received=names)
+
+    @property
+    def own_cutter(self) -> Any:
+        """The module `cutter`, None for none.
+
+        Its `check(config)` raises ConfigError for settings of group `dataset` that cannot be meant, its `load(config)` returns
+        `file_dataset.FileData`, and its `beyond(source, about)` what `predict` forecasts from.
+        """
+        return importlib.import_module(self.cutter) if self.cutter else None
 
     @property
     def measure(self) -> Metric:
@@ -201,6 +217,22 @@ def _of_one_answer(logits: np.ndarray, y_test: np.ndarray) -> dict[str, float]:
     return {metric.column: metric.of(outputs, y_test, None) for metric in scored}
 
 
+def last_value(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, float]:
+    """Of the naive forecast, which repeats the last value: the scores on the test set."""
+    outputs = Future.of(y_test).naive()
+    scored = (metrics.MASE, metrics.FORECAST_MAE, metrics.RMSE, metrics.SMAPE)
+    return {metric.column: metric.of(outputs, y_test, None) for metric in scored}
+
+
+def _simple_forecasts(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, float]:
+    future = Future.of(y_test)
+    made = {"naive: the last value, repeated": future.naive()}
+    if not np.array_equal(future.seasonal, future.naive()):
+        made["seasonal naive: the value a season before"] = future.seasonal
+    made["drift: on along the line from the first value to the last"] = future.drift()
+    return {name: metrics.MASE.of(outputs, y_test, None) for name, outputs in made.items()}
+
+
 CLASSIFICATION = Task(
     name="classification",
     outputs="sequence",
@@ -253,7 +285,20 @@ MULTILABEL = Task(
     baselines=_every_label,
     remark="Samples with several labels have no confusion matrix.",
 )
-OWN = {task.name: task for task in (CLASSIFICATION, TAGGING, REGRESSION, MULTILABEL)}
+FORECASTING = Task(
+    name="forecasting",
+    outputs="sequence",
+    labels=Horizon(),
+    metrics=(metrics.MASE, metrics.FORECAST_MAE, metrics.RMSE, metrics.SMAPE, metrics.SCALED_LOSS),
+    loss="horizon_squared_error",
+    predictor="naive: the last value, repeated",
+    trivial=last_value,
+    baselines=_simple_forecasts,
+    remark="A forecast has no classes.",
+    cutter="lstm_bench.data.windows",
+    settings=("horizon", "context", "scale", "season", "resample"),
+)
+OWN = {task.name: task for task in (CLASSIFICATION, TAGGING, REGRESSION, MULTILABEL, FORECASTING)}
 
 
 @functools.cache

@@ -6,6 +6,7 @@ regularised. What was fitted is arrays and a few facts, so that it is kept as np
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import math
@@ -37,17 +38,25 @@ _BLOCK = 4096  # sequences answered at a time
 SUMMARIES = ("mean", "deviation", "slope", "first", "last", "least", "most")
 
 
+Features = Callable[[np.ndarray, np.ndarray | None], np.ndarray]  # of sequences and their lengths
+
+
 class Asked(NamedTuple):
     """What a task asks of a control.
 
     Attributes:
-      kind: `class`, one per sequence; `labels`, any number of them; `number`, one or several; `tags`, a class per timestep; ""
-        for what no control knows.
+      kind: `class`, one per sequence; `labels`, any number of them; `number`, one or several; `horizon`, the numbers that come
+        next; `tags`, a class per timestep; "" for what no control knows.
       outputs: Of a network: classes, labels or numbers.
     """
 
     kind: str
     outputs: int
+
+    @property
+    def numbers(self) -> bool:
+        """Whether numbers are answered, and no classes."""
+        return self.kind in ("number", "horizon")
 
 
 ONE_CLASS = Asked("class", 2)
@@ -194,9 +203,6 @@ def _answer_once(made: Fitted, timesteps: int, features: int) -> None:
         raise ValueError("answers")
 
 
-Features = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
-
-
 @dataclass(frozen=True)
 class Control:
     """What a network has to beat.
@@ -241,7 +247,7 @@ class Control:
         arrays, chosen = self.learn(train, validation, asked, seed)
         unequal = train.lengths is not None
         made = Fitted(self.name, asked, arrays, seed, len(train.x), chosen, tuple(notes), unequal)
-        return _sharpened(made, validation) if self.name == "minirocket" and asked.kind != "number" else made
+        return _sharpened(made, validation) if self.name == "minirocket" and not asked.numbers else made
 
 
 def drawn(y: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
@@ -291,7 +297,7 @@ def summaries(x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
 def _prior(train: Samples, _: Samples, asked: Asked, seed: int) -> tuple[dict[str, np.ndarray], str]:
     """The mean of numbers; of classes the logarithms of their shares, of which the largest is that of the most frequent one."""
     y = train.y
-    if asked.kind == "number":
+    if asked.numbers:
         return {"offset": y.reshape(len(y), -1).astype(np.float64).mean(axis=0)}, ""
     if asked.kind == "labels":
         share = (y.sum(axis=0) + 0.5) / (len(y) + 1)
@@ -311,9 +317,25 @@ def _scaled(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (features - mean) / scale, mean, scale
 
 
-def _summary_line(train: Samples, validation: Samples, asked: Asked, seed: int) -> tuple[dict[str, np.ndarray], str]:
-    features, mean, scale = _scaled(summaries(train.x, train.lengths))
-    others = (summaries(validation.x, validation.lengths) - mean) / scale
+def latest(x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+    """A sequence's own values, the last timestep first: float64 `(samples, timesteps * features)`, 0 before its beginning.
+
+    Args:
+      x: `(samples, timesteps, features)`.
+      lengths: Timesteps of each.
+    """
+    n, timesteps, features = x.shape
+    ends = np.full(n, timesteps) if lengths is None else np.asarray(lengths)
+    places = ends[:, None] - 1 - np.arange(timesteps)
+    values = x[np.arange(n)[:, None], np.maximum(places, 0)].astype(np.float64)
+    return np.where(places[..., None] >= 0, values, 0).reshape(n, timesteps * features)
+
+
+def _line_on(
+    of: Features, train: Samples, validation: Samples, asked: Asked, seed: int
+) -> tuple[dict[str, np.ndarray], str]:
+    features, mean, scale = _scaled(of(train.x, train.lengths))
+    others = (of(validation.x, validation.lengths) - mean) / scale
     parts = [(features, train.y, others, validation.y)]
     if len(others) < _FEW:
         parts += [(features[~fold], train.y[~fold], features[fold], train.y[fold]) for fold in _folds(train.y)]
@@ -348,7 +370,7 @@ def _folds(y: np.ndarray) -> list[np.ndarray]:
 
 def _line(features: np.ndarray, y: np.ndarray, asked: Asked, strength: float) -> Line:
     """A ridge for numbers, else a logistic regression, for each label one."""
-    if asked.kind == "number":
+    if asked.numbers:
         targets = y.reshape(len(y), -1).astype(np.float64)
         middle = targets.mean(axis=0)
         gram = features.T @ features + strength * np.eye(features.shape[1])
@@ -466,7 +488,7 @@ def _sharpened(made: Fitted, validation: Samples) -> Fitted:
 
 def _error(answers: np.ndarray, y: np.ndarray, asked: Asked) -> float:
     """Mean squared error of numbers, else cross-entropy."""
-    if asked.kind == "number":
+    if asked.numbers:
         return float(np.square(answers - y.reshape(answers.shape)).mean())
     if asked.kind == "labels":
         return float((np.logaddexp(0, answers) - y * answers).mean())
@@ -483,7 +505,7 @@ CONTROLS = {
             label="most frequent class or mean",
             says="always the most frequent class of the training split, or the mean of its numbers",
             drawn=False,
-            kinds=("class", "labels", "number", "tags"),
+            kinds=("class", "labels", "number", "horizon", "tags"),
             learn=_prior,
             features=lambda arrays: lambda x, lengths: np.empty((len(x), 0)),
         ),
@@ -492,16 +514,25 @@ CONTROLS = {
             label="linear on summaries",
             says="a logistic regression, or a ridge, on mean, deviation, slope, first and last value, extremes and length",
             drawn=False,
-            kinds=("class", "labels", "number"),
-            learn=_summary_line,
+            kinds=("class", "labels", "number", "horizon"),
+            learn=functools.partial(_line_on, summaries),
             features=_summarised,
+        ),
+        Control(
+            name="context",
+            label="linear on the last values",
+            says="a ridge on the values that a forecast is made from (NLinear, where windows are scaled: Zeng et al. 2023)",
+            drawn=False,
+            kinds=("horizon",),
+            learn=functools.partial(_line_on, latest),
+            features=lambda arrays: latest,
         ),
         Control(
             name="minirocket",
             label="MiniRocket, ridge",
             says="a ridge on the 9,996 features of MiniRocket (Dempster et al. 2021)",
             drawn=True,
-            kinds=("class", "labels", "number"),
+            kinds=("class", "labels", "number", "horizon"),
             learn=_rocket_line,
             features=lambda arrays: minirocket.MiniRocket(
                 *(arrays[name] for name in ("dilations", "counts", "biases", "channels", "widths"))

@@ -139,7 +139,7 @@ KERNEL_COLUMNS = (
     "evidence",  # op or kernel names
 )
 CONTROL_COLUMNS = (
-    "control",  # trivial, linear, minirocket: see `model/controls.py`
+    "control",  # trivial, linear, context, minirocket: see `model/controls.py`
     "seed",  # of what is drawn; 0 where nothing is
     "state",  # COMPLETE, FAIL
     "reason",  # as of a trial

@@ -16,8 +16,11 @@ from lstm_bench.data.task import Task
 from lstm_bench.model.controls import CONTROLS, Asked
 
 Row = Mapping[str, Any]
-# Losses of tasks whose answers a control gives as a network does.
-_LOSSES = ("sparse_categorical_crossentropy", "binary_crossentropy", "mean_squared_error")
+# Losses of tasks whose answers a control gives as a network does, and what is answered.
+_KINDS = {
+    **{"sparse_categorical_crossentropy": "class", "binary_crossentropy": "labels", "mean_squared_error": "number"},
+    **{"horizon_squared_error": "horizon"},
+}
 
 
 def asked_by(task: Task, y: np.ndarray, n_outputs: int) -> Asked:
@@ -28,13 +31,10 @@ def asked_by(task: Task, y: np.ndarray, n_outputs: int) -> Asked:
       y: Labels of the training split.
       n_outputs: Of a network.
     """
-    if task.loss not in _LOSSES:
-        return Asked("", n_outputs)
-    if task.loss == "sparse_categorical_crossentropy":
-        return Asked("tags" if task.per_timestep else "class", n_outputs)
+    kind = _KINDS.get(task.loss, "")
     if task.per_timestep:
-        return Asked("", n_outputs)
-    return Asked("number" if task.loss == "mean_squared_error" else "labels", n_outputs)
+        kind = "tags" if kind == "class" else ""
+    return Asked(kind, n_outputs)
 
 
 class ControlScore(NamedTuple):

@@ -190,8 +190,8 @@ class ConsoleReport:
             facts["health"] = judged
         if len(complete) < len(rows):
             facts["failed seeds"] = f"{len(rows) - len(complete)} of {len(rows)}"
-        for name, loss in baselines.items():
-            facts["baseline"] = f"{name}: {task.ruler.label} {loss:.3g}"
+        if baselines:
+            facts["baseline"] = [f"{name}: {task.ruler.label} {loss:.3g}" for name, loss in baselines.items()]
         if page:
             facts["runs"] = page
         facts["records"] = f"{shown(self._folder)}/"

@@ -47,11 +47,11 @@ def fitted(task: ControlTask, data: Dataset, phases: Phases) -> dict[str, Any]:
 
 
 def samples(data: Dataset, split: str) -> Samples:
-    """A split of a dataset."""
-    lengths = getattr(data, f"lengths_{split}", None)
-    return Samples(getattr(data, f"x_{split}"), getattr(data, f"y_{split}"), lengths)
+    """A split of a dataset, with what outputs are to come close to."""
+    wanted = data.kind.labels.wanted(getattr(data, f"y_{split}"))
+    return Samples(getattr(data, f"x_{split}"), wanted, getattr(data, f"lengths_{split}", None))
 
 
 def _scores(made: controls.Fitted, data: Dataset, split: str, name: str) -> dict[str, float]:
-    mine = samples(data, split)
-    return data.kind.score(made.outputs(mine.x, mine.lengths), mine.y, name, data.label_mask(split))
+    outputs = made.outputs(getattr(data, f"x_{split}"), data.lengths(split))
+    return data.kind.score(outputs, getattr(data, f"y_{split}"), name, data.label_mask(split))

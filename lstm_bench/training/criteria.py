@@ -75,6 +75,13 @@ def binary_crossentropy(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
     return losses.BinaryCrossentropy(from_logits=True)(labels, logits), 0
 
 
+def horizon_squared_error(y: Any, batch: Any, outputs: Any) -> tuple[Any, Any]:
+    """Mean squared error of `outputs` (batch, horizon) for the first `horizon` numbers of `y[batch]`; nothing is counted."""
+    from keras import ops
+
+    return ops.mean(ops.square(outputs - ops.take(y, batch, axis=0)[:, : outputs.shape[-1]])), 0
+
+
 def standardised(of: Criterion, mean: float, scale: float) -> Criterion:
     """`of`, minimised as if targets and outputs were less `mean` and over `scale`; its value is that in their own units.
 
@@ -94,7 +101,7 @@ def standardised(of: Criterion, mean: float, scale: float) -> Criterion:
 
 CRITERIA: dict[str, Criterion] = {
     criterion.__name__: criterion
-    for criterion in (sparse_categorical_crossentropy, mean_squared_error, binary_crossentropy)
+    for criterion in (sparse_categorical_crossentropy, mean_squared_error, binary_crossentropy, horizon_squared_error)
 }
 
 

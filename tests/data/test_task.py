@@ -41,7 +41,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_a_task_of_an_entry_point_stands_beside_ours() -> None:
-    assert list(task.tasks()) == ["classification", "tagging", "regression", "multilabel", "other"]
+    assert list(task.tasks()) == ["classification", "tagging", "regression", "multilabel", "forecasting", "other"]
     assert task.of("other") is task.recorded({"task": "other"}) is OTHER
     assert task.objectives()["val_hits"] == "maximize" and task.in_percent("test_hits")
     rows = [{"val_hits": 0.5, "val_accuracy": None}]
@@ -54,7 +54,7 @@ def test_a_task_of_an_entry_point_stands_beside_ours() -> None:
         ("torn", "task torn: its package cannot be used (no_such_package:TASK: ModuleNotFoundError"),
         ("copied", "expected a Task of its own, named copied"),
         ("clash", "metric loss is another one elsewhere: (False, False, 'loss'), not (False, False, 'MSE')"),
-        ("taging", "unknown task taging: expected one of classification, tagging, regression, multilabel, other. Did you mean"),
+        ("taging", "unknown task taging: expected one of classification, tagging, regression, multilabel, forecasting, other"),
     ],
 )  # fmt: skip
 def test_a_task_that_cannot_be_used_is_one_line_where_it_is_asked_for_and_nowhere_else(name: str, said: str) -> None:

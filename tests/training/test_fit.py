@@ -6,16 +6,20 @@ import dataclasses
 import gc
 import math
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from trainings import config, data, problem, ragged
 
 from lstm_bench.core.clock import Phases
+from lstm_bench.core.config import conf_dir
 from lstm_bench.core.errors import KernelError
 from lstm_bench.core.hardware import gpus
-from lstm_bench.data import metric, task
+from lstm_bench.data import dataset, metric, task
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.training import criteria, fit, programs
 from lstm_bench.training import optimizer as optimizers
@@ -397,6 +401,24 @@ def test_gradients_are_scaled_down_to_the_norm_asked_for() -> None:
         steps.append(math.sqrt(sum(float(np.square(m).sum()) for m in moved)))
     assert steps[0] > 0.01
     assert steps[1] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_a_forecast_learns_the_same_weights_whatever_comes_last(tmp_path: Path) -> None:
+    values = 50 + np.cumsum(np.random.default_rng(0).standard_normal((4, 40)), axis=1)
+    asked = yaml.safe_load((conf_dir() / "dataset" / "file.yaml").read_text()) | {"path": str(tmp_path / "a.csv")}
+    asked |= {"task": "forecasting", "id": "walk", "target": "value", "horizon": 3, "context": 5}
+    known, tests = [], []
+    for factor in (1.0, 1e6):
+        values[:, -3:] *= factor
+        pd.DataFrame({"walk": np.repeat(np.arange(4), 40), "value": values.ravel()}).to_csv(tmp_path / "a.csv")
+        found = dataset.load(asked)
+        trained, reported, _ = run(found)
+        trained.engine.sync_model()
+        known.append((fit.weights_digest(trained.engine.model), *map(untimed, reported)))
+        tests.append(found.kind.score(trained.engine.logits(found.x_test), found.y_test, "test"))
+        assert 0 < trained.measured["val_mase"] < 10 and "train_loss" in reported[0]
+    assert known[0] == known[1]
+    assert all(tests[1][name] > 1000 * tests[0][name] for name in ("test_mase", "test_mae", "test_rmse", "test_loss"))
 
 
 def test_the_data_of_workers_is_not_copied_where_tensorflow_can_use_it() -> None:

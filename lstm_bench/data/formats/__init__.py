@@ -16,12 +16,14 @@ from lstm_bench.core.errors import DataError
 if TYPE_CHECKING:
     from lstm_bench.data.formats.source import Source
     from lstm_bench.data.sequences import Columns, Sequences
+    from lstm_bench.data.series import Found
 
 GROUP = "lstm_bench.formats"
 _READERS = {
     **dict.fromkeys((".csv", ".tsv", ".parquet"), "lstm_bench.data.formats.table"),
     ".npz": "lstm_bench.data.formats.arrays_file",
     ".ts": "lstm_bench.data.formats.ts",
+    ".tsf": "lstm_bench.data.formats.tsf",
 }
 
 
@@ -59,6 +61,28 @@ def read(source: Source, columns: Columns) -> dict[str, Sequences]:
         )
     module = importlib.import_module(_READERS[source.suffix])
     return dict(module.read(source, columns))
+
+
+def series(source: Source, columns: Columns) -> Found:
+    """The series of a file, of the formats that have such: tables and `.tsf`.
+
+    Args:
+      source: The file.
+      columns: `id`, `time` and `target`, of a table.
+
+    Raises:
+      ConfigError: for columns that the file has not.
+      DataError: for a file that cannot be read, or a format of sequences.
+    """
+    module = importlib.import_module(_READERS[source.suffix]) if source.suffix in _READERS else None
+    if not hasattr(module, "series"):
+        raise DataError(
+            f"{source}: no format of series to forecast",
+            expected="a row per time step: .csv, .tsv or .parquet; or .tsf",
+            received=source.suffix or "no suffix",
+        )
+    found: Found = module.series(source, columns)  # type: ignore[union-attr]
+    return found
 
 
 def columns_of(source: Source) -> list[str] | None:

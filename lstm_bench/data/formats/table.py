@@ -17,6 +17,8 @@ from lstm_bench.core.errors import DataError
 from lstm_bench.core.formatting import counted, is_number
 from lstm_bench.data.formats.source import MAX_BYTES, Source
 from lstm_bench.data.sequences import Columns, Sequences, from_table, require
+from lstm_bench.data.series import Found
+from lstm_bench.data.series import from_table as from_series
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +49,16 @@ def read(source: Source, columns: Columns) -> dict[str, Sequences]:
         note = f"no inputs, for they hold no numbers or have no name: {shown}{more} (dataset.features=[...] takes text too)"
         found = replace(found, notes=(*found.notes, note))
     return {"all": found}
+
+
+def series(source: Source, columns: Columns) -> Found:
+    """The series of a long table.
+
+    Raises:
+      ConfigError: for a column that is not there.
+      DataError: for a file that is no such table.
+    """
+    return from_series(table(source, columns), columns, str(source))
 
 
 def table(source: Source, columns: Columns) -> dict[str, np.ndarray]:

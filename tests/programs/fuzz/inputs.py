@@ -302,7 +302,15 @@ def _sequences_repacked(body: bytes, changes: Sequence[Change], choice: int) -> 
     return body[:1] + changed(body[1:], changes)
 
 
-_SUFFIXES = {b"\1": ".csv", b"\2": ".tsv.gz", b"\3": ".parquet", b"\4": ".ts", b"\5": ".npz", b"\6": ".zip"}
+_SUFFIXES = {
+    b"\1": ".csv",
+    b"\2": ".tsv.gz",
+    b"\3": ".parquet",
+    b"\4": ".ts",
+    b"\5": ".npz",
+    b"\6": ".zip",
+    b"\7": ".tsf",
+}
 _TABLE = Columns(id="id", time="t", target="y", group="g")
 
 
@@ -316,13 +324,14 @@ def _files_good() -> list[bytes]:
     text, tabs, packed = table.to_csv(index=False).encode(), table.to_csv(index=False, sep="\t").encode(), io.BytesIO()
     table.drop(columns="b").to_parquet(packed)
     series = "@problemName own\n@classLabel true a b\n@data\n1,2,3:4,5,?:a\n0,1,2:2,1,0:b\n"
+    steps = "@attribute series_name string\n@frequency monthly\n@horizon 2\n@data\nT1:1,2.5,?,4\nT2:5,6,7\n"
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("own.csv", text)
     arrays = _saved(x=np.zeros((4, 3, 2)), y=np.arange(4) % 2, groups=np.arange(4) // 2)
     found = [
         b"\1" + text, b"\2" + gzip.compress(tabs, mtime=0), b"\3" + packed.getvalue(), b"\4" + series.encode(),
-        b"\5" + arrays, b"\6" + archive.getvalue(),
+        b"\5" + arrays, b"\6" + archive.getvalue(), b"\7" + steps.encode(),
         b"\1" + table[(table["id"] != 2) | (table["t"] == 0)].to_csv(index=False).encode(),  # and of unequal length:
         b"\4" + series.replace("0,1,2:2,1,0", "0,1:2,1").encode(),
         b"\5" + _saved(x=np.zeros((4, 3, 2)), y=np.arange(4) % 2, lengths=np.array([1, 3, 2, 1])),
