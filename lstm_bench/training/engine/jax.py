@@ -123,6 +123,12 @@ class JaxEngine(Base):
         traced = self._steps[operation].lower(self._values, self._zeros(), self.x, self.y, *given)
         self._programs[operation] = traced.compile()
 
+    def lowered(self, operation: str, platform: str) -> Any:
+        """The program of one call as JAX lowers it for a platform that need not be here, such as "cuda"; not compiled."""
+        given = next(self.calls(operation, self._first_batch()[None], np.array([self.rate])))
+        traced = self._steps[operation].trace(self._values, self._zeros(), self.x, self.y, *given)
+        return traced.lower(lowering_platforms=(platform,))
+
     def _kernel_evidence(self, operation: str) -> tuple[str, str]:
         around = int(self.loop and operation == "train_step")
         return kernels.ran_in_hlo(self._programs[operation].as_text(), recurrent=self.recurrent, around=around)

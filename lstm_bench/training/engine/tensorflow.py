@@ -84,15 +84,24 @@ class TensorflowEngine(Base):
 
         self._forward_function = forward
 
-    def compile(self, operation: str) -> None:
-        """See `Arm`. Traces only: TensorFlow optimises a graph, and XLA compiles it, at its first execution."""
+    def graph(self, operation: str) -> Any:
+        """GraphDef of one traced step; nothing is compiled or run."""
+        return self._traceable(operation).get_concrete_function().graph.as_graph_def()
+
+    def _traceable(self, operation: str) -> Any:
         import tensorflow as tf
 
-        step = tf.function(
+        return tf.function(
             self._steps[operation],
             input_signature=[tf.TensorSpec((self.batch_size,), tf.int32)],
             jit_compile=kernels.is_xla(self.kernel),
         )
+
+    def compile(self, operation: str) -> None:
+        """See `Arm`. Traces only: TensorFlow optimises a graph, and XLA compiles it, at its first execution."""
+        import tensorflow as tf
+
+        step = self._traceable(operation)
         specs = step.get_concrete_function().structured_outputs[1]
 
         @tf.function(input_signature=[tf.TensorSpec((None, self.batch_size), tf.int32), tf.TensorSpec((None,))])
