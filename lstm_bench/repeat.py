@@ -14,6 +14,7 @@ from lstm_bench.sweep.reproduce import Line, _is_of, compared, trained
 
 if TYPE_CHECKING:
     from lstm_bench.core.hardware import Gpu, Slot
+    from lstm_bench.launcher.protocol import PackTask, TrialTask
     from lstm_bench.study.reader import Row, StudyRecord
 
 HELP = """\
@@ -73,7 +74,7 @@ def run(arguments: list[str]) -> None:
     work = task(study, row, trial, gpus)
     differences, edited = elsewhere(study, row, where), edits(study)
     print(f"{study.name}, {name}: recorded in {study.folder}/")
-    print(f"  kernel    {work['kernel']}, {work['steps_per_execution']} steps per execution, backend {row['backend']}")
+    print(f"  kernel    {work.kernel}, {work.steps_per_execution} steps per execution, backend {row['backend']}")
     print(f"  device    {where.device}, {len(where.cores)} thread{'s' * (len(where.cores) != 1)}")
     for difference in [*differences, *edited]:
         print(f"  differs   {difference}")
@@ -226,7 +227,7 @@ def edits(study: StudyRecord) -> list[str]:
     return user_code.changed(was, user_code.of(str(study.config["model"]["_target_"])).files)
 
 
-def task(study: StudyRecord, row: Mapping[str, str], trial: Row | None, gpus: list[Gpu]) -> dict[str, Any]:
+def task(study: StudyRecord, row: Mapping[str, str], trial: Row | None, gpus: list[Gpu]) -> TrialTask | PackTask:
     """The task of a worker that trains as the record says.
 
     Raises:
@@ -234,6 +235,7 @@ def task(study: StudyRecord, row: Mapping[str, str], trial: Row | None, gpus: li
       ConfigError: when the record holds no seed or no backend: nothing was run.
     """
     from lstm_bench.data.splits import for_seed
+    from lstm_bench.launcher.protocol import PackTask, TrialTask
     from lstm_bench.model import kernel, signature
     from lstm_bench.training.engine import factory
 
@@ -251,16 +253,16 @@ def task(study: StudyRecord, row: Mapping[str, str], trial: Row | None, gpus: li
         layers = signature.recurrent_layers(signature.find(target))
         kernel.require(named, backend, layers, gpus[0].name if gpus else None)
     steps = row.get("steps_per_execution") or factory.steps_per_execution(backend, named)[0]
-    work = {"config": config, "kernel": named, "steps_per_execution": int(float(steps))}
+    work: dict[str, Any] = {"config": config, "kernel": named, "steps_per_execution": int(float(steps))}
     size, seed = columns.pack_size(row["device_share"]), int(row["seed"])
     tested = any(value for name, value in row.items() if name.startswith("test_"))
     if size > 1:
         # What a member is given does not depend on which others are beside it. Replicates are packed in order.
         beside = range(seed // size * size, seed // size * size + size) if tested else [seed] * size
-        return {"kind": "pack" if tested else "trials", "seeds": list(beside), **work}
+        return PackTask(kind="pack" if tested else "trials", seeds=list(beside), **work)
     if tested:
         config["dataset"] = for_seed(config["dataset"], seed)
-    return {"kind": "replicate" if tested else "trial", "seed": seed, **work}
+    return TrialTask(kind="replicate" if tested else "trial", seed=seed, **work)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ _FIRST = (
     *(
         "test_ray",
         "test_faults",
+        "test_measure",
         "test_sweep",
         "test_engine",
         "test_postgres",
@@ -45,7 +46,7 @@ _FIRST = (
         "test_kernels",
         "test_live",
     ),
-    *("test_full_disk", "test_mlflow_source", "test_chaos", "test_ui", "test_predict", "test_measure", "test_local"),
+    *("test_full_disk", "test_mlflow_source", "test_chaos", "test_ui", "test_docs", "test_fixture_010", "test_local"),
 )
 
 

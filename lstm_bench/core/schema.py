@@ -155,6 +155,7 @@ class Train:
     plateau_floor: float | None = _in(Range(0), None)
     weight_decay: float | None = _in(Range(0), None)  # of adamw
     class_weight: Any = field(default=None, metadata={"rule": Weights()})  # of the training loss
+    buckets: int | None = _in(Range(1, 6), None)  # of sequences of unequal length, see `training/batches.py`
     patience: int | None = _in(_SIZE, None)  # epochs without a better objective that end a training
     deterministic: bool  # the same numbers bit for bit on the same device
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 
@@ -135,3 +135,24 @@ def sampling_error(accuracy: float, n_test: float) -> Share:
     middle = (accuracy + z * z / (2 * n_test)) / (1 + z * z / n_test)
     half = z / (1 + z * z / n_test) * math.sqrt(accuracy * (1 - accuracy) / n_test + z * z / (4 * n_test**2))
     return Share(math.sqrt(accuracy * (1 - accuracy) / n_test), max(0.0, middle - half), min(1.0, middle + half))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for being several, in the order given.
+
+    Those at most alpha may be called shown, and the chance that any of them is not so is at most alpha, whatever the
+    tests have to do with each other. The k-th smallest of m is multiplied by m - k + 1, and none is left below one
+    that was smaller.
+
+    Args:
+      p_values: In 0..1. NaN, where there was no test, stays NaN and is not counted.
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
+    """
+    adjusted = [math.nan] * len(p_values)
+    order = sorted((p, k) for k, p in enumerate(p_values) if not math.isnan(p))
+    largest = 0.0
+    for place, (p, k) in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - place) * p))
+        adjusted[k] = largest
+    return adjusted

@@ -17,6 +17,7 @@ from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, LstmBenchError, StorageError
 from lstm_bench.launcher.base import Event, Launcher
 from lstm_bench.launcher.packing import Packing
+from lstm_bench.launcher.protocol import ControlTask, ProbeTask, Task
 
 GRACE_S = 5.0  # what running tasks get to finish in after the first interrupt
 _TICK_S = 0.2
@@ -31,7 +32,7 @@ class Running:
 
     Attributes:
       name: What a person sees: "trial 7", "seed 0".
-      task: See `training/tasks.py`.
+      task: What a worker does.
       number: Of the trial, None for anything else.
       epochs: Metrics reported so far.
       stopped: Whether the pruner has stopped it.
@@ -44,7 +45,7 @@ class Running:
     """
 
     name: str
-    task: dict[str, Any]
+    task: Task
     number: int | None = None
     epochs: list[dict[str, Any]] = field(default_factory=list)
     stopped: bool = False
@@ -63,7 +64,7 @@ class Running:
 
     def trains(self) -> bool:
         """Whether it is a training, of epochs, and no measurement."""
-        return self.task.get("kind") not in ("probe", "control")
+        return not isinstance(self.task, ProbeTask | ControlTask)
 
     def progress(self, epochs: float) -> None:
         """Notes how far it is."""
@@ -73,7 +74,7 @@ class Running:
 
 
 # In place of a task: there is none yet, but the work of others may make one.
-NO_TASK_YET = Running("later", {})
+NO_TASK_YET = Running("later", Task(config={}))
 
 Next = Callable[[], Running | Sequence[Running] | None]
 Finished = Callable[[Running, dict[str, Any]], None]

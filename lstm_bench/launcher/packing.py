@@ -7,11 +7,12 @@ to be trained for itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from lstm_bench.launcher.base import Event, Launcher
+from lstm_bench.launcher.protocol import PackTask, Task, TrialTask, written
 
 FAILED = {"state": "FAIL", "reason": "pack_failed"}
 
@@ -33,12 +34,20 @@ class _Pack:
     over: bool = False
 
 
-def joined(tasks: list[Mapping[str, Any]]) -> dict[str, Any]:
+def joined(tasks: Sequence[TrialTask]) -> PackTask:
     """One task for several of one program: trials, which may differ in group `train`, or replicates of one configuration."""
-    first = {name: value for task in reversed(tasks) for name, value in task.items() if name != "seed"}
-    tested = first["kind"] == "replicate"
-    together = {**first, "kind": "pack" if tested else "trials", "seeds": [task["seed"] for task in tasks]}
-    return together if tested else {**together, "trains": [task["config"]["train"] for task in tasks]}
+    first, tested = tasks[0], tasks[0].kind == "replicate"
+    kept = next((task for task in tasks if task.keep), first)
+    return PackTask(
+        kind="pack" if tested else "trials",
+        config=first.config,
+        kernel=first.kernel,
+        steps_per_execution=first.steps_per_execution,
+        seeds=[task.seed for task in tasks],
+        trains=() if tested else [task.config["train"] for task in tasks],
+        keep=kept.keep,
+        for_mlflow=kept.for_mlflow,
+    )
 
 
 class Packing:
@@ -53,14 +62,14 @@ class Packing:
         self._launcher, self._say = launcher, say
         self._of: dict[str, _Pack] = {}  # by the keys of the members
 
-    def submit(self, tasks: Mapping[str, Mapping[str, Any]]) -> None:
-        """Starts a task, or several in one program, by their keys."""
+    def submit(self, tasks: Mapping[str, Task]) -> None:
+        """Starts a task, or several trainings in one program, by their keys."""
         keys = list(tasks)
-        if len(keys) == 1:
-            self._launcher.submit(keys[0], tasks[keys[0]])
-            return
-        self._of |= dict.fromkeys(keys, _Pack(keys, set(keys)))
-        self._launcher.submit(keys[0], joined(list(tasks.values())))
+        task = tasks[keys[0]]
+        if len(keys) > 1:
+            self._of |= dict.fromkeys(keys, _Pack(keys, set(keys)))
+            task = joined([task for task in tasks.values() if isinstance(task, TrialTask)])
+        self._launcher.submit(keys[0], written(task))
 
     def events(self, timeout_s: float) -> list[Event]:
         """As of `Launcher`, of each member its own."""

@@ -1,4 +1,4 @@
-"""What runs a task in a worker: named as module:function, so that a launcher knows no task."""
+"""What runs a task in a worker: named as module:function, so that a launcher does not know what is done with a task."""
 
 from __future__ import annotations
 

@@ -115,6 +115,7 @@ def build(
     kernel_name: str,
     *,
     per_timestep: bool = False,
+    masked: bool = False,
     units: tuple[float, float] | None = None,
 ) -> tuple[Any, list[int]]:
     """The uncompiled Keras model, and the length of the sequence that each of its recurrent layers runs over.
@@ -125,6 +126,7 @@ def build(
       n_classes: Number of classes.
       kernel_name: A kernel, or "plain": layers with Keras's own defaults, as winners are saved.
       per_timestep: Whether logits are wanted for every timestep, `(batch, timesteps, n_classes)`.
+      masked: Whether sequences differ in length: the model takes fewer timesteps too, and a mask.
       units: Mean and deviation that a last layer gives the outputs; None for no such layer. It has no weights.
 
     Raises:
@@ -146,13 +148,17 @@ def build(
         **{name: makers[name] for name in recurrent_layers(function)},
         **own,
         **({"return_sequences": True} if per_timestep else {}),
+        **({"masked": True} if masked and "masked" in inspect.signature(function).parameters else {}),
     )
     wanted = (None, input_shape[0], n_classes) if per_timestep else (None, n_classes)
     target = str(model["_target_"])
     built = network.whole(built, input_shape, wanted, target)
     network.require_logits(built, target)
     lengths = network.lengths(built, input_shape[0])  # a CNN before a recurrent layer may have shortened the sequence
-    return built if units is None else network.scaled(built, *units), lengths
+    built = built if units is None else network.scaled(built, *units)
+    if masked:
+        network.open_time(built)
+    return built, lengths
 
 
 def load(file: Path, target: str) -> Any:

@@ -11,6 +11,10 @@ A kernel is an implementation of the recurrent step. It is named and either runs
 | `unrolled`     | no loop: every timestep in the graph | every timestep, jitted | - (generic is unrolled) |
 | `unrolled_xla` | the same, compiled by XLA        | -                          | -                       |
 
+Sequences of unequal length come with a mask, padded on the right. TensorFlow's cuDNN op takes their lengths, and asserts that
+they are padded so; Keras on JAX and on torch leaves cuDNN for a loop where there is a mask, so that `cudnn` refuses; `fused`
+takes packed sequences; all others step over the padding and keep the state.
+
 What ran is read from evidence, never from the flag: op names in the traced graph of the very function that trains, the
 compiled HLO, or the profiler's op names.
 """
@@ -38,9 +42,12 @@ LAYERS = {
 }
 FUSED_LAYERS = {"lstm", "gru", "simple_rnn"}
 CUDNN_LAYERS = {"tensorflow": {"lstm", "gru"}, "jax": {"lstm"}, "torch": {"lstm", "gru"}}
+CUDNN_MASKED = {"tensorflow"}  # backends on which Keras keeps cuDNN with a mask
 
 
-def unavailable(kernel: str, backend: str, layers: Iterable[str], gpu: str | None) -> str | None:
+def unavailable(
+    kernel: str, backend: str, layers: Iterable[str], gpu: str | None, *, masked: bool = False
+) -> str | None:
     """Why `kernel` cannot run, or None when it can.
 
     Args:
@@ -48,6 +55,7 @@ def unavailable(kernel: str, backend: str, layers: Iterable[str], gpu: str | Non
       backend: Keras backend.
       layers: Recurrent layers of the family, keys of `LAYERS`.
       gpu: Name of the NVIDIA GPU, None where there is none.
+      masked: Whether sequences differ in length.
     """
     layers = set(layers)
     if kernel not in OF_BACKEND[backend]:
@@ -58,6 +66,8 @@ def unavailable(kernel: str, backend: str, layers: Iterable[str], gpu: str | Non
             return f"{LAYERS[without[0]]} has no cuDNN kernel on backend={backend}"
         if not layers:
             return "the family has no recurrent layer"
+        if masked and backend not in CUDNN_MASKED:
+            return f"on backend={backend} Keras leaves cuDNN for a loop where sequences differ in length"
         if gpu is None:
             return "no GPU"
     if kernel in ("fused", "unrolled", "unrolled_xla") and not layers:
@@ -69,11 +79,11 @@ def unavailable(kernel: str, backend: str, layers: Iterable[str], gpu: str | Non
     return None
 
 
-def require(kernel: str, backend: str, layers: Iterable[str], gpu: str | None) -> None:
+def require(kernel: str, backend: str, layers: Iterable[str], gpu: str | None, *, masked: bool = False) -> None:
     """Raises KernelError when the named kernel cannot run here; "auto" always can."""
     if kernel == "auto":
         return
-    reason = unavailable(kernel, backend, layers, gpu)
+    reason = unavailable(kernel, backend, layers, gpu, masked=masked)
     if reason:
         raise KernelError(
             f"kernel={kernel} cannot run: {reason}",
@@ -149,6 +159,7 @@ def ran_in_graph(graph: Any, *, recurrent: int, timesteps: int) -> tuple[str, st
     cudnn = sum(n for op, n in ops.items() if op.startswith("CudnnRNN") and "Backprop" not in op)
     loops = ops["While"] + ops["StatelessWhile"]
     evidence = f"CudnnRNN {cudnn}, While {loops}, MatMul {ops['MatMul']}, XlaMustCompile {str(xla).lower()}"
+    evidence += f", Assert {ops['Assert']}" if ops["CudnnRNNV3"] and ops["Assert"] else ""  # right-padded lengths
     if not recurrent:
         return "none", evidence
     if cudnn:

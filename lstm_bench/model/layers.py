@@ -89,7 +89,7 @@ class MinGRU(keras.layers.Layer):
 
     The last line is a composition of affine maps, which is associative: a parallel scan has it in a few times
     log2(timesteps) steps. `(batch, timesteps, features)` -> `(batch, units)`, or `(batch, timesteps, units)`. Weights:
-    kernel [Wz Wg] (features, 2 units), bias [bz bg] (2 units).
+    kernel [Wz Wg] (features, 2 units), bias [bz bg] (2 units). With a mask, a timestep that is none leaves the state as it is.
 
     Args:
       units: Width of the state, at least 1.
@@ -102,16 +102,22 @@ class MinGRU(keras.layers.Layer):
     def __init__(self, units: int, return_sequences: bool = False, **options: Any):
         super().__init__(**options)
         self.units, self.return_sequences = units, return_sequences
+        self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
         self.kernel = self.add_weight((input_shape[-1], 2 * self.units), "glorot_uniform", name="kernel")
         self.bias = self.add_weight((2 * self.units,), "zeros", name="bias")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, mask: Any = None) -> Any:
         z, g = ops.split(ops.matmul(inputs, self.kernel) + self.bias, 2, axis=-1)
         z = ops.sigmoid(z)
+        if mask is not None:
+            z = ops.where(mask[..., None], z, 0.0)
         states = _scanned(1 - z, z * g)
         return states if self.return_sequences else states[:, -1]
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        return mask if self.return_sequences else None
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         batch, timesteps, _ = input_shape
@@ -145,3 +151,55 @@ def _doubled(factors: Any, terms: Any) -> Any:
         factors = factors * ops.pad(factors[:, :-reach], before, constant_values=1.0)
         reach *= 2
     return terms
+
+
+@_register
+class MaskedConv1D(keras.layers.Conv1D):
+    """`Conv1D` that sees zeros where there is no timestep, and passes the mask on; for strides of 1 and padding "same".
+
+    Keras's own drops the mask, and sees what the layer before made of the padding: a bias, or the neighbours of the end.
+    """
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.supports_masking = True
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        return super().call(inputs if mask is None else ops.where(mask[..., None], inputs, 0.0))
+
+
+@_register
+class Windows(keras.layers.Layer):
+    """`(batch, timesteps, features)` -> `(batch, windows, window, features, 1)`: windows of timesteps, one after another.
+
+    The last one is completed by zeros. With a mask, timesteps that are none are zeros, and a window is one where any of its
+    timesteps is.
+
+    Args:
+      window: Timesteps of a window, at least 1.
+    """
+
+    def __init__(self, window: int, **options: Any):
+        super().__init__(**options)
+        self.window, self.supports_masking = window, True
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        if mask is not None:
+            inputs = ops.where(mask[..., None], inputs, 0.0)
+        inputs = ops.pad(inputs, ((0, 0), (0, -inputs.shape[1] % self.window), (0, 0)))
+        _, timesteps, features = inputs.shape
+        return ops.reshape(inputs, (-1, timesteps // self.window, self.window, features, 1))
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        if mask is None:
+            return None
+        missing = -mask.shape[1] % self.window
+        mask = ops.pad(ops.cast(mask, "int32"), ((0, 0), (0, missing)))
+        return ops.any(ops.reshape(mask, (-1, mask.shape[1] // self.window, self.window)) > 0, axis=2)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        batch, timesteps, features = input_shape
+        return batch, None if timesteps is None else -(-timesteps // self.window), self.window, features, 1
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "window": self.window}

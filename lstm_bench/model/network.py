@@ -105,6 +105,107 @@ def lengths(model: Any, timesteps: int) -> list[int]:
     return found
 
 
+def open_time(model: Any) -> None:
+    """Lets a model, and those inside it, take sequences of any length: its layers say then whether they can.
+
+    A Sequential model does so by itself; Keras holds a functional one to the shape that it was built with.
+    """
+    import keras
+
+    for inner in model._flatten_layers(include_self=True, recursive=True):
+        if (
+            isinstance(inner, keras.Model)
+            and not isinstance(inner, keras.Sequential)
+            and getattr(inner, "inputs", None)
+        ):
+            specs = [
+                keras.layers.InputSpec(shape=(None, None, *one.shape[2:])) if len(one.shape) > 2 else None
+                for one in inner.inputs
+            ]
+            inner.input_spec = specs if len(specs) > 1 else specs[0]
+
+
+def takes(model: Any, timesteps: int = 1) -> bool:
+    """Whether a model takes sequences of so many timesteps; its state is left as it is."""
+    import keras
+
+    before = [np.array(variable) for variable in model.non_trainable_variables]
+    try:
+        model(keras.ops.zeros((1, timesteps, model.inputs[0].shape[-1])), training=False)
+    except Exception:  # what a layer raises that wants another number of timesteps
+        return False
+    finally:
+        for variable, value in zip(model.non_trainable_variables, before, strict=True):
+            variable.assign(value)
+    return True
+
+
+def masked_call(model: Any, inputs: Any, mask: Any, **options: Any) -> Any:
+    """The model's outputs for sequences with a mask `(batch, timesteps)`; 0 is read where there is no timestep."""
+    from keras import ops
+
+    return without_mask(model(ops.where(mask[..., None], inputs, 0.0), mask=mask, **options))
+
+
+def without_mask(outputs: Any) -> Any:
+    """Outputs whose mask a loss of Keras does not see: what counts is what the data's lengths say."""
+    from keras.src.backend import set_keras_mask
+
+    set_keras_mask(outputs, None)
+    return outputs
+
+
+def require_masked(model: Any, target: str, max_length: int | None) -> None:
+    """Raises ConfigError unless a batch gives the same, to whatever length it is padded.
+
+    Its outputs are compared, and what it adds to the loss; where no layer draws at random, what it keeps of a batch in training
+    too: the running means of a normalisation. A network that takes one number of timesteps and no other must be told it.
+
+    Args:
+      model: See `whole`, after `open_time`; its state is left as it is.
+      target: The family.
+      max_length: `dataset.max_length`: the number of timesteps, whatever data come.
+    """
+    from keras import ops
+
+    words, features = f"model._target_={target}", model.inputs[0].shape[-1]
+    true = np.array([4, 1, 7, 6])
+    x = np.random.default_rng(0).standard_normal((len(true), 7, features)).astype(np.float32)
+    before, found, random = [np.array(variable) for variable in model.variables], [], False
+    for timesteps in (7, 12):
+        padded = np.zeros((len(true), timesteps, features), np.float32)
+        padded[:, :7] = x
+        mask = np.arange(timesteps) < true[:, None]
+
+        def called(given: np.ndarray, where: np.ndarray, training: bool) -> np.ndarray:
+            outputs = masked_call(model, ops.convert_to_tensor(given), ops.convert_to_tensor(where), training=training)
+            values = np.asarray(ops.convert_to_numpy(outputs))
+            return values[where] if values.ndim == 3 else values
+
+        try:
+            kept = [called(padded, mask, False)]
+            training = called(padded, mask, True)
+        except Exception as error:  # what a layer raises that wants another number of timesteps
+            if max_length is not None:
+                return
+            raise ConfigError(
+                f"{words}: it takes sequences of one length, and those of this dataset differ ({type(error).__name__})",
+                remedy="Give that length, dataset.max_length=TIMESTEPS, or another family.",
+            ) from error
+        kept += [np.sum([float(ops.convert_to_numpy(ops.sum(loss))) for loss in model.losses])]
+        kept += [np.array(variable) for variable in model.non_trainable_variables if "seed" not in variable.path]
+        random = random or not np.array_equal(training, called(padded, mask, True))
+        found.append(kept)
+        for variable, value in zip(model.variables, before, strict=True):
+            variable.assign(value)
+    compared = [pair[:1] if random else pair for pair in found]
+    if not all(np.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(*compared, strict=True)):
+        raise ConfigError(
+            f"{words}: its results depend on the padding of a batch: a layer does not heed the mask",
+            remedy="Use layers that support masking, or pass `mask` on to those of your own: call(self, inputs, mask=None).",
+        )
+
+
 def foreign_layers(model: Any) -> list[str]:
     """Classes of the layers that are neither Keras's nor ours, and Lambda: what a saved model may lack when it is loaded."""
     classes = {type(layer) for layer in model._flatten_layers(include_self=True, recursive=True)}

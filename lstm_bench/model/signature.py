@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from lstm_bench.core.errors import ConfigError
-from lstm_bench.core.schema import Choice, Range, Weights
-
 import importlib
 import importlib.util
 import inspect
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from typing import Any
 
 from lstm_bench.core.config import type_words
-from lstm_bench.core.errors import nearest
+from lstm_bench.core.errors import ConfigError, nearest
+from lstm_bench.core.schema import Choice, Range, Weights
 from lstm_bench.model import kernel
 
 LayerMaker = Callable[..., Any]
@@ -27,7 +23,7 @@ Shape = tuple[int, int]
 
 OWN = "lstm_bench.model."
 WIDTHS = ("units", "filters")  # the argument that `weights` decides on: the first of these that a family has
-_GIVEN = ("input_shape", "n_classes", "return_sequences")
+_GIVEN = ("input_shape", "n_classes", "return_sequences", "masked")
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 

@@ -46,6 +46,7 @@ def digest(config: Mapping[str, Any]) -> str:
         "plateau_patience",
         "plateau_floor",
         "weight_decay",
+        "buckets",
     )  # a study that was made before there were these keeps its names
     parts["train"] = {name: value for name, value in parts["train"].items() if value or name not in later}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -83,6 +83,8 @@ OPTIONAL_COLUMNS = (
     "latency_ms_batch_64",  # likewise, 64 at a time
     "learning_rate",  # of the epoch, where train.schedule=reduce_on_plateau lowers it
     "best_epoch",  # from 1: with train.patience, the epoch whose weights and validation figures these are
+    "padding_share",  # of all timesteps that training steps ran over, those that are padding; where sequences differ in length
+    "padding_s",  # their share of train_s, batch by batch
 )
 TRIAL_COLUMNS = (
     "number",  # Optuna's, from 0

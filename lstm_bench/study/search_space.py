@@ -15,7 +15,6 @@ from lstm_bench.core.formatting import format_exact
 from lstm_bench.core.schema import Choice, Range, Weights
 from lstm_bench.model import signature
 
-
 Domain = dict[str, Any]
 SEARCHABLE = ("model", "train")
 _KEYS = {"int": ("low", "high", "step", "log"), "float": ("low", "high", "step", "log"), "categorical": ("choices",)}

@@ -13,6 +13,7 @@ from lstm_bench.core import fileio
 from lstm_bench.core.console import Display
 from lstm_bench.data.splits import for_seed
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
+from lstm_bench.launcher.protocol import TrialTask
 from lstm_bench.study import columns as record
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate, digest, picked
@@ -179,10 +180,14 @@ class Confirmation:
         arm = self._sizes.arm(config, candidate.params, len(seeds))
         if self.redraws:
             config = {**config, "dataset": for_seed(config["dataset"], seed)}
-        task = {"kind": "replicate", "config": config, "seed": seed, **arm.task()}
-        if seed == 0:
-            tracked = self._config["tracking"]["name"] == "mlflow"
-            task |= {"keep": str(self.artefacts(candidate) / "model"), "for_mlflow": tracked}
+        task = TrialTask(
+            kind="replicate",
+            config=config,
+            seed=seed,
+            keep=None if seed else str(self.artefacts(candidate) / "model"),
+            for_mlflow=not seed and self._config["tracking"]["name"] == "mlflow",
+            **arm.task(),
+        )
         running = Running(self._name(candidate, f"seed {seed}"), task, tries=tries)
         self._flying[running.name] = candidate, seed
         return running

@@ -172,6 +172,11 @@ class ConsoleReport:
             facts["training"] = (
                 f"{speed:,.0f} samples/s, kernel {complete[0]['kernel_ran']}, {complete[0]['device_share']}"
             )
+            if complete[0].get("padding_share") is not None:
+                share, seconds = (
+                    statistics.median(row[name] for row in complete) for name in ("padding_share", "padding_s")
+                )
+                facts["padding"] = f"{100 * share:.1f} % of the timesteps trained on, {seconds:.1f} s"
         if fitted := controls.rows(driver.study):
             facts["controls"] = control_words(fitted, task)
         judged = self._health(driver, pick, complete)

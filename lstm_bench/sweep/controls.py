@@ -8,6 +8,7 @@ from typing import Any
 
 from lstm_bench.core.console import Display
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
+from lstm_bench.launcher.protocol import ControlTask
 from lstm_bench.model.controls import CONTROLS, FOLDER, Asked, able
 from lstm_bench.study import columns as record
 from lstm_bench.sweep.store.trials import TrialStore
@@ -72,14 +73,15 @@ class Controls:
             self._waiting.remove(one)
             settings = self._config["study"]
             tests = settings["replicates"] > 0 or settings["n_trials"] == 0
-            task = {"kind": "control", "config": self._config, "control": name, "seed": seed, "tests": tests}
-            if not seed:
-                task["keep"] = str(self._folder / FOLDER / name)
+            keep = None if seed else str(self._folder / FOLDER / name)
+            task = ControlTask(config=self._config, control=name, seed=seed, tests=tests, keep=keep)
             return Running(f"control {name}" + (f" {seed}" if CONTROLS[name].drawn else ""), task, tries=tries)
         return NO_TASK_YET if self._waiting else None
 
     def _finished(self, running: Running, result: dict[str, Any]) -> None:
-        name, seed = running.task["control"], running.task["seed"]
+        task = running.task
+        assert isinstance(task, ControlTask)
+        name, seed = task.control, task.seed
         if result.get("reason") == "interrupted":
             return
         if result.get("reason") in ("worker_died", "oom") and running.tries <= self._config["study"]["max_retry"]:

@@ -16,6 +16,7 @@ from lstm_bench.core import config as schema
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import StorageError, TooManyFailedError
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
+from lstm_bench.launcher.protocol import TrialTask
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep.events import Listener
 from lstm_bench.sweep.kernel_choice import Arms
@@ -132,7 +133,7 @@ class Driver:
     def _training(self, trial: Asked, together: int) -> Running:
         config = self._config(trial.params)
         arm = self._sizes.arm(config, trial.params, together)
-        task = {"kind": "trial", "config": config, "seed": trial.seed, **arm.task()}
+        task = TrialTask(kind="trial", config=config, seed=trial.seed, **arm.task())
         return Running(f"trial {trial.number}", task, trial.number)
 
     def _report(self, running: Running, metrics: dict[str, Any]) -> bool:
@@ -157,8 +158,7 @@ class Driver:
     def _queue_again(self, packs: PackBuilder) -> None:
         """Puts back what was asked for and not begun."""
         while (trial := packs.pop_waiting()) is not None:
-            waiting = Running(f"trial {trial.number}", {}, trial.number)
-            self._end_trial(waiting, {"state": "FAIL", "reason": "interrupted"})
+            self._end_trial(self._training(trial, 1), {"state": "FAIL", "reason": "interrupted"})
 
     def _end_trial(self, running: Running, result: dict[str, Any]) -> None:
         number = _number(running)

@@ -11,6 +11,7 @@ from lstm_bench.core.config import replaced
 from lstm_bench.core.errors import KernelError
 from lstm_bench.core.formatting import values
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
+from lstm_bench.launcher.protocol import ProbeTask
 from lstm_bench.study import columns
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep.kernel_cache import Memory, bucket
@@ -159,14 +160,15 @@ class Arms:
                 else:
                     measured[number][arm] = known
 
-        n, lasted = len(waiting), list[float]()
+        n, lasted, measuring = len(waiting), list[float](), dict[str, tuple[int, Arm]]()
 
         def next_task() -> Running | None:
             if not waiting:
                 return None
             number, arm = waiting.pop(0)
             name = f"kernel {n - len(waiting)} of {n}: {self._words(arm)}, shape {number + 1} of {len(corners)}"
-            running = self.probe_task(name, corners[number], arm, DECISION_S, number)
+            running = Running(name, self.probe_task(corners[number], arm, DECISION_S))
+            measuring[name] = number, arm
             running.about_s = statistics.fmean(lasted) if lasted else None
             return running
 
@@ -174,7 +176,7 @@ class Arms:
             lasted.append(running.elapsed_s())
             if result["state"] == "COMPLETE" and result["kernel_ran"] in (result["kernel"], "none"):
                 kept = {key: float(result[key]) for key in ("train_samples_per_s", "compile_s")}
-                number, arm = running.task["corner"], Arm(running.task["kernel"], running.task["steps_per_execution"])
+                number, arm = measuring[running.name]
                 measured[number][arm] = kept
                 # Under other load the order of the arms is another one: good enough for this study, not for those to come.
                 if self.memory and not result.get("disturbed_by"):
@@ -201,11 +203,9 @@ class Arms:
         trained = {"backend": self.backend, "shape": bucket(shape), "optimizer": config["train"]["optimizer"]}
         return {**self.about, **trained, **arm.task()}
 
-    def probe_task(self, name: str, values: Mapping[str, Any], arm: Arm, seconds: float, corner: int = 0) -> Running:
-        """The task that measures an arm at searched values."""
-        config = replaced(self.config, values)
-        task = {"kind": "probe", "config": config, **arm.task(), "seconds": seconds, "corner": corner}
-        return Running(name, task)
+    def probe_task(self, values: Mapping[str, Any], arm: Arm, seconds: float, pack: int = 1) -> ProbeTask:
+        """The task that measures an arm at searched values, for so many trainings in one program."""
+        return ProbeTask(config=replaced(self.config, values), seconds=seconds, pack=pack, **arm.task())
 
     def probe(self, winner: Mapping[str, Any], digest: str) -> list[dict[str, Any]]:
         """Rows of `columns.KERNEL_COLUMNS` for the winner: every arm measured, or the reason why it is not.
@@ -247,7 +247,7 @@ class Arms:
             for name in self.candidates
         ]
 
-        n, self._probing = len(waiting), waiting
+        n, self._probing, measuring = len(waiting), waiting, dict[str, str]()
 
         def next_task() -> Running | None:
             if self.loop.busy() or not waiting:
@@ -255,12 +255,13 @@ class Arms:
             self.loop.display.total(self.config["study"]["name"], n - len(waiting), n, "kernel")
             arm = waiting.pop(0)
             name = f"the winner's kernel {n - len(waiting)} of {n}: {arm.kernel}"
-            running = self.probe_task(name, winner, arm, self.config["kernel"]["probe_s"])
+            running = Running(name, self.probe_task(winner, arm, self.config["kernel"]["probe_s"]))
+            measuring[name] = arm.kernel
             running.about_s = self._probe_s(arm)
             return running
 
         def finished(running: Running, result: dict[str, Any]) -> None:
-            row = rows[running.task["kernel"]]
+            row = rows[measuring[running.name]]
             if result["state"] == "COMPLETE":
                 row |= {key: result[key] for key in columns.KERNEL_COLUMNS if key in result}
                 share = str(row["device_share"]).replace("other busy", "other idle")

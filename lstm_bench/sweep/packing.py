@@ -113,14 +113,13 @@ class PackSizes:
             if loop.busy() or not waiting:
                 return None
             name, members = waiting.pop(0)
-            running = self._arms.probe_task(f"trainings {name}", params, self.arm(config, params, members), DECISION_S)
-            running.task["pack"] = members
-            return running
+            task = self._arms.probe_task(params, self.arm(config, params, members), DECISION_S, members)
+            return Running(f"trainings {name}", task)
 
         def finished(running: Running, result: dict[str, Any]) -> None:
             if result["state"] == "COMPLETE" and result["kernel_ran"] in (result["kernel"], "none"):
                 kept = {key: float(result[key]) for key in ("train_samples_per_s", "compile_s")}
-                found["packed" if running.task["pack"] > 1 else "alone"] = kept
+                found[running.name.removeprefix("trainings ")] = kept
 
         loop.run(next_task, finished)
         return found

@@ -13,6 +13,7 @@ from lstm_bench.core.errors import InterruptedByUser
 
 if TYPE_CHECKING:
     from lstm_bench.core.hardware import Slot
+    from lstm_bench.launcher.protocol import PackTask, TrialTask
     from lstm_bench.study.reader import Row, StudyRecord
 
 
@@ -62,30 +63,31 @@ class Line:
 
 
 def trained(
-    study: StudyRecord, name: str, work: Mapping[str, Any], where: Slot, row: Mapping[str, str]
+    study: StudyRecord, name: str, work: TrialTask | PackTask, where: Slot, row: Mapping[str, str]
 ) -> dict[str, Any]:
     """The result of a task in a worker of its own, its log and data gone afterwards. A pruned trial stops where it did."""
     from lstm_bench.core.console import Display
     from lstm_bench.data.shared_memory import SharedDataset
     from lstm_bench.launcher.event_loop import Loop, Running
     from lstm_bench.launcher.local import LocalLauncher
+    from lstm_bench.launcher.protocol import PackTask
 
-    waiting, results = [Running(name, dict(work), 0)], []
+    waiting, results = [Running(name, work, 0)], []
     last = int(row["epochs"]) if row["state"] == "PRUNED" and row["epochs"] else math.inf
     display = Display(study.config["study"]["objective"], study.config["train"]["epochs"])
     shared = SharedDataset()
     with tempfile.TemporaryDirectory(prefix="lstm_bench-") as folder, display:
-        settings = work["config"]["dataset"]
+        settings = work.config["dataset"]
         shared.store(study.data(settings.get("redraw")), settings)
         # Nothing is taken from what XLA compiled before: a new process must come to the same program.
         launcher = LocalLauncher(
             [where],
-            work["config"]["backend"]["name"],
+            work.config["backend"]["name"],
             Path(folder),
             recycle_after=1,
             recycle_mib=2**40,
             data_fd=shared.fd,
-            deterministic=work["config"]["train"]["deterministic"],
+            deterministic=work.config["train"]["deterministic"],
         )
         try:
             Loop(launcher, display, None).run(
@@ -99,8 +101,8 @@ def trained(
             launcher.close()
             shared.close()
     (result,) = results
-    if result.get("members"):
-        member = result["members"][work["seeds"].index(int(row["seed"]))]
+    if isinstance(work, PackTask):
+        member = result["members"][work.seeds.index(int(row["seed"]))]
         result = {**member, "state": "PRUNED"} if result["state"] == "PRUNED" else member
     if result["state"] == "PRUNED":  # it may have come further before it heard of its end
         history = result["history"][: int(row["epochs"])]

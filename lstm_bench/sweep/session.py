@@ -15,7 +15,7 @@ from lstm_bench.core import config as schema
 from lstm_bench.core import user_code as sources
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.console import Display
-from lstm_bench.core.errors import ConfigError, InterruptedByUser
+from lstm_bench.core.errors import InterruptedByUser
 from lstm_bench.core.formatting import counted
 from lstm_bench.data import classes, inspection, task
 from lstm_bench.data import dataset as data
@@ -39,6 +39,7 @@ from lstm_bench.sweep.waiting import Waiting, Watch
 from lstm_bench.sweep.workers import TRACEBACK, Workers
 from lstm_bench.tracking.client import open_tracking
 from lstm_bench.tracking.live import Live
+from lstm_bench.training import buckets
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,6 @@ def assembled(
     watch = Watch(waiting, space, study, confirmation, config["study"])
     events.listeners += [records, watch, Progress(study, config["study"], display)]
     return Parts(study, arms, driver, confirmation, controls, records, events, waiting)
-
-
-def _require_one_length(found: data.Dataset) -> None:
-    """Raises ConfigError for what networks cannot be trained on yet: its padding would be read as data."""
-    if found.lengths_train is not None:
-        raise ConfigError(
-            f"dataset={found.name}: sequences of unequal length can be looked at, and not be trained on yet",
-            remedy="Bring all to one: dataset.max_length and dataset.min_length of one value, with dataset.truncate=end.",
-        )
 
 
 class Session:
@@ -126,6 +118,7 @@ class Session:
         self._asked = ONE_CLASS  # of a control; likewise
         self._variables = numerics.observed(os.environ)
         self._warnings: list[str] = []  # of the data
+        self._buckets: tuple[int, ...] = ()  # see `buckets.planned`; known with the data
 
     def run(self) -> None:
         """Runs the study to its end.
@@ -148,7 +141,6 @@ class Session:
                 self.workers.start()  # they import their framework while the driver reads the data
             with self.display.waiting(f"reading {self.config['dataset']['name']}"):
                 found = data.load(self.config["dataset"])
-            _require_one_length(found)
             labels = found.labels("train"), found.labels("validation")
             task.check_objective(self.config["study"], found.name, found.kind, *labels, n_outputs=found.n_classes)
             for note in found.notes:
@@ -165,6 +157,7 @@ class Session:
                 self._settle_epochs(len(found.x_train))
             weights = self.config["train"]["class_weight"]
             classes.weights(weights, found.kind, labels[0], found.n_classes, found.classes)
+            self._buckets = self._padded_to(found)
             self._task, self._baselines = found.kind, found.baselines
             self.display.measure = found.kind.measure.column
             self._asked = asked_by(found.kind, found.y_train, found.n_classes)
@@ -216,6 +209,18 @@ class Session:
         self.display.line(
             f"  data      each seed draws its training and validation data; the {len(found.x_test):,} test sequences stay"
         )
+
+    def _padded_to(self, dataset: data.Dataset) -> tuple[int, ...]:
+        """Numbers of timesteps that batches of unequal length are padded to, at the configuration's own batch size; said."""
+        train, timesteps = self.config["train"], dataset.input_shape[0]
+        size = min(train["batch_size"], len(dataset.x_train))
+        found = buckets.planned(train, dataset.lengths_train, timesteps, size)
+        if found:
+            said = f"batches of about one length, padded to {', '.join(map(str, found))} timesteps"
+            self.display.line(f"  lengths   {said if len(found) > 1 else f'all padded to {found[0]} timesteps'}")
+        if found and str(self.config["model"]["_target_"]) == "lstm_bench.model.cnn_lstm":
+            self.display.line("  lengths   the last window of a sequence is completed by zeros")
+        return found
 
     def _facts(self, dataset: data.Dataset) -> dict[str, Any]:
         timesteps, features = dataset.input_shape
@@ -334,9 +339,11 @@ class Session:
     def _parts(self, study: studies.TrialStore, loop: Loop, facts: Mapping[str, Any], layers: list[str]) -> Parts:
         named = self.config["kernel"]["name"]
         if self.workers.launcher or not self.workers.on_ray:
-            kernel.require(named, self.config["backend"]["name"], layers, self.workers.gpu)
+            kernel.require(named, self.config["backend"]["name"], layers, self.workers.gpu, masked=bool(self._buckets))
         unavailable = {
-            name: kernel.unavailable(name, self.config["backend"]["name"], layers, self.workers.gpu)
+            name: kernel.unavailable(
+                name, self.config["backend"]["name"], layers, self.workers.gpu, masked=bool(self._buckets)
+            )
             for name in vocabulary.OF_BACKEND[self.config["backend"]["name"]]
         }
         arms = Arms(
@@ -346,7 +353,7 @@ class Session:
             loop,
             unavailable,
             facts["n_train"],
-            facts["timesteps"],
+            self._buckets[-1] if self._buckets else facts["timesteps"],
             memory=kernel_cache.Memory(cache_folder() / "kernels.json") if self.config["kernel"]["remember"] else None,
             about=self._measured_on(facts),
             workers=len(self.workers.slots),
@@ -365,6 +372,7 @@ class Session:
             "cores": len(slot.cores),
             "data": [facts[name] for name in ("timesteps", "features", "n_classes")] + self._task.marked,
             **({"deterministic": True} if self.config["train"]["deterministic"] else {}),  # often slower
+            **({"buckets": kernel_cache.bucket(dict(enumerate(self._buckets)))} if self._buckets else {}),
         }
 
     def _work_left(self, parts: Parts) -> bool:

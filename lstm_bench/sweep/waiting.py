@@ -92,7 +92,7 @@ class Waiting:
                 continue
             elapsed = running.elapsed_s()
             begun = elapsed if running.begun_s is None else running.begun_s
-            params = {path: schema.get(running.task["config"], path) for path in self._space}
+            params = {path: schema.get(running.task.config, path) for path in self._space}
             going.append(remaining.Going(params, elapsed, running.done, begun))
         confirming, settings = self.seeds is not None, self._config["study"]
         if self.seeds is not None:  # those that run are of them, and which does not matter: they cost the same

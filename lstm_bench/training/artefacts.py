@@ -14,6 +14,7 @@ import numpy as np
 from lstm_bench.core import environment, fileio
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data.metric import log_probability
+from lstm_bench.launcher.protocol import PackTask, TrialTask
 from lstm_bench.model import build
 from lstm_bench.training import inference
 
@@ -47,13 +48,13 @@ def predictions(x: np.ndarray, y: np.ndarray, probability: np.ndarray) -> dict[s
     return {"predictions": rows, "worst": shown}
 
 
-def keep(model: Any, task: Mapping[str, Any], data: datasets.Dataset) -> dict[str, Any]:
+def keep(model: Any, task: TrialTask | PackTask, data: datasets.Dataset) -> dict[str, Any]:
     """Saves a replicate's trained model where its task wants it; how long it takes to answer, or what went wrong.
 
     Both are parts of the replicate's result.
     """
     try:
-        plain = save(model, task["config"], data, Path(task["keep"]), for_mlflow=task.get("for_mlflow", False))
+        plain = save(model, task.config, data, Path(str(task.keep)), for_mlflow=task.for_mlflow)
     except Exception as error:  # what was measured stands, whatever the disk or MLflow says to the model
         traceback.print_exc()
         return {"detail": f"the model was not saved: {type(error).__name__}: {error}"[:500]}
@@ -94,8 +95,9 @@ def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: 
 
 def _plain(config: Mapping[str, Any], data: datasets.Dataset) -> tuple[Any, list[int]]:
     """`build.build` of a configuration for its data, of plain layers."""
-    sizes = data.input_shape, data.n_classes
-    return build.build(config["model"], *sizes, "plain", per_timestep=data.per_timestep, units=data.target)
+    sizes, masked = (data.input_shape, data.n_classes), data.lengths_train is not None
+    answers = data.per_timestep
+    return build.build(config["model"], *sizes, "plain", per_timestep=answers, masked=masked, units=data.target)
 
 
 def described_input(config: Mapping[str, Any], data: datasets.Dataset, model: Path) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lstm_bench.core.clock import Phases
 from lstm_bench.data.dataset import Dataset
+from lstm_bench.launcher.protocol import ControlTask
 from lstm_bench.model import controls
 from lstm_bench.model.controls import Samples
 from lstm_bench.study.control_rows import asked_by
@@ -15,28 +15,28 @@ from lstm_bench.training import inference
 from lstm_bench.training.artefacts import described
 
 
-def fitted(task: Mapping[str, Any], data: Dataset, phases: Phases) -> dict[str, Any]:
+def fitted(task: ControlTask, data: Dataset, phases: Phases) -> dict[str, Any]:
     """Result of a control: a row of `columns.CONTROL_COLUMNS` but for its times of day.
 
     Args:
-      task: `control` (its name), `seed`, `tests` (whether the test set is read), `keep` (folder that it is saved to, or none).
+      task: What is asked.
       data: Its dataset.
       phases: The clock of the task.
     """
     from threadpoolctl import threadpool_limits
 
-    control, asked = controls.CONTROLS[task["control"]], asked_by(data.kind, data.y_train, data.n_classes)
+    control, asked = controls.CONTROLS[task.control], asked_by(data.kind, data.y_train, data.n_classes)
     with threadpool_limits(limits=1):
         with phases("train_s"):
-            made = control.fit(samples(data, "train"), samples(data, "validation"), asked, task["seed"])
+            made = control.fit(samples(data, "train"), samples(data, "validation"), asked, task.seed)
         with phases("eval_s"):
             scores = _scores(made, data, "validation", "val")
-            if task["tests"]:
+            if task.tests:
                 scores |= _scores(made, data, "test", "test")
         seconds = phases.seconds()
         speed = inference.latency(made, data.x_validation)
-    if task.get("keep"):
-        made.save(Path(task["keep"]), described(data))
+    if task.keep:
+        made.save(Path(task.keep), described(data))
     facts = {
         "n_weights": made.n_weights,
         "n_train": made.n_train,
@@ -54,4 +54,4 @@ def samples(data: Dataset, split: str) -> Samples:
 
 def _scores(made: controls.Fitted, data: Dataset, split: str, name: str) -> dict[str, float]:
     mine = samples(data, split)
-    return data.kind.score(made.outputs(mine.x, mine.lengths), mine.y, name)
+    return data.kind.score(made.outputs(mine.x, mine.lengths), mine.y, name, data.label_mask(split))

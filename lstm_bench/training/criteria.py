@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 # All labels or targets, a batch of indices and the model's outputs for it -> the mean loss, and a count: of what the task
-# counts (`Task.counted`) in the batch, 0 where that is nothing.
+# counts (`Task.counted`) in the batch, 0 where that is nothing. One of outputs per timestep takes a mask `(batch, timesteps)` as
+# well, given where sequences differ in length: mean and count are then over all true timesteps of the batch, whichever their
+# sequence.
 Criterion = Callable[[Any, Any, Any], tuple[Any, Any]]
 
 
-def sparse_categorical_crossentropy(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
+def sparse_categorical_crossentropy(y: Any, batch: Any, logits: Any, mask: Any = None) -> tuple[Any, Any]:
     """Mean cross-entropy (nats) of `logits` for labels `y[batch]`, and how many of them are right.
 
     Logits `(batch, n_classes)`, or `(batch, timesteps, n_classes)` with a label for each timestep.
@@ -21,19 +23,34 @@ def sparse_categorical_crossentropy(y: Any, batch: Any, logits: Any) -> tuple[An
     from keras import losses, ops
 
     labels = ops.take(y, batch, axis=0)
+    if mask is not None:
+        return _over_true_timesteps(labels, logits, mask)
     loss = losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits)
     right = ops.equal(ops.argmax(logits, -1), ops.cast(labels, "int32"))
+    return loss, ops.sum(ops.cast(right, "int32"))
+
+
+def _over_true_timesteps(labels: Any, logits: Any, mask: Any, weights: Any = None) -> tuple[Any, Any]:
+    """Mean of the (weighted) cross-entropy over the timesteps where `mask` is True, and how many of those are right."""
+    from keras import losses, ops
+
+    each = losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    each = each if weights is None else each * weights
+    loss = ops.sum(ops.where(mask, each, 0.0)) / ops.sum(ops.cast(mask, each.dtype))
+    right = ops.logical_and(mask, ops.equal(ops.argmax(logits, -1), ops.cast(labels, "int32")))
     return loss, ops.sum(ops.cast(right, "int32"))
 
 
 def weighted(weights: np.ndarray) -> Criterion:
     """`sparse_categorical_crossentropy` with a weight for the labels of each class: the mean over all labels of weight * loss."""
 
-    def criterion(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
+    def criterion(y: Any, batch: Any, logits: Any, mask: Any = None) -> tuple[Any, Any]:
         from keras import losses, ops
 
         labels = ops.cast(ops.take(y, batch, axis=0), "int32")
         each = ops.take(ops.convert_to_tensor(weights), labels, axis=0)
+        if mask is not None:
+            return _over_true_timesteps(labels, logits, mask, each)
         loss = losses.SparseCategoricalCrossentropy(from_logits=True)(labels, logits, sample_weight=each)
         return loss, ops.sum(ops.cast(ops.equal(ops.argmax(logits, -1), labels), "int32"))
 

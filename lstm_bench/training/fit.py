@@ -225,7 +225,9 @@ class _EpochLoop:
     ):
         self._trainee, self._kernel, self._config, self._data, self._phases = trainee, kernel, config, data, phases
         self._seeds, self._patient = seeds, config["train"].get("patience") is not None
-        self._batches = Batches(data, config["train"]["batch_size"], seeds)
+        seed = config.get("study", {}).get("seed", 0)
+        self._batches = Batches(data, config["train"]["batch_size"], seeds, trainee.buckets, seed)
+        self._padding = np.zeros(3)  # timesteps that are padding, all timesteps, seconds of the former
         self._rates = Rates(trains, self._batches.per_epoch)
         self._aims = _aims(config)
         self._members = [Trained() for _ in seeds]
@@ -275,42 +277,42 @@ class _EpochLoop:
           The running means of each member, and the seconds of the steps; None when the epoch was not finished: training
           was stopped, or no member is left.
         """
-        sums, seconds, done = np.zeros((3, len(self._members))), 0.0, 0
+        sums, seconds, done = np.zeros((4, len(self._members))), 0.0, 0
         rates, n_steps = self._rates.epoch(number), self._batches.per_epoch
-        for rows in self._batches.epoch():
+        for part in self._batches.epoch():
+            n = len(part.rows)
             if stopped() or not self._going():
                 return None
             with self._phases("train_s"):
                 since = clock()
-                totals = self._trainee.steps(rows, rates[done : done + len(rows)])
+                totals = self._trainee.steps(part.rows, rates[done : done + n], part.timesteps)
                 lasted = clock() - since
-            sums, seconds, done = sums + np.stack(totals), seconds + lasted, done + len(rows)
+            sums += np.stack([*totals, self._batches.labels(part)])
+            seconds, done = seconds + lasted, done + n
+            timesteps = part.rows.size * (part.timesteps or 0)
+            self._padding += (part.padding * timesteps, timesteps, part.padding * lasted)
             for at in self._going():
                 member = self._members[at]
                 member.fails(totals.loss[at], "loss", number)
                 member.fails(totals.penalty[at], "penalty", number)
-                member.seconds, member.samples = (
-                    member.seconds + lasted,
-                    member.samples + len(rows) * self._batches.size,
-                )
+                member.seconds, member.samples = member.seconds + lasted, member.samples + n * self._batches.size
             told(number - 1 + done / n_steps)
         return ([self._running(*own) for own in sums.T], seconds) if self._going() else None
 
-    def _running(self, loss: float, correct: float, penalty: float) -> dict[str, float]:
+    def _running(self, loss: float, correct: float, penalty: float, labels: float) -> dict[str, float]:
         """The running means of an epoch's training steps, from their sums; without a penalty where the model adds none."""
         n_steps = self._batches.per_epoch
         means = {"train_loss": float(loss) / n_steps}
         if self._trainee.penalised:
             means["penalty"] = float(penalty) / n_steps
         if self._data.kind.counted is not None:
-            labels = n_steps * self._batches.size * math.prod(self._data.y_train.shape[1:])
-            means[f"train_{self._data.kind.counted}"] = int(correct) / labels
+            means[f"train_{self._data.kind.counted}"] = int(correct) / int(labels)
         return means
 
     def _validate(self, number: int, running: Sequence[Mapping[str, float]], train_s: float) -> None:
         """Scores the epoch of every member that goes on, keeps what is the best of it, and ends those whose last it is."""
         with self._phases("eval_s"):
-            outputs = self._trainee.logits(self._data.x_validation)
+            outputs = self._trainee.logits(self._data.x_validation, self._data.lengths_validation)
             scores = {at: self._score(outputs[at], self._aims) for at in self._going()}
         n_weights, better = int(self._trainee.model.count_params()), []
         for at, score in scores.items():
@@ -331,7 +333,8 @@ class _EpochLoop:
                 self._trainee.keep(better)
 
     def _score(self, outputs: np.ndarray, late: Collection[str] | None = None) -> dict[str, Any]:
-        return self._data.kind.score(outputs, self._data.y_validation, "val", late=late)
+        mask = self._data.label_mask("validation")
+        return self._data.kind.score(outputs, self._data.y_validation, "val", mask=mask, late=late)
 
     def _conclude(self) -> None:
         """Gives the members that are over the weights that count, and every one that has not failed what was measured."""
@@ -341,6 +344,9 @@ class _EpochLoop:
             if member.error is not None:
                 continue
             member.measured = _measured(self._config, self._trainee, member)
+            if self._padding[1]:
+                share, seconds = float(self._padding[0] / self._padding[1]), float(self._padding[2])
+                member.measured |= {"padding_share": share, "padding_s": seconds}
             if len(self._members) > 1:
                 member.measured["pack"] = len(self._members)
             if member.over and member.best.outputs is not None:

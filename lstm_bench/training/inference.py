@@ -141,7 +141,10 @@ def _masked(model: Any, x: np.ndarray, size: int, lengths: np.ndarray) -> Iterat
     from keras import ops
 
     from lstm_bench.data.lengths import mask
+    from lstm_bench.model import network
     from lstm_bench.training.engine.base import padded
+
+    network.open_time(model)
 
     filled = np.ones(-(-len(x) // size) * size, np.int32)  # what fills up the last batch has one timestep
     filled[: len(x)] = lengths

@@ -10,7 +10,8 @@ import numpy as np
 
 from lstm_bench.data import classes
 from lstm_bench.data.dataset import Dataset
-from lstm_bench.model import build
+from lstm_bench.model import build, network
+from lstm_bench.training import buckets
 from lstm_bench.training.criteria import Criterion, criterion, standardised, weighted
 from lstm_bench.training.engine import factory as engines
 from lstm_bench.training.engine import pack as packed
@@ -31,22 +32,41 @@ def prepare(
       steps_per_execution: See `engine.make`.
     """
     settings = config["train"]
-    asked = settings.get("class_weight"), data.kind, data.y_train, data.n_classes, data.classes
+    batch_size = min(settings["batch_size"], len(data.x_train))
+    asked = settings.get("class_weight"), data.kind, data.labels("train"), data.n_classes, data.classes
     weights = classes.weights(*asked)
     model, lengths = _build(config, data, kernel, seed)
+    timesteps = padded_to(config, data, model)
+    evaluated = len(data.x_validation)
+    if timesteps:  # batches of about one length, where there are not enough samples for batches of the size asked for
+        evaluated = -(-evaluated // len(timesteps))
     return engines.make(
         config["backend"]["name"],
         model,
         optimizer(settings),
         data.x_train,
         data.y_train,
-        batch_size=min(settings["batch_size"], len(data.x_train)),
-        evaluation_batch_size=min(settings["evaluation_batch_size"], len(data.x_validation)),
+        batch_size=batch_size,
+        evaluation_batch_size=min(settings["evaluation_batch_size"], evaluated),
         kernel=kernel,
         lengths=lengths,
         criterion=_criterion(data, weights),
         steps_per_execution=steps_per_execution,
+        true=data.lengths_train,
+        buckets=timesteps,
     )
+
+
+def padded_to(config: Mapping[str, Any], data: Dataset, model: Any) -> tuple[int, ...]:
+    """Numbers of timesteps that training batches are padded to; none where sequences have one length.
+
+    A network that takes one number of timesteps and no other has that one: `dataset.max_length`, see `network.require_masked`.
+    """
+    settings = config["train"]
+    batch_size = min(settings["batch_size"], len(data.x_train))
+    found = buckets.planned(settings, data.lengths_train, data.x_train.shape[1], batch_size)
+    one_size = config.get("dataset", {}).get("max_length") is not None and not network.takes(model, *found[:1])
+    return (data.x_train.shape[1],) if found and one_size else found
 
 
 def _criterion(data: Dataset, weights: np.ndarray | None) -> Criterion:
@@ -70,8 +90,9 @@ def _build(config: Mapping[str, Any], data: Dataset, kernel: str, seed: int) -> 
     import keras
 
     keras.utils.set_random_seed(seed)
-    sizes = data.input_shape, data.n_classes
-    return build.build(config["model"], *sizes, kernel, per_timestep=data.per_timestep, units=data.target)
+    sizes, masked = (data.input_shape, data.n_classes), data.lengths_train is not None
+    answers = data.per_timestep
+    return build.build(config["model"], *sizes, kernel, per_timestep=answers, masked=masked, units=data.target)
 
 
 class Engines:
@@ -94,7 +115,7 @@ class Engines:
         settings = config["train"]
         parts = {"optimizer", "global_clipnorm", "batch_size", "evaluation_batch_size"}
         parts |= {"momentum"} if settings["optimizer"] in ("sgd", "rmsprop") else set()
-        parts |= {name for name in ("class_weight", "weight_decay") if settings.get(name) is not None}
+        parts |= {name for name in ("class_weight", "weight_decay", "buckets") if settings.get(name) is not None}
         program = {name: settings[name] for name in sorted(parts)}
         key = json.dumps([config["model"], program, config["backend"]["name"], kernel, steps_per_execution])
         engine = self._kept.pop(key, None)

@@ -1,28 +1,34 @@
 """What a worker does with a task: one configuration in, a result out, every exception a state.
 
-A task is a plain dict: `kind` (check; trial, replicate, and several of either in one program: trials, pack; control; probe; in a
-kernel benchmark cell, ceiling), `config` (resolved), and what the kind needs. A result is a plain dict as well, with `state`
-COMPLETE, PRUNED, FAIL (with `reason`), or FAULT: a configuration, data or kernel fault that stops the sweep.
+A task is one of `launcher/protocol.py`, or of a kernel benchmark, a plain dict of kind cell or ceiling. A result is a plain dict
+with `state` COMPLETE, PRUNED, FAIL (with `reason`), or FAULT: a configuration, data or kernel fault that stops the sweep.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from lstm_bench.core import user_code
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import ConfigError, KernelError, LstmBenchError
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data import shared_memory
+from lstm_bench.launcher import protocol
+from lstm_bench.launcher.protocol import CheckTask, ControlTask, PackTask, ProbeTask, StepsTask, TrialTask
 from lstm_bench.model import build, kernel, network
 from lstm_bench.model.signature import find, is_own, recurrent_layers, width_argument
 from lstm_bench.training import controls, fit, monitor, precision, programs, timer
 from lstm_bench.training.artefacts import _plain, keep, predicted
+from lstm_bench.training.buckets import Buckets
+from lstm_bench.training.engine import factory as engines
 from lstm_bench.training.engine import pack as packed
 from lstm_bench.training.faults import not_deterministic, out_of_memory, undetermined
 from lstm_bench.training.monitor import Watch
@@ -31,7 +37,9 @@ Send = Callable[[dict[str, Any]], None]
 Work = Callable[..., dict[str, Any]]  # of a task, its clock, where it reports to, and whether it is to stop
 # Of a probe's cores, the share that others may take unsaid: the driver itself needs some, where it sits on the same core.
 _MAX_OTHER_LOAD = 0.25
-_SIZED = ("trial", "replicate", "trials", "pack", "probe")  # tasks whose one model may be sized by its weights
+
+
+Asked = TypeVar("Asked", bound=StepsTask)  # tasks whose one model may be sized by its weights
 
 
 class TaskRunner:
@@ -68,10 +76,11 @@ class TaskRunner:
         try:
             if self._code:
                 self._code.check()
-            if task["kind"] in _SIZED:
-                task = self._sized(task)
-                sized = task["sized"]
-            result = self.work()[task["kind"]](task, phases, report, stopped)
+            asked = protocol.read(task)
+            if isinstance(asked, StepsTask):
+                asked, sized = self._sized(asked)
+            result = self.work()[task["kind"]](asked, phases, report, stopped)
+            result |= {"members": [{**sized, **member} for member in result["members"]]} if "members" in result else {}
         except fit.NotFiniteError as error:
             result = _diverged(error)
         except LstmBenchError as error:
@@ -97,14 +106,14 @@ class TaskRunner:
             "control": self._control,
         }
 
-    def _sized(self, task: Mapping[str, Any]) -> dict[str, Any]:
-        """A task whose model has the width that `model.weights` comes to; `sized` holds it as a part of the result."""
-        asked = task["config"]["model"]
-        model = sized(asked, self.data(task["config"]["dataset"]))
+    def _sized(self, task: Asked) -> tuple[Asked, dict[str, Any]]:
+        """A task whose model has the width that `model.weights` comes to, and that width as a part of the result."""
+        asked = task.config["model"]
+        model = sized(asked, self.data(task.config["dataset"]))
         found = {} if asked.get("weights") is None else {"width": model[str(width_argument(find(model["_target_"])))]}
-        return {**task, "config": {**task["config"], "model": model}, "sized": found}
+        return dataclasses.replace(task, config={**task.config, "model": model}), found
 
-    def _check(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
+    def _check(self, task: CheckTask, *_: Any) -> dict[str, Any]:
         """Builds the model at the configuration's values and at the ends of its space.
 
         Of a user's family it is also tried whether a winner could be saved and loaded, whether its outputs are logits, and
@@ -112,19 +121,21 @@ class TaskRunner:
         """
         import keras
 
-        data, target = self.data(task["config"]["dataset"]), str(task["config"]["model"].get("_target_", ""))
+        data, target = self.data(task.config["dataset"]), str(task.config["model"].get("_target_", ""))
         function = find(target)
         registered = dict(keras.saving.get_custom_objects())
-        named = iter([{}, *task.get("searched", [{}] * len(task["corners"]))])
-        for config in (task["config"], *task["corners"]):
+        named = iter([{}, *(task.searched or [{}] * len(task.corners))])
+        for config in (task.config, *task.corners):
             with _searched(next(named)):
                 model, lengths = _plain(config, data)
+                if data.lengths_train is not None:
+                    network.require_masked(model, target, config["dataset"].get("max_length"))
                 if not is_own(target):
                     network.require_no_distribution(model, target)
                     build.require_saveable(model, target, registered)
-        precision.refuse_changes(task["config"]["backend"]["name"], task["config"]["model"]["_target_"])
+        precision.refuse_changes(task.config["backend"]["name"], target)
         if not is_own(target):
-            self._require_kernel(task["config"], data, recurrent_layers(function))
+            self._require_kernel(task.config, data, recurrent_layers(function))
         return {
             "state": "COMPLETE",
             "n_weights": int(model.count_params()),
@@ -142,48 +153,52 @@ class TaskRunner:
         engine.warm_up()
         fit.require_ran(named, engine)
 
-    def _probe(self, task: Mapping[str, Any], *_: Any) -> dict[str, Any]:
-        config, data = task["config"], self.data(task["config"]["dataset"])
-        per_execution, members = task["steps_per_execution"], task.get("pack", 1)
+    def _probe(self, task: ProbeTask, *_: Any) -> dict[str, Any]:
+        config, data = task.config, self.data(task.config["dataset"])
+        per_execution, members = task.steps_per_execution, task.pack
         try:
-            arm: timer.Arm
+            arm: engines.Engine | packed.Pack
             if members > 1:
                 arm = programs.prepare_pack(config, data, range(members), per_execution)
             else:
-                arm = programs.prepare(config, data, task["kernel"], seed=0, steps_per_execution=per_execution)
+                arm = programs.prepare(config, data, task.kernel, seed=0, steps_per_execution=per_execution)
         except KernelError as error:  # one arm of several: the others are still to be measured
             return {"state": "FAIL", "reason": "refused", "detail": str(error)}
-        batch_size = members * min(config["train"]["batch_size"], len(data.x_train))
+        size = min(config["train"]["batch_size"], len(data.x_train))
+        batch_size, rows, rng = members * size, None, np.random.default_rng(0)
+        if data.lengths_train is not None:  # as in an epoch, of each length its share
+            known = Buckets(data.lengths_train, size, [each for each in arm.buckets if each], 0)
+
+            def rows(steps: int) -> np.ndarray:
+                return np.concatenate([known.sample(steps, rng) for _ in range(members)], axis=1)
+
         watch = Watch(os.environ.get("CUDA_VISIBLE_DEVICES", "0") if self.gpu else None, _MAX_OTHER_LOAD)
         watch.start()
         try:
-            figures = timer.training_throughput(arm, batch_size, len(data.x_train), task["seconds"])
+            figures = timer.training_throughput(arm, batch_size, len(data.x_train), task.seconds, rows)
         except KernelError as error:
             return {"state": "FAIL", "reason": "refused", "detail": str(error)}
         except Exception as error:
             if not_deterministic(error):
                 return {"state": "FAIL", "reason": "refused", "detail": str(undetermined(error))}
             raise
-        ran = {"backend": config["backend"]["name"], "kernel": task["kernel"], "disturbed_by": watch.stop()[0]}
+        ran = {"backend": config["backend"]["name"], "kernel": task.kernel, "disturbed_by": watch.stop()[0]}
         return {"state": "COMPLETE", **ran, **figures}
 
-    def _control(self, task: Mapping[str, Any], phases: Phases, *_: Any) -> dict[str, Any]:
-        return controls.fitted(task, self.data(task["config"]["dataset"]), phases)
+    def _control(self, task: ControlTask, phases: Phases, *_: Any) -> dict[str, Any]:
+        return controls.fitted(task, self.data(task.config["dataset"]), phases)
 
-    def _trial(
-        self, task: Mapping[str, Any], phases: Phases, report: Send, stopped: Callable[[], bool]
-    ) -> dict[str, Any]:
-        config = task["config"]
+    def _trial(self, task: TrialTask, phases: Phases, report: Send, stopped: Callable[[], bool]) -> dict[str, Any]:
+        config = task.config
         data = self.data(config["dataset"])
-        seed, per_execution = task["seed"], task["steps_per_execution"]
         monitor.reset_peak_memory(config["backend"]["name"], self.gpu)
-        engine = self._engines.of(config, data, task["kernel"], seed, per_execution)
+        engine = self._engines.of(config, data, task.kernel, task.seed, task.steps_per_execution)
         trained = fit.train(
             engine,
             config,
             data,
-            kernel=task["kernel"],
-            seed=seed,
+            kernel=task.kernel,
+            seed=task.seed,
             phases=phases,
             report=report,
             stopped=stopped,
@@ -194,18 +209,18 @@ class TaskRunner:
             "state": state,
             **trained.measured,
             "history": trained.epochs,
-            "kernel": task["kernel"],
+            "kernel": task.kernel,
             **self._peak_memory(config),
         }
         if not trained.stopped:
             result["epoch_s"] = _epoch_s(phases, config)
             engine.sync_model()
             result["weights_sha256"] = fit.weights_digest(engine.model)
-        if task["kind"] == "replicate":
+        if task.kind == "replicate":
             with phases("eval_s"):
-                outputs = engine.logits(data.x_test)
-                result |= data.kind.score(outputs, data.y_test, "test")
-            if task.get("keep"):
+                outputs = engine.logits(data.x_test, data.lengths_test)
+                result |= data.kind.score(outputs, data.y_test, "test", mask=data.label_mask("test"))
+            if task.keep:
                 # The winner's artefacts are not part of what a training costs.
                 result |= predicted(data, outputs) | phases.seconds()
                 result |= keep(engine.model, task, data)
@@ -216,29 +231,24 @@ class TaskRunner:
         on_device = monitor.peak_device_memory_mib(config["backend"]["name"], self.gpu)
         return {"peak_memory_mib": monitor.peak_memory_mib(), "peak_device_memory_mib": on_device}
 
-    def _pack(
-        self, task: Mapping[str, Any], phases: Phases, report: Send, stopped: Callable[[], bool]
-    ) -> dict[str, Any]:
-        """Several of the seeds `seeds` in one program: `members` holds what each would be as a task of its own.
-
-        Those of kind `pack` are replicates and read the test set; `trials` do not, and may differ in group `train` (`trains`).
-        """
-        config, seeds, tests = task["config"], task["seeds"], task["kind"] == "pack"
-        data, trains = self.data(config["dataset"]), task.get("trains", ())
+    def _pack(self, task: PackTask, phases: Phases, report: Send, stopped: Callable[[], bool]) -> dict[str, Any]:
+        """Several seeds in one program: `members` holds what each would be as a task of its own."""
+        config, seeds, trains, tests = task.config, task.seeds, task.trains, task.kind == "pack"
+        data = self.data(config["dataset"])
         heard: dict[str, Any] = {"phases": phases, "report": report, "stopped": stopped}
         monitor.reset_peak_memory(config["backend"]["name"], self.gpu)
         heard["progress"] = lambda epochs: report({"progress": epochs})
         try:
-            pack = programs.prepare_pack(config, data, seeds, task["steps_per_execution"])
+            pack = programs.prepare_pack(config, data, seeds, task.steps_per_execution)
             trained = fit.train_pack(pack, config, data, seeds=seeds, trains=trains, **heard)
         except KernelError as error:  # one by one another kernel may run
             return {"state": "FAIL", "reason": "refused", "detail": str(error)}
         epoch_s = _epoch_s(phases, config)
         if tests:
             with phases("eval_s"):
-                logits = pack.logits(data.x_test)
+                logits = pack.logits(data.x_test, data.lengths_test)
         # Every member took as long as the pack did.
-        common = {**phases.seconds(), **task["sized"], **self._peak_memory(config)}
+        common: dict[str, Any] = {**phases.seconds(), **self._peak_memory(config)}
         common |= {"device": self.device, "device_share": f"packed {len(seeds)}"}
         members = []
         for at, (seed, member) in enumerate(zip(seeds, trained, strict=True)):
@@ -256,10 +266,10 @@ class TaskRunner:
             else:
                 result["epoch_s"] = epoch_s
                 if tests:
-                    result |= data.kind.score(logits[at], data.y_test, "test")
+                    result |= data.kind.score(logits[at], data.y_test, "test", mask=data.label_mask("test"))
                 pack.sync_model(at)
                 result["weights_sha256"] = fit.weights_digest(pack.model)
-                if tests and seed == 0 and task.get("keep"):
+                if tests and seed == 0 and task.keep:
                     result |= predicted(data, logits[at])
                     result |= keep(pack.model, task, data)
             members.append(result)

@@ -124,7 +124,9 @@ def _timed(arm: Timed, operation: str, rows: np.ndarray) -> float:
     return elapsed
 
 
-def training_throughput(arm: Arm, batch_size: int, n_samples: int, seconds: float) -> dict[str, Any]:
+def training_throughput(
+    arm: Arm, batch_size: int, n_samples: int, seconds: float, rows: Rows | None = None
+) -> dict[str, Any]:
     """Training throughput of a study's kernel: the figures of a row of `columns.KERNEL_COLUMNS`.
 
     Args:
@@ -132,12 +134,10 @@ def training_throughput(arm: Arm, batch_size: int, n_samples: int, seconds: floa
       batch_size: Sequences per step.
       n_samples: Resident sequences that batches are drawn from.
       seconds: Timed seconds, at least; and at least five windows.
+      rows: Number of steps -> indices (steps, batch), where not any sample may be in any batch.
     """
     rng = np.random.default_rng(0)
-
-    def rows_of(steps: int) -> np.ndarray:
-        return rng.integers(0, n_samples, size=(steps, batch_size))
-
+    rows_of = rows or (lambda steps: rng.integers(0, n_samples, size=(steps, batch_size)))
     since = clock()
     arm.compile("train_step")
     arm.run("train_step", rows_of(1))

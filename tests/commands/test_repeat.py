@@ -64,8 +64,8 @@ def test_a_trial_has_the_very_values_that_were_searched(tmp_path: Path) -> None:
     name, row, trial = repeat.chosen(study, 0, None)
     assert name == "trial 0"
     work = repeat.task(study, row, trial, [])
-    assert work["config"]["train"]["learning_rate"] == RATE  # not 0.3, which ten digits would make of it
-    assert (work["kind"], work["kernel"], work["steps_per_execution"], work["seed"]) == ("trial", "unrolled", 50, 7)
+    assert work.config["train"]["learning_rate"] == RATE  # not 0.3, which ten digits would make of it
+    assert (work.kind, work.kernel, work.steps_per_execution, work.seed) == ("trial", "unrolled", 50, 7)
 
 
 def test_a_domain_that_the_records_hold_by_halves_is_one_line(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_replicate_is_that_of_the_winner_and_the_first_of_equals_wins(tmp_path
     name, row, trial = repeat.chosen(study, None, 1)
     assert (name, row["seed"], trial and trial["number"]) == ("seed 1 of trial 1", "1", "1")
     work = repeat.task(study, row, trial, [])
-    assert (work["kind"], work["seed"], work["config"]["train"]["learning_rate"]) == ("replicate", 1, 1e-3)
+    assert (work.kind, work.seed, work.config["train"]["learning_rate"]) == ("replicate", 1, 1e-3)
 
 
 def test_where_several_configurations_were_confirmed_the_trial_says_which(tmp_path: Path) -> None:
@@ -96,10 +96,10 @@ def test_a_member_of_a_pack_is_trained_in_a_pack_of_the_same_size(tmp_path: Path
     study = write(tmp_path / "mine", [{"seed": seed, **packed} for seed in range(6)])
     _, row, trial = repeat.chosen(study, None, 4)
     work = repeat.task(study, row, trial, [])
-    assert (work["kind"], work["seeds"]) == ("pack", [3, 4, 5])
+    assert (work.kind, work.seeds) == ("pack", [3, 4, 5])
     _, row, trial = repeat.chosen(study, 0, None)
     work = repeat.task(study, {**row, **packed}, trial, [])
-    assert (work["kind"], work["seeds"], "trains" in work) == ("trials", [7, 7, 7], False)
+    assert (work.kind, work.seeds, work.trains) == ("trials", [7, 7, 7], ())
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_published_study_is_found_by_its_name_and_an_older_one_is_complete() -
     assert study.config["launcher"]["keep_engines"] == 8
     _, row, trial = repeat.chosen(study, None, 0)
     work = repeat.task(study, row, trial, [])
-    assert (work["kind"], work["kernel"], work["steps_per_execution"]) == ("replicate", "unrolled", 50)
+    assert (work.kind, work.kernel, work.steps_per_execution) == ("replicate", "unrolled", 50)
     with pytest.raises(ConfigError, match=r"study=singel: .* Did you mean single"):
         reader.find("singel", root)
 

@@ -226,7 +226,7 @@ def test_a_table_is_looked_at_searched_and_predicted_as_the_docs_show(
     assert came[:2] == shown[:2] and [row[:2] for row in came[2:8]] == [row[:2] for row in shown[2:8]]
     head = (tmp_path / "new-predicted.csv").read_text().splitlines()[0]
     assert head.endswith("probability_fall,probability_run,probability_walk")
-    assert "  controls  most frequent class or mean: test accuracy " in done.stdout
+    assert " most frequent class or mean: test accuracy " in done.stdout
     fitted = list(csv.DictReader((tmp_path / "sweeps" / "mine" / "controls.csv").read_text().splitlines()))
     assert [row["control"] for row in fitted] == ["trivial", "linear", *["minirocket"] * 5]
     assert all(row["state"] == "COMPLETE" and float(row["test_accuracy"]) > 0.1 for row in fitted)

@@ -589,7 +589,7 @@ def test_r20_a_bad_trial_fails_with_its_reason_and_the_sweep_goes_on(tmp_path: P
         assert f"FAIL ({reason})" in out
 
 
-@pytest.mark.parametrize("fault", ["nan", "raise"])
+@pytest.mark.parametrize("fault", ["nan", pytest.param("raise", marks=pytest.mark.long)])
 def test_r20_more_bad_trials_than_allowed_end_the_sweep(tmp_path: Path, fault: str) -> None:
     arguments = (*spy.QUICK, "study.n_trials=20", "study.max_failed=2", "launcher.workers=1")
     code, _, err = spy.swept(tmp_path, *arguments, SPY_ALWAYS=fault)
@@ -601,7 +601,9 @@ def test_r20_more_bad_trials_than_allowed_end_the_sweep(tmp_path: Path, fault: s
 # The clock jumps.
 
 
-@pytest.mark.parametrize(("hours", "kind"), [(1, "trial"), (-1, "trial"), (-1, "replicate")])
+@pytest.mark.parametrize(
+    ("hours", "kind"), [(1, "trial"), pytest.param(-1, "trial", marks=pytest.mark.long), (-1, "replicate")]
+)
 def test_a_clock_that_jumps_by_an_hour_changes_no_budget(tmp_path: Path, hours: int, kind: str) -> None:
     faults, log, jump = tmp_path / "faults", tmp_path / "log", tmp_path / "jump"
     faults.mkdir()

@@ -22,6 +22,7 @@ import fake
 import numpy as np
 import psutil
 import pytest
+import spy
 from conftest import Command, series
 
 from lstm_bench.core.errors import DataError
@@ -431,8 +432,7 @@ def set_attribute(folder: Path, key: str, value: str | None) -> None:
 
 
 PINNED = (
-    *QUICK, "train.learning_rate=0.005", "study.space.model.units={type: int, low: 8, high: 16}",
-    "study.n_trials=1", "study.replicates=0",
+    *spy.QUICK, "train.learning_rate=0.005", "study.n_trials=1", "launcher.workers=1",
 )  # fmt: skip
 
 
@@ -440,31 +440,27 @@ PINNED = (
 def pinned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished study of one trial, its learning rate given, its width searched: its folder, what it printed."""
     folder = tmp_path_factory.mktemp("pinned")
-    process = start(folder, *PINNED)
-    out, err = process.communicate(timeout=200)
-    assert process.returncode == 0, err
+    code, out, err = spy.swept(folder, *PINNED)
+    assert code == 0, err
     return folder, out
 
 
 @pytest.mark.long
-def test_a_driver_that_died_before_or_after_its_trials_is_made_good(
-    command: Command, tmp_path: Path, pinned: tuple[Path, str]
-) -> None:
+def test_a_driver_that_died_before_or_after_its_trials_is_made_good(tmp_path: Path, pinned: tuple[Path, str]) -> None:
     shutil.copytree(pinned[0], tmp_path, dirs_exist_ok=True)
-    arguments = PINNED
     before = rows(tmp_path)
     # Killed after the last trial was told, before the records were in order.
     set_attribute(tmp_path, "unsettled", "true")
     (tmp_path / "sweeps" / "smoke" / "trials.csv").unlink()
-    settled = command("sweep", *arguments)
-    assert settled.returncode == 0, settled.stderr
+    code, out, err = spy.swept(tmp_path, *PINNED)
+    assert code == 0, err
     assert rows(tmp_path) == before
-    assert "nothing to do" not in settled.stdout
+    assert "nothing to do" not in out
     # Killed after the study was created, before the family's layers were written down.
     set_attribute(tmp_path, "layers", None)
-    again = command("sweep", *arguments)
-    assert again.returncode == 0, again.stderr
-    assert "nothing to do" in again.stdout
+    code, out, err = spy.swept(tmp_path, *PINNED)
+    assert code == 0, err
+    assert "nothing to do" in out
 
 
 @pytest.mark.long  # `test_faults.py` has it without a framework
@@ -643,7 +639,6 @@ def test_several_studies_run_in_turn(command: Command, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("multirun.yaml"))
 
 
-@pytest.mark.slow
 def test_an_override_of_a_searched_path_pins_it_and_says_so(pinned: tuple[Path, str]) -> None:
     folder, printed = pinned
     assert "train.learning_rate is fixed by train.learning_rate=0.005: it is not searched" in printed

@@ -14,10 +14,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Command
+from conftest import Command, series
 
 from lstm_bench.kernels import command as kernels
+from lstm_bench.report import command as report
+from lstm_bench.report.figures import style
 
+Completed = subprocess.CompletedProcess[str]
 TINY = (
     "grid.cells=[{layer: lstm, units: 4, layers: 1, timesteps: 5, features: 3, batch: 8}]",
     "grid.name=tiny",
@@ -33,7 +36,9 @@ def rows(folder: Path, file: str = "cells.csv") -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_a_benchmark_is_measured_recorded_tracked_reported_and_then_complete(command: Command, tmp_path: Path) -> None:
+def test_a_benchmark_is_measured_recorded_tracked_reported_and_then_complete(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = (*TINY, "backend=torch", "kernel=[cudnn,generic,bare]", "method.rounds=1")
     done = command("kernels", *arguments, CUDA_VISIBLE_DEVICES="")
     assert done.returncode == 0, done.stderr
@@ -71,8 +76,9 @@ def test_a_benchmark_is_measured_recorded_tracked_reported_and_then_complete(com
     assert rows(tmp_path) == found
     assert tracked.execute(count).fetchone() == (2,)
     tracked.close()
-    report = command("report")
-    assert report.returncode == 0, report.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(style, "render", lambda *_: b"drawn")  # figures are drawn in test_kernel_page.py
+    assert report.main([]) == 0
     page = (tmp_path / "reports" / "kernels-tiny.md").read_text()
     assert f"{float(speed['samples_per_s']):,.0f}" in page and "no GPU" in page
 
@@ -117,44 +123,52 @@ def test_an_interrupt_keeps_what_was_measured_and_leaves_no_process(tmp_path: Pa
     assert rows(tmp_path)[0]["rounds"] in ("2", "3", "4")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "line"),
-    [
-        (["grid=quik"], 2, "error: grid=quik: there is no such grid. Did you mean quick?"),
-        (["kernel=cudn"], 2, "error: kernel: expected all, or some of cudnn, fused, generic,"),
-        (["backend=mxnet"], 2, "error: backend: expected all, or some of tensorflow, jax, torch, received 'mxnet'"),
-        (["dtype=float16"], 2, "error: dtype: expected all, or some of float32, tf32, bfloat16, received 'float16'"),
-        (["operation=backward"], 2, "error: operation: expected all, or some of inference,"),
-        (["method.rounds=0"], 2, "error: method.rounds: expected a whole number of at least 1, received 0"),
-        (["method.round=3"], 2, "error: method.round: there is no such option. Did you mean method.rounds"),
-        (["+methd=3"], 2, "error: unknown option methd. Did you mean method?"),
-        (["name=../x"], 2, "error: name: expected kernels-, then letters, digits and ._-, received '../x'"),
-        (["kernel=cudnn"], 2, "error: none of the chosen kernels can run here: no GPU."),
-        (["backend=jax", "kernel=xla"], 2, "error: kernel: expected a kernel of jax, received 'xla'"),
-        (
-            ["grid.cells=[{layer: lstm, units: 0, layers: 1, timesteps: 5, features: 3, batch: 8}]"],
-            2,
-            "error: grid.cells[0].units: expected a whole number of at least 1, received 0",
-        ),
-        (
-            ["grid.cells=[{layer: lstm, units: 4, layers: 1, timesteps: -5, features: 3, batch: 8}]"],
-            2,
-            "error: grid.cells[0].timesteps: expected a whole number of at least 1, received -5",
-        ),
-        (
-            ["grid.cells=[{layer: lstm, units: 99999, layers: 9, timesteps: 999, features: 3, batch: 8}]"],
-            2,
-            "error: lstm-9x99999-t999-f3-b8-float32 needs about ",
-        ),
-    ],
-)
+REFUSED = [
+    (["grid=quik"], 2, "error: grid=quik: there is no such grid. Did you mean quick?"),
+    (["kernel=cudn"], 2, "error: kernel: expected all, or some of cudnn, fused, generic,"),
+    (["backend=mxnet"], 2, "error: backend: expected all, or some of tensorflow, jax, torch, received 'mxnet'"),
+    (["dtype=float16"], 2, "error: dtype: expected all, or some of float32, tf32, bfloat16, received 'float16'"),
+    (["operation=backward"], 2, "error: operation: expected all, or some of inference,"),
+    (["method.rounds=0"], 2, "error: method.rounds: expected a whole number of at least 1, received 0"),
+    (["method.round=3"], 2, "error: method.round: there is no such option. Did you mean method.rounds"),
+    (["+methd=3"], 2, "error: unknown option methd. Did you mean method?"),
+    (["name=../x"], 2, "error: name: expected kernels-, then letters, digits and ._-, received '../x'"),
+    (["kernel=cudnn"], 2, "error: none of the chosen kernels can run here: no GPU."),
+    (["backend=jax", "kernel=xla"], 2, "error: kernel: expected a kernel of jax, received 'xla'"),
+    (
+        ["grid.cells=[{layer: lstm, units: 0, layers: 1, timesteps: 5, features: 3, batch: 8}]"],
+        2,
+        "error: grid.cells[0].units: expected a whole number of at least 1, received 0",
+    ),
+    (
+        ["grid.cells=[{layer: lstm, units: 4, layers: 1, timesteps: -5, features: 3, batch: 8}]"],
+        2,
+        "error: grid.cells[0].timesteps: expected a whole number of at least 1, received -5",
+    ),
+    (
+        ["grid.cells=[{layer: lstm, units: 99999, layers: 9, timesteps: 999, features: 3, batch: 8}]"],
+        2,
+        "error: lstm-9x99999-t999-f3-b8-float32 needs about ",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Completed]]:
+    """The folder of each command line of `REFUSED`, and what was said to it."""
+    folder = tmp_path_factory.mktemp("refused")
+    said = series(folder, "kernels", [arguments for arguments, _, _ in REFUSED], CUDA_VISIBLE_DEVICES="")
+    return {str(done.args): (folder / str(i), done) for i, done in enumerate(said)}
+
+
+@pytest.mark.parametrize(("arguments", "code", "line"), REFUSED)
 def test_what_cannot_be_meant_is_one_line_and_makes_nothing(
-    command: Command, tmp_path: Path, arguments: list[str], code: int, line: str
+    refused: dict[str, tuple[Path, Completed]], arguments: list[str], code: int, line: str
 ) -> None:
-    done = command("kernels", *arguments, CUDA_VISIBLE_DEVICES="")
+    folder, done = refused[str(arguments)]
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(line) and done.stderr.count("\n") == 1, done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_figures_whose_configuration_is_lost_are_not_added_to(command: Command, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import dataclass
 
 import fake
 import pytest
@@ -15,12 +16,19 @@ from lstm_bench.core.errors import InterruptedByUser, StorageError
 from lstm_bench.launcher import event_loop
 from lstm_bench.launcher.base import Event
 from lstm_bench.launcher.event_loop import Loop, Running
+from lstm_bench.launcher.protocol import TrialTask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named(TrialTask):
+    """A training that a script knows by its name."""
+
+    name: str
 
 
 def task(name: str, **values) -> Running:
-    return Running(
-        name, {"kind": "trial", "config": fake.config(), "kernel": "generic", "seed": 0, "name": name, **values}
-    )
+    given = {"config": fake.config(), "kernel": "generic", "steps_per_execution": 50, "seed": 0}
+    return Running(name, Named(kind="trial", name=name, **given, **values))
 
 
 def runs(script, names="abc", *, workers=1, timeout=None, report=None):

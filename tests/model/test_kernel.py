@@ -232,3 +232,13 @@ def test_layers_that_no_library_has_are_bound_to_no_library(name: str) -> None:
     dropped, normal = made["dropout_lstm"](4, recurrent_dropout=0.1), made["layer_norm_lstm"](4, return_sequences=True)
     assert (dropped.use_cudnn, dropped.unroll, dropped.recurrent_dropout) == (False, name == "unrolled", 0.1)
     assert (normal.unroll, normal.return_sequences) == (name == "unrolled", True)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_cudnn_refuses_sequences_of_unequal_length_where_keras_would_leave_it(backend: str) -> None:
+    with pytest.raises(
+        KernelError, match=f"on backend={backend} Keras leaves cuDNN for a loop where sequences differ in length"
+    ):
+        kernel.require("cudnn", backend, ["lstm"], "NVIDIA H200", masked=True)
+    assert kernel.unavailable("cudnn", "tensorflow", ["lstm"], "NVIDIA H200", masked=True) is None
+    assert kernel.unavailable("cudnn", backend, ["lstm"], "NVIDIA H200") is None

@@ -50,6 +50,7 @@ import spy  # noqa: E402
 from hydra import compose, initialize_config_dir  # noqa: E402
 
 from lstm_bench.core import cli as command  # noqa: E402
+from lstm_bench.core import overrides as given  # noqa: E402
 from lstm_bench.core.config import conf_dir  # noqa: E402
 
 N_TRIALS, REPLICATES = 2, 1
@@ -127,7 +128,7 @@ def _arm(below: str, first: int, n: int) -> None:
 def composed(*arguments: str) -> Any:
     """What Hydra composes; it writes nothing, and would take half of the time."""
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
-        return compose("sweep", overrides=command._arguments(arguments))
+        return compose("sweep", overrides=given.arguments(arguments))
 
 
 def driven(folder: Path, arguments: Sequence[str]) -> int:

@@ -1,6 +1,5 @@
 """The page across studies: scores, pairs in words, budgets, fronts, matched weights, long memory; from made-up records."""
 
-import dataclasses
 import json
 import math
 import pathlib
@@ -14,11 +13,11 @@ import yaml
 from test_report import DEVICE, edit, make_study, shuffle_rows
 
 from lstm_bench.core import fileio
+from lstm_bench.core.statistics import holm
 from lstm_bench.report.figures import style
 from lstm_bench.report.pages import budget_and_fronts, comparability, comparison, index, pairs, rivals, study
 from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
-from lstm_bench.report.stats.paired import holm
 from lstm_bench.study import columns as record
 from lstm_bench.study import reader
 
@@ -637,7 +636,8 @@ def test_the_page_over_10000_random_trials_takes_seconds(here):
     small = records.load(random_search(here / "sweeps/single", n_trials=2))
     many = pd.concat([small.trials.iloc[:1]] * n, ignore_index=True)
     many = many.assign(number=np.arange(n, dtype=float), val_accuracy=rng.random(n), state="COMPLETE")
-    r = dataclasses.replace(small, tables=small.tables | {"trials.csv": many})
+    tables = {file: small.frame(file) for file in record.FILES} | {"trials.csv": many}
+    r = records.Result(small.folder, config=small.config, environment=small.environment, tables=tables)
     assert len(r.ranked) == n
     start = time.process_time()
     pages = comparison.comparison([r], {}, {id(r): "single.md"})

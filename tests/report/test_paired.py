@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
+from lstm_bench.core.statistics import holm
 from lstm_bench.report.stats import paired as module
-from lstm_bench.report.stats.paired import floor, holm, paired, sign_flip, t_test
+from lstm_bench.report.stats.paired import floor, paired, sign_flip, t_test
 
 
 def flips(differences):

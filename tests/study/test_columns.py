@@ -119,7 +119,7 @@ def test_the_records_of_a_study_are_below_the_working_directory(tmp_path, monkey
     assert columns.study_dir("stacked") == tmp_path / "sweeps" / "stacked"
     assert list(columns.RECORDS) == [
         *("config.yaml", "environment.json", "trials.csv", "replicates.csv", "history.csv"),
-        *("kernels.csv", "predictions.csv", "worst.csv"),
+        *("kernels.csv", "predictions.csv", "worst.csv", "controls.csv"),
     ]
 
 

@@ -155,7 +155,7 @@ def trials_in_one_program_are_those_of_one_by_one() -> None:
             np.testing.assert_allclose(member[name], alone[name], **CLOSE)
         assert (member["state"], member["device_share"]) == ("COMPLETE", "packed 3")
     heard: list[dict[str, Any]] = []
-    stopped = bench.run(work, heard.append, lambda: bool(heard))
+    stopped = bench.run(work, lambda metrics: heard.append(metrics) if "each" in metrics else None, lambda: bool(heard))
     assert len(heard) == 1
     for member, before in zip(stopped["members"], together["members"], strict=True):
         assert (member["state"], member["epochs"], "weights_sha256" in member) == ("PRUNED", 1, False)

@@ -19,6 +19,19 @@ def data(n: int = 50, scale: float = 1.0) -> Dataset:
     return Dataset("toy", *split, *split, *split, n_classes=2, sha256="0" * 64, source="here", notice=None)
 
 
+def ragged(n: int = 50, longest: int = 12, junk: float = 0.0) -> Dataset:
+    """The two classes in sequences of 1 to `longest` timesteps, whatever stands behind their ends."""
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(1, longest + 1, n).astype(np.int32)
+    lengths[:3] = 1, 2, longest
+    y = np.arange(n) % 2
+    x = (rng.standard_normal((n, longest, 3)) * 0.3 + y[:, None, None]).astype(np.float32)
+    x[np.arange(longest) >= lengths[:, None]] = junk
+    made = (x, y.astype(np.int32))
+    known = {f"lengths_{split}": lengths for split in ("train", "validation", "test")}
+    return Dataset("ragged", *made, *made, *made, n_classes=2, sha256="0" * 64, source="here", **known)
+
+
 def problem(task: str) -> Dataset:
     """Data of a task, of the same inputs: the two classes, their mean as a number, which timesteps or features are above it.
 

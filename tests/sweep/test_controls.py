@@ -43,17 +43,17 @@ class Loop:
 
     def __init__(self, result: Callable[[Running], Mapping[str, Any]]):
         self.result, self.ran = result, list[tuple[str, int]]()
-        self.tasks: list[dict[str, Any]] = []
+        self.tasks: list[Any] = []
 
     def run(self, next_task: Callable[[], Running | None], finished: Callable[[Running, Any], None]) -> None:
         while (running := next_task()) is not None and running is not NO_TASK_YET:
-            self.ran.append((running.task["control"], running.task["seed"]))
+            self.ran.append((running.task.control, running.task.seed))
             self.tasks.append(running.task)
             finished(running, dict(self.result(running)))
 
 
 def complete(running: Running) -> dict[str, Any]:
-    seed = running.task["seed"]
+    seed = running.task.seed
     scores = {"val_accuracy": 0.7, "test_accuracy": 0.8 + seed / 100, "n_weights": 12, "n_train": 90, "train_s": 1.5}
     return {"state": "COMPLETE", **scores, "latency_ms_batch_64": 0.25, "total_s": 2.0, "unknown": "left out"}
 
@@ -105,7 +105,7 @@ def test_the_test_set_is_read_when_the_confirmation_reads_it_or_there_is_nothing
     for study, tests in (({}, True), ({"replicates": 0}, False), ({"replicates": 0, "n_trials": 0}, True)):
         loop = Loop(complete)
         made(Store(), loop, study=study).run()
-        assert {task["tests"] for task in loop.tasks} == {tests}
+        assert {task.tests for task in loop.tasks} == {tests}
 
 
 def test_of_a_class_for_every_timestep_there_is_the_trivial_one_alone() -> None:

@@ -358,7 +358,7 @@ def test_an_mlflow_model_is_saved_only_where_mlflow_will_take_it(tmp_path):
         config = fake.config({**CONFIRMED, "study.replicates": 1, "tracking.name": tracking})
         with fake.opened(tmp_path / tracking, config) as bench:
             bench.confirmation.run([ONE])
-            assert bench.launcher.submitted[0]["for_mlflow"] is wanted
+            assert bench.launcher.submitted[0].get("for_mlflow", False) is wanted
 
 
 def test_only_missing_seeds_are_trained_on_resume(tmp_path):

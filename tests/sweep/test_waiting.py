@@ -11,6 +11,7 @@ import pytest
 
 from lstm_bench.core import fileio
 from lstm_bench.launcher.event_loop import Running
+from lstm_bench.launcher.protocol import ProbeTask, TrialTask
 from lstm_bench.study import columns
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep.waiting import Waiting, work
@@ -26,12 +27,11 @@ def waiting(running: list[Running] | None = None, **values: Any) -> Waiting:
     return found
 
 
-def training(kind: str = "trial", done: float = 0.0, elapsed: float = 1.0, **task: Any) -> Running:
-    config = fake.config(PARAMS)
+def training(kind: Any = "trial", done: float = 0.0, elapsed: float = 1.0) -> Running:
+    given: dict[str, Any] = {"config": fake.config(PARAMS), "kernel": "generic", "steps_per_execution": 50}
+    task = ProbeTask(**given, seconds=1.0, pack=1) if kind == "probe" else TrialTask(kind=kind, seed=0, **given)
     since = time.monotonic() - elapsed
-    return Running(
-        kind, {"kind": kind, "config": config, "seed": 0, **task}, since=since, done=done, begun_s=min(elapsed, 1.0)
-    )
+    return Running(kind, task, since=since, done=done, begun_s=min(elapsed, 1.0))
 
 
 def test_nothing_is_known_before_the_first_training_has_ended() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import ending
-import numpy as np
 import pytest
 from conftest import long_but
 
@@ -17,21 +18,39 @@ from lstm_bench.core.hardware import gpus
 from lstm_bench.core.vocabulary import OF_BACKEND
 from lstm_bench.training.engine.factory import steps_per_execution
 
+SUPPORT = Path(__file__).parents[1] / "support"
+Printed = Callable[..., str]
 
-def printed(script: str, backend: str, *arguments: str, timeout: float = 280) -> str:
-    """What a script beside this file prints in a process with that backend of Keras, where it is installed."""
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
-    environment = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).parents[1] / "support" / script), backend, *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Printed]:
+    """What a script of `support/` prints in a process with a backend of Keras, where it is installed: see `forked.py`."""
+    folder, having = tmp_path_factory.mktemp("printed"), dict[str, subprocess.Popen[str]]()
+
+    def run(script: str, backend: str, *arguments: str) -> str:
+        if importlib.util.find_spec(backend) is None:
+            pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
+        if backend not in having:
+            environment = {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+            having[backend] = subprocess.Popen(
+                [sys.executable, str(SUPPORT / "forked.py"), backend],
+                env={**os.environ, **environment},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        process, (out, err) = having[backend], [folder / f"{script}.{backend}.{end}" for end in ("out", "err")]
+        assert process.stdin and process.stdout
+        process.stdin.write(json.dumps([str(SUPPORT / script), str(out), str(err), backend, *arguments]) + "\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "0\n", err.read_text()[-3000:]
+        return out.read_text()
+
+    yield run
+    for process in having.values():
+        with process:  # closes what it was told and told by
+            os.killpg(process.pid, signal.SIGKILL)  # a script that hangs, too
 
 
 OWN_MODELS = (
@@ -58,7 +77,7 @@ OWN_MODELS = (
     ],
 )
 def test_models_as_users_write_them_train_as_keras_fits_them(
-    backend: str, kernels: tuple[str, ...], models: tuple[str, ...]
+    printed: Printed, backend: str, kernels: tuple[str, ...], models: tuple[str, ...]
 ) -> None:
     """Functional, nested, shared, masked, subclassed, and with losses of their own: the total of each step is `fit`'s."""
     said = printed("own_model_steps.py", backend, ",".join(kernels), ",".join(models)).splitlines()
@@ -68,7 +87,7 @@ def test_models_as_users_write_them_train_as_keras_fits_them(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", long_but("tensorflow"))
-def test_an_engine_trains_as_keras_does(backend: str) -> None:
+def test_an_engine_trains_as_keras_does(printed: Printed, backend: str) -> None:
     names = [name for name in OF_BACKEND[backend] if name != "cudnn"]
     arms = [f"{name} x{n}" for name in names for n in steps_per_execution(backend, name)]
     said = printed("equivalence.py", backend, *names)
@@ -77,7 +96,7 @@ def test_an_engine_trains_as_keras_does(backend: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", long_but("torch"))
-def test_every_task_is_trained_on_its_own_loss(backend: str) -> None:
+def test_every_task_is_trained_on_its_own_loss(printed: Printed, backend: str) -> None:
     said = printed("criteria.py", backend)
     tasks = ("classification", "regression", "tagging", "multilabel", "scaled")
     arms = [f"{backend} {task} x{n} equal" for task in tasks for n in steps_per_execution(backend, "generic")]
@@ -86,35 +105,19 @@ def test_every_task_is_trained_on_its_own_loss(backend: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
-def test_patience_plateaus_and_class_weights_do_the_same_on_every_backend_and_in_packs(backend: str) -> None:
-    if backend == "tensorflow":
-        ending.main(backend)
-    else:
-        assert printed("ending.py", backend).splitlines() == [f"{backend} equal"]
+def test_patience_plateaus_and_class_weights_do_the_same_on_every_backend_and_in_packs(
+    printed: Printed, backend: str
+) -> None:
+    assert printed("ending.py", backend).splitlines() == [f"{backend} equal"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", long_but("torch"))
-def test_every_family_trains_with_every_kernel_it_has_and_shows_it(backend: str) -> None:
+def test_every_family_trains_with_every_kernel_it_has_and_shows_it(printed: Printed, backend: str) -> None:
     said = printed("family_steps.py", backend)
     assert "layers as published" in said and "saved and loaded" in said
     for name in ("gru", "bidirectional", "recurrent_dropout", "layer_norm", "min_gru", "cnn", "mlp"):
         assert f"{backend} {name} generic ran:" in said
-
-
-def test_the_data_of_workers_is_not_copied_where_tensorflow_can_use_it() -> None:
-    from lstm_bench.training.engine.tensorflow import _placed
-
-    if gpus():
-        pytest.skip("a GPU: the data is copied to it")
-    room = np.zeros(1000 + 32, np.float32)
-    start = -(room.ctypes.data // 4) % 16  # floats up to the next 64 bytes
-    for offset, shared in ((start, True), (start + 1, False)):
-        array = room[offset : offset + 1000]
-        tensor = _placed(array)
-        array[7] = 5.0
-        assert (float(tensor[7]) == 5.0) is shared
-        array[7] = 0.0
 
 
 @pytest.mark.gpu
@@ -125,7 +128,7 @@ def test_cudnn_runs_and_trains_as_the_generic_kernel_does(backend: str) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).parents[1] / "support" / "equivalence.py"), backend, "cudnn"],
+        [sys.executable, str(SUPPORT / "equivalence.py"), backend, "cudnn"],
         env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,

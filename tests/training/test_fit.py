@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import math
 import weakref
@@ -9,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trainings import config, data, problem
+from trainings import config, data, problem, ragged
 
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import KernelError
+from lstm_bench.core.hardware import gpus
 from lstm_bench.data import metric, task
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.training import criteria, fit, programs
@@ -307,7 +309,7 @@ def test_the_engine_that_goes_takes_its_programs_along() -> None:
     kept, toy = programs.Engines(), data()
     engine = kept.of(config(), toy, "generic", seed=3)
     engine.compile("train_step")
-    graphs = [weakref.ref(program.graph) for program in engine._programs["train_step"]]
+    graphs = [weakref.ref(program.graph) for program in engine._programs["train_step", None]]
     assert all(graph() is not None for graph in graphs)
     del engine
     for size in (9, 10):
@@ -395,3 +397,35 @@ def test_gradients_are_scaled_down_to_the_norm_asked_for() -> None:
         steps.append(math.sqrt(sum(float(np.square(m).sum()) for m in moved)))
     assert steps[0] > 0.01
     assert steps[1] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_the_data_of_workers_is_not_copied_where_tensorflow_can_use_it() -> None:
+    from lstm_bench.training.engine.tensorflow import _placed
+
+    if gpus():
+        pytest.skip("a GPU: the data is copied to it")
+    room = np.zeros(1000 + 32, np.float32)
+    start = -(room.ctypes.data // 4) % 16  # floats up to the next 64 bytes
+    for offset, shared in ((start, True), (start + 1, False)):
+        array = room[offset : offset + 1000]
+        tensor = _placed(array)
+        array[7] = 5.0
+        assert (float(tensor[7]) == 5.0) is shared
+        array[7] = 0.0
+
+
+def test_sequences_of_unequal_length_train_alike_whatever_their_padding_holds() -> None:
+    timed, results = ("train_s", "train_samples_per_s"), []
+    for junk in (0.0, np.nan):
+        toy = ragged(junk=junk)
+        y = np.repeat(toy.y_train[:, None], 12, axis=1)
+        toy = dataclasses.replace(toy, task="tagging", y_train=y, y_validation=y, y_test=y)
+        trained, reported, seconds = run(toy, epochs=4, buckets=2)
+        share = trained.measured["padding_share"]
+        assert 0 < trained.measured["padding_s"] < share * 2 * seconds["train_s"] and 0 < share < 0.4
+        assert len(trained.engine.buckets) == len(trained.engine._programs) == 2
+        outputs = trained.engine.logits(toy.x_validation, toy.lengths_validation)
+        right = (outputs.argmax(-1) == toy.y_validation)[toy.label_mask("validation")]
+        assert reported[-1]["val_accuracy"] == right.mean() > 0.8 and 0.6 < reported[-1]["train_accuracy"] <= 1
+        results.append([{name: value for name, value in epoch.items() if name not in timed} for epoch in reported])
+    assert results[0] == results[1]

@@ -24,14 +24,9 @@ def bench(monkeypatch: pytest.MonkeyPatch, scale: float = 1.0) -> tasks.TaskRunn
 
 
 def task(kind: str = "trial", **more: Any) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "config": {**config(), "dataset": {}},
-        "kernel": "generic",
-        "steps_per_execution": 50,
-        "seed": 1,
-        **more,
-    }
+    steps = {} if kind == "check" else {"kernel": "generic", "steps_per_execution": 50}
+    seed = {"seed": 1} if kind in ("trial", "replicate") else {}
+    return {"kind": kind, "config": {**config(), "dataset": {}}, **steps, **seed, **more}
 
 
 def run(made: tasks.TaskRunner, work: dict[str, Any], stopped: bool = False) -> dict[str, Any]:

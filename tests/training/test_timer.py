@@ -211,7 +211,7 @@ def probed(monkeypatch: pytest.MonkeyPatch, kernel: str) -> dict[str, Any]:
     """The row of a real kernel, as a study's worker makes it."""
     monkeypatch.setattr(tasks.datasets, "load", lambda settings: data())
     task = {"kind": "probe", "config": {**config(), "dataset": {}}, "kernel": kernel, "seconds": 0.3}
-    task["steps_per_execution"] = 50
+    task |= {"steps_per_execution": 50, "pack": 1}
     row = tasks.TaskRunner("a device", "exclusive").run(task, lambda metrics: None, lambda: False)
     assert row["state"] == "COMPLETE", row
     assert (row["device"], row["device_share"]) == ("a device", "exclusive")

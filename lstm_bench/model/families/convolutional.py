@@ -24,27 +24,29 @@ def cnn_lstm(
     kernel_size: Annotated[int, Range(1)] = 3,
     units: Annotated[int, Range(1)] = 64,
     wrapping: Annotated[str, Choice("model", "layers")] = "model",
+    masked: bool = False,
 ) -> keras.Model:
     """A small CNN over windows of timesteps, then an LSTM over the windows, then a dense head.
 
     Args:
-      input_shape: `(timesteps, features)`, without the batch axis; timesteps a multiple of `window`.
+      input_shape: `(timesteps, features)`, without the batch axis; timesteps a multiple of `window`, unless `masked`.
       window: Timesteps that the CNN sees at once, at least 1.
       filters: Filters of the convolution, at least 1.
       kernel_size: Side of the square convolution kernel, at least 1.
       units: Width of the LSTM, at least 1.
       wrapping: "model" wraps the whole CNN in one TimeDistributed, "layers" each of its layers. Both are published, and
         both are the same function of the same weights.
+      masked: Whether sequences differ in length: the last window of each is completed by zeros.
 
     Raises:
-      ConfigError: if `window` does not divide the timesteps.
+      ConfigError: if `window` does not divide the timesteps, and sequences have one length.
 
     Source: "Comprehensive Guide to LSTM & RNNs", Turing: the two ways of wrapping, without sizes. The sizes are ours.
     """
     from keras import Input, Sequential, layers
 
     timesteps, features = input_shape
-    if timesteps % window:
+    if timesteps % window and not masked:
         raise ConfigError(
             "model.window",
             expected=f"a divisor of the {timesteps} timesteps",
@@ -58,7 +60,13 @@ def cnn_lstm(
         layers.Flatten(),
     ]
     # The whole before its part: Keras numbers its models, and their names stand in saved files.
-    model = Sequential([Input(input_shape), layers.Reshape((timesteps // window, window, features, 1))])
+    if masked:
+        from lstm_bench.model.layers import Windows
+
+        windows = Windows(window)
+    else:
+        windows = layers.Reshape((timesteps // window, window, features, 1))
+    model = Sequential([Input(input_shape), windows])
     for layer in [Sequential([Input((window, features, 1)), *cnn])] if wrapping == "model" else cnn:
         model.add(layers.TimeDistributed(layer))
     model.add(lstm(units))
@@ -74,6 +82,7 @@ def cnn(
     filters: Annotated[int, Range(1)] = 64,
     kernel_size: Annotated[int, Range(1)] = 5,
     blocks: Annotated[int, Range(1)] = 3,
+    masked: bool = False,
 ) -> keras.Model:
     """A 1-D CNN over time without recurrence: convolution blocks, the mean over time, a dense head. A control.
 
@@ -88,7 +97,10 @@ def cnn(
     """
     from keras import layers
 
+    convolution = layers.Conv1D
+    if masked:
+        from lstm_bench.model.layers import MaskedConv1D as convolution
     body = []
     for _ in range(blocks):
-        body += [layers.Conv1D(filters, kernel_size, padding="same"), layers.BatchNormalization(), layers.ReLU()]
+        body += [convolution(filters, kernel_size, padding="same"), layers.BatchNormalization(), layers.ReLU()]
     return with_head(input_shape, n_classes, *body, layers.GlobalAveragePooling1D())

@@ -4,6 +4,8 @@ A family's first two arguments are `input_shape` and `n_classes`; arguments name
 `gru`, ...) receive the layer maker of the chosen kernel; the keyword arguments are its YAML in `conf/model/`, their ranges
 stand in the annotations and are checked before anything is created. A family that has the keyword argument
 `return_sequences`, which is no option, gives the logits of every timestep where it is true: `(batch, timesteps, n_classes)`.
+Where sequences differ in length the model is called with a mask, as Keras passes it, and with fewer timesteps than `input_shape`
+has; a family that needs other layers for that has the keyword argument `masked`, no option either, which is true then.
 Docstrings hold what is a family's own: `documented` adds the arguments that all families share.
 Keras is imported inside the functions, so that the driver can read the signatures without it.
 

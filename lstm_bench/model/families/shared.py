@@ -20,6 +20,7 @@ _ARGUMENTS = {
     **dict.fromkeys(kernel.LAYERS, "Layer maker of the chosen kernel."),
     "batch_norm": "Whether batch normalisation follows the recurrent layer.",
     "return_sequences": "Whether there are logits for every timestep.",
+    "masked": "Whether sequences differ in length, and a mask is passed.",
 }
 _RETURNS = "Returns:\n  Uncompiled model: `(batch, timesteps, features)` -> logits `(batch, n_classes)`."
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lstm_bench.core.statistics import holm
 from lstm_bench.data.metric import Metric
 from lstm_bench.report.render.markdown import NONE, amount, bullets, escape, link, markdown, probability, sentence
 from lstm_bench.report.sources.records import Result
-from lstm_bench.report.stats.paired import Paired, floor, holm, paired
+from lstm_bench.report.stats.paired import Paired, floor, paired
 
 ALPHA = 0.05
 _ALL = 8  # studies up to which the page has every pair; beyond, the best against the others, and pairs.csv the rest

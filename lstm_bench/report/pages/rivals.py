@@ -27,7 +27,6 @@ from lstm_bench.report.render.markdown import (
 from lstm_bench.report.sources.records import Result
 
 
-
 class Crowd(NamedTuple):
     """Studies that share a table and figures: those on one ground, and of them apart those of matched weights.
 

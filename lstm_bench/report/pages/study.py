@@ -370,6 +370,7 @@ def _confirmation(result: Result) -> list[str]:
         markdown(columns, rows, numbers),
         said if lost else "",
         _best_epochs(result),
+        _padding(result),
         *_further(result),
         "" if several else _curse(result),
         test_set,
@@ -387,6 +388,17 @@ def _best_epochs(result: Result) -> str:
     return (
         f"Each seed's weights are those of its best epoch by {escape(result.objective)} on validation data ({epochs}); "
         f"{patience} epochs without a better one ended it, {result.get('train.epochs')} at most."
+    )
+
+
+def _padding(result: Result) -> str:
+    """What the padding of sequences of unequal length took, "" where all have one length."""
+    if "padding_share" not in result.confirmed or result.confirmed["padding_share"].dropna().empty:
+        return ""
+    share, seconds = (float(result.confirmed[name].median()) for name in ("padding_share", "padding_s"))
+    return (
+        f"Sequences differ in length: {percent(share)} % of the timesteps that training ran over were padding, "
+        f"{seconds:.3g} s of each seed (medians). No result depends on it."
     )
 
 

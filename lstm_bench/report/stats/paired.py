@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -103,24 +103,3 @@ def t_test(differences: Iterable[float]) -> float:
     if error <= 1e-12 * abs(mean):  # or but for rounding
         return 1.0 if mean == 0 else math.nan
     return 2 * float(stdtr(n - 1, -abs(mean) / error))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values adjusted for being several, in the order given.
-
-    Those at most alpha may be called shown, and the chance that any of them is not so is at most alpha, whatever the
-    tests have to do with each other. The k-th smallest of m is multiplied by m - k + 1, and none is left below one
-    that was smaller.
-
-    Args:
-      p_values: In 0..1. NaN, where there was no test, stays NaN and is not counted.
-
-    Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
-    """
-    adjusted = [math.nan] * len(p_values)
-    order = sorted((p, k) for k, p in enumerate(p_values) if not math.isnan(p))
-    largest = 0.0
-    for place, (p, k) in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - place) * p))
-        adjusted[k] = largest
-    return adjusted

@@ -41,13 +41,17 @@ def make(
     lengths: Sequence[int],
     criterion: Criterion = sparse_categorical_crossentropy,
     steps_per_execution: int = 1,
+    true: np.ndarray | None = None,
+    buckets: Sequence[int] = (),
 ) -> Engine:
     """The engine of `backend` for `model` on training data `x` (samples, timesteps, features) and `y` (samples,).
 
     `lengths` are those of the sequences that the model's recurrent layers run over, one per layer: what evidence is held to.
     `criterion` maps all of `y`, a batch of indices and the model's outputs for it to a loss and a count. For
     `steps_per_execution` only JAX has a choice: one step per call, or a loop of `MAX_STEPS` training steps inside the program.
+    Where sequences differ in length `true` has their lengths (samples,), `buckets` the numbers of timesteps that batches are
+    padded to: for each there is a program, which masks what lies beyond a sequence's end.
     """
     engines: dict[str, type[Base]] = {"tensorflow": TensorflowEngine, "jax": JaxEngine, "torch": TorchEngine}
-    given = batch_size, evaluation_batch_size, kernel, lengths, criterion, steps_per_execution
+    given = batch_size, evaluation_batch_size, kernel, lengths, criterion, steps_per_execution, true, buckets
     return engines[backend](model, optimizer, x, y, *given)

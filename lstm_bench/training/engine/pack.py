@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.model import kernel as kernels
-from lstm_bench.training.engine.base import Totals, padded
+from lstm_bench.training.engine.base import Totals, by_length, in_order, padded
 from lstm_bench.training.engine.jax import JaxEngine, looped
 
 KERNEL = "generic"  # what every pack runs
@@ -34,7 +34,7 @@ class Pack:
         import jax.numpy as jnp
 
         self.engine, self.model = engine, engine.model
-        self.steps_per_execution = engine.steps_per_execution
+        self.steps_per_execution, self.buckets = engine.steps_per_execution, engine.buckets
         trainable, non_trainable = [], []
         for model in models:
             trainable.append([np.asarray(v.value) for v in model.trainable_variables])
@@ -45,12 +45,8 @@ class Pack:
             [jnp.array(np.stack(value)) for value in zip(*group, strict=True)]
             for group in (trainable, non_trainable, slots)
         )
-        step, forward = engine.functions()
-        steps = jax.vmap(step, in_axes=(0, 0, None, None, 0, 0))
-        # The loop is around all members: each of its turns is a step of every one.
-        self._steps = jax.jit(looped(steps) if engine.loop else steps, donate_argnums=(0, 1))
-        self._forward = jax.jit(jax.vmap(forward, in_axes=(0, 0, None)))
-        self._program: Any = None
+        self._forward = jax.jit(jax.vmap(engine.forward, in_axes=(0, 0, None, None)))
+        self._programs: dict[int | None, Any] = {}
         self._warm = False
         self._kept: list[list[np.ndarray]] = []  # weights and random state of all members, see `keep`
 
@@ -69,47 +65,67 @@ class Pack:
 
     def compile(self, operation: str) -> None:
         """See `timer.Arm`; there is no other operation."""
-        traced = self._steps.lower(self._values, self._zeros(), self.engine.x, self.engine.y, *self._first_batch())
-        self._program = traced.compile()
+        import jax
+
+        for timesteps in self.engine.buckets:
+            steps = jax.vmap(self.engine.functions(timesteps)[operation], in_axes=(0, 0, None, None, 0, 0))
+            # The loop is around all members: each of its turns is a step of every one.
+            program = jax.jit(looped(steps) if self.engine.loop else steps, donate_argnums=(0, 1))
+            batch = self._first_batch()
+            traced = program.lower(self._values, self._zeros(), self.engine.given, self.engine.y, *batch)
+            self._programs[timesteps] = traced.compile()
 
     def warm_up(self) -> None:
         """Compiles training and evaluation, unless that was done, and runs each once; the members stay untouched."""
         if self._warm:
             return
         self.compile("train_step")
-        self.values("train_step")
-        self.logits(np.zeros((1, *self.engine.x.shape[1:]), np.float32))
+        for timesteps in self.engine.buckets:
+            self._values_of(timesteps)
+        for timesteps in self.engine._evaluated():
+            one = np.zeros((1, timesteps, *self.engine.x.shape[2:]), np.float32)
+            self.logits(one, None if self.engine.true is None else np.array([timesteps], np.int32))
         self._warm = True
 
-    def steps(self, indices: np.ndarray, rates: np.ndarray) -> Totals:
-        """Trains one step of every member per row of `indices` (steps, members, batch) at `rates` (steps, members)."""
-        return self._run(indices, rates)[0]
+    def steps(self, indices: np.ndarray, rates: np.ndarray, timesteps: int | None = None) -> Totals:
+        """Trains one step of every member per row of `indices` (steps, members, batch) at `rates` (steps, members).
 
-    def _run(self, indices: np.ndarray, rates: np.ndarray) -> tuple[Totals, np.ndarray]:
-        totals = self._zeros()
-        for given in self.engine.calls("train_step", indices, rates):
-            self._values, totals, _ = self._program(self._values, totals, self.engine.x, self.engine.y, *given)
+        All members' sequences are cut to the same `timesteps`, see `Engine`.
+        """
+        return self._run(indices, rates, timesteps)[0]
+
+    def _run(self, indices: np.ndarray, rates: np.ndarray, timesteps: int | None) -> tuple[Totals, np.ndarray]:
+        totals, program = self._zeros(), self._programs[timesteps]
+        for batch in self.engine.calls("train_step", indices, rates):
+            self._values, totals, _ = program(self._values, totals, self.engine.given, self.engine.y, *batch)
         *counted, done = (np.asarray(total) for total in totals)
         return Totals(*counted), done
 
     def run(self, operation: str, rows: np.ndarray) -> int:
         """See `timer.Timed`: `rows` (steps, members * batch), so that samples are counted over all members."""
-        apart = rows.reshape(len(rows), self.members, -1)
-        return int(self._run(apart, np.full(apart.shape[:2], self.engine.rate))[1].min())
+        apart, done = rows.reshape(len(rows), self.members, -1), 0
+        rates = np.full(apart.shape[:2], self.engine.rate)
+        for timesteps, some in self.engine.grouped(rows):
+            done += int(self._run(apart[some], rates[some], timesteps)[1].min())
+        return done
 
     def values(self, operation: str) -> list[np.ndarray]:
         """See `timer.Arm`: of all members, stacked."""
+        return self._values_of(self.engine.buckets[-1])
+
+    def _values_of(self, timesteps: int | None) -> list[np.ndarray]:
         import jax
         import jax.numpy as jnp
 
-        state = jax.tree.map(jnp.array, self._values)
-        after, _, _ = self._program(state, self._zeros(), self.engine.x, self.engine.y, *self._first_batch())
+        state, program = jax.tree.map(jnp.array, self._values), self._programs[timesteps]
+        after, _, _ = program(state, self._zeros(), self.engine.given, self.engine.y, *self._first_batch())
         return [np.asarray(value) for value in after[0]]
 
     def kernel_evidence(self, operation: str) -> tuple[str, str]:
         """See `timer.Arm`."""
         around = int(self.engine.loop)
-        return kernels.ran_in_hlo(self._program.as_text(), recurrent=self.engine.recurrent, around=around)
+        hlo = self._programs[self.engine.buckets[-1]].as_text()
+        return kernels.ran_in_hlo(hlo, recurrent=self.engine.recurrent, around=around)
 
     @property
     def kernel_ran(self) -> str:
@@ -121,10 +137,15 @@ class Pack:
         """What says so."""
         return self.kernel_evidence("train_step")[1]
 
-    def logits(self, x: np.ndarray) -> np.ndarray:
-        """Inference: `(samples, timesteps, features)` -> logits `(members, samples, n_classes)`, float32."""
-        batches = padded(x, self.engine.evaluation_batch_size)
-        return np.concatenate([np.asarray(self._forward(*self._values[:2], batch))[:, :n] for batch, n in batches], 1)
+    def logits(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+        """Inference: `(samples, timesteps, features)` -> logits `(members, samples, n_classes)`, float32; see `Engine`."""
+        engine, size, weights = self.engine, self.engine.evaluation_batch_size, self._values[:2]
+        if lengths is None:
+            answers = (np.asarray(self._forward(*weights, batch, None))[:, :n] for batch, n in padded(x, size))
+            return np.concatenate(list(answers), 1)
+        batches = by_length(x, lengths, size, engine._evaluated())
+        found = ((self._forward(*weights, batch, true), at) for batch, true, at in batches)
+        return in_order(found, lengths, engine._answers_at(x))
 
     def keep(self, members: Sequence[int]) -> None:
         """Keeps the weights and random state of these members for `restore`, instead of what was kept of them before."""

@@ -19,7 +19,7 @@ class Solo:
     def __init__(self, engine: Engine):
         self._engine, self.model, self.steps_per_execution = engine, engine.model, engine.steps_per_execution
         self._kept: list[np.ndarray] | None = None
-        self.warm_up = engine.warm_up
+        self.warm_up, self.buckets = engine.warm_up, engine.buckets
 
     @property
     def penalised(self) -> bool:
@@ -36,13 +36,13 @@ class Solo:
         """What says so."""
         return self._engine.evidence
 
-    def steps(self, indices: np.ndarray, rates: np.ndarray) -> Totals:
-        """Trains one step per row of `indices` (steps, 1, batch) at `rates` (steps, 1)."""
-        return Totals(*(np.array([total]) for total in self._engine.steps(indices[:, 0], rates[:, 0])))
+    def steps(self, indices: np.ndarray, rates: np.ndarray, timesteps: int | None = None) -> Totals:
+        """Trains one step per row of `indices` (steps, 1, batch) at `rates` (steps, 1); see `Engine`."""
+        return Totals(*(np.array([total]) for total in self._engine.steps(indices[:, 0], rates[:, 0], timesteps)))
 
-    def logits(self, x: np.ndarray) -> np.ndarray:
+    def logits(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """See `Engine`, with an axis of one member before the others."""
-        return self._engine.logits(x)[None]
+        return self._engine.logits(x, lengths)[None]
 
     def keep(self, members: Sequence[int]) -> None:
         """Keeps the weights and random state for `restore`, instead of what was kept before."""

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.model import kernel as kernels
-from lstm_bench.training.engine.base import Base, Totals, penalty, to_device
+from lstm_bench.model.network import masked_call
+from lstm_bench.training.engine.base import Base, Totals, cut, judged, penalty, to_device
 
 
 def _placed(array: np.ndarray) -> Any:
@@ -37,65 +38,72 @@ def _writable(array: np.ndarray) -> np.ndarray:
 class TensorflowEngine(Base):
     """Works on the model's own variables."""
 
-    def _load(self, x: np.ndarray, y: np.ndarray) -> None:
+    def _load(self, x: np.ndarray, y: np.ndarray, true: np.ndarray | None) -> None:
         import tensorflow as tf
 
-        self.x, self.y = to_device(x, y, _placed)
-        self._programs: dict[str, tuple[Any, Any]] = {}
+        self.x, self.y, self.true = to_device(_placed, x, y, true)
+        self._programs: dict[tuple[str, int | None], tuple[Any, Any]] = {}
+        self._forward_functions: dict[int, Any] = {}
         model, optimizer, criterion = self.model, self.optimizer, self.criterion
         variables = model.trainable_variables
         # The sum over one replica is the gradient. Keras forms it by a custom gradient, which TensorFlow registers for good,
         # and with it the graph of every program ever traced.
         optimizer._all_reduce_sum_gradients = list
 
-        def losses_of(batch: Any, inputs: Any) -> Any:
+        def inputs_of(batch: Any, timesteps: int | None) -> tuple[Any, Any]:
+            inputs = tf.gather(self.x, batch)
+            return (inputs, None) if timesteps is None else cut(inputs, tf.gather(self.true, batch), timesteps)
+
+        def losses_of(batch: Any, inputs: Any, mask: Any) -> Any:
             """What is minimised, and what is counted: the data's loss, the labels predicted right, the penalty."""
-            loss, correct = criterion(self.y, batch, model(inputs, training=True))
+            loss, correct = judged(criterion, self.y, batch, self._called(inputs, mask, training=True), mask)
             own = model.losses
             self.penalised = bool(own)
             added = penalty(own)
             return loss + added if own else loss, (loss, correct, added)
 
-        def inference(batch: Any) -> Any:
-            return (0.0, 0, 0.0), [model(tf.gather(self.x, batch), training=False)]
+        def inference(batch: Any, timesteps: int | None) -> Any:
+            return (0.0, 0, 0.0), [self._called(*inputs_of(batch, timesteps), training=False)]
 
-        def forward_backward(batch: Any) -> Any:
-            inputs = tf.gather(self.x, batch)
+        def forward_backward(batch: Any, timesteps: int | None) -> Any:
+            inputs, mask = inputs_of(batch, timesteps)
             with tf.GradientTape() as tape:
                 tape.watch(inputs)
-                minimised, counted = losses_of(batch, inputs)
+                minimised, counted = losses_of(batch, inputs, mask)
             return counted, tape.gradient(minimised, [*variables, inputs])
 
-        def train_step(batch: Any) -> Any:
-            inputs = tf.gather(self.x, batch)
+        def train_step(batch: Any, timesteps: int | None) -> Any:
+            inputs, mask = inputs_of(batch, timesteps)
             with tf.GradientTape() as tape:
-                minimised, counted = losses_of(batch, inputs)
+                minimised, counted = losses_of(batch, inputs, mask)
             optimizer.apply(tape.gradient(minimised, variables), variables)
             return counted, []
 
         self._steps = {"inference": inference, "forward_backward": forward_backward, "train_step": train_step}
 
-        @tf.function(
-            input_signature=[tf.TensorSpec((self.evaluation_batch_size, *x.shape[1:]), tf.float32)],
-            jit_compile=kernels.is_xla(self.kernel),
-        )
-        def forward(inputs: Any) -> Any:
-            return model(inputs, training=False)
-
-        self._forward_function = forward
+    def _called(self, inputs: Any, mask: Any, training: bool) -> Any:
+        if mask is None:
+            return self.model(inputs, training=training)
+        return masked_call(self.model, inputs, mask, training=training)
 
     def graph(self, operation: str) -> Any:
-        """GraphDef of one traced step; nothing is compiled or run."""
-        return self._traceable(operation).get_concrete_function().graph.as_graph_def()
+        """GraphDef of one traced step, of the longest program; nothing is compiled or run."""
+        return self._traceable(operation, self.buckets[-1]).get_concrete_function().graph.as_graph_def()
 
-    def _traceable(self, operation: str) -> Any:
+    def _traceable(self, operation: str, timesteps: int | None) -> Any:
         import tensorflow as tf
 
         return tf.function(
-            self._steps[operation],
+            lambda batch: self._steps[operation](batch, timesteps),
             input_signature=[tf.TensorSpec((self.batch_size,), tf.int32)],
             jit_compile=kernels.is_xla(self.kernel),
         )
+
+    def _compile(self, operation: str, timesteps: int | None) -> None:
+        """See `Arm`. Traces only: TensorFlow optimises a graph, and XLA compiles it, at its first execution."""
+        import tensorflow as tf
+
+        step = self._traceable(operation, timesteps)
 
     def compile(self, operation: str) -> None:
         """See `Arm`. Traces only: TensorFlow optimises a graph, and XLA compiles it, at its first execution."""
@@ -120,36 +128,56 @@ class TensorflowEngine(Base):
                 done += 1
             return losses, correct, penalties, done, kept
 
-        self._programs[operation] = step.get_concrete_function(), many.get_concrete_function()
+        self._programs[operation, timesteps] = step.get_concrete_function(), many.get_concrete_function()
 
-    def _kernel_evidence(self, operation: str) -> tuple[str, str]:
-        step, many = (program.graph.as_graph_def() for program in self._programs[operation])
+    def _kernel_evidence(self, operation: str, timesteps: int | None, run_over: int) -> tuple[str, str]:
+        step, many = (program.graph.as_graph_def() for program in self._programs[operation, timesteps])
         # XLA is asked for on the function itself: that attribute is seen from the graph that calls it.
         for function in many.library.function:
             if function.attr["_XlaMustCompile"].b:
                 step.library.function.add().attr["_XlaMustCompile"].b = True
-        return kernels.ran_in_graph(step, recurrent=self.recurrent, timesteps=self.timesteps)
+        return kernels.ran_in_graph(step, recurrent=self.recurrent, timesteps=run_over)
 
-    def _run(self, operation: str, rows: np.ndarray, rates: np.ndarray) -> tuple[Totals, int]:
+    def _run(
+        self, operation: str, rows: np.ndarray, rates: np.ndarray, timesteps: int | None = None
+    ) -> tuple[Totals, int]:
         import tensorflow as tf
 
-        program = self._programs[operation][1]
+        program = self._programs[operation, timesteps][1]
         *counted, done, self._kept = program(tf.constant(rows, tf.int32), tf.constant(rates, tf.float32))
         loss, correct, added = counted
         return Totals(float(loss), int(correct), float(added)), int(done)
 
-    def values(self, operation: str) -> list[np.ndarray]:
+    def _values_of(self, operation: str, timesteps: int | None) -> list[np.ndarray]:
         import tensorflow as tf
 
+        rows, rates = self._first_batch()[None], np.array([self.rate], np.float32)
         if operation != "train_step":
-            self.run(operation, self._first_batch()[None])
+            self._run(operation, rows, rates, timesteps)
             return [tf.cast(kept, tf.float32).numpy() for kept in self._kept]
         before = [tf.identity(variable.value) for variable in self._state()]
-        self.run(operation, self._first_batch()[None])
+        self._run(operation, rows, rates, timesteps)
         after = [variable.numpy() for variable in self.model.trainable_variables]
         for variable, value in zip(self._state(), before, strict=True):
             variable.assign(value)
         return after
 
-    def _forward(self, batch: np.ndarray) -> np.ndarray:
-        return self._forward_function(batch).numpy()
+    def _forward(self, batch: np.ndarray, true: np.ndarray | None = None) -> np.ndarray:
+        forward = self._forward_functions.get(batch.shape[1])
+        if forward is None:
+            forward = self._forward_functions[batch.shape[1]] = self._forward_function(batch.shape)
+        return forward(batch).numpy() if true is None else forward(batch, true).numpy()
+
+    def _forward_function(self, shape: tuple[int, ...]) -> Any:
+        import tensorflow as tf
+
+        signature = [tf.TensorSpec(shape, tf.float32)]
+        if self.true is not None:
+            signature.append(tf.TensorSpec(shape[:1], tf.int32))
+
+        @tf.function(input_signature=signature, jit_compile=kernels.is_xla(self.kernel))
+        def forward(inputs: Any, *true: Any) -> Any:
+            mask = cut(inputs, true[0], shape[1])[1] if true else None
+            return self._called(inputs, mask, training=False)
+
+        return forward

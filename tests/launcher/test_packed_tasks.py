@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from lstm_bench.launcher.base import Event
 from lstm_bench.launcher.packing import FAILED, Packing, joined
+from lstm_bench.launcher.protocol import CheckTask, ProbeTask, Task, TrialTask, read, written
 
 
 class Below:
@@ -31,8 +33,9 @@ class Below:
         return said
 
 
-def trial(seed: int, rate: float = 0.1, kind: str = "trial", **more: Any) -> dict[str, Any]:
-    return {"kind": kind, "config": {"train": {"rate": rate}}, "seed": seed, "kernel": "generic", **more}
+def trial(seed: int, rate: float = 0.1, kind: Any = "trial", **more: Any) -> TrialTask:
+    config = {"train": {"rate": rate}}
+    return TrialTask(kind=kind, config=config, seed=seed, kernel="generic", steps_per_execution=50, **more)
 
 
 @pytest.fixture
@@ -68,19 +71,28 @@ def epoch(number: int, *going: bool) -> Event:
 
 def test_trials_keep_their_rates_and_replicates_the_folder_of_one_of_them() -> None:
     together = joined([trial(3, 0.1), trial(4, 0.2)])
-    assert (together["kind"], together["seeds"], together["trains"]) == (
-        "trials",
-        [3, 4],
-        [{"rate": 0.1}, {"rate": 0.2}],
-    )
-    assert (together["config"], together["kernel"], "seed" in together) == ({"train": {"rate": 0.1}}, "generic", False)
+    assert (together.kind, together.seeds, together.trains) == ("trials", [3, 4], [{"rate": 0.1}, {"rate": 0.2}])
+    assert (together.config, together.kernel, together.keep) == ({"train": {"rate": 0.1}}, "generic", None)
     together = joined([trial(5, kind="replicate"), trial(0, kind="replicate", keep="here")])
-    assert (together["kind"], together["seeds"], together["keep"], "trains" in together) == (
-        "pack",
-        [5, 0],
-        "here",
-        False,
-    )
+    assert (together.kind, together.seeds, together.keep, together.trains) == ("pack", [5, 0], "here", ())
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        trial(3, keep="here", for_mlflow=True),
+        joined([trial(3), trial(4)]),
+        ProbeTask(config={}, kernel="xla", steps_per_execution=1, seconds=0.5, pack=1),
+        CheckTask(config={"a": 1}, corners=[{"a": 2}], searched=[{"a": 2}]),
+    ],
+)
+def test_a_task_arrives_as_it_was_sent(task: Task) -> None:
+    assert read(json.loads(json.dumps(written(task)))) == task
+
+
+def test_only_what_is_asked_for_travels_and_other_kinds_are_left_alone() -> None:
+    assert written(trial(0)).keys() == {"kind", "config", "seed", "kernel", "steps_per_execution"}
+    assert read({"kind": "cell", "cell": {}}) == {"kind": "cell", "cell": {}}
 
 
 def test_what_is_alone_passes_as_it_is(packing: Packing, below: Below) -> None:

@@ -1,0 +1,435 @@
+"""Which network, or which control, to take: decided on validation scores of fresh seeds, said in words.
+
+Numbers in, words out. The terminal, MLflow, `comparison.md` and the index say these words. Test scores stand beside and
+change nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from lstm_bench.core.formatting import counted
+from lstm_bench.core.statistics import Interval, finite, holm, t_interval
+from lstm_bench.data.metric import Metric
+
+ALPHA = 0.05  # of all comparisons of the best network together
+# Half-width of the interval of a difference up to which two networks count as equally good, if neither is shown to be better:
+# one point of a share, a twentieth of any other score.
+_ALIKE, _ALIKE_SHARE = 0.01, 0.05
+_FEW = 30  # sequences of the rarest class below which its share of a score is a matter of single sequences
+_PADDED = 0.5  # share of padded steps from which on it is said
+_UNREAD = Interval(math.nan, math.nan, 0)
+_FASTER = 1.25  # how many times faster counts as faster
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What may be taken: a confirmed network, or a control.
+
+    Attributes:
+      name: As tables have it.
+      is_control: Whether it is no network.
+      is_trivial: Whether it looks at no input.
+      validation: Score on validation data by seed; a control in which nothing is drawn has one.
+      test: The same on the test set; n is 0 where it was not read.
+      n_weights: Numbers that were fitted.
+      epoch_s: Seconds per epoch; of a control seconds of fitting it.
+      samples_per_s: Training samples per second, of a speed that may be compared; NaN elsewhere.
+      kernel: That ran.
+      latency_ms: Milliseconds per sequence, one at a time, or of a control 64 at a time.
+      memory_mib: Peak of a training.
+      tried: Configurations that were searched to find it.
+      doubts: What was judged of it, a sentence each.
+      commands: What to type: to use it, to search it further, to make it again.
+    """
+
+    name: str
+    is_control: bool
+    validation: Mapping[int, float]
+    is_trivial: bool = False
+    test: Interval = _UNREAD
+    n_weights: float = math.nan
+    epoch_s: float = math.nan
+    samples_per_s: float = math.nan
+    kernel: str = ""
+    latency_ms: float = math.nan
+    memory_mib: float = math.nan
+    tried: int = 0
+    doubts: tuple[str, ...] = ()
+    commands: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def score(self) -> Interval:
+        """On validation data."""
+        return t_interval(self.validation.values())
+
+
+class Difference(NamedTuple):
+    """The best network less another contender, turned so that more is better.
+
+    Attributes:
+      other: The other one.
+      mean: Of the scores.
+      half_width: Of its 95 % interval; NaN where nothing can be tested.
+      p: That they are equal; NaN likewise.
+      adjusted: The same, corrected for being several.
+    """
+
+    other: Contender
+    mean: float
+    half_width: float
+    p: float
+    adjusted: float = math.nan
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse`, `open` or `not tested`: of the best network."""
+        if math.isnan(self.adjusted):
+            return "not tested"
+        if self.adjusted > ALPHA:
+            return "open"
+        return "better" if self.mean > 0 else "worse"
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What to take, and why.
+
+    Attributes:
+      take: The contender; None where none is confirmed, or nothing beats what looks at no input.
+      lines: The five that are read first.
+      rest: Doubts and what was tried, a sentence each.
+      commands: What to type next.
+    """
+
+    take: Contender | None
+    lines: tuple[str, ...]
+    rest: tuple[str, ...]
+    commands: tuple[str, ...]
+
+
+class Ground(NamedTuple):
+    """What all contenders stand on.
+
+    Attributes:
+      metric: What they are held against each other by: that of the objective.
+      measure: What the test set is scored by.
+      n_validation: Validation sequences; 0 where that is not recorded.
+      rarest: Test and validation sequences of the rarest class together; None where there are no classes, or it is not known.
+      padded: Share of padded steps.
+      leaks: What the leak meter found, a sentence each.
+    """
+
+    metric: Metric
+    measure: Metric
+    n_validation: int = 0
+    rarest: int | None = None
+    padded: float = 0.0
+    leaks: tuple[str, ...] = ()
+
+
+def difference(one: Contender, other: Contender, ground: Ground) -> Difference:
+    """Welch's test of two mean scores over seeds, widened by what the finite validation set leaves open.
+
+    Seeds say what another training would give, and say nothing of other data: all of them are scored on the same sequences.
+    So of a score in 0..1 the binomial variance `p (1 - p) / n` of either side is added, as if their errors had nothing to do
+    with each other: an upper bound for two that err on the same sequences. Of other scores it is not known, and left out.
+
+    Args:
+      one: A network with at least two seeds.
+      other: With one seed, only a control in which nothing is drawn is tested.
+      ground: What both stand on.
+
+    Source: Welch 1947, Biometrika 34, 28-35; for the seeds Bouthillier et al. 2021, MLSys 3, 747-769.
+    """
+    sign = 1 if ground.metric.maximize else -1
+    a, b = finite(one.validation.values()), finite(other.validation.values())
+    if len(a) < 2 or not b or (len(b) < 2 and not other.is_control):
+        mean = sign * (one.score.mean - other.score.mean)
+        return Difference(other, mean, math.nan, math.nan)
+    mean = sign * (math.fsum(a) / len(a) - math.fsum(b) / len(b))
+    variances = [_variance(values) / len(values) for values in (a, b)]
+    freedom = [len(values) - 1 for values in (a, b)]
+    sampling = sum(_sampling(values, ground) for values in (a, b))
+    total = math.fsum([*variances, sampling])
+    if total <= 1e-24 * max(1.0, mean * mean):  # no spread at all that a difference could be held against
+        return Difference(other, mean, math.nan, 1.0 if mean == 0 else math.nan)
+    spread = math.fsum(v * v / df for v, df in zip(variances, freedom, strict=True) if df)
+    degrees = total * total / spread if spread > 0 else 1e9
+    from scipy.special import stdtr, stdtrit  # lazily: a third of a second
+
+    error = math.sqrt(total)
+    return Difference(
+        other, mean, float(stdtrit(degrees, 0.975)) * error, 2 * float(stdtr(degrees, -abs(mean) / error))
+    )
+
+
+def _variance(values: Sequence[float]) -> float:
+    if len(values) < 2:
+        return 0.0
+    mean = math.fsum(values) / len(values)
+    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def _sampling(values: Sequence[float], ground: Ground) -> float:
+    """Variance of a score in 0..1 that comes of the finite validation set. Laplace's rule, so that 100 % is not certain."""
+    if not ground.metric.percent or ground.n_validation < 1:
+        return 0.0
+    n = ground.n_validation
+    share = (math.fsum(values) / len(values) * n + 1) / (n + 2)
+    return share * (1 - share) / n
+
+
+def recommend(contenders: Sequence[Contender], ground: Ground) -> Recommendation:
+    """What to take of networks and controls that stand on one ground.
+
+    The network of the best mean validation score is held against each other network and each control, and all p-values are
+    corrected together by Holm's method. It is what to take, unless
+
+    - a control is not beaten by it: then the simplest such control is (they come in the order of what they can see), or the
+      best, where one beats the network;
+    - a smaller network is not distinguishable from it, and their difference is known to a point: then the smallest is.
+
+    Args:
+      contenders: Controls in the order of what they can see.
+      ground: What they stand on.
+    """
+    sign = 1 if ground.metric.maximize else -1
+    known = [c for c in contenders if c.score.n]
+    networks = sorted((c for c in known if not c.is_control), key=lambda c: (-sign * c.score.mean, c.n_weights))
+    controls = [c for c in known if c.is_control]
+    if not networks:
+        return _without_network(controls, ground)
+    best = networks[0]
+    found = [difference(best, other, ground) for other in [*networks[1:], *controls]]
+    found = [d._replace(adjusted=p) for d, p in zip(found, holm([d.p for d in found]), strict=True)]
+    take = _taken(best, found, controls, ground)
+    lines = [
+        _take_line(take, best, ground),
+        _beats_line(best, found, ground),
+        _alike_line(best, found, take),
+        _controls_line(best, found, ground),
+        _cost_line(take),
+    ]
+    rest = [*_doubts(take, best, networks, ground), _tried(networks, controls)]
+    chosen = take if take is not None else best
+    return Recommendation(take, tuple(lines), tuple(rest), _commands(chosen, best))
+
+
+def _taken(
+    best: Contender, found: Sequence[Difference], controls: Sequence[Contender], ground: Ground
+) -> Contender | None:
+    sign = 1 if ground.metric.maximize else -1
+    over = [d.other for d in found if d.other.is_control and d.verdict == "worse"]
+    if over:
+        return max(over, key=lambda c: sign * c.score.mean)
+    unbeaten = [d.other for d in found if d.other.is_control and d.verdict != "better"]
+    if unbeaten:
+        simplest = min(unbeaten, key=controls.index)
+        return None if simplest.is_trivial else simplest  # what looks at no input answers nothing
+    alike = [d.other for d in found if not d.other.is_control and d.verdict == "open" and _is_close(d, best, ground)]
+    return min([best, *alike], key=lambda c: c.n_weights if math.isfinite(c.n_weights) else math.inf)
+
+
+def _is_close(found: Difference, best: Contender, ground: Ground) -> bool:
+    """Whether a difference is known well enough to call two contenders equally good."""
+    edge = _ALIKE if ground.metric.percent else _ALIKE_SHARE * abs(best.score.mean)
+    return abs(found.mean) + found.half_width <= edge
+
+
+def _without_network(controls: Sequence[Contender], ground: Ground) -> Recommendation:
+    if not controls:
+        text = "Nothing is confirmed yet: no network has been trained with fresh seeds."
+        return Recommendation(None, (text,), (), ())
+    sign = 1 if ground.metric.maximize else -1
+    best = max(controls, key=lambda c: sign * c.score.mean)
+    text = f"No network is confirmed yet; of the controls {best.name} is best: {_scores(best, ground)}."
+    return Recommendation(None, (text,), (), ())
+
+
+def _value(value: float, metric: Metric) -> str:
+    return f"{100 * value:.2f} %" if metric.percent else f"{value:.4g}"
+
+
+def _amount(value: float, metric: Metric) -> str:
+    """A difference."""
+    return f"{100 * value:.2f} points" if metric.percent else f"{value:.3g}"
+
+
+def _score(score: Interval, metric: Metric) -> str:
+    """`97.10 % (96.80 to 97.40, n = 5)`."""
+    if score.n < 2:
+        return f"{_value(score.mean, metric)} (n = {score.n}, so no interval)"
+    low, high = score.mean - score.half_width, score.mean + score.half_width
+    if metric.percent:
+        low, high = max(0.0, low), min(1.0, high)
+    return f"{_value(score.mean, metric)} ({_value(low, metric).removesuffix(' %')} to {_value(high, metric)}, n = {score.n})"
+
+
+def _scores(one: Contender, ground: Ground) -> str:
+    text = f"validation {ground.metric.label} {_score(one.score, ground.metric)}"
+    if one.test.n:
+        text += f", test {ground.measure.label} {_score(one.test, ground.measure)}"
+    return text
+
+
+def _take_line(take: Contender | None, best: Contender, ground: Ground) -> str:
+    if take is None:
+        return (
+            f"Take none: {best.name}, the best network, is not shown to beat what looks at no input "
+            f"({_scores(best, ground)})."
+        )
+    if take.is_control:
+        beside = f"Best network: {best.name}, {_scores(best, ground)}."
+        return f"Take {take.name}, which is no network: {_scores(take, ground)}. {beside}"
+    if take is not best:
+        return (
+            f"Take {take.name}: {_scores(take, ground)}. {best.name} has the best mean and more weights, and is not "
+            f"distinguishable from it: {_scores(best, ground)}."
+        )
+    return f"Take {take.name}: {_scores(take, ground)}."
+
+
+def _named(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""
+
+
+def _beats_line(best: Contender, found: Sequence[Difference], ground: Ground) -> str:
+    mine = [d for d in found if not d.other.is_control]
+    if not mine:
+        return f"{best.name} is the only network that was confirmed on these data."
+    over = [d for d in mine if d.verdict == "better"]
+    tested = sum(not math.isnan(d.p) for d in found)
+    corrected = f"95 % intervals; corrected for {counted(tested, 'comparison')} (Holm), on validation scores"
+    if not over:
+        untested = [d.other.name for d in mine if d.verdict == "not tested"]
+        why = f" ({_named(untested)} not tested: too few seeds)" if untested else ""
+        return f"{best.name} is not shown to beat any other network{why}; {corrected}."
+    parts = [
+        f"{d.other.name} by {_amount(d.mean, ground.metric)} +- {_amount(d.half_width, ground.metric)}" for d in over
+    ]
+    return f"{best.name} beats {_named(parts)}; {corrected}."
+
+
+def _alike_line(best: Contender, found: Sequence[Difference], take: Contender | None) -> str:
+    alike = [d.other for d in found if not d.other.is_control and d.verdict == "open"]
+    if not alike:
+        return (
+            f"Every other network is distinguishable from {best.name}."
+            if any(not d.other.is_control and d.verdict != "not tested" for d in found)
+            else "No other network can be told from it or held against it."
+        )
+    told = []
+    for one in alike:
+        better = [
+            f"smaller ({one.n_weights:,.0f} weights)" if one.n_weights < best.n_weights else "",
+            "faster to train" if _is_faster(best.epoch_s, one.epoch_s) else "",
+            "faster to predict" if _is_faster(best.latency_ms, one.latency_ms) else "",
+        ]
+        words = ", ".join(filter(None, better))
+        told.append(f"{one.name}{f': {words}' if words else ''}")
+    any_ = (
+        f" Any of {_named([best.name, *(c.name for c in alike)])} will do."
+        if take is not None and not take.is_control
+        else ""
+    )
+    return f"Not distinguishable from {best.name}: {'; '.join(told)}.{any_}"
+
+
+def _is_faster(slow: float, fast: float) -> bool:
+    return math.isfinite(slow) and math.isfinite(fast) and fast * _FASTER <= slow
+
+
+def _controls_line(best: Contender, found: Sequence[Difference], ground: Ground) -> str:
+    mine = [d for d in found if d.other.is_control]
+    if not mine:
+        return (
+            "No control stands beside it (controls=false, or older records): whether a network is needed is not known."
+        )
+    sign = 1 if ground.metric.maximize else -1
+    strongest = max(mine, key=lambda d: sign * d.other.score.mean).other
+    says = f"the best of them is {strongest.name}, {_value(strongest.score.mean, ground.metric)}"
+    unbeaten = [d for d in mine if d.verdict != "better"]
+    if not unbeaten:
+        return f"{best.name} beats {counted(len(mine), 'control')}: {says}."
+    parts = [
+        f"{d.other.name} ({_amount(d.mean, ground.metric)} +- {_amount(d.half_width, ground.metric)})"
+        if math.isfinite(d.half_width)
+        else d.other.name
+        for d in unbeaten
+    ]
+    return f"{best.name} is not shown to beat {_named(parts)}; of the controls, {says}."
+
+
+def _cost_line(take: Contender | None) -> str:
+    if take is None:
+        return "Cost: none."
+    parts = [f"{take.n_weights:,.0f} weights" if math.isfinite(take.n_weights) else ""]
+    if take.is_control:
+        parts += [f"{take.epoch_s:.3g} s to fit on one core" if math.isfinite(take.epoch_s) else ""]
+        parts += [f"{take.latency_ms:.3g} ms per sequence in batches of 64" if math.isfinite(take.latency_ms) else ""]
+    else:
+        kernel = f" ({take.kernel} kernel)" if take.kernel else ""
+        parts += [
+            f"{take.epoch_s:.3g} s per epoch" if math.isfinite(take.epoch_s) else "",
+            f"{take.samples_per_s:,.0f} samples/s in training{kernel}"
+            if math.isfinite(take.samples_per_s)
+            else f"speed not comparable{kernel}",
+            f"{take.latency_ms:.3g} ms for one sequence" if math.isfinite(take.latency_ms) else "",
+            f"{take.memory_mib:,.0f} MiB of memory" if math.isfinite(take.memory_mib) else "",
+        ]
+    return f"Cost: {', '.join(filter(None, parts))}."
+
+
+def _doubts(take: Contender | None, best: Contender, networks: Sequence[Contender], ground: Ground) -> list[str]:
+    one = best if take is None else take
+    found = list(one.doubts)
+    if ground.rarest is not None and ground.rarest < _FEW:
+        found.append(
+            f"The rarest class has {counted(ground.rarest, 'sequence')} to be scored on: single ones move the result."
+        )
+    if ground.metric.percent and ground.n_validation:
+        share = min(max(one.score.mean, 0.0), 1.0)
+        half = 1.96 * math.sqrt(max(share * (1 - share), 0.25 / ground.n_validation) / ground.n_validation)
+        if half > _ALIKE:
+            found.append(
+                f"{counted(ground.n_validation, 'validation sequence')} leave {100 * half:.1f} points of any such score open."
+            )
+    if one.test.n and ground.metric.name == ground.measure.name and _is_far(one):
+        found.append(
+            f"Validation and test score are {_amount(abs(one.score.mean - one.test.mean), ground.metric)} apart: "
+            "the two splits differ, or the choice fitted the validation data."
+        )
+    few = [c.name for c in networks if c.score.n < 3]
+    if few:
+        found.append(f"{_named(few)}: fewer than three seeds say little of what another training gives.")
+    if ground.padded > _PADDED:
+        found.append(f"{100 * ground.padded:.0f} % of all steps are padding.")
+    found += ground.leaks
+    return list(dict.fromkeys(found)) or ["Nothing that was judged speaks against it."]
+
+
+def _is_far(one: Contender) -> bool:
+    """Whether validation and test score differ by more than the spread of the seeds, and by more than two points or a tenth."""
+    gap, width = abs(one.score.mean - one.test.mean), one.score.half_width + one.test.half_width
+    edge = 0.02 if abs(one.score.mean) <= 1 else 0.1 * abs(one.score.mean)
+    return gap > edge and not gap <= width  # an unknown width is no excuse
+
+
+def _tried(networks: Sequence[Contender], controls: Sequence[Contender]) -> str:
+    configurations = sum(max(1, c.tried) for c in networks)
+    return (
+        f"Tried: {counted(len(networks), 'network')} by {counted(configurations, 'configuration')}, "
+        f"{counted(len(controls), 'control')}; chosen on validation data, the test set read once for each confirmed one."
+    )
+
+
+def _commands(chosen: Contender, best: Contender) -> tuple[str, ...]:
+    given = {**best.commands, **chosen.commands}
+    return tuple(f"{words}: {given[key]}" for key, words in _WORDS.items() if key in given)
+
+
+_WORDS = {"use": "use it", "search": "search it further", "repeat": "make this again"}
