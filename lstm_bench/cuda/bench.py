@@ -7,7 +7,7 @@ from typing import Any
 
 from lstm_bench.core.clock import Phases
 from lstm_bench.cuda import networks, pretended_gpu, verdict
-from lstm_bench.cuda.options import FAMILY
+from lstm_bench.cuda.options import FAMILY, OPERATIONS
 from lstm_bench.training import backend, programs
 from lstm_bench.training.tasks import Send, TaskRunner, Work, sized
 
@@ -41,10 +41,18 @@ class Predictor(TaskRunner):
             networks.require_effect(name)
             for values, one in zip(({}, *task["searched"]), (config, *task["corners"]), strict=True):
                 engine = programs.prepare({**one, "model": sized(one["model"], data)}, data, kernel, seed=0)
-                for operation, read in networks.readings(name, engine).items():
+                operations = ("training",) if values else tuple(OPERATIONS)  # at the ends of the space training will do
+                for operation, read in networks.readings(name, engine, operations).items():
                     found += [
-                        {"operation": operation, "at": values, "layer": layer.name, "kind": layer.kind, **vars(said)}
-                        for layer, said in zip(*read, strict=True)
+                        {
+                            "operation": operation,
+                            "at": values,
+                            "place": place,
+                            "layer": layer.name,
+                            "kind": layer.kind,
+                            **vars(said),
+                        }
+                        for place, (layer, said) in enumerate(zip(*read, strict=True))
                     ]
         return {"state": "COMPLETE", "layers": found, "by": verdict.RULE if name == "torch" else verdict.PROGRAM}
 
@@ -52,5 +60,3 @@ class Predictor(TaskRunner):
 def bench(setup: Mapping[str, Any]) -> tuple[TaskRunner, str]:
     """The bench of a worker, and what its framework sees; see `launcher.runner.made`."""
     return backend.bench(setup, Predictor)
-
-

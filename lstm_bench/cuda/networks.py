@@ -25,16 +25,16 @@ class Reading(NamedTuple):
     verdicts: list[Verdict]
 
 
-def readings(backend: str, engine: Any) -> dict[str, Reading]:
-    """Of an engine that nothing was traced of yet: `training` and `inference`, each of its own program.
+def readings(backend: str, engine: Any, operations: Sequence[str] = tuple(OPERATIONS)) -> dict[str, Reading]:
+    """Of an engine that nothing was traced of yet: of `training` and of `inference`, each by its own program.
 
     Raises:
       KernelError: where the installed versions are not those that the reading knows.
     """
     layers, found = verdict.marked(engine.model), {}
-    for name, operation in OPERATIONS.items():
+    for name in operations:
         try:
-            found[name] = Reading(layers, _verdicts(backend, engine, layers, operation) if layers else [])
+            found[name] = Reading(layers, _verdicts(backend, engine, layers, OPERATIONS[name]) if layers else [])
         except LstmBenchError:
             raise
         except Exception as error:  # whatever a layer, Keras or the backend raises: there is no program to read
@@ -60,7 +60,7 @@ def require_effect(backend: str) -> None:
     """Raises KernelError unless the pretended GPU gives a plain LSTM cuDNN: then everything it says may be believed."""
     if backend == "torch":
         torch_rules.require_known()
-    [one] = readings(backend, engine_of(backend, "lstm", "plain"))["training"].verdicts
+    [one] = readings(backend, engine_of(backend, "lstm", "plain"), ("training",))["training"].verdicts
     if one.kernel != verdict.CUDNN:
         raise pretended_gpu.changed(backend, f"Keras's way to cuDNN (a plain LSTM: {one.reason or one.evidence})")
 
@@ -100,9 +100,16 @@ def _engine(backend: str, model: Any, input_shape: tuple[int, int], timesteps: i
     import keras
 
     x, y = np.zeros((BATCH, *input_shape), np.float32), np.zeros(BATCH, np.int32)
-    sizes = {"batch_size": BATCH, "evaluation_batch_size": BATCH}
     return factory.make(
-        backend, model, keras.optimizers.SGD(0.1), x, y, **sizes, kernel="generic", lengths=[timesteps]
+        backend,
+        model,
+        keras.optimizers.SGD(0.1),
+        x,
+        y,
+        batch_size=BATCH,
+        evaluation_batch_size=BATCH,
+        kernel="generic",
+        lengths=[timesteps],
     )
 
 

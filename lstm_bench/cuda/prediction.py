@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lstm_bench.study import search_space as spaces
 BENCH = "lstm_bench.cuda.bench:bench"
 FOLDER = "kernels-predicted"
 _LIMIT_S = 600.0
+_WIDTH = 110  # characters of evidence on a line of the terminal
 Row = dict[str, Any]
 
 
@@ -93,17 +95,21 @@ def of_study(config: Mapping[str, Any], space: Mapping[str, Any], say: Callable[
     if not layers:
         say("  the network has no recurrent layer of Keras")
         return
-    shown: dict[tuple[str, ...], Row] = {}
-    for one in layers:
-        shown.setdefault((one["operation"], one["layer"], one["kernel"], one["reason"]), one)
+    shown: dict[tuple[Any, ...], Row] = {}
+    for one in layers:  # what the ends of the space have in common with the configuration's own values is said once
+        shown.setdefault((one["operation"], one["place"], one["kernel"], one["reason"]), one)
     rows = [
-        [one["operation"], f"{one['layer']} ({one['kind']})", one["kernel"], one["reason"] or one["evidence"], _at(one)]
+        [one["operation"], f"{one['layer']} ({one['kind']})", one["kernel"], _why(one), _at(one)]
         for one in shown.values()
     ]
     say(formatting.plain(["operation", "layer", "kernel", "evidence", "at"], rows, set()))
     own = [one for one in layers if one["operation"] == "training" and not one["at"]]
     n = sum(one["kernel"] == "cudnn" for one in own)
     say(f"training: cuDNN for {n} of {formatting.counted(len(own), 'layer')}; nothing was trained")
+
+
+def _why(row: Row) -> str:
+    return textwrap.shorten(row["reason"] or row["evidence"], _WIDTH, placeholder=" ...")
 
 
 def _at(row: Row) -> str:

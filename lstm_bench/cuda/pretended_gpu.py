@@ -1,12 +1,12 @@
 """Stands in for what a machine without a GPU lacks while a program for one is built. Nothing that trains imports this.
 
-| backend    | what is replaced                                            | by                                           |
-|------------|-------------------------------------------------------------|----------------------------------------------|
-| jax        | `keras.src.backend.jax.rnn._is_gpu_available`               | yes                                          |
-| jax        | `jaxlib.gpu_rnn.compute_rnn_workspace_reserve_space_sizes`  | one byte each: the program is not run        |
-| jax        | the cuda lowering of `rnn_fwd_p` and `rnn_bwd_p` of `jax.experimental.rnn` | jaxlib's own, with a descriptor of one byte |
-| tensorflow | `keras.src.backend.tensorflow.rnn._is_gpu_available`        | yes                                          |
-| torch      | `keras.src.backend.torch.rnn._is_cuda_cudnn_available`      | yes                                          |
+| backend    | what is replaced                                            | by                                   |
+|------------|-------------------------------------------------------------|--------------------------------------|
+| jax        | `keras.src.backend.jax.rnn._is_gpu_available`               | yes                                  |
+| jax        | `jaxlib.gpu_rnn.compute_rnn_workspace_reserve_space_sizes`  | one byte each: no program is run     |
+| jax        | for cuda, the lowering of `rnn_fwd_p` and `rnn_bwd_p`       | jaxlib's, a descriptor of one byte   |
+| tensorflow | `keras.src.backend.tensorflow.rnn._is_gpu_available`        | yes                                  |
+| torch      | `keras.src.backend.torch.rnn._is_cuda_cudnn_available`      | yes                                  |
 
 A name that another version does not have, or has with other arguments, is one line: a program is never built half pretended.
 """
@@ -34,7 +34,21 @@ REPLACED: dict[str, dict[str, dict[str, tuple[str, ...] | None]]] = {
                 *("input_size", "hidden_size", "num_layers", "dropout", "bidirectional", "cudnn_allow_tf32"),
             ),
             "_rnn_bwd_lowering": (
-                *("_rnn", "platform", "ctx", "dy", "dhn", "dcn", "x", "h0", "c0", "w", "y", "reserve_space", "seq_lengths"),
+                *(
+                    "_rnn",
+                    "platform",
+                    "ctx",
+                    "dy",
+                    "dhn",
+                    "dcn",
+                    "x",
+                    "h0",
+                    "c0",
+                    "w",
+                    "y",
+                    "reserve_space",
+                    "seq_lengths",
+                ),
                 *("input_size", "hidden_size", "num_layers", "dropout", "bidirectional", "cudnn_allow_tf32"),
             ),
         },

@@ -1,4 +1,4 @@
-"""What was predicted for the versions that this release was made with: `conf/kernels-predicted.csv`. Reads one file, no framework."""
+"""What was predicted for the versions of this release, `conf/kernels-predicted.csv`, in words. Needs no framework."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lstm_bench.cuda import pretended_gpu
-from lstm_bench.cuda.verdict import CUDNN, LOOP, UNKNOWN, Layer, Verdict
+from lstm_bench.cuda.verdict import CUDNN, LOOP, UNKNOWN, Layer, Verdict, recurrent_parts
 
 # The functions that the rules were read from, each with the beginning of its source's SHA-256.
 READ = {
@@ -94,11 +94,7 @@ def judged(layers: Sequence[Layer], model: Any, calls: Calls) -> list[Verdict]:
 
 
 def _judged(layer: Any, calls: Calls) -> Verdict:
-    import keras
-
-    both = isinstance(layer, keras.layers.Bidirectional)
-    parts = [layer.forward_layer, layer.backward_layer] if both else [layer]
-    seen = [call for part in parts for call in calls.seen.get(id(part), [])]
+    seen = [call for part in recurrent_parts(layer) for call in calls.seen.get(id(part), [])]
     if not seen:
         return Verdict(UNKNOWN, "", "the layer's loop over timesteps was not called as Keras calls it")
     found = {(verdict.kernel, verdict.evidence, verdict.reason) for verdict in (_rule(*call) for call in seen)}
@@ -112,7 +108,7 @@ def _rule(layer: Any, masked: bool, mapped: bool) -> Verdict:
     import keras
     from keras.src.backend.torch import cudnn_ok
 
-    kind, cell = type(layer).__name__, getattr(layer, "cell", None)
+    kind, cell = type(layer).__name__, layer.cell
     if not isinstance(layer, keras.layers.LSTM | keras.layers.GRU):
         return Verdict(LOOP, f"rule: Keras has no cuDNN path for {kind}")
     owner = next(one for one in type(layer).__mro__ if "inner_loop" in vars(one))

@@ -78,19 +78,29 @@ def marked(model: Any) -> list[Layer]:
     found: list[Layer] = []
     inner: set[int] = set()
     for layer in model._flatten_layers(include_self=False, recursive=True):
-        both = isinstance(layer, keras.layers.Bidirectional)
-        if id(layer) in inner or not (both or isinstance(layer, keras.layers.RNN)):
+        if id(layer) in inner or not (parts := recurrent_parts(layer)):
             continue
         kind = type(layer).__name__
-        if both:
-            inner |= {id(layer.forward_layer), id(layer.backward_layer)}
-            kind += f"({type(layer.forward_layer).__name__})"
+        if parts != [layer]:  # a wrapper: its own name stands in the programs, and perhaps no other
+            inner |= {id(one) for one in layer._flatten_layers(include_self=False, recursive=True)}
+            kind += f"({type(parts[0]).__name__})"
         elif type(layer) is keras.layers.RNN:
             kind += f"({type(layer.cell).__name__})"
         made = Layer(layer.name, kind, f"recurrent{len(found)}layer")
         layer.name = made.mark
         found.append(made)
     return found
+
+
+def recurrent_parts(layer: Any) -> list[Any]:
+    """The recurrent layers that a layer is or wraps: two of a bidirectional one; none of any other."""
+    import keras
+
+    if isinstance(layer, keras.layers.Bidirectional):
+        return [layer.forward_layer, layer.backward_layer]
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return recurrent_parts(layer.layer)
+    return [layer] if isinstance(layer, keras.layers.RNN) else []
 
 
 def judged(layers: Sequence[Layer], found: Mapping[str, Found], timesteps: int, loop: str) -> list[Verdict]:
@@ -102,7 +112,10 @@ def judged(layers: Sequence[Layer], found: Mapping[str, Found], timesteps: int, 
       timesteps: Of the shortest sequence that one runs over: an unrolled layer has at least as many products.
       loop: What a loop of this backend is called: `loop` or `scan`.
     """
-    return [_judged(found.get(layer.mark, Found()), timesteps, loop) for layer in layers]
+    verdicts = [_judged(found.get(layer.mark, Found()), timesteps, loop) for layer in layers]
+    for layer, one in zip(layers, verdicts, strict=True):
+        one.evidence = one.evidence.replace(layer.mark, layer.name)
+    return verdicts
 
 
 def _judged(found: Found, timesteps: int, loop: str) -> Verdict:
@@ -117,7 +130,9 @@ def _judged(found: Found, timesteps: int, loop: str) -> Verdict:
         return Verdict(loop, evidence)
     if found.products >= timesteps > 1:
         return Verdict(UNROLLED, f"{found.products} matrix products, no loop, for {timesteps} timesteps")
-    return Verdict(UNKNOWN, evidence, f"{found.products} matrix products and neither loop nor cuDNN under the layer's name")
+    return Verdict(
+        UNKNOWN, evidence, f"{found.products} matrix products and neither loop nor cuDNN under the layer's name"
+    )
 
 
 def shortened(line: str) -> str:
@@ -151,7 +166,10 @@ def in_stablehlo(module: Any, layers: Sequence[Layer]) -> dict[str, Found]:
                 target = str(operation.attributes["call_target_name"]).strip('"')
                 own.cudnn += target == "cudnn_rnn_ffi"
                 if "dnn_rnn" in target:
-                    own.lines.append(shortened(str(operation)))
+                    types = str(operation).rpartition(" : ")[2]
+                    own.lines.append(
+                        shortened(f"stablehlo.custom_call @{target} at {here.removeprefix('/')} : {types}")
+                    )
             elif name == "stablehlo.while" and any(_FLOATS.search(str(one.type)) for one in operation.results):
                 # A recurrence carries floating-point numbers; XLA's random generator, in a loop of its own, whole ones.
                 own.loops += 1

@@ -1,4 +1,4 @@
-"""`python -m lstm_bench.kernels predict=cuda`: which kernel an NVIDIA GPU would run, cell by cell, on this machine without one."""
+"""`python -m lstm_bench.kernels predict=cuda`: which kernel an NVIDIA GPU would run, cell by cell, where there is none."""
 
 from __future__ import annotations
 

@@ -104,12 +104,6 @@ class TensorflowEngine(Base):
         import tensorflow as tf
 
         step = self._traceable(operation, timesteps)
-
-    def compile(self, operation: str) -> None:
-        """See `Arm`. Traces only: TensorFlow optimises a graph, and XLA compiles it, at its first execution."""
-        import tensorflow as tf
-
-        step = self._traceable(operation)
         specs = step.get_concrete_function().structured_outputs[1]
 
         @tf.function(input_signature=[tf.TensorSpec((None, self.batch_size), tf.int32), tf.TensorSpec((None,))])
