@@ -30,11 +30,11 @@ What is asked for beside that is ignored by git, by that manifest and by `check=
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.core import cli, formatting
+from lstm_bench.core import cli, fileio, formatting
 from lstm_bench.core.config import NAME
 from lstm_bench.core.errors import (
     CheckFailedError,
@@ -244,7 +244,7 @@ def _predicted(options: Options) -> dict[bool, list[dict[str, str]]]:
     """Rows of predicted kernels: whether they are published -> rows; only those that are there."""
     from lstm_bench.report.pages import predicted
 
-    if options.source != "records" or options.studies is not None:
+    if options.source != "records":
         return {}
     root = options.sweeps.resolve()
     public = root if root.name == "published" else root / "published"
@@ -263,7 +263,8 @@ def _add_predicted(
     for published, rows in found.items():
         folder = options.reports if published or True not in found else options.reports / WORKING
         pages = folders.setdefault(folder, Pages())
-        pages.texts |= predicted.page(rows)
+        if options.studies is None:
+            pages.texts |= predicted.page(rows)
         if "README.md" in pages.texts:
             pages.texts["README.md"] += f"\nWithout a GPU: [kernels that one would run]({predicted.STEM}.md).\n"
 

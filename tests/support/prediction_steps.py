@@ -6,10 +6,6 @@ import json
 import sys
 from typing import Any
 
-backend, asked = sys.argv[1:3]
-if backend != "tensorflow":
-    sys.modules["tensorflow"] = None  # type: ignore[assignment]
-
 import keras
 from keras import layers, ops
 
@@ -17,6 +13,7 @@ from lstm_bench.core.errors import KernelError
 from lstm_bench.cuda import networks, pretended_gpu, torch_rules
 from lstm_bench.cuda.options import CELLS
 
+backend, asked = sys.argv[1:3]
 UNITS = 5
 
 

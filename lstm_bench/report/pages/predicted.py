@@ -9,9 +9,9 @@ from lstm_bench.study.columns import PREDICTED_COLUMNS
 
 STEM = "kernels-predicted"
 _ABOUT = (
-    "Which kernel an NVIDIA GPU would run for each recurrent layer, with one option each. Nothing here ran on a GPU, and no speed is "
-    "said. `program`: read from the training step itself, built for a GPU. `rule, not program`: torch builds none; Keras's own rules for "
-    "the calls of one step. `cannot say`: the reason stands below. Of inference it is said where it differs."
+    "Which kernel an NVIDIA GPU would run for each recurrent layer, with one option each. Nothing here ran on a GPU, and no "
+    "speed is said. `program`: read from the training step itself, built for a GPU. `rule, not program`: torch builds none; "
+    "Keras's own rules for the calls of one step. `cannot say`: the reason stands below. Inference is named where it differs."
 )
 
 
