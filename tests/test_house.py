@@ -41,6 +41,7 @@ def test_imports_keep_the_contracts() -> None:
         ("study/pareto", "import optuna", "Optuna is imported"),
         ("report/pages/study", "import mlflow", "MLflow is imported"),
         ("report/stats/paired", "from lstm_bench.training import fit", "Neither the report nor the study"),
+        ("training/fit", "from lstm_bench.cuda import pretended_gpu", "A pretended GPU is believed in"),
     ],
 )
 def test_a_broken_contract_is_seen(tmp_path: Path, module: str, line: str, broken: str) -> None:
