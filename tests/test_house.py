@@ -41,6 +41,7 @@ def test_imports_keep_the_contracts() -> None:
         ("study/pareto", "import optuna", "Optuna is imported"),
         ("report/pages/study", "import mlflow", "MLflow is imported"),
         ("report/stats/paired", "from lstm_bench.training import fit", "Neither the report nor the study"),
+        ("training/fit", "from lstm_bench.cuda import pretended_gpu", "A pretended GPU is believed in"),
     ],
 )
 def test_a_broken_contract_is_seen(tmp_path: Path, module: str, line: str, broken: str) -> None:
@@ -70,7 +71,21 @@ def test_reports_start_without_optuna_and_without_a_renderer_of_markdown() -> No
     "module",
     [
         *("sweep.command", "sweep.session", "kernels.command", "kernels.benchmark", "report.command", "doctor.command"),
-        *("doctor.proof", "ui", "predict", "repeat", "sync", "export", "merge", "look", "leak", "__main__"),
+        *(
+            "cuda.prediction",
+            "cuda.table",
+            "kernels.predicting",
+            "doctor.proof",
+            "ui",
+            "predict",
+            "repeat",
+            "sync",
+            "export",
+            "merge",
+            "look",
+            "leak",
+            "__main__",
+        ),
     ],
 )
 def test_commands_import_no_framework(module: str) -> None:
@@ -103,7 +118,7 @@ def test_the_top_level_holds_what_can_be_typed_and_nothing_else() -> None:
     doors = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
     behind = {path.parent.name for path in PACKAGE.glob("*/__main__.py")}
     assert doors | behind == set(COMMANDS)
-    assert set(WINGS) == behind | {"core", "data", "model", "study", "launcher", "training", "tracking"}
+    assert set(WINGS) == behind | {"core", "data", "model", "study", "launcher", "training", "tracking", "cuda"}
 
 
 def test_every_module_says_what_it_is_for() -> None:

@@ -129,6 +129,7 @@ class Kernel:
     probe_s: float = _in(_SECONDS)  # seconds of timed steps per arm
     max_unroll: int = _in(_SIZE)  # timesteps up to which auto and the probe consider unrolling
     remember: bool  # whether auto takes over what another study measured, and leaves what it measures
+    predict: str | None = _in(Choice("cuda"), None)  # says what a GPU would run, and ends
 
 
 @dataclass(kw_only=True)
@@ -305,6 +306,7 @@ class Kernels:
     grid: Grid
     method: Method
     tracking: Tracking
+    predict: str | None = _in(Choice("cuda"), None)  # says what a GPU would run, and ends
 
 
 @dataclass(kw_only=True)

@@ -112,6 +112,7 @@ def _unsaid(finding: Finding) -> bool:
 
 def _kernels(asked: dict[str, Any], backends: Sequence[str], gpus: Sequence[Any]) -> list[LstmBenchError]:
     """Prints each backend and kernel as it is proved; returns the faults."""
+    from lstm_bench.cuda import table
     from lstm_bench.doctor import proof
 
     print("\nkernels, by what one training step ran", flush=True)
@@ -121,4 +122,6 @@ def _kernels(asked: dict[str, Any], backends: Sequence[str], gpus: Sequence[Any]
         ran = f"{one.ran}: " if one.ran else ""
         print(f"  {one.backend:<10}  {one.kernel:<12}  {ran}{one.said}", flush=True)
         faults += [one.fault] if one.fault else []
+    for backend in backends if not gpus else ():
+        print(f"  {backend:<10}  {table.of_backend(backend)}")
     return faults

@@ -28,6 +28,7 @@ proved, then timed in fresh processes. Writes sweeps/kernels-<grid>/. The same c
 grids     {grids}
 options   backend=all|tensorflow|jax|torch|[...]   kernel=all|[cudnn,fused,generic,xla,unrolled,unrolled_xla,bare,native]
           dtype=float32|tf32|bfloat16|[...]   operation=all|[inference,forward_backward,train_step]   name=FOLDER
+          predict=cuda (which kernel an NVIDIA GPU would run, by its program; needs none, measures nothing)
           method.rounds=3 method.samples=7 ...   tracking=none   --config-dir DIR (your own grids)   --cfg job   --help
 examples  python -m lstm_bench.kernels
           python -m lstm_bench.kernels grid=tutorial backend=tensorflow
@@ -75,6 +76,11 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
         raise ConfigError("name", expected="kernels-, then letters, digits and ._-", received=name)
     asked = config["arms"]
     backends = _backends(asked["backend"])
+    if config.pop("predict"):
+        from lstm_bench.kernels import predicting
+
+        predicting.run(config, backends)
+        return
     kernels = grid.chosen("kernel", asked["kernel"], [*(k for k in kernel.NAMES if k != "auto"), *vocabulary.NAMES])
     operations = grid.chosen("operation", asked["operation"], vocabulary.OPERATIONS)
     if asked["dtype"] is None:

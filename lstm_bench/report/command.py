@@ -30,11 +30,11 @@ What is asked for beside that is ignored by git, by that manifest and by `check=
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.core import cli, formatting
+from lstm_bench.core import cli, fileio, formatting
 from lstm_bench.core.config import NAME
 from lstm_bench.core.errors import (
     CheckFailedError,
@@ -101,12 +101,19 @@ def report(options: Options) -> None:
       StorageError: when a file cannot be written.
     """
     results, benchmarks = _load(options)
-    if not results and not benchmarks and not (options.check and (options.reports / MANIFEST).exists()):
+    predicted = _predicted(options)
+    if (
+        not results
+        and not benchmarks
+        and not predicted
+        and not (options.check and (options.reports / MANIFEST).exists())
+    ):
         place = f"below {options.sweeps}" if options.source == "records" else f"of lstm_bench in {options.origin}"
         print(f"No studies {place}: run `python -m lstm_bench.sweep +study=stacked` first.")
         return
     changes = {}
     folders = _folders(results, benchmarks, options)
+    _add_predicted(folders, predicted, options)
     _select(folders.values(), options)
     for folder, pages in folders.items():
         changes[folder] = update(folder, pages, options)
@@ -231,6 +238,35 @@ def _folders(results: Sequence[Result], benchmarks: Sequence[Result], options: O
     elif options.source == "records" and options.sweeps.resolve().name != "published" and (folder / MANIFEST).exists():
         folders[folder] = Pages()  # all that was made there is out of date
     return folders
+
+
+def _predicted(options: Options) -> dict[bool, list[dict[str, str]]]:
+    """Rows of predicted kernels: whether they are published -> rows; only those that are there."""
+    from lstm_bench.report.pages import predicted
+
+    if options.source != "records":
+        return {}
+    root = options.sweeps.resolve()
+    public = root if root.name == "published" else root / "published"
+    places = {True: public} | ({False: root} if root != public else {})
+    files = {shown: place / predicted.STEM / "predicted.csv" for shown, place in places.items()}
+    return {shown: fileio.read_rows(file) for shown, file in files.items() if file.is_file()}
+
+
+def _add_predicted(
+    folders: dict[Path, Pages], found: Mapping[bool, Sequence[Mapping[str, str]]], options: Options
+) -> None:
+    """Adds their page to the folders that are made: published ones to the first, others beside the working studies."""
+    from lstm_bench.report.pages import predicted
+    from lstm_bench.report.pages.study import Pages
+
+    for published, rows in found.items():
+        folder = options.reports if published or True not in found else options.reports / WORKING
+        pages = folders.setdefault(folder, Pages())
+        if options.studies is None:
+            pages.texts |= predicted.page(rows)
+        if "README.md" in pages.texts:
+            pages.texts["README.md"] += f"\nWithout a GPU: [kernels that one would run]({predicted.STEM}.md).\n"
 
 
 def _pages(

@@ -24,6 +24,12 @@ A kernel benchmark, `sweeps/kernels-<grid>/`, has the first two and
 | `samples.csv`      | timed window of a run                                   | `SAMPLE_COLUMNS`  |
 | `ceilings.csv`     | backend and dtype: the machine's own limits             | `CEILING_COLUMNS` |
 | `cells.csv`        | cell, arm and operation: computed from the other three  | `CELL_COLUMNS`    |
+
+A prediction, `sweeps/kernels-predicted/`, has `environment.json` and
+
+| file               | one row per                                             | columns             |
+|--------------------|---------------------------------------------------------|---------------------|
+| `predicted.csv`    | backend, layer, option and operation                    | `PREDICTED_COLUMNS` |
 """
 
 from __future__ import annotations
@@ -260,6 +266,21 @@ CELL_COLUMNS = (
     "lengths",  # as in runs.csv
 )
 
+
+PREDICTED_COLUMNS = (
+    "backend",
+    "layer",  # lstm, gru, simple_rnn; family: one of conf/model/, as it stands there
+    "option",  # what the network has beside the defaults; of a family its name
+    "operation",  # training: one whole step; inference
+    "predicted",  # on an NVIDIA GPU: cudnn, loop, unrolled, scan, cannot say
+    "layers",  # recurrent, in the network; a bidirectional one is one
+    "cudnn_layers",  # of them, those that run cuDNN
+    "by",  # program: read from the very program; rule, not program: torch, by Keras's rules
+    "evidence",  # line of the program, or the rule
+    "reason",  # why nothing can be said
+    "keras",  # version
+    "version",  # of the backend
+)
 
 FILES = {
     "trials.csv": TRIAL_COLUMNS,

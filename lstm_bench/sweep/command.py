@@ -30,6 +30,7 @@ examples  python -m lstm_bench.sweep +study=stacked
           python -m lstm_bench.sweep +study=single dataset=npz dataset.path=my.npz study.name=mine
           python -m lstm_bench.sweep -m +study=single,stacked,cnn_lstm,simple_rnn
           python -m lstm_bench.sweep +campaign=matched study.n_trials=8
+          python -m lstm_bench.sweep +study=stacked kernel.predict=cuda   (which kernel a GPU would run; trains nothing)
 options   -m (several studies in turn, all checked before the first is run)   --config-dir DIR (your own studies, families,
           datasets)   --cfg job (print the configuration)   --help
 next      python -m lstm_bench.ui (the runs)   python -m lstm_bench.report (the tables)
@@ -118,6 +119,11 @@ def run(
     from lstm_bench.sweep.validate import check_here, checked
 
     config, space, pinned = checked(composed, overrides)
+    if config["kernel"].pop("predict", None):
+        from lstm_bench.cuda import prediction
+
+        prediction.of_study(config | {"dataset": dataset.resolve(config["dataset"]).config}, space)
+        return
     if config["launcher"]["name"] == "ray":
         ray_cluster.check(config["launcher"]["address"])
         gpus = []

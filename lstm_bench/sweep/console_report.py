@@ -13,6 +13,7 @@ from lstm_bench.core import safe_load
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import NothingCameOutError
 from lstm_bench.core.formatting import counted, number, values
+from lstm_bench.cuda import table
 from lstm_bench.data.task import AUTO, Task
 from lstm_bench.study import contenders, diagnostics
 from lstm_bench.study import search_space as spaces
@@ -51,6 +52,7 @@ class ConsoleReport:
         slot, tracking, url = workers.slots[0], config["tracking"], config["storage"]["url"]
         backend = config["backend"]["name"]
         several = f" x {len(workers.gpus)}" if len(workers.gpus) > 1 else ""
+        on_gpu = "" if workers.gpus or workers.on_ray else table.of_study(config)
         self._display.facts(
             f"{settings['name']}: {settings['description'] or config['model']['_target_']}",
             {
@@ -60,7 +62,7 @@ class ConsoleReport:
                 "device": slot.device + several,
                 "workers": f"{len(workers.slots)} ({slot.share}), backend {backend}{overruled(backend)}",
                 **(self._asked_of_ray() if workers.on_ray else {}),
-                "kernel": config["kernel"]["name"],
+                "kernel": config["kernel"]["name"] + (f" ({on_gpu})" if on_gpu else ""),
                 "storage": (schema.redact(url) if url else f"{shown(self._folder)}/study.db")
                 + (", shared with other drivers" if settings["shared"] else ""),
                 "tracking": shown_store(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",

@@ -236,7 +236,7 @@ def test_the_schedule_is_what_the_steps_are_trained_at(monkeypatch: pytest.Monke
     settings, given = config(schedule="inverse_time", decay=0.5), []
     engine = programs.prepare(settings, data(), "generic", seed=3)
     steps = engine.steps
-    monkeypatch.setattr(engine, "steps", lambda rows, rates: given.extend(rates) or steps(rows, rates))
+    monkeypatch.setattr(engine, "steps", lambda rows, rates, *more: given.extend(rates) or steps(rows, rates, *more))
     fit.train(
         engine,
         settings,

@@ -140,14 +140,23 @@ class JaxEngine(Base):
             yield *some, np.int32(n)
 
     def _compile(self, operation: str, timesteps: int | None) -> None:
+        program, given = self._jitted(operation, timesteps)
+        self._programs[operation, timesteps] = program.lower(*given).compile()
+
+    def _jitted(self, operation: str, timesteps: int | None) -> tuple[Any, tuple[Any, ...]]:
+        """A program that is not compiled, and what its first call gets."""
         import jax
 
         step, trains = self.functions(timesteps)[operation], operation == "train_step"
         # Totals go from step to step, so that no two steps can run at once.
         program = jax.jit(looped(step) if trains and self.loop else step, donate_argnums=(0, 1) if trains else (1,))
         batch = next(self.calls(operation, self._first_batch()[None], np.array([self.rate])))
-        traced = program.lower(self._values, self._zeros(), self.given, self.y, *batch)
-        self._programs[operation, timesteps] = traced.compile()
+        return program, (self._values, self._zeros(), self.given, self.y, *batch)
+
+    def lowered(self, operation: str, platform: str) -> Any:
+        """The longest program as JAX lowers it for a platform that need not be here, such as "cuda"; not compiled."""
+        program, given = self._jitted(operation, self.buckets[-1])
+        return program.trace(*given).lower(lowering_platforms=(platform,))
 
     def _kernel_evidence(self, operation: str, timesteps: int | None, run_over: int) -> tuple[str, str]:
         around = int(self.loop and operation == "train_step")

@@ -86,15 +86,24 @@ class TensorflowEngine(Base):
             return self.model(inputs, training=training)
         return masked_call(self.model, inputs, mask, training=training)
 
-    def _compile(self, operation: str, timesteps: int | None) -> None:
-        """See `Arm`. Traces only: TensorFlow optimises a graph, and XLA compiles it, at its first execution."""
+    def graph(self, operation: str) -> Any:
+        """GraphDef of one traced step, of the longest program; nothing is compiled or run."""
+        return self._traceable(operation, self.buckets[-1]).get_concrete_function().graph.as_graph_def()
+
+    def _traceable(self, operation: str, timesteps: int | None) -> Any:
         import tensorflow as tf
 
-        step = tf.function(
+        return tf.function(
             lambda batch: self._steps[operation](batch, timesteps),
             input_signature=[tf.TensorSpec((self.batch_size,), tf.int32)],
             jit_compile=kernels.is_xla(self.kernel),
         )
+
+    def _compile(self, operation: str, timesteps: int | None) -> None:
+        """See `Arm`. Traces only: TensorFlow optimises a graph, and XLA compiles it, at its first execution."""
+        import tensorflow as tf
+
+        step = self._traceable(operation, timesteps)
         specs = step.get_concrete_function().structured_outputs[1]
 
         @tf.function(input_signature=[tf.TensorSpec((None, self.batch_size), tf.int32), tf.TensorSpec((None,))])
