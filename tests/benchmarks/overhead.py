@@ -385,9 +385,10 @@ def composed(*overrides: str) -> dict[str, Any]:
 
     from lstm_bench.core import config as schema
     from lstm_bench.data import task
+    from lstm_bench.sweep import validate
 
     with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_dir())):
-        config = schema.load(compose("sweep", overrides=["+study=single", "tracking=none", *overrides]))
+        config = validate.load(compose("sweep", overrides=["+study=single", "tracking=none", *overrides]))
         task.check_aims(config["study"])
         return config
 

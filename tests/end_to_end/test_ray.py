@@ -28,10 +28,10 @@ import spy
 from passwords import PASSWORDS
 
 import lstm_bench
-from lstm_bench.core import config as schema
 from lstm_bench.core.errors import ConfigError, StorageError
 from lstm_bench.launcher import ray_actor, ray_cluster, ray_launcher
 from lstm_bench.launcher.ray_cluster import Node
+from lstm_bench.sweep import validate
 
 # Ray leaves its logs open. It forks, and JAX warns of forks of whoever has imported it, as another file's tests may have.
 pytestmark = [
@@ -454,7 +454,7 @@ def test_a_cluster_beyond_this_machine_is_refused_where_tokens_are_off(
 
 @pytest.mark.parametrize("given", ["0", "0.5", "1", "1.0", "8", "auto"])
 def test_gpus_of_a_trial_are_none_a_share_or_whole_ones(given: str) -> None:
-    config = schema.load(fake.composed("+study=smoke", "launcher=ray", f"launcher.gpus_per_trial={given}"))
+    config = validate.load(fake.composed("+study=smoke", "launcher=ray", f"launcher.gpus_per_trial={given}"))
     assert config["launcher"]["gpus_per_trial"] == (given if given == "auto" else float(given))
 
 
@@ -463,7 +463,7 @@ def test_other_numbers_of_gpus_are_refused(given: str) -> None:
     with pytest.raises(
         ConfigError, match=r"launcher.gpus_per_trial: expected auto, a share of one \(0.5\), or a whole"
     ):
-        schema.load(fake.composed("+study=smoke", "launcher=ray", f"launcher.gpus_per_trial={given}"))
+        validate.load(fake.composed("+study=smoke", "launcher=ray", f"launcher.gpus_per_trial={given}"))
 
 
 @pytest.mark.parametrize("given", ["local", "head", "ray://head", "head:port"])
@@ -620,7 +620,7 @@ class FakeRay:
 
 def test_a_task_that_is_lost_on_its_way_to_a_worker_has_died(tmp_path: Path) -> None:
     launcher = object.__new__(ray_launcher.RayLauncher)
-    launcher._ray, launcher._log_dir, launcher._asked, launcher._data = FakeRay(), tmp_path, {}, None
+    launcher._ray, launcher._log_dir, launcher._asked, launcher._data = FakeRay(), tmp_path, {}, {}
     launcher._look_at, launcher._waiting = time.monotonic() + 60, deque([("trial 1/1", {"config": {}})])
     node = Node("1", "here", "127.0.0.1")
 

@@ -27,7 +27,7 @@ from conftest import Command, series
 
 from lstm_bench.core.errors import DataError
 from lstm_bench.sweep import command as sweep
-from lstm_bench.sweep import session
+from lstm_bench.sweep import session, validate
 
 SMALL = (
     "+study=smoke",
@@ -602,11 +602,11 @@ def test_more_trials_than_points_are_no_fault_of_a_study_that_was_made_before(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     config = fake.config({"dataset.fallback": "digits", "dataset.name": "mnist"})
-    assert not sweep._has_database(config)
+    assert not validate._has_database(config)
     (tmp_path / "sweeps" / name).mkdir(parents=True)
     (tmp_path / "sweeps" / name / "study.db").touch()
-    assert sweep._has_database(config)
-    assert sweep._has_database(fake.config({"dataset.fallback": None})) == (name == "fake")
+    assert validate._has_database(config)
+    assert validate._has_database(fake.config({"dataset.fallback": None})) == (name == "fake")
 
 
 # Of 8 timesteps, cnn_lstm takes a window of 4 or 2 and refuses one of 3.
