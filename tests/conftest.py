@@ -197,7 +197,7 @@ from lstm_bench.model import build, kernel
 from lstm_bench.study import columns, search_space
 from lstm_bench.tracking import client
 
-behind = "" if sys.argv[1] == "look" else ".command"
+behind = "" if sys.argv[1] in ("look", "leak") else ".command"
 main = importlib.import_module(f"lstm_bench.{sys.argv[1]}{behind}").main
 codes = []
 for i, arguments in enumerate(json.loads(sys.argv[2])):

@@ -78,8 +78,9 @@ def test_kernels_measured_under_it_are_not_remembered_for_others(tmp_path) -> No
 def test_a_study_made_before_there_was_the_choice_goes_on_and_keeps_its_winner(tmp_path) -> None:
     config = fake.config()
     without = fake.config()
-    for later in ("deterministic", "global_clipnorm", "patience", "class_weight", "warmup", "weight_decay", "buckets"):
-        del without["train"][later]
+    later = ("deterministic", "global_clipnorm", "patience", "class_weight", "warmup", "weight_decay", "buckets")
+    for name in (*later, "plateau_factor", "plateau_patience", "plateau_floor"):
+        del without["train"][name]
     fake.study(tmp_path, without).close()
     parts = {group: without[group] for group in ("model", "train", "backend")}
     with fake.opened(tmp_path, config) as bench:  # not refused

@@ -31,6 +31,7 @@ SAMPLE = {
     "recorded": 60,
     "result": 20,
     "archive": 60,
+    "control": 20,
 }
 CHANGES = st.lists(
     st.tuples(st.integers(0, len(inputs.CHANGES) - 1), st.integers(0, 2**31), st.integers(0, 2**16)), max_size=8

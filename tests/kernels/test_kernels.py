@@ -210,4 +210,4 @@ def test_help_lists_the_grids_at_once(command: Command) -> None:
     since = time.monotonic()
     done = command("kernels", "--help")
     assert time.monotonic() - since < 5
-    assert "grids     braun, deepbench, quick, scaling, tutorial" in done.stdout
+    assert "grids     braun, deepbench, quick, ragged, scaling, tutorial" in done.stdout

@@ -62,7 +62,7 @@ def task(epochs: int = 2) -> dict[str, Any]:
 ENDLESS = 100_000  # epochs
 
 
-def until(launcher: LocalLauncher, kind: str, key: str | None = None, seconds: float = 60) -> Event:
+def until(launcher: LocalLauncher, kind: str, key: str | None = None, seconds: float = 200) -> Event:
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         for event in launcher.events(0.2):

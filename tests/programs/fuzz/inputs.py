@@ -525,7 +525,7 @@ def _controls_good() -> list[bytes]:
     y = np.arange(30) % 3
     samples = controls.Samples((np.random.RandomState(0).randn(30, 12, 2) + y[:, None, None]).astype(np.float32), y)
     made = []
-    for control in controls.CONTROLS.values():
+    for control in controls.able(controls.Asked("class", 3)):
         out = io.BytesIO()
         np.savez_compressed(out, **control.fit(samples, samples, controls.Asked("class", 3)).arrays)
         made.append(out.getvalue())
