@@ -33,7 +33,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_package_and_its_conf_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    ours = {f"lstm_bench/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
+    conf = (path for kind in ("yaml", "csv") for path in (ROOT / "conf").rglob(f"*.{kind}"))
+    ours = {f"lstm_bench/conf/{path.relative_to(ROOT / 'conf')}" for path in conf}
     ours |= {str(path.relative_to(ROOT)) for kind in ("py", "j2") for path in (ROOT / "lstm_bench").rglob(f"*.{kind}")}
     assert {name for name in names if ".dist-info/" not in name} == ours
 

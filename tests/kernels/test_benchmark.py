@@ -256,7 +256,7 @@ def test_a_failure_that_comes_again_is_one_row(tmp_path: Path) -> None:
 
 
 def test_a_reference_that_cannot_be_written_is_a_storage_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(cell: Mapping[str, Any], seed: int, path: Path) -> None:
+    def full(cell: Mapping[str, Any], seed: int, path: Path, *_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     folder = tmp_path / "kernels-x"
