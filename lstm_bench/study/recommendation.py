@@ -147,15 +147,15 @@ def difference(one: Contender, other: Contender, ground: Ground) -> Difference:
     with each other: an upper bound for two that err on the same sequences. Of other scores it is not known, and left out.
 
     Args:
-      one: A network with at least two seeds.
-      other: With one seed, only a control in which nothing is drawn is tested.
+      one: With one seed, only a control in which nothing is drawn is tested.
+      other: Likewise.
       ground: What both stand on.
 
     Source: Welch 1947, Biometrika 34, 28-35; for the seeds Bouthillier et al. 2021, MLSys 3, 747-769.
     """
     sign = 1 if ground.metric.maximize else -1
     a, b = finite(one.validation.values()), finite(other.validation.values())
-    if len(a) < 2 or not b or (len(b) < 2 and not other.is_control):
+    if any(len(values) < (1 if who.is_control else 2) for values, who in ((a, one), (b, other))):
         mean = sign * (one.score.mean - other.score.mean)
         return Difference(other, mean, math.nan, math.nan)
     mean = sign * (math.fsum(a) / len(a) - math.fsum(b) / len(b))
@@ -197,8 +197,8 @@ def recommend(contenders: Sequence[Contender], ground: Ground) -> Recommendation
     The network of the best mean validation score is held against each other network and each control, and all p-values are
     corrected together by Holm's method. It is what to take, unless
 
-    - a control is not beaten by it: then the simplest such control is (they come in the order of what they can see), or the
-      best, where one beats the network;
+    - a control is not beaten by it: then the simplest such control is that no other of them beats (they come in the order of what
+      they can see), or the best, where one beats the network;
     - a smaller network is not distinguishable from it, and their difference is known to a point: then the smallest is.
 
     Args:
@@ -237,10 +237,19 @@ def _taken(
         return max(over, key=lambda c: sign * c.score.mean)
     unbeaten = [d.other for d in found if d.other.is_control and d.verdict != "better"]
     if unbeaten:
-        simplest = min(unbeaten, key=controls.index)
+        foremost = max(unbeaten, key=lambda c: sign * c.score.mean)
+        simplest = min((c for c in unbeaten if not _beats(foremost, c, ground)), key=controls.index)
         return None if simplest.is_trivial else simplest  # what looks at no input answers nothing
     alike = [d.other for d in found if not d.other.is_control and d.verdict == "open" and _is_close(d, best, ground)]
     return min([best, *alike], key=lambda c: c.n_weights if math.isfinite(c.n_weights) else math.inf)
+
+
+def _beats(one: Contender, other: Contender, ground: Ground) -> bool:
+    """Whether a control is better than another; where nothing can be tested, by more than a twentieth of the other's score."""
+    found = difference(one, other, ground)
+    if math.isnan(found.p):
+        return found.mean > _ALIKE_SHARE * abs(other.score.mean)
+    return found.mean > 0 and found.p <= ALPHA
 
 
 def _is_close(found: Difference, best: Contender, ground: Ground) -> bool:

@@ -67,6 +67,15 @@ def test_a_shift_of_the_mean_is_a_linear_model_s() -> None:
     assert "gru is not shown to beat linear" in found.lines[3]
 
 
+def test_a_network_that_fails_now_and_then_leaves_the_field_to_the_control_that_does_not() -> None:
+    ground = Ground(ACCURACY, ACCURACY, 120)
+    found = recommend([network("gru", 1.0, 0.94, 0.52), *controls(0.51, 1.0, 1.0)], ground)
+    assert found.take is not None and found.take.name == "linear"
+    errors = [control("mean", 9.0, is_trivial=True), control("linear", 1.0)]
+    found = recommend([network("gru", 0.5, 1.0, 15.0), *errors], Ground(MSE, MSE))
+    assert found.take is not None and found.take.name == "linear"
+
+
 def test_random_labels_are_nobody_s() -> None:
     ground = Ground(ACCURACY, ACCURACY, 200)
     found = recommend([network("gru", 0.53, 0.54, 0.525), *controls(0.5, 0.49, 0.52)], ground)
