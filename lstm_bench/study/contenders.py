@@ -5,26 +5,63 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lstm_bench.core.statistics import median, t_interval
 from lstm_bench.data.metric import Metric
 from lstm_bench.data.task import Task
 from lstm_bench.model.controls import CONTROLS
-from lstm_bench.study.recommendation import Contender, Ground
+from lstm_bench.study import diagnostics, leak_rows
+from lstm_bench.study.recommendation import Contender, Ground, Recommendation, recommend
 
 Row = Mapping[str, Any]
 
 
-def ground(config: Mapping[str, Any], facts: Mapping[str, Any], task: Task, leaks: Sequence[str] = ()) -> Ground:
+def recommended(
+    name: str,
+    folder: Path,
+    config: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    task: Task,
+    *,
+    rows: Sequence[Row],
+    controls: Sequence[Row],
+    counts: Mapping[str, int],
+    health: Sequence[str],
+) -> Recommendation | None:
+    """What to take of one study, in the same words for the terminal and MLflow; None before anything is confirmed or fitted.
+
+    Args:
+      name: Of the study.
+      folder: Of its records.
+      config: Resolved configuration.
+      facts: `dataset` of `environment.json`.
+      task: Of the data.
+      rows: Complete replicates of the picked configuration.
+      controls: Rows of `columns.CONTROL_COLUMNS`.
+      counts: Trials `complete` and `pruned`.
+      health: What was judged of the study.
+    """
+    metric, known = aim(config, task), list[Contender]()
+    if rows:
+        called_ = called(name, str(config["model"]["_target_"]).rpartition(".")[2])
+        tried = counts["complete"] + counts["pruned"]
+        known.append(network(called_, rows, task, metric, study=name, tried=tried, doubts=health))
+    known += fitted(name, controls, task, metric)
+    return recommend(known, ground(config, facts, task, folder)) if known else None
+
+
+def ground(config: Mapping[str, Any], facts: Mapping[str, Any], task: Task, folder: Path) -> Ground:
     """What a study's contenders stand on.
 
     Args:
       config: Resolved configuration.
       facts: `dataset` of `environment.json`.
       task: Of the data.
-      leaks: What the leak meter found, a sentence each.
+      folder: Of the study: beside it lies what the leak meter found.
     """
+    leaks = leak_rows.read(folder.parent / leak_rows.FILE, str(facts.get("sha256")))
     n, lengths = facts.get("n_validation"), facts.get("lengths")
     padded = lengths.get("padding") if isinstance(lengths, Mapping) else None
     return Ground(
@@ -32,7 +69,7 @@ def ground(config: Mapping[str, Any], facts: Mapping[str, Any], task: Task, leak
         task.measure,
         int(n) if isinstance(n, int | float) else 0,
         padded=float(padded) if isinstance(padded, int | float) else 0.0,
-        leaks=tuple(leaks),
+        leaks=tuple(row["says"] for row in leaks if row.get("alarm") == "1"),
     )
 
 
@@ -69,10 +106,12 @@ def network(
       study: Name of its study.
       tried: Trials of the search that found it.
       doubts: What was judged of it.
-      comparable: Whether its speed compares with that of others.
+      comparable: Whether its speed compares with that of others, as far as rows do not say so themselves.
     """
     rows = [row for row in rows if row.get("state") == "COMPLETE"]
     kernels = sorted({str(row["kernel_ran"]) for row in rows if row.get("kernel_ran") not in (None, "", "none")})
+    shares = {str(row.get("device_share") or "") for row in rows}
+    comparable = comparable and not any(share.startswith(("shared", "packed ")) for share in shares)
     quoted = shlex.quote(study)
     use = f"python -m lstm_bench.predict study={quoted} input=FILE"
     commands = {"use": use, "repeat": f"python -m lstm_bench.repeat study={quoted} seed=0"}
@@ -88,7 +127,7 @@ def network(
         latency_ms=median(_numbers(rows, "latency_ms_batch_1")),
         memory_mib=median(_numbers(rows, "peak_device_memory_mib") or _numbers(rows, "peak_memory_mib")),
         tried=tried,
-        doubts=tuple(doubts),
+        doubts=tuple(text for text in doubts if text != diagnostics.SOUND),
         commands=commands,
     )
 

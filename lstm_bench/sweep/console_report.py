@@ -19,7 +19,7 @@ from lstm_bench.study import contenders, diagnostics
 from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate
 from lstm_bench.study.control_rows import control_words
-from lstm_bench.study.recommendation import Recommendation, recommend
+from lstm_bench.study.recommendation import Recommendation
 from lstm_bench.study.summary import confirmation, nothing
 from lstm_bench.sweep import controls
 from lstm_bench.sweep.confirm import Confirmation
@@ -184,9 +184,9 @@ class ConsoleReport:
                 facts["padding"] = f"{100 * share:.1f} % of the timesteps trained on, {seconds:.1f} s"
         if fitted := controls.rows(driver.study):
             facts["controls"] = control_words(fitted, task)
-        judged, taken = self._health(driver, pick, complete), None
-        if complete or fitted:
-            taken = self._recommended(driver, complete, fitted, task, judged)
+        judged = self._health(driver, pick, complete)
+        taken = self._recommended(driver, complete, fitted, task, judged) if complete or fitted else None
+        if taken:
             facts = {"verdict": list(taken.lines), **facts}
         if judged and (settings["n_trials"] or settings["replicates"]):
             facts["health"] = judged
@@ -209,23 +209,22 @@ class ConsoleReport:
         fitted: Sequence[Mapping[str, Any]],
         task: Task,
         judged: Sequence[str],
-    ) -> Recommendation:
+    ) -> Recommendation | None:
         """What to take: this network, a control, or none."""
         recorded = safe_load.from_json((self._folder / "environment.json").read_text(encoding="utf-8"))
-        facts, metric, counts = recorded.get("dataset") or {}, contenders.aim(self._config, task), driver.study.counts()
-        name = self._settings["name"]
-        family = str(self._config["model"]["_target_"]).rpartition(".")[2]
-        network = contenders.network(
-            contenders.called(name, family),
-            complete,
+        found = contenders.recommended(
+            self._settings["name"],
+            self._folder,
+            self._config,
+            recorded.get("dataset") or {},
             task,
-            metric,
-            study=name,
-            tried=counts["complete"] + counts["pruned"],
-            doubts=[text for text in judged if text != diagnostics.SOUND],
+            rows=complete,
+            controls=fitted,
+            counts=driver.study.counts(),
+            health=judged,
         )
-        known = [*([network] if complete else []), *contenders.fitted(name, fitted, task, metric)]
-        found = recommend(known, contenders.ground(self._config, facts, task))
+        if found is None:
+            return None
         trials = self._settings["n_trials"]
         return found.searching_by(
             f"the same command with study.n_trials={2 * trials}" if self._space and complete else ""

@@ -25,7 +25,6 @@ from lstm_bench.study import search_space as spaces
 from lstm_bench.study.candidates import Candidate, digest
 from lstm_bench.study.control_rows import control_metrics
 from lstm_bench.study.reader import StudyRecord
-from lstm_bench.study.recommendation import recommend
 from lstm_bench.study.summary import outcome
 from lstm_bench.tracking import runs
 
@@ -303,20 +302,18 @@ class GrowingRecord(StudyRecord):
             health=judged.sentences(),
         )
         fitted = [typed(row) for row in fileio.read_rows(self.folder / "controls.csv")]
-        metric, searched = contenders.aim(self.config, self.task), len(self._trials())
-        family = str(self.get("model._target_", "")).rpartition(".")[2]
-        network = contenders.network(
-            contenders.called(self.name, family),
-            complete,
+        found = contenders.recommended(
+            self.name,
+            self.folder,
+            self.config,
+            facts,
             self.task,
-            metric,
-            study=self.name,
-            tried=searched,
-            doubts=[text for text in judged.sentences() if text != diagnostics.SOUND],
+            rows=complete,
+            controls=fitted,
+            counts=self._counts(),
+            health=judged.sentences(),
         )
-        known = [*([network] if complete else []), *contenders.fitted(self.name, fitted, self.task, metric)]
-        if known:
-            found = recommend(known, contenders.ground(self.config, facts, self.task))
+        if found:
             tags["verdict"] = " ".join((*found.lines, *found.rest))
         return metrics | control_metrics(fitted, self.task), tags
 

@@ -165,7 +165,7 @@ def test_unfit_input_is_refused_in_one_line(tmp_path: Path, name: str, make: Any
 def test_groups_beside_arrays_say_nothing_of_a_prediction(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=X, y=np.arange(len(X)), groups=np.arange(len(X)))
     x, y = user_files.read(tmp_path / "a.npz", SHAPE)
-    assert np.array_equal(x, X) and y is not None
+    assert np.array_equal(x, X) and np.array_equal(y, np.arange(len(X)))
 
 
 def test_one_feature_is_recognised(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from lstm_bench.report.pages import reproduce
 from lstm_bench.report.pages.rivals import foremost, rivals_of, sections
 from lstm_bench.report.render.markdown import bullets, code
 from lstm_bench.report.sources.records import Result
-from lstm_bench.study import contenders, diagnostics, leak_rows
+from lstm_bench.study import contenders
 from lstm_bench.study.recommendation import Contender, Recommendation, recommend
 
 
@@ -24,9 +24,7 @@ def verdict(
       name: What a table calls a study.
     """
     first = results[0]
-    leaks = leak_rows.read(first.folder.parent / leak_rows.FILE, str(first.env("dataset.sha256")))
-    alarms = [row["says"] for row in leaks if row.get("alarm") == "1"]
-    ground = contenders.ground(first.config, first.env("dataset") or {}, first.task, alarms)
+    ground = contenders.ground(first.config, first.env("dataset") or {}, first.task, first.folder)
     known = [_network(result, name(result)) for result in results if len(result.confirmed)]
     fitted = next((made for result in results if (made := _controls(result))), [])
     found = recommend([*known, *fitted], ground)
@@ -37,7 +35,6 @@ def verdict(
 def _network(result: Result, name: str) -> Contender:
     judged = result.verdict
     rows: list[dict[Any, Any]] = result.confirmed.to_dict("records")
-    doubts = [] if judged is None else [text for text in judged.sentences() if text != diagnostics.SOUND]
     return contenders.network(
         name,
         rows,
@@ -45,7 +42,7 @@ def _network(result: Result, name: str) -> Contender:
         contenders.aim(result.config, result.task),
         study=result.name,
         tried=result.counts["complete"] + result.counts["pruned"],
-        doubts=doubts,
+        doubts=[] if judged is None else judged.sentences(),
         comparable=not result.shared,
     )
 
