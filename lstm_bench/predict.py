@@ -29,10 +29,13 @@ Uses the winner that a study confirmed, as trained with seed 0, on new sequences
                  sequence per line, timesteps * features numbers, those of the first timestep first; of a study that
                  was made with dataset=file, a file laid out as that one, without target and groups where they are not known;
                  of one that learned from unequal lengths, sequences of any length, in .npz with their lengths;
-                 of a forecast, series up to now in a file laid out as that one: what follows their ends is predicted
+                 of a forecast, series up to now in a file laid out as that one: what follows their ends is predicted;
+                 rows behind an end, without a value, bring what is known beforehand
   output=FILE    CSV: sample, prediction, probability, and the probability of every class; of several labels per sample
-                 the prediction, 0 or 1, and the probability of each
-  control=NAME   trivial, linear, context (of forecasts) or minirocket, as fitted with seed 0: without a framework
+                 the prediction, 0 or 1, and the probability of each; of a forecast a row per step, with its time stamp
+                 and quantiles where there are such
+  control=NAME   trivial, linear or minirocket, of forecasts also naive, seasonal_naive, drift, smoothing or context,
+                 as fitted with seed 0: without a framework
   backend=NAME   tensorflow, jax or torch                       (the study's)
   sweeps=DIR     where the study lies                           (sweeps)
 
@@ -61,6 +64,7 @@ def run(arguments: list[str]) -> None:
     from lstm_bench.core import fileio, vocabulary
     from lstm_bench.data import task, user_files
     from lstm_bench.data.formats.source import Source
+    from lstm_bench.model.controls import CONTROLS
     from lstm_bench.study import reader
 
     study = reader.find(given["study"], Path(given.get("sweeps", "sweeps")))
@@ -90,9 +94,12 @@ def run(arguments: list[str]) -> None:
         _check_targets(y, x, asked, about["n_classes"], path, lengths)
     os.environ["KERAS_BACKEND"] = backend
     batch = min(len(x), study.config["train"]["evaluation_batch_size"])
-    answers = control.outputs(x, lengths) if control else outputs(load(model, study), x, batch, lengths)
-    answers = beyond.own(answers) if beyond else answers
-    columns, rows = asked.labels.table(answers)
+    if control and beyond and CONTROLS[control.name].ahead:
+        answers, _ = control.forecasts(beyond.pasts)
+    else:
+        answers = control.outputs(x, lengths) if control else outputs(load(model, study), x, batch, lengths)
+        answers = beyond.own(answers) if beyond else answers
+    columns, rows = beyond.table(answers) if beyond else asked.labels.table(answers)
     if lengths is not None and asked.per_timestep:
         rows = [row for row in rows if row["timestep"] < lengths[row["sample"]]]
     told = asked.labels.told(rows, answers.shape[-1], y, about.get("classes"))

@@ -112,9 +112,13 @@ class Dataset:
     scale_target: bool | str | None = None  # of npz and file; auto: of file
     horizon: int | None = _in(Range(1), None)
     context: int | None = _in(Range(1), None)
-    scale: str | None = _in(Choice("none", "series", "window", "difference"), None)
+    scale: str | None = _in(Choice("none", "series", "window", "difference", "return"), None)
     season: int | None = _in(Range(1), None)
     resample: str | None = _in(Choice("refuse", "order", "forward_fill"), None)
+    origins: int | None = _in(Range(1), None)
+    quantiles: list[float] | None = None
+    known: list[str] | None = None
+    calendar: list[str] | None = None
     resplit: bool | str | None = (
         None  # of any that draws its validation split: each seed of a confirmation draws its own
     )

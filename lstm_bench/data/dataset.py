@@ -47,6 +47,7 @@ class Dataset:
     | `regression`     | float32 `(samples,)`                  | mean squared error                               |
     | `multilabel`     | int32 `(samples, labels)` of 0 and 1  | cross-entropy, mean over samples and labels      |
     | `forecasting`    | float32 `(samples, 2 * horizon + 5)`  | mean squared error over samples and steps        |
+    |                  | with quantiles three columns more     | pinball loss, mean over samples, steps and those |
     """
 
     name: str  # what was really used: the name of the settings, or the stem of the npz file
@@ -207,7 +208,7 @@ def check(config: Mapping[str, Any]) -> None:
 _OF_FILE = (
     *("test_path", "title", "layout", "id", "time", "features", "target", "group", "window", "stride", "split"),
     *("missing", "lengths", "max_length", "min_length", "truncate"),
-    *("horizon", "context", "scale", "season", "resample"),
+    *("horizon", "context", "scale", "season", "resample", "origins", "quantiles", "known", "calendar"),
 )
 
 

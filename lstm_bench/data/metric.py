@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from lstm_bench.data.horizon import Future
+from lstm_bench.data.horizon import Future, n_levels
 
 # Outputs, labels or targets, and which of them count (None: all) -> a number.
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
@@ -33,6 +33,7 @@ class Metric:
       late: Whether it is computed after the last epoch, and after each only where a study aims at it. Such a one is `nan`
         where a split cannot have it, and has no value in the records then.
       needs: Of a late one: what labels it needs of a split, see `unavailable`.
+      aim: Whether a study may aim at it: not where neither more nor less of it is better.
     """
 
     name: str
@@ -44,7 +45,8 @@ class Metric:
     words: str = ""
     unit: str = ""
     late: bool = False
-    needs: Literal["every class", "two values", "every label", "both of every label", ""] = ""
+    needs: Literal["every class", "two values", "every label", "both of every label", "quantiles", ""] = ""
+    aim: bool = True
 
     def value(self, outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
         """`of`; of a late one `nan` where the labels leave it without a value, or an output is not finite."""
@@ -52,8 +54,8 @@ class Metric:
             return self.of(outputs, y, mask)
         if mask is not None:
             outputs, y = outputs[mask], y[mask]
+        y = y if y.ndim == outputs.ndim else y.ravel()  # a row for each sample, or a label for each row of outputs
         outputs = outputs.reshape(-1, outputs.shape[-1]).astype(np.float64)
-        y = y if y.shape == outputs.shape else y.ravel()
         if not np.isfinite(outputs).all() or self.unavailable(y, outputs.shape[-1]):
             return math.nan
         return float(self.of(outputs, y, None))
@@ -66,6 +68,8 @@ class Metric:
         if self.needs == "every class":
             missing = np.setdiff1d(np.arange(n_outputs), y)
             return f"it has no sample of class {missing[0]}" if len(missing) else ""
+        if self.needs == "quantiles":
+            return "" if n_levels(y) else "dataset.quantiles asks for none"
         if self.needs == "two values":
             return "" if len(np.unique(y)) > 1 else "all its targets are the same"
         if self.needs:
@@ -236,13 +240,64 @@ def label_auroc(logits: np.ndarray, y: np.ndarray, mask: np.ndarray | None = Non
 
 
 def scaled_squared_error(outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Mean squared error over series and steps of what is scaled: what training minimises."""
-    return float(np.square(outputs - Future.of(y).targets).mean())
+    """Mean squared error over series and steps of what is scaled, of quantiles their pinball loss: what training minimises."""
+    future = Future.of(y)
+    if future.levels.shape[1]:
+        return float(_pinball(future.targets, future.quantiles(outputs), future.levels).mean())
+    return float(np.square(outputs - future.targets).mean())
+
+
+def _pinball(targets: np.ndarray, found: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Loss of each quantile `(samples, levels, horizon)`: level * error above it, (1 - level) * error below.
+
+    Koenker and Bassett 1978, "Regression quantiles".
+    """
+    errors = targets[:, None] - found
+    return np.asarray(np.maximum(levels[..., None] * errors, (levels[..., None] - 1) * errors))
+
+
+def weighted_quantile_loss(outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Twice the sum of the pinball losses over series and steps by the sum of the absolute values, mean over the quantiles.
+
+    Salinas et al. 2020, "DeepAR: Probabilistic forecasting with autoregressive recurrent networks", arXiv 1704.04110, section
+    4.1 (their rho-risk without the sum over steps), as GluonTS's `mean_wQuantileLoss`. A value stands for all quantiles.
+    """
+    future = Future.of(y)
+    loss = _pinball(future.targets, future.quantiles(outputs), future.levels) * future.scale[:, None, None]
+    size = np.abs(future.own(future.targets)).sum()
+    return float(2 * loss.sum() / loss.shape[1] / size) if size > 0 else math.nan
+
+
+def coverage(outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Share of the values, over series and steps, that lie between the outer quantiles; NaN of outputs that are no quantiles."""
+    future = Future.of(y)
+    if outputs.shape[1] == future.targets.shape[1]:
+        return math.nan
+    found = future.quantiles(outputs)
+    return float(((future.targets >= found[:, 0]) & (future.targets <= found[:, -1])).mean())
+
+
+def correlation(outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Pearson's, over series and steps, of forecasts and what came, in the series' own units."""
+    future = Future.of(y)
+    return _pearson(future.own(future.point(outputs)), future.own(future.targets))
+
+
+def echo(outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Pearson's, likewise, of forecasts and the last value that was known: that of the naive forecast is 1."""
+    future = Future.of(y)
+    return _pearson(future.own(future.point(outputs)), future.own(future.naive()))
+
+
+def _pearson(one: np.ndarray, other: np.ndarray) -> float:
+    if one.size < 2 or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return math.nan
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
 def _forecast_errors(outputs: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, Future]:
     future = Future.of(y)
-    return future.scale[:, None] * (outputs.astype(np.float64) - future.targets), future
+    return future.scale[:, None] * (future.point(outputs) - future.targets), future
 
 
 def forecast_absolute_error(outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:
@@ -272,7 +327,7 @@ def symmetric_percentage_error(outputs: np.ndarray, y: np.ndarray, mask: np.ndar
     As in the M4 competition: Makridakis et al. 2020, "The M4 Competition: 100,000 time series and 61 forecasting methods".
     """
     errors, future = _forecast_errors(outputs, y)
-    size = np.abs(future.own(future.targets)) + np.abs(future.own(outputs))
+    size = np.abs(future.own(future.targets)) + np.abs(future.own(future.point(outputs)))
     return float(np.divide(2 * np.abs(errors), size, out=np.zeros_like(errors), where=size > 0).mean())
 
 
@@ -312,3 +367,11 @@ SMAPE = Metric("smape", symmetric_percentage_error, maximize=False, label="sMAPE
 RMSE = Metric("rmse", forecast_root_squared_error, maximize=False, label="RMSE")
 FORECAST_MAE = Metric("mae", forecast_absolute_error, maximize=False, label="MAE")
 SCALED_LOSS = Metric("loss", scaled_squared_error, maximize=False, label="loss")
+WEIGHTED_QUANTILE_LOSS = Metric(
+    "wql", weighted_quantile_loss, maximize=False, label="weighted quantile loss", late=True, needs="quantiles"
+)
+COVERAGE = Metric(
+    "coverage", coverage, maximize=True, label="coverage", percent=True, late=True, needs="quantiles", aim=False
+)
+CORRELATION = Metric("correlation", correlation, maximize=True, label="correlation", late=True, aim=False)
+ECHO = Metric("echo", echo, maximize=False, label="correlation with the last value", late=True, aim=False)

@@ -99,7 +99,7 @@ class Task:
     @property
     def objectives(self) -> tuple[str, ...]:
         """What a study may aim at, the usual one first."""
-        return tuple(f"val_{metric.name}" for metric in self.metrics)
+        return tuple(f"val_{metric.name}" for metric in self.metrics if metric.aim)
 
     @property
     def confirmed(self) -> tuple[Metric, ...]:
@@ -227,7 +227,7 @@ def last_value(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, float]:
 def _simple_forecasts(y_train: np.ndarray, y_test: np.ndarray) -> dict[str, float]:
     future = Future.of(y_test)
     made = {"naive: the last value, repeated": future.naive()}
-    if not np.array_equal(future.seasonal, future.naive()):
+    if future.is_seasonal:
         made["seasonal naive: the value a season before"] = future.seasonal
     made["drift: on along the line from the first value to the last"] = future.drift()
     return {name: metrics.MASE.of(outputs, y_test, None) for name, outputs in made.items()}
@@ -289,14 +289,17 @@ FORECASTING = Task(
     name="forecasting",
     outputs="sequence",
     labels=Horizon(),
-    metrics=(metrics.MASE, metrics.FORECAST_MAE, metrics.RMSE, metrics.SMAPE, metrics.SCALED_LOSS),
-    loss="horizon_squared_error",
+    metrics=(
+        *(metrics.MASE, metrics.FORECAST_MAE, metrics.RMSE, metrics.SMAPE, metrics.SCALED_LOSS),
+        *(metrics.WEIGHTED_QUANTILE_LOSS, metrics.COVERAGE, metrics.CORRELATION, metrics.ECHO),
+    ),
+    loss="horizon_loss",
     predictor="naive: the last value, repeated",
     trivial=last_value,
     baselines=_simple_forecasts,
     remark="A forecast has no classes.",
     cutter="lstm_bench.data.windows",
-    settings=("horizon", "context", "scale", "season", "resample"),
+    settings=("horizon", "context", "scale", "season", "resample", "origins", "quantiles", "known", "calendar"),
 )
 OWN = {task.name: task for task in (CLASSIFICATION, TAGGING, REGRESSION, MULTILABEL, FORECASTING)}
 
@@ -374,7 +377,7 @@ def in_percent(column: str) -> bool:
 
 def objectives() -> dict[str, str]:
     """What a study may aim at, by any task, and which way is better."""
-    return {f"val_{metric.name}": metric.direction for metric in all_metrics()}
+    return {f"val_{metric.name}": metric.direction for metric in all_metrics() if metric.aim}
 
 
 def usual_objective(dataset: str) -> str:

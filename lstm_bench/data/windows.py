@@ -1,13 +1,18 @@
 """Windows of series: what is known up to a moment, and the values after it, divided so that no later one is in an input.
 
 The last `horizon` values of each series are the test targets, those before them the validation targets; windows for training are
-cut from what comes before both. The input of a test window may hold validation targets, which are past by then.
+cut from what comes before both. The input of a test window may hold validation targets, which are past by then. Of several
+origins (Tashman 2000, "Out-of-sample tests of forecasting accuracy") a part is so much longer, and each forecast knows what came
+before it.
+
+What is known beforehand goes behind the window: steps to be forecast, in which the series' own values are 0, and a column that
+says so 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,15 +22,15 @@ from lstm_bench.core.formatting import counted
 from lstm_bench.data import file_dataset, formats
 from lstm_bench.data.arrays import SPLITS, Arrays, checked, digest
 from lstm_bench.data.formats.source import Source
-from lstm_bench.data.horizon import Future
+from lstm_bench.data.horizon import LEVELS, Future, quantiles
 from lstm_bench.data.lengths import require_room
 from lstm_bench.data.sequences import Columns
-from lstm_bench.data.series import Series, even, filled
+from lstm_bench.data.series import CALENDAR, Found, Series, calendar, even, filled, written
 
-SCALES = ("none", "series", "window", "difference")
+SCALES = ("none", "series", "window", "difference", "return")
 # Below this share of its mean size, what a series varies by is no unit: a quiet window would make its targets huge.
 _LEAST = 0.01
-_ELSEWHERE = ("layout", "features", "group", "window", "lengths", "max_length", "truncate", "test_path", "test_size")
+_ELSEWHERE = ("layout", "group", "window", "lengths", "max_length", "truncate", "test_path", "test_size")
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,11 @@ class Plan:
       season: Steps of a season.
       resample: Rule for uneven stamps.
       missing: Rule for missing values.
+      origins: Forecasts of each series that are validated, and as many that are tested, one step after the other.
+      quantiles: Levels of those that are forecast, () for a value.
+      past: Columns of the covariates that are known up to now, `known` those known beforehand.
+      known: See `past`.
+      calendar: What of the calendar is known beforehand, of `CALENDAR`.
     """
 
     horizon: int
@@ -51,6 +61,26 @@ class Plan:
     season: int
     resample: str
     missing: str
+    origins: int = 1
+    quantiles: Sequence[float] = ()
+    past: Sequence[str] = ()
+    known: Sequence[str] = ()
+    calendar: Sequence[str] = ()
+
+    @property
+    def part(self) -> int:
+        """Values of each series that are test targets, and as many validation targets."""
+        return self.horizon + self.origins - 1
+
+    @property
+    def ahead(self) -> int:
+        """Timesteps behind a window in which what is known beforehand stands."""
+        return self.horizon if self.known or self.calendar else 0
+
+    def features(self, target: str) -> list[str]:
+        """A name for each feature of a window."""
+        turns = [f"{name} {of}" for name in self.calendar for of in ("sine", "cosine")]
+        return [target, *self.past, *self.known, *turns, *(["is forecast"] if self.ahead else [])]
 
 
 def check(config: Mapping[str, Any]) -> None:
@@ -75,6 +105,20 @@ def check(config: Mapping[str, Any]) -> None:
             expected="refuse or forward_fill, which looks at the past alone",
             received=config["missing"],
         )
+    columns = [*(config.get("features") or ()), *(config.get("known") or ())]
+    if len({*columns, config.get("target"), config.get("id")} - {None}) < len(columns) + sum(
+        config.get(key) is not None for key in ("target", "id")
+    ):
+        expected = "covariates, each once and none of them the target or the id"
+        raise ConfigError("dataset.features and dataset.known", expected=expected, received=", ".join(columns))
+    levels = config.get("quantiles")
+    if levels is not None and (
+        len(levels) != LEVELS or levels != sorted({*levels}) or min(levels) <= 0 or max(levels) >= 1 or levels[1] != 0.5
+    ):
+        expected = "three ascending levels between 0 and 1, the median in the middle, such as [0.1,0.5,0.9]"
+        raise ConfigError("dataset.quantiles", expected=expected, received=levels)
+    if unknown := [name for name in config.get("calendar") or () if name not in CALENDAR]:
+        raise ConfigError("dataset.calendar", expected=f"any of {', '.join(CALENDAR)}, each once", received=unknown[0])
     if config.get("scale_target") not in (None, False, "auto") or config.get("standardize") is True:
         key = "standardize" if config.get("standardize") is True else "scale_target"
         raise ConfigError(f"dataset.{key}", expected="auto or false, as dataset.scale scales series", received=True)
@@ -93,21 +137,7 @@ def load(config: Mapping[str, Any]) -> file_dataset.FileData:
     source = file_dataset.sources(config)["path"]
     where, columns = str(source), _columns(source, config)
     found = formats.series(source, columns)
-    horizon = config.get("horizon") or found.horizon
-    if horizon is None:
-        raise ConfigError(
-            "dataset.horizon: how many steps are forecast was not said", remedy="Give dataset.horizon=12."
-        )
-    plan = Plan(
-        horizon=horizon,
-        context=config.get("context") or 3 * horizon,
-        least=config.get("min_length") or max(2, horizon // 2),
-        stride=config.get("stride") or 1,
-        scale=config.get("scale") or "window",
-        season=config.get("season") or found.season or 1,
-        resample=config.get("resample") or "refuse",
-        missing=config.get("missing") or "refuse",
-    )
+    plan = _plan(config, found)
     sha256 = _digest(found.series)
     series = [_prepared(one, plan, columns, where) for one in found.series]
     _require_long_enough(series, plan, where)
@@ -117,30 +147,62 @@ def load(config: Mapping[str, Any]) -> file_dataset.FileData:
     lengths = {key: of for key, of in arrays.items() if key.startswith("lengths_")}
     arrays, n_outputs = checked(arrays, task, None, source.path)
     sizes = ", ".join(f"{len(arrays[f'x_{split}']):,} {split}" for split in SPLITS)
-    divided = f"in time, the last {counted(plan.horizon, 'step')} of each series for test: {sizes}"
+    last = counted(plan.part, "step")
+    origins = f" in {counted(plan.origins, 'forecast')} of {plan.horizon}" * (plan.origins > 1)
+    divided = f"in time, the last {last} of each series for test{origins}: {sizes}"
     about = {
         **{"split": "time", "divided": divided, "windows": True, "overlap": True, "in_time": True},
-        **{"columns": formats.columns_of(source), "missing": {}},
+        **{"columns": formats.columns_of(source), "missing": {}, "series": [one.name for one in series]},
     }
     reading = {
         "columns": {key: value for key, value in vars(columns).items() if value and key in ("id", "time", "target")},
-        **{"features": [columns.target or "value"], "categories": {}, "filling": None, "plan": vars(plan)},
+        **{"features": plan.features(str(columns.target or "value")), "categories": {}, "filling": None},
+        "plan": vars(plan),
     }
     notes = [f"a {task.name}: dataset.task={config['task']}", *found.notes, *_said(series, plan, untrained, undefined)]
     notes.append(f"divided {divided}")
     return file_dataset.FileData(arrays | lengths, n_outputs, task, sha256, None, reading, tuple(notes), about)
 
 
+def _plan(config: Mapping[str, Any], found: Found) -> Plan:
+    """How the series of a file are cut.
+
+    Raises:
+      ConfigError: where nothing says how many steps are forecast.
+    """
+    horizon = config.get("horizon") or found.horizon
+    if horizon is None:
+        raise ConfigError(
+            "dataset.horizon: how many steps are forecast was not said", remedy="Give dataset.horizon=12."
+        )
+    return Plan(
+        horizon=horizon,
+        context=config.get("context") or 3 * horizon,
+        least=config.get("min_length") or max(2, horizon // 2),
+        stride=config.get("stride") or 1,
+        scale=config.get("scale") or "window",
+        season=config.get("season") or found.season or 1,
+        resample=config.get("resample") or "refuse",
+        missing=config.get("missing") or "refuse",
+        origins=config.get("origins") or 1,
+        **{name: list(config.get(name) or ()) for name in ("quantiles", "known", "calendar")},
+        past=list(config.get("features") or ()),
+    )
+
+
 class Beyond(NamedTuple):
     """What is forecast from: the ends of series.
 
     Attributes:
-      x: float32 `(series, timesteps, 1)`, scaled, zeros behind the end of shorter ones.
-      lengths: Values of each; None where all have as many as `x`.
+      x: float32 `(series, timesteps, features)`, scaled, zeros behind the end of shorter ones.
+      lengths: Timesteps of each; None where all have as many as `x`.
       ids: Names of the series; None of the only one.
       offset: `(series,)`: a forecast is `offset + scale * output`.
       scale: Likewise.
       notes: A sentence for each thing that was understood.
+      pasts: All values of each.
+      plan: How they were cut.
+      stamps: Of each series those of the steps that are forecast, as text; None where it has none.
     """
 
     x: np.ndarray
@@ -149,45 +211,92 @@ class Beyond(NamedTuple):
     offset: np.ndarray
     scale: np.ndarray
     notes: tuple[str, ...]
+    pasts: list[np.ndarray]
+    plan: Plan
+    stamps: list[list[str] | None]
 
     def own(self, outputs: np.ndarray) -> np.ndarray:
-        """Outputs `(series, horizon)` in the series' own units."""
-        return np.asarray(self.offset[:, None] + self.scale[:, None] * outputs)
+        """Outputs `(series, outputs)` in the series' own units: `(series, horizon)`, of quantiles `(series, 3, horizon)`."""
+        if self.plan.quantiles and outputs.shape[1] != self.plan.horizon:
+            outputs = quantiles(outputs, self.plan.horizon)
+        offset, scale = (of.reshape(-1, *[1] * (outputs.ndim - 1)) for of in (self.offset, self.scale))
+        return np.asarray(offset + scale * outputs)
+
+    def table(self, answers: np.ndarray) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+        """Columns and rows of forecasts in the series' own units, one for each step from 1.
+
+        Args:
+          answers: Of `own`; the forecast of quantiles is the median, and a column has each of them.
+        """
+        several = answers if answers.ndim == 3 else answers[:, None]
+        names = [f"quantile_{level:g}" for level in self.plan.quantiles] if answers.ndim == 3 else []
+        stamped = any(self.stamps)
+        rows = []
+        for sample, of_series in enumerate(several):
+            stamps = self.stamps[sample] or [""] * self.plan.horizon
+            for step, values in enumerate(of_series.T.tolist()):
+                row: dict[str, Any] = {"sample": sample, "step": step + 1}
+                row |= {"time": stamps[step]} if stamped else {}
+                rows.append(row | {"prediction": values[len(values) // 2]} | dict(zip(names, values, strict=False)))
+        return ("sample", "step", *(["time"] if stamped else []), "prediction", *names), rows
 
 
 def beyond(source: Source, about: Mapping[str, Any]) -> Beyond:
     """The last values of each series of a file, as a model forecasts from them.
 
     Args:
-      source: Laid out as the file that it learned from.
+      source: Laid out as the file that it learned from; with steps to be forecast where something is known of them.
       about: `input.json` of the model.
 
     Raises:
       ConfigError: for a column that is not there.
-      DataError: for a file that cannot be read, or a series that is too short.
+      DataError: for a file that cannot be read, a series that is too short, or covariates that end too early.
     """
     reading, where = about["reading"], str(source)
     plan = Plan(**reading["plan"])
     source.require()
     given = {} if source.suffix == ".tsf" else reading["columns"]
-    columns = Columns(**given, features=() if given else None)
-    series = [_prepared(one, plan, columns, where) for one in formats.series(source, columns).series]
+    columns = Columns(**given, features=(*plan.past, *plan.known) if given else None)
+    series = [_prepared(one, plan, columns, where, ahead=True) for one in formats.series(source, columns).series]
     any_length = bool(reading.get("unequal"))
-    context = plan.context if any_length else about["timesteps"]
+    context = plan.context if any_length else about["timesteps"] - plan.ahead
     if not any_length and (short := next((one for one in series if len(one) < context), None)):
         raise DataError(
             f"{where}: series{' ' * bool(short.name)}{short.name} is too short for this model",
             expected=f"{context} values",
             received=len(short),
         )
-    cuts = [_cut(one.values, np.array([len(one)]), context, plan, len(one), ahead=False) for one in series]
+    cuts = [_cut(one, np.array([len(one)]), context, plan, len(one), ahead=False) for one in series]
     made = _joined(cuts)
     lengths = made.lengths if any_length else None
     ids = np.array([one.name for one in series], object) if given.get("id") or source.suffix == ".tsf" else None
-    notes = (
-        f"forecasts of {counted(plan.horizon, 'step')} beyond the end of {counted(len(series), 'series', 'series')}",
-    )
-    return Beyond(made.x, lengths, ids, made.future.offset, made.future.scale, notes)
+    ends = [one.stamps_of(len(one) + plan.horizon) for one in series]
+    stamps = [None if of is None else written(of, one.dated)[len(one) :] for of, one in zip(ends, series, strict=True)]
+    notes = [
+        f"forecasts of {counted(plan.horizon, 'step')} beyond the end of {counted(len(series), 'series', 'series')}"
+    ]
+    if any(one.stamps is not None and of is None for of, one in zip(ends, series, strict=True)):
+        notes.append("the steps of the file are uneven: forecasts have no time stamps")
+    future, pasts = made.future, [one.values for one in series]
+    return Beyond(made.x, lengths, ids, future.offset, future.scale, tuple(notes), pasts, plan, stamps)
+
+
+def pasts(config: Mapping[str, Any], split: str) -> tuple[list[np.ndarray], int]:
+    """All that was known of a series at each forecast of a split, and the steps of a season.
+
+    Args:
+      config: The `dataset` settings.
+      split: "validation" or "test".
+
+    Raises:
+      LstmBenchError: as `load`.
+    """
+    source = file_dataset.sources(config)["path"]
+    where, columns = str(source), _columns(source, config)
+    found = formats.series(source, columns)
+    plan = _plan(config, found)
+    series = [_prepared(one, plan, columns, where) for one in found.series]
+    return [one.values[:end] for one in series for end in _origins(len(one), plan, split).tolist()], plan.season
 
 
 def _columns(source: Source, config: Mapping[str, Any]) -> Columns:
@@ -196,39 +305,86 @@ def _columns(source: Source, config: Mapping[str, Any]) -> Columns:
     Raises:
       ConfigError: where a table's target is not named.
     """
+    named: dict[str, Any] = {key: config.get(key) for key in ("id", "time", "target")}
+    others = (*(config.get("features") or ()), *(config.get("known") or ()))
     if source.suffix == ".tsf":
-        return Columns(id=config.get("id"), time=config.get("time"), target=config.get("target"))
+        return Columns(**named, features=others or None)
     if config.get("target") is None:
         raise ConfigError(f"{source}: no target is named", remedy="Give dataset.target=COLUMN, which is forecast.")
-    return Columns(id=config.get("id"), time=config.get("time"), target=config["target"], features=())
+    return Columns(**named, features=others)
 
 
-def _prepared(series: Series, plan: Plan, columns: Columns, where: str) -> Series:
-    return filled(even(series, plan.resample, columns.time, where), plan.missing, where)
+def _prepared(series: Series, plan: Plan, columns: Columns, where: str, *, ahead: bool = False) -> Series:
+    """A series at even steps without gaps, with what is known of the calendar.
+
+    Args:
+      series: As the file has it.
+      plan: How.
+      columns: What was read.
+      where: The file, for messages.
+      ahead: Whether what is behind its end is forecast.
+    """
+    series = even(series, plan.resample, columns.time, where)
+    names = [*plan.past, *plan.known]
+    series = filled(series, plan.missing, where, str(columns.target or "value"), names, len(plan.known))
+    if plan.scale == "return" and (series.values <= 0).any():
+        raise DataError(
+            f"{where}: dataset.scale=return{f', series {series.name}' * bool(series.name)}",
+            expected="values above 0, of which changes are relative",
+            received=f"{series.values.min():g}",
+            remedy="Say dataset.scale=difference.",
+        )
+    n = len(series) + plan.horizon * ahead
+    others = series.others
+    if plan.known and others is not None:
+        there = int(np.isfinite(others[:, len(plan.past) :]).all(axis=1).sum())
+        if there < n:
+            raise DataError(
+                f"{where}: what is known beforehand{f' of {series.name}' * bool(series.name)} ends too early",
+                expected=f"{', '.join(plan.known)} of {counted(plan.horizon, 'step')} behind the last value, in rows without one",
+                received=f"{there - len(series)}",
+            )
+    if plan.calendar:
+        stamps = series.stamps_of(n)
+        if stamps is None or not series.dated:
+            raise DataError(
+                f"{where}: dataset.calendar needs the date of each step"
+                + " that is forecast" * (stamps is None and ahead),
+                expected="dates" if ahead else "dataset.time, a column of dates",
+                received="none" if stamps is None else "numbers",
+            )
+        turns = calendar(stamps, plan.calendar)
+        kept = np.zeros((n, 0)) if others is None else _padded(others, n)
+        others = np.concatenate([kept, turns], axis=1)
+    return replace(series, others=None if others is None else np.nan_to_num(others))
+
+
+def _padded(rows: np.ndarray, n: int) -> np.ndarray:
+    return np.concatenate([rows[:n], np.full((max(n - len(rows), 0), rows.shape[1]), np.nan)])
 
 
 def _require_long_enough(series: Sequence[Series], plan: Plan, where: str) -> None:
     """Raises DataError for a series that has nothing before its test targets, or targets that no file holds."""
     for one in series:
         named = f"series {one.name}" if one.name else "the series"
-        if len(one) <= plan.horizon:
-            short = sum(len(other) <= plan.horizon for other in series)
+        if len(one) <= plan.part:
+            short = sum(len(other) <= plan.part for other in series)
             raise DataError(
                 f"{where}: {named} is no longer than the horizon",
-                expected=f"more than {counted(plan.horizon, 'value')}, the test targets",
+                expected=f"more than {counted(plan.part, 'value')}, the test targets",
                 received=f"{len(one)} ({short:,} of {len(series):,} series are that short)",
                 remedy="Give a smaller dataset.horizon, or take them out of the file.",
             )
-        if one.made_up is not None and one.made_up[-2 * plan.horizon :].any():
+        if one.made_up is not None and one.made_up[-2 * plan.part :].any():
             raise DataError(
-                f"{where}: {named} lacks values in its last {2 * plan.horizon} steps",
+                f"{where}: {named} lacks values in its last {2 * plan.part} steps",
                 expected="true values to validate and test on, none that are filled in",
                 remedy="Let the file end earlier, or say dataset.resample=order where only time stamps lack.",
             )
 
 
 class _Windows(NamedTuple):
-    """`x` float32 `(samples, context, 1)` and what follows; `lengths` int32 `(samples,)`."""
+    """`x` float32 `(samples, context, features)` and what follows; `lengths` int32 `(samples,)`."""
 
     x: np.ndarray
     lengths: np.ndarray
@@ -242,27 +398,25 @@ def _divided(series: Sequence[Series], plan: Plan, where: str) -> tuple[Arrays, 
       DataError: where there is nothing to train on, or nothing to score.
     """
     n_windows = sum(len(_ends(len(one), plan)) for one in series)
-    require_room(n_windows, plan.context + 2 * plan.horizon, 4, where)
+    width = (plan.context + plan.ahead) * len(plan.features("")) + 2 * plan.horizon
+    require_room(n_windows, width, 4, where)
     cuts: dict[str, list[_Windows]] = {split: [] for split in SPLITS}
     untrained = 0
     for one in series:
-        values, test = one.values, len(one) - plan.horizon
-        validation = test - plan.horizon
-        ends = _ends(len(one), plan)
+        test, ends = len(one) - plan.part, _ends(len(one), plan)
         untrained += not len(ends)
-        if len(ends):
-            cuts["train"].append(_cut(values, ends, plan.context, plan, validation))
-        if validation > 0:
-            cuts["validation"].append(_cut(values, np.array([validation]), plan.context, plan, validation))
         # A series without a validation window is scaled by what comes before its test targets.
-        cuts["test"].append(
-            _cut(values, np.array([test]), plan.context, plan, validation if validation > 0 else test, known=test)
-        )
+        before = test - plan.part if test > plan.part else test
+        if len(ends):
+            cuts["train"].append(_cut(one, ends, plan.context, plan, before))
+        if len(origins := _origins(len(one), plan, "validation")):
+            cuts["validation"].append(_cut(one, origins, plan.context, plan, max(test - plan.part, 1)))
+        cuts["test"].append(_cut(one, _origins(len(one), plan, "test"), plan.context, plan, before, known=test))
     if not cuts["train"]:
         longest = max(map(len, series))
         raise DataError(
             f"{where}: no series is long enough to train on",
-            expected=f"at least {_trained_from(plan)} values, three horizons and what to forecast from",
+            expected=f"at least {_trained_from(plan)} values, targets of three splits and what to forecast from",
             received=longest,
             remedy="Give a smaller dataset.horizon, or dataset.min_length.",
         )
@@ -282,30 +436,37 @@ def _divided(series: Sequence[Series], plan: Plan, where: str) -> tuple[Arrays, 
 
 def _ends(n: int, plan: Plan) -> np.ndarray:
     """Where training windows of a series of `n` values end: of `context` values, of fewer where the series has none such."""
-    last = n - 3 * plan.horizon  # of which the targets end where those of validation begin
+    last = n - 2 * plan.part - plan.horizon  # of which the targets end where those of validation begin
     first = plan.context if last >= plan.context else min(plan.least, plan.context)
     return np.arange(last, first - 1, -plan.stride)[::-1]
 
 
+def _origins(n: int, plan: Plan, split: str) -> np.ndarray:
+    """How many values of a series of `n` each forecast of the validation or test split knows; 1 or more."""
+    first = n - plan.part * (1 if split == "test" else 2)
+    return np.arange(max(first, 1), first + plan.origins)
+
+
 def _trained_from(plan: Plan) -> int:
     """Values of the shortest series that has a training window."""
-    return 3 * plan.horizon + min(plan.least, plan.context)
+    return 2 * plan.part + plan.horizon + min(plan.least, plan.context)
 
 
 def _cut(
-    values: np.ndarray, ends: np.ndarray, context: int, plan: Plan, history: int, *, known: int = 0, ahead: bool = True
+    series: Series, ends: np.ndarray, context: int, plan: Plan, history: int, *, known: int = 0, ahead: bool = True
 ) -> _Windows:
     """Windows of one series.
 
     Args:
-      values: float64 `(timesteps,)`.
+      series: Prepared.
       ends: `(samples,)`: how many values each window knows.
       context: Of which it sees so many, at most.
       plan: How.
-      history: Values that `series` and `difference` take their scale from.
+      history: Values that `series`, `difference` and `return` take their scale from.
       known: Values that MASE takes its unit from; 0: `history`.
       ahead: Whether the values after each window are there.
     """
+    values = series.values
     begins = np.maximum(ends - context, 0)
     lengths = (ends - begins).astype(np.int32)
     places = begins[:, None] + np.arange(context)
@@ -316,6 +477,12 @@ def _cut(
         inputs = np.diff(values, prepend=values[0])[np.minimum(places, len(values) - 1)]
         offset, centre = last, np.zeros(len(ends))
         scale = np.full(len(ends), _unit(np.diff(values[:history]), values[:history]))
+    elif plan.scale == "return":
+        returns = np.diff(values, prepend=values[0]) / np.r_[values[0], values[:-1]]
+        spread = np.sqrt(np.square(returns[1:history]).mean()) if history > 1 else 0.0
+        unit = float(spread) or 1.0
+        inputs = returns[np.minimum(places, len(values) - 1)] / unit
+        offset, centre, scale = last, np.zeros(len(ends)), last * unit
     elif plan.scale == "window":
         mean, size = ((of * seen).sum(axis=1) / lengths for of in (inputs, np.abs(inputs)))
         spread = np.sqrt((np.square(inputs - mean[:, None]) * seen).sum(axis=1) / lengths)
@@ -327,7 +494,10 @@ def _cut(
         scale, centre = np.full(len(ends), _unit(values[:history] - offset[0], values[:history])), offset
     else:
         offset, centre, scale = np.zeros(len(ends)), np.zeros(len(ends)), np.ones(len(ends))
-    x = np.where(seen, (inputs - centre[:, None]) / scale[:, None], 0).astype(np.float32)[..., None]
+    shown = inputs if plan.scale == "return" else (inputs - centre[:, None]) / scale[:, None]
+    x = np.where(seen, shown, 0).astype(np.float32)[..., None]
+    if series.others is not None:
+        x = np.concatenate([_widened(x, plan), _beside(series.others, begins, lengths, context, plan)], axis=2)
     steps = np.arange(plan.horizon)
     after = values[np.minimum(ends[:, None] + steps, len(values) - 1)] if ahead else np.zeros((len(ends), plan.horizon))
     before = ends[:, None] - plan.season + steps % plan.season
@@ -335,7 +505,7 @@ def _cut(
     slope = (last - values[0]) / np.maximum(ends - 1, 1)
     return _Windows(
         x,
-        lengths,
+        lengths + np.int32(plan.ahead),
         Future(
             targets=(after - offset[:, None]) / scale[:, None],
             seasonal=(seasonal - offset[:, None]) / scale[:, None],
@@ -344,8 +514,28 @@ def _cut(
             unit=np.full(len(ends), _naive_error(values[: known or history], plan.season)),
             last=(last - offset) / scale,
             slope=slope / scale,
+            levels=np.tile(np.asarray(plan.quantiles, np.float64), (len(ends), 1)),
         ),
     )
+
+
+def _widened(x: np.ndarray, plan: Plan) -> np.ndarray:
+    """Windows with the steps behind them, in which the series' own value is 0."""
+    return np.pad(x, ((0, 0), (0, plan.ahead), (0, 0)))
+
+
+def _beside(others: np.ndarray, begins: np.ndarray, lengths: np.ndarray, context: int, plan: Plan) -> np.ndarray:
+    """float32 `(samples, context + plan.ahead, features)`: covariates, and where something is known beforehand its mark."""
+    steps = np.arange(context + plan.ahead)
+    seen = steps < lengths[:, None]
+    forecast = ~seen & (steps < lengths[:, None] + plan.ahead)
+    found = others[np.minimum(begins[:, None] + steps, len(others) - 1)]
+    n_past = len(plan.past)
+    parts = [np.where(seen[..., None], found[..., :n_past], 0)]
+    parts.append(np.where((seen | forecast)[..., None], found[..., n_past:], 0))
+    if plan.ahead:
+        parts.append(forecast[..., None])
+    return np.concatenate(parts, axis=2).astype(np.float32)
 
 
 def _unit(spread: np.ndarray, values: np.ndarray) -> float:
@@ -370,7 +560,9 @@ def _digest(series: Sequence[Series]) -> str:
     """Of all series as the file has them."""
     values = np.concatenate([one.values for one in series])
     lengths, names = np.array([len(one) for one in series]), np.array([one.name for one in series])
-    return digest({"values": values, "lengths": lengths, "names": names})
+    others = [one.others for one in series if one.others is not None]
+    more = {"others": np.concatenate(others)} if others else {}
+    return digest({"values": values, "lengths": lengths, "names": names, **more})
 
 
 def _said(series: Sequence[Series], plan: Plan, untrained: int, undefined: int) -> list[str]:
@@ -384,9 +576,16 @@ def _said(series: Sequence[Series], plan: Plan, untrained: int, undefined: int) 
             "none": "series are not scaled",
             "series": "each series is scaled by mean and deviation of its training part",
             "window": "each window is taken from its last value on, in its own deviation",
+            "return": "inputs are relative changes, forecasts those from the last value, in the deviation of a series' own",
             "difference": "inputs are differences, forecasts changes from the last value, in the deviation of a series' steps",
         }[plan.scale],
     ]
+    if plan.quantiles:
+        made.append(f"quantiles {', '.join(f'{level:g}' for level in plan.quantiles)} are forecast")
+    if plan.past:
+        made.append(f"known up to each forecast: {', '.join(plan.past)}")
+    if plan.ahead:
+        made.append(f"known beforehand: {', '.join([*plan.known, *plan.calendar])}")
     if untrained:
         few = f"{untrained:,} of {len(series):,} series have fewer than {_trained_from(plan)} values"
         made.append(f"{few}: none trains, all are tested")

@@ -11,7 +11,7 @@ import io
 import json
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,8 @@ import numpy as np
 
 from lstm_bench.core import fileio, safe_load
 from lstm_bench.core.errors import DataError
-from lstm_bench.model import minirocket
+from lstm_bench.model import forecasters, minirocket
+from lstm_bench.model.forecasters import Forecaster
 
 FOLDER = "controls"  # below a study's: a folder for each, of its first seed
 VERSION = 1  # of what is kept
@@ -47,11 +48,13 @@ class Asked(NamedTuple):
     Attributes:
       kind: `class`, one per sequence; `labels`, any number of them; `number`, one or several; `horizon`, the numbers that come
         next; `tags`, a class per timestep; "" for what no control knows.
-      outputs: Of a network: classes, labels or numbers.
+      outputs: Of a network: classes, labels or numbers; of a forecast its steps.
+      seasonal: Whether what is forecast has seasons.
     """
 
     kind: str
     outputs: int
+    seasonal: bool = False
 
     @property
     def numbers(self) -> bool:
@@ -121,7 +124,19 @@ class Fitted:
     @property
     def n_weights(self) -> int:
         """Numbers that were fitted to labels: MiniRocket's biases are not."""
+        if CONTROLS[self.name].ahead:
+            return 0
         return sum(self.arrays[name].size for name in ("weights", "offset") if name in self.arrays)
+
+    def forecasts(self, pasts: Sequence[np.ndarray]) -> tuple[np.ndarray, str]:
+        """What follows series, of a control that looks at their whole past: in their own units, and what was chosen.
+
+        Args:
+          pasts: All values of each that are known.
+        """
+        ahead = CONTROLS[self.name].ahead
+        assert ahead is not None
+        return ahead(pasts, self.asked.outputs, int(self.arrays["season"]))
 
     def outputs(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """What a network would give: logits or numbers, float64 `(samples, outputs)`, of tags `(samples, timesteps, outputs)`.
@@ -213,8 +228,9 @@ class Control:
       says: What it is, in a sentence.
       drawn: Whether something of it is drawn, so that seeds differ.
       kinds: Of tasks that it can answer.
-      learn: Training, validation, what is asked and seed -> arrays, what was chosen.
+      learn: Training, validation, what is asked and seed -> arrays, what was chosen; None of one that has `ahead`.
       features: Of arrays that were learned; of the trivial one nothing.
+      ahead: Of forecasts: looks at the whole past of each series, and learns nothing of others.
     """
 
     name: str
@@ -224,6 +240,7 @@ class Control:
     kinds: tuple[str, ...]
     learn: Callable[[Samples, Samples, Asked, int], tuple[dict[str, np.ndarray], str]] = field(repr=False)
     features: Callable[[Mapping[str, np.ndarray]], Features] = field(repr=False)
+    ahead: Forecaster | None = field(default=None, repr=False)
 
     def fit(self, train: Samples, validation: Samples, asked: Asked, seed: int = 0) -> Fitted:
         """Fits it to the training split; what is to be chosen is chosen on the validation split.
@@ -289,6 +306,17 @@ def summaries(x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         np.where(inside[..., None], x, -np.inf).max(axis=1),
     ]
     return np.concatenate([*parts, *([] if lengths is None else [count])], axis=1)
+
+
+def of_pasts(name: str, asked: Asked, season: int) -> Fitted:
+    """A control that has `ahead`, which learns nothing.
+
+    Args:
+      name: Of the control.
+      asked: What the task asks.
+      season: Steps of a season.
+    """
+    return Fitted(name, asked, {"offset": np.zeros(asked.outputs), "season": np.array(season)})
 
 
 # Of the trivial one.
@@ -497,6 +525,10 @@ def _error(answers: np.ndarray, y: np.ndarray, asked: Asked) -> float:
     return float((total - answers[np.arange(len(y)), y]).mean())
 
 
+def _of_series(name: str, label: str, says: str, ahead: Forecaster) -> Control:
+    return Control(name, label, says, False, ("horizon",), _prior, lambda arrays: latest, ahead)
+
+
 CONTROLS = {
     control.name: control
     for control in (
@@ -508,6 +540,15 @@ CONTROLS = {
             kinds=("class", "labels", "number", "horizon", "tags"),
             learn=_prior,
             features=lambda arrays: lambda x, lengths: np.empty((len(x), 0)),
+        ),
+        _of_series("naive", "naive", "the last value, repeated", forecasters.naive),
+        _of_series("seasonal_naive", "seasonal naive", "the value a season before", forecasters.seasonal_naive),
+        _of_series("drift", "drift", "on along the line from the first value to the last", forecasters.drift),
+        _of_series(
+            "smoothing",
+            "exponential smoothing",
+            "of level, trend and damped trend, with seasons and without, that of the least AICc (Hyndman et al. 2002)",
+            forecasters.smoothing,
         ),
         Control(
             name="linear",
@@ -543,5 +584,8 @@ CONTROLS = {
 
 
 def able(asked: Asked) -> list[Control]:
-    """The controls that can answer what is asked."""
-    return [control for control in CONTROLS.values() if asked.kind in control.kinds]
+    """The controls that can answer what is asked, and whose packages are installed."""
+    left_out = {"seasonal_naive"} if not asked.seasonal else set[str]()
+    if not forecasters.has_smoothing():
+        left_out.add("smoothing")
+    return [control for control in CONTROLS.values() if asked.kind in control.kinds and control.name not in left_out]

@@ -11,6 +11,7 @@ import numpy as np
 
 from lstm_bench.core.formatting import counted, number
 from lstm_bench.core.statistics import Interval, t_interval
+from lstm_bench.data.horizon import Future, horizon_of
 from lstm_bench.data.metric import Metric
 from lstm_bench.data.task import Task
 from lstm_bench.model.controls import CONTROLS, Asked
@@ -19,7 +20,7 @@ Row = Mapping[str, Any]
 # Losses of tasks whose answers a control gives as a network does, and what is answered.
 _KINDS = {
     **{"sparse_categorical_crossentropy": "class", "binary_crossentropy": "labels", "mean_squared_error": "number"},
-    **{"horizon_squared_error": "horizon"},
+    **{"horizon_loss": "horizon"},
 }
 
 
@@ -34,6 +35,8 @@ def asked_by(task: Task, y: np.ndarray, n_outputs: int) -> Asked:
     kind = _KINDS.get(task.loss, "")
     if task.per_timestep:
         kind = "tags" if kind == "class" else ""
+    if kind == "horizon":
+        return Asked(kind, horizon_of(y), Future.of(y).is_seasonal)
     return Asked(kind, n_outputs)
 
 

@@ -10,6 +10,7 @@ from lstm_bench.core.console import Display
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.launcher.protocol import ControlTask
 from lstm_bench.model.controls import CONTROLS, FOLDER, Asked, able
+from lstm_bench.model.forecasters import has_smoothing
 from lstm_bench.study import columns
 from lstm_bench.sweep.store.trials import TrialStore
 
@@ -60,6 +61,10 @@ class Controls:
     def run(self) -> None:
         """Fits what is missing; the test set is read where the confirmation reads it, or there is nothing to confirm."""
         self._waiting = [(name, seed, 1) for name, seed in self.missing()]
+        if self._waiting and self._asked.kind == "horizon" and not has_smoothing():
+            self._display.line(
+                "no control by exponential smoothing: pip install 'lstm-bench[forecast]' brings it", "yellow"
+            )
         if self._waiting:
             self._loop.run(self._next_task, self._finished)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.core.errors import ConfigError
+from lstm_bench.data.horizon import LEVELS, n_levels
 
 # All labels or targets, a batch of indices and the model's outputs for it -> the mean loss, and a count: of what the task
 # counts (`Task.counted`) in the batch, 0 where that is nothing. One of outputs per timestep takes a mask `(batch, timesteps)` as
@@ -75,11 +76,19 @@ def binary_crossentropy(y: Any, batch: Any, logits: Any) -> tuple[Any, Any]:
     return losses.BinaryCrossentropy(from_logits=True)(labels, logits), 0
 
 
-def horizon_squared_error(y: Any, batch: Any, outputs: Any) -> tuple[Any, Any]:
-    """Mean squared error of `outputs` (batch, horizon) for the first `horizon` numbers of `y[batch]`; nothing is counted."""
+def horizon_loss(y: Any, batch: Any, outputs: Any) -> tuple[Any, Any]:
+    """Mean squared error of `outputs` (batch, horizon) for the first `horizon` numbers of `y[batch]`; nothing is counted.
+
+    Of three quantiles (batch, 3 * horizon), whose levels are the last three numbers of `y[batch]`, the mean pinball loss.
+    """
     from keras import ops
 
-    return ops.mean(ops.square(outputs - ops.take(y, batch, axis=0)[:, : outputs.shape[-1]])), 0
+    labels, n = ops.take(y, batch, axis=0), outputs.shape[-1]
+    if not n_levels(y):
+        return ops.mean(ops.square(outputs - labels[:, :n])), 0
+    levels = labels[:, -LEVELS:, None]
+    errors = labels[:, None, : n // LEVELS] - ops.reshape(outputs, (-1, LEVELS, n // LEVELS))
+    return ops.mean(ops.maximum(levels * errors, (levels - 1) * errors)), 0
 
 
 def standardised(of: Criterion, mean: float, scale: float) -> Criterion:
@@ -101,7 +110,7 @@ def standardised(of: Criterion, mean: float, scale: float) -> Criterion:
 
 CRITERIA: dict[str, Criterion] = {
     criterion.__name__: criterion
-    for criterion in (sparse_categorical_crossentropy, mean_squared_error, binary_crossentropy, horizon_squared_error)
+    for criterion in (sparse_categorical_crossentropy, mean_squared_error, binary_crossentropy, horizon_loss)
 }
 
 

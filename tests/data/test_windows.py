@@ -21,13 +21,13 @@ from lstm_bench.data import dataset, readers, windows
 from lstm_bench.data.dataset import SPLITS, Dataset
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.horizon import Future
-from lstm_bench.data.series import Series, even
+from lstm_bench.data.series import Series, even, written
 from lstm_bench.model import controls
 from lstm_bench.study.control_rows import asked_by
 from lstm_bench.training import artefacts
 from lstm_bench.training.controls import samples
 
-SCALES = ("none", "series", "window", "difference")
+SCALES = ("none", "series", "window", "difference", "return")
 ASKED = {"task": "forecasting", "id": "shop", "time": "month", "target": "sold", "horizon": 3, "context": 5}
 
 
@@ -156,9 +156,11 @@ def test_forecasts_beyond_the_end_are_made_from_the_last_values_in_their_own_uni
         and list(made.ids) == ["0", "1", "2"]
     )
     known = np.diff(values, axis=1)[:, -5:] * 1.0 if scale == "difference" else values[:, -5:]
-    back = made.x[..., 0] * made.scale[:, None] + (0 if scale == "difference" else made.offset[:, None])
+    known = values[:, -1:] * (values[:, -5:] / values[:, -6:-1] - 1) if scale == "return" else known
+    changes = scale in ("difference", "return")
+    back = made.x[..., 0] * made.scale[:, None] + (0 if changes else made.offset[:, None])
     assert np.allclose(back, known, atol=1e-4)
-    zero = {"none": 0 * values[:, 0], "difference": values[:, -1], "window": values[:, -1]}
+    zero = {"none": 0 * values[:, 0], "difference": values[:, -1], "return": values[:, -1], "window": values[:, -1]}
     zero["series"] = values.mean(axis=1)
     assert np.allclose(made.own(np.zeros((3, 3))), np.repeat(zero[scale][:, None], 3, axis=1))
     columns, answers = found.kind.labels.table(made.own(np.ones((3, 3))))
@@ -179,14 +181,18 @@ def stamped(days: Any, values: Any = None) -> Series:
 @pytest.mark.parametrize("frequency", ["D", "h", "MS", "ME", "QS", "YS", "B", "W"])
 def test_calendar_steps_are_even_and_a_missing_one_is_found(frequency: str) -> None:
     days = pd.date_range("2019-12-31", periods=30, freq=frequency)
-    assert even(whole := stamped(days), "refuse", "day", "f") is whole
+    found = even(stamped(days[:20]), "refuse", "day", "f")
+    assert found.values.tolist() == list(range(20)) and found.made_up is None
+    stamps = found.stamps_of(30)
+    assert (stamps is not None and written(stamps, True) == [str(day)[:10] for day in days]) or frequency == "h"
     holed = stamped(days.delete([7, 8]))
     with pytest.raises(DataError, match="2 time stamps missing, the first after " + str(days[6])[:10]):
         even(holed, "refuse", "day", "f")
-    assert even(holed, "order", "day", "f") is holed
+    assert even(holed, "order", "day", "f").step is None
     made = even(holed, "forward_fill", "day", "f")
     assert made.values.tolist() == [*range(7), 6, 6, *range(7, 28)] and made.made_up is not None
     assert np.flatnonzero(made.made_up).tolist() == [7, 8]
+    assert made.stamps is not None and np.array_equal(made.stamps, stamped(days).stamps)
 
 
 def test_stamps_on_no_grid_are_taken_as_rows_or_not_at_all() -> None:
@@ -196,7 +202,7 @@ def test_stamps_on_no_grid_are_taken_as_rows_or_not_at_all() -> None:
             even(wild, rule, "t", "f")
     assert even(wild, "order", "t", "f") is wild
     tenths = Series("", np.zeros(30), 1e6 + 0.1 * np.arange(30))
-    assert even(tenths, "refuse", "t", "f") is tenths
+    assert even(tenths, "refuse", "t", "f").step == ("time", pytest.approx(0.1))
 
 
 def test_gaps_are_filled_from_the_past_and_never_where_it_is_scored(tmp_path: Path) -> None:
@@ -289,12 +295,14 @@ def test_numbers_too_large_to_scale_are_one_line(tmp_path: Path) -> None:
 def test_the_control_of_forecasts_learns_what_the_last_values_say(tmp_path: Path, scale: str) -> None:
     """Of a season and noise: the value a season before has noise of its own, a ridge takes the mean of several."""
     rng, steps = np.random.default_rng(0), np.arange(60)
-    values = np.stack([10 * np.sin(np.pi * steps / 2 + k) + rng.normal(0, 1, 60) for k in range(20)])
+    values = 500 + np.stack([10 * np.sin(np.pi * steps / 2 + k) + rng.normal(0, 1, 60) for k in range(20)])
     months, shops = np.tile(steps, 20), np.repeat(np.arange(20), 60)
     pd.DataFrame({"shop": shops, "month": months, "sold": values.ravel()}).to_csv(tmp_path / "a.csv")
     found = loaded(tmp_path / "a.csv", scale=scale, season=4, context=12)
     asked = asked_by(found.kind, found.y_train, found.n_classes)
-    assert [control.name for control in controls.able(asked)] == ["trivial", "linear", "context", "minirocket"]
+    assert [control.name for control in controls.able(asked)] == [
+        *("trivial", "naive", "seasonal_naive", "drift", "smoothing", "linear", "context", "minirocket")
+    ]
     made = controls.CONTROLS["context"].fit(samples(found, "train"), samples(found, "validation"), asked)
     scores = found.kind.score(made.outputs(found.x_test), found.y_test, "test")
     assert scores["test_mase"] < 0.95 * found.baselines["seasonal naive: the value a season before"]

@@ -58,7 +58,7 @@ def series(source: Source, columns: Columns) -> Found:
       ConfigError: for a column that is not there.
       DataError: for a file that is no such table.
     """
-    return from_series(table(source, columns), columns, str(source))
+    return from_series(table(source, columns), columns, str(source), columns.features or ())
 
 
 def table(source: Source, columns: Columns) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ Source: Godahewa et al. 2021, "Monash Time Series Forecasting Archive", arXiv 21
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,21 @@ import numpy as np
 from lstm_bench.core.errors import ConfigError, DataError
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.sequences import Columns, Sequences, from_rows
-from lstm_bench.data.series import Found, Series
+from lstm_bench.data.series import Found, Series, Step, moments
 
 # Steps of the season that the archive's authors measure MASE by, the shortest of a frequency.
 SEASONS = {
     **{"yearly": 1, "quarterly": 4, "monthly": 12, "weekly": 52, "daily": 7, "hourly": 24, "half_hourly": 48},
     **{"15_minutes": 96, "10_minutes": 144, "minutely": 1440},
 }
-_NAME = "series_name"
+_NAME, _START = "series_name", "start_timestamp"
+# From one value to the next; those that are not here are written by their frequency alone.
+STEPS = {
+    **{"yearly": Step("months", 12), "quarterly": Step("months", 3), "monthly": Step("months", 1)},
+    **{"weekly": Step("time", 604800), "daily": Step("time", 86400), "hourly": Step("time", 3600)},
+    **{"half_hourly": Step("time", 1800), "15_minutes": Step("time", 900), "10_minutes": Step("time", 600)},
+    "minutely": Step("time", 60),
+}
 
 
 def read(source: Source, columns: Columns) -> dict[str, Sequences]:
@@ -69,7 +77,8 @@ def series(source: Source, columns: Columns) -> Found:
             raise DataError(f"{source}: it has no @data", expected="a .tsf file of the Monash archive")
         for number, line in lines:
             if text := line.strip():
-                made.append(_line(text, attributes, len(made), f"{source}: row {number}"))
+                frequency = header.get("frequency", "").lower()
+                made.append(_line(text, attributes, len(made), f"{source}: row {number}", STEPS.get(frequency)))
     if not made:
         raise DataError(f"{source}: it holds no series", expected="a line for each after @data")
     names = [one.name for one in made]
@@ -82,13 +91,25 @@ def series(source: Source, columns: Columns) -> Found:
     return Found(made, SEASONS.get(frequency), ahead, notes)
 
 
-def _line(text: str, attributes: list[str], place: int, where: str) -> Series:
+def _line(text: str, attributes: list[str], place: int, where: str, step: Step | None) -> Series:
     *words, values = text.split(":", len(attributes)) if attributes else [text]
     if len(words) < len(attributes):
         expected = f"{len(attributes)} attributes and values, with colons between"
         raise DataError(where, expected=expected, received=f"{len(words) + 1} parts")
     named: dict[str, Any] = dict(zip(attributes, words, strict=True))
-    return Series(str(named.get(_NAME, place)).strip(), np.array([_number(cell, where) for cell in values.split(",")]))
+    found = np.array([_number(cell, where) for cell in values.split(",")])
+    begin = _moment(str(named.get(_START, "")))
+    stamps = moments(begin, step, np.arange(len(found))) if step and begin is not None else None
+    return Series(str(named.get(_NAME, place)).strip(), found, stamps, dated=True, step=step)
+
+
+def _moment(text: str) -> float | None:
+    """Seconds since 1970 of `1979-01-01 00-00-00`; None of anything else."""
+    try:
+        stamp = datetime.strptime(text.strip(), "%Y-%m-%d %H-%M-%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return stamp.timestamp()
 
 
 def _number(text: str, where: str) -> float:
