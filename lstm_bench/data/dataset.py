@@ -22,7 +22,7 @@ from lstm_bench.core.configuration import NAME
 from lstm_bench.core.errors import ConfigError, DataError, nearest
 from lstm_bench.data import download, file_dataset, images, lengths, synthetic
 from lstm_bench.data.arrays import SPLITS, Arrays
-from lstm_bench.data.formats.source import Source
+from lstm_bench.data.formats.source import Source, is_packaged
 from lstm_bench.data.readers import DIVISOR, IMAGES, LENGTHS, _read, known_task
 from lstm_bench.data.splits import (
     _count,
@@ -293,11 +293,14 @@ def _find_file(config: Mapping[str, Any]) -> Found:
     made = dict(config)
     for key, source in file_dataset.sources(config).items():
         source.require()
+        if is_packaged(config[key]):  # which lies elsewhere on another machine
+            continue
         path = source.path.absolute()
         made[key] = f"{path}!{source.member}" if source.member else str(path)
     stem = Source.parse(made["path"]).stem
     name = config.get("title") or re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "file"
-    return Found(made, name[:100], _short(Path(made["path"])))
+    packaged = is_packaged(config["path"])
+    return Found(made, name[:100], str(config["path"]) if packaged else _short(Path(made["path"])))
 
 
 def folders(of: str) -> list[Path]:

@@ -104,6 +104,7 @@ class Horizon(Labels):
 
     classes = False
     several = True
+    ahead = True
 
     def check(self, labels: Mapping[str, np.ndarray], n: int | None, where: str) -> tuple[dict[str, np.ndarray], int]:
         """See `Labels`; float32, and an output for each step, or each step of each quantile."""

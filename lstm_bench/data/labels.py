@@ -148,11 +148,13 @@ class Labels(ABC):
       classes: Whether they are whole numbers that name classes, and a network's outputs their logits.
       several: Whether each sample has a row of them, an output of the network for each.
       numbers: Whether they are real numbers, which may be scaled.
+      ahead: Whether they are what follows in a series.
     """
 
     classes: bool
     several = False
     numbers = False
+    ahead = False
 
     @abstractmethod
     def check(self, labels: Mapping[str, np.ndarray], n: int | None, where: str) -> tuple[dict[str, np.ndarray], int]:

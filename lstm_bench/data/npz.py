@@ -58,6 +58,26 @@ def read_npz(path: Path, keys: Collection[str]) -> Arrays:
         raise DataError(f"{path}: cannot be read ({error or type(error).__name__})", expected="an .npz file") from error
 
 
+def read_structured(path: Path, key: str) -> list[np.ndarray]:
+    """The array of a file that holds this one alone, in a list.
+
+    Raises:
+      DataError: if the file is damaged or too large, or holds Python objects.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = archive.getinfo(f"{key}.npy").file_size
+            if size > MAX_NPZ_BYTES:
+                raise DataError(f"{path}: too large", expected=f"at most {MAX_NPZ_BYTES} bytes", received=size)
+            with archive.open(f"{key}.npy") as member:
+                check_npy(member, size, f"{path}: {key}")
+            return [member_of(archive, key)]
+    except LstmBenchError:
+        raise
+    except Exception as error:  # a damaged zip raises any of a dozen types
+        raise DataError(f"{path}: cannot be read ({error or type(error).__name__})", expected="an .npz file") from error
+
+
 def require_known(archive: zipfile.ZipFile, keys: Collection[str], path: Path) -> None:
     """Raises DataError for an array that nobody reads: what it says of the others would be ignored without a word."""
     names = [name[:-4] for name in archive.namelist() if name.lower().endswith(".npy")]

@@ -82,7 +82,8 @@ class Task:
         """The module `cutter`, None for none.
 
         Its `check(config)` raises ConfigError for settings of group `dataset` that cannot be meant, its `load(config)` returns
-        `file_dataset.FileData`, and its `beyond(source, about)` what `predict` forecasts from.
+        `file_dataset.FileData`, and its `beyond(source, about)` what `predict` forecasts from. Where it has them, `evidence(data,
+        outputs)` are the rows of `predictions.csv` and `worst.csv`, and `pasts(config, split)` what controls look at.
         """
         return importlib.import_module(self.cutter) if self.cutter else None
 

@@ -13,19 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lstm_bench.core.errors import ConfigError, DataError
 from lstm_bench.core.formatting import counted
-from lstm_bench.data import file_dataset, formats
+from lstm_bench.data import file_dataset, forecasts, formats
 from lstm_bench.data.arrays import SPLITS, Arrays, checked, digest
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.horizon import LEVELS, Future, quantiles
 from lstm_bench.data.lengths import require_room
 from lstm_bench.data.sequences import Columns
 from lstm_bench.data.series import CALENDAR, Found, Series, calendar, even, filled, written
+
+if TYPE_CHECKING:
+    from lstm_bench.data.dataset import Dataset
 
 SCALES = ("none", "series", "window", "difference", "return")
 # Below this share of its mean size, what a series varies by is no unit: a quiet window would make its targets huge.
@@ -188,6 +191,11 @@ def _plan(config: Mapping[str, Any], found: Found) -> Plan:
         **{name: list(config.get(name) or ()) for name in ("quantiles", "known", "calendar")},
         past=list(config.get("features") or ()),
     )
+
+
+def evidence(data: Dataset, outputs: np.ndarray) -> dict[str, list[dict[str, Any]]]:
+    """See `forecasts.evidence`."""
+    return forecasts.evidence(data, outputs)
 
 
 class Beyond(NamedTuple):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 Forecaster = Callable[[Sequence[np.ndarray], int, int], tuple[np.ndarray, str]]
+_MOST = 500  # values, the last ones, that smoothing is fitted to: what is older weighs next to nothing
 _LEAST = 8  # values from which on a trend may be fitted: four parameters and some to judge them by
 
 
@@ -51,7 +52,7 @@ def smoothing(pasts: Sequence[np.ndarray], horizon: int, season: int) -> tuple[n
     Hyndman et al. 2002, "A state space framework for automatic forecasting using exponential smoothing methods", of whose 30
     methods these are the additive ones but for the errors; fitted by statsmodels' `ExponentialSmoothing`.
     """
-    found = [_smoothed(values, horizon, season) for values in pasts]
+    found = [_smoothed(values[-max(_MOST, 4 * season) :], horizon, season) for values in pasts]
     counts = Counter(words for _, words in found)
     return np.stack([forecast for forecast, _ in found]), ", ".join(f"{words} {n}" for words, n in counts.most_common())
 

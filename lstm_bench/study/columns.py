@@ -174,6 +174,17 @@ PREDICTION_COLUMNS = (
     "prediction",  # class, or number of a regression
     "probability",  # of the predicted class, by softmax
 )
+# Of forecasts, a row of predictions.csv for each step; of worst.csv `values` are the past of a few forecasts, in their own units.
+FORECAST_COLUMNS = (
+    "series",  # name of the series
+    "step",  # of the horizon, from 1
+    "last",  # the last value before the forecast, which is the naive one
+    "error",  # absolute, by the unit of MASE; none of a series that never changed before
+    "naive_error",  # likewise, of the naive forecast
+    "low",  # lowest quantile, where such are forecast
+    "high",  # highest quantile
+    "covered",  # 1 where the value lies between the two, else 0
+)
 WORST_COLUMNS = (
     *PREDICTION_COLUMNS,
     "timesteps",  # of the sample
@@ -301,7 +312,7 @@ BENCHMARK_FILES = {
 TEXT = (
     *("state", "reason", "kernel_ran", "backend", "device", "device_share", "kernel", "evidence", "kind", "values"),
     *("cell", "layer", "lengths", "dtype", "operation", "baseline", "marks", "commit", "weights_sha256"),
-    *("control", "chosen", "notes"),
+    *("control", "chosen", "notes", "series"),
     *_TIMES,
 )
 # What `publish` copies and `report` reads: everything else in the folder is the sweep's own business.
@@ -325,6 +336,8 @@ def pack_size(share: str) -> int:
 
 def further(task: Task, file: str = "replicates.csv") -> tuple[str, ...]:
     """Columns that the metrics of a task have in a file beside the fixed ones."""
+    if file == "predictions.csv":
+        return FORECAST_COLUMNS if task.labels.ahead else ()
     if file not in ("trials.csv", "replicates.csv", "history.csv", "controls.csv"):
         return ()
     tested = file in ("replicates.csv", "controls.csv")
@@ -338,6 +351,12 @@ def optional_columns() -> tuple[str, ...]:
     from lstm_bench.data.task import tasks  # numpy, which the UI does without
 
     return tuple(dict.fromkeys((*OPTIONAL_COLUMNS, *(name for task in tasks().values() for name in further(task)))))
+
+
+def evidence_columns(file: str, rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Columns of `predictions.csv` or `worst.csv` for those rows."""
+    rows = list(rows)
+    return (*FILES[file], *(column for column in FORECAST_COLUMNS if any(row.get(column) is not None for row in rows)))
 
 
 def optional(rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError
 from lstm_bench.core.schema import Kernels, Sweep
 from lstm_bench.data import task
 from lstm_bench.study import search_space
-from lstm_bench.study.columns import BENCHMARK_FILES, FILES, TEXT, optional_columns
+from lstm_bench.study.columns import BENCHMARK_FILES, FILES, FORECAST_COLUMNS, TEXT, optional_columns
 from lstm_bench.study.reader import Key, Row, StudyRecord, Table
 
 DOCUMENTS = ("config.yaml", "environment.json")
@@ -35,6 +35,7 @@ TABLES: dict[str, tuple[str, ...]] = {**FILES, **BENCHMARK_FILES} | {
     file: (*FILES[file], *optional_columns())
     for file in ("trials.csv", "replicates.csv", "history.csv", "controls.csv")
 }
+TABLES["predictions.csv"] += FORECAST_COLUMNS
 MAX_CLASSES = 4096  # of predictions: a confusion matrix has its square
 
 _RUN_STATES = ("measured", "wrong", "other_kernel", "compile_limit", "failed")

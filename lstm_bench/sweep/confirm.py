@@ -15,7 +15,7 @@ from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.launcher.protocol import TrialTask
 from lstm_bench.study import search_space
 from lstm_bench.study.candidates import Candidate, digest, picked
-from lstm_bench.study.columns import PREDICTION_COLUMNS, WORST_COLUMNS
+from lstm_bench.study.columns import evidence_columns
 from lstm_bench.sweep.events import Listener
 from lstm_bench.sweep.kernel_choice import Arms
 from lstm_bench.sweep.packing import PackSizes
@@ -214,9 +214,11 @@ class Confirmation:
 
     def _store(self, running: Running, candidate: Candidate, seed: int, result: dict[str, Any]) -> None:
         result |= runs.evidence(result)
-        for file, columns in (("predictions", PREDICTION_COLUMNS), ("worst", WORST_COLUMNS)):
+        for file in ("predictions", "worst"):
             if file in result:
-                fileio.write_rows(self.artefacts(candidate) / f"{file}.csv", columns, result.pop(file))
+                rows = result.pop(file)
+                columns = evidence_columns(f"{file}.csv", rows)
+                fileio.write_rows(self.artefacts(candidate) / f"{file}.csv", columns, rows)
         lasted_ms = int(running.elapsed_s() * 1000)
         times = {"started_ms": running.started_ms, "ended_ms": running.started_ms + lasted_ms}
         row, name = {**result, "seed": seed, **times}, self._name(candidate, f"seed {seed}")

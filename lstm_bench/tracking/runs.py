@@ -171,7 +171,7 @@ def evidence(result: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
       `confusion`: `label/prediction` -> number of test samples; `pictures`: the worst of at most 1,024 values.
     """
-    if not result.get("predictions"):
+    if not result.get("predictions") or "step" in result["predictions"][0]:  # of forecasts MLflow has the scores alone
         return {}
     pairs = Counter(f"{row['label']}/{row['prediction']}" for row in result["predictions"])
     pictures = [row for row in result.get("worst", ()) if row["timesteps"] * row["features"] <= _PICTURE]

@@ -22,9 +22,10 @@ N_WORST = 12
 
 
 def predicted(data: dataset.Dataset, outputs: np.ndarray) -> dict[str, Any]:
-    """`predictions` of the test set from a model's outputs; nothing where a sample has not one class."""
+    """`predictions` of the test set from a model's outputs; nothing where a sample has not one class, and nothing is forecast."""
     if not data.kind.has_classes:
-        return {}
+        evidence = getattr(data.kind.own_cutter, "evidence", None)
+        return dict(evidence(data, outputs)) if evidence else {}
     return predictions(data.x_test, data.y_test, np.exp(log_probability(outputs)))
 
 

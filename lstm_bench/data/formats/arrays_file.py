@@ -12,8 +12,9 @@ from lstm_bench.data.arrays import SPLITS, require_axes
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.labels import shape_remedy
 from lstm_bench.data.lengths import checked, mask
-from lstm_bench.data.npz import read_npz
-from lstm_bench.data.sequences import Columns, Sequences, from_padded, from_rows
+from lstm_bench.data.npz import read_npz, read_structured
+from lstm_bench.data.sequences import Columns, Sequences, from_padded, from_rows, require
+from lstm_bench.data.series import Found, from_table
 
 _DIVIDED = tuple(f"{axis}_{split}" for split in SPLITS for axis in "xy")
 
@@ -56,6 +57,29 @@ def read(source: Source, columns: Columns) -> dict[str, Sequences]:
             received=", ".join(f"x_{split} {shape}" for split, shape in shapes.items()),
         )
     return made
+
+
+def series(source: Source, columns: Columns) -> Found:
+    """The series of the one structured array of a file, whose fields are columns: as pandas' `to_records` makes it.
+
+    Raises:
+      ConfigError: for a column that is not there.
+      DataError: for a file that is damaged, or holds anything else.
+    """
+    if source.member is not None:
+        raise DataError(f"{source}: an .npz within an archive is not read", remedy="Unpack the archive.")
+    source.require()
+    expected = "one structured array, whose fields are columns: a row per time step"
+    names = _names(source) or set()
+    if len(names) != 1:
+        raise DataError(f"{source}: no series to forecast", expected=expected, received=", ".join(sorted(names)[:12]))
+    [rows] = read_structured(source.path, *names)
+    if rows.dtype.names is None or rows.ndim != 1 or not len(rows):
+        raise DataError(f"{source}: {names.pop()}", expected=expected, received=f"{rows.dtype} of shape {rows.shape}")
+    require(rows.dtype.names, columns, str(source))
+    table = {name: rows[name] for name in rows.dtype.names}
+    dates = {name: values.astype(str).astype(object) for name, values in table.items() if values.dtype.kind in "MmU"}
+    return from_table(table | dates, columns, str(source), columns.features or ())
 
 
 def sequences(found: Mapping[str, np.ndarray], end: str, columns: Columns, where: str) -> Sequences:

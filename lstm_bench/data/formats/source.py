@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import importlib.util
 import io
 import zipfile
 import zlib
@@ -20,6 +21,12 @@ MAX_BYTES = 16 * 2**30  # of a file, unpacked
 # Text packs to a tenth or so. What unpacks to far more is no data: 1,032 is the most that deflate can do.
 MAX_RATIO, FREE_BYTES = 200, 64 * 2**20
 _ARCHIVES = (".zip", ".whl")
+_PACKAGE = "package:"
+
+
+def is_packaged(text: str) -> bool:
+    """Whether a path is that of a file in an installed package."""
+    return text.startswith(_PACKAGE)
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,18 @@ class Source:
 
     @classmethod
     def parse(cls, text: str | Path) -> Source:
-        """From `FILE`, or `ARCHIVE.zip!MEMBER` (`.whl` likewise)."""
+        """From `FILE`, `ARCHIVE.zip!MEMBER` (`.whl` likewise), or `package:NAME/FILE` of one that is installed.
+
+        Raises:
+          DataError: for a package that is not.
+        """
         whole = str(text)
+        if is_packaged(whole):
+            name, _, file = whole.removeprefix(_PACKAGE).partition("/")
+            known = importlib.util.find_spec(name) if name.isidentifier() else None
+            if known is None or not known.submodule_search_locations:
+                raise DataError(f"{whole}: no package {name[:80]} is installed")
+            return cls(Path(next(iter(known.submodule_search_locations))) / file)
         head, mark, member = whole.partition("!")
         while mark:  # a folder may have a "!" in its name
             if head.lower().endswith(_ARCHIVES):

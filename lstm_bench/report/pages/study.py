@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core.statistics import Interval, deviation, median, t_interval
 from lstm_bench.data import lengths
-from lstm_bench.report.pages import controls, importance, pareto_front, per_class, reproduce
+from lstm_bench.report.pages import controls, forecasts, importance, pareto_front, per_class, reproduce
 from lstm_bench.report.pages.study_figures import study_figure_makers
 from lstm_bench.report.render.markdown import (
     NONE,
@@ -39,7 +39,14 @@ _RESERVED = (
     *("readme", "comparison", "claims", "literature", "figures", "working", "manifest", "report"),
     *("latex", "html", "png", "pdf", "csv"),
 )
-ESSENTIAL = ("front", "curves", "confusion")  # figures that every page shows; the others take six times their bytes
+ESSENTIAL = (
+    "front",
+    "curves",
+    "confusion",
+    "forecasts",
+    "steps",
+    "series",
+)  # figures of every page: others are six times larger
 _PHASES = ("setup_s", "compile_s", "train_s", "eval_s", "total_s")
 _SHOWN_FAILURES = 30
 _SHOWN_TRIALS = 5
@@ -123,6 +130,7 @@ def study_page(result: Result, every_figure: bool = False) -> Pages:
         *per_class.section(result),
         shown["confusion"],
         shown.get("worst", ""),
+        *forecasts.section(result, shown),
         *controls.section(result),
         "## Kernels",
         *_kernels(result),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lstm_bench.report.figures import study
-from lstm_bench.report.pages import pareto_front
+from lstm_bench.report.pages import forecasts, pareto_front
 from lstm_bench.report.pages.importance import Importance
 from lstm_bench.report.render.markdown import escape
 from lstm_bench.report.sources.records import Result
@@ -92,6 +92,8 @@ def study_figure_makers(
         makers["confusion"] = f"No confusion matrix: the task is {escape(result.task.name)}."
     else:
         makers["confusion"] = "No confusion matrix: predictions.csv holds no row."
+    if result.task.labels.ahead:
+        return makers | forecasts.figures(result)
     worst = result.frame("worst")
     worst = worst[[len(str(v).split()) == t * f > 0 for v, t, f in _columns(worst, "values", "timesteps", "features")]]
     if len(worst):

@@ -241,6 +241,7 @@ class Result(StudyRecord):
             pairs = self.tables["confusion"].astype(int)
         else:
             known = self.frame("predictions").dropna(subset=["label", "prediction"])
+            known = known if self.task.has_classes else known.iloc[:0]
             pairs = known[["label", "prediction"]].astype(int).value_counts().reset_index(name="n")
         classes = sorted({*pairs["label"], *pairs["prediction"]})
         counts = pairs.pivot_table("n", "label", "prediction", "sum", fill_value=0)
