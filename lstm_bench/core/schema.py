@@ -115,6 +115,10 @@ class Dataset:
     scale: str | None = _in(Choice("none", "series", "window", "difference"), None)
     season: int | None = _in(Range(1), None)
     resample: str | None = _in(Choice("refuse", "order", "forward_fill"), None)
+    text: str | None = None
+    tokens: str | None = _in(Choice("char", "word"), None)  # these of texts: of dataset.text, and languages
+    vocabulary: int | None = _in(Range(1), None)
+    min_count: int | None = _in(Range(1), None)
     resplit: bool | str | None = (
         None  # of any that draws its validation split: each seed of a confirmation draws its own
     )
