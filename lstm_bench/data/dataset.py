@@ -34,7 +34,7 @@ from lstm_bench.data.splits import (
     training_seed,
 )
 from lstm_bench.data.task import CLASSIFICATION, Task, of, of_labels, tasks
-from lstm_bench.data.vocabulary import Vocabulary
+from lstm_bench.data.tokens import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==

@@ -163,7 +163,7 @@ def load(config: Mapping[str, Any]) -> FileData:
 
 
 def asked_of(
-    config: Mapping[str, Any], parts: Mapping[str, Sequences], columns: Columns, where: str
+    config: Mapping[str, Any], parts: dict[str, Sequences], columns: Columns, where: str
 ) -> tuple[Sequences, str, Task, str]:
     """What sequences are trained on, how they are divided (see `division.kind_of`), and the task that they ask for, with why.
 

@@ -17,7 +17,7 @@ from lstm_bench.data.arrays import SPLITS, Arrays, checked
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.lengths import real
 from lstm_bench.data.sequences import Columns, Sequences, Table, aligned, answers, changes, from_rows, times
-from lstm_bench.data.vocabulary import KINDS, NAMES, PADDING, UNKNOWN, Vocabulary, split, usual
+from lstm_bench.data.tokens import KINDS, NAMES, PADDING, UNKNOWN, Vocabulary, read, split, usual
 
 SETTINGS = ("text", "tokens", "vocabulary", "min_count")  # of group `dataset`, those that only texts have
 _ELSEWHERE = ("layout", "features", "window", "stride", "lengths", "horizon", "context", "scale", "season", "resample")
@@ -113,13 +113,13 @@ def load(config: Mapping[str, Any]) -> file_dataset.FileData:
     return replace(made, tokens=vocabulary.tokens)
 
 
-def unseen(source: Source, about: Mapping[str, Any], vocabulary: Vocabulary) -> Sequences:
+def unseen(source: Source, about: Mapping[str, Any], folder: Path) -> Sequences:
     """The texts of a table as a model knows them; target and group may be missing.
 
     Args:
       source: The table.
       about: `input.json` of the model.
-      vocabulary: Of the model.
+      folder: Of the model: its vocabulary lies there.
 
     Returns:
       `x` int32 `(samples, tokens)`, with lengths; `y` None where there is no target; notes on what is cut and what is unknown.
@@ -128,6 +128,7 @@ def unseen(source: Source, about: Mapping[str, Any], vocabulary: Vocabulary) -> 
       ConfigError: where the column of texts is not there.
       DataError: for a file that cannot be read, or a text that is empty.
     """
+    vocabulary = read(folder, about["reading"]["vocabulary"])
     known, given = formats.columns_of(source), dict(about["reading"]["columns"])
     if known is None:
         raise DataError(f"{source}: no table of texts", expected=".csv, .tsv or .parquet", received=source.suffix)
