@@ -81,7 +81,9 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
         console.print(
             f"{'!' if row['alarm'] else '-'} {row['says']}", markup=False, style="yellow" if row["alarm"] else ""
         )
-    if not measured:
+    if found.tokens is not None:
+        console.print("- of texts, those that are in two splits are looked for, and nothing is measured")
+    elif not measured:
         console.print(
             "- no group and no time is named: say dataset.group=COLUMN or dataset.time=COLUMN to have them measured"
         )
@@ -115,7 +117,7 @@ def _pool(found: Dataset, config: Mapping[str, Any]) -> Pool:
     )
     if all(one is not None for one in lengths):
         pool = pool._replace(lengths=np.concatenate([one for one in lengths if one is not None]))
-    if config["name"] != "file":
+    if config["name"] != "file" or found.tokens is not None:
         return pool
     parts = file_dataset.parts_of(config)
     known = [part.ids for part in parts.values()]
@@ -154,8 +156,8 @@ def _drawn(pool: Pool, most: int) -> Pool:
 
 def _ways(found: Dataset, pool: Pool, findings: Sequence[Any]) -> list[str]:
     """What splits can be kept apart by."""
-    if pool.y.ndim > 1:
-        return []  # a label for every timestep, or several: no small model answers that
+    if pool.y.ndim > 1 or pool.x.ndim == 2:
+        return []  # a label for every timestep, several, or texts: no small model answers that
     made = ["group"] if pool.groups is not None and len({*pool.groups.tolist()}) > 1 else []
     if pool.last is not None and (found.about or {}).get("in_time"):
         made.append("time")

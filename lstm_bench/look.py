@@ -65,7 +65,8 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     columns = inspection.columns(found, settings)
     _say_facts(console, found)
     _say_classes(console, found, inspection.class_counts(found))
-    _say_columns(console, columns)
+    if columns:
+        _say_columns(console, columns)
     warnings = inspection.warnings(found, settings, columns)
     for warning in warnings:
         _item(console, "!", warning, "yellow")
@@ -97,6 +98,8 @@ def _item(console: Console, mark: str, text: str, style: str = "") -> None:
 
 def _facts(found: Dataset) -> Iterator[tuple[str, str]]:
     """What is said of a dataset, by heading."""
+    from lstm_bench.data.tokens import NAMES
+
     n = [len(getattr(found, f"y_{split}")) for split in ("train", "validation", "test")]
     _, features = found.input_shape
     kind, notes = found.kind, list(found.notes)
@@ -105,7 +108,10 @@ def _facts(found: Dataset) -> Iterator[tuple[str, str]]:
     yield "source", found.source
     if found.notice:
         yield "notice", found.notice
-    yield "sequences", f"{sum(n):,} of {_timesteps(found)} timesteps, {features:,} feature{'s' * (features != 1)}"
+    if found.vocabulary is not None:
+        yield "texts", f"{sum(n):,} of {_timesteps(found)} {NAMES[found.vocabulary.kind]}, {features - 2:,} different"
+    else:
+        yield "sequences", f"{sum(n):,} of {_timesteps(found)} timesteps, {features:,} feature{'s' * (features != 1)}"
     yield "split", divided
     yield "task", task
     yield "metric", f"test {kind.measure.label}"
@@ -161,7 +167,7 @@ def _of_control(found: Dataset) -> dict[str, float]:
     from lstm_bench.model.controls import CONTROLS, Samples
     from lstm_bench.study.control_rows import asked_by
 
-    control, asked = CONTROLS["trivial"], asked_by(found.kind, found.y_train, found.n_classes)
+    control, asked = CONTROLS["trivial"], asked_by(found.kind, found.y_train, found.n_classes, bool(found.tokens))
     if asked.kind not in control.kinds:
         return {}
     train, test = (

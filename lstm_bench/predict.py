@@ -15,6 +15,8 @@ from lstm_bench.training.inference import load, outputs, winner
 if TYPE_CHECKING:
     import numpy as np
 
+    from lstm_bench.data.formats.source import Source
+    from lstm_bench.data.sequences import Sequences
     from lstm_bench.data.task import Task
     from lstm_bench.model.controls import Fitted
     from lstm_bench.study.reader import StudyRecord
@@ -29,13 +31,14 @@ Uses the winner that a study confirmed, as trained with seed 0, on new sequences
                  sequence per line, timesteps * features numbers, those of the first timestep first; of a study that
                  was made with dataset=file, a file laid out as that one, without target and groups where they are not known;
                  of one that learned from unequal lengths, sequences of any length, in .npz with their lengths;
+                 of texts, a table with that column;
                  of a forecast, series up to now in a file laid out as that one: what follows their ends is predicted;
                  rows behind an end, without a value, bring what is known beforehand
   output=FILE    CSV: sample, prediction, probability, and the probability of every class; of several labels per sample
                  the prediction, 0 or 1, and the probability of each; of a forecast a row per step, with its time stamp
                  and quantiles where there are such
   control=NAME   trivial, linear or minirocket, of forecasts also naive, seasonal_naive, drift, smoothing or context,
-                 as fitted with seed 0: without a framework
+                 of texts tfidf, as fitted with seed 0: without a framework
   backend=NAME   tensorflow, jax or torch                       (the study's)
   sweeps=DIR     where the study lies                           (sweeps)
 
@@ -64,12 +67,15 @@ def run(arguments: list[str]) -> None:
     from lstm_bench.core import fileio, vocabulary
     from lstm_bench.data import task, user_files
     from lstm_bench.data.formats.source import Source
+    from lstm_bench.model import controls
     from lstm_bench.model.controls import CONTROLS
     from lstm_bench.study import reader
 
     study = reader.find(given["study"], Path(given.get("sweeps", "sweeps")))
     control, about = _control(study, given["control"]) if "control" in given else (None, {})
-    model, about = (study.folder, about) if control else winner(study)
+    model, about = (
+        (study.folder / controls.FOLDER / given["control"] / "control.npz", about) if control else winner(study)
+    )
     asked = task.of(about["task"])
     backend = given.get("backend", about["backend"])
     if backend not in vocabulary.OF_BACKEND:
@@ -82,7 +88,7 @@ def run(arguments: list[str]) -> None:
         x, lengths, ids, notes = beyond.x, beyond.lengths, beyond.ids, beyond.notes
         print("\n".join(notes), file=sys.stderr)
     elif about.get("reading") and (user_files.takes_any_length(about) or not _is_plain(path)):
-        found = user_files.read_alike(Source.parse(path), about)
+        found = _alike(Source.parse(path), about, model.parent)
         for note in found.notes:
             print(note, file=sys.stderr)
         x, y, ids, lengths = found.x, found.labels(), found.ids, found.lengths
@@ -136,6 +142,14 @@ def _control(study: StudyRecord, name: str) -> tuple[Fitted, dict[str, Any]]:
         )
     made, about = controls.load(folder)
     return made, {**about, "backend": study.config["backend"]["name"]}
+
+
+def _alike(source: Source, about: Mapping[str, Any], folder: Path) -> Sequences:
+    """The sequences of a file laid out as that of the training; of texts by the vocabulary in the folder of the model."""
+    from lstm_bench.data import texts, user_files
+
+    known = about["reading"].get("vocabulary")
+    return texts.unseen(source, about, folder) if known else user_files.read_alike(source, about)
 
 
 def _is_plain(path: Path) -> bool:

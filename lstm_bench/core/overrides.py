@@ -14,7 +14,7 @@ from lstm_bench.core.errors import ConfigError, nearest
 _FREE_TEXT = (
     *("dataset.path", "dataset.test_path", "dataset.dir", "storage.url", "tracking.uri", "launcher.address"),
     *("png", "svg", "study.description"),
-    *(f"dataset.{column}" for column in ("id", "time", "target", "group", "lengths", "features")),
+    *(f"dataset.{column}" for column in ("id", "time", "target", "group", "lengths", "features", "text")),
 )
 _LISTS = ("dataset.features", "dataset.target")  # of columns
 
@@ -32,12 +32,19 @@ def arguments(argv: Sequence[str]) -> list[str]:
     """The command line as Hydra can take it: options first, overrides together and last.
 
     `study.space.model.units.high=9` becomes an addition: the space's keys are dotted paths, the override's are nested; and
-    `study.space={...}` may name domains and keys that the study's file has not. `model.weights` and metrics of
-    `study.objectives` need not be in a file. A path or an address may hold any character.
+    `study.space={...}` may name domains and keys that the study's file has not. `model.weights`, `model.embedding`
+    and metrics of `study.objectives` need not be in a file. A path or an address may hold any character.
     """
     overrides = [argument for argument in argv if "=" in argument and not argument.startswith("-")]
     options = [argument for argument in argv if argument not in overrides]
-    added = ("study.space.", "study.space=", "study.objectives.", "study.objectives=", "model.weights=")
+    added = (
+        "study.space.",
+        "study.space=",
+        "study.objectives.",
+        "study.objectives=",
+        "model.weights=",
+        "model.embedding=",
+    )
     return options + ["++" + o if o.startswith(added) else o for o in map(_as_text, overrides)]
 
 

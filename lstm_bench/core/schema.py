@@ -119,6 +119,10 @@ class Dataset:
     quantiles: list[float] | None = None
     known: list[str] | None = None
     calendar: list[str] | None = None
+    text: str | None = None
+    tokens: str | None = _in(Choice("char", "word"), None)  # these of texts: of dataset.text, and languages
+    vocabulary: int | None = _in(Range(1), None)
+    min_count: int | None = _in(Range(1), None)
     resplit: bool | str | None = (
         None  # of any that draws its validation split: each seed of a confirmation draws its own
     )

@@ -20,7 +20,7 @@ from lstm_bench.core import home
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.configuration import NAME
 from lstm_bench.core.errors import ConfigError, DataError, nearest
-from lstm_bench.data import download, file_dataset, images, lengths, synthetic
+from lstm_bench.data import download, file_dataset, images, languages, lengths, synthetic, texts
 from lstm_bench.data.arrays import SPLITS, Arrays
 from lstm_bench.data.formats.source import Source, is_packaged
 from lstm_bench.data.readers import DIVISOR, IMAGES, LENGTHS, _read, known_task
@@ -34,11 +34,12 @@ from lstm_bench.data.splits import (
     training_seed,
 )
 from lstm_bench.data.task import CLASSIFICATION, Task, of, of_labels, tasks
+from lstm_bench.data.tokens import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single ==
 class Dataset:
-    """Arrays ready to train on: `x_*` float32 `(samples, timesteps, features)`; `y_*` as the task has them.
+    """Arrays ready to train on: `x_*` float32 `(samples, timesteps, features)`, or ids of texts; `y_*` as the task has them.
 
     | task             | `y_*`                                 | loss                                             |
     |------------------|---------------------------------------|--------------------------------------------------|
@@ -78,6 +79,15 @@ class Dataset:
     lengths_train: np.ndarray | None = None
     lengths_validation: np.ndarray | None = None
     lengths_test: np.ndarray | None = None
+    # Of texts: what the ids from 2 in `x_*` stand for. These are int32 `(samples, tokens)` then, and 0 is padding.
+    tokens: tuple[str, ...] | None = None
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """Of texts."""
+        if self.tokens is None or self.reading is None:
+            return None
+        return Vocabulary(self.reading["vocabulary"]["kind"], self.tokens)
 
     @property
     def kind(self) -> Task:
@@ -91,8 +101,8 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, int]:
-        """`(timesteps, features)`, without the batch axis."""
-        return self.x_train.shape[1], self.x_train.shape[2]
+        """`(timesteps, features)`, without the batch axis; of texts `(tokens, ids that there are)`."""
+        return self.x_train.shape[1], self.x_train.shape[2] if self.tokens is None else 2 + len(self.tokens)
 
     def lengths(self, split: str) -> np.ndarray | None:
         """`lengths_<split>`."""
@@ -174,13 +184,14 @@ def check(config: Mapping[str, Any]) -> None:
     )
     owners: dict[str, tuple[str, ...]] = {
         "dir": tuple(IMAGES),
-        "path": ("npz", "file"),
+        "path": ("npz", "file", "languages"),
         "task": ("npz", "file"),
         **dict.fromkeys(_OF_FILE, ("file",)),
+        **dict.fromkeys(_OF_TEXTS, ("file", "languages")),
         "fallback": ("mnist",),
         "length": ("smnist", "psmnist", *synthetic.MAKERS),
         "permutation_seed": ("psmnist",),
-        "test_size": (*synthetic.MAKERS, "file"),
+        "test_size": (*synthetic.MAKERS, "file", "languages"),
     }
     scaled, scalable = config.get("scale_target"), ("npz", "file")
     known = isinstance(scaled, bool) or (name == "file" and scaled == "auto")
@@ -200,14 +211,15 @@ def check(config: Mapping[str, Any]) -> None:
         need("permutation_seed", valid, "an integer from 0 to 2**32 - 1")
     need("dir", config["dir"] is None or _is_text(config["dir"]), "a folder, or null to search")
     need("path", name not in ("npz", "file") or _is_text(config["path"]), "the path of a file")
-    if name == "file":
+    if name in ("file", "languages"):
         _check_file(config, need, size)
     need("fallback", config["fallback"] in (None, "digits"), "digits or null")
 
 
+_OF_TEXTS = ("split", "max_length", "min_length", "truncate", "tokens", "vocabulary", "min_count")
 _OF_FILE = (
-    *("test_path", "title", "layout", "id", "time", "features", "target", "group", "window", "stride", "split"),
-    *("missing", "lengths", "max_length", "min_length", "truncate"),
+    *("test_path", "title", "layout", "id", "time", "features", "target", "group", "window", "stride"),
+    *("missing", "lengths", "text"),
     *("horizon", "context", "scale", "season", "resample", "origins", "quantiles", "known", "calendar"),
 )
 
@@ -224,7 +236,10 @@ def _check_file(config: Mapping[str, Any], need: Callable[[str, bool, str], None
     need("features", features is None or len(features) == len({*features}) > 0, "columns, each once")
     if cutter := file_dataset.cutter_of(config):
         cutter.check(config)
-        return
+        if cutter is not texts:
+            return
+    for key in texts.SETTINGS:
+        need(key, cutter is texts or config.get(key) is None, "null without dataset.text")
     for task in tasks().values():
         for key in task.settings:
             need(key, config.get(key) is None, f"null without dataset.task={task.name}")
@@ -271,6 +286,10 @@ def find(config: Mapping[str, Any]) -> Found | None:
         return Found({**config, "path": str(path)}, path.stem, _short(path))
     if name == "file":
         return _find_file(config)
+    if name == "languages":
+        folder = languages.find(config["path"])
+        source = f"Django {languages.version(folder)}, {_short(folder)}"
+        return Found({**config, "path": str(folder)}, name, source)
     of = IMAGES[name]
     cache, title = _cache(of), images.TITLES[of]
     if config["dir"] is not None:
@@ -377,7 +396,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
     """
     found = resolve(config)
     config = found.config
-    own = file_dataset.load(config) if config["name"] == "file" else None
+    own = file_dataset.load(config) if config["name"] in ("file", "languages") else None
     arrays, n_classes, sha256 = (own.arrays, own.n_classes, own.sha256) if own else _read(config)
     task = own.task if own else known_task(config) or of_labels(arrays["y_train"])
     size, seed, y = config["validation_size"], training_seed(config), arrays["y_train"]
@@ -408,10 +427,11 @@ def load(config: Mapping[str, Any]) -> Dataset:
                 arrays[f"{name}_{split}"] = arrays[f"{name}_train"][index]
     if not config.get("resplit"):  # whose seeds are trained on one shape
         _trim(arrays, task)
-    for split in SPLITS:  # scaled after the split: bytes are cheaper to copy than floats
+    tokens = own.tokens if own else None
+    for split in SPLITS if tokens is None else ():  # scaled after the split: bytes are cheaper to copy than floats
         arrays[f"x_{split}"] = np.divide(arrays[f"x_{split}"], DIVISOR[config["name"]], dtype=np.float32)
     notes = list(own.notes) if own else []
-    standardize = config["standardize"]
+    standardize = config["standardize"] if tokens is None else False
     real = lengths.real(arrays["x_train"], arrays.get("lengths_train"))
     if standardize == "auto" and (standardize := scales_differ(real)):
         notes.append("scales differ more than tenfold: every feature is standardised by the training split")
@@ -430,7 +450,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
     made: dict[str, Any] = {**arrays, "task": task.name, "baselines": baselines, "notice": found.notice}
     made |= {"divisor": DIVISOR[config["name"]], "mean": mean, "scale": scale, "notes": tuple(notes), "target": target}
     if own:
-        made |= {"classes": own.classes, "reading": own.reading, "about": own.about}
+        made |= {"classes": own.classes, "reading": own.reading, "about": own.about, "tokens": tokens}
     dataset = Dataset(found.name, **made, n_classes=n_classes, sha256=sha256, source=found.source)
     if dataset.lengths_train is None:
         return dataset
@@ -439,7 +459,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
 
 
 def _trim(arrays: Arrays, task: Task) -> None:
-    """Takes away the padding that no sequence needs, and the lengths where all have become one."""
+    """Takes away the padding that no sequence needs, and the lengths where all have become one; texts keep theirs."""
     known = {key: of for key, of in arrays.items() if key.startswith("lengths_")}
     if not known:
         return
@@ -447,7 +467,7 @@ def _trim(arrays: Arrays, task: Task) -> None:
     for split in SPLITS:
         for axis in "xy" if task.per_timestep else "x":
             arrays[f"{axis}_{split}"] = arrays[f"{axis}_{split}"][:, :longest]
-    if all(int(of.min()) == longest for of in known.values()):
+    if arrays["x_train"].ndim > 2 and all(int(of.min()) == longest for of in known.values()):
         for key in known:
             del arrays[key]
 

@@ -40,6 +40,7 @@ class FileData:
       about: What `inspection` judges by: `split` (how it was divided), `divided` (in words), `windows`,
         `overlap` (of windows), `in_time` (whether the sequences follow each other), `columns` (of a table, else None),
         `missing` (column -> values).
+      tokens: Of texts, whose `x_*` are int32 `(samples, tokens)`: what the ids from 2 stand for; None of other data.
     """
 
     arrays: Arrays
@@ -50,6 +51,7 @@ class FileData:
     reading: dict[str, Any]
     notes: tuple[str, ...]
     about: dict[str, Any]
+    tokens: tuple[str, ...] | None = None
 
 
 def sources(config: Mapping[str, Any]) -> dict[str, Source]:
@@ -59,7 +61,11 @@ def sources(config: Mapping[str, Any]) -> dict[str, Source]:
 
 
 def cutter_of(config: Mapping[str, Any]) -> Any:
-    """`Task.own_cutter` of the task that is asked for, None of any other."""
+    """`Task.own_cutter` of the task that is asked for, `texts` where samples are such; None of any other."""
+    from lstm_bench.data import texts  # which stands on this module
+
+    if texts.are_asked(config):
+        return texts
     asked = config.get("task")
     return of(asked).own_cutter if asked else None
 
@@ -120,36 +126,12 @@ def load(config: Mapping[str, Any]) -> FileData:
         made: FileData = cutter.load(config)
         return made
     where = str(sources(config)["path"])
-    parts = parts_of(config)
-    sha256 = _digest(parts)
-    kind = division.kind_of(config.get("split") or "auto", parts, where)
-    if config.get("test_size") is not None and "all" not in parts:
-        raise ConfigError(
-            "dataset.test_size",
-            expected="null: the test set is given",
-            received=config["test_size"],
-            remedy="Leave it out.",
-        )
-    one = parts.get("all") or parts["train"]
-    if one.y is None:
-        raise ConfigError(f"{where}: no target is named", remedy="Give dataset.target=COLUMN.")
-    for found in parts.values():
-        if found.y is not None:
-            until = found.lengths if found.per_timestep else None
-            class_names.require_present(found.y, found.ids, where, lengths=until)
-        if found.groups is not None:
-            class_names.require_present(found.groups, found.ids, where, "group")
-    several = Columns.of(config).several
-    task, why = class_names.task_of(one.y, where, config.get("task"), bool(several))
-    if task.has_classes and one.y.ndim != 1:  # which are divided by their classes
-        remedy = shape_remedy(one.y, one.x)
-        raise DataError(f"{where}: the target", expected="shape (samples,)", received=one.y.shape, remedy=remedy)
-    changed = _changed(parts, config)
-    parts, divided = _divided(parts, config, kind, task, where)
-    labels = {split: _target(found, split, where) for split, found in parts.items()}
-    classes = several or None
-    if task.labels.classes:
-        labels, classes = class_names.named(labels, where)
+    parts, columns = parts_of(config), Columns.of(config)
+    sha256 = digest_of(parts)
+    one, kind, task, why = asked_of(config, parts, columns, where)
+    changed = changed_by(parts)
+    parts, divided = divided_by(parts, config, kind, task, where)
+    labels, classes = labelled(parts, columns, task, where)
     lengths: Arrays = {f"lengths_{k}": found.lengths for k, found in parts.items() if found.lengths is not None}
     arrays: Arrays = {f"x_{split}": found.x for split, found in parts.items()} | lengths
     counts = zip(names_of(one.features, one.x.shape[-1]), missing.gaps(arrays).tolist(), strict=True)
@@ -180,6 +162,55 @@ def load(config: Mapping[str, Any]) -> FileData:
     return FileData(arrays, n_classes, task, sha256, classes, reading, tuple(notes), about)
 
 
+def asked_of(
+    config: Mapping[str, Any], parts: dict[str, Sequences], columns: Columns, where: str
+) -> tuple[Sequences, str, Task, str]:
+    """What sequences are trained on, how they are divided (see `division.kind_of`), and the task that they ask for, with why.
+
+    Args:
+      config: The `dataset` settings.
+      parts: As the file has them.
+      columns: Of the file.
+      where: The file, for messages.
+
+    Raises:
+      ConfigError: for settings that do not fit it.
+      DataError: for a label, or a group, that is missing, or is of another shape than the task asks for.
+    """
+    kind = division.kind_of(config.get("split") or "auto", parts, where)
+    if config.get("test_size") is not None and "all" not in parts:
+        raise ConfigError(
+            "dataset.test_size",
+            expected="null: the test set is given",
+            received=config["test_size"],
+            remedy="Leave it out.",
+        )
+    one = parts.get("all") or parts["train"]
+    if one.y is None:
+        raise ConfigError(f"{where}: no target is named", remedy="Give dataset.target=COLUMN.")
+    for found in parts.values():
+        if found.y is not None:
+            until = found.lengths if found.per_timestep else None
+            class_names.require_present(found.y, found.ids, where, lengths=until)
+        if found.groups is not None:
+            class_names.require_present(found.groups, found.ids, where, "group")
+    task, why = class_names.task_of(one.y, where, config.get("task"), bool(columns.several))
+    if task.has_classes and one.y.ndim != 1:  # which are divided by their classes
+        remedy = shape_remedy(one.y, one.x)
+        raise DataError(f"{where}: the target", expected="shape (samples,)", received=one.y.shape, remedy=remedy)
+    return one, kind, task, why
+
+
+def labelled(
+    parts: Mapping[str, Sequences], columns: Columns, task: Task, where: str
+) -> tuple[dict[str, np.ndarray], tuple[str, ...] | None]:
+    """The labels of each split, classes as whole numbers, and the names of classes or of several labels, see `FileData`."""
+    labels = {split: _target(found, split, where) for split, found in parts.items()}
+    if task.labels.classes:
+        return class_names.named(labels, where)
+    return labels, columns.several or None
+
+
 def _target(found: Sequences, split: str, where: str) -> np.ndarray:
     y = found.labels()
     if y is None:
@@ -194,13 +225,13 @@ def _padded(y: np.ndarray, found: Sequences) -> np.ndarray:
     return spread(y, found.lengths, found.x.shape[1])
 
 
-def _changed(parts: Mapping[str, Sequences], config: Mapping[str, Any]) -> dict[str, int]:
+def changed_by(parts: Mapping[str, Sequences]) -> dict[str, int]:
     """How many sequences the file has, and how many of them `max_length` has `cut` and `min_length` `dropped`; {} for none."""
     cut, dropped = (sum(getattr(found, name) for found in parts.values()) for name in ("cut", "dropped"))
     return {"of": sum(map(len, parts.values())) + dropped, "cut": cut, "dropped": dropped} if cut or dropped else {}
 
 
-def _digest(parts: Mapping[str, Sequences]) -> str:
+def digest_of(parts: Mapping[str, Sequences]) -> str:
     """Of all arrays as the file has them: an `.npz` has the digest that `dataset=npz` gives it."""
     raw: Arrays = {}
     for split, found in parts.items():
@@ -211,7 +242,7 @@ def _digest(parts: Mapping[str, Sequences]) -> str:
     return digest(raw)
 
 
-def _divided(
+def divided_by(
     parts: dict[str, Sequences], config: Mapping[str, Any], kind: str, task: Task, where: str
 ) -> tuple[dict[str, Sequences], str]:
     """The three splits, and how that was done.
@@ -272,4 +303,4 @@ def divided(parts: dict[str, Sequences], config: Mapping[str, Any]) -> dict[str,
     one = parts.get("all") or parts["train"]
     assert one.y is not None
     task, _ = class_names.task_of(one.y, where, config.get("task"))
-    return _divided(parts, config, division.kind_of(config.get("split") or "auto", parts, where), task, where)[0]
+    return divided_by(parts, config, division.kind_of(config.get("split") or "auto", parts, where), task, where)[0]

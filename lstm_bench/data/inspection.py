@@ -123,7 +123,12 @@ def class_counts(found: Dataset) -> dict[str, dict[str, int]]:
 
 
 def columns(found: Dataset, config: Mapping[str, Any]) -> list[Column]:
-    """The features of a dataset; of a table whose rows are sequences its one feature, and timesteps that tell the target."""
+    """The features of a dataset; of a table whose rows are sequences its one feature, and timesteps that tell the target.
+
+    Texts have none.
+    """
+    if found.tokens is not None:
+        return []
     x, names = real(found.x_train, found.lengths_train), _names(found)
     twins, tells = _twins(x, names), _telling(found.x_train, names, found, config)
     measured = [(name, i, *figures) for i, (name, *figures) in enumerate(zip(names, *_figures(x), strict=True))]
@@ -356,7 +361,12 @@ def _of_columns(found: Dataset, known: Sequence[Column], file: bool) -> Iterator
                 f"column {column.name} alone tells the target: {column.tells}. Is it known when one predicts? "
                 f"Else {out[0].lower()}{out[1:]}"
             )
-    if found.mean is None and scales_differ(real(found.x_train, found.lengths_train)) and not _is_picture(found):
+    if (
+        found.tokens is None
+        and found.mean is None
+        and scales_differ(real(found.x_train, found.lengths_train))
+        and not _is_picture(found)
+    ):
         yield "scales differ more than tenfold: networks see the largest. Say dataset.standardize=true."
 
 

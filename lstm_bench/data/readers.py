@@ -24,6 +24,7 @@ DIVISOR = {
         "digits": 16,
         "npz": 1,
         "file": 1,
+        "languages": 1,
         "smnist": 255,
         "psmnist": 255,
         "fashion_mnist": 255,

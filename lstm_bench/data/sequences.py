@@ -36,6 +36,7 @@ class Columns:
       min_length: Timesteps of the shortest that is kept; None: 1.
       truncate: What happens to a sequence of more than `max_length`: `refuse`, or the `start` or `end` that is cut off.
       multilabel: Whether each sequence has a row of labels, which are none of its timesteps.
+      text: Column of texts: each is a sequence of tokens, see `texts.py`.
     """
 
     layout: str | None = None
@@ -51,6 +52,7 @@ class Columns:
     min_length: int | None = None
     truncate: str | None = None
     multilabel: bool = False
+    text: str | None = None
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of a model: column -> those it knows
 
     @classmethod
@@ -73,7 +75,7 @@ class Columns:
 
     def named(self) -> list[tuple[str, str]]:
         """Setting and column, of those that name one."""
-        one = [(key, getattr(self, key)) for key in ("id", "time", "target", "group", "lengths")]
+        one = [(key, getattr(self, key)) for key in ("id", "time", "target", "group", "lengths", "text")]
         found = [(key, str(name)) for key, name in one if name is not None and (key != "target" or not self.several)]
         return found + [("target", name) for name in self.several]
 
@@ -345,7 +347,7 @@ def _wide(table: Table, columns: Columns, where: str) -> Sequences:
     if categories:
         raise DataError(f"{where}: column {next(iter(categories))} is text", expected="numbers, a timestep per column")
     x = np.stack(arrays, axis=1)[..., None]
-    y = _answers(table, columns, where)
+    y = answers(table, columns, where)
     groups = None if columns.group is None else table[columns.group]
     ids = None if columns.id is None else table[columns.id]
     notes = (f"a row is a sequence of {len(names):,} timesteps",)
@@ -391,8 +393,8 @@ def _long(table: Table, columns: Columns, where: str) -> Sequences:
         """Values `(all timesteps, ...)`, one window behind the other; they may overlap."""
         return values if taken is None or values is None else values[taken.ravel()]
 
-    answers = _answers(table, columns, where)
-    y = of_windows(answers if answers is None or order is None else answers[order])
+    given = answers(table, columns, where)
+    y = of_windows(given if given is None or order is None else given[order])
     groups, ids = of_windows(column(columns.group)), column(columns.id)
     ids = None if ids is None else ids[begins]
     if columns.window and groups is None and ids is not None:
@@ -541,7 +543,7 @@ def _changes(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.flatnonzero(other) + 1
 
 
-def _answers(table: Table, columns: Columns, where: str) -> np.ndarray | None:
+def answers(table: Table, columns: Columns, where: str) -> np.ndarray | None:
     """The target of each row; of several labels `(rows, labels)` of 0 and 1. None where no target is named."""
     if not columns.several:
         return None if columns.target is None else table[str(columns.target)]

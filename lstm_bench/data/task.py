@@ -383,7 +383,7 @@ def objectives() -> dict[str, str]:
 
 def usual_objective(dataset: str) -> str:
     """What a study aims at where nothing is said: of a file what the task asks for, of older sources what it always was."""
-    return AUTO if dataset == "file" else CLASSIFICATION.objectives[0]
+    return AUTO if dataset in ("file", "languages") else CLASSIFICATION.objectives[0]
 
 
 def check_aims(study: dict[str, Any], dataset: str = "") -> None:

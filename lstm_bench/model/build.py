@@ -1,6 +1,7 @@
 """An architecture family as configured: find the function, check its arguments, build the model.
 
-The key `weights` of group `model` is every family's: a number of parameters, which a width is found for.
+Two keys of group `model` are every family's: `weights`, a number of parameters, which a width is found for; and `embedding`, of
+texts alone, the numbers that stand for a token: a table of them comes before the family, and is none of those parameters.
 """
 
 from __future__ import annotations
@@ -23,7 +24,17 @@ import numpy as np
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.core.schema import Range
 from lstm_bench.model import kernel, network
-from lstm_bench.model.signature import OWN, _asked, check, find, is_own, recurrent_layers, rules, width_argument
+from lstm_bench.model.signature import (
+    OF_ALL,
+    OWN,
+    _asked,
+    check,
+    find,
+    is_own,
+    recurrent_layers,
+    rules,
+    width_argument,
+)
 
 TOLERANCE = 0.02  # of `weights`, within which the nearest width must come
 
@@ -98,6 +109,11 @@ def resolved(
     return {key: value for key, value in model.items() if key != "weights"} | {str(name): found}
 
 
+def inside(model: Mapping[str, Any], input_shape: tuple[int, int], tokens: bool) -> tuple[int, int]:
+    """The shape that a family is built for: of texts, whose `input_shape` is `(tokens, ids)`, `(tokens, model.embedding)`."""
+    return (input_shape[0], int(model["embedding"])) if tokens else input_shape
+
+
 def per_timestep_families() -> list[str]:
     """Names of our families that can give outputs for every timestep."""
     ours = vars(importlib.import_module(OWN.rstrip(".")))
@@ -117,6 +133,7 @@ def build(
     per_timestep: bool = False,
     masked: bool = False,
     units: tuple[float, float] | None = None,
+    tokens: bool = False,
 ) -> tuple[Any, list[int]]:
     """The uncompiled Keras model, and the length of the sequence that each of its recurrent layers runs over.
 
@@ -128,6 +145,7 @@ def build(
       per_timestep: Whether logits are wanted for every timestep, `(batch, timesteps, n_classes)`.
       masked: Whether sequences differ in length: the model takes fewer timesteps too, and a mask.
       units: Mean and deviation that a last layer gives the outputs; None for no such layer. It has no weights.
+      tokens: Whether samples are texts: `input_shape` is `(tokens, ids)` then, and the model takes ids `(batch, tokens)`.
 
     Raises:
       ConfigError: for an argument that does not fit, or a family that cannot give what is wanted.
@@ -138,12 +156,12 @@ def build(
             f"model._target_={model['_target_']}: gives one output per sequence, and this dataset wants one per timestep",
             remedy=f"These can: {', '.join(per_timestep_families())}.",
         )
-    known = rules(function)
-    sizes = resolved(model, input_shape, n_classes, per_timestep=per_timestep)
-    own = {name: value for name, value in sizes.items() if name != "_target_" and (name != "weights" or name in known)}
+    known, shape = rules(function), inside(model, input_shape, tokens)
+    sizes = resolved(model, shape, n_classes, per_timestep=per_timestep)
+    own = {name: sizes[name] for name in sizes if name != "_target_" and (name not in OF_ALL or name in known)}
     makers = kernel.makers(kernel_name)
     built = function(
-        input_shape,
+        shape,
         n_classes,
         **{name: makers[name] for name in recurrent_layers(function)},
         **own,
@@ -152,9 +170,11 @@ def build(
     )
     wanted = (None, input_shape[0], n_classes) if per_timestep else (None, n_classes)
     target = str(model["_target_"])
-    built = network.whole(built, input_shape, wanted, target)
+    built = network.whole(built, shape, wanted, target)
     network.require_logits(built, target)
     lengths = network.lengths(built, input_shape[0])  # a CNN before a recurrent layer may have shortened the sequence
+    if tokens:
+        built = network.embedded(built, *input_shape)
     built = built if units is None else network.scaled(built, *units)
     if masked:
         network.open_time(built)

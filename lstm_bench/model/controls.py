@@ -1,4 +1,5 @@
-"""Controls, what a network has to beat: the most frequent class or the mean, a linear model on summaries, MiniRocket and a ridge.
+"""Controls, what a network has to beat: the most frequent class or the mean, a linear model on summaries, MiniRocket and a ridge;
+of texts a linear model on TF-IDF.
 
 A control is fitted in seconds on one core, without a framework. It is no family: nothing of it is searched but how strongly it is
 regularised. What was fitted is arrays and a few facts, so that it is kept as npz and JSON and answers with NumPy alone.
@@ -20,7 +21,7 @@ import numpy as np
 
 from lstm_bench.core import fileio, safe_load
 from lstm_bench.core.errors import DataError
-from lstm_bench.model import forecasters, minirocket
+from lstm_bench.model import forecasters, minirocket, tfidf
 from lstm_bench.model.forecasters import Forecaster
 
 FOLDER = "controls"  # below a study's: a folder for each, of its first seed
@@ -32,6 +33,7 @@ _STRENGTHS = np.logspace(
 )  # 1 / C of a logistic regression, alpha of a ridge on summaries: chosen on validation data
 _SHARPNESS = np.logspace(-1, 2, 31)  # by which a ridge's answers become logits: likewise
 _EXACT = 1_500  # training sequences of which each is left out in turn: of more that would take minutes
+_PENALTIES = np.array([1e-2, 1e-1, 1.0])  # as `_STRENGTHS`, of TF-IDF, whose features are many and small
 _FEW = 50  # validation sequences: by fewer a strength is chosen along with five folds of the training split
 _VALUES = 2**22  # of sequences summed up at a time
 _MOST_VALUES = 2**28  # of one sequence
@@ -50,11 +52,13 @@ class Asked(NamedTuple):
         next; `tags`, a class per timestep; "" for what no control knows.
       outputs: Of a network: classes, labels or numbers; of a forecast its steps.
       seasonal: Whether what is forecast has seasons.
+      texts: Whether it is asked of texts, whose samples are ids `(samples, tokens)`.
     """
 
     kind: str
     outputs: int
     seasonal: bool = False
+    texts: bool = False
 
     @property
     def numbers(self) -> bool:
@@ -69,7 +73,7 @@ class Samples(NamedTuple):
     """Sequences of a split.
 
     Attributes:
-      x: float32 `(samples, timesteps, features)`, zeros behind the end of shorter ones.
+      x: float32 `(samples, timesteps, features)`, of texts int32 `(samples, tokens)`; zeros behind the end of shorter ones.
       y: As the task has them.
       lengths: Timesteps of each; None where all have the same.
     """
@@ -176,7 +180,7 @@ class Fitted:
         fileio.write_bytes(folder / "control.npz", body.getvalue())
         facts = {"version": VERSION, "name": self.name, "kind": self.asked.kind, "outputs": self.asked.outputs}
         facts |= {"seed": self.seed, "n_train": self.n_train, "chosen": self.chosen, "notes": list(self.notes)}
-        facts["unequal"] = self.unequal
+        facts |= {"unequal": self.unequal, "texts": self.asked.texts}
         fileio.write_text(folder / "control.json", json.dumps({**facts, "about": dict(about or {})}, indent=2) + "\n")
 
 
@@ -192,7 +196,7 @@ def load(folder: Path) -> tuple[Fitted, dict[str, Any]]:
             raise DataError(f"{folder}: a control of another version", expected=str(VERSION), received=facts["version"])
         with np.load(io.BytesIO((folder / "control.npz").read_bytes()), allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in kept.files}
-        asked = Asked(str(facts["kind"]), int(facts["outputs"]))
+        asked = Asked(str(facts["kind"]), int(facts["outputs"]), texts=bool(facts.get("texts")))
         if arrays["offset"].shape != (asked.outputs,):
             raise ValueError("offset")
         seed, n_train, chosen = (facts[name] for name in ("seed", "n_train", "chosen"))
@@ -213,7 +217,10 @@ def _answer_once(made: Fitted, timesteps: int, features: int) -> None:
     """Raises whatever arrays that do not belong together raise, before they meet a user's sequences."""
     if not 0 < timesteps * features <= _MOST_VALUES:
         raise ValueError("input")
-    answers = made.outputs(np.zeros((1, timesteps, features), np.float32))
+    texts = made.asked.texts
+    answers = made.outputs(
+        np.ones((1, timesteps), np.int32) if texts else np.zeros((1, timesteps, features), np.float32)
+    )
     if answers.shape[-1] != made.asked.outputs or not np.isfinite(answers).all():
         raise ValueError("answers")
 
@@ -231,6 +238,7 @@ class Control:
       learn: Training, validation, what is asked and seed -> arrays, what was chosen; None of one that has `ahead`.
       features: Of arrays that were learned; of the trivial one nothing.
       ahead: Of forecasts: looks at the whole past of each series, and learns nothing of others.
+      of: What its samples are: `numbers`, `texts`, or "" for either.
     """
 
     name: str
@@ -241,6 +249,7 @@ class Control:
     learn: Callable[[Samples, Samples, Asked, int], tuple[dict[str, np.ndarray], str]] = field(repr=False)
     features: Callable[[Mapping[str, np.ndarray]], Features] = field(repr=False)
     ahead: Forecaster | None = field(default=None, repr=False)
+    of: str = "numbers"
 
     def fit(self, train: Samples, validation: Samples, asked: Asked, seed: int = 0) -> Fitted:
         """Fits it to the training split; what is to be chosen is chosen on the validation split.
@@ -261,6 +270,8 @@ class Control:
             notes.append(
                 "MiniRocket for sequences of unequal lengths, or shorter than its kernels, is a variant of ours"
             )
+        if self.of == "texts":
+            notes.append("it sees the tokens that a network sees; the other controls are of numbers, and ids are none")
         arrays, chosen = self.learn(train, validation, asked, seed)
         unequal = train.lengths is not None
         made = Fitted(self.name, asked, arrays, seed, len(train.x), chosen, tuple(notes), unequal)
@@ -401,6 +412,12 @@ def _line(features: np.ndarray, y: np.ndarray, asked: Asked, strength: float) ->
     if asked.numbers:
         targets = y.reshape(len(y), -1).astype(np.float64)
         middle = targets.mean(axis=0)
+        if asked.texts:
+            from sklearn.linear_model import Ridge
+
+            ridge = Ridge(alpha=strength, solver="sparse_cg").fit(features, targets - middle)
+            coefficients = ridge.coef_.reshape(targets.shape[1], -1).T
+            return Line(coefficients, middle + ridge.intercept_, f"alpha {strength:g}")
         gram = features.T @ features + strength * np.eye(features.shape[1])
         weights = np.linalg.solve(gram, features.T @ (targets - middle))
         return Line(weights, middle, f"alpha {strength:g}")
@@ -428,6 +445,20 @@ def _logistic(features: np.ndarray, y: np.ndarray, outputs: int, strength: float
     else:
         offset[present] = 0
     return Line(weights, offset, f"C {1 / strength:g}")
+
+
+# Of TF-IDF.
+
+
+def _line_on_runs(train: Samples, validation: Samples, asked: Asked, seed: int) -> tuple[dict[str, np.ndarray], str]:
+    made = tfidf.fit(train.x)
+    features, others = made(train.x), made(validation.x)
+    found = []
+    for strength in _PENALTIES:
+        line = _line(features, train.y, asked, float(strength))
+        found.append((_error(others @ line.weights + line.offset, validation.y, asked), float(strength), line))
+    line = min(found, key=lambda one: (one[0], -one[1]))[2]  # of equals the stronger
+    return {**vars(made), "weights": line.weights, "offset": line.offset}, line.chosen
 
 
 # Of MiniRocket.
@@ -540,6 +571,17 @@ CONTROLS = {
             kinds=("class", "labels", "number", "horizon", "tags"),
             learn=_prior,
             features=lambda arrays: lambda x, lengths: np.empty((len(x), 0)),
+            of="",
+        ),
+        Control(
+            name="tfidf",
+            label="linear on TF-IDF",
+            says="of texts: a logistic regression, or a ridge, on the TF-IDF of runs of one to three tokens",
+            drawn=False,
+            kinds=("class", "labels", "number"),
+            learn=_line_on_runs,
+            features=lambda arrays: tfidf.TfIdf(*(arrays[name] for name in ("base", "runs", "idf"))),
+            of="texts",
         ),
         _of_series("naive", "naive", "the last value, repeated", forecasters.naive),
         _of_series("seasonal_naive", "seasonal naive", "the value a season before", forecasters.seasonal_naive),
@@ -588,4 +630,9 @@ def able(asked: Asked) -> list[Control]:
     left_out = {"seasonal_naive"} if not asked.seasonal else set[str]()
     if not forecasters.has_smoothing():
         left_out.add("smoothing")
-    return [control for control in CONTROLS.values() if asked.kind in control.kinds and control.name not in left_out]
+    ours = ("", "texts" if asked.texts else "numbers")
+    return [
+        control
+        for control in CONTROLS.values()
+        if asked.kind in control.kinds and control.of in ours and control.name not in left_out
+    ]

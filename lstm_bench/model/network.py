@@ -71,6 +71,24 @@ def whole(model: Any, input_shape: tuple[int, int], outputs: tuple[int | None, .
     return model
 
 
+def embedded(model: Any, timesteps: int, ids: int) -> Any:
+    """The model behind a table that has a row for each id: it takes ids `(batch, timesteps)` then, and 0 is no timestep."""
+    import keras
+
+    start = keras.Input((timesteps,), dtype="int32")
+    table = keras.layers.Embedding(ids, model.inputs[0].shape[-1], mask_zero=True)
+    return keras.Model(start, without_mask(model(table(start))))
+
+
+def _ids(model: Any) -> int:
+    """How many ids a model of `embedded` takes, 0 of any other."""
+    import keras
+
+    if len(model.inputs[0].shape) > 2:
+        return 0
+    return next(layer.input_dim for layer in model.layers if isinstance(layer, keras.layers.Embedding))
+
+
 def scaled(model: Any, mean: float, deviation: float) -> Any:
     """The model with two last operations that give its outputs this mean and deviation: those of the targets."""
     import keras
@@ -130,8 +148,9 @@ def takes(model: Any, timesteps: int = 1) -> bool:
     import keras
 
     before = [np.array(variable) for variable in model.non_trainable_variables]
+    shape = (1, timesteps, *model.inputs[0].shape[2:])
     try:
-        model(keras.ops.zeros((1, timesteps, model.inputs[0].shape[-1])), training=False)
+        model(keras.ops.ones(shape, dtype=model.inputs[0].dtype), training=False)
     except Exception:  # what a layer raises that wants another number of timesteps
         return False
     finally:
@@ -142,9 +161,14 @@ def takes(model: Any, timesteps: int = 1) -> bool:
 
 def masked_call(model: Any, inputs: Any, mask: Any, **options: Any) -> Any:
     """The model's outputs for sequences with a mask `(batch, timesteps)`; 0 is read where there is no timestep."""
+    return without_mask(model(blanked(inputs, mask), mask=mask, **options))
+
+
+def blanked(inputs: Any, mask: Any) -> Any:
+    """Inputs, or ids, with 0 where there is no timestep."""
     from keras import ops
 
-    return without_mask(model(ops.where(mask[..., None], inputs, 0.0), mask=mask, **options))
+    return ops.where(mask[..., None], inputs, 0.0) if len(inputs.shape) > 2 else ops.where(mask, inputs, 0)
 
 
 def without_mask(outputs: Any) -> Any:
@@ -168,12 +192,12 @@ def require_masked(model: Any, target: str, max_length: int | None) -> None:
     """
     from keras import ops
 
-    words, features = f"model._target_={target}", model.inputs[0].shape[-1]
-    true = np.array([4, 1, 7, 6])
-    x = np.random.default_rng(0).standard_normal((len(true), 7, features)).astype(np.float32)
+    words, true, rng = f"model._target_={target}", np.array([4, 1, 7, 6]), np.random.default_rng(0)
+    form = (len(true), 7, *model.inputs[0].shape[2:])
+    x = rng.integers(1, ids, form, np.int32) if (ids := _ids(model)) else rng.standard_normal(form).astype(np.float32)
     before, found, random = [np.array(variable) for variable in model.variables], [], False
     for timesteps in (7, 12):
-        padded = np.zeros((len(true), timesteps, features), np.float32)
+        padded = np.zeros((len(true), timesteps, *x.shape[2:]), x.dtype)
         padded[:, :7] = x
         mask = np.arange(timesteps) < true[:, None]
 
@@ -245,8 +269,10 @@ def answers(model: Any, n: int = 8) -> np.ndarray:
     import keras
 
     shape = (n, *(size or 4 for size in model.inputs[0].shape[1:]))
-    x = 3 * np.random.default_rng(0).standard_normal(shape)
-    found = keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(x.astype(np.float32)), training=False))
+    rng = np.random.default_rng(0)
+    x = rng.integers(1, ids, shape, np.int32) if (ids := _ids(model)) else 3 * rng.standard_normal(shape)
+    x = x.astype(np.int32 if ids else np.float32)
+    found = keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(x), training=False))
     return np.asarray(found, np.float64)
 
 

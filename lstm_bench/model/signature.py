@@ -22,6 +22,10 @@ Shape = tuple[int, int]
 
 
 OWN = "lstm_bench.model."
+OF_ALL = (
+    "weights",
+    "embedding",
+)  # keys of group `model` that are every family's, unless it has an argument of that name
 WIDTHS = ("units", "filters")  # the argument that `weights` decides on: the first of these that a family has
 _GIVEN = ("input_shape", "n_classes", "return_sequences", "masked")
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -107,10 +111,12 @@ def check(model: Mapping[str, Any]) -> Callable[..., Any]:
     parameters = inspect.signature(function).parameters
     anything = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     for name, value in model.items():
-        if name == "_target_" or (name not in known and (anything or name == "weights")):
+        if name == "_target_" or (name not in known and (anything or name in OF_ALL)):
+            if name == "embedding":
+                check_value("model.embedding", value, int | None, Range(1))
             continue
         if name not in known:
-            raise ConfigError(f"unknown option model.{name}", remedy=nearest(name, [*known, "weights"]))
+            raise ConfigError(f"unknown option model.{name}", remedy=nearest(name, [*known, *OF_ALL]))
         check_value(f"model.{name}", value, *known[name])
     for name in known:
         found = name in model or (weights is not None and name == width_of)

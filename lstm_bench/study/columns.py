@@ -85,6 +85,7 @@ OPTIONAL_COLUMNS = (
     "best_epoch",  # from 1: with train.patience, the epoch whose weights and validation figures these are
     "padding_share",  # of all timesteps that training steps ran over, those that are padding; where sequences differ in length
     "padding_s",  # their share of train_s, batch by batch
+    "n_embedding",  # of n_weights, those of the table of tokens of a text: model.weights counts the others
 )
 TRIAL_COLUMNS = (
     "number",  # Optuna's, from 0

@@ -24,20 +24,21 @@ _KINDS = {
 }
 
 
-def asked_by(task: Task, y: np.ndarray, n_outputs: int) -> Asked:
+def asked_by(task: Task, y: np.ndarray, n_outputs: int, texts: bool = False) -> Asked:
     """What a task asks of a control: nothing that is known, where another package brings it with a loss of its own.
 
     Args:
       task: Of the data.
       y: Labels of the training split.
       n_outputs: Of a network.
+      texts: Whether samples are ids of tokens.
     """
     kind = _KINDS.get(task.loss, "")
     if task.per_timestep:
         kind = "tags" if kind == "class" else ""
     if kind == "horizon":
         return Asked(kind, horizon_of(y), Future.of(y).is_seasonal)
-    return Asked(kind, n_outputs)
+    return Asked(kind, n_outputs, texts=texts)
 
 
 class ControlScore(NamedTuple):

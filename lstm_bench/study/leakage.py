@@ -41,7 +41,7 @@ class Pool(NamedTuple):
     """The sequences of all splits together.
 
     Attributes:
-      x: float32 `(samples, timesteps, features)`, finite.
+      x: float32 `(samples, timesteps, features)`, finite; of texts int32 `(samples, tokens)`.
       y: Whole numbers from 0, or float `(samples,)`.
       n_classes: 0 of numbers.
       groups: Whole numbers; None where none are named.
@@ -309,7 +309,7 @@ def findings(pool: Pool) -> list[Finding]:
     Args:
       pool: The sequences, with `split`.
     """
-    found = [*_copies(pool), *_overlaps(pool), *_answers(pool), *_rows(pool)]
+    found = [*_copies(pool), *([*_overlaps(pool), *_answers(pool), *_rows(pool)] if pool.x.ndim > 2 else ())]
     return sorted(found, key=lambda one: not one.alarm)
 
 
@@ -317,8 +317,16 @@ def near(pool: Pool) -> np.ndarray:
     """Pairs `(pairs, 2)` of places whose sequences are the same, or the same but for noise; of the first few thousand.
 
     Those whose difference is a small part of the features' deviation, and far below what is usual between neighbours, with a gap
-    to those that are no copies: where a set is dense or smooth, neighbours are close and there is none.
+    to those that are no copies: where a set is dense or smooth, neighbours are close and there is none. Of texts the same ones
+    alone.
     """
+    if pool.x.ndim == 2:
+        of = np.unique(pool.x, axis=0, return_inverse=True)[1].reshape(-1)
+        order = np.argsort(of, kind="stable")  # of equal ones those of the earliest splits first
+        order = order[np.lexsort((np.zeros(len(of)) if pool.split is None else pool.split[order], of[order]))]
+        first = order[np.searchsorted(of[order], of)]
+        again = np.flatnonzero(first != np.arange(len(of)))
+        return np.stack([first[again], again], axis=1)
     x = pool.x[:_MOST_PAIRS].astype(np.float64)
     scale = x.std(axis=(0, 1))
     flat = ((x - x.mean(axis=(0, 1))) / np.where(scale > 0, scale, 1)).reshape(len(x), -1)

@@ -15,7 +15,7 @@ from lstm_bench.study import columns
 from lstm_bench.sweep.store.trials import TrialStore
 
 SEEDS = 5  # of a control of which something is drawn
-_USUAL = ("file", "npz")  # data for which they are fitted unless it is said otherwise
+_USUAL = ("file", "npz", "languages")  # data for which they are fitted unless it is said otherwise
 
 
 def rows(study: TrialStore) -> list[dict[str, Any]]:

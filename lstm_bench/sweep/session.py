@@ -160,7 +160,7 @@ class Session:
             self._buckets = self._padded_to(found)
             self._task, self._baselines = found.kind, found.baselines
             self.display.measure = found.kind.measure.column
-            self._asked = asked_by(found.kind, found.y_train, found.n_classes)
+            self._asked = asked_by(found.kind, found.y_train, found.n_classes, found.tokens is not None)
             facts = self._facts(found)
             self.workers.give(found)
             self._redraw(found)
@@ -240,6 +240,7 @@ class Session:
             "trivial": dataset.kind.trivial(dataset.labels("train"), dataset.labels("test")),
             **({"lengths": lengths} if (lengths := dataset.length_facts()) else {}),
             **({"classes": list(dataset.classes)} if dataset.classes else {}),
+            **({"vocabulary": dataset.about["vocabulary"]} if dataset.about and dataset.tokens is not None else {}),
             **({"notes": notes} if (notes := [*dataset.notes, *self._warnings]) else {}),
         }
 

@@ -47,6 +47,7 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     from lstm_bench.tracking import client
 
     config = load(composed)
+    _settle_embedding(config)
     task.check_aims(config["study"], config["dataset"]["name"])
     dataset.check(config["dataset"])
     task.check_objective(config["study"], config["dataset"]["name"], dataset.known_task(config["dataset"]))
@@ -85,6 +86,21 @@ def _has_database(config: Mapping[str, Any]) -> bool:
     name, other = config["study"]["name"], config["dataset"]["fallback"]
     names = [name, f"{name}-{other}"] if other else [name]
     return any((columns.study_dir(one) / "study.db").exists() for one in names)
+
+
+def _settle_embedding(config: dict[str, Any]) -> None:
+    """Says how many numbers stand for a token, where samples are texts; refuses it where they are none."""
+    from lstm_bench.data import texts, tokens
+
+    model = config["model"]
+    if texts.are_asked(config["dataset"]):
+        if model.get("embedding") is None:
+            model["embedding"] = tokens.usual()["embedding"]
+    elif model.pop("embedding", None) is not None:
+        raise ConfigError(
+            f"model.embedding: dataset={config['dataset']['name']} has no tokens",
+            remedy="Leave it out, or name a column of texts by dataset.text.",
+        )
 
 
 def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: Sequence[str]) -> None:

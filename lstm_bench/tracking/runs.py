@@ -174,7 +174,7 @@ def evidence(result: Mapping[str, Any]) -> dict[str, Any]:
     if not result.get("predictions") or "step" in result["predictions"][0]:  # of forecasts MLflow has the scores alone
         return {}
     pairs = Counter(f"{row['label']}/{row['prediction']}" for row in result["predictions"])
-    pictures = [row for row in result.get("worst", ()) if row["timesteps"] * row["features"] <= _PICTURE]
+    pictures = [row for row in result.get("worst", ()) if 0 < row["timesteps"] * row["features"] <= _PICTURE]
     return {"confusion": dict(sorted(pairs.items())), "pictures": pictures}
 
 

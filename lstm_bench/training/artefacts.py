@@ -33,7 +33,7 @@ def predictions(x: np.ndarray, y: np.ndarray, probability: np.ndarray) -> dict[s
     """Rows of `columns.PREDICTION_COLUMNS` for every test sample and of `columns.WORST_COLUMNS` for the worst.
 
     Args:
-      x: `(samples, timesteps, features)`.
+      x: `(samples, timesteps, features)`, or ids of texts `(samples, tokens)`.
       y: Labels `(samples,)`.
       probability: `(samples, n_classes)`.
     """
@@ -44,6 +44,8 @@ def predictions(x: np.ndarray, y: np.ndarray, probability: np.ndarray) -> dict[s
     ]
     wrong = np.flatnonzero(predicted != y)
     worst = wrong[np.argsort(probability[wrong, y[wrong]], kind="stable")][:N_WORST]
+    if x.ndim == 2:  # texts: what they say stands in no record
+        return {"predictions": rows, "worst": [{**rows[i], "timesteps": x.shape[1], "features": 0} for i in worst]}
     shape = {"timesteps": x.shape[1], "features": x.shape[2]}
     shown = [{**rows[i], **shape, "values": " ".join(f"{v:.3g}" for v in x[i].ravel())} for i in worst]
     return {"predictions": rows, "worst": shown}
@@ -80,6 +82,8 @@ def save(model: Any, config: Mapping[str, Any], data: dataset.Dataset, folder: P
     folder.mkdir(parents=True, exist_ok=True)
     plain.save(folder / "model.keras")
     fileio.write_json(folder / "input.json", described_input(config, data, folder / "model.keras"))
+    if data.vocabulary is not None:
+        data.vocabulary.save(folder)
     if for_mlflow:
         import mlflow.keras
         from mlflow.models import infer_signature
@@ -98,7 +102,8 @@ def _plain(config: Mapping[str, Any], data: dataset.Dataset) -> tuple[Any, list[
     """`build.build` of a configuration for its data, of plain layers."""
     sizes, masked = (data.input_shape, data.n_classes), data.lengths_train is not None
     answers = data.per_timestep
-    return build.build(config["model"], *sizes, "plain", per_timestep=answers, masked=masked, units=data.target)
+    more: dict[str, Any] = {"masked": masked, "units": data.target, "tokens": data.tokens is not None}
+    return build.build(config["model"], *sizes, "plain", per_timestep=answers, **more)
 
 
 def described_input(config: Mapping[str, Any], data: dataset.Dataset, model: Path) -> dict[str, Any]:

@@ -26,7 +26,8 @@ def fitted(task: ControlTask, data: Dataset, phases: Phases) -> dict[str, Any]:
     """
     from threadpoolctl import threadpool_limits
 
-    control, asked = controls.CONTROLS[task.control], asked_by(data.kind, data.y_train, data.n_classes)
+    control = controls.CONTROLS[task.control]
+    asked = asked_by(data.kind, data.y_train, data.n_classes, data.tokens is not None)
     with threadpool_limits(limits=1):
         with phases("train_s"):
             if control.ahead:
@@ -40,6 +41,8 @@ def fitted(task: ControlTask, data: Dataset, phases: Phases) -> dict[str, Any]:
         speed = inference.latency(made, data.x_validation)
     if task.keep:
         made.save(Path(task.keep), described(data))
+        if data.vocabulary is not None:
+            data.vocabulary.save(Path(task.keep))
     facts = {
         "n_weights": made.n_weights,
         "n_train": made.n_train,

@@ -344,6 +344,8 @@ class _EpochLoop:
             if member.error is not None:
                 continue
             member.measured = _measured(self._config, self._trainee, member)
+            if self._data.tokens is not None:
+                member.measured["n_embedding"] = self._data.input_shape[1] * self._config["model"]["embedding"]
             if self._padding[1]:
                 share, seconds = float(self._padding[0] / self._padding[1]), float(self._padding[2])
                 member.measured |= {"padding_share": share, "padding_s": seconds}

@@ -91,7 +91,8 @@ def _build(config: Mapping[str, Any], data: Dataset, kernel: str, seed: int) -> 
     keras.utils.set_random_seed(seed)
     sizes, masked = (data.input_shape, data.n_classes), data.lengths_train is not None
     answers = data.per_timestep
-    return build.build(config["model"], *sizes, kernel, per_timestep=answers, masked=masked, units=data.target)
+    more: dict[str, Any] = {"masked": masked, "units": data.target, "tokens": data.tokens is not None}
+    return build.build(config["model"], *sizes, kernel, per_timestep=answers, **more)
 
 
 class Engines:

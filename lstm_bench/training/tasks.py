@@ -319,4 +319,5 @@ def _searched(values: Mapping[str, Any]) -> Iterator[None]:
 
 def sized(model: Mapping[str, Any], data: datasets.Dataset) -> dict[str, Any]:
     """Group `model` with its width filled in: see `build.resolved`."""
-    return build.resolved(model, data.input_shape, data.n_classes, per_timestep=data.per_timestep)
+    shape = build.inside(model, data.input_shape, data.tokens is not None)
+    return build.resolved(model, shape, data.n_classes, per_timestep=data.per_timestep)

@@ -108,17 +108,20 @@ def _text(source: Source, columns: Columns, texts: frozenset[str] = frozenset())
         names = _header(source, head, separator)
         require(names, columns, str(source))
         numeric, verbatim = _numeric_columns(source, head, names, separator, columns)
-        numeric -= texts
+        numeric -= texts | {str(columns.text)}
         kept = [name for name in names if _is_read(name, columns, numeric)]
         as_they_are = {name for _, name in columns.named()}
         types: dict[str, Any] = {name: np.float32 for name in kept if name in numeric and name not in as_they_are}
         types |= dict.fromkeys((name for name in names if name not in numeric), "category")
         # pandas takes categories for numbers where all look like them: 007 would be 7.
         types |= dict.fromkeys(verbatim, str)
+        # A text may be "NA", or "007": with a mark before it pandas takes it for neither.
+        raw = {} if columns.text is None else {columns.text: "|{}".format}
+        types = {name: kind for name, kind in types.items() if name not in raw}
         parts: dict[str, list[Any]] = {name: [] for name in kept}
         try:  # every column is parsed: with `usecols`, pandas says nothing of a row that has too many
             with np.errstate(over="ignore"), pd.read_csv(  # a number that is too large is said below
-                file, **_how(separator, names), dtype=types, chunksize=_CHUNK_ROWS, low_memory=False
+                file, **_how(separator, names), dtype=types, converters=raw, chunksize=_CHUNK_ROWS, low_memory=False
             ) as chunks:  # fmt: skip
                 for chunk in chunks:
                     for name in kept:
@@ -138,6 +141,9 @@ def _text(source: Source, columns: Columns, texts: frozenset[str] = frozenset())
         return made
     for name in kept:
         made[name] = _joined(parts.pop(name))
+        if name in raw:
+            made[name] = np.array([text[1:] for text in made[name].tolist()], object)
+            continue
         if name in numeric and made[name].dtype == object:  # numbers in the sample, something else further on
             if name in (columns.id, columns.group):  # names, some of which look like numbers
                 return _text(source, columns, texts | {name})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,6 +26,8 @@ def overview(found: Dataset) -> Figure:
     Args:
       found: As it is trained on: what was standardised is drawn so.
     """
+    if found.tokens is not None:
+        return _texts(found)
     groups = _groups(found)
     across = 2 if len(groups) == 4 else min(_ACROSS, len(groups))
     down = -(-len(groups) // across)
@@ -47,13 +50,26 @@ def overview(found: Dataset) -> Figure:
         names[-1] += more
         upper.legend(lines, names, loc="outside lower center", ncols=len(drawn))
     upper.supylabel("standardised" if found.mean is not None else "value", fontsize=9)
-    lengths, shares = lower.subplots(1, 2, width_ratios=(1, 2))
+    _counts(lower, found)
+    return figure
+
+
+def _texts(found: Dataset) -> Figure:
+    """Of texts their lengths and classes: ids are no values to draw."""
+    figure = Figure(figsize=(7.4, 2.1), layout="constrained")
+    FigureCanvasAgg(figure)
+    _counts(figure, found)
+    return figure
+
+
+def _counts(figure: Any, found: Dataset) -> None:
+    """Two panels: how long sequences are, and how many there are."""
+    lengths, shares = figure.subplots(1, 2, width_ratios=(1, 2))
     _lengths(lengths, found)
     if found.kind.labels.counts(found.y_train, found.n_classes) is None:
         _targets(shares, found)
     else:
         _classes(shares, found)
-    return figure
 
 
 def _groups(found: Dataset) -> list[tuple[str, np.ndarray]]:

@@ -102,10 +102,15 @@ def to_device(place: Callable[[np.ndarray], Any], *arrays: np.ndarray | None) ->
 
 
 def padded(x: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Batches of `size` samples, the last one filled up with zeros, and how many samples of each are `x`'s."""
+    """Batches of `size` samples, the last one filled up with `filler`, and how many samples of each are `x`'s."""
     for start in range(0, len(x), size):
         batch = x[start : start + size]
-        yield np.concatenate([batch, np.zeros((size - len(batch), *x.shape[1:]), x.dtype)]), len(batch)
+        yield np.concatenate([batch, filler((size - len(batch), *x.shape[1:]), x.dtype)]), len(batch)
+
+
+def filler(shape: tuple[int, ...], kind: Any) -> np.ndarray:
+    """Samples that nobody asked for: zeros; of texts ids of 1, for one of zeros alone has no timestep, which cuDNN refuses."""
+    return np.full(shape, int(np.dtype(kind).kind == "i"), kind)
 
 
 def by_length(
@@ -119,7 +124,7 @@ def by_length(
     for start in range(0, len(x), size):
         at = order[start : start + size]
         timesteps = next(bucket for bucket in buckets if bucket >= lengths[at[-1]])
-        batch, true = np.zeros((size, timesteps, *x.shape[2:]), x.dtype), np.ones(size, np.int32)
+        batch, true = filler((size, timesteps, *x.shape[2:]), x.dtype), np.ones(size, np.int32)
         batch[: len(at)], true[: len(at)] = x[at, :timesteps], lengths[at]
         yield batch, true, at
 
@@ -173,7 +178,7 @@ class Base(ABC):
     Args:
       model: Keras model, built.
       optimizer: Keras optimizer with a plain learning rate.
-      x: Training inputs (samples, timesteps, features).
+      x: Training inputs (samples, timesteps, features), float32; or ids of texts (samples, tokens), int32.
       y: Labels (samples,) or (samples, timesteps), or what else `criterion` takes.
       batch_size: Samples per step.
       evaluation_batch_size: Samples per call of `logits`.
@@ -211,7 +216,7 @@ class Base(ABC):
         self.batch_size, self.evaluation_batch_size = batch_size, evaluation_batch_size
         self.kernel, self.recurrent, self.timesteps = kernel, len(lengths), min(lengths, default=0)
         self.steps_per_execution = steps_per_execution
-        self.lengths, self.longest = true, x.shape[1]
+        self.lengths, self.longest, self.kind = true, x.shape[1], x.dtype
         self.buckets: tuple[int | None, ...] = (None,) if true is None else tuple(buckets)
         if true is not None:  # of the outermost model, which Keras takes for a layer: layers inside it do get the mask
             warnings.filterwarnings("ignore", "Layer .* was passed an input with a mask attached")
@@ -293,7 +298,7 @@ class Base(ABC):
         size = self.evaluation_batch_size
         for timesteps in self._evaluated():
             true = None if self.lengths is None else np.ones(size, np.int32)
-            self._forward(np.zeros((size, timesteps, *self.x.shape[2:]), np.float32), true)
+            self._forward(filler((size, timesteps, *self.x.shape[2:]), self.kind), true)
         for variable, value in before:
             variable.assign(value)
         self._warm = True

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.model import kernel
-from lstm_bench.model.network import without_mask
+from lstm_bench.model.network import blanked, without_mask
 from lstm_bench.training.engine.base import Base, Totals, cut, judged, penalty, to_device
 
 
@@ -48,11 +48,9 @@ class JaxEngine(Base):
 
     def _called(self, trainable: Any, non_trainable: Any, inputs: Any, mask: Any, **options: Any) -> Any:
         """`stateless_call`; with a mask, 0 is read where there is no timestep."""
-        import jax.numpy as jnp
-
         if mask is None:
             return self.model.stateless_call(trainable, non_trainable, inputs, **options)
-        inputs = jnp.where(mask[..., None], inputs, 0.0)
+        inputs = blanked(inputs, mask)
         outputs, *more = self.model.stateless_call(trainable, non_trainable, inputs, mask=mask, **options)
         return without_mask(outputs), *more
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.model import kernel
-from lstm_bench.training.engine.base import Totals, by_length, in_order, padded
+from lstm_bench.training.engine.base import Totals, by_length, filler, in_order, padded
 from lstm_bench.training.engine.jax import JaxEngine, looped
 
 KERNEL = "generic"  # what every pack runs
@@ -83,7 +83,7 @@ class Pack:
         for timesteps in self.engine.buckets:
             self._values_of(timesteps)
         for timesteps in self.engine._evaluated():
-            one = np.zeros((1, timesteps, *self.engine.x.shape[2:]), np.float32)
+            one = filler((1, timesteps, *self.engine.x.shape[2:]), self.engine.kind)
             self.logits(one, None if self.engine.true is None else np.array([timesteps], np.int32))
         self._warm = True
 

@@ -76,7 +76,11 @@ class TensorflowEngine(Base):
             inputs, mask = inputs_of(batch, timesteps)
             with tf.GradientTape() as tape:
                 minimised, counted = losses_of(batch, inputs, mask)
-            optimizer.apply(tape.gradient(minimised, variables), variables)
+            # Of a table of tokens it is that of the rows that were read: dense, as every other backend has it.
+            gradients = [
+                None if one is None else tf.convert_to_tensor(one) for one in tape.gradient(minimised, variables)
+            ]
+            optimizer.apply(gradients, variables)
             return counted, []
 
         self._steps = {"inference": inference, "forward_backward": forward_backward, "train_step": train_step}
@@ -159,13 +163,13 @@ class TensorflowEngine(Base):
     def _forward(self, batch: np.ndarray, true: np.ndarray | None = None) -> np.ndarray:
         forward = self._forward_functions.get(batch.shape[1])
         if forward is None:
-            forward = self._forward_functions[batch.shape[1]] = self._forward_function(batch.shape)
+            forward = self._forward_functions[batch.shape[1]] = self._forward_function(batch.shape, batch.dtype)
         return forward(batch).numpy() if true is None else forward(batch, true).numpy()
 
-    def _forward_function(self, shape: tuple[int, ...]) -> Any:
+    def _forward_function(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> Any:
         import tensorflow as tf
 
-        signature = [tf.TensorSpec(shape, tf.float32)]
+        signature = [tf.TensorSpec(shape, kind)]
         if self.true is not None:
             signature.append(tf.TensorSpec(shape[:1], tf.int32))
 

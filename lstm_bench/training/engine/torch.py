@@ -27,7 +27,7 @@ class TorchEngine(Base):
     def _placed(self, array: np.ndarray) -> Any:
         import torch
 
-        whole = array.dtype.kind == "i"  # labels, which torch indexes with
+        whole = array.dtype.kind == "i"  # labels and ids, which torch indexes with
         return torch.as_tensor(array.astype(np.int64) if whole else array, device=self.device)
 
     def _called(self, inputs: Any, mask: Any, training: bool) -> Any:
