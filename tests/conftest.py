@@ -27,6 +27,9 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # a developer's own server is no place for tests
 # Of XLA's programs on a CPU: LLVM's optimiser takes a third of the time of a test that compiles some, and is not what is tested.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+# Threads of BLAS and OpenMP that wait for one another take most of a core each where as many tests run as there are cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # A shell's background job ignores Ctrl-C, and what it starts inherits that: tests that send one would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
