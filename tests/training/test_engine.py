@@ -67,11 +67,15 @@ OWN_MODELS = (
 )
 
 
+FEW_MODELS = ("masked", "nested", "shared", "states", "subclassed", "regularised")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "kernels", "models"),
     [
-        ("torch", ("generic", "fused"), OWN_MODELS),
+        ("torch", ("generic",), FEW_MODELS),
+        pytest.param("torch", ("generic", "fused"), OWN_MODELS, marks=pytest.mark.long),
         pytest.param("jax", ("generic", "unrolled"), OWN_MODELS, marks=pytest.mark.long),
         pytest.param("tensorflow", ("generic",), OWN_MODELS, marks=pytest.mark.long),
     ],
@@ -104,7 +108,7 @@ def test_every_task_is_trained_on_its_own_loss(printed: Printed, backend: str) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
+@pytest.mark.parametrize("backend", long_but("jax"))  # it alone has packs
 def test_patience_plateaus_and_class_weights_do_the_same_on_every_backend_and_in_packs(
     printed: Printed, backend: str
 ) -> None:
