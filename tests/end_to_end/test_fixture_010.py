@@ -187,7 +187,7 @@ def test_it_is_resumed_to_the_exact_total_and_no_seed_is_trained_twice(resumed: 
     assert total == 6 and sorted(stored) == [f"replicate/{CONFIRMED}/{seed}" for seed in range(5)]
 
 
-@pytest.mark.slow
+@pytest.mark.long  # CI has it of the study as it was left
 def test_mlflow_is_told_all_of_it(
     resumed: tuple[Path, str],
     tmp_path: Path,
