@@ -127,7 +127,8 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("names", "repeats"), [(("one", "two"), 1), pytest.param(("one", "two", "three", "four"), 10, marks=pytest.mark.long)]
+    ("names", "repeats"),
+    [(("one", "two"), 1), pytest.param(("one", "two", "three", "four"), 10, marks=pytest.mark.long)],
 )
 def test_r01_studies_started_at_once_on_an_empty_directory(
     tmp_path: Path, names: tuple[str, ...], repeats: int
