@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -67,10 +68,10 @@ SHOWN = sorted(
 )
 
 
-def lines_of(name: str) -> list[list[str]]:
+def lines_of(name: str, shown: Sequence[str] = SHOWN) -> list[list[str]]:
     """Arguments of every use of a command; a line for each of several studies."""
     found = []
-    for line in SHOWN:
+    for line in shown:
         words = shlex.split(line)
         if words[2] != f"lstm_bench.{name}" or "--help" in words:
             continue
@@ -80,9 +81,16 @@ def lines_of(name: str) -> list[list[str]]:
     return found
 
 
-@pytest.mark.parametrize("name", COMPOSED)
-def test_commands_in_the_docs_compose(tmp_path: Path, name: str) -> None:
-    lines = [[*line, "--cfg", "job"] for line in lines_of(name)]
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        pytest.param("sweep", commands(README), id="sweep of README"),
+        # Half a minute: of CI are those of the README alone.
+        *(pytest.param(name, SHOWN, marks=[pytest.mark.long] * (name == "sweep"), id=name) for name in COMPOSED),
+    ],
+)
+def test_commands_in_the_docs_compose(tmp_path: Path, name: str, shown: list[str]) -> None:
+    lines = [[*line, "--cfg", "job"] for line in lines_of(name, shown)]
     assert lines
     for done in series(tmp_path, name, lines):
         assert done.returncode == 0, (done.args, done.stderr)
