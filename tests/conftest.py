@@ -27,6 +27,9 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # a developer's own server is no place for tests
 # Of XLA's programs on a CPU: LLVM's optimiser takes a third of the time of a test that compiles some, and is not what is tested.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
+# Threads of BLAS and OpenMP that wait for one another take most of a core each where as many tests run as there are cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # A shell's background job ignores Ctrl-C, and what it starts inherits that: tests that send one would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -72,7 +75,15 @@ _NEEDS = {
     "time": (  # whole sweeps, benchmarks and reports, an installation, thousands of trials
         *("test_chaos", "test_comparison", "test_docs", "test_faults", "test_full_disk"),
         *("test_kernel_page", "test_kernels", "test_cached", "test_package"),
-        *("test_readers", "test_report", "test_sweep"),
+        *(
+            "test_readers",
+            "test_report",
+            "test_sweep",
+            "test_campaign",
+            "test_multirun",
+            "test_per_class",
+            "test_reproduce",
+        ),
         "test_case::test_the_reference_takes_no_more_than_the_estimate",
         "test_merge::test_a_crash_anywhere_leaves_the_old_state_or_the_new_one",
         "test_merge::test_a_sweep_that_goes_on_extends_what_was_merged",
@@ -82,6 +93,8 @@ _NEEDS = {
         "test_security::test_a_name_that_is_no_folder_is_refused_before_a_file_is_made",
         "test_security::test_a_slip_of_the_pen_does_not_show_the_password",
         "test_security::test_bandit_finds_nothing",
+        "test_trials::test_a_finite_space_is_visited_once_each_interrupted_or_not",
+        "test_trials::test_a_study_of_several_objectives_resumes_to_the_same_suggestions",
         "test_trials::test_a_trial_whose_driver_died_while_it_asked_for_it_is_asked_for_anew",
         "test_trials::test_an_interrupted_study_is_suggested_what_an_uninterrupted_one_is",
     ),
@@ -234,6 +247,11 @@ def series(
         subprocess.CompletedProcess(line, code, (folder / f"{i}.out").read_text(), (folder / f"{i}.err").read_text())
         for i, (line, code) in enumerate(zip(lines, json.loads(done.stdout), strict=True))
     ]
+
+
+def undrawn(make: Callable[[], Any], kinds: Sequence[str] = ("svg",)) -> dict[str, bytes]:
+    """Stands in for `style.pictures` where pages and files are tested: to draw takes a third of the time of a report."""
+    return dict.fromkeys(kinds, b"drawn")
 
 
 def long_but(one: str) -> list[Any]:

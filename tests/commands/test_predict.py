@@ -502,8 +502,8 @@ def test_help_needs_no_framework_and_a_command_of_its_own_is_quiet(command: Comm
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.long)])
+@pytest.mark.long  # CI: TensorFlow above, jax in `test_own_task.py`
+@pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_another_backend_predicts_the_same(command: Command, study: Path, tmp_path: Path, backend: str) -> None:
     pytest.importorskip(backend, reason=f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
     path = study.parent.parent / "toy.npz"

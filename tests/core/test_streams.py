@@ -144,7 +144,12 @@ pwd.getpwuid = getpwuid
 
 
 @pytest.mark.slow
-def test_a_sweep_without_a_home_goes_on_to_its_end_though_nobody_can_read_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("backend", "tracking"), [("torch", "none"), pytest.param("tensorflow", "mlflow", marks=pytest.mark.long)]
+)
+def test_a_sweep_without_a_home_goes_on_to_its_end_though_nobody_can_read_it(
+    tmp_path: Path, backend: str, tracking: str
+) -> None:
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(NOBODY)
     gone = {"HOME", "XDG_CACHE_HOME", "USER", "LOGNAME", "KERAS_HOME", "MPLCONFIGDIR"}
@@ -157,7 +162,12 @@ def test_a_sweep_without_a_home_goes_on_to_its_end_though_nobody_can_read_it(tmp
         "study.n_trials=1",
         "study.replicates=1",
         "kernel=generic",
+        "kernel.probe=false",
+        "controls=false",
         "train.epochs=1",
+        "dataset.train_size=200",
+        f"backend={backend}",
+        f"tracking={tracking}",
     )
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -174,4 +184,4 @@ def test_a_sweep_without_a_home_goes_on_to_its_end_though_nobody_can_read_it(tmp
     assert len((folder / "trials.csv").read_text().splitlines()) == 2
     assert len((folder / "replicates.csv").read_text().splitlines()) == 2
     assert (folder / "model" / "model.keras").exists()
-    assert (tmp_path / "mlflow.db").exists()
+    assert (tmp_path / "mlflow.db").exists() is (tracking == "mlflow")

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from conftest import Command, series
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+DATA = (ROOT / "docs" / "guide" / "data.md").read_text()
 ADDING = (ROOT / "docs" / "developers" / "adding.md").read_text()
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 DOCUMENTS = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "sweeps/README.md")), *PAGES]
@@ -66,10 +68,10 @@ SHOWN = sorted(
 )
 
 
-def lines_of(name: str) -> list[list[str]]:
+def lines_of(name: str, shown: Sequence[str] = SHOWN) -> list[list[str]]:
     """Arguments of every use of a command; a line for each of several studies."""
     found = []
-    for line in SHOWN:
+    for line in shown:
         words = shlex.split(line)
         if words[2] != f"lstm_bench.{name}" or "--help" in words:
             continue
@@ -79,9 +81,16 @@ def lines_of(name: str) -> list[list[str]]:
     return found
 
 
-@pytest.mark.parametrize("name", COMPOSED)
-def test_commands_in_the_docs_compose(tmp_path: Path, name: str) -> None:
-    lines = [[*line, "--cfg", "job"] for line in lines_of(name)]
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        pytest.param("sweep", commands(README), id="sweep of README"),
+        # Half a minute: of CI are those of the README alone.
+        *(pytest.param(name, SHOWN, marks=[pytest.mark.long] * (name == "sweep"), id=name) for name in COMPOSED),
+    ],
+)
+def test_commands_in_the_docs_compose(tmp_path: Path, name: str, shown: list[str]) -> None:
+    lines = [[*line, "--cfg", "job"] for line in lines_of(name, shown)]
     assert lines
     for done in series(tmp_path, name, lines):
         assert done.returncode == 0, (done.args, done.stderr)
@@ -193,23 +202,31 @@ def test_the_script_of_the_tutorial_writes_a_file_that_is_read(tmp_path: Path, m
     assert len(x) == 20 and y is not None
 
 
-@pytest.mark.slow
-def test_a_table_is_looked_at_searched_and_predicted_as_the_docs_show(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands of the guide on data, without `python -m`; the table that its script writes is in the working folder."""
     monkeypatch.chdir(tmp_path)
     script("guide/data.md")
-    page = (ROOT / "docs" / "guide" / "data.md").read_text()
-    lines = [shlex.split(line) for line in re.findall(r"^python -m .*", page, re.MULTILINE)]
-    first, _, sweep, _, predict = (line[2:] for line in lines[:5])
+    return [shlex.split(line)[2:] for line in re.findall(r"^python -m .*", DATA, re.MULTILINE)]
+
+
+def test_a_table_is_looked_at_as_the_docs_show(command: Command, tmp_path: Path, table: list[list[str]]) -> None:
+    first = table[0]
     looked = command(first[0].partition(".")[2], *first[1:], HOME=str(tmp_path), COLUMNS="80")
     assert looked.returncode == 0, looked.stderr
-    assert [line.rstrip() for line in looked.stdout.splitlines()] == block(page, "output: look").splitlines()
-    (unequal,) = (line[2:] for line in lines if "dataset.path=unequal.csv" in line)
+    assert [line.rstrip() for line in looked.stdout.splitlines()] == block(DATA, "output: look").splitlines()
+    (unequal,) = (line for line in table if "dataset.path=unequal.csv" in line)
     looked = command(unequal[0].partition(".")[2], *unequal[1:], HOME=str(tmp_path), COLUMNS="80")
     assert looked.returncode == 0, looked.stderr
     shown = [line.rstrip() for line in looked.stdout.splitlines()]
-    assert [line for line in block(page, "output: unequal").splitlines() if line not in shown] == []
+    assert [line for line in block(DATA, "output: unequal").splitlines() if line not in shown] == []
+
+
+@pytest.mark.long  # CI: a sweep, its report and predictions in `test_own_task.py`, repeated in `test_fixture_010.py`
+def test_a_table_is_searched_repeated_and_predicted_as_the_docs_show(
+    command: Command, tmp_path: Path, table: list[list[str]]
+) -> None:
+    sweep, predict = table[2], table[4]
     small = ("study.n_trials=1", "study.replicates=1", "kernel=generic", "kernel.probe=false", "launcher.workers=1")
     done = command("sweep", *sweep[1:], *small, "tracking=none", "dataset.resplit=true")
     assert done.returncode == 0, done.stderr
@@ -221,7 +238,7 @@ def test_a_table_is_looked_at_searched_and_predicted_as_the_docs_show(
     assert facts["classes"] == ["fall", "run", "walk"] and any("unbalanced" in note for note in facts["notes"])
     predicted = command("predict", *predict[1:])
     assert predicted.returncode == 0, predicted.stderr
-    shown = [line.split() for line in block(page, "output: predict").splitlines()]
+    shown = [line.split() for line in block(DATA, "output: predict").splitlines()]
     came = [line.split() for line in predicted.stdout.splitlines()]
     assert came[:2] == shown[:2] and [row[:2] for row in came[2:8]] == [row[:2] for row in shown[2:8]]
     head = (tmp_path / "new-predicted.csv").read_text().splitlines()[0]
@@ -256,11 +273,10 @@ def test_the_citation_is_valid_and_of_this_version() -> None:
     assert "[CITATION.cff](CITATION.cff)" in README
 
 
-def copied(folder: Path) -> Path:
-    """The package and its configuration in a folder."""
+def copied(folder: Path) -> None:
+    """Puts the package and its configuration into a folder."""
     for name in ("lstm_bench", "conf"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder / "lstm_bench"
 
 
 def python(folder: Path, *arguments: str) -> str:
@@ -277,24 +293,19 @@ def python(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
-def test_a_family_costs_one_function_and_one_yaml(tmp_path: Path) -> None:
-    package = copied(tmp_path) / "model"
+def add_family(folder: Path) -> None:
+    """As the page on adding says."""
+    package = folder / "lstm_bench" / "model"
     with (package / "families" / "recurrent.py").open("a") as file:
         file.write(block(ADDING, "family: function"))
     with (package / "__init__.py").open("a") as file:
         file.write(block(ADDING, "family: name"))
-    (tmp_path / "conf" / "model" / "bigru.yaml").write_text(block(ADDING, "family: yaml"))
-    line = shlex.split(block(ADDING, "family: command"))
-    small = ("study.n_trials=1", "study.replicates=1", "train.epochs=1", "kernel.probe=false", "launcher.workers=1")
-    small += ("kernel=generic", "tracking=none")  # to choose a kernel and to store a model take longer than to train
-    assert "sweeps/bigru/" in python(tmp_path, *line[1:], *small)
-    assert (tmp_path / "sweeps" / "bigru" / "replicates.csv").exists()
+    (folder / "conf" / "model" / "bigru.yaml").write_text(block(ADDING, "family: yaml"))
 
 
-@pytest.mark.slow
-def test_a_layer_costs_one_function_and_its_name_in_two_tables(tmp_path: Path) -> None:
-    package = copied(tmp_path) / "model"
+def add_layer(folder: Path) -> None:
+    """As the page on adding says."""
+    package = folder / "lstm_bench" / "model"
     with (package / "layers.py").open("a") as file:
         file.write(block(ADDING, "layer: function"))
     text, before = (package / "kernel.py").read_text(), ""
@@ -304,16 +315,42 @@ def test_a_layer_costs_one_function_and_its_name_in_two_tables(tmp_path: Path) -
             text = text.replace(f"{before}\n", f"{before}\n{line[1:]}\n")
         before = line[1:]
     (package / "kernel.py").write_text(text)
+
+
+@pytest.mark.slow
+def test_a_family_costs_one_function_and_one_yaml_and_a_layer_its_name_in_two_tables(tmp_path: Path) -> None:
+    copied(tmp_path)
+    add_family(tmp_path)
+    add_layer(tmp_path)
     (tmp_path / "mine.py").write_text(
         "import keras\n"
         "def mine(input_shape, n_classes, irnn, *, units=8):\n"
         "    return keras.Sequential([keras.Input(input_shape), irnn(units), keras.layers.Dense(n_classes)])\n"
     )
     code = (
+        "import os\n"
+        "os.environ['KERAS_BACKEND'] = 'torch'\n"
+        "from hydra import compose, initialize_config_dir\n"
+        "from lstm_bench.core import configuration\n"
         "from lstm_bench.model import build\n"
+        "with initialize_config_dir(version_base='1.3', config_dir=os.path.abspath('conf')):\n"
+        "    found = configuration.load(compose('sweep', ['+study=single', 'model=bigru']))\n"
+        "print(found['model']['_target_'], build.build(found['model'], (8, 4), 3, 'generic')[1])\n"
         "for kernel in ('generic', 'unrolled'):\n"
         "    model, lengths = build.build({'_target_': 'mine.mine'}, (8, 4), 3, kernel)\n"
         "    print(model.count_params(), lengths)\n"
     )
     # kernel 4 x 8, recurrent kernel 8 x 8, bias 8, head 8 x 3 + 3; one recurrent layer, over 8 timesteps
-    assert python(tmp_path, "-c", code).splitlines() == ["131 [8]"] * 2
+    said = python(tmp_path, "-c", code).splitlines()
+    assert said == ["lstm_bench.model.bigru [8, 8]", *["131 [8]"] * 2]
+
+
+@pytest.mark.long
+def test_a_family_that_was_added_is_searched(tmp_path: Path) -> None:
+    copied(tmp_path)
+    add_family(tmp_path)
+    line = shlex.split(block(ADDING, "family: command"))
+    small = ("study.n_trials=1", "study.replicates=1", "train.epochs=1", "kernel.probe=false", "launcher.workers=1")
+    small += ("kernel=generic", "tracking=none")  # to choose a kernel and to store a model take longer than to train
+    assert "sweeps/bigru/" in python(tmp_path, *line[1:], *small)
+    assert (tmp_path / "sweeps" / "bigru" / "replicates.csv").exists()

@@ -14,7 +14,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from conftest import Command
+from conftest import Command, undrawn
 
 from lstm_bench import export, merge, sync
 from lstm_bench.core import fileio
@@ -107,7 +107,7 @@ def test_it_is_exported_and_merged(half: Path, capsys: pytest.CaptureFixture[str
 def test_it_is_told_to_a_new_store_and_reported_from_it(
     half: Path, unused_store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(style, "render", lambda *_: b"drawn")
+    monkeypatch.setattr(style, "pictures", undrawn)
     shutil.copy(unused_store, "mlflow.db")
     assert sync.main([]) == 0
     with sqlite3.connect("mlflow.db") as database:
@@ -187,7 +187,7 @@ def test_it_is_resumed_to_the_exact_total_and_no_seed_is_trained_twice(resumed: 
     assert total == 6 and sorted(stored) == [f"replicate/{CONFIRMED}/{seed}" for seed in range(5)]
 
 
-@pytest.mark.slow
+@pytest.mark.long  # CI has it of the study as it was left
 def test_mlflow_is_told_all_of_it(
     resumed: tuple[Path, str],
     tmp_path: Path,
@@ -196,7 +196,7 @@ def test_mlflow_is_told_all_of_it(
 ) -> None:
     shutil.copytree(resumed[0].parents[1], tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(style, "render", lambda *_: b"drawn")
+    monkeypatch.setattr(style, "pictures", undrawn)
     with mock.patch.dict(os.environ):
         assert sync.main([]) == 0
         assert "half: up to date" in capsys.readouterr().out

@@ -190,7 +190,7 @@ def test_a_sweep_outlasts_a_server_that_is_restarted_and_one_that_is_down_for_te
     assert any(stopped + 0.1 < end < stopped + 9 for end in ends)  # the workers went on meanwhile
 
 
-@pytest.mark.slow
+@pytest.mark.long  # CI has a server that is away for a while, and one that cannot be reached
 def test_a_server_that_stays_away_ends_the_sweep_and_the_same_command_goes_on(
     server: postgres.Server, database: str, sweeps: Sweeps
 ) -> None:
@@ -234,7 +234,7 @@ def test_two_drivers_share_a_study_to_the_exact_total(server: postgres.Server, d
     assert "nothing to do" in again
 
 
-@pytest.mark.slow
+@pytest.mark.long  # CI has it without processes, below
 def test_what_a_killed_driver_leaves_is_done_by_the_other_in_mid_sweep(
     server: postgres.Server, database: str, sweeps: Sweeps
 ) -> None:
@@ -254,7 +254,7 @@ def test_what_a_killed_driver_leaves_is_done_by_the_other_in_mid_sweep(
     check(server, database, 10, sweeps.folder("a"))
 
 
-@pytest.mark.long  # CI has a driver that is killed in mid-sweep
+@pytest.mark.long  # CI has it without processes, below
 def test_a_driver_halted_beyond_the_grace_comes_back_and_no_trial_counts_twice(
     server: postgres.Server, database: str, sweeps: Sweeps
 ) -> None:

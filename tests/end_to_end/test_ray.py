@@ -233,7 +233,7 @@ def test_every_trial_is_finished_exactly_once_though_a_node_is_killed_in_mid_tri
     assert "raylet" in (tmp_path / "sweeps/smoke/logs/ray.log").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.long  # CI has a node that is killed, whose trials another takes
 def test_a_sweep_waits_without_a_node_and_uses_the_one_that_comes(ready: Cluster, begin: Begin, tmp_path: Path) -> None:
     ready.hold()
     process = begin(*on(ready, "study.n_trials=8"))
@@ -346,7 +346,7 @@ def test_two_trials_share_a_gpu_and_a_node_that_runs_other_code_is_refused_by_na
     assert not noted(ready, "begin") and not (tmp_path / "sweeps" / "other").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long  # CI: what is refused, below, without a cluster more
 def test_a_cluster_of_its_own_leaves_no_process_and_is_closed_to_others(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")} | PASSWORDS
     log = tmp_path / "log"

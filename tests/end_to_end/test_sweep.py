@@ -38,6 +38,8 @@ SMALL = (
     "launcher.workers=1",
 )
 QUICK = (*SMALL, "tracking=none")  # making MLflow's database takes longer than the whole sweep
+# The study as it is, but for what adds seconds alone: another worker's import of the framework, epochs, windows of probes.
+SMOKE = ("+study=smoke", "launcher.workers=1", "train.epochs=2", "kernel.probe_s=0.1")
 Completed = subprocess.CompletedProcess[str]
 
 
@@ -206,7 +208,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """A finished smoke study: its folder, what it printed, what it complained of."""
     folder = tmp_path_factory.mktemp("smoke")
     done = subprocess.run(
-        [sys.executable, "-m", "lstm_bench.sweep", "+study=smoke"],
+        [sys.executable, "-m", "lstm_bench.sweep", *SMOKE],
         cwd=folder,
         env={**os.environ, "NO_COLOR": "1"},
         capture_output=True,
@@ -233,7 +235,7 @@ def test_a_sweep_searches_confirms_and_probes(smoke: tuple[Path, str, str]) -> N
     assert kernels["cudnn"]["reason"] == "no GPU" or float(kernels["cudnn"]["train_samples_per_s"]) > 0
     assert {name for name, row in kernels.items() if row["kernel_ran"] == name} >= {"generic", "unrolled", "xla"}
     history = rows(folder, file="history.csv")
-    assert len(history) == (3 + 3) * 5
+    assert len(history) == (3 + 3) * 2
     assert len(rows(folder, file="predictions.csv")) == 360
     mean = np.mean([float(row["test_accuracy"]) for row in replicates])
     assert f"test accuracy {100 * mean:.2f} % +-" in printed
@@ -283,19 +285,19 @@ def test_mlflow_has_one_parent_and_a_nested_run_per_trial_and_replicate(smoke: t
     row = rows(folder)[0]
     assert trial.data.metrics["val_accuracy"] == pytest.approx(float(row["val_accuracy"]))
     assert float(trial.data.params["train.learning_rate"]) == pytest.approx(float(row["config_train.learning_rate"]))
-    assert [m.step for m in client.get_metric_history(trial.info.run_id, "curves/val_accuracy")] == [1, 2, 3, 4, 5]
+    assert [m.step for m in client.get_metric_history(trial.info.run_id, "curves/val_accuracy")] == [1, 2]
     assert parents[0].data.metrics["test_accuracy_n"] == 3
     artifacts = {item.path for item in client.list_artifacts(parents[0].info.run_id)}
     assert {"figures", "environment.json", "kernels.json"} <= artifacts
     assert len(client.search_logged_models([experiment.experiment_id])) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_faults.py` has it without a framework: a third run is a no-op
 def test_a_second_run_does_nothing_and_changes_nothing(smoke: tuple[Path, str, str]) -> None:
     folder, _, _ = smoke
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lock"}
     done = subprocess.run(
-        [sys.executable, "-m", "lstm_bench.sweep", "+study=smoke"],
+        [sys.executable, "-m", "lstm_bench.sweep", *SMOKE],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -317,7 +319,7 @@ def test_a_changed_value_is_refused_with_the_difference(smoke: tuple[Path, str, 
         ("study.space.train.learning_rate.high=0.1", "study.space.train.learning_rate.high was 0.01, is 0.1"),
     ]:
         done = subprocess.run(
-            [sys.executable, "-m", "lstm_bench.sweep", "+study=smoke", override],
+            [sys.executable, "-m", "lstm_bench.sweep", *SMOKE, override],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -617,7 +619,7 @@ WINDOWS = (
 )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.long  # `test_multirun.py` has it without a framework
 def test_a_fault_that_the_second_study_s_network_has_keeps_the_first_from_running(
     command: Command, tmp_path: Path
 ) -> None:
@@ -693,8 +695,8 @@ def others(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield running
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", pytest.param("torch", marks=pytest.mark.long)])
+@pytest.mark.long  # CI: jax in `test_own_task.py`, torch in `test_streams.py`
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_other_backends_run_the_same_sweep(others: Running, backend: str) -> None:
     if backend not in others:
         pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")
@@ -725,7 +727,7 @@ def outage(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Co
         }
 
 
-@pytest.mark.slow
+@pytest.mark.long  # CI: `test_trials.py`, `test_client.py` and `test_security.py`, without a whole sweep
 def test_a_password_is_written_nowhere(outage: dict[str, tuple[Path, Completed]]) -> None:
     (folder, done), (_, refused) = outage["mlflow"], outage["storage"]
     assert done.returncode == 0, done.stderr
@@ -791,15 +793,12 @@ TINY += ("train.epochs=2", "study.n_trials=2", "study.replicates=2", "kernel=gen
 TINY += ("launcher.workers=1", "tracking=none", "train.batch_size=16")
 
 
-@pytest.mark.slow
+@pytest.mark.long  # CI: a task of another package in `test_own_task.py`, each task's training in `test_engine.py`
 @pytest.mark.parametrize(
     ("name", "filled", "empty", "said"),
     [
         ("adding", ("val_mse", "val_mae", "test_mse", "test_mae"), ("val_accuracy", "train_accuracy"), "test MSE"),
-        pytest.param(
-            *("copy", ("val_accuracy", "train_accuracy", "test_accuracy"), ("val_mse", "val_mae"), "test accuracy"),
-            marks=pytest.mark.long,
-        ),
+        ("copy", ("val_accuracy", "train_accuracy", "test_accuracy"), ("val_mse", "val_mae"), "test accuracy"),
     ],
 )
 def test_a_task_of_another_kind_is_searched_confirmed_and_recorded(
@@ -829,26 +828,32 @@ def test_a_task_of_another_kind_is_searched_confirmed_and_recorded(
     assert report.returncode == 0, report.stderr
 
 
-@pytest.mark.slow
-def test_an_objective_that_the_labels_of_a_file_do_not_allow_leaves_no_study(command: Command, tmp_path: Path) -> None:
+MINE = ("+study=single", "dataset=npz", "dataset.path=mine.npz", "study.name=mine", "study.replicates=1")
+MINE += ("study.n_trials=1", "kernel=generic", "kernel.probe=false", "launcher.workers=1", "tracking=none")
+MINE += ("train.epochs=1", "controls=false")
+
+
+@pytest.fixture
+def numbers(tmp_path: Path) -> None:
+    """`mine.npz`, whose labels are no classes."""
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((60, 4, 2)), rng.standard_normal(60)
     np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
-    mine = ("dataset=npz", "dataset.path=mine.npz", "study.name=mine", "study.replicates=1", "study.n_trials=1")
-    mine += (
-        "kernel=generic",
-        "kernel.probe=false",
-        "launcher.workers=1",
-        "tracking=none",
-        "train.epochs=1",
-        "controls=false",
-    )
-    done = command("sweep", "+study=single", *mine)
+
+
+def test_an_objective_that_the_labels_of_a_file_do_not_allow_leaves_no_study(
+    command: Command, tmp_path: Path, numbers: None
+) -> None:
+    done = command("sweep", *MINE)
     assert done.returncode == 2
     assert "with dataset=mine, a regression, received 'val_accuracy'. Give study.objective=val_mse" in done.stderr
     assert "y.astype(int)" not in done.stderr  # they are no whole numbers: it would destroy them
     assert not (tmp_path / "sweeps" / "mine").exists()
-    done = command("sweep", "+study=single", *mine, "study.objective=val_mse", "study.direction=minimize")
+
+
+@pytest.mark.long
+def test_an_objective_that_they_allow_is_searched(command: Command, numbers: None) -> None:
+    done = command("sweep", *MINE, "study.objective=val_mse", "study.direction=minimize")
     assert done.returncode == 0, done.stderr
     assert "always predicting the training mean: MSE " in done.stdout
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Command, series
+from conftest import Command, series, undrawn
 
 from lstm_bench.kernels import command as kernels
 from lstm_bench.report import command as report
@@ -77,7 +77,7 @@ def test_a_benchmark_is_measured_recorded_tracked_reported_and_then_complete(
     assert tracked.execute(count).fetchone() == (2,)
     tracked.close()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(style, "render", lambda *_: b"drawn")  # figures are drawn in test_kernel_page.py
+    monkeypatch.setattr(style, "pictures", undrawn)  # figures are drawn in test_kernel_page.py
     assert report.main([]) == 0
     page = (tmp_path / "reports" / "kernels-tiny.md").read_text()
     assert f"{float(speed['samples_per_s']):,.0f}" in page and "no GPU" in page

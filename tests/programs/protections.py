@@ -86,7 +86,7 @@ _in_local_time = Replacement(
 # Requirement, or the fault in a word, and what is kept -> how.
 PROTECTIONS = {
     "R1.lock": Protection("Studies started at once on an empty directory make one MLflow database",
-        "test_faults.py::test_r01_four_studies_started_at_once_on_an_empty_directory[1]",
+        "test_faults.py::test_r01_studies_started_at_once_on_an_empty_directory[names0-1]",
         "lstm_bench.tracking.store:_alone", holds_nothing),
     "R2.budget": Protection("No trial runs twice, the budget is not overshot",
         "test_faults.py::test_r02_no_trial_runs_twice_and_none_vanishes",
@@ -167,7 +167,7 @@ PROTECTIONS = {
         "test_client.py::test_every_trial_is_a_nested_run_with_its_state_curves_and_parameters",
         "lstm_bench.tracking.client:Tracking._tags", lacks("mlflow.parentRunId")),
     "R14.ended": Protection("Nothing is left RUNNING in MLflow",
-        "test_faults.py::test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_again",
+        "test_faults.py::test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_again[False]",
         "lstm_bench.tracking.live:Live.finish", does_nothing),
     "R15.host": Protection("The UI is on this machine alone",
         "test_ui.py::test_another_host_is_refused",

@@ -21,6 +21,7 @@ import fake
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import undrawn
 
 from lstm_bench.core import configuration, fileio
 from lstm_bench.core.console import Display
@@ -212,7 +213,7 @@ def test_the_pages_are_the_same_bytes_from_the_store_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if moment != "finished":  # one moment's figures will do
-        monkeypatch.setattr(style, "render", lambda *_: b"drawn")
+        monkeypatch.setattr(style, "pictures", undrawn)
     assert report.main([f"sweeps={moments[moment] / 'sweeps'}", "reports=records", "figures=all"]) == 0
     said = capsys.readouterr().out.replace("records", "reports/mlflow")
     shutil.copy(moments[moment] / "mlflow.db", here)  # no artifacts, no sweeps/
@@ -229,7 +230,7 @@ def test_the_pages_are_the_same_bytes_from_the_store_alone(
 def test_reports_from_mlflow_can_be_checked(
     here: Path, moments: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(style, "render", lambda *_: b"drawn")
+    monkeypatch.setattr(style, "pictures", undrawn)
     shutil.copy(moments["finished"] / "mlflow.db", here)
     assert report.main(["source=mlflow"]) == 0
     assert report.main(["source=mlflow", "check=true"]) == 0
@@ -301,7 +302,7 @@ def server(moments: dict[str, Path], tmp_path: Path) -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.long  # CI reads a store of its own, and a server in `test_ui.py`
 def test_a_server_gives_the_same_and_its_password_is_never_shown(
     here: Path,
     moments: dict[str, Path],

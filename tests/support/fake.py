@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import migrations
 from hydra import compose, initialize_config_dir
 from objective import accuracy, complete, configs, failed, fault, metrics
 
@@ -186,6 +187,7 @@ class TaskRunner:
 def study(folder: Path, config: Mapping[str, Any], sha256: str = SHA256) -> TrialStore:
     """The study of a configuration, created or resumed."""
     folder.mkdir(parents=True, exist_ok=True)
+    migrations.keep()
     return trials.opened(config, spaces.parse(config), folder, sha256)
 
 

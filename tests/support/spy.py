@@ -35,6 +35,7 @@ import numpy as np
 TESTS = Path(__file__).parent
 sys.path.insert(0, str(TESTS))
 
+import migrations  # noqa: E402
 from objective import complete, metrics  # noqa: E402
 
 from lstm_bench.core.clock import Phases  # noqa: E402
@@ -205,6 +206,7 @@ def main(argv: list[str]) -> int:
     from lstm_bench.sweep import command as sweep
     from lstm_bench.sweep import workers
 
+    migrations.keep()
     if "SPY_CLOCK" in os.environ:
         jump(os.environ["SPY_CLOCK"])
     workers.RayLauncher = functools.partial(workers.RayLauncher, bench="spy:bench")  # type: ignore[misc,assignment]

@@ -279,7 +279,7 @@ def test_a_campaign_of_real_studies_is_resumed_like_one(command: Command, tmp_pa
     assert again.stdout.count("nothing to do: the study is complete") == 4
 
 
-@pytest.mark.slow
+@pytest.mark.long  # CI: an interrupt that ends all, above; a study that goes on, in `test_faults.py`
 def test_a_campaign_that_was_interrupted_in_its_second_study_goes_on_there(tmp_path: Path) -> None:
     (tmp_path / "campaign").mkdir()
     of = {"studies": ["smoke"], "each": {"study.seed": [1, 2, 3]}}

@@ -67,11 +67,15 @@ OWN_MODELS = (
 )
 
 
+FEW_MODELS = ("masked", "nested", "shared", "states", "subclassed", "regularised")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "kernels", "models"),
     [
-        ("torch", ("generic", "fused"), OWN_MODELS),
+        ("torch", ("generic",), FEW_MODELS),
+        pytest.param("torch", ("generic", "fused"), OWN_MODELS, marks=pytest.mark.long),
         pytest.param("jax", ("generic", "unrolled"), OWN_MODELS, marks=pytest.mark.long),
         pytest.param("tensorflow", ("generic",), OWN_MODELS, marks=pytest.mark.long),
     ],
@@ -85,10 +89,15 @@ def test_models_as_users_write_them_train_as_keras_fits_them(
     assert said == [*expected, *(["pack equal"] if backend == "jax" else []), "refused and saved"]
 
 
+ON_CPU = {backend: tuple(name for name in names if name != "cudnn") for backend, names in OF_BACKEND.items()}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", long_but("tensorflow"))
-def test_an_engine_trains_as_keras_does(printed: Printed, backend: str) -> None:
-    names = [name for name in OF_BACKEND[backend] if name != "cudnn"]
+@pytest.mark.parametrize(
+    ("backend", "names"),
+    [("tensorflow", ("generic",)), *(pytest.param(*each, marks=pytest.mark.long) for each in ON_CPU.items())],
+)
+def test_an_engine_trains_as_keras_does(printed: Printed, backend: str, names: tuple[str, ...]) -> None:
     arms = [f"{name} x{n}" for name in names for n in steps_per_execution(backend, name)]
     said = printed("equivalence.py", backend, *names)
     assert [f"{backend} {arm} equal" in said for arm in arms] == [True] * len(arms)
@@ -104,7 +113,7 @@ def test_every_task_is_trained_on_its_own_loss(printed: Printed, backend: str) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
+@pytest.mark.parametrize("backend", long_but("jax"))  # it alone has packs
 def test_patience_plateaus_and_class_weights_do_the_same_on_every_backend_and_in_packs(
     printed: Printed, backend: str
 ) -> None:
