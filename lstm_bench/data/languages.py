@@ -17,9 +17,7 @@ import numpy as np
 from lstm_bench.core.errors import DataError
 
 MAX_BYTES = 16 * 2**20  # of a file of translations
-_INSTALL = (
-    "pip install 'lstm-bench[languages]', or: pip install --no-deps --target FOLDER django, and dataset.path=FOLDER"
-)
+_INSTALL = "Install it: pip install 'lstm-bench[languages]', or: pip install --no-deps --target FOLDER django, and dataset.path=FOLDER"
 
 
 class Strings(NamedTuple):

@@ -177,7 +177,8 @@ def _languages(config: Mapping[str, Any], kind: str) -> Coded:
     tokens, where = [split(text, kind) for text in found.texts], str(folder)
     alphabet, codes = _coded(tokens)
     table = {"language": found.labels, "english": found.groups}
-    columns = replace(Columns.of(config), text="text", target="language", group="english")
+    group = None if config.get("split") == "stratified" else "english"  # at random, whatever is alike
+    columns = replace(Columns.of(config), text="text", target="language", group=group)
     return Coded({"all": _sequences(codes, tokens, table, columns, where)}, alphabet, where, columns, (found.note,))
 
 
