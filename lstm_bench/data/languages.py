@@ -17,7 +17,9 @@ import numpy as np
 from lstm_bench.core.errors import DataError
 
 MAX_BYTES = 16 * 2**20  # of a file of translations
-_INSTALL = "Install it: pip install 'lstm-bench[languages]', or: pip install --no-deps --target FOLDER django, and dataset.path=FOLDER"
+_INSTALL = (
+    "Say pip install 'lstm-bench[languages]'; or pip install --no-deps --target FOLDER django, and dataset.path=FOLDER"
+)
 
 
 class Strings(NamedTuple):

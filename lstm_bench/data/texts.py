@@ -172,7 +172,7 @@ def _known(coded: Coded, train: Sequences, kind: str, config: Mapping[str, Any])
 
 
 def _languages(config: Mapping[str, Any], kind: str) -> Coded:
-    folder = Path(config["path"])
+    folder = languages.find(config["path"])
     found = languages.read(folder)
     tokens, where = [split(text, kind) for text in found.texts], str(folder)
     alphabet, codes = _coded(tokens)
