@@ -46,10 +46,10 @@ def rows_of(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(opened))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_a_table_of_texts_is_trained_on_and_new_texts_are_predicted(command: Command, tmp_path: Path) -> None:
     write(tmp_path)
-    done = command("sweep", "+study=text_bilstm", "study.name=mood", *DATA, *SMALL, *SHORT)
+    done = command("sweep", "+study=text_bilstm", "study.name=mood", *DATA, *SMALL, *SHORT, timeout=800)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "linear on TF-IDF: test accuracy" in done.stdout and "MiniRocket" not in done.stdout
     study = tmp_path / "sweeps" / "mood"
