@@ -12,7 +12,7 @@ import pytest
 import yaml
 from translations import catalogue
 
-from lstm_bench import leak
+from lstm_bench import leak, look
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
 from lstm_bench.data import dataset, inspection, shared_memory, texts, tokens
@@ -265,6 +265,19 @@ def test_the_record_of_a_wrong_text_holds_no_text() -> None:
     x, y = np.array([[2, 3, 0], [4, 0, 0]], np.int32), np.array([1, 0])
     (worst,) = predictions(x, y, np.array([[0.9, 0.1], [0.8, 0.2]]))["worst"]
     assert worst["sample"] == 0 and worst["features"] == 0 and "values" not in worst
+
+
+def test_the_table_of_the_guide_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "guide" / "text.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    exec(page.partition("```python\n")[2].partition("```")[0], {})
+    line = page.partition("python -m lstm_bench.look ")[2].partition("\n")[0]
+    assert look.main(line.split()) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "600 of 4 to 15 words, 18 different" in said
+    assert "by group: 430 train (43 groups), 50 validation (5 groups), 120 test (12 groups)" in said
 
 
 # The strings of Django.
