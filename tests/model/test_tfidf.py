@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from lstm_bench.core.errors import DataError
 from lstm_bench.model import controls, tfidf
 from lstm_bench.model.controls import Asked, Samples
 
@@ -66,6 +68,18 @@ def test_it_is_kept_as_arrays_and_answers_as_before(tmp_path: Path, kind: str) -
     assert again.asked == asked and about["features"] == 8
     np.testing.assert_array_equal(again.outputs(x), made.outputs(x))
     assert sorted(path.name for path in (tmp_path / "tfidf").iterdir()) == ["control.json", "control.npz"]
+
+
+@pytest.mark.parametrize("lost", ["base", "runs", "idf", "weights", "offset"])
+def test_arrays_that_do_not_belong_together_are_one_line(tmp_path: Path, lost: str) -> None:
+    x, y = drawn(60)
+    made = controls.CONTROLS["tfidf"].fit(Samples(x, y), Samples(x, y), Asked("class", 2, True))
+    about = {"timesteps": x.shape[1], "features": 8}
+    for wrong in ({}, {"weights": np.full_like(made.arrays["weights"], np.nan)}, {"idf": made.arrays["idf"][1:]}):
+        rest = {key: array for key, array in made.arrays.items() if wrong or key != lost} | wrong
+        dataclasses.replace(made, arrays=rest).save(tmp_path, about)
+        with pytest.raises(DataError, match="no control can be read"):
+            controls.load(tmp_path)
 
 
 def test_texts_have_the_controls_of_texts_and_numbers_the_others() -> None:
