@@ -187,7 +187,8 @@ def families() -> Iterator[str]:
     yield table(["choice", "what it is", "recurrent layers"], rows)
     yield (
         "`model.weights`, of every family with a width, is a number of parameters such as `25k`: the nearest width stands in for "
-        "the option that is named `units` or `filters`."
+        "the option that is named `units` or `filters`. `model.embedding`, of every family where samples are texts, is how many "
+        "numbers stand for a token, 32 where nothing is said; their table is none of those parameters."
     )
     yield table(["family", "option", "value", "default", "meaning"], more)
 

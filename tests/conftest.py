@@ -66,7 +66,7 @@ _NEEDS = {
         "test_reference::test_keras_agrees_in_outputs_and_gradients",
         *("test_layers", "test_measure", "test_families", "test_numerics", "test_pack", "test_predict"),
         "test_predicted_metrics",
-        *("test_fit", "test_tasks"),
+        *("test_fit", "test_tasks", "test_text_training"),
     ),
     "service": (  # MLflow, PostgreSQL, Ray, a browser
         *("test_fixture_010", "test_mlflow_source", "test_postgres", "test_ray", "test_store", "test_sync"),

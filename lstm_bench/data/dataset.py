@@ -288,8 +288,10 @@ def find(config: Mapping[str, Any]) -> Found | None:
         return _find_file(config)
     if name == "languages":
         folder = languages.find(config["path"])
-        source = f"Django {languages.version(folder)}, {_short(folder)}"
-        return Found({**config, "path": str(folder)}, name, source)
+        source = f"Django {languages.version(folder)}"
+        if config["path"] is None:  # a worker finds it as well, on whatever machine
+            return Found(dict(config), name, source)
+        return Found({**config, "path": str(folder)}, name, f"{source}, {_short(folder)}")
     of = IMAGES[name]
     cache, title = _cache(of), images.TITLES[of]
     if config["dir"] is not None:

@@ -18,7 +18,7 @@ from lstm_bench.core.errors import DataError
 
 MAX_BYTES = 16 * 2**20  # of a file of translations
 _INSTALL = (
-    "pip install 'lstm-bench[languages]', or: pip install --no-deps --target FOLDER django, and dataset.path=FOLDER"
+    "Say pip install 'lstm-bench[languages]'; or pip install --no-deps --target FOLDER django, and dataset.path=FOLDER"
 )
 
 

@@ -17,6 +17,7 @@ from lstm_bench.data.arrays import SPLITS, Arrays, checked
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.lengths import real
 from lstm_bench.data.sequences import Columns, Sequences, Table, aligned, answers, changes, from_rows, times
+from lstm_bench.data.task import CLASSIFICATION, of
 from lstm_bench.data.tokens import KINDS, NAMES, PADDING, UNKNOWN, Vocabulary, read, split, usual
 
 SETTINGS = ("text", "tokens", "vocabulary", "min_count")  # of group `dataset`, those that only texts have
@@ -45,9 +46,10 @@ def check(config: Mapping[str, Any]) -> None:
     ):
         if config.get(key) not in kept:
             raise ConfigError(f"dataset.{key}", expected=said, received=config[key])
-    if config.get("task") in ("tagging", "forecasting"):
+    task = of(config["task"]) if config.get("task") else CLASSIFICATION
+    if task.per_timestep or task.cutter:
         raise ConfigError(
-            f"dataset.task={config['task']}: a text has one answer, or several labels",
+            f"dataset.task={task.name}: a text has one answer, or several labels",
             expected="classification, regression or multilabel",
         )
 
@@ -172,12 +174,13 @@ def _known(coded: Coded, train: Sequences, kind: str, config: Mapping[str, Any])
 
 
 def _languages(config: Mapping[str, Any], kind: str) -> Coded:
-    folder = Path(config["path"])
+    folder = languages.find(config["path"])
     found = languages.read(folder)
     tokens, where = [split(text, kind) for text in found.texts], str(folder)
     alphabet, codes = _coded(tokens)
     table = {"language": found.labels, "english": found.groups}
-    columns = replace(Columns.of(config), text="text", target="language", group="english")
+    group = None if config.get("split") == "stratified" else "english"  # at random, whatever is alike
+    columns = replace(Columns.of(config), text="text", target="language", group=group)
     return Coded({"all": _sequences(codes, tokens, table, columns, where)}, alphabet, where, columns, (found.note,))
 
 

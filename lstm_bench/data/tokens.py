@@ -39,7 +39,9 @@ def split(text: str, kind: str) -> Sequence[str]:
     Characters are Unicode's code points, composed (NFC): an accent is one token however it was typed, a flag is two.
     """
     text = unicodedata.normalize("NFC", text)
-    return text if kind == "char" else _WORD.findall(text.lower())
+    if kind == "char":
+        return text if text.strip() else ""  # blanks alone are no text
+    return _WORD.findall(text.lower())
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,8 @@ def _answer_once(made: Fitted, timesteps: int, features: int) -> None:
     answers = made.outputs(
         np.ones((1, timesteps), np.int32) if texts else np.zeros((1, timesteps, features), np.float32)
     )
-    if answers.shape[-1] != made.asked.outputs or not np.isfinite(answers).all():
+    finite = all(bool(np.isfinite(array).all()) for array in (answers, *made.arrays.values()))
+    if answers.shape[-1] != made.asked.outputs or not finite:
         raise ValueError("answers")
 
 

@@ -5,6 +5,7 @@ Any `keras.Model` will do: Sequential, functional, nested, subclassed.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,7 +78,9 @@ def embedded(model: Any, timesteps: int, ids: int) -> Any:
 
     start = keras.Input((timesteps,), dtype="int32")
     table = keras.layers.Embedding(ids, model.inputs[0].shape[-1], mask_zero=True)
-    return keras.Model(start, without_mask(model(table(start))))
+    with warnings.catch_warnings():  # Keras takes the model for a layer: those inside it do get the mask
+        warnings.filterwarnings("ignore", "Layer .* was passed an input with a mask attached")
+        return keras.Model(start, without_mask(model(table(start))))
 
 
 def _ids(model: Any) -> int:

@@ -30,6 +30,10 @@ class TfIdf:
     runs: np.ndarray
     idf: np.ndarray
 
+    def __post_init__(self) -> None:
+        if not len(self.runs) or self.runs.shape != self.idf.shape or bool((np.diff(self.runs) <= 0).any()):
+            raise ValueError("runs")
+
     def __call__(self, x: np.ndarray, lengths: np.ndarray | None = None) -> Any:
         """A sparse matrix float64 `(samples, features)` of ids `(samples, tokens)`, where 0 is padding."""
         from scipy.sparse import csr_array

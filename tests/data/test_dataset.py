@@ -727,7 +727,7 @@ def test_each_length_and_order_has_a_digest_of_its_own(small: dict[str, bytes], 
         ),
         (
             {"name": "mnist", "test_size": 5},
-            "dataset.test_size: expected null, because only dataset=adding,copy,file has it",
+            "dataset.test_size: expected null, because only dataset=adding,copy,file,languages has it",
         ),
     ],
 )

@@ -22,6 +22,7 @@ from lstm_bench.core.errors import DataError
 ROOT = Path(__file__).parent.parent.parent
 # Inputs of each reader here: what takes about a second and a half.
 SAMPLE = {
+    "texts": 100,
     "idx": 600,
     "npz": 300,
     "sequences": 300,

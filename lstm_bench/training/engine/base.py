@@ -216,7 +216,8 @@ class Base(ABC):
         self.batch_size, self.evaluation_batch_size = batch_size, evaluation_batch_size
         self.kernel, self.recurrent, self.timesteps = kernel, len(lengths), min(lengths, default=0)
         self.steps_per_execution = steps_per_execution
-        self.lengths, self.longest, self.kind = true, x.shape[1], x.dtype
+        self.lengths, self.longest = true, x.shape[1]
+        self.kind = np.dtype(np.int32 if x.dtype.kind == "i" else np.float32)  # of what is evaluated
         self.buckets: tuple[int | None, ...] = (None,) if true is None else tuple(buckets)
         if true is not None:  # of the outermost model, which Keras takes for a layer: layers inside it do get the mask
             warnings.filterwarnings("ignore", "Layer .* was passed an input with a mask attached")

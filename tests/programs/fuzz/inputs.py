@@ -38,9 +38,12 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
+from translations import catalogue
+
 from lstm_bench.core import safe_load
 from lstm_bench.core.errors import LstmBenchError
-from lstm_bench.data import arrays, formats, npz, user_files
+from lstm_bench.data import arrays, formats, languages, npz, tokens, user_files
 from lstm_bench.data import images as mnist
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.sequences import Columns
@@ -542,8 +545,30 @@ def _control(body: bytes, folder: Path) -> None:
     controls.load(folder)[0].outputs(np.ones((2, 12, 2), np.float32))
 
 
+def _texts_good() -> list[bytes]:
+    """Catalogues of translations, and a vocabulary."""
+    strings = {"day": "Tag", "one\0many": "ein\0viele", "here\x04one": "eins"}
+    return [catalogue(strings), catalogue({}), b"a\n\\n\n\xf0\x9f\x98\x80\n"]
+
+
+def _texts(body: bytes, folder: Path) -> None:
+    """A catalogue among those of Django, and a vocabulary beside a model, whose digest is that of the damaged one."""
+    place = folder / "conf" / "locale" / "de" / "LC_MESSAGES"
+    place.mkdir(parents=True)
+    (place / "django.mo").write_bytes(body)
+    (folder / tokens.FILE).write_bytes(body)
+    size = 2 + body.count(b"\n")
+    for read in (
+        lambda: languages.read(folder),
+        lambda: tokens.read(folder, {"kind": "char", "size": size, "sha256": hashlib.sha256(body).hexdigest()}),
+    ):
+        with contextlib.suppress(LstmBenchError):
+            read()
+
+
 READERS = {
-    "idx": Reader(34, _idx_good, _idx, _idx_repacked),
+    "texts": Reader(2, _texts_good, _texts),
+    "idx": Reader(32, _idx_good, _idx, _idx_repacked),
     "npz": Reader(14, _npz_good, _npz, _zip_repacked),
     "sequences": Reader(12, _sequences_good, _sequences, _sequences_repacked),
     "file": Reader(8, _files_good, _file, _file_repacked),
