@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import fake
 import numpy as np
 import pandas as pd
 import pytest
@@ -455,9 +456,11 @@ def test_what_cannot_be_meant_of_covariates_and_quantiles_is_one_line(
     assert said in str(refused(dated(tmp_path, word="none"), **{**ONE, **given}))
 
 
-def test_a_horizon_of_none_is_no_range() -> None:
-    with pytest.raises(ConfigError, match=r"dataset\.horizon"):
-        configuration.load("sweep", ["dataset=file", "dataset.path=a.csv", "dataset.horizon=0"])
+@pytest.mark.parametrize("key", ["horizon", "origins", "context"])
+def test_a_horizon_of_0_is_one_line(key: str) -> None:
+    asked = fake.composed("dataset=file", "dataset.path=a.csv", "dataset.task=forecasting", f"dataset.{key}=0")
+    with pytest.raises(ConfigError, match=rf"dataset\.{key}: expected .*1.*, received 0"):
+        configuration.load(asked)
 
 
 # Origins, stamps, what is kept.

@@ -105,7 +105,7 @@ def _scores(result: Result) -> list[str]:
     controls = result.frame("controls")
     controls = controls[controls["state"] == "COMPLETE"]
     fitted = [(control.label, controls[controls["control"] == control.name]) for control in CONTROLS.values()]
-    tables += [(label, mine) for label, mine in fitted if len(mine)]
+    tables += [(Raw(escape(label)), mine) for label, mine in fitted if len(mine)]
     columns = [
         metric
         for metric in result.task.metrics
