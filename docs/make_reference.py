@@ -377,6 +377,7 @@ def columns() -> str:
             own = said.get(names[id(listed)], {})
             optional = record.optional_columns() if name in ("trials.csv", "replicates.csv", "history.csv") else ()
             optional = [c for c in optional if name == "replicates.csv" or not c.startswith("test_")]
+            optional += record.FORECAST_COLUMNS if name == "predictions.csv" else ()
             rows = []
             for column in (*listed, *optional):
                 text = own.get(column) or anywhere.get(column) or scored(column)

@@ -350,7 +350,7 @@ def _prepared(series: Series, plan: Plan, columns: Columns, where: str, *, ahead
             raise DataError(
                 f"{where}: what is known beforehand{f' of {series.name}' * bool(series.name)} ends too early",
                 expected=f"{', '.join(plan.known)} of {counted(plan.horizon, 'step')} behind the last value, in rows without one",
-                received=f"{there - len(series)}",
+                received=there - len(series),
             )
     if plan.calendar:
         stamps = series.stamps_of(n)

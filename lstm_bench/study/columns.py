@@ -146,7 +146,7 @@ KERNEL_COLUMNS = (
     "evidence",  # op or kernel names
 )
 CONTROL_COLUMNS = (
-    "control",  # trivial, linear, context, minirocket: see `model/controls.py`
+    "control",  # trivial, naive, seasonal_naive, drift, smoothing, linear, context, minirocket: see `model/controls.py`
     "seed",  # of what is drawn; 0 where nothing is
     "state",  # COMPLETE, FAIL
     "reason",  # as of a trial

@@ -7,25 +7,29 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import fake
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from sklearn.metrics import mean_absolute_error, root_mean_squared_error
+from sklearn.metrics import mean_absolute_error, mean_pinball_loss, root_mean_squared_error
 from wheels import wheel
 
 from lstm_bench import look
+from lstm_bench.core import configuration
+from lstm_bench.core.clock import Phases
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
-from lstm_bench.data import dataset, readers, windows
+from lstm_bench.data import dataset, forecasts, readers, windows
 from lstm_bench.data.dataset import SPLITS, Dataset
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.horizon import Future
-from lstm_bench.data.series import Series, even, written
-from lstm_bench.model import controls
+from lstm_bench.data.series import Series, calendar, even, written
+from lstm_bench.launcher.protocol import ControlTask
+from lstm_bench.model import controls, forecasters
 from lstm_bench.study.control_rows import asked_by
 from lstm_bench.training import artefacts
-from lstm_bench.training.controls import samples
+from lstm_bench.training.controls import fitted, samples
 
 SCALES = ("none", "series", "window", "difference", "return")
 ASKED = {"task": "forecasting", "id": "shop", "time": "month", "target": "sold", "horizon": 3, "context": 5}
@@ -277,7 +281,9 @@ def test_a_torn_tsf_is_one_line(tmp_path: Path, text: str, said: str) -> None:
 
 def test_a_file_of_sequences_is_no_file_of_series(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros((4, 3, 1)), y=np.zeros(4))
-    assert "no format of series to forecast" in str(refused(tmp_path / "a.npz"))
+    assert "no series to forecast: expected one structured array" in str(refused(tmp_path / "a.npz"))
+    (tmp_path / "a.ts").write_text("@data\n")
+    assert "no format of series to forecast" in str(refused(tmp_path / "a.ts"))
     with pytest.raises(ConfigError, match="dataset=npz holds no series"):
         readers.known_task({"name": "npz", "task": "forecasting"})
 
@@ -331,3 +337,227 @@ def test_the_table_of_the_guide_is_looked_at_without_a_warning(
 def test_a_plan_survives_json() -> None:
     plan = windows.Plan(3, 5, 3, 1, "window", 1, "refuse", "refuse")
     assert windows.Plan(**dataclasses.asdict(plan)) == plan
+
+
+# Quantiles.
+
+
+def test_three_quantiles_are_scored_by_what_their_definitions_say(tmp_path: Path) -> None:
+    found = loaded(noise(tmp_path), quantiles=[0.1, 0.5, 0.9])
+    future, n = Future.of(found.y_test), len(found.y_test)
+    assert found.n_classes == 9 and future.levels.tolist() == [[0.1, 0.5, 0.9]] * n
+    outputs = np.random.default_rng(1).standard_normal((n, 9)).astype(np.float32)
+    low, middle, high = np.sort(outputs.reshape(n, 3, 3).astype(np.float64), axis=1).transpose(1, 0, 2)
+    truth = future.own(future.targets)
+    scores = found.kind.score(outputs, found.y_test, "test")
+    parts = [
+        mean_pinball_loss(truth.ravel(), future.own(of).ravel(), alpha=level)
+        for of, level in zip((low, middle, high), (0.1, 0.5, 0.9), strict=True)
+    ]
+    assert scores["test_wql"] == pytest.approx(2 * np.mean(parts) / np.abs(truth).mean())
+    assert scores["test_mae"] == pytest.approx(mean_absolute_error(truth, future.own(middle)))
+    inside = (low <= future.targets) & (future.targets <= high)
+    assert scores["test_coverage"] == inside.mean() and 0 < inside.mean() < 1
+    scaled = [
+        mean_pinball_loss(future.targets.ravel(), of.ravel(), alpha=level)
+        for of, level in zip((low, middle, high), (0.1, 0.5, 0.9), strict=True)
+    ]
+    assert scores["test_loss"] == pytest.approx(np.mean(scaled))
+    naive = found.kind.score(
+        future.naive(), found.y_test, "test"
+    )  # a value stands for all quantiles, and covers nothing
+    assert "test_coverage" not in naive and naive["test_wql"] == pytest.approx(naive["test_mae"] / np.abs(truth).mean())
+    assert found.kind.trivial(found.y_train, found.y_test)["test_mase"] == naive["test_mase"]
+    plain = loaded(noise(tmp_path))
+    assert not {"test_wql", "test_coverage"} & {*plain.kind.score(future.naive(), plain.y_test, "test")}
+
+
+def test_correlation_says_what_a_naive_forecast_is(tmp_path: Path) -> None:
+    found = loaded(noise(tmp_path, n=1), horizon=1, origins=10)
+    scores = found.kind.score(Future.of(found.y_test).naive(), found.y_test, "test")
+    values = pd.read_csv(tmp_path / "noise-1.csv")["sold"].to_numpy()
+    assert scores["test_correlation"] == pytest.approx(np.corrcoef(values[-10:], values[-11:-1])[0, 1], abs=1e-5)
+    assert scores["test_echo"] == pytest.approx(1)
+    assert not {"val_correlation", "val_echo", "val_coverage"} & {*found.kind.objectives}
+
+
+# Covariates and the calendar.
+
+
+def dated(folder: Path, n: int = 40, ahead: int = 0, **more: Any) -> Path:
+    """One series of months from 2020 on, `sold` and `promo` 0.5 more, with `ahead` rows behind its end; `more`: other columns."""
+    days = pd.date_range("2020-01-01", periods=n + ahead, freq="MS").strftime("%Y-%m-%d")
+    sold = np.r_[np.arange(n, dtype=float), np.full(ahead, np.nan)]
+    rows = pd.DataFrame({"day": days, "sold": sold, "promo": np.arange(n + ahead) + 0.5, "seen": sold + 0.25})
+    rows.assign(**more).to_csv(path := folder / "dated.csv", index=False)
+    return path
+
+
+ONE: dict[str, Any] = {"id": None, "time": "day", "scale": "none", "standardize": False}
+
+
+def test_covariates_are_known_up_to_a_forecast_or_beforehand(tmp_path: Path) -> None:
+    found = loaded(dated(tmp_path), **ONE, features=["seen"], known=["promo"], calendar=["month"])
+    assert found.reading is not None
+    names = found.reading["features"]
+    assert names == ["sold", "seen", "promo", "month sine", "month cosine", "is forecast"]
+    x = found.x_test[0]
+    assert x.shape == (5 + 3, 6) and found.lengths_test is None
+    places = np.arange(32, 40)
+    assert np.array_equal(x[:, 0], np.r_[places[:5], 0, 0, 0]) and np.array_equal(
+        x[:, 1], np.r_[places[:5] + 0.25, 0, 0, 0]
+    )
+    assert np.array_equal(x[:, 2], places + 0.5) and np.array_equal(x[:, 5], [0, 0, 0, 0, 0, 1, 1, 1])
+    assert np.allclose(x[:, 3], np.sin(2 * np.pi * places / 12), atol=1e-6)
+    assert Future.of(found.y_test).targets.tolist() == [[37, 38, 39]]
+    path = dated(tmp_path, ahead=3)
+    made = windows.beyond(Source(path), artefacts.described(found))
+    assert np.array_equal(made.x[0, :, 2], np.arange(35, 43) + 0.5) and np.array_equal(
+        made.x[0, :, 0], [35, 36, 37, 38, 39, 0, 0, 0]
+    )
+    columns, rows = made.table(made.own(np.ones((1, 3))))
+    assert columns == ("sample", "step", "time", "prediction")
+    assert [row["time"] for row in rows] == ["2023-05-01", "2023-06-01", "2023-07-01"]
+    assert "known up to each forecast: seen" in found.notes and "known beforehand: promo, month" in found.notes
+
+
+def test_covariates_that_end_too_early_are_one_line(tmp_path: Path) -> None:
+    found = loaded(dated(tmp_path), **ONE, known=["promo"])
+    path = dated(tmp_path, ahead=2)
+    with pytest.raises(
+        DataError, match=r"what is known beforehand ends too early: expected promo of 3 steps .*received 2"
+    ):
+        windows.beyond(Source(path), artefacts.described(found))
+    short = np.r_[np.arange(35.0), np.full(5, np.nan)]
+    for key in ("features", "known"):
+        said = str(refused(dated(tmp_path, promo=short), **ONE, **{key: ["promo"]}, missing="forward_fill"))
+        assert "column promo ends too early: expected a value at each step of sold, 40 from its first on" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"features": ["word"]}, "column word: expected a number, as every covariate is, received 'none'"),
+        ({"known": ["nothing"]}, "nothing"),
+        ({"features": ["promo"], "known": ["promo"]}, "covariates, each once"),
+        ({"known": ["sold"]}, "none of them the target"),
+        ({"calendar": ["year"]}, "dataset.calendar: expected any of month, day, weekday, hour"),
+        ({"calendar": ["month"], "time": None}, "dataset.calendar needs the date of each step"),
+        ({"quantiles": [0.1, 0.9]}, "dataset.quantiles: expected three ascending levels"),
+        ({"quantiles": [0.1, 0.4, 0.9]}, "the median in the middle"),
+        ({"quantiles": [0.0, 0.5, 1.0]}, "between 0 and 1"),
+        ({"scale": "return"}, "dataset.scale=return: expected values above 0"),
+        ({"origins": 20}, "no series is long enough to train on"),
+    ],
+)
+def test_what_cannot_be_meant_of_covariates_and_quantiles_is_one_line(
+    tmp_path: Path, given: dict[str, Any], said: str
+) -> None:
+    assert said in str(refused(dated(tmp_path, word="none"), **{**ONE, **given}))
+
+
+@pytest.mark.parametrize("key", ["horizon", "origins", "context"])
+def test_a_horizon_of_0_is_one_line(key: str) -> None:
+    asked = fake.composed("dataset=file", "dataset.path=a.csv", "dataset.task=forecasting", f"dataset.{key}=0")
+    with pytest.raises(ConfigError, match=rf"dataset\.{key}: expected .*1.*, received 0"):
+        configuration.load(asked)
+
+
+# Origins, stamps, what is kept.
+
+
+def test_forecasts_from_several_origins_know_what_came_before_each(tmp_path: Path) -> None:
+    found = loaded(table(tmp_path, (40, 7)), horizon=2, origins=3, scale="none", standardize=False)
+    targets = Future.of(found.y_test).targets
+    assert targets.tolist() == [[1036, 1037], [1037, 1038], [1038, 1039], [2003, 2004], [2004, 2005], [2005, 2006]]
+    assert [row[4, 0] for row in found.x_test[:3]] == [1035, 1036, 1037]
+    assert Future.of(found.y_validation).targets[0].tolist() == [1032, 1033]
+    assert max(Future.of(found.y_train).targets.ravel()) == 1031  # no target of a later part
+
+
+def test_a_tsf_says_when_its_forecasts_are(tmp_path: Path) -> None:
+    head = "@attribute series_name string\n@attribute start_timestamp date\n@frequency quarterly\n@horizon 2\n@data\n"
+    values = ",".join(map(str, range(1, 30)))
+    (tmp_path / "a.tsf").write_text(f"{head}T1:1979-10-01 00-00-00:{values}\nT2:1979-10-01:{values}\n")
+    found = loaded(tmp_path / "a.tsf", id=None, time=None, target=None, horizon=None)
+    made = windows.beyond(Source(tmp_path / "a.tsf"), artefacts.described(found))
+    rows = made.table(made.own(np.zeros((2, 2))))[1]
+    assert [row["time"] for row in rows] == ["1987-01-01", "1987-04-01", "", ""]
+
+
+def test_uneven_steps_have_no_stamps_to_come_and_it_is_said(tmp_path: Path) -> None:
+    path = dated(tmp_path)
+    rows = pd.read_csv(path).drop(index=[7])
+    rows.to_csv(path, index=False)
+    found = loaded(path, **ONE, resample="order")
+    made = windows.beyond(Source(path), artefacts.described(found))
+    assert made.table(made.own(np.zeros((1, 3))))[0] == ("sample", "step", "prediction")
+    assert "the steps of the file are uneven: forecasts have no time stamps" in made.notes
+
+
+def test_calendar_turns_are_those_of_the_dates() -> None:
+    stamps = np.array(["2021-03-01T06:00", "2024-02-29T18:00"], "datetime64[s]").astype(np.int64).astype(float)
+    found = calendar(stamps, ["month", "day", "weekday", "hour"])
+    places = np.array([[2 / 12, 0 / 31, 0 / 7, 6 / 24], [1 / 12, 28 / 31, 3 / 7, 18 / 24]]) * 2 * np.pi
+    assert np.allclose(found[:, ::2], np.sin(places)) and np.allclose(found[:, 1::2], np.cos(places))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_what_is_kept_of_forecasts_is_in_the_series_own_units(tmp_path: Path, scale: str) -> None:
+    found = loaded(noise(tmp_path), scale=scale, quantiles=[0.1, 0.5, 0.9])
+    values = pd.read_csv(tmp_path / "noise-1.csv")["sold"].to_numpy().reshape(4, -1)
+    kept = forecasts.evidence(found, np.zeros((4, 9), np.float32))
+    assert [row["label"] for row in kept["predictions"]] == pytest.approx(values[:, -3:].ravel(), rel=1e-5)
+    assert [row["last"] for row in kept["predictions"]] == pytest.approx(np.repeat(values[:, -4], 3), rel=1e-5)
+    assert [row["series"] for row in kept["predictions"][::3]] == ["0", "1", "2", "3"]
+    assert {row["covered"] for row in kept["predictions"]} == {0}
+    past = {row["sample"]: np.array(row["values"].split(), float) for row in kept["worst"]}
+    assert all(np.allclose(past[k], values[k, -8:-3], rtol=1e-4) for k in range(4))
+    scores = found.kind.score(np.zeros((4, 9), np.float32), found.y_test, "test")
+    assert np.mean([row["error"] for row in kept["predictions"]]) == pytest.approx(scores["test_mase"])
+
+
+# Forecasts without a network.
+
+
+def test_controls_of_series_look_at_their_whole_past() -> None:
+    pasts = [np.array([1.0, 2, 3, 4, 6]), np.array([5.0])]
+    assert forecasters.naive(pasts, 2, 4)[0].tolist() == [[6, 6], [5, 5]]
+    assert forecasters.seasonal_naive(pasts, 5, 4)[0].tolist() == [[2, 3, 4, 6, 2], [5] * 5]
+    assert forecasters.drift(pasts, 2, 4)[0].tolist() == [[7.25, 8.5], [5, 5]]
+    pytest.importorskip("statsmodels")
+    rng, steps = np.random.default_rng(0), np.arange(60)
+    line, season = 5 + 2 * steps + rng.normal(0, 0.1, 60), 20 + 3 * np.sin(np.pi * steps / 2) + rng.normal(0, 0.1, 60)
+    found, chosen = forecasters.smoothing([line, season, np.array([7.0])], 4, 4)
+    assert np.allclose(found[0], 5 + 2 * np.arange(60, 64), atol=0.5) and "trend" in chosen
+    assert np.allclose(found[1], 20 + 3 * np.sin(np.pi * np.arange(60, 64) / 2), atol=0.5)
+    assert found[2].tolist() == [7.0] * 4
+
+
+@pytest.mark.parametrize("name", ["naive", "seasonal_naive", "drift"])
+def test_a_control_of_series_scores_what_the_baseline_of_its_name_does(tmp_path: Path, name: str) -> None:
+    path = noise(tmp_path)
+    found = loaded(path, season=2)
+    settings = (
+        yaml.safe_load((conf_dir() / "dataset" / "file.yaml").read_text()) | ASKED | {"path": str(path), "season": 2}
+    )
+    task = ControlTask(config={"dataset": settings}, control=name, seed=0, tests=True, keep=str(tmp_path / name))
+    row = fitted(task, found, Phases())
+    words = name.replace("_", " ")
+    assert row["test_mase"] == pytest.approx(
+        next(v for k, v in found.baselines.items() if k.startswith(words)), rel=1e-5
+    )
+    made, _ = controls.load(tmp_path / name)
+    assert made.forecasts([np.arange(9.0)])[0].shape == (1, 3) and row["n_weights"] == made.n_weights == 0
+
+
+def test_a_structured_array_of_an_installed_package_is_a_table(tmp_path: Path) -> None:
+    found = loaded(
+        "package:matplotlib/mpl-data/sample_data/goog.npz",
+        **{"id": None, "time": "date", "target": "adj_close", "horizon": 1, "origins": 100, "resample": "order"},
+    )
+    assert (len(found.x_train), len(found.x_test)) == (1047 - 201 - 4, 100) and found.source.startswith("package:")
+    for name in ("package:nowhere/a.npz", "package:matplotlib/none.npz"):
+        assert refused(name).exit_code == 3
+    np.savez(tmp_path / "a.npz", x=np.zeros(3))
+    assert "expected one structured array" in str(refused(tmp_path / "a.npz"))

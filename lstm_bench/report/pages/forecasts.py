@@ -14,7 +14,7 @@ from lstm_bench.data.forecasts import MOST_ROWS
 from lstm_bench.data.metric import CORRELATION, ECHO
 from lstm_bench.model.controls import CONTROLS
 from lstm_bench.report.figures import forecasts
-from lstm_bench.report.render.markdown import NONE, count, escape, markdown, mean_text, short
+from lstm_bench.report.render.markdown import NONE, Raw, count, escape, markdown, mean_text, short
 from lstm_bench.report.sources.records import Result
 
 if TYPE_CHECKING:
@@ -98,12 +98,14 @@ def _rows(result: Result) -> pd.DataFrame:
 def _scores(result: Result) -> list[str]:
     """All metrics of the test set: of the network over its seeds, and of each control."""
     tables = (
-        [(f"**{escape(result.name)}** ({escape(result.family)})", result.confirmed)] if len(result.confirmed) else []
+        [(Raw(f"**{escape(result.name)}** ({escape(result.family)})"), result.confirmed)]
+        if len(result.confirmed)
+        else []
     )
     controls = result.frame("controls")
     controls = controls[controls["state"] == "COMPLETE"]
     fitted = [(control.label, controls[controls["control"] == control.name]) for control in CONTROLS.values()]
-    tables += [(label, mine) for label, mine in fitted if len(mine)]
+    tables += [(Raw(escape(label)), mine) for label, mine in fitted if len(mine)]
     columns = [
         metric
         for metric in result.task.metrics

@@ -313,6 +313,7 @@ _SUFFIXES = {
     b"\5": ".npz",
     b"\6": ".zip",
     b"\7": ".tsf",
+    b"\x08": ".npz",  # of series
 }
 _TABLE = Columns(id="id", time="t", target="y", group="g")
 
@@ -339,6 +340,7 @@ def _files_good() -> list[bytes]:
         b"\4" + series.replace("0,1,2:2,1,0", "0,1:2,1").encode(),
         b"\5" + _saved(x=np.zeros((4, 3, 2)), y=np.arange(4) % 2, lengths=np.array([1, 3, 2, 1])),
         b"\5" + _saved(x=np.zeros((7, 2)), y=np.arange(7) % 2, lengths=np.array([1, 3, 2, 1])),
+        b"\x08" + _saved(prices=np.array([(0, 1.5), (1, 2.5), (3, 2.0)], [("t", "<i8"), ("v", "<f8")])),
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         for body in found:
@@ -351,12 +353,15 @@ def _file(body: bytes, folder: Path) -> None:
     path = folder / f"input{suffix}"
     path.write_bytes(body[1:])
     source = Source.parse(f"{path}!own.csv" if suffix == ".zip" else path)
+    if body[:1] == b"\x08":
+        formats.series(source, Columns(time="t", target="v", features=()))
+        return
     formats.read(source, _TABLE if source.suffix in (".csv", ".tsv", ".parquet") else Columns())
 
 
 def _file_repacked(body: bytes, changes: Sequence[Change], choice: int) -> bytes:
     mark, inner = body[:1], body[1:]
-    if mark in (b"\5", b"\6"):
+    if mark in (b"\5", b"\6", b"\x08"):
         return mark + _zip_repacked(inner, changes, choice)
     if mark == b"\2":
         return mark + gzip.compress(changed(gzip.decompress(inner), changes), 1, mtime=0)
