@@ -141,7 +141,7 @@ def build(
     known = rules(function)
     sizes = resolved(model, input_shape, n_classes, per_timestep=per_timestep)
     own = {name: value for name, value in sizes.items() if name != "_target_" and (name != "weights" or name in known)}
-    makers = kernel.makers(kernel_name)
+    makers = kernel.makers(kernel_name, masked=masked)
     built = function(
         input_shape,
         n_classes,
