@@ -114,10 +114,12 @@ def refused(call: Any) -> str:
 
 
 def run() -> dict[str, Any]:
-    """What each cell runs on a GPU, and how that is known."""
+    """What each cell runs, and how that is known; of the cells that were named, where some were."""
     found = {}
     for layer, options in CELLS.items():
         for option in options:
+            if sys.argv[3:] and f"{layer}/{option}" not in sys.argv[3:]:
+                continue
             engine = networks.engine_of(backend, layer, option)
             engine.warm_up()
             found[f"{layer}/{option}"] = [engine.kernel_ran, engine.evidence]
