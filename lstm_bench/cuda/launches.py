@@ -1,10 +1,13 @@
-"""How often a compiled XLA program asks a GPU to do something, counted from its optimised HLO. Needs no framework."""
+"""How often a compiled XLA program asks a GPU to do something, counted from its optimised HLO. Needs no framework.
+
+Which of them XLA then records as one CUDA graph, and launches at once, the optimised HLO does not show: that is decided later.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 # Operations that give a name or a place to what is there already, or end what another has begun.
 _FREE = {
@@ -25,7 +28,6 @@ class Launches:
       library: Calls of a library, each one kernel or several.
       copies: From one place on the device to another.
       other: Operations that stand alone.
-      graphs: Groups of the above that are launched at once, as CUDA graphs; 0 where XLA made none.
       loops: Turns of each outermost loop, and what each turn launches.
       unknown: Why the counts are too low; "" where they are not.
     """
@@ -34,7 +36,6 @@ class Launches:
     library: int = 0
     copies: int = 0
     other: int = 0
-    graphs: int = 0
     loops: list[tuple[int, int]] = field(default_factory=list)
     unknown: str = ""
 
@@ -45,7 +46,7 @@ class Launches:
 
     def add(self, other: Launches, times: int = 1) -> None:
         """Adds what a called part launches, so many times."""
-        for name in ("fusions", "library", "copies", "other", "graphs"):
+        for name in ("fusions", "library", "copies", "other"):
             setattr(self, name, getattr(self, name) + times * getattr(other, name))
         self.unknown = self.unknown or other.unknown
 
@@ -134,8 +135,7 @@ def _count(
         found.library += 1
     elif code == "call" or code.startswith("async-start"):
         called = _CALLED.search(line)
-        part = _of(called[1], computations, known) if called else Launches()
-        found.add(replace(part, graphs=part.graphs + (bool(called) and "command_buffer" in called[1])))  # type: ignore[index]
+        found.add(_of(called[1], computations, known) if called else Launches())
     elif code == "conditional":
         branches = [*inside(r"(?:true_computation|false_computation)=%?([\w.\-]+)")]
         listed = re.search(r"branch_computations=\{([^}]*)\}", line)

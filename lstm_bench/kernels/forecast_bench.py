@@ -39,7 +39,6 @@ class Forecaster(TaskRunner):
                 "library_calls": found.library,
                 "copies": found.copies,
                 "other": found.other,
-                "graphs": found.graphs,
                 "loops": " + ".join(f"{turns} x {each}" for turns, each in found.loops),
                 "temporary_bytes": int(program.memory_analysis().temp_size_in_bytes),
                 "compile_s": round(clock() - since, 1),

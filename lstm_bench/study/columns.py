@@ -299,7 +299,6 @@ FORECAST_COLUMNS = (
     "library_calls",  # each one kernel or several
     "copies",  # on the device
     "other",
-    "graphs",  # groups of the above that are launched at once, as CUDA graphs
     "loops",  # turns x launches of each outermost loop
     "temporary_bytes",  # beside arguments and results
     "bound_us",  # microseconds that no step goes below: the roofline; no forecast of a time

@@ -17,14 +17,15 @@ _ABOUT = (
 )
 _NOT = (
     "The compiler chose without a card: there it tries several programs and takes the fastest, so that a product may become "
-    "a library's call, and counts differ by as much. What cuDNN launches is its own affair: not known. The lower bound is "
-    "no forecast but what no step goes below by the roofline: products at the card's TF32 peak, or bytes at its bandwidth "
-    "where they exceed its cache. It holds for every kernel, and is far below what launches alone cost. The GPUs are "
-    "described as XLA's own target descriptions have them; the peaks of TF32 come from NVIDIA's data sheets. Compiled for "
-    "CUDA 13."
+    "a library's call, and counts differ by as much. It may also record several launches as one CUDA graph, which costs "
+    "less than they do; the optimised program does not show that. What cuDNN launches is its own affair: not known. The "
+    "lower bound is no forecast but what no step goes below by the roofline: products at the card's TF32 peak, or bytes at "
+    "its bandwidth where they exceed its cache. It holds for every kernel, and is far below what launches alone cost. The "
+    "GPUs are described as XLA's own target descriptions have them; the peaks of TF32 come from NVIDIA's data sheets. "
+    "Compiled for CUDA 13."
 )
 _HEADER = (
-    *("cell", "kernel", "launches", "fusions", "library calls", "copies", "CUDA graphs", "loops: turns x launches"),
+    *("cell", "kernel", "launches", "fusions", "library calls", "copies", "loops: turns x launches"),
     *("temporary MiB", "lower bound, us", "remark"),
 )
 
@@ -48,7 +49,7 @@ def _of(rows: Sequence[Mapping[str, str]]) -> str:
     lines = []
     for row in rows:
         mib = f"{int(row['temporary_bytes']) / 2**20:.1f}" if row["temporary_bytes"] else ""
-        counts = [row[name] for name in ("fusions", "library_calls", "copies", "graphs", "loops")]
+        counts = [row[name] for name in ("fusions", "library_calls", "copies", "loops")]
         launches = row["launches"] or "not known"
         lines.append([code(row["cell"]), row["kernel"], launches, *counts, mib, row["bound_us"], escape(row["reason"])])
     return markdown(list(_HEADER), lines)
