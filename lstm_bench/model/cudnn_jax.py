@@ -72,7 +72,8 @@ def layers() -> dict[str, Any]:
             kernel, recurrent, bias = (
                 one.value for one in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)
             )
-            y, *after = call(sequences, *initial_state, [kernel.T, recurrent.T], bias, lengths)
+            h, c = initial_state
+            y, *after = call(sequences, h, c, [kernel.T, recurrent.T], bias, lengths)
             after = [jnp.where(empty, before, state) for before, state in zip(initial_state, after, strict=True)]
             after = [jnp.where(right_padded, state, jnp.nan) for state in after]
             if not self.return_sequences:

@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from lstm_bench.core import vocabulary
+from lstm_bench.core.errors import KernelError
 from lstm_bench.model import build, kernel, network, signature
 from lstm_bench.training import optimizer
 from lstm_bench.training.engine import factory
@@ -194,6 +195,26 @@ def what_drops_the_mask_is_found() -> None:
     network.require_masked(functional, "mine.net", None)
 
 
+def lengths_of_none_and_other_padding_are_told_apart() -> None:
+    """Of the JAX layer that keeps cuDNN: a sequence without a timestep keeps its state; another mask than of padding on the right
+    gives no number, as a program cannot raise."""
+    from lstm_bench.model import cudnn_jax
+
+    for options in ({}, {"go_backwards": True}, {"return_sequences": True}):
+        made = cudnn_jax.layers()["lstm"](3, **options)
+        x = RNG.standard_normal((2, 4, 2)).astype(np.float32)
+        right = np.array([[True, True, False, False], [False] * 4])
+        assert not np.asarray(made(x, mask=right))[1].any() and np.isfinite(made(x, mask=right)).all()
+        assert np.isnan(made(x, mask=right[:, ::-1])).all()
+    for options in ({"activation": "relu"}, {"use_bias": False}, {"dropout": 0.1}):
+        try:
+            cudnn_jax.layers()["lstm"](3, **options)
+        except KernelError as error:
+            assert "cuDNN's LSTM needs tanh, sigmoid gates, a bias" in str(error)
+        else:
+            raise AssertionError(options)
+
+
 def main(backend: str, names: list[str], examples: int) -> None:
     for name in names:
         takes = signature.recurrent_layers(signature.find(f"lstm_bench.model.{name}"))
@@ -205,6 +226,7 @@ def main(backend: str, names: list[str], examples: int) -> None:
                 found = check(backend, name, kernel_name, per_timestep, examples)
                 print(backend, name, kernel_name, "timestep" if per_timestep else "sequence", found, flush=True)
     if backend == "jax":
+        lengths_of_none_and_other_padding_are_told_apart()
         a_pack_s_members_train_as_alone("bidirectional")
         print("pack equal", flush=True)
     what_drops_the_mask_is_found()
