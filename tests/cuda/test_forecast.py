@@ -158,6 +158,7 @@ def where() -> Path | None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3100)
 def test_steps_are_compiled_and_counted_where_the_compiler_is_installed(tmp_path: Path) -> None:
     if importlib.util.find_spec("jax_plugins") is None:
         pytest.skip("the extra cuda-compiler is not installed")
@@ -170,6 +171,7 @@ def test_steps_are_compiled_and_counted_where_the_compiler_is_installed(tmp_path
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1300)
 def test_a_sweep_on_a_cpu_says_and_computes_the_same_with_the_compiler_installed(tmp_path: Path) -> None:
     place = where()
     if place is None:
@@ -190,7 +192,7 @@ def test_a_sweep_on_a_cpu_says_and_computes_the_same_with_the_compiler_installed
             "kernel.remember=false",
         ]
         environment = {k: v for k, v in os.environ.items() if k != "JAX_PLATFORMS"} | {"PYTHONPATH": path}
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr
         said.append((len(done.stdout.splitlines()), done.stderr))
         assert not [log for log in folder.rglob("worker-*.log") if log.read_text().strip()]
