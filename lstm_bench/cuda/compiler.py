@@ -1,7 +1,7 @@
 """JAX's training step compiled ahead of time for a GPU that is not here. Runs in a worker; nothing is executed for a GPU.
 
-The compiler is the extra `cuda-compiler`: the CUDA plugin of JAX, without a driver or a card. It cannot try out there which of
-several programs is fastest, as XLA does on a card (autotuning): products are what its rules choose.
+The compiler is the extra `cuda-compiler`: the CUDA plugin of JAX and NVIDIA's assembler, without driver or card. It cannot try
+out there which of several programs is fastest, as XLA does on a card (autotuning): products are what its rules choose.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def require() -> str:
         version = ""
     jaxlib = importlib.metadata.version("jaxlib")
     if version != jaxlib:
-        remedy = f"Run pip install 'lstm-bench[cuda-compiler]' {PLUGIN}=={jaxlib} (400 MB; no driver, no GPU)"
+        remedy = f"Run pip install 'lstm-bench[cuda-compiler]' {PLUGIN}=={jaxlib} (700 MB; no driver, no GPU)"
         raise ConfigError("forecast=cuda", expected=f"{PLUGIN} {jaxlib}", received=version or "none", remedy=remedy)
     return version
 
