@@ -138,6 +138,7 @@ class Kernel:
     max_unroll: int = _in(_SIZE)  # timesteps up to which auto and the probe consider unrolling
     remember: bool  # whether auto takes over what another study measured, and leaves what it measures
     predict: str | None = _in(Choice("cuda"), None)  # says what a GPU would run, and ends
+    forecast: str | None = _in(Choice("cuda"), None)  # counts what a GPU would be asked to launch, and ends
 
 
 @dataclass(kw_only=True)
@@ -315,6 +316,7 @@ class Kernels:
     method: Method
     tracking: Tracking
     predict: str | None = _in(Choice("cuda"), None)  # says what a GPU would run, and ends
+    forecast: str | None = _in(Choice("cuda"), None)  # counts what a GPU would be asked to launch, and ends
 
 
 @dataclass(kw_only=True)

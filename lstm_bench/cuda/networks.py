@@ -10,9 +10,9 @@ import numpy as np
 
 from lstm_bench.core.errors import LstmBenchError
 from lstm_bench.cuda import pretended_gpu, torch_rules, verdict
-from lstm_bench.cuda.options import OPERATIONS
+from lstm_bench.cuda.options import KEPT, OPERATIONS
 from lstm_bench.cuda.verdict import Layer, Verdict
-from lstm_bench.model import build
+from lstm_bench.model import build, kernel
 from lstm_bench.training.engine import factory
 
 TIMESTEPS, FEATURES, UNITS, BATCH, CLASSES = 8, 4, 6, 4, 3
@@ -78,8 +78,10 @@ def engine_of(backend: str, layer: str, option: str) -> Any:
     kinds = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple_rnn": keras.layers.SimpleRNN}
     keras.config.set_dtype_policy("mixed_bfloat16" if option == "dtype=bfloat16" else "float32")
     try:
-        body = [keras.layers.Masking()] if option == "mask" else []
+        body = [keras.layers.Masking()] if option in ("mask", KEPT) else []
         given = _arguments(option)
+        if option == KEPT:
+            kinds = kernel.makers("cudnn", masked=True)
         if option == "stacked":
             body.append(kinds[layer](UNITS, return_sequences=True))
         last = kinds[layer](UNITS, **given)
@@ -115,7 +117,7 @@ def _engine(backend: str, model: Any, input_shape: tuple[int, int], timesteps: i
 
 def _arguments(option: str) -> dict[str, Any]:
     name, _, value = option.partition("=")
-    if not value or name == "dtype":
+    if not value or name == "dtype" or option == KEPT:
         return {}
     return {name: {"False": False, "True": True}.get(value, value if value.isalpha() else float(value))}
 

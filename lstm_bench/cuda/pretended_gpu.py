@@ -3,6 +3,7 @@
 | backend    | what is replaced                                            | by                                   |
 |------------|-------------------------------------------------------------|--------------------------------------|
 | jax        | `keras.src.backend.jax.rnn._is_gpu_available`               | yes                                  |
+| jax        | `lstm_bench.model.cudnn_jax.on_gpu`                         | yes                                  |
 | jax        | `jaxlib.gpu_rnn.compute_rnn_workspace_reserve_space_sizes`  | one byte each: no program is run     |
 | jax        | for cuda, the lowering of `rnn_fwd_p` and `rnn_bwd_p`       | jaxlib's, a descriptor of one byte   |
 | tensorflow | `keras.src.backend.tensorflow.rnn._is_gpu_available`        | yes                                  |
@@ -28,6 +29,7 @@ from lstm_bench.core.errors import KernelError
 REPLACED: dict[str, dict[str, dict[str, tuple[str, ...] | None]]] = {
     "jax": {
         "keras.src.backend.jax.rnn": {"_is_gpu_available": ()},
+        "lstm_bench.model.cudnn_jax": {"on_gpu": ()},
         "jaxlib.gpu_rnn": {
             "_rnn_fwd_lowering": (
                 *("_rnn", "platform", "ctx", "input", "h_0", "c_0", "weights", "seq_lengths"),
@@ -86,6 +88,7 @@ def pretended(backend: str) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if backend == "jax":
             _replace(stack, found["keras.src.backend.jax.rnn"], "_is_gpu_available", lambda: True)
+            _replace(stack, found["lstm_bench.model.cudnn_jax"], "on_gpu", lambda: True)
             _lower_rnn(stack, found)
         elif backend == "tensorflow":
             _replace(stack, found["keras.src.backend.tensorflow.rnn"], "_is_gpu_available", lambda: True)

@@ -16,6 +16,7 @@ from typing import Any
 
 from lstm_bench.cuda import pretended_gpu
 from lstm_bench.cuda.verdict import CUDNN, LOOP, UNKNOWN, Layer, Verdict, recurrent_parts
+from lstm_bench.model import fused_torch
 
 # The functions that the rules were read from, each with the beginning of its source's SHA-256.
 READ = {
@@ -60,7 +61,7 @@ class Calls:
         import keras
         import torch
 
-        kinds = (keras.layers.RNN, keras.layers.LSTM, keras.layers.GRU)
+        kinds = (keras.layers.RNN, keras.layers.LSTM, keras.layers.GRU, *fused_torch.layers().values())
         before = [kind.inner_loop for kind in kinds]
 
         def spy(original: Any) -> Any:
@@ -112,13 +113,14 @@ def _rule(layer: Any, masked: bool, mapped: bool) -> Verdict:
     if not isinstance(layer, keras.layers.LSTM | keras.layers.GRU):
         return Verdict(LOOP, f"rule: Keras has no cuDNN path for {kind}")
     owner = next(one for one in type(layer).__mro__ if "inner_loop" in vars(one))
-    if not owner.__module__.startswith("keras."):
+    ours = owner.__module__ == fused_torch.__name__  # which gives torch's operation packed sequences
+    if not ours and not owner.__module__.startswith("keras."):
         return Verdict(UNKNOWN, "", f"{kind} has an inner_loop of its own")
-    if layer.use_cudnn is False:
+    if not ours and layer.use_cudnn is False:
         return Verdict(LOOP, "rule: use_cudnn=False")
     if layer.recurrent_dropout:
         return Verdict(LOOP, f"rule: recurrent_dropout={layer.recurrent_dropout:g}")
-    if masked:
+    if masked and not ours:
         return Verdict(LOOP, "rule: it is called with a mask")
     if getattr(cell, "reset_after", True) is False:
         return Verdict(LOOP, "rule: reset_after=False")
@@ -131,4 +133,5 @@ def _rule(layer: Any, masked: bool, mapped: bool) -> Verdict:
     dtype = keras.backend.standardize_dtype(layer.compute_dtype)
     if dtype not in ("float32", "float64", "float16"):
         return Verdict(UNKNOWN, "", f"torch decides in {dtype} whether it asks cuDNN, which no rule of Keras says")
-    return Verdict(CUDNN, f"rule: Keras's {kind}.inner_loop calls torch._VF.{kind.lower()} on CUDA")
+    called = "torch's own operation on packed sequences" if ours else f"torch._VF.{kind.lower()}"
+    return Verdict(CUDNN, f"rule: {kind}.inner_loop calls {called} on CUDA")

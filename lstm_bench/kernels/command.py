@@ -29,6 +29,7 @@ grids     {grids}
 options   backend=all|tensorflow|jax|torch|[...]   kernel=all|[cudnn,fused,generic,xla,unrolled,unrolled_xla,bare,native]
           dtype=float32|tf32|bfloat16|[...]   operation=all|[inference,forward_backward,train_step]   name=FOLDER
           predict=cuda (which kernel an NVIDIA GPU would run, by its program; needs none, measures nothing)
+          forecast=cuda (launches of JAX's training steps on H200, H100, A100; needs the extra cuda-compiler, no GPU)
           method.rounds=3 method.samples=7 ...   tracking=none   --config-dir DIR (your own grids)   --cfg job   --help
 examples  python -m lstm_bench.kernels
           python -m lstm_bench.kernels grid=tutorial backend=tensorflow
@@ -79,6 +80,11 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
         from lstm_bench.kernels import predicting
 
         predicting.run(config, backends)
+        return
+    if config.pop("forecast"):
+        from lstm_bench.kernels import forecasting
+
+        forecasting.run(config)
         return
     kernels = grid.chosen("kernel", asked["kernel"], [*(k for k in kernel.NAMES if k != "auto"), *vocabulary.NAMES])
     operations = grid.chosen("operation", asked["operation"], vocabulary.OPERATIONS)

@@ -144,7 +144,7 @@ def make(
     import keras
 
     keras.config.set_dtype_policy("mixed_bfloat16" if cell["dtype"] == "bfloat16" else "float32")
-    maker = kernel.makers(kernel_name)[case.maker(cell)]
+    maker = kernel.makers(kernel_name, masked=true is not None)[case.maker(cell)]
     model = keras.Sequential([keras.Input(x.shape[1:])])
     for _ in range(cell["layers"]):
         layer = maker(cell["units"], return_sequences=True)

@@ -83,7 +83,9 @@ class LocalLauncher:
         log = self._log_dir / f"worker-{slot.index}.log"
         environment = {
             **without_passwords(os.environ),
-            **worker_environment(os.environ, self._backend, self._programs, self._deterministic),
+            **worker_environment(
+                os.environ, self._backend, self._programs, self._deterministic, gpu=slot.gpu is not None
+            ),
             "PYTHONPATH": os.pathsep.join(str(Path(p).absolute()) for p in sys.path if p or p == ""),
             **slot.environment,
         }

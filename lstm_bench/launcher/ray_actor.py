@@ -89,7 +89,9 @@ class Worker:
                 del os.environ[name]
             slot = placed(setup)
             programs = cache_folder() / "xla" / re.sub(r"\W+", "-", hardware.cpu_name()) if setup["programs"] else None
-            given = worker_environment(os.environ, setup["backend"], programs, setup["deterministic"])
+            given = worker_environment(
+                os.environ, setup["backend"], programs, setup["deterministic"], gpu=slot.gpu is not None
+            )
             os.environ.update({**given, **slot.environment})
             facts = {"device": slot.device, "share": slot.share, "cores": list(slot.cores), "gpu": slot.gpu}
             found = next((vars(gpu) for gpu in hardware.gpus() if slot.gpu), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +50,7 @@ def _holds_password(value: str) -> bool:
 
 
 def worker_environment(
-    known: Mapping[str, str], backend: str, programs: Path | None, deterministic: bool
+    known: Mapping[str, str], backend: str, programs: Path | None, deterministic: bool, gpu: bool
 ) -> dict[str, str]:
     """Variables of a worker that its framework must find before it is loaded.
 
@@ -58,11 +59,15 @@ def worker_environment(
       backend: Keras backend.
       programs: Folder of the programs that XLA compiled before, None to compile anew.
       deterministic: Whether it is to compute the same bits again.
+      gpu: Whether the worker is given an NVIDIA GPU. Where it is not, JAX does not start its CUDA plugin, which is installed as a
+        compiler (`cuda-compiler`) and would complain of the missing driver.
     """
     kept = {}
+    if backend == "jax" and not gpu and "JAX_PLATFORMS" not in known and _has_cuda_plugin():
+        kept["JAX_PLATFORMS"] = "cpu"
     if programs and backend == "jax" and "JAX_COMPILATION_CACHE_DIR" not in known:
         # Every program is kept: those of the initial weights are small, many, and seconds in all.
-        kept = {"JAX_COMPILATION_CACHE_DIR": str(programs), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+        kept |= {"JAX_COMPILATION_CACHE_DIR": str(programs), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     return {
         "TF_CPP_MIN_LOG_LEVEL": known.get("TF_CPP_MIN_LOG_LEVEL", "1"),
         "XLA_PYTHON_CLIENT_PREALLOCATE": known.get("XLA_PYTHON_CLIENT_PREALLOCATE", "false"),
@@ -71,6 +76,13 @@ def worker_environment(
         **kept,
         **(deterministic_environment(known) if deterministic else {}),
     }
+
+
+def _has_cuda_plugin() -> bool:
+    """Whether a CUDA plugin of JAX is installed; its modules are not imported."""
+    plugins = importlib.util.find_spec("jax_plugins")
+    places = plugins.submodule_search_locations if plugins else None
+    return any(list(Path(place).glob("xla_cuda*")) for place in places or ())
 
 
 def without_databases(task: Mapping[str, Any]) -> dict[str, Any]:

@@ -159,7 +159,7 @@ def build(
     known, shape = rules(function), inside(model, input_shape, tokens)
     sizes = resolved(model, shape, n_classes, per_timestep=per_timestep)
     own = {name: sizes[name] for name in sizes if name != "_target_" and (name not in OF_ALL or name in known)}
-    makers = kernel.makers(kernel_name)
+    makers = kernel.makers(kernel_name, masked=masked)
     built = function(
         shape,
         n_classes,

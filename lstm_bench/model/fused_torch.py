@@ -1,8 +1,9 @@
-"""Keras layers on torch that hand the whole sequence to torch's own recurrent operation: the kernel `fused`.
+"""Keras layers on torch that hand the whole sequence to torch's own recurrent operation.
 
 Keras takes that path on CUDA alone, and without a mask; on a CPU it loops in Python over the timesteps. With a mask the sequences
-are packed, each to its length: the operation never sees the padding. Weights, their layout and their
-initialisation are Keras's: a trained layer's weights are those of the plain one.
+are packed, each to its length: the operation never sees the padding. On a CPU that is the kernel `fused`; on a GPU, where torch's
+operation is cuDNN, it is `cudnn` for sequences of unequal length. Weights, their layout and their initialisation are Keras's: a
+trained layer's weights are those of the plain one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any
 from lstm_bench.core.errors import KernelError
 
 
-def _refused(why: str) -> KernelError:
+def refused(why: str) -> KernelError:
+    """What a layer raises that a library's operation does not compute."""
     error = KernelError(why, remedy="Name another kernel, or kernel=auto.")
     # Keras would make an exception of its own of it, with the arguments of the call.
     error._keras_call_info_injected = True  # type: ignore[attr-defined]
@@ -50,7 +52,7 @@ def layers() -> dict[str, Any]:
         timesteps, lengths = sequences.shape[1], mask.sum(1)
         at = torch.arange(timesteps, device=sequences.device)
         if not torch.equal(mask, at < lengths[:, None]):
-            raise _refused("kernel=fused takes no mask but that of sequences padded on the right")
+            raise refused("torch's own operation takes no mask but that of sequences padded on the right")
         empty, lengths, initial = lengths == 0, lengths.clamp(min=1), states
         if layer.go_backwards:  # each sequence from its own end
             sequences = sequences.gather(1, (lengths[:, None] - 1 - at).clamp(min=0)[..., None].expand_as(sequences))
@@ -59,6 +61,9 @@ def layers() -> dict[str, Any]:
         states = [state.index_select(0, order)[None].contiguous() for state in states]
         given = tuple(states) if len(states) > 1 else states[0]
         train = torch.is_grad_enabled()
+        parameters = (
+            [one.contiguous() for one in parameters] if sequences.is_cuda else parameters
+        )  # as Keras gives cuDNN
         data, *after = operation(packed.data, packed.batch_sizes, given, parameters, True, 1, 0.0, train, False)
         after = [state[0].index_select(0, back) for state in after]
         after = [torch.where(empty[:, None], state, new) for state, new in zip(initial, after, strict=True)]
@@ -76,7 +81,7 @@ def layers() -> dict[str, Any]:
         cell = layer.cell
         plain = cell.activation is activations.tanh and cell.use_bias and not (cell.dropout or cell.recurrent_dropout)
         if not (plain and fits):
-            raise _refused("kernel=fused needs tanh, sigmoid gates, a bias and no dropout inside the layer")
+            raise refused("torch's own operation needs tanh, sigmoid gates, a bias and no dropout inside the layer")
 
     def weights(layer: Any) -> tuple[Any, Any, Any]:
         return layer.cell.kernel.value, layer.cell.recurrent_kernel.value, layer.cell.bias.value

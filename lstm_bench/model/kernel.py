@@ -12,8 +12,9 @@ A kernel is an implementation of the recurrent step. It is named and either runs
 | `unrolled_xla` | the same, compiled by XLA        | -                          | -                       |
 
 Sequences of unequal length come with a mask, padded on the right. TensorFlow's cuDNN op takes their lengths, and asserts that
-they are padded so; Keras on JAX and on torch leaves cuDNN for a loop where there is a mask, so that `cudnn` refuses; `fused`
-takes packed sequences; all others step over the padding and keep the state.
+they are padded so. Keras on JAX and on torch leaves cuDNN for a loop where there is a mask: `cudnn` has layers of ours there,
+which give JAX's call the lengths (`cudnn_jax.py`), and torch's packed sequences (`fused_torch.py`), as `fused` does. All others
+step over the padding and keep the state.
 
 What ran is read from evidence, never from the flag: op names in the traced graph of the very function that trains, the
 compiled HLO, or the profiler's op names.
@@ -28,7 +29,7 @@ from typing import Any
 
 from lstm_bench.core.errors import KernelError
 from lstm_bench.core.vocabulary import OF_BACKEND
-from lstm_bench.model import fused_torch
+from lstm_bench.model import cudnn_jax, fused_torch
 
 NAMES = ("auto", "cudnn", "fused", "generic", "xla", "unrolled", "unrolled_xla")
 # The layers that a family can ask for by an argument of this name, in words; for which of them Keras has a cuDNN path, and
@@ -42,7 +43,8 @@ LAYERS = {
 }
 FUSED_LAYERS = {"lstm", "gru", "simple_rnn"}
 CUDNN_LAYERS = {"tensorflow": {"lstm", "gru"}, "jax": {"lstm"}, "torch": {"lstm", "gru"}}
-CUDNN_MASKED = {"tensorflow"}  # backends on which Keras keeps cuDNN with a mask
+# For which of them it stays so with a mask: by Keras on TensorFlow, elsewhere by layers of ours.
+CUDNN_MASKED = {"tensorflow": {"lstm", "gru"}, "jax": {"lstm"}, "torch": {"lstm", "gru"}}
 
 
 def unavailable(
@@ -66,8 +68,8 @@ def unavailable(
             return f"{LAYERS[without[0]]} has no cuDNN kernel on backend={backend}"
         if not layers:
             return "the family has no recurrent layer"
-        if masked and backend not in CUDNN_MASKED:
-            return f"on backend={backend} Keras leaves cuDNN for a loop where sequences differ in length"
+        if masked and (without := sorted(layers - CUDNN_MASKED[backend])):
+            return f"{LAYERS[without[0]]} has no cuDNN kernel on backend={backend} where sequences differ in length"
         if gpu is None:
             return "no GPU"
     if kernel in ("fused", "unrolled", "unrolled_xla") and not layers:
@@ -91,8 +93,13 @@ def require(kernel: str, backend: str, layers: Iterable[str], gpu: str | None, *
         )
 
 
-def makers(kernel: str) -> dict[str, Any]:
-    """Layer makers `name -> maker(units, **options)` of Keras layers bound to `kernel`; "plain" binds to none."""
+def makers(kernel: str, *, masked: bool = False) -> dict[str, Any]:
+    """Layer makers `name -> maker(units, **options)` of Keras layers bound to `kernel`; "plain" binds to none.
+
+    Args:
+      kernel: A kernel other than "auto", or "plain".
+      masked: Whether the layers get a mask, of sequences padded on the right.
+    """
     import keras
 
     from lstm_bench.model import layers as own
@@ -109,6 +116,11 @@ def makers(kernel: str) -> dict[str, Any]:
 
     if kernel == "fused":
         return dict(fused_torch.layers())
+
+    if kernel == "cudnn" and masked:
+        ours = {"jax": cudnn_jax, "torch": fused_torch}.get(keras.backend.backend())
+        kept = ours.layers() if ours else {}
+        layers |= {name: kept[name] for name in kept if name in CUDNN_MASKED[keras.backend.backend()]}
 
     unroll = kernel in ("unrolled", "unrolled_xla")
 

@@ -240,33 +240,42 @@ def _folders(results: Sequence[Result], benchmarks: Sequence[Result], options: O
     return folders
 
 
-def _predicted(options: Options) -> dict[bool, list[dict[str, str]]]:
-    """Rows of predicted kernels: whether they are published -> rows; only those that are there."""
-    from lstm_bench.report.pages import predicted
+def _without_a_gpu() -> tuple[Any, ...]:
+    """The pages of what was found where there is no GPU."""
+    from lstm_bench.report.pages import forecast, predicted
 
+    return predicted, forecast
+
+
+def _predicted(options: Options) -> dict[tuple[str, bool], list[dict[str, str]]]:
+    """Rows of predicted and of forecast kernels: stem of their page, and whether they are published -> rows."""
     if options.source != "records":
         return {}
     root = options.sweeps.resolve()
     public = root if root.name == "published" else root / "published"
     places = {True: public} | ({False: root} if root != public else {})
-    files = {shown: place / predicted.STEM / "predicted.csv" for shown, place in places.items()}
-    return {shown: fileio.read_rows(file) for shown, file in files.items() if file.is_file()}
+    files = {
+        (page.STEM, shown): place / page.STEM / page.FILE
+        for page in _without_a_gpu()
+        for shown, place in places.items()
+    }
+    return {key: fileio.read_rows(file) for key, file in files.items() if file.is_file()}
 
 
 def _add_predicted(
-    folders: dict[Path, Pages], found: Mapping[bool, Sequence[Mapping[str, str]]], options: Options
+    folders: dict[Path, Pages], found: Mapping[tuple[str, bool], Sequence[Mapping[str, str]]], options: Options
 ) -> None:
-    """Adds their page to the folders that are made: published ones to the first, others beside the working studies."""
-    from lstm_bench.report.pages import predicted
+    """Adds their pages to the folders that are made: published ones to the first, others beside the working studies."""
     from lstm_bench.report.pages.study import Pages
 
-    for published, rows in found.items():
-        folder = options.reports if published or True not in found else options.reports / WORKING
+    made = {page.STEM: page for page in _without_a_gpu()}
+    for (stem, published), rows in found.items():
+        folder = options.reports if published or (stem, True) not in found else options.reports / WORKING
         pages = folders.setdefault(folder, Pages())
         if options.studies is None:
-            pages.texts |= predicted.page(rows)
+            pages.texts |= made[stem].page(rows)
         if "README.md" in pages.texts:
-            pages.texts["README.md"] += f"\nWithout a GPU: [kernels that one would run]({predicted.STEM}.md).\n"
+            pages.texts["README.md"] += f"\nWithout a GPU: [{made[stem].LINK}]({stem}.md).\n"
 
 
 def _pages(

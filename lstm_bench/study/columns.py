@@ -30,6 +30,12 @@ A prediction, `sweeps/kernels-predicted/`, has `environment.json` and
 | file               | one row per                                             | columns             |
 |--------------------|---------------------------------------------------------|---------------------|
 | `predicted.csv`    | backend, layer, option and operation                    | `PREDICTED_COLUMNS` |
+
+A forecast, `sweeps/kernels-forecast/`, has `environment.json` and
+
+| file               | one row per                                             | columns             |
+|--------------------|---------------------------------------------------------|---------------------|
+| `forecast.csv`     | cell, kernel and GPU: one training step, never run      | `FORECAST_COLUMNS`  |
 """
 
 from __future__ import annotations
@@ -292,6 +298,28 @@ PREDICTED_COLUMNS = (
     "reason",  # why nothing can be said
     "keras",  # version
     "version",  # of the backend
+)
+
+FORECAST_COLUMNS = (
+    "cell",
+    *("layer", "units", "layers", "timesteps", "features", "batch", "dtype"),
+    "kernel",  # of JAX
+    "gpu",  # compiled for: H200, H100, A100
+    "state",  # counted; not_known: see reason
+    "launches",  # of one training step: the next four; loops times their turns
+    "fusions",  # kernels of XLA's own
+    "library_calls",  # each one kernel or several
+    "copies",  # on the device
+    "other",
+    "loops",  # turns x launches of each outermost loop
+    "temporary_bytes",  # beside arguments and results
+    "bound_us",  # microseconds that no step goes below: the roofline; no forecast of a time
+    "bound_by",  # products or memory
+    "compile_s",  # on the CPU of environment.json
+    "reason",  # why there is no count, or why it is too low
+    "keras",  # version
+    "jaxlib",
+    "compiler",  # version of jax-cuda13-pjrt
 )
 
 FILES = {

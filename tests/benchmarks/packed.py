@@ -27,6 +27,7 @@ def _configuration(family: str) -> dict[str, Any]:
     from lstm_bench.core.configuration import conf_dir
 
     settings = {"optimizer": "adam", "learning_rate": 0.001, "momentum": 0.0, "schedule": "constant", "decay": 0.0}
+    settings |= {"global_clipnorm": None}
     return {
         "model": yaml.safe_load((conf_dir() / "model" / f"{family}.yaml").read_text()),
         "backend": {"name": "jax"},

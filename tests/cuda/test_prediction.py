@@ -14,7 +14,7 @@ import pytest
 from lstm_bench.core import fileio, hardware
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.cuda import prediction, table
-from lstm_bench.cuda.options import CELLS, OPERATIONS
+from lstm_bench.cuda.options import CELLS, KEPT, OPERATIONS
 from lstm_bench.report.pages import predicted as page
 from lstm_bench.study import columns
 
@@ -41,6 +41,7 @@ def test_a_few_cells_and_a_user_s_own_families_are_said_right(backend: str) -> N
     masked = "cudnn" if backend == "tensorflow" else loop
     assert said["lstm/plain"][:2] == ["cudnn", "cudnn"]
     assert said["lstm/mask"][:2] == [masked, masked]
+    assert said[f"lstm/{KEPT}"][:2] == ["cudnn", "cudnn"]
     assert said["lstm/recurrent_dropout=0.2"][:2] == [loop, loop]
     assert said["gru/plain"][0] == (loop if backend == "jax" else "cudnn")
     # A user's own: no bias, a GRU that resets before the product, a layer called for each window, a mask dropped and kept.
@@ -108,6 +109,13 @@ def test_the_table_has_every_cell_and_its_published_copy_is_the_same() -> None:
     for row in table.rows():
         assert row["reason"] if row["predicted"] == "cannot say" else row["evidence"]
         assert (row["by"] == "program") == (row["backend"] != "torch")
+
+
+def test_layers_of_ours_keep_cudnn_where_keras_loops() -> None:
+    told = {(row["backend"], row["layer"], row["option"]): row["predicted"] for row in table.rows()}
+    lost = {key[:2] for key, kernel in told.items() if key[2] == "mask" and kernel in ("loop", "scan")}
+    assert lost == {("jax", "lstm"), ("jax", "gru"), ("torch", "lstm"), ("torch", "gru")}
+    assert {one for one in lost if told[*one, KEPT] == "cudnn"} == lost - {("jax", "gru")}
 
 
 def study(family: str, backend: str, **more: Any) -> dict[str, Any]:

@@ -234,11 +234,14 @@ def test_layers_that_no_library_has_are_bound_to_no_library(name: str) -> None:
     assert (normal.unroll, normal.return_sequences) == (name == "unrolled", True)
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_cudnn_refuses_sequences_of_unequal_length_where_keras_would_leave_it(backend: str) -> None:
-    with pytest.raises(
-        KernelError, match=f"on backend={backend} Keras leaves cuDNN for a loop where sequences differ in length"
-    ):
-        kernel.require("cudnn", backend, ["lstm"], "NVIDIA H200", masked=True)
-    assert kernel.unavailable("cudnn", "tensorflow", ["lstm"], "NVIDIA H200", masked=True) is None
-    assert kernel.unavailable("cudnn", backend, ["lstm"], "NVIDIA H200") is None
+@pytest.mark.parametrize(("backend", "layers"), kernel.CUDNN_LAYERS.items())
+def test_cudnn_takes_sequences_of_unequal_length_wherever_it_has_the_layer(backend: str, layers: set[str]) -> None:
+    assert kernel.unavailable("cudnn", backend, layers, "NVIDIA H200", masked=True) is None
+    assert kernel.unavailable("cudnn", backend, layers, None, masked=True) == "no GPU"
+
+
+def test_a_layer_that_loses_cudnn_with_a_mask_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(kernel.CUDNN_MASKED, "torch", {"lstm"})
+    with pytest.raises(KernelError, match="GRU has no cuDNN kernel on backend=torch where sequences differ in length"):
+        kernel.require("cudnn", "torch", ["gru", "lstm"], "NVIDIA H200", masked=True)
+    assert kernel.unavailable("cudnn", "torch", ["gru"], "NVIDIA H200") is None

@@ -11,7 +11,7 @@ from keras import layers, ops
 
 from lstm_bench.core.errors import KernelError
 from lstm_bench.cuda import networks, pretended_gpu, torch_rules
-from lstm_bench.cuda.options import CELLS
+from lstm_bench.cuda.options import CELLS, KEPT
 
 backend, asked = sys.argv[1:3]
 UNITS = 5
@@ -76,7 +76,7 @@ def few() -> dict[str, Any]:
     found: dict[str, Any] = {}
     with pretended_gpu.pretended(backend):
         networks.require_effect(backend)
-        for cell in ("lstm/plain", "lstm/mask", "lstm/recurrent_dropout=0.2", "gru/plain"):
+        for cell in ("lstm/plain", "lstm/mask", f"lstm/{KEPT}", "lstm/recurrent_dropout=0.2", "gru/plain"):
             found[cell] = said(networks.engine_of(backend, *cell.split("/")))
         for family in (no_bias, reset_before, inside, dropped, kept, mapped):
             model = {"_target_": f"{__name__}.{family.__name__}"}
@@ -114,10 +114,12 @@ def refused(call: Any) -> str:
 
 
 def run() -> dict[str, Any]:
-    """What each cell runs on a GPU, and how that is known."""
+    """What each cell runs, and how that is known; of the cells that were named, where some were."""
     found = {}
     for layer, options in CELLS.items():
         for option in options:
+            if sys.argv[3:] and f"{layer}/{option}" not in sys.argv[3:]:
+                continue
             engine = networks.engine_of(backend, layer, option)
             engine.warm_up()
             found[f"{layer}/{option}"] = [engine.kernel_ran, engine.evidence]

@@ -1,9 +1,9 @@
 """Run by test_engine.py in a process of its own per backend: no result depends on the padding.
 
-Of every family with every kernel that it has: (a) a batch gives the same loss, count, weights, running statistics, gradients and
-outputs to whatever length it is padded and whatever the padding holds; (b) its outputs are those of each sequence alone in the
-float64 reference. Where a family can answer at every timestep it does. One line per arm: the largest difference of (a) and of
-(b), relative to the largest value.
+Of every family with every kernel that it has (the layers of `cudnn` on JAX and torch in their reference, as it runs on a CPU):
+(a) a batch gives the same loss, count, weights, running statistics, gradients and outputs to whatever length it is padded and
+whatever the padding holds; (b) its outputs are those of each sequence alone in the float64 reference. Where a family can answer
+at every timestep it does. One line per arm: the largest difference of (a) and of (b), relative to the largest value.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from lstm_bench.core import vocabulary
+from lstm_bench.core.errors import KernelError
 from lstm_bench.model import build, kernel, network, signature
 from lstm_bench.training import optimizer
 from lstm_bench.training.engine import factory
@@ -46,6 +47,8 @@ for copy, junk in enumerate(JUNK):
     part = slice(copy * N, (copy + 1) * N)
     X[part][np.arange(LONG) >= TRUE[part, None]] = junk
 TOLERANCE = 2e-5
+# What the layers that keep cuDNN run on a CPU: `jax.experimental.rnn.lstm_ref`, and torch's own operation.
+REFERENCE = {"jax": "generic", "torch": "fused"}
 
 
 def engine(backend: str, name: str, kernel_name: str, per_timestep: bool, **more: Any) -> factory.Engine:
@@ -87,7 +90,8 @@ def check(backend: str, name: str, kernel_name: str, per_timestep: bool, example
     made = engine(backend, name, kernel_name, per_timestep)
     made.warm_up()
     made.compile("forward_backward")
-    assert made.kernel_ran in (kernel_name, "none"), (name, kernel_name, made.evidence)
+    expected = REFERENCE[backend] if kernel_name == "cudnn" else kernel_name
+    assert made.kernel_ran in (expected, "none"), (name, kernel_name, made.evidence)
     fresh = model(name, kernel_name, per_timestep)
     for layer in fresh._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):  # as after training
@@ -191,16 +195,38 @@ def what_drops_the_mask_is_found() -> None:
     network.require_masked(functional, "mine.net", None)
 
 
+def lengths_of_none_and_other_padding_are_told_apart() -> None:
+    """Of the JAX layer that keeps cuDNN: a sequence without a timestep keeps its state; another mask than of padding on the right
+    gives no number, as a program cannot raise."""
+    from lstm_bench.model import cudnn_jax
+
+    for options in ({}, {"go_backwards": True}, {"return_sequences": True}):
+        made = cudnn_jax.layers()["lstm"](3, **options)
+        x = RNG.standard_normal((2, 4, 2)).astype(np.float32)
+        right = np.array([[True, True, False, False], [False] * 4])
+        assert not np.asarray(made(x, mask=right))[1].any() and np.isfinite(made(x, mask=right)).all()
+        assert np.isnan(made(x, mask=right[:, ::-1])).all()
+    for options in ({"activation": "relu"}, {"use_bias": False}, {"dropout": 0.1}):
+        try:
+            cudnn_jax.layers()["lstm"](3, **options)
+        except KernelError as error:
+            assert "cuDNN's LSTM needs tanh, sigmoid gates, a bias" in str(error)
+        else:
+            raise AssertionError(options)
+
+
 def main(backend: str, names: list[str], examples: int) -> None:
     for name in names:
         takes = signature.recurrent_layers(signature.find(f"lstm_bench.model.{name}"))
         for kernel_name in vocabulary.OF_BACKEND[backend]:
-            if kernel.unavailable(kernel_name, backend, takes, None, masked=True):
+            gpu = "none, the same layers" if kernel_name == "cudnn" and backend in REFERENCE else None
+            if kernel.unavailable(kernel_name, backend, takes, gpu, masked=True):
                 continue
             for per_timestep in (False, True) if name in build.per_timestep_families() else (False,):
                 found = check(backend, name, kernel_name, per_timestep, examples)
                 print(backend, name, kernel_name, "timestep" if per_timestep else "sequence", found, flush=True)
     if backend == "jax":
+        lengths_of_none_and_other_padding_are_told_apart()
         a_pack_s_members_train_as_alone("bidirectional")
         print("pack equal", flush=True)
     what_drops_the_mask_is_found()

@@ -8,6 +8,8 @@ from lstm_bench.report.render.markdown import code, csv_text, document, escape, 
 from lstm_bench.study.columns import PREDICTED_COLUMNS
 
 STEM = "kernels-predicted"
+FILE = "predicted.csv"
+LINK = "kernels that one would run"
 _ABOUT = (
     "Which kernel an NVIDIA GPU would run for each recurrent layer, with one option each. Nothing here ran on a GPU, and no "
     "speed is said. `program`: read from the training step itself, built for a GPU. `rule, not program`: torch builds none; "

@@ -151,9 +151,17 @@ class JaxEngine(Base):
         batch = next(self.calls(operation, self._first_batch()[None], np.array([self.rate])))
         return program, (self._values, self._zeros(), self.given, self.y, *batch)
 
-    def lowered(self, operation: str, platform: str) -> Any:
-        """The longest program as JAX lowers it for a platform that need not be here, such as "cuda"; not compiled."""
+    def lowered(self, operation: str, platform: str, sharding: Any = None) -> Any:
+        """The longest program as JAX lowers it for a platform that need not be here, such as "cuda"; not compiled.
+
+        With a `sharding`, of a device that need not be here either, it can be compiled for that device.
+        """
+        import jax
+
         program, given = self._jitted(operation, self.buckets[-1])
+        if sharding is not None:
+            shaped = lambda one: jax.ShapeDtypeStruct(np.shape(one), one.dtype, sharding=sharding)  # noqa: E731
+            given = jax.tree.map(shaped, given)
         return program.trace(*given).lower(lowering_platforms=(platform,))
 
     def _kernel_evidence(self, operation: str, timesteps: int | None, run_over: int) -> tuple[str, str]:
