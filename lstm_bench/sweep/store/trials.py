@@ -25,9 +25,9 @@ from lstm_bench.core import busy
 from lstm_bench.core import config as schema
 from lstm_bench.core.errors import InterruptedByUser, StorageError
 from lstm_bench.core.vocabulary import RETRY_LIMITED, RETRY_UNLIMITED
+from lstm_bench.study import resume
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep import samplers
-from lstm_bench.sweep.store import changes
 from lstm_bench.sweep.store.coordinator import Coordinator, Solo
 from lstm_bench.sweep.store.suggestions import Suggestions
 from lstm_bench.sweep.store.tally import Tally, row
@@ -178,7 +178,7 @@ class TrialStore:
                 f"{self.where}: a study of that name was not made by lstm_bench", remedy="Choose another study.name."
             )
         else:
-            if changes.refuse(self._attrs(), self.config, self.space, data_sha256, self._made):
+            if resume.refuse(self._attrs(), self.config, self.space, data_sha256, self._made):
                 self.set("config", config)
             for key, value in self._made.items():
                 if self.get(key) is None:
