@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from lstm_bench.core import numerics, user_code
-from lstm_bench.core.config import flatten, redacted_config
+from lstm_bench.core.configuration import flatten, redacted_config
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.core.formatting import format_field
 from lstm_bench.study import search_space

@@ -81,7 +81,7 @@ def one_name(configs: Sequence[Mapping[str, Any]], lines: Sequence[Sequence[str]
       configs: Resolved, one of each job.
       lines: The overrides of each.
     """
-    from lstm_bench.core.config import redacted_config
+    from lstm_bench.core.configuration import redacted_config
     from lstm_bench.study.resume import MAY_CHANGE, changed
 
     first: dict[str, int] = {}
