@@ -15,8 +15,9 @@ from lstm_bench.core.formatting import counted, number, values
 from lstm_bench.cuda import table
 from lstm_bench.data.task import AUTO, Task
 from lstm_bench.study import contenders, diagnostics, search_space
-from lstm_bench.study.candidates import Candidate
 from lstm_bench.study.control_rows import control_words
+from lstm_bench.study.health import health
+from lstm_bench.study.reader import StudyRecord
 from lstm_bench.study.recommendation import Recommendation
 from lstm_bench.study.summary import confirmation, nothing
 from lstm_bench.sweep import controls
@@ -184,7 +185,8 @@ class ConsoleReport:
                 facts["padding"] = f"{100 * share:.1f} % of the timesteps trained on, {seconds:.1f} s"
         if fitted := controls.rows(driver.study):
             facts["controls"] = control_words(fitted, task)
-        judged = self._health(driver, pick, complete)
+        found = health(StudyRecord(self._folder))
+        judged = found.sentences() if found else []
         taken = self._recommended(driver, complete, fitted, task, judged) if complete or fitted else None
         if taken:
             facts = {"verdict": list(taken.lines), **facts}
@@ -229,24 +231,6 @@ class ConsoleReport:
         return found.searching_by(
             f"the same command with study.n_trials={2 * trials}" if self._space and complete else ""
         )
-
-    def _health(self, driver: Driver, pick: Candidate | None, complete: Sequence[Mapping[str, Any]]) -> list[str]:
-        """What was judged of the study, in sentences; nothing where nothing is complete."""
-        if pick is None:
-            return []
-        # As they are recorded: what a report will read is what is judged here, also where an older version wrote it.
-        recorded = safe_load.from_json((self._folder / "environment.json").read_text(encoding="utf-8"))
-        first = next((row for row in complete if row["seed"] == 0), {})
-        return diagnostics.judge(
-            self._config,
-            recorded.get("dataset") or {},
-            space=self._space,
-            trials=driver.study.rows(),
-            winner=pick.trial,
-            params=pick.params,
-            seeds=complete,
-            pairs=diagnostics.pairs(first.get("confusion") or {}),
-        ).sentences()
 
 
 class Progress(Listener):
