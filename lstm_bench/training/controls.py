@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from lstm_bench.core.clock import Phases
 from lstm_bench.data.dataset import Dataset
-from lstm_bench.launcher.protocol import ControlTask
+from lstm_bench.launcher.protocol import ControlResult, ControlTask
 from lstm_bench.model import controls
 from lstm_bench.model.controls import Samples
 from lstm_bench.study.control_rows import asked_by
@@ -15,7 +14,7 @@ from lstm_bench.training import inference
 from lstm_bench.training.artefacts import described
 
 
-def fitted(task: ControlTask, data: Dataset, phases: Phases) -> dict[str, Any]:
+def fitted(task: ControlTask, data: Dataset, phases: Phases) -> ControlResult:
     """Result of a control: a row of `columns.CONTROL_COLUMNS` but for its times of day.
 
     Args:
@@ -43,7 +42,7 @@ def fitted(task: ControlTask, data: Dataset, phases: Phases) -> dict[str, Any]:
         "chosen": made.chosen,
         "notes": "; ".join(made.notes),
     }
-    return {"state": "COMPLETE", **scores, **facts, **speed, **seconds}
+    return ControlResult.read({"state": "COMPLETE", **scores, **facts, **speed, **seconds})
 
 
 def samples(data: Dataset, split: str) -> Samples:
