@@ -35,7 +35,8 @@ from lstm_bench.sweep.store import database, trials
 from lstm_bench.sweep.waiting import Waiting, Watch
 from lstm_bench.sweep.workers import TRACEBACK, Workers
 from lstm_bench.tracking.client import open_tracking
-from lstm_bench.tracking.live import Live
+from lstm_bench.tracking.live import Live, preload
+from lstm_bench.tracking.store import store_uri
 from lstm_bench.training import buckets
 
 
@@ -167,6 +168,8 @@ class Session:
             del found
             if fresh:
                 self.workers.wait()
+            tracking = self.config["tracking"]
+            preload(None if tracking["name"] == "none" else store_uri(tracking))
             layers = self.workers.check() if fresh else None
             made = {"code": self._code.record() if self._code else None, "variables": self._variables}
             study = trials.opened(self.config, self.space, self.folder, facts["sha256"], self.display.line, made)
