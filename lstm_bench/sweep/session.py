@@ -15,6 +15,7 @@ from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser
 from lstm_bench.core.formatting import counted
+from lstm_bench.core.schema import Study
 from lstm_bench.data import classes, inspection, task
 from lstm_bench.data import dataset as data
 from lstm_bench.data.splits import for_seed
@@ -73,7 +74,7 @@ def assembled(
     waiting = Waiting(config, space, arms.workers, loop.running)
     display.left = waiting.left
     watch = Watch(waiting, space, study, confirmation, config["study"])
-    events.listeners += [records, watch, Progress(study, config["study"], display)]
+    events.listeners += [records, watch, Progress(study, configuration.group(config, Study), display)]
     return Parts(study, arms, driver, confirmation, controls, records, events, waiting)
 
 
