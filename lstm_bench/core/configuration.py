@@ -24,6 +24,7 @@ from lstm_bench.core.errors import ConfigError, nearest, redact
 from lstm_bench.core.schema import Choice, Range, Sweep, Weights
 from lstm_bench.core.vocabulary import DTYPES
 
+T = typing.TypeVar("T")
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
@@ -68,6 +69,11 @@ def get(config: Mapping[str, Any], path: str) -> Any:
             raise KeyError(path)
         node = node[key]
     return node
+
+
+def group(config: Mapping[str, Any], kind: type[T]) -> T:
+    """A group of a resolved configuration as the dataclass of its name: `group(config, Study).n_trials`."""
+    return kind(**config[kind.__name__.lower()])
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

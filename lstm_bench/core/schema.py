@@ -249,6 +249,12 @@ class Study:
     trial_timeout: float | None = _in(_SECONDS)
     space: dict[str, Any]
 
+    @property
+    def aim(self) -> str:
+        """The objective, once what is composed was settled by the data."""
+        assert self.objective is not None
+        return self.objective
+
 
 @dataclass(kw_only=True)
 class Sweep:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core import cli, composition, streams
 from lstm_bench.core.errors import ConfigError, LstmBenchError
-from lstm_bench.study.resume import FREE, MACHINE
+from lstm_bench.study.resume import refuse_benchmark
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -82,9 +82,9 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
         predicting.run(config, backends)
         return
     if config.pop("forecast"):
-        from lstm_bench.kernels import forecasting
+        from lstm_bench.kernels import launching
 
-        forecasting.run(config)
+        launching.run(config)
         return
     kernels = grid.chosen("kernel", asked["kernel"], [*(k for k in kernel.NAMES if k != "auto"), *vocabulary.NAMES])
     operations = grid.chosen("operation", asked["operation"], vocabulary.OPERATIONS)
@@ -192,7 +192,7 @@ def _stored(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _guard(folder: Path, config: dict[str, Any], seen: dict[str, Any]) -> None:
     """Raises ConfigError when the folder's figures were measured otherwise or elsewhere; joins the arms of both, keeps the id."""
-    from lstm_bench.core import configuration, safe_load
+    from lstm_bench.core import safe_load
 
     if not (folder / "runs.csv").exists():
         return
@@ -203,23 +203,12 @@ def _guard(folder: Path, config: dict[str, Any], seen: dict[str, Any]) -> None:
     except (OSError, ValueError) as error:
         what = f"{folder.name} has figures, but what they were measured with cannot be read ({type(error).__name__})"
         raise ConfigError(what, remedy=remedy) from error
-    before, now = (configuration.flatten(part) for part in (was, _stored(config)))
-    for path in sorted(before.keys() | now.keys()):
-        if path.startswith(tuple(f"{free}." for free in FREE)) or path in FREE or path == "name":
-            continue
-        if before.get(path) != now.get(path):
-            what = f"{folder.name} was measured with {path}={before.get(path)}"
-            raise ConfigError(what, received=now.get(path), remedy=remedy)
+    seen["study_id"] = stored.get("study_id", seen["study_id"])
+    refuse_benchmark(folder.name, (was, stored), (_stored(config), seen), remedy)
     # The figures of other arms stay in the folder: its configuration names them all.
     for axis, names in config["arms"].items():
         earlier = was["arms"].get(axis) or []
         config["arms"][axis] = list(dict.fromkeys([*earlier, *names]))
-    seen["study_id"] = stored.get("study_id", seen["study_id"])
-    a, b = configuration.flatten(stored), configuration.flatten(seen)
-    for path in MACHINE:
-        if a.get(path) != b.get(path):
-            what = f"{folder.name} was measured with {path} = {a.get(path)}"
-            raise ConfigError(what, received=b.get(path), remedy=remedy)
 
 
 def _track(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import signal
 import threading
@@ -10,14 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
 
 from lstm_bench.core import errors
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, LstmBenchError, StorageError
 from lstm_bench.launcher.base import Event, Launcher
 from lstm_bench.launcher.packing import Packing
-from lstm_bench.launcher.protocol import ControlTask, ProbeTask, Task
+from lstm_bench.launcher.protocol import ControlTask, EpochResult, ProbeTask, Result, Task, TrialResult
 
 GRACE_S = 5.0  # what running tasks get to finish in after the first interrupt
 _TICK_S = 0.2
@@ -34,7 +34,7 @@ class Running:
       name: What a person sees: "trial 7", "seed 0".
       task: What a worker does.
       number: Of the trial, None for anything else.
-      epochs: Metrics reported so far.
+      epochs: Those that have ended.
       stopped: Whether the pruner has stopped it.
       tries: How often this task was started, this time included.
       together: Trainings that share its program, and with it its time.
@@ -47,7 +47,7 @@ class Running:
     name: str
     task: Task
     number: int | None = None
-    epochs: list[dict[str, Any]] = field(default_factory=list)
+    epochs: list[EpochResult] = field(default_factory=list)
     stopped: bool = False
     tries: int = 1
     together: int = 1
@@ -77,8 +77,8 @@ class Running:
 NO_TASK_YET = Running("later", Task(config={}))
 
 Next = Callable[[], Running | Sequence[Running] | None]
-Finished = Callable[[Running, dict[str, Any]], None]
-Report = Callable[[Running, dict[str, Any]], bool]
+Finished = Callable[[Running, Result], None]
+Report = Callable[[Running, EpochResult], bool]
 
 
 class Loop:
@@ -125,7 +125,7 @@ class Loop:
             have made new work. `NO_TASK_YET` for none yet: asked again soon, and waited for.
           finished: Receives each task with its result: what the worker said, or FAIL with reason worker_died, timeout or
             interrupted. A task that the pruner stopped is PRUNED.
-          report: Receives the metrics of each epoch, also of a task that was stopped and has not heard of it; returns
+          report: Receives each epoch, also of a task that was stopped and has not heard of it; returns
             whether to stop the task.
 
         Raises:
@@ -173,7 +173,7 @@ class Loop:
             # The sweep ends here: what still runs is queued again, unless it is the database that failed.
             with contextlib.suppress(StorageError, InterruptedByUser):
                 for key in list(self._running):
-                    self._kill(key, finished, {"state": "FAIL", "reason": "interrupted"})
+                    self._kill(key, finished, "interrupted")
             raise
         finally:
             for number, handler in handlers.items():
@@ -216,7 +216,7 @@ class Loop:
             self._notice.join()
         if self._is_grace_over():
             for key in list(self._running):
-                self._kill(key, finished, {"state": "FAIL", "reason": "interrupted"})
+                self._kill(key, finished, "interrupted")
 
     def _is_grace_over(self) -> bool:
         """Whether what still runs is to be ended: the user has asked twice, or `GRACE_S` have passed."""
@@ -230,13 +230,12 @@ class Loop:
                 running.late = running.late or now
                 if now - running.late < _DRAIN_S:
                     continue
-                self._kill(
-                    key, finished, {"state": "FAIL", "reason": "timeout", "setup_s": elapsed, "total_s": elapsed}
-                )
+                self._kill(key, finished, "timeout", elapsed)
 
-    def _kill(self, key: str, finished: Finished, result: dict[str, Any]) -> None:
-        result = self._tasks.kill(key, result)
+    def _kill(self, key: str, finished: Finished, reason: str, after_s: float | None = None) -> None:
         running = self._running.pop(key)
+        ended = running.task.answer(state="FAIL", reason=reason, setup_s=after_s, total_s=after_s)
+        result = self._tasks.kill(key, ended)
         self.display.gone(running.name)
         finished(running, result)
 
@@ -258,10 +257,11 @@ class Loop:
             self.display.progress(running.name, running.done)
             return
         if event.kind == "epoch":
-            running.progress(event.body["epoch"])
-            running.epochs.append(event.body)
-            self.display.epoch(running.name, event.body)
-            if report and report(running, event.body) and not running.stopped:
+            epoch = EpochResult.read(event.body)
+            running.progress(epoch.epoch)
+            running.epochs.append(epoch)
+            self.display.epoch(running.name, epoch.row())
+            if report and report(running, epoch) and not running.stopped:
                 running.stopped = True
                 self._tasks.stop(event.key)
             return
@@ -269,19 +269,32 @@ class Loop:
         self.display.gone(running.name)
         if event.kind == "died":
             detail = event.body.get("why") or f"exit {event.body['exit']}"
-            finished(running, {"state": "FAIL", "reason": "worker_died", "detail": detail})
+            finished(running, running.task.answer(state="FAIL", reason="worker_died", detail=detail))
             return
-        result = dict(event.body)
-        if result["state"] == "FAULT":
-            raise getattr(errors, result["error"], LstmBenchError)(result["detail"])
-        if running.stopped and result.get("reason") != "pack_failed":
-            # Decided when the epoch was reported, however far the worker came in the meantime.
-            decided = {"state": "PRUNED", "epochs": len(running.epochs), "weights_sha256": None}
-            # Of its own end, perhaps.
-            later = {"best_epoch", "reason", "detail", *(name for name in result if name.startswith("val_"))}
-            result = {name: value for name, value in result.items() if name not in later}
-            result |= running.epochs[-1] | decided
+        result = running.task.answer.read(event.body)
+        if result.state == "FAULT":
+            raise getattr(errors, str(result.error), LstmBenchError)(str(result.detail))
+        if running.stopped and result.reason != "pack_failed":
+            result = _pruned(result, running.epochs)
         finished(running, result)
+
+
+def _pruned(result: Result, epochs: Sequence[EpochResult]) -> Result:
+    """The result of a task that was stopped after its last epoch, however far the worker came in the meantime."""
+    result = dataclasses.replace(result, state="PRUNED", reason=None, detail=None)
+    if not isinstance(result, TrialResult):
+        return result
+    last = epochs[-1]
+    own = {name: value for name, value in result.scores.items() if not name.startswith("val_")}  # of its end, perhaps
+    return dataclasses.replace(
+        result,
+        epochs=len(epochs),
+        best_epoch=None,
+        weights_sha256=None,
+        n_weights=last.n_weights or result.n_weights,
+        train_samples_per_s=last.train_samples_per_s or result.train_samples_per_s,
+        scores={**own, **last.scores},
+    )
 
 
 def _is_fault(event: Event) -> bool:

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from lstm_bench.launcher.base import Event, Launcher
-from lstm_bench.launcher.protocol import PackTask, Task, TrialTask, written
+from lstm_bench.launcher.protocol import PackTask, Result, Task, TrialTask, written
 
 FAILED = {"state": "FAIL", "reason": "pack_failed"}
 
@@ -84,21 +83,21 @@ class Packing:
         pack.stopped.add(key)
         self._stop_if_all(pack)
 
-    def kill(self, key: str, result: dict[str, Any]) -> dict[str, Any]:
+    def kill(self, key: str, result: Result) -> Result:
         """Ends the process of a task, and with it that of a whole pack; the result of this one."""
         pack = self._of.pop(key, None)
         if pack is None:
             self._launcher.kill(key)
             return result
-        interrupted, running = result["reason"] == "interrupted", not pack.over
+        interrupted, running = result.reason == "interrupted", not pack.over
         if running:
             pack.over = True
             self._launcher.kill(pack.keys[0])
         if interrupted:
             return result
         if running:
-            self._say_failed(pack, result["reason"])
-        return dict(FAILED)
+            self._say_failed(pack, str(result.reason))
+        return type(result).read(FAILED)
 
     def _stop_if_all(self, pack: _Pack) -> None:
         if pack.going <= pack.stopped:

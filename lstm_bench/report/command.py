@@ -242,9 +242,9 @@ def _folders(results: Sequence[Result], benchmarks: Sequence[Result], options: O
 
 def _without_a_gpu() -> tuple[Any, ...]:
     """The pages of what was found where there is no GPU."""
-    from lstm_bench.report.pages import forecast, predicted
+    from lstm_bench.report.pages import launches, predicted
 
-    return predicted, forecast
+    return predicted, launches
 
 
 def _predicted(options: Options) -> dict[tuple[str, bool], list[dict[str, str]]]:

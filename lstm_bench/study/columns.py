@@ -35,7 +35,7 @@ A forecast, `sweeps/kernels-forecast/`, has `environment.json` and
 
 | file               | one row per                                             | columns             |
 |--------------------|---------------------------------------------------------|---------------------|
-| `forecast.csv`     | cell, kernel and GPU: one training step, never run      | `FORECAST_COLUMNS`  |
+| `forecast.csv`     | cell, kernel and GPU: one training step, never run      | `LAUNCH_COLUMNS`    |
 """
 
 from __future__ import annotations
@@ -300,7 +300,7 @@ PREDICTED_COLUMNS = (
     "version",  # of the backend
 )
 
-FORECAST_COLUMNS = (
+LAUNCH_COLUMNS = (
     "cell",
     *("layer", "units", "layers", "timesteps", "features", "batch", "dtype"),
     "kernel",  # of JAX

@@ -1,6 +1,6 @@
 """How far a study can be trusted, in sentences: its search, and by `judgement` its result. Numbers in, words out.
 
-`judge` is the one function that does: the terminal, MLflow, the study's page and the comparison say its words.
+`health.health` asks `judge` by a study's records: the terminal, MLflow, the study's page and the comparison say its words.
 """
 
 from __future__ import annotations
@@ -273,11 +273,6 @@ def judge(
         )
     )
     return Verdict(search, [one.found for one in result if one.found], [*open_, *_not_judged(result)])
-
-
-def pairs(confusion: Mapping[str, Any]) -> dict[tuple[int, int], int]:
-    """(label, prediction) -> number, from `label/prediction` -> number as `runs.evidence` counts."""
-    return {(int(label), int(said)): int(n) for key, n in confusion.items() for label, _, said in [key.partition("/")]}
 
 
 def _not_judged(result: Sequence[Judged]) -> list[str]:

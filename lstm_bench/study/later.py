@@ -7,14 +7,12 @@ have, other data, another study, and a row that only the earlier state has.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lstm_bench.core import configuration
 from lstm_bench.core.errors import DataError
-from lstm_bench.study import resume
 from lstm_bench.study.reader import StudyRecord
-from lstm_bench.study.resume import MAY_CHANGE
+from lstm_bench.study.resume import FREE, MACHINE, MAY_CHANGE, Change, changed
 from lstm_bench.study.validate import IDENTITY, TABLES
 
 _APART = "name=OTHER keeps it apart."
@@ -62,19 +60,11 @@ def _differences(further: StudyRecord, less: StudyRecord) -> list[str]:
     found = []
     if further.study_id and less.study_id and further.study_id != less.study_id:
         found.append(f"study {further.study_id!r} and study {less.study_id!r}")
-    a, b = (configuration.flatten(study.config) for study in (further, less))
-    free = (*(f"{path}." for path in resume.FREE), *resume.FREE) if further.benchmark else MAY_CHANGE
-    for path in sorted(a.keys() | b.keys()):
-        # A switch that an older version did not have, and is off, is no difference.
-        first, second = (None if tree.get(path) is False else tree.get(path) for tree in (a, b))
-        if first != second and not path.startswith(free):
-            found.append(f"{path} {str(first)[:60]!r} and {str(second)[:60]!r}")
-    machine = resume.MACHINE if further.benchmark else ()
-    for path in (*machine, "dataset.sha256"):
-        first, second = (_at(study.environment, path) for study in (further, less))
-        if first != second and first is not None and second is not None:
-            found.append(f"{path} {str(first)[:60]!r} and {str(second)[:60]!r}")
-    first, second = (_of_strings(_at(study.environment, "code.files")) for study in (further, less))
+    found += _named(changed(further.config, less.config, free=FREE if further.benchmark else MAY_CHANGE))
+    compared = (*(MACHINE if further.benchmark else ()), "dataset.sha256")
+    machines = changed(further.environment, less.environment, only=compared)
+    found += _named(change for change in machines if None not in (change.was, change.now))
+    first, second = (_of_strings(study.env("code.files")) for study in (further, less))
     if first and second and first != second:
         files = [file for file in sorted(first.keys() | second.keys()) if first.get(file) != second.get(file)]
         found += [f"the code of {file[:60]}" for file in files]
@@ -86,11 +76,8 @@ def _of_strings(tree: Any) -> dict[str, str]:
     return {str(key): str(value) for key, value in tree.items()} if isinstance(tree, Mapping) else {}
 
 
-def _at(tree: Mapping[str, Any], path: str) -> Any:
-    try:
-        return configuration.get(tree, path)
-    except KeyError:
-        return None
+def _named(changes: Iterable[Change]) -> list[str]:
+    return [f"{path} {str(was)[:60]!r} and {str(now)[:60]!r}" for path, was, now in changes]
 
 
 def _missing(file: str, further: StudyRecord, less: StudyRecord) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +17,8 @@ from lstm_bench.core.configuration import NAME, check_recorded, conf_dir, get, r
 from lstm_bench.core.errors import ConfigError, DataError, StorageError, nearest
 from lstm_bench.data import dataset as data
 from lstm_bench.data.splits import for_seed
-from lstm_bench.data.task import Task, recorded
-from lstm_bench.study import candidates, frames, search_space
+from lstm_bench.data.task import CLASSIFICATION, Task, recorded
+from lstm_bench.study import candidates, columns, frames, search_space
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +153,27 @@ class StudyRecord:
             self.tables[file] = frames.frame(file, self.rows(file), self.task, self.notes)
         return self.tables[file]
 
+    def table(self, file: str) -> list[dict[str, Any]]:
+        """Whole rows of a record file: words as they are written, numbers as such, None for nothing."""
+        whole = (row for row in self.rows(file) if None not in row and None not in row.values())
+        return [{column: _typed(column, text) for column, text in row.items()} for row in whole]
+
     # What it says.
+
+    @property
+    def objective(self) -> str:
+        """Column of the trials that was searched for."""
+        return str(self.get("study.objective", CLASSIFICATION.objectives[0]))
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more of the objective is better."""
+        return str(self.get("study.direction", "maximize")) != "minimize"
+
+    def pairs(self) -> dict[tuple[int, int], int]:
+        """(label, prediction) -> test samples of the first replicate; {} where they have no classes."""
+        rows = self.table("predictions.csv") if self.task.has_classes else []
+        return Counter((int(row["label"]), int(row["prediction"])) for row in rows if row["label"] is not None)
 
     @property
     def benchmark(self) -> bool:
@@ -234,6 +255,15 @@ class StudyRecord:
                 f"{found.source}: not the data of study {self.name}", expected=expected, received=found.sha256
             )
         return found
+
+
+def _typed(column: str, text: str) -> Any:
+    if column in columns.TEXT or column.startswith("config_"):
+        return text or None
+    try:
+        return candidates.number(text)
+    except ValueError:
+        return None
 
 
 def at(tree: Any, path: str, default: Any = None) -> Any:

@@ -12,7 +12,7 @@ from lstm_bench.core import configuration, fileio
 from lstm_bench.core.console import Display
 from lstm_bench.data.splits import for_seed
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
-from lstm_bench.launcher.protocol import TrialTask
+from lstm_bench.launcher.protocol import EpochResult, Result, TrialTask
 from lstm_bench.study import search_space
 from lstm_bench.study.candidates import Candidate, digest, picked
 from lstm_bench.study.columns import evidence_columns
@@ -196,13 +196,13 @@ class Confirmation:
         candidate, seed = self._flying[running.name]
         return {"kind": "replicate", "number": seed, "trial": candidate.trial}
 
-    def _report(self, running: Running, metrics: dict[str, Any]) -> bool:
-        row = {**self._row(running), **metrics}
+    def _report(self, running: Running, epoch: EpochResult) -> bool:
+        row = {**self._row(running), **epoch.row()}
         self._loop.defer(lambda: self._events.epochs_ended([row]))
         return False
 
-    def _finished(self, running: Running, result: dict[str, Any]) -> None:
-        (candidate, seed), reason = self._flying.pop(running.name), result.get("reason")
+    def _finished(self, running: Running, result: Result) -> None:
+        (candidate, seed), reason = self._flying.pop(running.name), result.reason
         if reason == "interrupted":
             return
         if reason == "pack_failed":
@@ -210,7 +210,9 @@ class Confirmation:
         elif reason in ("worker_died", "oom") and running.tries <= self._settings["max_retry"]:
             self._waiting.append(Pending(candidate, [seed], running.tries + 1))
         else:
-            self._store(running, candidate, seed, {"history": running.epochs, **result})
+            self._store(
+                running, candidate, seed, {"history": [epoch.row() for epoch in running.epochs], **result.row()}
+            )
 
     def _store(self, running: Running, candidate: Candidate, seed: int, result: dict[str, Any]) -> None:
         result |= runs.evidence(result)

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from lstm_bench.core import safe_load
+from lstm_bench.core.configuration import group
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import NothingCameOutError, redact
 from lstm_bench.core.formatting import counted, number, values
+from lstm_bench.core.schema import Study
 from lstm_bench.cuda import table
 from lstm_bench.data.task import AUTO, Task
 from lstm_bench.study import contenders, diagnostics, search_space
-from lstm_bench.study.candidates import Candidate
 from lstm_bench.study.control_rows import control_words
+from lstm_bench.study.health import health
+from lstm_bench.study.reader import StudyRecord
 from lstm_bench.study.recommendation import Recommendation
 from lstm_bench.study.summary import confirmation, nothing
 from lstm_bench.sweep import controls
@@ -42,9 +45,13 @@ class ConsoleReport:
     def __init__(
         self, config: Mapping[str, Any], space: dict[str, search_space.Domain], folder: Path, display: Display
     ):
-        self._config, self._settings, self._space = config, config["study"], space
+        self._config, self._space = config, space
         self._folder, self._display = folder, display
         self.epochs_by_data = False  # whether `train.epochs` is not known yet
+
+    @property
+    def _settings(self) -> Study:
+        return group(self._config, Study)  # whose objective may be settled only once the data is there
 
     def header(self, workers: Workers, source: str) -> None:
         """Prints what the session is about to do; `source` says where the data was found."""
@@ -54,32 +61,32 @@ class ConsoleReport:
         several = f" x {len(workers.gpus)}" if len(workers.gpus) > 1 else ""
         on_gpu = "" if workers.gpus or workers.on_ray else table.of_study(config)
         self._display.facts(
-            f"{settings['name']}: {settings['description'] or config['model']['_target_']}",
+            f"{settings.name}: {settings.description or config['model']['_target_']}",
             {
                 "search": self._searched_how(),
-                "confirm": self._confirmed_how() if settings["replicates"] else "no",
+                "confirm": self._confirmed_how() if settings.replicates else "no",
                 "data": f"{config['dataset']['name']} ({source})",
                 "device": slot.device + several,
                 "workers": f"{len(workers.slots)} ({slot.share}), backend {backend}{overruled(backend)}",
                 **(self._asked_of_ray() if workers.on_ray else {}),
                 "kernel": config["kernel"]["name"] + (f" ({on_gpu})" if on_gpu else ""),
                 "storage": (redact(url) if url else f"{shown(self._folder)}/study.db")
-                + (", shared with other drivers" if settings["shared"] else ""),
+                + (", shared with other drivers" if settings.shared else ""),
                 "tracking": shown_store(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",
             },
         )
 
     def _searched_how(self) -> str:
         config, settings = self._config, self._settings
-        if not settings["n_trials"] and not settings["replicates"]:
+        if not settings.n_trials and not settings.replicates:
             return "nothing: no network is trained"
         if not self._space:
             return "nothing: one configuration"
-        wanted = " and ".join(settings["objectives"] or [settings["objective"]])
+        wanted = " and ".join([*settings.objectives] or [settings.aim])
         if wanted == AUTO:
             wanted = "what the labels ask for"
         return (
-            f"{counted(settings['n_trials'], 'trial')} over {counted(len(self._space), 'dimension')},"
+            f"{counted(settings.n_trials, 'trial')} over {counted(len(self._space), 'dimension')},"
             f" sampler {config['sampler']['name']}, pruner {config['pruner']['name']},"
             f" {wanted} {self._which_epoch()}"
         )
@@ -94,8 +101,8 @@ class ConsoleReport:
 
     def _confirmed_how(self) -> str:
         settings = self._settings
-        best = f"the best {settings['confirm']} configurations, " if self._space and settings["confirm"] > 1 else ""
-        return f"{best}{counted(settings['replicates'], 'seed')} on the test set"
+        best = f"the best {settings.confirm} configurations, " if self._space and settings.confirm > 1 else ""
+        return f"{best}{counted(settings.replicates, 'seed')} on the test set"
 
     def _asked_of_ray(self) -> dict[str, str]:
         asked = self._config["launcher"]
@@ -125,9 +132,9 @@ class ConsoleReport:
     def nothing(self, driver: Driver, confirmation: Confirmation) -> NothingCameOutError | None:
         """What is to be said where neither a trial nor a seed is complete."""
         rows = driver.study.rows()
-        done = {trial.number for trial in diagnostics.ended(rows, self._settings["objective"])}
+        done = {trial.number for trial in diagnostics.ended(rows, self._settings.aim)}
         return nothing(
-            self._settings["name"],
+            self._settings.name,
             [row for row in rows if row["number"] in done],
             [row for candidate in confirmation.candidates() for row in confirmation.replicates(candidate.digest)],
             searched=bool(self._space),
@@ -151,22 +158,22 @@ class ConsoleReport:
         facts: dict[str, Any] = {}
         if self._space:
             facts["trials"] = ", ".join(f"{counts[key]} {key}" for key in ("complete", "pruned", "failed"))
-        front = driver.study.front() if best is not None and settings["objectives"] else None
+        front = driver.study.front() if best is not None and settings.objectives else None
         if best is not None:
-            value, objective = best.values[0], settings["objective"]
+            value, objective = best.values[0], settings.aim
             facts["best trial"] = f"{best.number}: {objective} {number(value)} with {values(best.params)}"
             if front is not None:
                 facts["front"] = front_words(
-                    settings["objectives"], [trial.values for trial in front], counts["complete"]
+                    [*settings.objectives], [trial.values for trial in front], counts["complete"]
                 )
         rows = confirmed.replicates(pick.digest) if pick is not None else []
         complete = [row for row in rows if row["state"] == "COMPLETE"]
         if pick is not None and pick.trial is not None:
             n = len(confirmed.candidates())
             if n > 1 and complete:
-                facts["picked"] = picked(pick.trial, n, settings["objective"], complete) + f": {values(pick.params)}"
+                facts["picked"] = picked(pick.trial, n, settings.aim, complete) + f": {values(pick.params)}"
         if complete:
-            aim = task.metric(settings["objective"])
+            aim = task.metric(settings.aim)
             late = [aim] if aim and aim.late and all(row.get(aim.column) is not None for row in complete) else []
             words = [
                 confirmation([row[m.column] for row in complete], m)[0] for m in dict.fromkeys((*task.confirmed, *late))
@@ -184,11 +191,12 @@ class ConsoleReport:
                 facts["padding"] = f"{100 * share:.1f} % of the timesteps trained on, {seconds:.1f} s"
         if fitted := controls.rows(driver.study):
             facts["controls"] = control_words(fitted, task)
-        judged = self._health(driver, pick, complete)
+        found = health(StudyRecord(self._folder))
+        judged = found.sentences() if found else []
         taken = self._recommended(driver, complete, fitted, task, judged) if complete or fitted else None
         if taken:
             facts = {"verdict": list(taken.lines), **facts}
-        if judged and (settings["n_trials"] or settings["replicates"]):
+        if judged and (settings.n_trials or settings.replicates):
             facts["health"] = judged
         if len(complete) < len(rows):
             facts["failed seeds"] = f"{len(rows) - len(complete)} of {len(rows)}"
@@ -200,7 +208,7 @@ class ConsoleReport:
         commands = [f"{words}: {command}" for words, command in (taken.commands if taken else ())]
         facts["next"] = ["python -m lstm_bench.ui      python -m lstm_bench.report", *commands]
         ended = "ended, nothing came out" if self.nothing(driver, confirmed) else "done"
-        self._display.facts(f"{settings['name']}: {ended}", facts)
+        self._display.facts(f"{settings.name}: {ended}", facts)
 
     def _recommended(
         self,
@@ -213,7 +221,7 @@ class ConsoleReport:
         """What to take: this network, a control, or none."""
         recorded = safe_load.from_json((self._folder / "environment.json").read_text(encoding="utf-8"))
         found = contenders.recommended(
-            self._settings["name"],
+            self._settings.name,
             self._folder,
             self._config,
             recorded.get("dataset") or {},
@@ -225,28 +233,10 @@ class ConsoleReport:
         )
         if found is None:
             return None
-        trials = self._settings["n_trials"]
+        trials = self._settings.n_trials
         return found.searching_by(
             f"the same command with study.n_trials={2 * trials}" if self._space and complete else ""
         )
-
-    def _health(self, driver: Driver, pick: Candidate | None, complete: Sequence[Mapping[str, Any]]) -> list[str]:
-        """What was judged of the study, in sentences; nothing where nothing is complete."""
-        if pick is None:
-            return []
-        # As they are recorded: what a report will read is what is judged here, also where an older version wrote it.
-        recorded = safe_load.from_json((self._folder / "environment.json").read_text(encoding="utf-8"))
-        first = next((row for row in complete if row["seed"] == 0), {})
-        return diagnostics.judge(
-            self._config,
-            recorded.get("dataset") or {},
-            space=self._space,
-            trials=driver.study.rows(),
-            winner=pick.trial,
-            params=pick.params,
-            seeds=complete,
-            pairs=diagnostics.pairs(first.get("confusion") or {}),
-        ).sentences()
 
 
 class Progress(Listener):
@@ -258,7 +248,7 @@ class Progress(Listener):
       display: What a person sees.
     """
 
-    def __init__(self, study: TrialStore, settings: Mapping[str, Any], display: Display):
+    def __init__(self, study: TrialStore, settings: Study, display: Display):
         self._study, self._settings, self._display = study, settings, display
         self._n_replicates = self._n_replicated = 0  # of this confirmation
 
@@ -268,7 +258,7 @@ class Progress(Listener):
     def _show_total(self) -> None:
         counts = self._study.counts()
         done = counts["complete"] + counts["pruned"] + counts["failed"]
-        self._display.total(f"{self._settings['name']}  {self._best()}", done, self._settings["n_trials"])
+        self._display.total(f"{self._settings.name}  {self._best()}", done, self._settings.n_trials)
 
     def confirmation_begun(self, n: int) -> None:
         self._n_replicates, self._n_replicated = n, 0
@@ -288,7 +278,7 @@ class Progress(Listener):
         self._show_seeds()
 
     def _show_seeds(self) -> None:
-        self._display.total(f"{self._settings['name']}  confirming", self._n_replicated, self._n_replicates, "seed")
+        self._display.total(f"{self._settings.name}  confirming", self._n_replicated, self._n_replicates, "seed")
 
     def _best(self) -> str:
         best = self._study.best()

@@ -8,7 +8,7 @@ from typing import Any
 
 from lstm_bench.core.console import Display
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
-from lstm_bench.launcher.protocol import ControlTask
+from lstm_bench.launcher.protocol import ControlTask, Result
 from lstm_bench.model.controls import CONTROLS, FOLDER, Asked, able
 from lstm_bench.model.forecasters import has_smoothing
 from lstm_bench.study import columns
@@ -83,26 +83,26 @@ class Controls:
             return Running(f"control {name}" + (f" {seed}" if CONTROLS[name].drawn else ""), task, tries=tries)
         return NO_TASK_YET if self._waiting else None
 
-    def _finished(self, running: Running, result: dict[str, Any]) -> None:
+    def _finished(self, running: Running, result: Result) -> None:
         task = running.task
         assert isinstance(task, ControlTask)
         name, seed = task.control, task.seed
-        if result.get("reason") == "interrupted":
+        if result.reason == "interrupted":
             return
-        if result.get("reason") in ("worker_died", "oom") and running.tries <= self._config["study"]["max_retry"]:
+        if result.reason in ("worker_died", "oom") and running.tries <= self._config["study"]["max_retry"]:
             self._waiting.append((name, seed, running.tries + 1))
             return
         ended_ms = running.started_ms + int(running.elapsed_s() * 1000)
-        row = {**result, "control": name, "seed": seed, "started_ms": running.started_ms, "ended_ms": ended_ms}
+        row = {**result.row(), "control": name, "seed": seed, "started_ms": running.started_ms, "ended_ms": ended_ms}
         kept = {*columns.CONTROL_COLUMNS, *columns.optional_columns(), "started_ms", "ended_ms"}
         if not self._study.put(_key(name, seed), {column: value for column, value in row.items() if column in kept}):
             self._display.line(
                 f"{running.name}: another driver has taken it over, this result does not count", "yellow"
             )
-        elif result["state"] == "COMPLETE":
-            self._display.line(f"{running.name}  {result['total_s']:.1f} s")
+        elif result.state == "COMPLETE":
+            self._display.line(f"{running.name}  {result.total_s:.1f} s")
         else:
-            self._display.line(f"{running.name}  {result.get('reason')}: {result.get('detail')}", "yellow")
+            self._display.line(f"{running.name}  {result.reason}: {result.detail}", "yellow")
 
 
 def _key(name: str, seed: int) -> str:

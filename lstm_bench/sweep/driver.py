@@ -6,6 +6,7 @@ ask -> launcher -> epochs (prune?) -> tell -> events, until `n_trials`; what is 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Mapping
@@ -13,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from lstm_bench.core import configuration
+from lstm_bench.core.configuration import group
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import StorageError, TooManyFailedError
+from lstm_bench.core.schema import Study
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
-from lstm_bench.launcher.protocol import TrialTask
+from lstm_bench.launcher.protocol import EpochResult, Result, TrialTask
 from lstm_bench.study import search_space
 from lstm_bench.sweep.events import Listener
 from lstm_bench.sweep.kernel_choice import Arms
@@ -51,7 +54,7 @@ class Driver:
     ):
         self.config, self.space, self.study, self.loop, self.arms = config, space, study, loop, arms
         self.display, self.folder, self.events = display, folder, events
-        self.settings, self._sizes = config["study"], PackSizes(arms)
+        self.settings, self._sizes = group(config, Study), PackSizes(arms)
         self._ended: list[dict[str, Any]] = []  # epochs that nobody has heard of
         self.timed_out = False  # the search ended by study.timeout, before n_trials
 
@@ -76,7 +79,7 @@ class Driver:
             self.display.line(
                 f"study.n_trials: the space has {points} points, so that some are trained again", "yellow"
             )
-        ends = time.monotonic() + (self.settings["timeout"] or math.inf)
+        ends = time.monotonic() + (self.settings.timeout or math.inf)
         announced = False
         packs = self._sizes.builder(self.study.ask)
 
@@ -90,15 +93,15 @@ class Driver:
                 self.timed_out |= bool(counts["left"] or counts["queued"]) or self.study.pending()
                 if not announced and self.timed_out:
                     announced = True
-                    self.display.line(f"study.timeout: no new trial after {self.settings['timeout']:g} s", "yellow")
+                    self.display.line(f"study.timeout: no new trial after {self.settings.timeout:g} s", "yellow")
                 return None
             trials = packs.next()
             if not trials:
                 return NO_TASK_YET if self.study.pending() else None
             return self._begin(trials)
 
-        def finished(running: Running, result: dict[str, Any]) -> None:
-            if result.get("reason") == "pack_failed":
+        def finished(running: Running, result: Result) -> None:
+            if result.reason == "pack_failed":
                 packs.unpack(_number(running))
             self._end_trial(running, result)
 
@@ -136,39 +139,41 @@ class Driver:
         task = TrialTask(kind="trial", config=config, seed=trial.seed, **arm.task())
         return Running(f"trial {trial.number}", task, trial.number)
 
-    def _report(self, running: Running, metrics: dict[str, Any]) -> bool:
+    def _report(self, running: Running, epoch: EpochResult) -> bool:
         number = _number(running)
         if not self._ended:
             self.loop.defer(self._epochs_ended)
-        self._ended.append({"kind": "trial", "number": number, **metrics})
-        return not running.stopped and self._prune(number, metrics)
+        self._ended.append({"kind": "trial", "number": number, **epoch.row()})
+        return not running.stopped and self._prune(number, epoch)
 
     def _epochs_ended(self) -> None:
         rows, self._ended = self._ended, []
         self.events.epochs_ended(rows)
 
-    def _prune(self, number: int, metrics: Mapping[str, Any]) -> bool:
+    def _prune(self, number: int, epoch: EpochResult) -> bool:
         """Whether a trial is to be stopped after an epoch."""
+        metrics = epoch.row()
         if self.study.objectives:
             prune = self.study.dominated(metrics)
         else:
-            prune = self.study.report(number, metrics["epoch"], metrics[self.settings["objective"]])
-        return prune and metrics["epoch"] < self.config["train"]["epochs"] and not metrics.get("ended")
+            prune = self.study.report(number, epoch.epoch, metrics[self.settings.aim])
+        return prune and epoch.epoch < self.config["train"]["epochs"] and not epoch.ended
 
     def _queue_again(self, packs: PackBuilder) -> None:
         """Puts back what was asked for and not begun."""
         while (trial := packs.pop_waiting()) is not None:
-            self._end_trial(self._training(trial, 1), {"state": "FAIL", "reason": "interrupted"})
+            self._end_trial(self._training(trial, 1), Result(state="FAIL", reason="interrupted"))
 
-    def _end_trial(self, running: Running, result: dict[str, Any]) -> None:
-        number = _number(running)
-        if result.get("reason") == "oom" and result.get("device_share") != "exclusive":
-            result["reason"] = "oom_shared"  # the neighbour's memory may have been the cause: it may try again
-        if not self.study.tell(number, {**result, "history": running.epochs, "started_ms": running.started_ms}):
+    def _end_trial(self, running: Running, result: Result) -> None:
+        number, history = _number(running), [epoch.row() for epoch in running.epochs]
+        if result.reason == "oom" and result.device_share != "exclusive":
+            # The neighbour's memory may have been the cause: it may try again.
+            result = dataclasses.replace(result, reason="oom_shared")
+        if not self.study.tell(number, {**result.row(), "history": history, "started_ms": running.started_ms}):
             self.display.line(f"{running.name}: another driver has taken it over, this result does not count", "yellow")
             return
         self.loop.defer(
-            lambda: self.events.trial_ended(running.name, {**self.study.row(number), "detail": result.get("detail")})
+            lambda: self.events.trial_ended(running.name, {**self.study.row(number), "detail": result.detail})
         )
 
     def check_failures(self) -> None:
@@ -177,7 +182,7 @@ class Driver:
         Raises:
           TooManyFailedError: when more trials failed by their own fault than `study.max_failed`.
         """
-        failed, allowed = self.study.counts()["failed"], self.settings["max_failed"]
+        failed, allowed = self.study.counts()["failed"], self.settings.max_failed
         if failed > allowed:
             raise TooManyFailedError(
                 f"{failed} trials failed by their own fault, study.max_failed is {allowed}",

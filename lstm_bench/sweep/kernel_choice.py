@@ -11,7 +11,7 @@ from lstm_bench.core.configuration import replaced
 from lstm_bench.core.errors import KernelError
 from lstm_bench.core.formatting import values
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
-from lstm_bench.launcher.protocol import ProbeTask
+from lstm_bench.launcher.protocol import ProbeResult, ProbeTask, Result
 from lstm_bench.study import columns, search_space
 from lstm_bench.sweep.kernel_cache import Memory, bucket
 from lstm_bench.sweep.store.trials import TrialStore
@@ -171,14 +171,14 @@ class Arms:
             running.about_s = statistics.fmean(lasted) if lasted else None
             return running
 
-        def finished(running: Running, result: dict[str, Any]) -> None:
+        def finished(running: Running, result: Result) -> None:
+            assert isinstance(result, ProbeResult)
             lasted.append(running.elapsed_s())
-            if result["state"] == "COMPLETE" and result["kernel_ran"] in (result["kernel"], "none"):
-                kept = {key: float(result[key]) for key in ("train_samples_per_s", "compile_s")}
+            if kept := result.figures():
                 number, arm = measuring[running.name]
                 measured[number][arm] = kept
                 # Under other load the order of the arms is another one: good enough for this study, not for those to come.
-                if self.memory and not result.get("disturbed_by"):
+                if self.memory and not result.disturbed_by:
                     self.memory.put(self._about(corners[number], arm), kept)
 
         self.loop.run(next_task, finished)
@@ -259,14 +259,15 @@ class Arms:
             running.about_s = self._probe_s(arm)
             return running
 
-        def finished(running: Running, result: dict[str, Any]) -> None:
+        def finished(running: Running, result: Result) -> None:
+            assert isinstance(result, ProbeResult)
             row = rows[measuring[running.name]]
-            if result["state"] == "COMPLETE":
-                row |= {key: result[key] for key in columns.KERNEL_COLUMNS if key in result}
-                share = str(row["device_share"]).replace("other busy", "other idle")
-                row["device_share"] = "; ".join(filter(None, (share, result.get("disturbed_by"))))
+            if result.state == "COMPLETE":
+                row |= {column: value for column, value in result.row().items() if column in columns.KERNEL_COLUMNS}
+                share = str(result.device_share).replace("other busy", "other idle")
+                row["device_share"] = "; ".join(filter(None, (share, result.disturbed_by)))
             else:
-                row["reason"] = ": ".join(filter(None, (result.get("reason"), result.get("detail"))))
+                row["reason"] = ": ".join(filter(None, (result.reason, result.detail)))
 
         self.loop.run(next_task, finished)
         return list(rows.values())

@@ -9,6 +9,7 @@ from typing import Any
 
 from lstm_bench.core.configuration import replaced
 from lstm_bench.launcher.event_loop import Running
+from lstm_bench.launcher.protocol import ProbeResult, Result
 from lstm_bench.study import search_space
 from lstm_bench.sweep.kernel_choice import DECISION_S, INPUTS, Arm, Arms, distance
 from lstm_bench.sweep.store.trials import Asked
@@ -116,9 +117,9 @@ class PackSizes:
             task = self._arms.probe_task(params, self.arm(config, params, members), DECISION_S, members)
             return Running(f"trainings {name}", task)
 
-        def finished(running: Running, result: dict[str, Any]) -> None:
-            if result["state"] == "COMPLETE" and result["kernel_ran"] in (result["kernel"], "none"):
-                kept = {key: float(result[key]) for key in ("train_samples_per_s", "compile_s")}
+        def finished(running: Running, result: Result) -> None:
+            assert isinstance(result, ProbeResult)
+            if kept := result.figures():
                 found[running.name.removeprefix("trainings ")] = kept
 
         loop.run(next_task, finished)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from lstm_bench.core import configuration, errors, formatting, hardware, vocabulary
 from lstm_bench.data import dataset as data
-from lstm_bench.launcher.protocol import CheckTask, written
+from lstm_bench.launcher.protocol import CheckResult, CheckTask, written
 from lstm_bench.launcher.single_task import Process
 from lstm_bench.study import columns, search_space
 
@@ -91,8 +91,8 @@ def _built(
                 return []  # the first study says it better, with its log
             for number, (config, space) in enumerate(studies, 1):
                 say(f"  building model {number} of {len(studies)}: {config['study']['name']}")
-                result = process.run(task(config, space), lambda body: None, 600.0)
-                if result.get("reason") in ("died", "hung", "compile_limit"):
+                result = CheckResult.read(process.run(task(config, space), lambda body: None, 600.0))
+                if result.reason in ("died", "hung", "compile_limit"):
                     return found  # likewise
                 if error := fault(config, result):
                     found.append((config, error))
@@ -108,12 +108,12 @@ def task(config: Mapping[str, Any], space: Mapping[str, Any]) -> dict[str, Any]:
     return written(CheckTask(config=config, corners=corners, searched=searched))
 
 
-def fault(config: Mapping[str, Any], result: Mapping[str, Any], more: str = "") -> errors.LstmBenchError | None:
+def fault(config: Mapping[str, Any], result: CheckResult, more: str = "") -> errors.LstmBenchError | None:
     """What a worker found wrong with such a task, `more` said behind it; None where nothing is."""
-    if result["state"] == "COMPLETE":
+    if result.state == "COMPLETE":
         return None
-    if result["state"] == "FAULT":
-        kind: type[errors.LstmBenchError] = getattr(errors, result["error"], errors.ConfigError)
-        return kind(result["detail"] + more)
+    if result.state == "FAULT":
+        kind: type[errors.LstmBenchError] = getattr(errors, str(result.error), errors.ConfigError)
+        return kind(f"{result.detail}{more}")
     target = config["model"]["_target_"]
-    return errors.ConfigError(f"model._target_={target}: cannot be built ({result['detail']}){more}")
+    return errors.ConfigError(f"model._target_={target}: cannot be built ({result.detail}){more}")

@@ -77,7 +77,7 @@ def trained(
     from lstm_bench.data.shared_memory import SharedDataset
     from lstm_bench.launcher.event_loop import Loop, Running
     from lstm_bench.launcher.local import LocalLauncher
-    from lstm_bench.launcher.protocol import PackTask
+    from lstm_bench.launcher.protocol import PackResult, PackTask
 
     waiting, results = [Running(name, work, 0)], []
     last = int(row["epochs"]) if row["state"] == "PRUNED" and row["epochs"] else math.inf
@@ -99,18 +99,19 @@ def trained(
         try:
             Loop(launcher, display, None).run(
                 lambda: waiting.pop() if waiting else None,
-                lambda running, result: results.append({**result, "history": result.get("history", running.epochs)}),
-                lambda running, metrics: bool(metrics["epoch"] >= last),
+                lambda running, result: results.append((result, [epoch.row() for epoch in running.epochs])),
+                lambda running, epoch: bool(epoch.epoch >= last),
             )
         except InterruptedByUser:
             raise InterruptedByUser("interrupted", remedy="Nothing was written.") from None
         finally:
             launcher.close()
             shared.close()
-    (result,) = results
-    if isinstance(work, PackTask):
-        member = result["members"][work.seeds.index(int(row["seed"]))]
-        result = {**member, "state": "PRUNED"} if result["state"] == "PRUNED" else member
+    ((answer, epochs),) = results
+    result = {"history": epochs, **answer.row()}
+    if isinstance(answer, PackResult) and isinstance(work, PackTask):
+        member = answer.members[work.seeds.index(int(row["seed"]))]
+        result = {**member, "state": "PRUNED"} if answer.state == "PRUNED" else dict(member)
     if result["state"] == "PRUNED":  # it may have come further before it heard of its end
         history = result["history"][: int(row["epochs"])]
         return {**result, **history[-1], "epochs": len(history), "history": history}

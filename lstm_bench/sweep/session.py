@@ -15,6 +15,7 @@ from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser
 from lstm_bench.core.formatting import counted
+from lstm_bench.core.schema import Study
 from lstm_bench.data import classes, inspection, task
 from lstm_bench.data import dataset as data
 from lstm_bench.data.splits import for_seed
@@ -35,7 +36,8 @@ from lstm_bench.sweep.store import database, trials
 from lstm_bench.sweep.waiting import Waiting, Watch
 from lstm_bench.sweep.workers import TRACEBACK, Workers
 from lstm_bench.tracking.client import open_tracking
-from lstm_bench.tracking.live import Live
+from lstm_bench.tracking.live import Live, preload
+from lstm_bench.tracking.store import store_uri
 from lstm_bench.training import buckets
 
 
@@ -72,7 +74,7 @@ def assembled(
     waiting = Waiting(config, space, arms.workers, loop.running)
     display.left = waiting.left
     watch = Watch(waiting, space, study, confirmation, config["study"])
-    events.listeners += [records, watch, Progress(study, config["study"], display)]
+    events.listeners += [records, watch, Progress(study, configuration.group(config, Study), display)]
     return Parts(study, arms, driver, confirmation, controls, records, events, waiting)
 
 
@@ -167,6 +169,8 @@ class Session:
             del found
             if fresh:
                 self.workers.wait()
+            tracking = self.config["tracking"]
+            preload(None if tracking["name"] == "none" else store_uri(tracking))
             layers = self.workers.check() if fresh else None
             made = {"code": self._code.record() if self._code else None, "variables": self._variables}
             study = trials.opened(self.config, self.space, self.folder, facts["sha256"], self.display.line, made)

@@ -15,6 +15,7 @@ from lstm_bench.core.errors import StorageError
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.data.shared_memory import SharedDataset
 from lstm_bench.launcher.local import LocalLauncher
+from lstm_bench.launcher.protocol import CheckResult
 from lstm_bench.launcher.ray_launcher import RayLauncher
 from lstm_bench.study import search_space
 from lstm_bench.sweep import precheck
@@ -152,10 +153,11 @@ class Workers:
                         " backend's GPU build, or set CUDA_VISIBLE_DEVICES= to run on the CPU knowingly."
                     )
                 if event.kind == "result":
-                    traced = self._keep_traceback(event.body.get("traceback"))
-                    if fault := precheck.fault(self._config, event.body, traced):
+                    result = CheckResult.read(event.body)
+                    traced = self._keep_traceback(result.traceback)
+                    if fault := precheck.fault(self._config, result, traced):
                         raise fault
-                    return list(event.body["layers"])
+                    return list(result.layers)
 
     def _keep_traceback(self, text: str | None) -> str:
         """Writes what a user's function raised to a file; names it, in words that end a line."""

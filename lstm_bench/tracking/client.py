@@ -199,11 +199,11 @@ class Tracking:
         run = self._client.get_run(parent_id)
         self._parent, self._since_ms = run.data, run.info.start_time
         # Parameters cannot change in MLflow: what a resume may change (n_trials, workers) is kept as a tag.
-        params = runs.texts(study.get("params", {}))
+        params = runs.param_strings(study.get("params", {}))
         old = self._parent.params
         tags |= {f"{runs.RESUMED}{key}": value for key, value in params.items() if old.get(key, value) != value}
-        seen = runs.texts(flatten(study.get("environment", {})))
-        facts = {f"{runs.ENVIRONMENT}{key}": value for key, value in seen.items()} | runs.keys(params)
+        seen = runs.param_strings(flatten(study.get("environment", {})))
+        facts = {f"{runs.ENVIRONMENT}{key}": value for key, value in seen.items()} | runs.param_order(params)
         self.parent_id = parent_id
         for run_id in self._index.strays - {parent_id}:  # their own parent is gone for good
             self._client.set_tag(run_id, "mlflow.parentRunId", parent_id)
@@ -313,7 +313,7 @@ class Tracking:
         if run.status in ENDED:
             return
         assert run.points is not None
-        marks = {key: value for key, value in runs.marks(row, epochs).items() if value}
+        marks = {key: value for key, value in runs.metric_tags(row, epochs).items() if value}
         if training.kind == "trial":
             marks[runs.ORDER] = runs.order(row.get(self._objective), self._maximize)
         if row.get("confusion"):
@@ -321,7 +321,9 @@ class Tracking:
             if self._log_json(run.run_id, runs.EVIDENCE, seen):
                 marks[runs.EVIDENCE] = runs.FILES[runs.EVIDENCE]
         points = [point for point in runs.metrics(row, epochs, span) if (point.key, point.step) not in run.points]
-        self._client.log_batch(run.run_id, points, (), runs.tags(self._tags(training.kind, runs.words(row)) | marks))
+        self._client.log_batch(
+            run.run_id, points, (), runs.tags(self._tags(training.kind, runs.text_tags(row)) | marks)
+        )
         status = "FINISHED"
         if row.get("state") == "FAIL":
             status = "KILLED" if row.get("reason") in _ENDED_BY_OTHERS else "FAILED"
@@ -382,7 +384,7 @@ class Tracking:
         for key in [key for key in stored.tags if key.startswith("kernel_") and key not in tags]:
             self._client.delete_tag(run_id, key)
         gone = {key: math.nan for key, old in stored.metrics.items() if key not in metrics and not math.isnan(old)}
-        params = {key: value for key, value in runs.texts(cell_params).items() if key not in stored.params}
+        params = {key: value for key, value in runs.param_strings(cell_params).items() if key not in stored.params}
         self._log_new(run_id, stored, gone | metrics, self._tags("cell", tags), params)
         status = "FINISHED" if any(row["state"] == "measured" for row in rows) else "FAILED"
         self._client.set_terminated(run_id, status, ended_ms)
@@ -465,12 +467,12 @@ class Tracking:
     def _opened(self, training: Training, row: Mapping[str, Any], params: Mapping[str, Any], started_ms: int) -> Run:
         """A training's run: the one that is there, with what it lacks, else a new one."""
         identity = f"{self._study}/{training.identity}"
-        run, values = self._index.get(training.tag, identity), runs.texts(params)
+        run, values = self._index.get(training.tag, identity), runs.param_strings(params)
         if run is not None and training.kind == "replicate" and run.is_of_another_try(started_ms):
             self._index.discard(run)
             run = None
         if run is None:
-            words = runs.words({**row, "state": None, "reason": None})  # they are told with its end
+            words = runs.text_tags({**row, "state": None, "reason": None})  # they are told with its end
             if training.kind == "trial":
                 words[runs.ORDER] = runs.order(None, self._maximize)
             run_id, _ = self._new_run(training.kind, identity, training.name, started_ms, words)

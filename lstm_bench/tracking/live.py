@@ -7,6 +7,7 @@ anew and goes on from what the store holds. The sweep never waits before its end
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,24 @@ _HASTE_S = 2.5  # an interrupted sweep waits so long
 _ASK_S = 0.2  # between two questions whether the user wants to end
 _NOTICE_S = 1.0  # before it is said what the end waits for
 _WRITE_S = 30.0  # a local store is not left in the middle of a write unless it takes longer
+
+
+def preload(uri: str | None) -> None:
+    """Imports MLflow in the background, for a store that `Live` opens soon.
+
+    Three seconds of a core: while the driver waits for a worker to build the first model they delay nothing, and later they
+    would keep the first epochs from MLflow. Nothing is made or touched, and what goes wrong is said when the store is opened.
+
+    Args:
+      uri: Of the store, None for no tracking.
+    """
+
+    def load() -> None:
+        with contextlib.suppress(Exception):
+            store.load(str(uri))
+
+    if uri is not None:
+        threading.Thread(target=load, name="mlflow", daemon=True).start()
 
 
 class Live:

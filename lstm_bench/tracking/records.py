@@ -19,9 +19,10 @@ from typing import Any, BinaryIO
 from lstm_bench.core import configuration, fileio
 from lstm_bench.core.clock import since_1970_ms
 from lstm_bench.core.errors import StorageError
-from lstm_bench.study import candidates, contenders, diagnostics, search_space
+from lstm_bench.study import candidates, contenders, search_space
 from lstm_bench.study.candidates import Candidate, digest
 from lstm_bench.study.control_rows import control_metrics
+from lstm_bench.study.health import health
 from lstm_bench.study.reader import StudyRecord
 from lstm_bench.study.summary import outcome
 from lstm_bench.tracking import runs
@@ -275,20 +276,8 @@ class GrowingRecord(StudyRecord):
         best, objective = self._ranked()[:1], self._settings["objective"]
         complete = [row for row in self._rows_of(pick) if row["state"] == "COMPLETE"]
         facts = self.environment.get("dataset") or {}
-        first = next((self.evidence(row) for row in complete if row["seed"] == 0), {})
-        curves: dict[Key, list[Row]] = defaultdict(list)  # read again: those of most trainings were let go of
-        for line in map(typed, self.rows("history.csv")):
-            curves[_key(line)].append(line)
-        judged = diagnostics.judge(
-            self.config,
-            facts,
-            space=self.space(),
-            trials=[{**row, "history": curves["trial", row["number"], None]} for row in self._trials()],
-            winner=pick.trial,
-            params=pick.params,
-            seeds=[{**row, "history": curves["replicate", row["seed"], row["trial"]]} for row in complete],
-            pairs=diagnostics.pairs(first.get("confusion") or {}),
-        )
+        verdict = health(StudyRecord(self.folder, strict=True))
+        judged = verdict.sentences() if verdict else []
         metrics, tags = outcome(
             self._counts(),
             (best[0]["number"], best[0][objective]) if best else None,
@@ -297,7 +286,7 @@ class GrowingRecord(StudyRecord):
             objective=objective,
             task=self.task,
             front=len(self._front()) if self._settings.get("objectives") else None,
-            health=judged.sentences(),
+            health=judged,
         )
         fitted = [typed(row) for row in fileio.read_rows(self.folder / "controls.csv")]
         found = contenders.recommended(
@@ -309,7 +298,7 @@ class GrowingRecord(StudyRecord):
             rows=complete,
             controls=fitted,
             counts=self._counts(),
-            health=judged.sentences(),
+            health=judged,
         )
         if found:
             tags["verdict"] = " ".join((*found.lines, *found.rest))

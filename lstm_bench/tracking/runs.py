@@ -112,7 +112,7 @@ def metrics(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]], span: t
     return found
 
 
-def marks(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def metric_tags(row: Mapping[str, Any], epochs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """What metrics cannot say, as tags: `INFINITE_METRICS` names those that are infinite.
 
     It is a list of `[column, epoch, "inf" or "-inf"]`, the epoch null for the row's own value.
@@ -155,7 +155,7 @@ def _infinite(value: Any) -> bool:
     return isinstance(value, float) and math.isinf(value)
 
 
-def words(row: Mapping[str, Any]) -> dict[str, Any]:
+def text_tags(row: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of a row that are tags: `TAGS`, and whatever else is text and no number."""
     return {key: row.get(key) for key in TAGS} | {
         key: row[key] for key in _measured() if isinstance(row.get(key), str) and row[key] and number(row[key]) is None
@@ -178,7 +178,7 @@ def evidence(result: Mapping[str, Any]) -> dict[str, Any]:
     return {"confusion": dict(sorted(pairs.items())), "pictures": pictures}
 
 
-def texts(params: Mapping[str, Any]) -> dict[str, str]:
+def param_strings(params: Mapping[str, Any]) -> dict[str, str]:
     """Parameters as MLflow stores them: text, without passwords, cut to what every store takes."""
     return {key: redact(encode(value))[:_PARAM_LENGTH] for key, value in params.items()}
 
@@ -198,7 +198,7 @@ def decode(text: str) -> Any:
         return text
 
 
-def keys(paths: Iterable[str]) -> dict[str, str]:
+def param_order(paths: Iterable[str]) -> dict[str, str]:
     """Dotted paths in their order, as tags: parameters have none."""
     text = "\n".join(paths)
     starts = range(0, len(text), _KEYS_LENGTH)

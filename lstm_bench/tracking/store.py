@@ -178,6 +178,17 @@ def check_sqlite(path: Path, write: bool = True, busy: Callable[[str], None] | N
         raise StorageError(f"{path}: a database, but not MLflow's", remedy=remedy)
 
 
+def load(uri: str) -> None:
+    """Imports what `connect` needs of MLflow for a store."""
+    os.environ.update({**PATIENCE, **os.environ, **ENVIRONMENT})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations between MLflow and its libraries
+        from mlflow import MlflowClient  # noqa: F401
+
+        if not uri.startswith("http"):
+            from mlflow.store.tracking import sqlalchemy_store  # noqa: F401
+
+
 def connect(uri: str, write: bool = True, busy: Callable[[str], None] | None = None) -> Any:
     """An `MlflowClient`, and the store behind it ready for use; a new sqlite store is made by one process at a time.
 
@@ -190,9 +201,7 @@ def connect(uri: str, write: bool = True, busy: Callable[[str], None] | None = N
       StorageError: for a sqlite store that cannot be used. Other stores, and one that others keep locked, raise whatever
         MLflow or the network does.
     """
-    for key, value in PATIENCE.items():
-        os.environ.setdefault(key, value)
-    os.environ.update(ENVIRONMENT)
+    os.environ.update({**PATIENCE, **os.environ, **ENVIRONMENT})
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # says every retry
     logging.getLogger("mlflow").setLevel(os.environ["MLFLOW_LOGGING_LEVEL"])  # also where it was imported before
     path = sqlite_path(uri)

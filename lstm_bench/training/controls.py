@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from lstm_bench.core.clock import Phases, clock
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.data.horizon import Future
-from lstm_bench.launcher.protocol import ControlTask
+from lstm_bench.launcher.protocol import ControlResult, ControlTask
 from lstm_bench.model import controls
 from lstm_bench.model.controls import Asked, Samples
 from lstm_bench.study.control_rows import asked_by
@@ -16,7 +15,7 @@ from lstm_bench.training import inference
 from lstm_bench.training.artefacts import described
 
 
-def fitted(task: ControlTask, data: Dataset, phases: Phases) -> dict[str, Any]:
+def fitted(task: ControlTask, data: Dataset, phases: Phases) -> ControlResult:
     """Result of a control: a row of `columns.CONTROL_COLUMNS` but for its times of day.
 
     Args:
@@ -49,10 +48,10 @@ def fitted(task: ControlTask, data: Dataset, phases: Phases) -> dict[str, Any]:
         "chosen": made.chosen,
         "notes": "; ".join(made.notes),
     }
-    return {"state": "COMPLETE", **scores, **facts, **speed, **seconds}
+    return ControlResult.read({"state": "COMPLETE", **scores, **facts, **speed, **seconds})
 
 
-def _of_series(task: ControlTask, data: Dataset, asked: Asked, phases: Phases) -> dict[str, Any]:
+def _of_series(task: ControlTask, data: Dataset, asked: Asked, phases: Phases) -> ControlResult:
     """As `fitted`, of a control that looks at the whole past of each series: what it takes is the time of its forecasts."""
     cutter, config = data.kind.own_cutter, task.config["dataset"]
     scores, since, n, chosen = dict[str, float](), clock(), 0, ""
@@ -67,7 +66,7 @@ def _of_series(task: ControlTask, data: Dataset, asked: Asked, phases: Phases) -
     if task.keep:
         made.save(Path(task.keep), described(data))
     facts = {"n_weights": 0, "n_train": 0, "chosen": chosen, "notes": "", "latency_ms_batch_1": latency}
-    return {"state": "COMPLETE", **scores, **facts, "latency_ms_batch_64": latency}
+    return ControlResult.read({"state": "COMPLETE", **scores, **facts, "latency_ms_batch_64": latency})
 
 
 def samples(data: Dataset, split: str) -> Samples:

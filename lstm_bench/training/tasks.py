@@ -1,7 +1,6 @@
 """What a worker does with a task: one configuration in, a result out, every exception a state.
 
-A task is one of `launcher/protocol.py`, or of a kernel benchmark, a plain dict of kind cell or ceiling. A result is a plain dict
-with `state` COMPLETE, PRUNED, FAIL (with `reason`), or FAULT: a configuration, data or kernel fault that stops the sweep.
+A task is one of `launcher/protocol.py`, or of a kernel benchmark, a plain dict of kind cell or ceiling; so is its result.
 """
 
 from __future__ import annotations
@@ -22,7 +21,20 @@ from lstm_bench.core.errors import ConfigError, KernelError, LstmBenchError
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data import shared_memory
 from lstm_bench.launcher import protocol
-from lstm_bench.launcher.protocol import CheckTask, ControlTask, PackTask, ProbeTask, StepsTask, TrialTask
+from lstm_bench.launcher.protocol import (
+    CheckResult,
+    CheckTask,
+    ControlResult,
+    ControlTask,
+    PackResult,
+    PackTask,
+    ProbeResult,
+    ProbeTask,
+    Result,
+    StepsTask,
+    TrialResult,
+    TrialTask,
+)
 from lstm_bench.model import build, kernel, network
 from lstm_bench.model.signature import find, is_own, recurrent_layers, width_argument
 from lstm_bench.training import controls, criteria, fit, monitor, precision, programs, timer
@@ -34,7 +46,7 @@ from lstm_bench.training.faults import not_deterministic, out_of_memory, undeter
 from lstm_bench.training.monitor import Watch
 
 Send = Callable[[dict[str, Any]], None]
-Work = Callable[..., dict[str, Any]]  # of a task, its clock, where it reports to, and whether it is to stop
+Work = Callable[..., Result | dict[str, Any]]  # of a task, its clock, where it reports to, and whether it is to stop
 # Of a probe's cores, the share that others may take unsaid: the driver itself needs some, where it sits on the same core.
 _MAX_OTHER_LOAD = 0.25
 
@@ -80,19 +92,21 @@ class TaskRunner:
             if isinstance(asked, StepsTask):
                 asked, sized = self._sized(asked)
             result = self.work()[task["kind"]](asked, phases, report, stopped)
-            result |= {"members": [{**sized, **member} for member in result["members"]]} if "members" in result else {}
+            if isinstance(result, PackResult):
+                result = PackResult(state=result.state, members=[{**sized, **member} for member in result.members])
         except fit.NotFiniteError as error:
             result = _diverged(error)
         except LstmBenchError as error:
-            result = {"state": "FAULT", "error": type(error).__name__, "detail": str(error)} | _traced(error.__cause__)
+            traced = _traced(error.__cause__)
+            result = Result(state="FAULT", error=type(error).__name__, detail=str(error), traceback=traced)
         except Exception as error:  # any other exception is the trial's own, and the sweep goes on
             traceback.print_exc()
             if not_deterministic(error):
-                detail = str(undetermined(error))
-                return {**phases.seconds(), "state": "FAULT", "error": "KernelError", "detail": detail}
-            result = _failed(error)
-            result |= _traced(error) if task["kind"] == "check" else {}
-        return {**phases.seconds(), **sized, **result, "device": self.device, "device_share": self.share}
+                fault = Result(state="FAULT", error="KernelError", detail=str(undetermined(error)))
+                return {**phases.seconds(), **fault.row()}
+            result = _failed(error, _traced(error) if task["kind"] == "check" else None)
+        said = result.row() if isinstance(result, Result) else result
+        return {**phases.seconds(), **sized, **said, "device": self.device, "device_share": self.share}
 
     def work(self) -> dict[str, Work]:
         """What is done for each kind of task."""
@@ -113,7 +127,7 @@ class TaskRunner:
         found = {} if asked.get("weights") is None else {"width": model[str(width_argument(find(model["_target_"])))]}
         return dataclasses.replace(task, config={**task.config, "model": model}), found
 
-    def _check(self, task: CheckTask, *_: Any) -> dict[str, Any]:
+    def _check(self, task: CheckTask, *_: Any) -> CheckResult:
         """Builds the model at the configuration's values and at the ends of its space.
 
         Of a user's family it is also tried whether a winner could be saved and loaded, whether its outputs are logits, and
@@ -141,12 +155,8 @@ class TaskRunner:
         precision.refuse_changes(task.config["backend"]["name"], target)
         if not is_own(target):
             self._require_kernel(task.config, data, recurrent_layers(function))
-        return {
-            "state": "COMPLETE",
-            "n_weights": int(model.count_params()),
-            "recurrent": len(lengths),
-            "layers": list(recurrent_layers(function)),
-        }
+        n_weights, layers = int(model.count_params()), list(recurrent_layers(function))
+        return CheckResult(state="COMPLETE", n_weights=n_weights, recurrent=len(lengths), layers=layers)
 
     def _require_kernel(self, config: Mapping[str, Any], data: datasets.Dataset, layers: Sequence[str]) -> None:
         """Raises KernelError where a user's network does not run the kernel that is named, as one with a mask may not."""
@@ -158,7 +168,7 @@ class TaskRunner:
         engine.warm_up()
         fit.require_ran(named, engine)
 
-    def _probe(self, task: ProbeTask, *_: Any) -> dict[str, Any]:
+    def _probe(self, task: ProbeTask, *_: Any) -> ProbeResult:
         config, data = task.config, self.data(task.config["dataset"])
         per_execution, members = task.steps_per_execution, task.pack
         try:
@@ -168,7 +178,7 @@ class TaskRunner:
             else:
                 arm = programs.prepare(config, data, task.kernel, seed=0, steps_per_execution=per_execution)
         except KernelError as error:  # one arm of several: the others are still to be measured
-            return {"state": "FAIL", "reason": "refused", "detail": str(error)}
+            return ProbeResult(state="FAIL", reason="refused", detail=str(error))
         size = min(config["train"]["batch_size"], len(data.x_train))
         batch_size, rows, rng = members * size, None, np.random.default_rng(0)
         if data.lengths_train is not None:  # as in an epoch, of each length its share
@@ -182,18 +192,18 @@ class TaskRunner:
         try:
             figures = timer.training_throughput(arm, batch_size, len(data.x_train), task.seconds, rows)
         except KernelError as error:
-            return {"state": "FAIL", "reason": "refused", "detail": str(error)}
+            return ProbeResult(state="FAIL", reason="refused", detail=str(error))
         except Exception as error:
             if not_deterministic(error):
-                return {"state": "FAIL", "reason": "refused", "detail": str(undetermined(error))}
+                return ProbeResult(state="FAIL", reason="refused", detail=str(undetermined(error)))
             raise
         ran = {"backend": config["backend"]["name"], "kernel": task.kernel, "disturbed_by": watch.stop()[0]}
-        return {"state": "COMPLETE", **ran, **figures}
+        return ProbeResult(state="COMPLETE", **ran, **figures)
 
-    def _control(self, task: ControlTask, phases: Phases, *_: Any) -> dict[str, Any]:
+    def _control(self, task: ControlTask, phases: Phases, *_: Any) -> ControlResult:
         return controls.fitted(task, self.data(task.config["dataset"]), phases)
 
-    def _trial(self, task: TrialTask, phases: Phases, report: Send, stopped: Callable[[], bool]) -> dict[str, Any]:
+    def _trial(self, task: TrialTask, phases: Phases, report: Send, stopped: Callable[[], bool]) -> TrialResult:
         config = task.config
         data = self.data(config["dataset"])
         monitor.reset_peak_memory(config["backend"]["name"], self.gpu)
@@ -229,14 +239,14 @@ class TaskRunner:
                 # The winner's artefacts are not part of what a training costs.
                 result |= predicted(data, outputs) | phases.seconds()
                 result |= keep(engine.model, task, data)
-        return result
+        return TrialResult.read(result)
 
     def _peak_memory(self, config: Mapping[str, Any]) -> dict[str, float | None]:
         """What the training since `reset_peak_memory` took at most, as a part of its result."""
         on_device = monitor.peak_device_memory_mib(config["backend"]["name"], self.gpu)
         return {"peak_memory_mib": monitor.peak_memory_mib(), "peak_device_memory_mib": on_device}
 
-    def _pack(self, task: PackTask, phases: Phases, report: Send, stopped: Callable[[], bool]) -> dict[str, Any]:
+    def _pack(self, task: PackTask, phases: Phases, report: Send, stopped: Callable[[], bool]) -> Result:
         """Several seeds in one program: `members` holds what each would be as a task of its own."""
         config, seeds, trains, tests = task.config, task.seeds, task.trains, task.kind == "pack"
         data = self.data(config["dataset"])
@@ -247,7 +257,7 @@ class TaskRunner:
             pack = programs.prepare_pack(config, data, seeds, task.steps_per_execution)
             trained = fit.train_pack(pack, config, data, seeds=seeds, trains=trains, **heard)
         except KernelError as error:  # one by one another kernel may run
-            return {"state": "FAIL", "reason": "refused", "detail": str(error)}
+            return Result(state="FAIL", reason="refused", detail=str(error))
         epoch_s = _epoch_s(phases, config)
         if tests:
             with phases("eval_s"):
@@ -277,8 +287,8 @@ class TaskRunner:
                 if tests and seed == 0 and task.keep:
                     result |= predicted(data, logits[at])
                     result |= keep(pack.model, task, data)
-            members.append(result)
-        return {"state": "COMPLETE", "members": members}
+            members.append(TrialResult.read(result).row())
+        return PackResult(state="COMPLETE", members=members)
 
 
 def _epoch_s(phases: Phases, config: Mapping[str, Any]) -> float:
@@ -287,20 +297,20 @@ def _epoch_s(phases: Phases, config: Mapping[str, Any]) -> float:
     return float(seconds["train_s"] + seconds["eval_s"]) / int(config["train"]["epochs"])
 
 
-def _diverged(error: fit.NotFiniteError) -> dict[str, Any]:
+def _diverged(error: fit.NotFiniteError) -> Result:
     """Result of a trial whose loss is not a number."""
-    return {"state": "FAIL", "reason": "nan", "detail": str(error)}
+    return Result(state="FAIL", reason="nan", detail=str(error))
 
 
-def _failed(error: Exception) -> dict[str, Any]:
+def _failed(error: Exception, traced: str | None = None) -> Result:
     """Result of a trial that raised an exception of its own."""
-    reason = "oom" if out_of_memory(error) else "exception"
-    return {"state": "FAIL", "reason": reason, "detail": " ".join(f"{type(error).__name__}: {error}".split())[:500]}
+    detail = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    return Result(state="FAIL", reason="oom" if out_of_memory(error) else "exception", detail=detail, traceback=traced)
 
 
-def _traced(error: BaseException | None) -> dict[str, str]:
-    """`traceback` of what a user's function raised, as a part of a result; nothing where there was no such exception."""
-    return {} if error is None else {"traceback": "".join(traceback.format_exception(error))}
+def _traced(error: BaseException | None) -> str | None:
+    """The traceback of what a user's function raised; None where there was no such exception."""
+    return None if error is None else "".join(traceback.format_exception(error))
 
 
 @contextlib.contextmanager

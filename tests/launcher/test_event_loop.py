@@ -37,7 +37,7 @@ def runs(script, names="abc", *, workers=1, timeout=None, report=None):
     waiting, ended = list(names), []
 
     def finished(running, result):
-        ended.append((running.name, result["state"], result.get("reason")))
+        ended.append((running.name, result.state, result.reason))
 
     Loop(launcher, Display("val_accuracy", 3), timeout).run(
         lambda: task(waiting.pop(0)) if waiting else None, finished, report
@@ -101,8 +101,8 @@ def test_who_waits_for_the_work_of_others_can_be_interrupted():
 def test_epochs_are_kept_and_reported():
     seen = []
 
-    def report(running, metrics):
-        seen.append((running.name, metrics["epoch"]))
+    def report(running, epoch):
+        seen.append((running.name, epoch.epoch))
         return False
 
     runs(fake.train, "ab", report=report)
@@ -115,14 +115,14 @@ def test_a_stopped_task_is_pruned_with_its_last_reported_epoch():
     Loop(launcher, Display("val_accuracy", 3), None).run(
         lambda: waiting.pop(0) if waiting else None,
         lambda running, result: ended.append((running, result)),
-        lambda running, metrics: metrics["epoch"] == 2,
+        lambda running, epoch: epoch.epoch == 2,
     )
     ((running, result),) = ended
     assert launcher.stopped == ["a/1"]
-    assert (result["state"], result["epochs"]) == ("PRUNED", 2)
-    assert (
-        result["val_accuracy"] == running.epochs[-1]["val_accuracy"] == fake.metrics(fake.config(), 2)["val_accuracy"]
-    )
+    assert (result.state, result.epochs) == ("PRUNED", 2)
+    assert result.scores["val_accuracy"] == fake.metrics(fake.config(), 2)["val_accuracy"]
+    assert result.scores == running.epochs[-1].scores
+    assert result.train_s > running.epochs[-1].train_s  # its phases add up, and are not those of an epoch
 
 
 def test_a_stop_that_comes_too_late_still_prunes():
@@ -139,8 +139,8 @@ def test_a_task_that_does_not_heed_is_stopped_once_and_keeps_its_epochs():
     launcher.stop = stops.append
     Loop(launcher, Display("val_accuracy", 3), None).run(
         lambda: waiting.pop(0) if waiting else None,
-        lambda running, result: ended.append((result["state"], result["epochs"])),
-        lambda running, metrics: asked.append(metrics["epoch"]) or True,
+        lambda running, result: ended.append((result.state, result.epochs)),
+        lambda running, epoch: asked.append(epoch.epoch) or True,
     )
     # Its epochs are heard of, and recorded, though nothing is decided by them any more.
     assert (asked, stops, ended) == ([1, 2, 3], ["a/1"], [("PRUNED", 3)])
@@ -154,7 +154,7 @@ def test_a_worker_s_death_is_a_result():
     ended = []
     waiting = [task("a")]
     Loop(fake.FakeLauncher(dies), Display("val_accuracy", 3), None).run(
-        lambda: waiting.pop(0) if waiting else None, lambda running, result: ended.append(result)
+        lambda: waiting.pop(0) if waiting else None, lambda running, result: ended.append(result.row())
     )
     assert ended == [{"state": "FAIL", "reason": "worker_died", "detail": "exit -11"}]
 
@@ -217,7 +217,7 @@ def test_what_comes_together_with_a_fault_is_heard_and_what_still_runs_is_queued
     with pytest.raises(errors.DataError, match="gone"):
         Loop(launcher, Display("val_accuracy", 3), None).run(
             lambda: waiting.pop(0) if waiting else None,
-            lambda running, result: ended.append((running.name, result["state"], result.get("reason"))),
+            lambda running, result: ended.append((running.name, result.state, result.reason)),
         )
     assert ended == [("b", "COMPLETE", None), ("c", "FAIL", "interrupted")]
 
@@ -240,7 +240,7 @@ def test_workers_that_get_ready_in_between_are_no_fault():
     launcher.events = lambda timeout_s: [idle.pop(0)] if idle else real(timeout_s)
     waiting, ended = [task("a")], []
     Loop(launcher, Display("val_accuracy", 3), None).run(
-        lambda: waiting.pop(0) if waiting else None, lambda running, result: ended.append(result["state"])
+        lambda: waiting.pop(0) if waiting else None, lambda running, result: ended.append(result.state)
     )
     assert ended == ["COMPLETE"]
 
@@ -283,7 +283,7 @@ def interrupted(script, names="abc", workers=1):
     with pytest.raises(InterruptedByUser) as caught:
         Loop(launcher, Display("val_accuracy", 3), None).run(
             lambda: waiting.pop(0) if waiting else None,
-            lambda running, result: ended.append((running.name, result["state"], result.get("reason"))),
+            lambda running, result: ended.append((running.name, result.state, result.reason)),
         )
     assert str(caught.value) == "interrupted. The same command goes on from here."
     assert caught.value.exit_code == 130

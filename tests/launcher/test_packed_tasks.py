@@ -9,7 +9,9 @@ import pytest
 
 from lstm_bench.launcher.base import Event
 from lstm_bench.launcher.packing import FAILED, Packing, joined
-from lstm_bench.launcher.protocol import CheckTask, ProbeTask, Task, TrialTask, read, written
+from lstm_bench.launcher.protocol import CheckTask, EpochResult, ProbeTask, Task, TrialResult, TrialTask, read, written
+
+TIMEOUT = TrialResult(state="FAIL", reason="timeout")
 
 
 class Below:
@@ -90,6 +92,21 @@ def test_a_task_arrives_as_it_was_sent(task: Task) -> None:
     assert read(json.loads(json.dumps(written(task)))) == task
 
 
+@pytest.mark.parametrize(
+    ("answer", "row"),
+    [
+        (EpochResult(epoch=1, scores={"val_loss": 0.5}), {"epoch": 1, "val_loss": 0.5}),
+        (
+            TrialResult(state="PRUNED", n_weights=7, history=[{"epoch": 1}], scores={"val_accuracy": 1.0}),
+            {"state": "PRUNED", "n_weights": 7, "history": [{"epoch": 1}], "val_accuracy": 1.0},
+        ),
+    ],
+)
+def test_an_answer_arrives_as_it_was_said(answer: EpochResult | TrialResult, row: dict[str, Any]) -> None:
+    assert answer.row() == row
+    assert type(answer).read(json.loads(json.dumps(row))) == answer
+
+
 def test_only_what_is_asked_for_travels_and_other_kinds_are_left_alone() -> None:
     assert written(trial(0)).keys() == {"kind", "config", "seed", "kernel", "steps_per_execution"}
     assert read({"kind": "cell", "cell": {}}) == {"kind": "cell", "cell": {}}
@@ -102,7 +119,7 @@ def test_what_is_alone_passes_as_it_is(packing: Packing, below: Below) -> None:
         ("result", "alone/1", result.body),
     ]
     packing.stop("alone/1")
-    assert packing.kill("alone/1", {"state": "FAIL", "reason": "timeout"})["reason"] == "timeout"
+    assert packing.kill("alone/1", TIMEOUT) == TIMEOUT
     assert below.notes == [("stop", "alone/1"), ("kill", "alone/1")]
 
 
@@ -141,12 +158,12 @@ def test_that_it_fails_says_nothing_of_its_members(
 
 
 def test_it_is_killed_once_for_all(packing: Packing, below: Below, lines: list[str]) -> None:
-    late = [packing.kill(f"trial {n}/1", {"state": "FAIL", "reason": "timeout"}) for n in range(3)]
+    late = [packing.kill(f"trial {n}/1", TIMEOUT).row() for n in range(3)]
     assert (late, below.notes, len(lines)) == ([FAILED] * 3, [("kill", "trial 0/1")], 1)
 
 
 def test_an_interrupted_member_says_so(packing: Packing, below: Below, lines: list[str]) -> None:
-    ended = {"state": "FAIL", "reason": "interrupted"}
+    ended = TrialResult(state="FAIL", reason="interrupted")
     assert [packing.kill(f"trial {n}/1", ended) for n in range(3)] == [ended] * 3
     assert (below.notes, lines) == ([("kill", "trial 0/1")], [])
 
@@ -154,5 +171,6 @@ def test_an_interrupted_member_says_so(packing: Packing, below: Below, lines: li
 def test_a_fault_ends_the_sweep(packing: Packing, below: Below) -> None:
     fault = {"state": "FAULT", "error": "DataError", "detail": "no data"}
     assert heard(packing, below, Event("result", "trial 0/1", fault)) == [("result", "trial 0/1", fault)]
-    assert packing.kill("trial 1/1", {"state": "FAIL", "reason": "interrupted"})["reason"] == "interrupted"
+    interrupted = TrialResult(state="FAIL", reason="interrupted")
+    assert packing.kill("trial 1/1", interrupted) == interrupted
     assert below.notes == []

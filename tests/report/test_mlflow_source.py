@@ -565,7 +565,7 @@ def test_a_value_comes_back_as_it_was(value: Any) -> None:
 
 
 def test_words_stay_bare_and_passwords_do_not_pass() -> None:
-    assert runs.texts({"a": "adam", "b": 3, "c": None, "d": "3", "e": "http://me:S3CRET@h/"}) == {
+    assert runs.param_strings({"a": "adam", "b": 3, "c": None, "d": "3", "e": "http://me:S3CRET@h/"}) == {
         "a": "adam",
         "b": "3",
         "c": "null",
@@ -576,7 +576,7 @@ def test_words_stay_bare_and_passwords_do_not_pass() -> None:
 
 def test_many_keys_are_several_tags() -> None:
     paths = [f"model.a_long_name_of_an_argument_{n}" for n in range(400)]
-    tags = runs.keys(paths)
+    tags = runs.param_order(paths)
     assert max(map(len, tags.values())) == 4000 and len(tags) > 3
     assert "".join(tags[key] for key in sorted(tags)).split("\n") == paths
 
@@ -584,7 +584,7 @@ def test_many_keys_are_several_tags() -> None:
 def test_every_column_of_text_is_a_tag_or_becomes_one() -> None:
     row = {"state": "COMPLETE", "digest": "c0ffee", "val_loss": "0.5", "val_accuracy": "not a number"}
     with mock.patch.object(runs, "_METRICS", ("val_loss", "val_accuracy", "digest")):
-        assert {key: value for key, value in runs.words(row).items() if value} == {
+        assert {key: value for key, value in runs.text_tags(row).items() if value} == {
             "state": "COMPLETE",
             "digest": "c0ffee",
             "val_accuracy": "not a number",

@@ -21,8 +21,7 @@ from lstm_bench.report import command as report
 from lstm_bench.report import manifest as manifests
 from lstm_bench.report.figures import study as figure
 from lstm_bench.report.figures import style
-from lstm_bench.report.pages import budget_and_fronts, study_figures
-from lstm_bench.report.pages import study as study_page
+from lstm_bench.report.pages import budget_and_fronts, study_figures, what_was_run
 from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
 from lstm_bench.study import columns
@@ -267,7 +266,7 @@ def test_the_study_page_says_how_long_sequences_are():
         ({}, "mine"),
     ):
         result = records.Result(Path(), "mine", environment={"dataset": {"name": "mine", "lengths": lengths}})
-        assert study_page._data(result) == text
+        assert what_was_run._data(result) == text
 
 
 @pytest.mark.usefixtures("pages_only")

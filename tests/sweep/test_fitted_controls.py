@@ -11,6 +11,7 @@ import pytest
 from lstm_bench.core.console import Display
 from lstm_bench.data.task import CLASSIFICATION
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Running
+from lstm_bench.launcher.protocol import ControlResult
 from lstm_bench.model.controls import Asked
 from lstm_bench.study.control_rows import control_metrics, control_words
 from lstm_bench.sweep import controls
@@ -49,7 +50,7 @@ class Loop:
         while (running := next_task()) is not None and running is not NO_TASK_YET:
             self.ran.append((running.task.control, running.task.seed))
             self.tasks.append(running.task)
-            finished(running, dict(self.result(running)))
+            finished(running, ControlResult.read(self.result(running)))
 
 
 def complete(running: Running) -> dict[str, Any]:

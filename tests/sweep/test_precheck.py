@@ -13,6 +13,7 @@ import pytest
 from lstm_bench.core import errors
 from lstm_bench.core import hardware as device
 from lstm_bench.core.errors import ConfigError, DataError
+from lstm_bench.launcher.protocol import CheckResult
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep import command as sweep
 from lstm_bench.sweep import precheck
@@ -195,12 +196,12 @@ def test_a_family_is_built_at_the_ends_and_at_every_choice_of_its_space() -> Non
     ],
 )
 def test_what_a_worker_found_is_the_fault_of_its_kind(result: dict[str, Any], kind: type, said: str) -> None:
-    found = precheck.fault(fake.config(), result, ", see x")
+    found = precheck.fault(fake.config(), CheckResult.read(result), ", see x")
     assert type(found) is kind and str(found) == said
 
 
 def test_a_family_that_can_be_built_has_no_fault() -> None:
-    assert precheck.fault(fake.config(), COMPLETE) is None
+    assert precheck.fault(fake.config(), CheckResult.read(COMPLETE)) is None
 
 
 def test_what_this_machine_cannot_run_is_told_once_before_data_and_models(

@@ -582,3 +582,21 @@ def test_a_corrupt_store_ends_the_sweep_at_once(tmp_path: Path) -> None:
     assert code == 4
     assert err.startswith("error: ") and "mlflow.db: corrupt" in err and err.count("\n") == 1
     assert not [line for line in spy.noted(tmp_path / "log") if line["kind"] == "trial"]
+
+
+@pytest.mark.parametrize(("uri", "loaded"), [(SERVER, [SERVER]), (None, [])])
+def test_mlflow_is_imported_ahead_where_it_will_be_told_and_fails_in_silence(
+    uri: str | None, loaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def broken(uri: str) -> None:
+        seen.append(uri)
+        raise ImportError("no MLflow")
+
+    monkeypatch.setattr(live.store, "load", broken)
+    before = {*threading.enumerate()}
+    live.preload(uri)
+    for thread in {*threading.enumerate()} - before:
+        thread.join(5)
+    assert seen == loaded

@@ -29,6 +29,7 @@ from lstm_bench.report.pages.comparability import (
     grounds,
     length_of,
 )
+from lstm_bench.report.pages.costs import cost_table
 from lstm_bench.report.pages.pairs import contrast_parts, contrast_row
 from lstm_bench.report.pages.rivals import (
     answer,
@@ -40,7 +41,7 @@ from lstm_bench.report.pages.rivals import (
     sections,
 )
 from lstm_bench.report.pages.sequence_length import recall_parts
-from lstm_bench.report.pages.study import Pages, cost_table
+from lstm_bench.report.pages.study import Pages
 from lstm_bench.report.render.markdown import (
     NONE,
     Raw,

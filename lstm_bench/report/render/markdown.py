@@ -169,3 +169,8 @@ def mean_text(interval: Interval, percent_: bool) -> str:
 def probability(p: float) -> str:
     """A p-value as a sentence has it: `p = 0.031`, `p < 0.0001`."""
     return "p < 0.0001" if p < 1e-4 else f"p = {p:.2g}"
+
+
+def whole(value: Any) -> str:
+    """A whole number that a table holds as a float; nothing of what is none."""
+    return f"{value:.0f}" if isinstance(value, float) and math.isfinite(value) else ""

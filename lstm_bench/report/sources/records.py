@@ -17,8 +17,8 @@ from lstm_bench import __version__
 from lstm_bench.core import fileio, safe_load
 from lstm_bench.core.statistics import Interval, Share, median, sampling_error, t_interval
 from lstm_bench.data.metric import Metric
-from lstm_bench.data.task import CLASSIFICATION, in_percent
-from lstm_bench.study import candidates, columns, diagnostics, frames
+from lstm_bench.data.task import in_percent
+from lstm_bench.study import candidates, columns, diagnostics, frames, health
 from lstm_bench.study.frames import COSTS
 from lstm_bench.study.reader import StudyRecord, at
 
@@ -93,16 +93,6 @@ class Result(StudyRecord):
         return nothing and len(self.frame("controls")) > 0
 
     @property
-    def objective(self) -> str:
-        """Column of the trials that was searched for."""
-        return str(self.get("study.objective", CLASSIFICATION.objectives[0]))
-
-    @property
-    def maximize(self) -> bool:
-        """Whether more of the objective is better."""
-        return str(self.get("study.direction", "maximize")) != "minimize"
-
-    @property
     def trials(self) -> pd.DataFrame:
         """The search."""
         return self.frame("trials")
@@ -112,15 +102,14 @@ class Result(StudyRecord):
         """The confirmation."""
         return self.frame("replicates")
 
+    def table(self, file: str) -> list[dict[str, Any]]:
+        """See `StudyRecord`: of the sorted table, with its `place` there."""
+        return [{**row, "place": place} for place, row in enumerate(_rows(self.frame(file)))]
+
     @cached_property
     def ranked(self) -> pd.DataFrame:
         """Complete trials with a finite objective, best first; of equals the earlier one."""
-        if self.objective not in self.trials:
-            return self.trials.iloc[:0]
-        known = self.trials.assign(**{self.objective: pd.to_numeric(self.trials[self.objective], errors="coerce")})
-        rows = known.assign(place=range(len(known)))[["number", "state", self.objective, "place"]].to_dict("records")
-        found = candidates.ranked(rows, self.objective, maximize=self.maximize)  # type: ignore[arg-type]
-        return self.trials.iloc[[row["place"] for row in found]]
+        return self.trials.iloc[[row["place"] for row in health.ranked(self)]]
 
     @property
     def best(self) -> pd.Series | None:
@@ -143,16 +132,9 @@ class Result(StudyRecord):
 
         With `study.confirm=1` there is one, its trial NaN where nothing was searched.
         """
-        ok = (self.replicates["state"] == "COMPLETE") & self.replicates[self.measure.column].map(math.isfinite)
-        finished = self.replicates[ok]
-        of = finished["trial"].fillna(-1.0)
-        found = {trial if trial >= 0 else math.nan: finished[of == trial] for trial in sorted(set(of))}
-        places = {number: place for place, number in enumerate(self.ranked["number"])}
-        column = self.objective if self.objective in finished else self.task.objectives[0]
-        better_first = sorted(found, key=lambda trial: (places.get(trial, len(places)), trial))
         return {
-            trial: found[trial]
-            for trial in candidates.picked(better_first, lambda trial: found[trial][column], maximize=self.maximize)
+            math.nan if trial is None else trial: self.replicates.iloc[[row["place"] for row in rows]]
+            for trial, rows in health.finished(self).items()
         }
 
     @property
@@ -250,32 +232,10 @@ class Result(StudyRecord):
     @cached_property
     def verdict(self) -> diagnostics.Verdict | None:
         """What is judged of the study; None where nothing is complete."""
-        if self.winner is None and self.confirmed.empty:
-            return None
-        numbered = self.trials[self.trials["number"].notna()]
-        if self.objective in numbered:
-            numbered = numbered.assign(**{self.objective: pd.to_numeric(numbered[self.objective], errors="coerce")})
-        space, facts = self.space(), self.env("dataset")
-        epochs = self.frame("history")
-        trial = next(iter(self.candidates), math.nan)
-        seeds = []
-        for row in _rows(self.confirmed.sort_values("seed", kind="stable")):
-            mine = (epochs["kind"] == "replicate") & (epochs["number"] == row["seed"])
-            mine &= epochs["trial"].isna() | (epochs["trial"] == trial)
-            seeds.append({**row, "history": _rows(epochs[mine])})
-        return diagnostics.judge(
-            self.config,
-            facts if isinstance(facts, Mapping) else {},
-            space=space,
-            trials=_rows(numbered) if self.objective in numbered else [],
-            winner=None if self.winner is None else int(self.winner["number"]),
-            params={path: self.winning(path) for path in space},
-            seeds=seeds,
-            pairs=self._pairs(),
-        )
+        return health.health(self)
 
-    def _pairs(self) -> dict[tuple[int, int], int]:
-        """(label, prediction) -> test samples of the first replicate."""
+    def pairs(self) -> dict[tuple[int, int], int]:
+        """See `StudyRecord`."""
         return {
             (int(str(label)), int(str(said))): int(n)
             for label, row in self.confusion.iterrows()

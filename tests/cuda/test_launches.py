@@ -17,7 +17,7 @@ from lstm_bench.cuda import compiler, launches
 from lstm_bench.cuda.targets import TARGETS
 from lstm_bench.kernels import forecasting
 from lstm_bench.launcher import worker_environment
-from lstm_bench.report.pages import forecast as page
+from lstm_bench.report.pages import launches as page
 from lstm_bench.study import columns
 
 HLO = """HloModule jit_train_step, is_scheduled=true
@@ -130,7 +130,7 @@ def test_a_worker_without_a_gpu_does_not_start_the_compiler_for_one(monkeypatch:
 
 def rows() -> list[dict[str, str]]:
     about = {"cell": "lstm-1x64", "kernel": "generic", "gpu": "H100", "state": "counted", "launches": "831"}
-    known = dict.fromkeys(columns.FORECAST_COLUMNS, "") | about | {"temporary_bytes": str(2**21), "bound_us": "0.5"}
+    known = dict.fromkeys(columns.LAUNCH_COLUMNS, "") | about | {"temporary_bytes": str(2**21), "bound_us": "0.5"}
     other = known | {
         "kernel": "cudnn",
         "state": "not_known",

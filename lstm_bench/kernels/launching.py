@@ -13,7 +13,7 @@ from lstm_bench.core import cli, environment, fileio, formatting, hardware, lock
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.cuda import compiler
 from lstm_bench.cuda.targets import TARGETS, Target
-from lstm_bench.kernels import case, forecast_bench, grid, roofline
+from lstm_bench.kernels import case, grid, launch_bench, roofline
 from lstm_bench.launcher.single_task import Process
 from lstm_bench.model import kernel
 from lstm_bench.study import columns
@@ -55,7 +55,7 @@ def run(config: Mapping[str, Any]) -> None:
             rows[_key(row)] = row | versions
             order = {one: at for at, one in enumerate(TARGETS)}
             found = sorted(rows.values(), key=lambda one: order[one["gpu"]])
-            fileio.write_rows(path, columns.FORECAST_COLUMNS, found)
+            fileio.write_rows(path, columns.LAUNCH_COLUMNS, found)
     print(_table(list(rows.values())))
     print("a forecast: compiled for GPUs that are not here, and never run; no speed is said")
     print(f"records  sweeps/{FOLDER}/\nnext     python -m lstm_bench.report")
@@ -83,7 +83,7 @@ def _compiled(cell: Mapping[str, Any], name: str, gpus: list[str]) -> Iterator[R
     found: list[Row] = []
     task = {"kind": "forecast", "cell": dict(cell), "kernel": name, "gpus": gpus}
     with tempfile.TemporaryDirectory(prefix="lstm_bench-") as folder:
-        process = Process(hardware.slots(1, [])[0], "jax", Path(folder), keras=True, bench=forecast_bench.BENCH)
+        process = Process(hardware.slots(1, [])[0], "jax", Path(folder), keras=True, bench=launch_bench.BENCH)
         try:
             result: Mapping[str, Any] = {"detail": "JAX does not start with its compiler for GPUs"}
             if process.wait():
@@ -108,7 +108,7 @@ def bound_us(cell: Mapping[str, Any], target: Target) -> tuple[float, str]:
     The products, at the peak of TF32, which JAX takes for float32 on these cards; or the least bytes at the memory's bandwidth,
     where they do not fit into the cache, in which they could stay from step to step.
     """
-    operation = forecast_bench.OPERATION
+    operation = launch_bench.OPERATION
     products = cell["batch"] * roofline.flop_per_sample(cell, operation) / target.tf32
     least = roofline.bytes_per_step(cell, operation)
     memory = least / target.bandwidth if least > target.cache else 0.0

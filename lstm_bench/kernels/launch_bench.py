@@ -11,7 +11,7 @@ from lstm_bench.kernels import measure, reference
 from lstm_bench.training import backend
 from lstm_bench.training.tasks import Send, TaskRunner, Work
 
-BENCH = "lstm_bench.kernels.forecast_bench:bench"
+BENCH = "lstm_bench.kernels.launch_bench:bench"
 OPERATION = "train_step"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lstm_bench.report.render.markdown import code, csv_text, document, escape, link, markdown
-from lstm_bench.study.columns import FORECAST_COLUMNS
+from lstm_bench.study.columns import LAUNCH_COLUMNS
 
 STEM = "kernels-forecast"
 FILE = "forecast.csv"
@@ -34,7 +34,7 @@ def page(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """The page and its data, by file name.
 
     Args:
-      rows: Of `forecast.csv`, columns `FORECAST_COLUMNS`; a line that is torn is left out.
+      rows: Of `forecast.csv`, columns `LAUNCH_COLUMNS`; a line that is torn is left out.
     """
     whole = [row for row in rows if None not in row and None not in row.values() and row.get("state")]
     made = dict.fromkeys(f"Keras {r['keras']}, jaxlib {r['jaxlib']}, jax-cuda13-pjrt {r['compiler']}" for r in whole)
@@ -42,7 +42,7 @@ def page(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
     for gpu in dict.fromkeys(row["gpu"] for row in whole):
         parts += [f"## Forecast: one training step on {escape(gpu)}", _of([r for r in whole if r["gpu"] == gpu])]
     parts += ["## What the forecast is not", _NOT, f"All rows as data: {link(f'{STEM}.csv', f'{STEM}.csv')}."]
-    return {f"{STEM}.md": document(parts), f"{STEM}.csv": csv_text(FORECAST_COLUMNS, whole)}
+    return {f"{STEM}.md": document(parts), f"{STEM}.csv": csv_text(LAUNCH_COLUMNS, whole)}
 
 
 def _of(rows: Sequence[Mapping[str, str]]) -> str:
