@@ -191,15 +191,26 @@ def what_drops_the_mask_is_found() -> None:
     network.require_masked(functional, "mine.net", None)
 
 
-def main(backend: str, names: list[str], examples: int) -> None:
+def arms(backend: str, names: list[str]) -> list[tuple[str, str, bool]]:
+    """Family, kernel and whether it answers at every timestep, of all that take a mask; the latter come last."""
+    found = []
     for name in names:
         takes = signature.recurrent_layers(signature.find(f"lstm_bench.model.{name}"))
-        for kernel_name in vocabulary.OF_BACKEND[backend]:
-            if kernel.unavailable(kernel_name, backend, takes, None, masked=True):
-                continue
-            for per_timestep in (False, True) if name in build.per_timestep_families() else (False,):
-                found = check(backend, name, kernel_name, per_timestep, examples)
-                print(backend, name, kernel_name, "timestep" if per_timestep else "sequence", found, flush=True)
+        able = [
+            each
+            for each in vocabulary.OF_BACKEND[backend]
+            if not kernel.unavailable(each, backend, takes, None, masked=True)
+        ]
+        found += [(name, each, answers) for each in able for answers in (False, True)]
+    return sorted(
+        (arm for arm in found if not arm[2] or arm[0] in build.per_timestep_families()), key=lambda arm: arm[2]
+    )
+
+
+def main(backend: str, names: list[str], examples: int) -> None:
+    for name, kernel_name, per_timestep in arms(backend, names):
+        found = check(backend, name, kernel_name, per_timestep, examples)
+        print(backend, name, kernel_name, "timestep" if per_timestep else "sequence", found, flush=True)
     if backend == "jax":
         a_pack_s_members_train_as_alone("bidirectional")
         print("pack equal", flush=True)
