@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,19 @@ def ragged(n: int = 50, longest: int = 12, junk: float = 0.0) -> Dataset:
     made = (x, y.astype(np.int32))
     known = {f"lengths_{split}": lengths for split in ("train", "validation", "test")}
     return Dataset("ragged", *made, *made, *made, n_classes=2, sha256="0" * 64, source="here", **known)
+
+
+def ragged_file(path: Path, n: int = 60) -> tuple[str, ...]:
+    """Writes such sequences to an .npz; the options of a short study on it."""
+    made = ragged(n, junk=np.nan)
+    np.savez(path, x=made.x_train, y=made.y_train, lengths=made.lengths_train)
+    small = ("+study=smoke", "dataset=file", f"dataset.path={path}", "train.epochs=2", "train.batch_size=8")
+    small += (
+        "study.n_trials=2",
+        "study.replicates=1",
+        "study.space={train.learning_rate: {type: float, low: 0.001, high: 0.1}}",
+    )
+    return *small, "train.buckets=2", "kernel=generic", "kernel.probe=false", "launcher.workers=1"
 
 
 def problem(task: str) -> Dataset:
