@@ -220,3 +220,21 @@ def test_a_check_knows_what_takes_no_mask(monkeypatch: pytest.MonkeyPatch) -> No
     assert result["detail"].startswith(
         "mean_squared_error: it takes no mask, and the timesteps of these sequences differ"
     )
+
+
+def test_a_probe_times_batches_of_the_lengths_that_an_epoch_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    unequal, drawn = ragged(n=400), []
+
+    def timed(arm: Any, size: int, n: int, seconds: float, rows: Any) -> dict[str, Any]:
+        drawn.append((arm.buckets, rows(200)))
+        return {"train_samples_per_s": 1.0}
+
+    monkeypatch.setattr(tasks.timer, "training_throughput", timed)
+    result = run(bench(monkeypatch, found=unequal), task("probe", seconds=0.1, pack=1))
+    assert result["state"] == "COMPLETE", result
+    [(timesteps, rows)] = drawn
+    longest = unequal.lengths_train[rows].max(axis=1)
+    assert rows.shape == (200, 8) and len(timesteps) > 1 and len(set(longest.tolist())) > 3
+    steps = np.bincount(np.searchsorted(timesteps, longest), minlength=len(timesteps))
+    share = np.diff([0, *((unequal.lengths_train <= bucket).mean() for bucket in timesteps)])
+    np.testing.assert_allclose(steps / 200, share, atol=0.06)
