@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +36,6 @@ def test_unequal_lengths_are_repeated_exported_merged_synced_and_predicted(comma
     merged = tmp_path / "sweeps" / "merged" / "smoke"
     for name in ("trials.csv", "replicates.csv", "environment.json"):
         assert (merged / name).read_bytes() == (folder / name).read_bytes()
-    with zipfile.ZipFile(tmp_path / "smoke.study.zip") as archive:
-        assert "padding_share" in archive.read("smoke/trials.csv").decode().partition("\n")[0]
     made = np.random.default_rng(2).standard_normal((15 + 1 + 7, 3)).astype(np.float32)  # longer than any that it knows
     np.savez(tmp_path / "new.npz", x=made, lengths=[15, 1, 7])
     done = command("predict", "study=smoke", "input=new.npz", "output=new.csv")
