@@ -48,6 +48,14 @@ def test_a_trial_is_complete_with_everything_that_was_measured(monkeypatch: pyte
     assert not {"test_accuracy", "latency_ms_batch_1"} & result.keys()
 
 
+def test_seconds_of_an_epoch_are_those_of_epochs_that_were_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = {"objective": "val_accuracy", "direction": "maximize", "objectives": {}}
+    patient = {**config(epochs=50, patience=1, learning_rate=0.0), "dataset": {}, "study": study}
+    result = run(bench(monkeypatch), task(config=patient))
+    assert (result["state"], result["epochs"], result["best_epoch"]) == ("COMPLETE", 2, 1)
+    assert result["epoch_s"] == pytest.approx((result["train_s"] + result["eval_s"]) / 2)
+
+
 def test_nan_is_a_fail_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run(bench(monkeypatch, scale=np.nan), task())
     assert (result["state"], result["reason"]) == ("FAIL", "nan")
