@@ -192,7 +192,7 @@ def what_drops_the_mask_is_found() -> None:
 
 
 def arms(backend: str, names: list[str]) -> list[tuple[str, str, bool]]:
-    """Family, kernel and whether it answers at every timestep, of all that take a mask; the latter come last."""
+    """Family, kernel and whether it answers at every timestep, of all that take a mask; `generic` comes first."""
     found = []
     for name in names:
         takes = signature.recurrent_layers(signature.find(f"lstm_bench.model.{name}"))
@@ -202,9 +202,8 @@ def arms(backend: str, names: list[str]) -> list[tuple[str, str, bool]]:
             if not kernel.unavailable(each, backend, takes, None, masked=True)
         ]
         found += [(name, each, answers) for each in able for answers in (False, True)]
-    return sorted(
-        (arm for arm in found if not arm[2] or arm[0] in build.per_timestep_families()), key=lambda arm: arm[2]
-    )
+    known = [arm for arm in found if not arm[2] or arm[0] in build.per_timestep_families()]
+    return sorted(known, key=lambda arm: (arm[2], arm[1] != "generic"))
 
 
 def main(backend: str, names: list[str], examples: int) -> None:
