@@ -228,7 +228,7 @@ class TaskRunner:
             **self._peak_memory(config),
         }
         if not trained.stopped:
-            result["epoch_s"] = _epoch_s(phases, config)
+            result["epoch_s"] = _epoch_s(phases, len(trained.epochs))
             engine.sync_model()
             result["weights_sha256"] = fit.weights_digest(engine.model)
         if task.kind == "replicate":
@@ -258,7 +258,7 @@ class TaskRunner:
             trained = fit.train_pack(pack, config, data, seeds=seeds, trains=trains, **heard)
         except KernelError as error:  # one by one another kernel may run
             return Result(state="FAIL", reason="refused", detail=str(error))
-        epoch_s = _epoch_s(phases, config)
+        epoch_s = _epoch_s(phases, max(len(member.epochs) for member in trained))
         if tests:
             with phases("eval_s"):
                 logits = pack.logits(data.x_test, data.lengths_test)
@@ -291,10 +291,11 @@ class TaskRunner:
         return PackResult(state="COMPLETE", members=members)
 
 
-def _epoch_s(phases: Phases, config: Mapping[str, Any]) -> float:
+def _epoch_s(phases: Phases, epochs: int) -> float:
     """Seconds of an epoch, on the mean, of a training that was not stopped and has read no test set yet."""
     seconds = phases.seconds()
-    return float(seconds["train_s"] + seconds["eval_s"]) / int(config["train"]["epochs"])
+    had = max(epochs, 1)  # none where every member of a pack has failed
+    return float(seconds["train_s"] + seconds["eval_s"]) / had
 
 
 def _diverged(error: fit.NotFiniteError) -> Result:

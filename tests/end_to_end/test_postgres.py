@@ -23,9 +23,11 @@ import postgres
 import psycopg
 import pytest
 import spy
+from conftest import Command
 from optuna.exceptions import StorageInternalError
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
+from trainings import ragged_file
 
 from lstm_bench.core import fileio
 from lstm_bench.core.console import Display
@@ -165,6 +167,19 @@ def test_a_sweep_killed_on_a_server_goes_on_at_once_and_to_the_exact_total(
     assert re.search("trials? that a dead driver left running (is|are) queued again", said)
     found = check(server, database, 8, sweeps.folder("a"))
     assert 1 <= sum(trial.get("reason") == "driver_died" for trial in found) <= 2
+
+
+@pytest.mark.long
+def test_sequences_of_unequal_length_are_trained_from_a_server_s_study(
+    server: postgres.Server, database: str, command: Command, tmp_path: Path
+) -> None:
+    small = (*ragged_file(tmp_path / "own.npz"), "tracking=none", "storage=postgres")
+    done = command("sweep", *small, LSTM_BENCH_STORAGE=server.url(database))
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "sweeps" / "smoke"
+    found = [row for name in ("trials", "replicates") for row in fileio.read_rows(folder / f"{name}.csv")]
+    assert [0 < float(row["padding_share"]) < 0.4 and float(row["padding_s"]) > 0 for row in found] == [True] * 2
+    assert {trial["state"] for trial in trials(server, database)} == {"COMPLETE"}
 
 
 @pytest.mark.slow

@@ -11,9 +11,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from trainings import config, data
+from trainings import config, data, ragged
 
 from lstm_bench.core.clock import Phases
+from lstm_bench.data.dataset import Dataset
 from lstm_bench.training import fit, programs, tasks
 from lstm_bench.training.engine import factory
 from lstm_bench.training.engine import pack as packed
@@ -66,8 +67,8 @@ def members_train_as_alone(family: str, n: int) -> None:
     assert spread > 0.01, f"the members are one and the same ({spread})"
 
 
-def a_pack_s_epochs_are_those_of_its_seeds(family: str) -> None:
-    chosen, toy = settings(family, epochs=3, schedule="cosine"), TOY
+def a_pack_s_epochs_are_those_of_its_seeds(family: str, toy: Dataset = TOY, **changes: Any) -> None:
+    chosen = settings(family, epochs=3, schedule="cosine", **changes)
     reported: list[dict[str, Any]] = []
     pack = programs.prepare_pack(chosen, toy, SEEDS, factory.MAX_STEPS)
     members = fit.train_pack(pack, chosen, toy, seeds=SEEDS, phases=Phases(), report=reported.append)
@@ -95,7 +96,8 @@ def a_pack_s_epochs_are_those_of_its_seeds(family: str) -> None:
         assert member.measured["pack"] == len(SEEDS)
         assert member.measured["val_loss"] == member.epochs[-1]["val_loss"]
         seconds = sum(epoch["train_s"] for epoch in member.epochs)
-        np.testing.assert_allclose(member.measured["train_samples_per_s"], 3 * 56 * 8 / seconds)
+        samples = 3 * (len(toy.x_train) // 8) * 8
+        np.testing.assert_allclose(member.measured["train_samples_per_s"], samples / seconds)
     assert len({member.epochs[-1]["val_loss"] for member in members}) == len(SEEDS)
     means = [np.mean([member.epochs[at]["val_loss"] for member in members]) for at in range(3)]
     np.testing.assert_allclose([metrics["val_loss"] for metrics in reported], means)
@@ -233,6 +235,8 @@ if __name__ == "__main__":
             print(f"{made} x{per_execution} equal", flush=True)
         a_pack_s_epochs_are_those_of_its_seeds(made)
         print(f"{made} epochs equal", flush=True)
+    a_pack_s_epochs_are_those_of_its_seeds("single", ragged(n=130), buckets=3)
+    print("buckets equal", flush=True)
     a_member_stops_at_its_own_epoch_and_keeps_its_best()
     print("best epochs equal", flush=True)
     trials_in_one_program_are_those_of_one_by_one()

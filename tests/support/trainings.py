@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,15 @@ def ragged(n: int = 50, longest: int = 12, junk: float = 0.0) -> Dataset:
     made = (x, y.astype(np.int32))
     known = {f"lengths_{split}": lengths for split in ("train", "validation", "test")}
     return Dataset("ragged", *made, *made, *made, n_classes=2, sha256="0" * 64, source="here", **known)
+
+
+def ragged_file(path: Path, n: int = 60) -> tuple[str, ...]:
+    """Writes such sequences to an .npz; the options of a short study on it."""
+    made = ragged(n, junk=np.nan)
+    np.savez(path, x=made.x_train, y=made.y_train, lengths=made.lengths_train)
+    small = ("+study=smoke", "dataset=file", f"dataset.path={path}", "controls=false", "study.n_trials=1")
+    small += ("study.replicates=1", "train.epochs=1", "train.batch_size=8", "train.buckets=2", "kernel=generic")
+    return *small, "kernel.probe=false", "launcher.workers=1"
 
 
 def problem(task: str) -> Dataset:

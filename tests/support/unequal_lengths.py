@@ -215,16 +215,30 @@ def lengths_of_none_and_other_padding_are_told_apart() -> None:
             raise AssertionError(options)
 
 
-def main(backend: str, names: list[str], examples: int) -> None:
+def _gpu(backend: str, kernel_name: str) -> str | None:
+    """A GPU that is not there, for layers of ours that compute the same on a processor."""
+    return "none, the same layers" if kernel_name == "cudnn" and backend in REFERENCE else None
+
+
+def arms(backend: str, names: list[str]) -> list[tuple[str, str, bool]]:
+    """Family, kernel and whether it answers at every timestep, of all that take a mask; `generic` comes first."""
+    found = []
     for name in names:
         takes = signature.recurrent_layers(signature.find(f"lstm_bench.model.{name}"))
-        for kernel_name in vocabulary.OF_BACKEND[backend]:
-            gpu = "none, the same layers" if kernel_name == "cudnn" and backend in REFERENCE else None
-            if kernel.unavailable(kernel_name, backend, takes, gpu, masked=True):
-                continue
-            for per_timestep in (False, True) if name in build.per_timestep_families() else (False,):
-                found = check(backend, name, kernel_name, per_timestep, examples)
-                print(backend, name, kernel_name, "timestep" if per_timestep else "sequence", found, flush=True)
+        able = [
+            each
+            for each in vocabulary.OF_BACKEND[backend]
+            if not kernel.unavailable(each, backend, takes, _gpu(backend, each), masked=True)
+        ]
+        found += [(name, each, answers) for each in able for answers in (False, True)]
+    known = [arm for arm in found if not arm[2] or arm[0] in build.per_timestep_families()]
+    return sorted(known, key=lambda arm: (arm[2], arm[1] != "generic"))
+
+
+def main(backend: str, names: list[str], examples: int) -> None:
+    for name, kernel_name, per_timestep in arms(backend, names):
+        found = check(backend, name, kernel_name, per_timestep, examples)
+        print(backend, name, kernel_name, "timestep" if per_timestep else "sequence", found, flush=True)
     if backend == "jax":
         lengths_of_none_and_other_padding_are_told_apart()
         a_pack_s_members_train_as_alone("bidirectional")

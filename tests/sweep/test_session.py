@@ -257,3 +257,5 @@ def test_a_record_says_how_long_sequences_are(run: Any, monkeypatch: pytest.Monk
     facts = made._facts(unequal(made.config["dataset"]))["lengths"]
     assert [facts[name] for name in ("min", "max", "cut", "dropped")] == [1, 8, 0, 0] and 0 < facts["padding"] < 0.5
     assert Launcher.made[0].found.endswith("samples")
+    remembered = made._measured_on(made._facts(LOAD(made.config["dataset"])))  # what a kernel's speed is kept under
+    assert remembered["buckets"] == {0: 8}

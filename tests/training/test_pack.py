@@ -26,7 +26,14 @@ def test_every_member_trains_as_its_solo_run_does() -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     expected = [f"{family} {what} equal" for family in ("stacked", "single") for what in ("x50", "x1", "epochs")]
-    assert done.stdout.splitlines() == [*expected, "best epochs equal", "trials equal", "nan alone", "tasks equal"]
+    assert done.stdout.splitlines() == [
+        *expected,
+        "buckets equal",
+        "best epochs equal",
+        "trials equal",
+        "nan alone",
+        "tasks equal",
+    ]
 
 
 def _rows(folder: Path, name: str, table: str) -> list[dict[str, str]]:

@@ -48,6 +48,14 @@ def test_a_trial_is_complete_with_everything_that_was_measured(monkeypatch: pyte
     assert not {"test_accuracy", "latency_ms_batch_1"} & result.keys()
 
 
+def test_seconds_of_an_epoch_are_those_of_epochs_that_were_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = {"objective": "val_accuracy", "direction": "maximize", "objectives": {}}
+    patient = {**config(epochs=50, patience=1, learning_rate=0.0), "dataset": {}, "study": study}
+    result = run(bench(monkeypatch), task(config=patient))
+    assert (result["state"], result["epochs"], result["best_epoch"]) == ("COMPLETE", 2, 1)
+    assert result["epoch_s"] == pytest.approx((result["train_s"] + result["eval_s"]) / 2)
+
+
 def test_nan_is_a_fail_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run(bench(monkeypatch, scale=np.nan), task())
     assert (result["state"], result["reason"]) == ("FAIL", "nan")
@@ -220,3 +228,21 @@ def test_a_check_knows_what_takes_no_mask(monkeypatch: pytest.MonkeyPatch) -> No
     assert result["detail"].startswith(
         "mean_squared_error: it takes no mask, and the timesteps of these sequences differ"
     )
+
+
+def test_a_probe_times_batches_of_the_lengths_that_an_epoch_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    unequal, drawn = ragged(n=400), []
+
+    def timed(arm: Any, size: int, n: int, seconds: float, rows: Any) -> dict[str, Any]:
+        drawn.append((arm.buckets, rows(200)))
+        return {"train_samples_per_s": 1.0}
+
+    monkeypatch.setattr(tasks.timer, "training_throughput", timed)
+    result = run(bench(monkeypatch, found=unequal), task("probe", seconds=0.1, pack=1))
+    assert result["state"] == "COMPLETE", result
+    [(timesteps, rows)] = drawn
+    longest = unequal.lengths_train[rows].max(axis=1)
+    assert rows.shape == (200, 8) and len(timesteps) > 1 and len(set(longest.tolist())) > 3
+    steps = np.bincount(np.searchsorted(timesteps, longest), minlength=len(timesteps))
+    share = np.diff([0, *((unequal.lengths_train <= bucket).mean() for bucket in timesteps)])
+    np.testing.assert_allclose(steps / 200, share, atol=0.06)
