@@ -118,6 +118,7 @@ class Dataset:
     resplit: bool | str | None = (
         None  # of any that draws its validation split: each seed of a confirmation draws its own
     )
+    folds: int | None = _in(Range(2, 20), None)  # of any that draws its validation split: see docs/guide/data.md
 
 
 @dataclass(kw_only=True)

@@ -85,6 +85,8 @@ OPTIONAL_COLUMNS = (
     "best_epoch",  # from 1: with train.patience, the epoch whose weights and validation figures these are
     "padding_share",  # of all timesteps that training steps ran over, those that are padding; where sequences differ in length
     "padding_s",  # their share of train_s, batch by batch
+    "folds",  # trainings, or controls, whose mean the validation scores are: dataset.folds; seconds are of all of them
+    "fold_deviation",  # standard deviation of the objective over them
 )
 TRIAL_COLUMNS = (
     "number",  # Optuna's, from 0

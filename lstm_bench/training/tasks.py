@@ -61,10 +61,17 @@ class TaskRunner:
         """The dataset of group `dataset`: the driver's where it shares it, else loaded, once."""
         key = json.dumps(config, sort_keys=True)
         if key not in self._data:
-            self._data.clear()
+            self._forget(config)
             shared = None if self._data_fd is None else shared_memory.load(self._data_fd, config)
             self._data[key] = shared or datasets.load(config)
         return self._data[key]
+
+    def _forget(self, config: Mapping[str, Any]) -> None:
+        """Lets go of what is loaded; of the folds of one small dataset not, whose trainings come in turn."""
+        base = {**config, "fold": None}
+        held = [{**json.loads(key), "fold": None} for key in self._data]
+        if any(one != base for one in held) or not programs.are_held([*self._data.values()], config):
+            self._data.clear()
 
     def preload_data(self, config: Mapping[str, Any], dataset: datasets.Dataset) -> None:
         """Takes the dataset of group `dataset` from a launcher that brings it along."""
@@ -191,7 +198,7 @@ class TaskRunner:
         return {"state": "COMPLETE", **ran, **figures}
 
     def _control(self, task: ControlTask, phases: Phases, *_: Any) -> dict[str, Any]:
-        return controls.fitted(task, self.data(task.config["dataset"]), phases)
+        return controls.fitted(task, self.data, phases)
 
     def _trial(self, task: TrialTask, phases: Phases, report: Send, stopped: Callable[[], bool]) -> dict[str, Any]:
         config = task.config
@@ -218,7 +225,7 @@ class TaskRunner:
             **self._peak_memory(config),
         }
         if not trained.stopped:
-            result["epoch_s"] = _epoch_s(phases, config)
+            result["epoch_s"] = _epoch_s(phases, len(trained.epochs))
             engine.sync_model()
             result["weights_sha256"] = fit.weights_digest(engine.model)
         if task.kind == "replicate":
@@ -248,7 +255,7 @@ class TaskRunner:
             trained = fit.train_pack(pack, config, data, seeds=seeds, trains=trains, **heard)
         except KernelError as error:  # one by one another kernel may run
             return {"state": "FAIL", "reason": "refused", "detail": str(error)}
-        epoch_s = _epoch_s(phases, config)
+        epoch_s = _epoch_s(phases, max(1, *(len(member.epochs) for member in trained)))
         if tests:
             with phases("eval_s"):
                 logits = pack.logits(data.x_test, data.lengths_test)
@@ -281,10 +288,10 @@ class TaskRunner:
         return {"state": "COMPLETE", "members": members}
 
 
-def _epoch_s(phases: Phases, config: Mapping[str, Any]) -> float:
+def _epoch_s(phases: Phases, epochs: int) -> float:
     """Seconds of an epoch, on the mean, of a training that was not stopped and has read no test set yet."""
     seconds = phases.seconds()
-    return float(seconds["train_s"] + seconds["eval_s"]) / int(config["train"]["epochs"])
+    return float(seconds["train_s"] + seconds["eval_s"]) / epochs
 
 
 def _diverged(error: fit.NotFiniteError) -> dict[str, Any]:
