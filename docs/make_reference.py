@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from lstm_bench.core import config, errors, schema
+from lstm_bench.core import configuration, errors, schema
 from lstm_bench.data import task
 from lstm_bench.model import kernel, signature
 from lstm_bench.study import columns as record
@@ -109,7 +109,7 @@ def allowed(hint: Any, rule: object) -> str:
         return "one, or a list"
     if origin in (dict, list):
         return {dict: "a mapping", list: "a list"}[origin]
-    words = config.type_words(hint)
+    words = configuration.type_words(hint)
     if isinstance(rule, schema.Choice):
         return "one of " + ", ".join(f"`{name}`" for name in rule.names)
     if rule is None:
@@ -125,7 +125,7 @@ def composed(name: str) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    with initialize_config_dir(version_base="1.3", config_dir=str(config.conf_dir())):
+    with initialize_config_dir(version_base="1.3", config_dir=str(configuration.conf_dir())):
         plain = OmegaConf.to_container(compose(config_name=name), resolve=False)
     return typing.cast(dict[str, Any], plain)
 
@@ -163,7 +163,7 @@ def options(group: str, node: Any, values: Mapping[str, Any], files: list[Path])
 
 def choices(group: str) -> list[Path]:
     """YAML files of a group."""
-    return sorted((config.conf_dir() / group).glob("*.yaml"))
+    return sorted((configuration.conf_dir() / group).glob("*.yaml"))
 
 
 def sentence(text: str | None) -> str:
@@ -200,7 +200,7 @@ def argument(function: Callable[..., Any], name: str) -> str:
 
 def plain_page(name: str, command: str) -> Iterator[str]:
     """Section of a YAML file that has no schema."""
-    path = config.conf_dir() / f"{name}.yaml"
+    path = configuration.conf_dir() / f"{name}.yaml"
     values, said = yaml.safe_load(path.read_text(encoding="utf-8")), comments(path)
     yield f"## `{name}.yaml`\n\nOptions of {command}."
     yield table(
@@ -210,7 +210,7 @@ def plain_page(name: str, command: str) -> Iterator[str]:
 
 def rooted(name: str, root: Any, apart: Iterable[str], command: str) -> Iterator[str]:
     """Sections of a YAML file whose root is a dataclass: single values first, then each group that is not told elsewhere."""
-    path, hints, values = config.conf_dir() / f"{name}.yaml", typing.get_type_hints(root), composed(name)
+    path, hints, values = configuration.conf_dir() / f"{name}.yaml", typing.get_type_hints(root), composed(name)
     said, known = comments(path), schema_comments(root)
     yield f"## `{name}.yaml`\n\nOptions of {command}."
     groups = [f.name for f in dataclasses.fields(root) if dataclasses.is_dataclass(hints[f.name])]
@@ -237,10 +237,10 @@ def rooted(name: str, root: Any, apart: Iterable[str], command: str) -> Iterator
         yield table(["option", "value", "default", "meaning"], rows)
 
 
-def configuration() -> str:
+def all_options() -> str:
     """The page of all options."""
     hints, values = typing.get_type_hints(schema.Sweep), composed("sweep")
-    study = comments(config.conf_dir() / "sweep.yaml")
+    study = comments(configuration.conf_dir() / "sweep.yaml")
     own = {key.partition(".")[2]: text for key, text in study.items() if key.startswith("study.")}
     parts = [
         f"# Configuration\n\n{MADE}",
@@ -392,7 +392,7 @@ def main(arguments: list[str]) -> int:
     if arguments not in ([], ["check=true"]):
         print("python docs/make_reference.py [check=true]", file=sys.stderr)
         return errors.ConfigError.exit_code
-    made = {PAGES / "configuration.md": configuration(), PAGES / "columns.md": columns()}
+    made = {PAGES / "configuration.md": all_options(), PAGES / "columns.md": columns()}
     stale = [path for path, text in made.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if arguments:
         for path in stale:

@@ -52,11 +52,11 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     """
     from rich.console import Console
 
-    from lstm_bench.core import config, schema
+    from lstm_bench.core import configuration, schema
     from lstm_bench.data import inspection
     from lstm_bench.study import leak_rows, leakage
 
-    asked = config.load(composed, schema.Leak)
+    asked = configuration.load(composed, schema.Leak)
     settings = {
         **asked["dataset"],
         "train_size": None if asked["dataset"]["name"] == "file" else asked["dataset"]["train_size"],

@@ -50,10 +50,10 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     """
     from rich.console import Console
 
-    from lstm_bench.core import config, schema
+    from lstm_bench.core import configuration, schema
     from lstm_bench.data import inspection
 
-    asked = config.load(composed, schema.Look)
+    asked = configuration.load(composed, schema.Look)
     console = Console(highlight=False)
     settings = asked["dataset"]
     try:

@@ -48,15 +48,14 @@ def run(arguments: list[str]) -> None:
     Raises:
       LstmBenchError: any expected fault; then nothing was changed.
     """
-    from lstm_bench.core import config as schema
-    from lstm_bench.core import locks
+    from lstm_bench.core import configuration, locks
     from lstm_bench.study import archive, validate
 
     given = cli.options(arguments, ("input", "name", "sweeps", *validate.LIMITS), required=("input",))
     bounds = validate.limits(given)
     came = archive.read(home.expanded(given["input"]), bounds)
     name = given.get("name", came.name)
-    if not schema.NAME.fullmatch(name) or name.startswith("kernels-") != came.benchmark:
+    if not configuration.NAME.fullmatch(name) or name.startswith("kernels-") != came.benchmark:
         expected = "kernels-, then letters, digits and ._-" if came.benchmark else "letters, digits and ._-"
         raise ConfigError("name", expected=expected, received=name)
     folder = home.expanded(given.get("sweeps", "sweeps")) / "merged" / name

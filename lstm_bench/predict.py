@@ -165,13 +165,13 @@ def _named(
 def _check_targets(
     y: np.ndarray, x: np.ndarray, asked: Task, n_outputs: int, path: Path, lengths: np.ndarray | None = None
 ) -> None:
-    from lstm_bench.data import labels as label
+    from lstm_bench.data import labels
 
     shape = asked.shape(x, y)
     if lengths is not None and asked.per_timestep:
         shape = (int(lengths.sum()),)  # in a row, without padding
     if y.shape != shape:
-        remedy = label.shape_remedy(y, x) if len(shape) == 1 else None
+        remedy = labels.shape_remedy(y, x) if len(shape) == 1 else None
         raise DataError(
             f"{path}: y", expected=f"shape {shape}, a target for each of x", received=y.shape, remedy=remedy
         )

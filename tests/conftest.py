@@ -17,7 +17,7 @@ from unittest import mock
 import pytest
 import yaml
 
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.vocabulary import OF_BACKEND
 
 # A worker's backend is its own; the tests' process uses TensorFlow, quietly.
@@ -191,7 +191,7 @@ def command(tmp_path: Path) -> Command:
 _SERIES = """
 import importlib, json, os, sys
 import hydra
-from lstm_bench.core import config, hardware, locks
+from lstm_bench.core import configuration, hardware, locks
 from lstm_bench.data import dataset
 from lstm_bench.model import build, kernel
 from lstm_bench.study import columns, search_space

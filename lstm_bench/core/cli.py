@@ -53,7 +53,7 @@ def main(
     Args:
       argv: The command line, without the program.
       config_name: Root YAML in `conf/`.
-      root: Schema of it, a dataclass of `core/config.py`.
+      root: Schema of it, a dataclass of `core/configuration.py`.
       help_text: What --help prints.
       run: Called with what was composed and the list of overrides; raises LstmBenchError for expected faults.
 
@@ -74,7 +74,7 @@ def main(
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from lstm_bench.core.config import conf_dir
+    from lstm_bench.core.configuration import conf_dir
 
     # Hydra hands its exceptions on instead of printing them; what a user sees of them is one line of ours.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")

@@ -23,7 +23,7 @@ def from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) -> 
     """Hydra's composition error in one line, with the nearest valid names."""
     from hydra.errors import OverrideParseException
 
-    from lstm_bench.core.config import paths
+    from lstm_bench.core.configuration import paths
 
     text = str(error)
     missing = re.search(r"Could not find '(?:\w+/)?([^'/]+)/([^'/]+)'", text)
@@ -128,7 +128,7 @@ def _unquoted(argument: str, why: str) -> ConfigError:
 
 def _nearest_option(option: str, argv: Sequence[str], conf: Path, root: Any) -> str:
     """The remedy for an unknown option: below `model.` one of the family's, else of the schema's."""
-    from lstm_bench.core.config import paths
+    from lstm_bench.core.configuration import paths
 
     group, _, leaf = option.partition(".")
     of_family = _arguments_of_family(argv, conf) if group == "model" else []

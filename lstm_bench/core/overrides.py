@@ -94,7 +94,7 @@ def require_options(argv: Sequence[str], root: Any) -> None:
     Raises:
       ConfigError: for one that there is not, with the key that was meant; for one whose value is missing or unfit.
     """
-    from lstm_bench.core.config import paths
+    from lstm_bench.core.configuration import paths
 
     value_of = None
     for at, argument in enumerate(argv):

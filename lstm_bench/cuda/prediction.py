@@ -8,13 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import config as schema
-from lstm_bench.core import errors, formatting, hardware, safe_load
+from lstm_bench.core import configuration, errors, formatting, hardware, safe_load
 from lstm_bench.cuda import table
 from lstm_bench.cuda.options import CELLS, FAMILY, OPERATIONS
 from lstm_bench.launcher.single_task import Process
 from lstm_bench.model import signature
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import search_space
 
 BENCH = "lstm_bench.cuda.bench:bench"
 FOLDER = "kernels-predicted"
@@ -25,7 +24,7 @@ Row = dict[str, Any]
 
 def families() -> dict[str, dict[str, Any]]:
     """Name -> group `model` of each of our families that has recurrent layers, as `conf/model/` has it."""
-    found = {path.stem: safe_load.from_yaml(path.read_text()) for path in schema.conf_dir().glob("model/*.yaml")}
+    found = {path.stem: safe_load.from_yaml(path.read_text()) for path in configuration.conf_dir().glob("model/*.yaml")}
     recurrent = {name: model for name, model in found.items() if _is_recurrent(model)}
     return dict(sorted(recurrent.items()))
 
@@ -77,11 +76,11 @@ def of_study(config: Mapping[str, Any], space: Mapping[str, Any], say: Callable[
     """
     backend = config["backend"]["name"]
     searched: list[dict[str, Any]] = []
-    for values in spaces.choices_to_check(space):
+    for values in search_space.choices_to_check(space):
         model = {path: value for path, value in values.items() if path.startswith("model.")}
         if model and model not in searched:
             searched.append(model)
-    corners = [schema.replaced(config, values) for values in searched]
+    corners = [configuration.replaced(config, values) for values in searched]
     task = {"kind": "predict_study", "config": config, "searched": searched, "corners": corners}
     result = _run(backend, task, lambda body: None)
     if result["state"] == "FAULT":

@@ -7,7 +7,7 @@ import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
-from lstm_bench.core import config, fileio
+from lstm_bench.core import configuration, fileio
 from lstm_bench.cuda.options import CELLS, FAMILY
 
 FILE = "kernels-predicted.csv"
@@ -18,7 +18,7 @@ _DECIDES = ("recurrent_dropout",)  # arguments of our families that choose the k
 @functools.cache
 def rows() -> list[dict[str, str]]:
     """Rows of the table, with columns `columns.PREDICTED_COLUMNS`; none where it is missing."""
-    path = config.conf_dir() / FILE
+    path = configuration.conf_dir() / FILE
     return fileio.read_rows(path) if path.is_file() else []
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lstm_bench.core.errors import DataError
-from lstm_bench.data import labels as label
+from lstm_bench.data.labels import shape_remedy
 from lstm_bench.data.task import Task
 
 SPLITS = ("train", "validation", "test")
@@ -50,12 +50,12 @@ def checked(arrays: Arrays, task: Task, n_outputs: int | None, where: Path) -> t
                 x = x.astype(np.float32, copy=False)
             need(x_key, np.isfinite(x).all(), "finite float32 numbers, neither NaN nor inf")
         if y.ndim != len(task.axes):
-            remedy = label.shape_remedy(y, x, [*labels.values()]) if len(task.axes) == 1 else None
+            remedy = shape_remedy(y, x, [*labels.values()]) if len(task.axes) == 1 else None
             need(y_key, False, f"shape ({', '.join(task.axes)}{',' * (len(task.axes) == 1)})", y.shape, remedy)
         need(y_key, len(y) == len(x), f"as many labels as {x_key} has samples, {len(x)}", len(y))
         need(x_key, x.shape[1:] == form, f"(timesteps, features) {form} as in x_train", x.shape[1:])
         shape = task.shape(x, y)
-        remedy = label.shape_remedy(y, x, [*labels.values()]) if y.shape != shape else None
+        remedy = shape_remedy(y, x, [*labels.values()]) if y.shape != shape else None
         need(y_key, y.shape == shape, f"shape {shape}, a label for each of x", y.shape, remedy)
         checked[x_key] = x
     converted, n_outputs = task.labels.check(labels, n_outputs, str(where))

@@ -18,10 +18,9 @@ import numpy as np
 
 from lstm_bench.core import home
 from lstm_bench.core.cache import cache_folder
-from lstm_bench.core.config import NAME
+from lstm_bench.core.configuration import NAME
 from lstm_bench.core.errors import ConfigError, DataError, nearest
-from lstm_bench.data import download, file_dataset, lengths, synthetic
-from lstm_bench.data import images as mnist
+from lstm_bench.data import download, file_dataset, images, lengths, synthetic
 from lstm_bench.data.arrays import SPLITS, Arrays
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.readers import DIVISOR, IMAGES, LENGTHS, _read, known_task
@@ -278,19 +277,19 @@ def find(config: Mapping[str, Any]) -> Found | None:
     if name == "file":
         return _find_file(config)
     of = IMAGES[name]
-    cache, title = _cache(of), mnist.TITLES[of]
+    cache, title = _cache(of), images.TITLES[of]
     if config["dir"] is not None:
         folder = _absolute(config["dir"])
-        if not mnist.is_in(folder, of, partial=folder == cache):
-            spelt = "mnist.npz or " + " ".join(f"{file}[.gz]" for file in mnist.SHA256)
+        if not images.is_in(folder, of, partial=folder == cache):
+            spelt = "mnist.npz or " + " ".join(f"{file}[.gz]" for file in images.SHA256)
             raise DataError(
                 f"dataset.dir={folder}: {title} is not there",
-                expected=spelt if of == "mnist" else " ".join(f"{file}.gz" for file in mnist.SHA256),
+                expected=spelt if of == "mnist" else " ".join(f"{file}.gz" for file in images.SHA256),
                 remedy="Correct dataset.dir, or leave it out to search and download.",
             )
         return Found({**config, "dir": str(folder)}, name, _short(folder))
     for folder in folders(of):
-        if mnist.is_in(folder, of, partial=folder == cache):
+        if images.is_in(folder, of, partial=folder == cache):
             return Found({**config, "dir": str(folder)}, name, _short(folder))
     return None
 
@@ -332,7 +331,7 @@ def resolve(config: Mapping[str, Any]) -> Found:
     if here := find(config):
         return here
     name, of = config["name"], IMAGES[config["name"]]
-    cache, title = _cache(of), mnist.TITLES[of]
+    cache, title = _cache(of), images.TITLES[of]
     try:
         url = download.complete(cache, of)
     except download.UnreachableError as error:

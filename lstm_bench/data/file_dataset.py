@@ -19,8 +19,7 @@ from lstm_bench.data.labels import shape_remedy
 from lstm_bench.data.lengths import spread
 from lstm_bench.data.sequences import Columns, Sequences, aligned, changes, names_of
 from lstm_bench.data.splits import ALL, fold_rows, nothing_to_fold, nothing_to_redraw, training_seed
-from lstm_bench.data.task import Task
-from lstm_bench.data.task import of as task_named
+from lstm_bench.data.task import Task, of
 
 TEST_SIZE = 0.2  # of a file that does not divide itself, where `dataset.test_size` is null
 
@@ -62,7 +61,7 @@ def sources(config: Mapping[str, Any]) -> dict[str, Source]:
 def cutter_of(config: Mapping[str, Any]) -> Any:
     """`Task.own_cutter` of the task that is asked for, None of any other."""
     asked = config.get("task")
-    return task_named(asked).own_cutter if asked else None
+    return of(asked).own_cutter if asked else None
 
 
 def parts_of(config: Mapping[str, Any]) -> dict[str, Sequences]:

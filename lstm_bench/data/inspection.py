@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.core.statistics import sampling_error
-from lstm_bench.data import dataset as datasets
-from lstm_bench.data import file_dataset, missing
+from lstm_bench.data import dataset, file_dataset, missing
 from lstm_bench.data.arrays import SPLITS
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.data.lengths import mask, real
@@ -80,8 +79,8 @@ def load(config: Mapping[str, Any]) -> Dataset:
       LstmBenchError: as `dataset.load`.
     """
     if config["name"] != "file" or config.get("missing") not in (None, "refuse") or file_dataset.cutter_of(config):
-        return datasets.load(config)
-    found = datasets.load({**config, "missing": "mean"})
+        return dataset.load(config)
+    found = dataset.load({**config, "missing": "mean"})
     notes = tuple(note for note in found.notes if not note.startswith(missing.FILLED))
     return dataclasses.replace(found, notes=notes, about={**(found.about or {}), "refused": True})
 

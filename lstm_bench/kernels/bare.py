@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.kernels import case as cells
+from lstm_bench.kernels import case
 from lstm_bench.kernels.bare_jax import CudnnJaxArm, JaxArm
 from lstm_bench.kernels.bare_tensorflow import TensorflowArm
 from lstm_bench.kernels.bare_torch import TorchArm
-from lstm_bench.model import kernel as kernels
+from lstm_bench.model.kernel import LAYERS
 from lstm_bench.training.timer import Arm
 
 Cell = Mapping[str, Any]
@@ -30,7 +30,7 @@ Arrays = list[np.ndarray]
 
 def unavailable(kernel: str, backend: str, cell: Cell, gpu: str | None) -> str | None:
     """Why there is no such yardstick, or None where there is one; `gpu` names the NVIDIA GPU, None without one."""
-    layer, dtype = kernels.LAYERS[cells.maker(cell)], cell["dtype"]
+    layer, dtype = LAYERS[case.maker(cell)], cell["dtype"]
     if backend == "tensorflow":
         if kernel == "native":
             return "TensorFlow has no call of several layers"
@@ -59,7 +59,7 @@ def expected(kernel: str, backend: str, cell: Cell, gpu: str | None) -> str:
     if gpu is not None:
         return "cudnn"
     return (
-        "onednn" if kernels.LAYERS[cells.maker(cell)] == "LSTM" else "aten"
+        "onednn" if LAYERS[case.maker(cell)] == "LSTM" else "aten"
     )  # on a CPU oneDNN has the LSTM, ATen loops over the rest
 
 

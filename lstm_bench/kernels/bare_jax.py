@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.kernels import case as cells
-from lstm_bench.kernels import reference
-from lstm_bench.model import kernel as kernels
+from lstm_bench.kernels import case, reference
+from lstm_bench.model.kernel import program_bytes, ran_in_hlo
 
 Cell = Mapping[str, Any]
 Arrays = list[np.ndarray]
@@ -41,7 +40,7 @@ class JaxArm:
         """(B, T, F) -> (B, T, D*U) in the dtype of computation; `hoist` as in `_scanned`."""
         import jax.numpy as jnp
 
-        ways = cells.directions(self.cell)
+        ways = case.directions(self.cell)
         sequence = batch.astype(self.compute).swapaxes(0, 1)
         weights = [weight.astype(self.compute) for weight in weights]
         for n in range(0, len(weights), 3 * ways):
@@ -115,7 +114,7 @@ class JaxArm:
 
     def memory_bytes(self, operation: str) -> int:
         """What the compiled program holds at once: arguments, results and temporaries."""
-        return kernels.program_bytes(self.programs[operation])
+        return program_bytes(self.programs[operation])
 
     def values(self, operation: str) -> Arrays:
         row = np.arange(len(self.x), dtype=np.int32)
@@ -126,7 +125,7 @@ class JaxArm:
         return self._to_keras(found) if operation == "train_step" else found
 
     def kernel_evidence(self, operation: str) -> tuple[str, str]:
-        return kernels.ran_in_hlo(self.programs[operation].as_text(), recurrent=self.cell["layers"])
+        return ran_in_hlo(self.programs[operation].as_text(), recurrent=self.cell["layers"])
 
 
 class CudnnJaxArm(JaxArm):
@@ -155,7 +154,7 @@ class CudnnJaxArm(JaxArm):
         from jax.experimental import rnn
 
         size, timesteps, features = batch.shape
-        units, layers, ways = self.cell["units"], self.cell["layers"], cells.directions(self.cell)
+        units, layers, ways = self.cell["units"], self.cell["layers"], case.directions(self.cell)
         zero, lengths = jnp.zeros((layers * ways, size, units)), jnp.full((size,), timesteps, jnp.int32)
         return rnn.lstm(batch, zero, zero, weights[0], lengths, features, units, layers, 0.0, ways == 2)[0]
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.kernels import case as cells
-from lstm_bench.kernels import reference
+from lstm_bench.kernels import case, reference
 
 Cell = Mapping[str, Any]
 Arrays = list[np.ndarray]
@@ -45,7 +44,7 @@ class TensorflowArm:
         """(B, T, F) -> (T, B, D*U)."""
         import tensorflow as tf
 
-        ways = cells.directions(self.cell)
+        ways = case.directions(self.cell)
         sequence = tf.transpose(batch, (1, 0, 2))
         for n in range(0, len(weights), 2 * ways):
             outputs = [self._layer(sequence, *weights[n : n + 2])]
@@ -161,7 +160,7 @@ class TensorflowArm:
         graph = self.programs[operation].graph.as_graph_def()
         ops = Counter(node.op for part in (graph.node, *[f.node_def for f in graph.library.function]) for node in part)
         forward, backward = ops["BlockLSTMV2"], ops["BlockLSTMGradV2"]
-        calls = self.cell["layers"] * cells.directions(self.cell)
+        calls = self.cell["layers"] * case.directions(self.cell)
         complete = forward == calls and backward == (0 if operation == "inference" else calls)
         evidence = f"BlockLSTMV2 {forward}, BlockLSTMGradV2 {backward}, MatMul {ops['MatMul']}"
         return ("block" if complete else "unknown"), evidence

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.kernels import case as cells
-from lstm_bench.kernels import reference
-from lstm_bench.model import kernel as kernels
+from lstm_bench.kernels import case, reference
+from lstm_bench.model.kernel import LAYERS, ran_in_profile
 
 Cell = Mapping[str, Any]
 Arrays = list[np.ndarray]
@@ -26,8 +25,8 @@ class TorchArm:
         self.cell = cell
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.x, self.cotangent = (torch.as_tensor(array, device=self.device) for array in (x, cotangent))
-        layer = getattr(torch.nn, kernels.LAYERS[cells.maker(cell)].removeprefix("Simple"))
-        units, ways, widths = cell["units"], cells.directions(cell), cells.widths(cell)
+        layer = getattr(torch.nn, LAYERS[case.maker(cell)].removeprefix("Simple"))
+        units, ways, widths = cell["units"], case.directions(cell), case.widths(cell)
         depth = cell["layers"] if kernel == "native" else 1
         self.layers = [
             layer(width, units, num_layers=depth, batch_first=True, bidirectional=ways == 2, device=self.device)
@@ -150,7 +149,7 @@ class TorchArm:
             with torch.profiler.profile(activities=activities, acc_events=True) as profile:
                 self._step(operation, row)
         ops = Counter({event.key: event.count for event in profile.key_averages()})
-        ran, evidence = kernels.ran_in_profile(ops, recurrent=len(self.layers), timesteps=self.cell["timesteps"])
+        ran, evidence = ran_in_profile(ops, recurrent=len(self.layers), timesteps=self.cell["timesteps"])
         forward, backward = ops["aten::mkldnn_rnn_layer"], ops["aten::mkldnn_rnn_layer_backward"]
         if forward:
             # Autocast counts every call twice. One that left a direction of a layer to ATen would show in the products.

@@ -21,8 +21,7 @@ from lstm_bench.core import errors, fileio, hardware, vocabulary
 from lstm_bench.core.console import Display, Left
 from lstm_bench.core.errors import ConfigError, DeviceError, LstmBenchError, StorageError
 from lstm_bench.core.hardware import Gpu
-from lstm_bench.kernels import case as cells
-from lstm_bench.kernels import grid, reference, summary
+from lstm_bench.kernels import case, grid, reference, summary
 from lstm_bench.kernels.bench import BENCH
 from lstm_bench.launcher.single_task import Kind, Process, Send
 from lstm_bench.study import columns
@@ -96,7 +95,7 @@ class Benchmark:
             return []
         left = []
         for operation in self.operations:
-            done = self._done.get((cells.name(cell), *arm, operation), {})
+            done = self._done.get((case.name(cell), *arm, operation), {})
             if any(state in _STOPS for state in done.values()):
                 continue
             if round_ not in done:
@@ -137,7 +136,7 @@ class Benchmark:
         for round_ in range(self.method["rounds"]):
             for cell in self.plan:
                 arms = [arm for arm in self.arms if self.missing(cell, arm, round_)]
-                random.Random(f"{self.method['seed']}/{round_}/{cells.name(cell)}").shuffle(arms)
+                random.Random(f"{self.method['seed']}/{round_}/{case.name(cell)}").shuffle(arms)
                 jobs += [(cell, arm, round_) for arm in arms]
         return jobs
 
@@ -162,7 +161,7 @@ class Benchmark:
             None if usual is None else max((n - i) * usual - (time.monotonic() - since), 0.0)
         )
         self._display.total(f"round {round_ + 1} of {self.method['rounds']}", i, n, "kernel")
-        name = f"kernel {i + 1} of {n}: {cells.name(cell)} {arm[0]} {arm[1]}"
+        name = f"kernel {i + 1} of {n}: {case.name(cell)} {arm[0]} {arm[1]}"
         self._display.started(name, trains=False, about_s=usual)
         try:
             yield
@@ -182,7 +181,7 @@ class Benchmark:
             for arm in self.arms:
                 reason = self._reason(arm, cell)
                 for operation in self.operations if reason else ():
-                    if (cells.name(cell), *arm, operation) not in have:
+                    if (case.name(cell), *arm, operation) not in have:
                         rows.append(summary.unavailable(cell, *arm, operation, str(reason)))
         rows.sort(key=summary.order)
         fileio.write_rows(self.folder / "cells.csv", columns.CELL_COLUMNS, rows)
@@ -221,7 +220,7 @@ class Benchmark:
     def _arm(self, job: Job, where: str, following: Kind | None) -> None:
         cell, arm, round_ = job
         operations = self.missing(cell, arm, round_)
-        about = {"cell": cells.name(cell), **cell, "backend": arm[0], "kernel": arm[1], "round": round_}
+        about = {"cell": case.name(cell), **cell, "backend": arm[0], "kernel": arm[1], "round": round_}
         about["commit"] = self.commit
         task: dict[str, Any] = {
             "kind": "cell",
@@ -271,7 +270,7 @@ class Benchmark:
 
     def _reference(self, cell: Mapping[str, Any]) -> Path:
         """What every arm must compute on a cell, worked out once."""
-        path = self.folder / "reference" / f"{cells.name({**cell, 'dtype': 'float64'})}.npz"
+        path = self.folder / "reference" / f"{case.name({**cell, 'dtype': 'float64'})}.npz"
         try:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)

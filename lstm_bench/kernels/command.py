@@ -40,7 +40,7 @@ _SHORT = re.compile(r"^(backend|kernel|dtype|operation)=")
 
 
 def _help() -> str:
-    from lstm_bench.core.config import conf_dir
+    from lstm_bench.core.configuration import conf_dir
 
     return HELP.format(grids=", ".join(composition.choices(conf_dir(), "grid")))
 
@@ -61,18 +61,17 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     Raises:
       LstmBenchError: any expected fault; what was measured is kept.
     """
-    from lstm_bench.core import config as schema
-    from lstm_bench.core import hardware, locks, vocabulary
+    from lstm_bench.core import configuration, hardware, locks, vocabulary
     from lstm_bench.core.schema import Kernels
     from lstm_bench.kernels import grid
     from lstm_bench.model import kernel
-    from lstm_bench.study import columns as record
+    from lstm_bench.study.columns import study_dir
     from lstm_bench.tracking import store
 
-    config = schema.load(composed, Kernels)
+    config = configuration.load(composed, Kernels)
     store.check(config["tracking"])
     name = config["name"] or f"kernels-{config['grid']['name']}"
-    if not schema.NAME.fullmatch(name) or not name.startswith("kernels-"):
+    if not configuration.NAME.fullmatch(name) or not name.startswith("kernels-"):
         raise ConfigError("name", expected="kernels-, then letters, digits and ._-", received=name)
     asked = config["arms"]
     backends = _backends(asked["backend"])
@@ -97,7 +96,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     _require_some(plan, arms, gpus[0].name if gpus else None)
     config["name"] = name
     config["arms"] = {"backend": backends, "kernel": kernels, "dtype": dtypes, "operation": operations}
-    with locks.hold(record.study_dir(name), "name"):
+    with locks.hold(study_dir(name), "name"):
         _run(config, plan, arms, operations, gpus)
 
 
@@ -135,10 +134,10 @@ def _run(
     from lstm_bench.core import environment, fileio, formatting
     from lstm_bench.core.console import Display
     from lstm_bench.kernels.benchmark import Benchmark
-    from lstm_bench.study import columns as record
+    from lstm_bench.study.columns import study_dir
     from lstm_bench.tracking.client import open_tracking
 
-    folder = record.study_dir(config["name"])
+    folder = study_dir(config["name"])
     display = Display("", 0)
     benchmark = Benchmark(config, folder, plan, arms, operations, gpus, display.line, display)
     seen = environment.collect([benchmark.slot], benchmark.gpus, None)
@@ -178,7 +177,7 @@ def _run(
 
 
 def _stored(config: Mapping[str, Any]) -> dict[str, Any]:
-    from lstm_bench.core.config import replaced
+    from lstm_bench.core.configuration import replaced
     from lstm_bench.core.errors import redact
 
     uri = config["tracking"]["uri"]
@@ -187,8 +186,7 @@ def _stored(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _guard(folder: Path, config: dict[str, Any], seen: dict[str, Any]) -> None:
     """Raises ConfigError when the folder's figures were measured otherwise or elsewhere; joins the arms of both, keeps the id."""
-    from lstm_bench.core import config as schema
-    from lstm_bench.core import safe_load
+    from lstm_bench.core import configuration, safe_load
 
     if not (folder / "runs.csv").exists():
         return
@@ -199,7 +197,7 @@ def _guard(folder: Path, config: dict[str, Any], seen: dict[str, Any]) -> None:
     except (OSError, ValueError) as error:
         what = f"{folder.name} has figures, but what they were measured with cannot be read ({type(error).__name__})"
         raise ConfigError(what, remedy=remedy) from error
-    before, now = (schema.flatten(part) for part in (was, _stored(config)))
+    before, now = (configuration.flatten(part) for part in (was, _stored(config)))
     for path in sorted(before.keys() | now.keys()):
         if path.startswith(tuple(f"{free}." for free in FREE)) or path in FREE or path == "name":
             continue
@@ -211,7 +209,7 @@ def _guard(folder: Path, config: dict[str, Any], seen: dict[str, Any]) -> None:
         earlier = was["arms"].get(axis) or []
         config["arms"][axis] = list(dict.fromkeys([*earlier, *names]))
     seen["study_id"] = stored.get("study_id", seen["study_id"])
-    a, b = schema.flatten(stored), schema.flatten(seen)
+    a, b = configuration.flatten(stored), configuration.flatten(seen)
     for path in MACHINE:
         if a.get(path) != b.get(path):
             what = f"{folder.name} was measured with {path} = {a.get(path)}"
@@ -227,8 +225,7 @@ def _track(
     status: str,
 ) -> None:
     """MLflow's picture: one parent run, one nested run per cell. It observes; its failure is a warning."""
-    from lstm_bench.core import config as schema
-    from lstm_bench.core import vocabulary
+    from lstm_bench.core import configuration, vocabulary
 
     try:
         tracking.check_store(lambda held: print(f"{held}: waiting", file=sys.stderr, flush=True))
@@ -236,7 +233,9 @@ def _track(
             {
                 "name": config["name"],
                 "description": config["grid"]["description"],
-                "params": schema.flatten({key: value for key, value in _stored(config).items() if key != "grid"}),
+                "params": configuration.flatten(
+                    {key: value for key, value in _stored(config).items() if key != "grid"}
+                ),
                 "tags": {"device": seen["device"]["name"]},
                 "environment": seen,
                 "source": "lstm_bench.kernels",

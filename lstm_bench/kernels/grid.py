@@ -8,8 +8,7 @@ from typing import Any
 
 from lstm_bench.core import vocabulary
 from lstm_bench.core.errors import ConfigError, nearest
-from lstm_bench.kernels import bare, roofline
-from lstm_bench.kernels import case as cells
+from lstm_bench.kernels import bare, case, roofline
 from lstm_bench.model import kernel
 
 Arm = tuple[str, str]  # backend, kernel
@@ -61,13 +60,13 @@ def cells_of(grid: Mapping[str, Any], dtypes: Sequence[str]) -> list[dict[str, A
                 raise ConfigError(f"{path}.{axis}", expected="a value, or a list of at least one", received=choices)
         for point in itertools.product(*values, dtypes):
             one = dict(zip((*axes, "dtype"), point, strict=True))
-            cells.check(path, one)
+            case.check(path, one)
             if name := entry.get("lengths"):
                 if name not in grid.get("lengths", {}):
                     known = ", ".join(grid.get("lengths", {}))
                     raise ConfigError(f"{path}.lengths", expected=f"one of grid.lengths: {known}", received=name)
                 one["lengths"] = name
-            found.setdefault(cells.name(one), one)
+            found.setdefault(case.name(one), one)
     if not found:
         raise ConfigError("grid.cells", expected="at least one cell", received=[])
     return list(found.values())
@@ -132,7 +131,7 @@ def unavailable(arm: Arm, cell: Mapping[str, Any], gpu: str | None) -> str | Non
         return bare.unavailable(name, backend, cell, gpu)
     if (backend, name, cell["dtype"]) == ("jax", "cudnn", "bfloat16"):
         return "JAX's cuDNN call has no bfloat16"
-    return kernel.unavailable(name, backend, {cells.maker(cell)}, gpu, masked=bool(cell.get("lengths")))
+    return kernel.unavailable(name, backend, {case.maker(cell)}, gpu, masked=bool(cell.get("lengths")))
 
 
 def expected(arm: Arm, cell: Mapping[str, Any], gpu: str | None) -> str:
@@ -154,7 +153,7 @@ def require_memory(plan: Sequence[Mapping[str, Any]], host_mib: int, gpu_mib: in
         need = roofline.memory_mib(cell)
         if need > limit:
             raise ConfigError(
-                f"{cells.name(cell)} needs about {need:,} MiB",
+                f"{case.name(cell)} needs about {need:,} MiB",
                 expected=f"at most the {limit:,} MiB {where}",
                 remedy="Take it out of the grid, or make it smaller.",
             )

@@ -16,8 +16,7 @@ import numpy as np
 from lstm_bench.core import vocabulary
 from lstm_bench.core.clock import clock
 from lstm_bench.data.lengths import blank
-from lstm_bench.kernels import bare, ceiling, grid, reference
-from lstm_bench.kernels import case as cells
+from lstm_bench.kernels import bare, case, ceiling, grid, reference
 from lstm_bench.model import kernel
 from lstm_bench.training import monitor, timer
 from lstm_bench.training.engine import factory
@@ -145,11 +144,11 @@ def make(
     import keras
 
     keras.config.set_dtype_policy("mixed_bfloat16" if cell["dtype"] == "bfloat16" else "float32")
-    maker = kernel.makers(kernel_name)[cells.maker(cell)]
+    maker = kernel.makers(kernel_name)[case.maker(cell)]
     model = keras.Sequential([keras.Input(x.shape[1:])])
     for _ in range(cell["layers"]):
         layer = maker(cell["units"], return_sequences=True)
-        model.add(keras.layers.Bidirectional(layer) if cells.directions(cell) == 2 else layer)
+        model.add(keras.layers.Bidirectional(layer) if case.directions(cell) == 2 else layer)
     model.set_weights(weights)
     optimizer = keras.optimizers.Adam(
         reference.RATE,
@@ -165,7 +164,7 @@ def make(
     def linear(y: Any, batch: Any, outputs: Any, mask: Any = None) -> tuple[Any, Any]:
         return keras.ops.sum(keras.ops.cast(outputs, "float32") * y) / cell["batch"], 0
 
-    lengths = [cell["timesteps"]] * (cell["layers"] * cells.directions(cell))
+    lengths = [cell["timesteps"]] * (cell["layers"] * case.directions(cell))
     return factory.make(
         backend,
         model,

@@ -8,8 +8,7 @@ from typing import Any
 
 from lstm_bench.core import vocabulary
 from lstm_bench.core.statistics import Estimate, finite, median
-from lstm_bench.kernels import case as cells
-from lstm_bench.kernels import roofline
+from lstm_bench.kernels import case, roofline
 from lstm_bench.study import columns
 from lstm_bench.training import timer
 
@@ -134,7 +133,7 @@ def _limits(row: Row, ceilings: Sequence[Row]) -> dict[str, Any]:
 
 def unavailable(cell: Mapping[str, Any], backend: str, kernel: str, operation: str, reason: str) -> dict[str, Any]:
     """A row of `columns.CELL_COLUMNS` for an arm that cannot run here."""
-    about = {"cell": cells.name(cell), **cell, "backend": backend, "kernel": kernel, "operation": operation}
+    about = {"cell": case.name(cell), **cell, "backend": backend, "kernel": kernel, "operation": operation}
     return dict.fromkeys(columns.CELL_COLUMNS) | about | {"state": "unavailable", "reason": reason}
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from lstm_bench.core.config import type_words
+from lstm_bench.core.configuration import type_words
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.core.schema import Choice, Range, Weights
 from lstm_bench.model import kernel

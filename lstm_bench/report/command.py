@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core import cli, fileio, formatting
-from lstm_bench.core.config import NAME
+from lstm_bench.core.configuration import NAME
 from lstm_bench.core.errors import (
     CheckFailedError,
     ConfigError,
@@ -153,11 +153,11 @@ def study_figures(folder: Path, out: Path) -> list[Path]:
     """
     from lstm_bench.report.figures import style
     from lstm_bench.report.pages import importance
-    from lstm_bench.report.pages import study_figures as gallery
+    from lstm_bench.report.pages.study_figures import study_figure_makers
     from lstm_bench.report.sources import records
 
     study, paths = records.load(Path(folder)), []
-    for name, made in gallery.study_figure_makers(study, importance.importance(study)).items():
+    for name, made in study_figure_makers(study, importance.importance(study)).items():
         if not isinstance(made, str):
             path = Path(out) / f"{name}.png"
             _write(path, style.render(made[0](), "png"))
@@ -282,9 +282,9 @@ def _pages(
 
     Likewise of `benchmarks`; those beside are linked, not compared. Without studies there is no comparison.
     """
-    from lstm_bench.report.pages import claims as tutorials
     from lstm_bench.report.pages import comparison, index, kernels, literature
     from lstm_bench.report.pages import study as page
+    from lstm_bench.report.pages.claims import claims_page
 
     claims, published = _conf("claims.yaml"), _conf("literature.yaml")
     links = {id(r): page.stem(r) + ".md" for r in results} | {id(r): f"../{page.stem(r)}.md" for r in beside}
@@ -292,7 +292,7 @@ def _pages(
     everything = [*results, *beside]
     pages = comparison.comparison(everything, claims, links) if results else page.Pages()
     if results:
-        pages.texts["claims.md"] = tutorials.claims_page(everything, claims)
+        pages.texts["claims.md"] = claims_page(everything, claims)
         pages.texts["literature.md"] = literature.literature_page(everything, published, links)
     pages.texts["README.md"] = index.index(results, links, title, remark, benchmarks, pages.answers)
     shown = [r for r in results if options.studies is None or r.name in options.studies]

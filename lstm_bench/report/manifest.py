@@ -74,9 +74,9 @@ def update(folder: Path, pages: Pages, options: Options) -> Change:
                 requested[f"{kind}/{path.removeprefix('figures/')}"] = data
         sums |= {path: _sha256(files[path]) for path in drawn}
     if options.html and not options.check and files:
-        from lstm_bench.report.render import html as webpage
+        from lstm_bench.report.render import html
 
-        requested[webpage.PAGE] = webpage.page(files)
+        requested[html.PAGE] = html.page(files)
     other = {path: digest for path, digest in known.items() if path not in sums and (folder / path).is_file()}
     kept = {} if options.studies is None else other
     gone = [path for path in known if path not in sums and path not in kept]

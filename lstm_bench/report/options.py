@@ -148,7 +148,7 @@ def _names(value: Any) -> list[str] | None:
 def _conf(name: str) -> dict[str, Any]:
     import yaml
 
-    from lstm_bench.core.config import conf_dir  # lazily: OmegaConf is not for --help
+    from lstm_bench.core.configuration import conf_dir  # lazily: OmegaConf is not for --help
 
     path = conf_dir() / name
     try:

@@ -15,8 +15,7 @@ import zipfile
 from pathlib import Path
 
 import lstm_bench
-from lstm_bench.core import config as schema
-from lstm_bench.core import safe_load
+from lstm_bench.core import configuration, safe_load
 from lstm_bench.core.errors import DataError, LstmBenchError, StorageError
 from lstm_bench.study import columns
 from lstm_bench.study.reader import StudyRecord
@@ -111,7 +110,7 @@ def _unpacked(reader: Reader, body: bytes) -> StudyRecord:
         reader.refuse(MANIFEST, "format", expected=str(FORMAT), received=str(manifest.get("format"))[:40], remedy=(
             f"It was made by lstm_bench {made!r}, this is {lstm_bench.__version__}."))  # fmt: skip
     name = manifest.get("study")
-    if not isinstance(name, str) or not schema.NAME.fullmatch(name):
+    if not isinstance(name, str) or not configuration.NAME.fullmatch(name):
         reader.refuse(MANIFEST, "study", expected="a letter or digit, then at most 99 of A-Za-z0-9._-", received=name)
     kind = "benchmark" if name.startswith("kernels-") else "study"
     if manifest.get("kind") != kind:

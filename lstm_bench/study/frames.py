@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lstm_bench.data.task import Task
-from lstm_bench.study import columns as record
+from lstm_bench.study.columns import BENCHMARK_FILES, FILES, OPTIONAL_COLUMNS, TEXT, further
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Columns of what a configuration costs, which records of before 0.2.0 have not.
-COSTS = tuple(column for column in record.OPTIONAL_COLUMNS if column not in ("penalty", "learning_rate"))
+COSTS = tuple(column for column in OPTIONAL_COLUMNS if column not in ("penalty", "learning_rate"))
 _SHAPE = ["layer", "units", "layers", "timesteps", "features", "batch", "dtype"]
 KEYS = {
     "trials.csv": ["number"],
@@ -38,9 +38,9 @@ def frame(file: str, rows: Sequence[dict[str, str]], task: Task, notes: list[str
     """
     import pandas as pd  # half a second: not for those who count rows
 
-    columns = [*(record.FILES | record.BENCHMARK_FILES)[file], *record.further(task, file)]
+    columns = [*(FILES | BENCHMARK_FILES)[file], *further(task, file)]
     whole = [row for row in rows if None not in row and None not in row.values()]
-    known = (column for column in record.OPTIONAL_COLUMNS if column not in COSTS or file != "history.csv")
+    known = (column for column in OPTIONAL_COLUMNS if column not in COSTS or file != "history.csv")
     columns += [column for column in known if any(row.get(column) for row in whole)]
     if len(whole) < len(rows):
         notes.append(f"{file}: {len(rows) - len(whole)} of {len(rows)} lines are torn and left out.")
@@ -50,7 +50,7 @@ def frame(file: str, rows: Sequence[dict[str, str]], task: Task, notes: list[str
         {c: pd.Series([row.get(c, "") for row in whole], dtype=object) for c in [*columns, *extra]},
     )
     for column in columns:
-        if column not in record.TEXT:
+        if column not in TEXT:
             table[column] = pd.to_numeric(table[column], errors="coerce").astype(float)
     table = table.drop_duplicates()
     keys = KEYS[file]

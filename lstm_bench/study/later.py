@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from lstm_bench.core import config as schema
+from lstm_bench.core import configuration
 from lstm_bench.core.errors import DataError
 from lstm_bench.study import resume
 from lstm_bench.study.reader import StudyRecord
@@ -62,7 +62,7 @@ def _differences(further: StudyRecord, less: StudyRecord) -> list[str]:
     found = []
     if further.study_id and less.study_id and further.study_id != less.study_id:
         found.append(f"study {further.study_id!r} and study {less.study_id!r}")
-    a, b = (schema.flatten(study.config) for study in (further, less))
+    a, b = (configuration.flatten(study.config) for study in (further, less))
     free = (*(f"{path}." for path in resume.FREE), *resume.FREE) if further.benchmark else MAY_CHANGE
     for path in sorted(a.keys() | b.keys()):
         # A switch that an older version did not have, and is off, is no difference.
@@ -88,7 +88,7 @@ def _of_strings(tree: Any) -> dict[str, str]:
 
 def _at(tree: Mapping[str, Any], path: str) -> Any:
     try:
-        return schema.get(tree, path)
+        return configuration.get(tree, path)
     except KeyError:
         return None
 

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 
 from lstm_bench.core import fileio, formatting, safe_load
-from lstm_bench.core.config import NAME, check_recorded, conf_dir, get, replaced
+from lstm_bench.core.configuration import NAME, check_recorded, conf_dir, get, replaced
 from lstm_bench.core.errors import ConfigError, DataError, StorageError, nearest
 from lstm_bench.data import dataset as data
 from lstm_bench.data.splits import for_seed
 from lstm_bench.data.task import Task, recorded
-from lstm_bench.study import candidates, frames
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import candidates, frames, search_space
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,11 +188,11 @@ class StudyRecord:
         """Checked rows of a table, 0 where there is none."""
         return len(self.checked[file].rows) if file in self.checked else 0
 
-    def space(self) -> dict[str, spaces.Domain]:
+    def space(self) -> dict[str, search_space.Domain]:
         """Searched paths with their domains, whether the configuration nests or dots them; {} of one that holds no space."""
         space = self.get("study.space", {})
         try:
-            found = spaces.flatten(space) if isinstance(space, Mapping) else {}
+            found = search_space.flatten(space) if isinstance(space, Mapping) else {}
         except (ConfigError, AttributeError, TypeError):  # a tree that is none of domains
             found = {}
         return {path: domain for path, domain in found.items() if domain is not None}

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from lstm_bench.core import config as schema
+from lstm_bench.core import configuration
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.core.formatting import format_exact
 from lstm_bench.core.schema import Choice, Range, Weights
@@ -86,10 +86,12 @@ def parse(config: Mapping[str, Any]) -> dict[str, Domain]:
 
 def _domain(path: str, domain: Domain | None, config: Mapping[str, Any]) -> Domain | None:
     where = f"study.space.{path}"
-    valid = [p for group in SEARCHABLE for p in schema.flatten({group: config[group]}) if not p.endswith("._target_")]
+    valid = [
+        p for group in SEARCHABLE for p in configuration.flatten({group: config[group]}) if not p.endswith("._target_")
+    ]
     if path not in valid:
         remedy = nearest(path, valid)
-        if path in schema.paths():
+        if path in configuration.paths():
             remedy = f"only {' and '.join(f'{group}.*' for group in SEARCHABLE)} can be searched"
         raise ConfigError(f"{where}: no such configuration path", remedy=remedy)
     if domain is None:
@@ -153,7 +155,7 @@ def _numeric(where: str, kind: str, domain: Domain) -> Domain:
 
 
 def _allowed(path: str, config: Mapping[str, Any]) -> tuple[Any, Range | Choice | Weights | None]:
-    for known, hint, rule in schema.rules():
+    for known, hint, rule in configuration.rules():
         if known == path:
             return hint, rule
     if not signature.is_own(str(config["model"].get("_target_", ""))):

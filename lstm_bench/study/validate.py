@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lstm_bench.core import config as schema
-from lstm_bench.core import formatting, safe_load, vocabulary
+from lstm_bench.core import configuration, formatting, safe_load, vocabulary
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError
 from lstm_bench.core.schema import Kernels, Sweep
 from lstm_bench.data import task
-from lstm_bench.study import columns as record
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import search_space
+from lstm_bench.study.columns import BENCHMARK_FILES, FILES, TEXT, optional_columns
 from lstm_bench.study.reader import Key, Row, StudyRecord, Table
 
 DOCUMENTS = ("config.yaml", "environment.json")
@@ -32,8 +31,8 @@ IDENTITY = {
     "ceilings.csv": ("backend", "dtype", "device"),
     "cells.csv": ("cell", "backend", "kernel", "operation"),
 }
-TABLES: dict[str, tuple[str, ...]] = {**record.FILES, **record.BENCHMARK_FILES} | {
-    file: (*record.FILES[file], *record.optional_columns())
+TABLES: dict[str, tuple[str, ...]] = {**FILES, **BENCHMARK_FILES} | {
+    file: (*FILES[file], *optional_columns())
     for file in ("trials.csv", "replicates.csv", "history.csv", "controls.csv")
 }
 MAX_CLASSES = 4096  # of predictions: a confusion matrix has its square
@@ -47,9 +46,9 @@ _STATES: dict[tuple[str, str], Collection[str]] = {
     ("history.csv", "kind"): ("trial", "replicate"),
     ("runs.csv", "state"): _RUN_STATES,
     ("cells.csv", "state"): (*_RUN_STATES, "unavailable"),
-    **{(file, "operation"): vocabulary.OPERATIONS for file in record.BENCHMARK_FILES},
-    **{(file, "layer"): vocabulary.LAYERS for file in record.BENCHMARK_FILES},
-    **{(file, "dtype"): vocabulary.DTYPES for file in record.BENCHMARK_FILES},
+    **{(file, "operation"): vocabulary.OPERATIONS for file in BENCHMARK_FILES},
+    **{(file, "layer"): vocabulary.LAYERS for file in BENCHMARK_FILES},
+    **{(file, "dtype"): vocabulary.DTYPES for file in BENCHMARK_FILES},
 }
 # Whole numbers, and of those which may be missing. All other columns that are no words hold any number, or none.
 _WHOLE = {"number", "seed", "trial", "epoch", "round", "sample", "retry_of", "steps", "n", *vocabulary.SIZES}
@@ -103,7 +102,7 @@ class Reader:
         tables = {file: self._table(file, texts[file]) for file in TABLES if file in texts}
         self._values(tables, space, environment.get("dataset") or {})
         study_id = environment.get("study_id")
-        if study_id is not None and not schema.NAME.fullmatch(study_id):
+        if study_id is not None and not configuration.NAME.fullmatch(study_id):
             self.refuse("environment.json", "study_id", expected="letters, digits and ._-", received=study_id[:40])
         study = StudyRecord(Path(name), name, strict=True, config=config, environment=environment, texts=texts)
         study.checked = tables
@@ -121,7 +120,7 @@ class Reader:
     def _environment(self, environment: Mapping[str, Any]) -> None:
         for path, kinds in _KINDS.items():
             try:
-                value = schema.get(environment, path)
+                value = configuration.get(environment, path)
             except KeyError:
                 continue
             if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
@@ -135,7 +134,7 @@ class Reader:
         """Checks a configuration; returns the domains of its searched paths."""
         benchmark = name.startswith("kernels-")
         try:
-            schema.check_recorded(config, Kernels if benchmark else Sweep)
+            configuration.check_recorded(config, Kernels if benchmark else Sweep)
             for group in () if benchmark else ("dataset", "model", "train", "study"):
                 if not isinstance(config.get(group), dict):
                     raise ConfigError(f"{group} is missing")
@@ -148,7 +147,7 @@ class Reader:
                 raise ConfigError("model._target_", expected="package.module.function")
             aims: dict[str, Any] = {"objective": task.CLASSIFICATION.objectives[0], "direction": None, "objectives": {}}
             task.check_aims({key: config["study"].get(key, usual) for key, usual in aims.items()})
-            return spaces.parse(config) if config["study"].get("space") else {}
+            return search_space.parse(config) if config["study"].get("space") else {}
         except LstmBenchError as error:
             self.refuse("config.yaml", str(error))
 
@@ -223,7 +222,7 @@ class Reader:
                 for form in (formatting.format_exact, formatting.format_field)
             }
             return (written | {""}).__contains__
-        if column in record.TEXT:
+        if column in TEXT:
             return (lambda text: bool(text)) if column in IDENTITY.get(file, ()) else None
         if column == "reason":
             return None
@@ -264,7 +263,7 @@ def limits(given: Mapping[str, str]) -> Limits:
     Raises:
       ConfigError: for a value that is no whole number of at least 1.
     """
-    path = schema.conf_dir() / "archive.yaml"
+    path = configuration.conf_dir() / "archive.yaml"
     known = safe_load.from_yaml(path.read_text(encoding="utf-8"))
     for key in known.keys() & given.keys():
         if not _WHOLE_NUMBER.fullmatch(given[key]) or given[key] == "0":
@@ -283,7 +282,7 @@ def from_folder(folder: Path, bounds: Limits) -> StudyRecord:
       StorageError: when a file cannot be read, or is damaged.
     """
     here = StudyRecord(folder, strict=True)
-    files = (*DOCUMENTS, *(record.BENCHMARK_FILES if here.benchmark else record.FILES))
+    files = (*DOCUMENTS, *(BENCHMARK_FILES if here.benchmark else FILES))
     texts = {file: text for file in files if (text := here.text(file))}
     reader = Reader(str(folder), bounds, StorageError)
     config = reader.mapping("config.yaml", texts.get("config.yaml", "{}"), safe_load.from_yaml)

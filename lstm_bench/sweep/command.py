@@ -39,7 +39,7 @@ exit      0 done, 2 bad configuration, 3 bad data, 4 storage, 5 too many trials 
 
 
 def _help() -> str:
-    from lstm_bench.core.config import conf_dir
+    from lstm_bench.core.configuration import conf_dir
 
     conf, apart = conf_dir(), ("study", "campaign", "grid")
     names = [path.name for path in sorted(conf.iterdir()) if path.is_dir()]
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     line = list(sys.argv[1:] if argv is None else argv)
     try:
-        from lstm_bench.core.config import conf_dir
+        from lstm_bench.core.configuration import conf_dir
         from lstm_bench.core.schema import Sweep
         from lstm_bench.sweep.validate import checked
 

@@ -8,15 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_bench.core import config as schema
-from lstm_bench.core import fileio
+from lstm_bench.core import configuration, fileio
 from lstm_bench.core.console import Display
 from lstm_bench.data.splits import for_seed
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.launcher.protocol import TrialTask
-from lstm_bench.study import columns as record
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import search_space
 from lstm_bench.study.candidates import Candidate, digest, picked
+from lstm_bench.study.columns import PREDICTION_COLUMNS, WORST_COLUMNS
 from lstm_bench.sweep.events import Listener
 from lstm_bench.sweep.kernel_choice import Arms
 from lstm_bench.sweep.packing import PackSizes
@@ -49,7 +48,7 @@ class Confirmation:
     def __init__(
         self,
         config: Mapping[str, Any],
-        space: dict[str, spaces.Domain],
+        space: dict[str, search_space.Domain],
         study: TrialStore,
         loop: Loop,
         arms: Arms,
@@ -71,7 +70,7 @@ class Confirmation:
 
     def config_of(self, candidate: Candidate) -> dict[str, Any]:
         """What a candidate's seeds are trained with."""
-        return schema.replaced(self._config, candidate.params)
+        return configuration.replaced(self._config, candidate.params)
 
     @property
     def redraws(self) -> bool:
@@ -102,7 +101,7 @@ class Confirmation:
 
     def digest(self, params: Mapping[str, Any]) -> str:
         """Names a configuration by its searched values: replicates of another one are not its own."""
-        return digest(schema.replaced(self._config, params))
+        return digest(configuration.replaced(self._config, params))
 
     def replicates(self, digest: str) -> list[dict[str, Any]]:
         """Rows of a candidate's replicates, by seed."""
@@ -219,7 +218,7 @@ class Confirmation:
 
     def _store(self, running: Running, candidate: Candidate, seed: int, result: dict[str, Any]) -> None:
         result |= runs.evidence(result)
-        for file, columns in (("predictions", record.PREDICTION_COLUMNS), ("worst", record.WORST_COLUMNS)):
+        for file, columns in (("predictions", PREDICTION_COLUMNS), ("worst", WORST_COLUMNS)):
             if file in result:
                 fileio.write_rows(self.artefacts(candidate) / f"{file}.csv", columns, result.pop(file))
         lasted_ms = int(running.elapsed_s() * 1000)

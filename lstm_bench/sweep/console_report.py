@@ -8,15 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import config as schema
 from lstm_bench.core import safe_load
 from lstm_bench.core.console import Display
-from lstm_bench.core.errors import NothingCameOutError
+from lstm_bench.core.errors import NothingCameOutError, redact
 from lstm_bench.core.formatting import counted, number, values
 from lstm_bench.cuda import table
 from lstm_bench.data.task import AUTO, Task
-from lstm_bench.study import contenders, diagnostics
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import contenders, diagnostics, search_space
 from lstm_bench.study.candidates import Candidate
 from lstm_bench.study.control_rows import control_words
 from lstm_bench.study.recommendation import Recommendation
@@ -41,7 +39,9 @@ class ConsoleReport:
       display: What a person sees.
     """
 
-    def __init__(self, config: Mapping[str, Any], space: dict[str, spaces.Domain], folder: Path, display: Display):
+    def __init__(
+        self, config: Mapping[str, Any], space: dict[str, search_space.Domain], folder: Path, display: Display
+    ):
         self._config, self._settings, self._space = config, config["study"], space
         self._folder, self._display = folder, display
         self.epochs_by_data = False  # whether `train.epochs` is not known yet
@@ -63,7 +63,7 @@ class ConsoleReport:
                 "workers": f"{len(workers.slots)} ({slot.share}), backend {backend}{overruled(backend)}",
                 **(self._asked_of_ray() if workers.on_ray else {}),
                 "kernel": config["kernel"]["name"] + (f" ({on_gpu})" if on_gpu else ""),
-                "storage": (schema.redact(url) if url else f"{shown(self._folder)}/study.db")
+                "storage": (redact(url) if url else f"{shown(self._folder)}/study.db")
                 + (", shared with other drivers" if settings["shared"] else ""),
                 "tracking": shown_store(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",
             },

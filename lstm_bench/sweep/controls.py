@@ -10,7 +10,7 @@ from lstm_bench.core.console import Display
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.launcher.protocol import ControlTask
 from lstm_bench.model.controls import CONTROLS, FOLDER, Asked, able
-from lstm_bench.study import columns as record
+from lstm_bench.study import columns
 from lstm_bench.sweep.store.trials import TrialStore
 
 SEEDS = 5  # of a control of which something is drawn
@@ -89,7 +89,7 @@ class Controls:
             return
         ended_ms = running.started_ms + int(running.elapsed_s() * 1000)
         row = {**result, "control": name, "seed": seed, "started_ms": running.started_ms, "ended_ms": ended_ms}
-        kept = {*record.CONTROL_COLUMNS, *record.optional_columns(), "started_ms", "ended_ms"}
+        kept = {*columns.CONTROL_COLUMNS, *columns.optional_columns(), "started_ms", "ended_ms"}
         if not self._study.put(_key(name, seed), {column: value for column, value in row.items() if column in kept}):
             self._display.line(
                 f"{running.name}: another driver has taken it over, this result does not count", "yellow"

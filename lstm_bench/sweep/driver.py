@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import config as schema
+from lstm_bench.core import configuration
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import StorageError, TooManyFailedError
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.launcher.protocol import TrialTask
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import search_space
 from lstm_bench.sweep.events import Listener
 from lstm_bench.sweep.kernel_choice import Arms
 from lstm_bench.sweep.packing import PackBuilder, PackSizes
@@ -41,7 +41,7 @@ class Driver:
     def __init__(
         self,
         config: Mapping[str, Any],
-        space: dict[str, spaces.Domain],
+        space: dict[str, search_space.Domain],
         study: TrialStore,
         loop: Loop,
         arms: Arms,
@@ -56,7 +56,7 @@ class Driver:
         self.timed_out = False  # the search ended by study.timeout, before n_trials
 
     def _config(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        return schema.replaced(self.config, params)
+        return configuration.replaced(self.config, params)
 
     # Search.
 
@@ -72,7 +72,7 @@ class Driver:
         if largest > 1:
             self.display.line(f"  pack      up to {largest} trials in one program")
         if wanted and self.study.repeats():
-            points = spaces.points(self.space)
+            points = search_space.points(self.space)
             self.display.line(
                 f"study.n_trials: the space has {points} points, so that some are trained again", "yellow"
             )

@@ -7,13 +7,12 @@ import statistics
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from lstm_bench.core.config import replaced
+from lstm_bench.core.configuration import replaced
 from lstm_bench.core.errors import KernelError
 from lstm_bench.core.formatting import values
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.launcher.protocol import ProbeTask
-from lstm_bench.study import columns
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import columns, search_space
 from lstm_bench.sweep.kernel_cache import Memory, bucket
 from lstm_bench.sweep.store.trials import TrialStore
 from lstm_bench.training.engine import factory
@@ -61,7 +60,7 @@ class Arms:
     def __init__(
         self,
         config: Mapping[str, Any],
-        space: dict[str, spaces.Domain],
+        space: dict[str, search_space.Domain],
         study: TrialStore,
         loop: Loop,
         unavailable: Mapping[str, str | None],
@@ -149,7 +148,7 @@ class Arms:
 
     def _measure(self, choices: list[Arm]) -> list[dict[str, Any]]:
         """Every arm at every corner; the one wins that finishes a trial first, its share of compiling included."""
-        corners = spaces.corners(self.space)
+        corners = search_space.corners(self.space)
         measured: list[dict[Arm, dict[str, float]]] = [{} for _ in corners]
         waiting = []
         for number in reversed(range(len(corners))):

@@ -81,7 +81,7 @@ def one_name(configs: Sequence[Mapping[str, Any]], lines: Sequence[Sequence[str]
       configs: Resolved, one of each job.
       lines: The overrides of each.
     """
-    from lstm_bench.core import config as schema
+    from lstm_bench.core import configuration
     from lstm_bench.study.resume import MAY_CHANGE
 
     first: dict[str, int] = {}
@@ -89,7 +89,7 @@ def one_name(configs: Sequence[Mapping[str, Any]], lines: Sequence[Sequence[str]
     for i, config in enumerate(configs):
         name = config["study"]["name"]
         k = first.setdefault(name, i)
-        was, now = (schema.flatten(schema.redacted_config(configs[j])) for j in (k, i))
+        was, now = (configuration.flatten(configuration.redacted_config(configs[j])) for j in (k, i))
         if any(was.get(p) != now.get(p) and not p.startswith(MAY_CHANGE) for p in {*was, *now}):
             error = ConfigError(
                 f"study.name={name}: several jobs have it, and are not the same study", remedy=_apart(lines)

@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lstm_bench.core.config import replaced
+from lstm_bench.core.configuration import replaced
 from lstm_bench.launcher.event_loop import Running
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import search_space
 from lstm_bench.sweep.kernel_choice import DECISION_S, INPUTS, Arm, Arms, distance
 from lstm_bench.sweep.store.trials import Asked
 from lstm_bench.training.engine import factory
@@ -71,7 +71,7 @@ class PackSizes:
         counted = "train_samples_per_s" in self._config["study"]["objectives"]
         if size < 2 or not self._is_measured() or waits or counted:
             return 1
-        corners = spaces.corners(self._arms.space)
+        corners = search_space.corners(self._arms.space)
         self._sizes = [(end, self._faster(replaced(self._config, end), end, size)) for end in corners]
         return max(found for _, found in self._sizes)
 
@@ -94,7 +94,7 @@ class PackSizes:
 
     def _programs(self) -> float:
         """How many programs the space has."""
-        return math.prod(spaces.size(domain) for path, domain in self._arms.space.items() if path not in INPUTS)
+        return math.prod(search_space.size(domain) for path, domain in self._arms.space.items() if path not in INPUTS)
 
     def _is_measured(self) -> bool:
         return self._arms.gpu and self._arms.backend == "jax" and self._arms.named == "auto"

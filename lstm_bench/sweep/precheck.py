@@ -8,13 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_bench.core import config as schema
-from lstm_bench.core import errors, formatting, hardware, vocabulary
+from lstm_bench.core import configuration, errors, formatting, hardware, vocabulary
 from lstm_bench.data import dataset as data
 from lstm_bench.launcher.protocol import CheckTask, written
 from lstm_bench.launcher.single_task import Process
-from lstm_bench.study import columns
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import columns, search_space
 
 
 class Unfit(NamedTuple):
@@ -105,8 +103,8 @@ def _built(
 
 def task(config: Mapping[str, Any], space: Mapping[str, Any]) -> dict[str, Any]:
     """The task of a worker that builds a family: at the configuration's values, and at the choices and ends of its space."""
-    searched = spaces.choices_to_check(space)
-    corners = [schema.replaced(config, values) for values in searched]
+    searched = search_space.choices_to_check(space)
+    corners = [configuration.replaced(config, values) for values in searched]
     return written(CheckTask(config=config, corners=corners, searched=searched))
 
 

@@ -8,8 +8,16 @@ from typing import Any
 
 from lstm_bench.core import fileio
 from lstm_bench.core.clock import time_of_day
-from lstm_bench.study import columns as record
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import search_space
+from lstm_bench.study.columns import (
+    BEGUN_COLUMNS,
+    CONTROL_COLUMNS,
+    HISTORY_COLUMNS,
+    KERNEL_COLUMNS,
+    REPLICATE_COLUMNS,
+    TRIAL_COLUMNS,
+    optional,
+)
 from lstm_bench.sweep import controls
 from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.events import Listener, Row
@@ -28,7 +36,9 @@ class Records(Listener):
       folder: `sweeps/<study>/`.
     """
 
-    def __init__(self, space: dict[str, spaces.Domain], study: TrialStore, confirmation: Confirmation, folder: Path):
+    def __init__(
+        self, space: dict[str, search_space.Domain], study: TrialStore, confirmation: Confirmation, folder: Path
+    ):
         self._space, self._study, self._confirmation, self._folder = space, study, confirmation, folder
 
         self._with_epochs: set[_Key] = set()  # trainings that have lines in history.csv since it was written whole
@@ -40,21 +50,21 @@ class Records(Listener):
         if again:  # a seed whose worker died: its first try has no place beside this one
             path = self._folder / "history.csv"
             lines = [line for line in fileio.read_rows(path) if _key(line) not in again]
-            fileio.write_rows(path, (*record.HISTORY_COLUMNS, *record.optional(lines)), lines)
+            fileio.write_rows(path, (*HISTORY_COLUMNS, *optional(lines)), lines)
             self._with_epochs -= again
-        columns = (*record.BEGUN_COLUMNS, *(f"config_{path}" for path in self._space))
+        columns = (*BEGUN_COLUMNS, *(f"config_{path}" for path in self._space))
         fileio.append_rows(self._folder / "begun.csv", columns, [_timed(row) for row in rows])
 
     def epochs_ended(self, rows: Sequence[Row]) -> None:
         self._with_epochs.update(map(_key, rows))
-        columns = (*record.HISTORY_COLUMNS, *record.optional(rows))
+        columns = (*HISTORY_COLUMNS, *optional(rows))
         fileio.append_rows(self._folder / "history.csv", columns, rows)
 
     def trial_ended(self, name: str, row: Row) -> None:
         fileio.append_rows(self._folder / "trials.csv", self._trial_columns([row]), [_timed(row)])
 
     def replicate_ended(self, name: str, row: Row) -> None:
-        columns = (*record.REPLICATE_COLUMNS, *record.optional([row]))
+        columns = (*REPLICATE_COLUMNS, *optional([row]))
         fileio.append_rows(self._folder / "replicates.csv", columns, [_timed(row)])
 
     # From the database, whole: at the start what a crash left out, at the end in order.
@@ -66,14 +76,14 @@ class Records(Listener):
         confirmed = [_timed(row) for _, row in self._confirmation.replicated()]
         history = self._history(rows, confirmed)
         yield self._folder / "trials.csv", self._trial_columns(rows), rows
-        yield self._folder / "replicates.csv", (*record.REPLICATE_COLUMNS, *record.optional(confirmed)), confirmed
-        yield self._folder / "history.csv", (*record.HISTORY_COLUMNS, *record.optional(history)), history
+        yield self._folder / "replicates.csv", (*REPLICATE_COLUMNS, *optional(confirmed)), confirmed
+        yield self._folder / "history.csv", (*HISTORY_COLUMNS, *optional(history)), history
         probed = None if pick is None else self._study.get(f"probe/{pick.digest}")
         if probed is not None:
-            yield self._folder / "kernels.csv", record.KERNEL_COLUMNS, probed
+            yield self._folder / "kernels.csv", KERNEL_COLUMNS, probed
         fitted = [_timed(row) for row in controls.rows(self._study)]
         if fitted:
-            yield self._folder / "controls.csv", (*record.CONTROL_COLUMNS, *record.optional(fitted)), fitted
+            yield self._folder / "controls.csv", (*CONTROL_COLUMNS, *optional(fitted)), fitted
 
     def _history(self, rows: Sequence[Row], confirmed: Sequence[Row]) -> list[dict[str, Any]]:
         """Epochs in order. Of a trial that its driver could not end, the file alone knows them: they stay under its number."""
@@ -113,7 +123,7 @@ class Records(Listener):
 
     def _trial_columns(self, rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
         """Columns of this study's `trials.csv` for those rows."""
-        return (*record.TRIAL_COLUMNS, *record.optional(rows), *(f"config_{path}" for path in self._space))
+        return (*TRIAL_COLUMNS, *optional(rows), *(f"config_{path}" for path in self._space))
 
 
 def _key(row: Row) -> _Key:

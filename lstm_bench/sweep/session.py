@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lstm_bench
-from lstm_bench.core import busy, environment, errors, fileio, hardware, numerics, vocabulary
-from lstm_bench.core import config as schema
-from lstm_bench.core import user_code as sources
+from lstm_bench.core import busy, configuration, environment, errors, fileio, hardware, numerics, user_code, vocabulary
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser
@@ -23,7 +21,7 @@ from lstm_bench.data.splits import ALL, for_fold, for_seed
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.model import kernel, signature
 from lstm_bench.model.controls import ONE_CLASS, Asked
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import search_space
 from lstm_bench.study.control_rows import asked_by
 from lstm_bench.sweep import epochs, kernel_cache
 from lstm_bench.sweep.confirm import Confirmation
@@ -34,8 +32,7 @@ from lstm_bench.sweep.events import Events
 from lstm_bench.sweep.folds import FoldedLoop
 from lstm_bench.sweep.kernel_choice import Arms
 from lstm_bench.sweep.records_writer import Records
-from lstm_bench.sweep.store import database
-from lstm_bench.sweep.store import trials as studies
+from lstm_bench.sweep.store import database, trials
 from lstm_bench.sweep.waiting import Waiting, Watch
 from lstm_bench.sweep.workers import TRACEBACK, Workers
 from lstm_bench.tracking.client import open_tracking
@@ -47,7 +44,7 @@ from lstm_bench.training import buckets
 class Parts:
     """What works on an opened study: search and confirmation, and the records that hear of both."""
 
-    study: studies.TrialStore
+    study: trials.TrialStore
     arms: Arms
     driver: Driver
     confirmation: Confirmation
@@ -59,8 +56,8 @@ class Parts:
 
 def assembled(
     config: Mapping[str, Any],
-    space: dict[str, spaces.Domain],
-    study: studies.TrialStore,
+    space: dict[str, search_space.Domain],
+    study: trials.TrialStore,
     loop: Loop,
     arms: Arms,
     display: Display,
@@ -98,7 +95,7 @@ class Session:
     def __init__(
         self,
         config: dict[str, Any],
-        space: dict[str, spaces.Domain],
+        space: dict[str, search_space.Domain],
         folder: Path,
         gpus: list[hardware.Gpu],
         display: Display,
@@ -111,7 +108,7 @@ class Session:
         self.config, self.space, self.folder = config, space, folder
         self.display, self.source = display, source
         target = str(config["model"]["_target_"])
-        self._code = None if signature.is_own(target) else sources.of(target)
+        self._code = None if signature.is_own(target) else user_code.of(target)
         guarded = {"target": target, "files": self._code.files} if self._code and self._code.files else None
         self.workers = Workers(config, space, folder, gpus, display, guarded)
         self.console = ConsoleReport(config, space, folder, display)
@@ -175,7 +172,7 @@ class Session:
                 self.workers.wait()
             layers = self.workers.check() if fresh else None
             made = {"code": self._code.record() if self._code else None, "variables": self._variables}
-            study = studies.opened(self.config, self.space, self.folder, facts["sha256"], self.display.line, made)
+            study = trials.opened(self.config, self.space, self.folder, facts["sha256"], self.display.line, made)
             try:
                 self.console.learned(study.learned, [*self._code.files] if self._code else [], self._variables)
                 self._drive(study, facts, layers)
@@ -267,7 +264,7 @@ class Session:
             **({"notes": notes} if (notes := [*dataset.notes, *self._warnings]) else {}),
         }
 
-    def _drive(self, study: studies.TrialStore, facts: Mapping[str, Any], layers: list[str] | None) -> None:
+    def _drive(self, study: trials.TrialStore, facts: Mapping[str, Any], layers: list[str] | None) -> None:
         if recovered := study.recover():
             self.display.line(
                 f"results that an interrupted session could not write, written now: {recovered}", "yellow"
@@ -360,7 +357,7 @@ class Session:
         if fault:
             raise fault
 
-    def _parts(self, study: studies.TrialStore, loop: Loop, facts: Mapping[str, Any], layers: list[str]) -> Parts:
+    def _parts(self, study: trials.TrialStore, loop: Loop, facts: Mapping[str, Any], layers: list[str]) -> Parts:
         named = self.config["kernel"]["name"]
         if self.workers.launcher or not self.workers.on_ray:
             kernel.require(named, self.config["backend"]["name"], layers, self.workers.gpu, masked=bool(self._buckets))
@@ -428,11 +425,11 @@ class Session:
             seen["code"] = study.get("code")
         if cluster := self.workers.about():  # the machine of the trials, not the driver's
             seen["device"]["name"], seen["ray"] = slot.device, cluster
-        fileio.write_yaml(self.folder / "config.yaml", schema.redacted_config(self.config))
+        fileio.write_yaml(self.folder / "config.yaml", configuration.redacted_config(self.config))
         fileio.write_json(self.folder / "environment.json", seen)
         parts.records.rewrite()
 
-    def _live(self, study: studies.TrialStore, loop: Loop) -> Live:
+    def _live(self, study: trials.TrialStore, loop: Loop) -> Live:
         settings, name = self.config["tracking"], self.config["study"]["name"]
         return Live(
             self.folder,
@@ -445,14 +442,14 @@ class Session:
             remedy=f"python -m lstm_bench.sync study={name}",
         )
 
-    def _start_tracking(self, study: studies.TrialStore, loop: Loop, live: Live) -> None:
+    def _start_tracking(self, study: trials.TrialStore, loop: Loop, live: Live) -> None:
         """Has MLflow follow. Its import takes seconds of a core: the first task is given out before."""
         with study.turn("tracking"):  # the second finds the study's run of the first
             live.start()
             if study.shared:
                 live.wait_open(self.config["storage"]["grace"], loop.interrupted)
 
-    def _leave(self, study: studies.TrialStore, live: Live, status: str = "FINISHED") -> bool:
+    def _leave(self, study: trials.TrialStore, live: Live, status: str = "FINISHED") -> bool:
         """Leaves the rest to other drivers, if there are any, and to the last of them what MLflow was not told by now."""
         if not study.shared:
             return False

@@ -10,9 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.core import cli
-from lstm_bench.core import config as schema
-from lstm_bench.core.config import NAME, conf_dir, flatten
+from lstm_bench.core import cli, configuration
+from lstm_bench.core.configuration import NAME, conf_dir, flatten
 from lstm_bench.core.errors import ConfigError, require_quoted
 from lstm_bench.core.schema import Range
 
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def load(composed: DictConfig) -> dict[str, Any]:
-    """A study's configuration as plain dicts: what `core.config.load` makes of it, with its values checked against each other.
+    """A study's configuration as plain dicts: what `core.configuration.load` makes of it, with values checked against each other.
 
     Raises:
       ConfigError: for anything that cannot be meant.
     """
-    config = schema.load(composed)
+    config = configuration.load(composed)
     _check_study(config)
     return config
 
@@ -44,7 +43,7 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     """
     from lstm_bench.data import dataset, task
     from lstm_bench.model import signature
-    from lstm_bench.study import search_space as spaces
+    from lstm_bench.study import search_space
     from lstm_bench.tracking import client
 
     config = load(composed)
@@ -54,17 +53,17 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     client.check(config["tracking"])
     if signature.is_own(str(config["model"].get("_target_", ""))):
         signature.check(config["model"])
-    space = spaces.parse(config)
+    space = search_space.parse(config)
     _check_weights(config["model"], space, overrides)
-    pinned = spaces.pinned(space, overrides)
+    pinned = search_space.pinned(space, overrides)
     space = {path: domain for path, domain in space.items() if path not in pinned}
     config["study"]["space"] = space
     if config["sampler"]["name"] == "grid":
-        spaces.grid(space)
-        spaces.require_points(space, config["study"]["n_trials"], "grid")
+        search_space.grid(space)
+        search_space.require_points(space, config["study"]["n_trials"], "grid")
     # One that was made when points were repeated goes on as it was; `TrialStore` sees whether it is there behind a URL.
     elif space and config["storage"]["url"] is None and not _has_database(config):
-        spaces.require_points(space, config["study"]["n_trials"])
+        search_space.require_points(space, config["study"]["n_trials"])
     if space and not config["study"]["n_trials"]:
         raise ConfigError(
             "study.n_trials",
@@ -91,7 +90,7 @@ def _has_database(config: Mapping[str, Any]) -> bool:
 def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Makes `model.weights` a number; refuses it beside a width of its own."""
     from lstm_bench.model import signature
-    from lstm_bench.study import search_space as spaces
+    from lstm_bench.study import search_space
 
     if "model.weights" in space:
         raise ConfigError(
@@ -114,7 +113,7 @@ def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: S
             f"model.weights={model['weights']}: {path} follows from it and cannot be searched",
             remedy=f"Give study.space.{path}=null as well, which takes it out of the space.",
         )
-    for override in spaces.pinned({path: {}}, overrides).values():
+    for override in search_space.pinned({path: {}}, overrides).values():
         raise ConfigError(f"model.weights={model['weights']}: {path} follows from it and cannot be given ({override})")
 
 

@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lstm_bench.core import config as schema
-from lstm_bench.core import fileio
+from lstm_bench.core import configuration, fileio
 from lstm_bench.core.console import Left
 from lstm_bench.launcher.event_loop import Running
 from lstm_bench.study import columns
@@ -92,7 +91,7 @@ class Waiting:
                 continue
             elapsed = running.elapsed_s()
             begun = elapsed if running.begun_s is None else running.begun_s
-            params = {path: schema.get(running.task.config, path) for path in self._space}
+            params = {path: configuration.get(running.task.config, path) for path in self._space}
             going.append(remaining.Going(params, elapsed, running.done, begun))
         confirming, settings = self.seeds is not None, self._config["study"]
         if self.seeds is not None:  # those that run are of them, and which does not matter: they cost the same

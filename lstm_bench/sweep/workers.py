@@ -12,11 +12,11 @@ from lstm_bench.core import errors, fileio, hardware, vocabulary
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import StorageError
-from lstm_bench.data import dataset as data
+from lstm_bench.data.dataset import Dataset
 from lstm_bench.data.shared_memory import SharedDataset
 from lstm_bench.launcher.local import LocalLauncher
 from lstm_bench.launcher.ray_launcher import RayLauncher
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import search_space
 from lstm_bench.sweep import precheck
 
 TRACEBACK = "logs/traceback.txt"  # in a study's folder: what a user's family raised
@@ -44,7 +44,7 @@ class Workers:
     def __init__(
         self,
         config: Mapping[str, Any],
-        space: dict[str, spaces.Domain],
+        space: dict[str, search_space.Domain],
         folder: Path,
         gpus: list[hardware.Gpu],
         display: Display,
@@ -57,9 +57,9 @@ class Workers:
         self.gpu = gpus[0].name if gpus else None
         self.launcher: LocalLauncher | RayLauncher | None = None
         self._ray: RayLauncher | None = None  # the launcher, if it is that
-        self._loaded: list[tuple[data.Dataset, Mapping[str, Any]]] = []  # until the workers have it
+        self._loaded: list[tuple[Dataset, Mapping[str, Any]]] = []  # until the workers have it
         self._shared: SharedDataset | None = None
-        self._give: Callable[[data.Dataset, Mapping[str, Any]], None] | None = None  # to the workers
+        self._give: Callable[[Dataset, Mapping[str, Any]], None] | None = None  # to the workers
 
     def start(self) -> None:
         """Starts them; they have the data as soon as it was given."""
@@ -91,7 +91,7 @@ class Workers:
             )
         self._share()
 
-    def give(self, dataset: data.Dataset, settings: Mapping[str, Any] | None = None) -> None:
+    def give(self, dataset: Dataset, settings: Mapping[str, Any] | None = None) -> None:
         """Gives them the data, once both are there; the driver keeps no copy.
 
         Args:

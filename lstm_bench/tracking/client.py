@@ -25,7 +25,7 @@ from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
 from lstm_bench.core.clock import end_ms
-from lstm_bench.core.config import flatten
+from lstm_bench.core.configuration import flatten
 from lstm_bench.core.errors import ConfigError, LstmBenchError, redact
 from lstm_bench.core.formatting import format_field
 from lstm_bench.tracking import experiment as experiments

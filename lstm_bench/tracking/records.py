@@ -16,12 +16,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lstm_bench.core import config as schema
-from lstm_bench.core import fileio
+from lstm_bench.core import configuration, fileio
 from lstm_bench.core.clock import since_1970_ms
 from lstm_bench.core.errors import StorageError
-from lstm_bench.study import candidates, contenders, diagnostics
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import candidates, contenders, diagnostics, search_space
 from lstm_bench.study.candidates import Candidate, digest
 from lstm_bench.study.control_rows import control_metrics
 from lstm_bench.study.reader import StudyRecord
@@ -141,7 +139,7 @@ class GrowingRecord(StudyRecord):
             return {"trial": None, **typed(text), "seed": key[1]}
         self._texts[key[1]] = text
         config = self.config_of(text)
-        return typed(text) | {f"config_{path}": schema.get(config, path) for path in self._searched}
+        return typed(text) | {f"config_{path}": configuration.get(config, path) for path in self._searched}
 
     def ended(self) -> Iterator[tuple[Key, Row]]:
         """Trainings that ended: trials, then replicates."""
@@ -187,7 +185,7 @@ class GrowingRecord(StudyRecord):
         config = self._config(trial)
         if kind == "trial":
             config = self.config_of(self._texts.get(number) or self.begun[key])
-        return schema.flatten({group: config[group] for group in ("model", "train")})
+        return configuration.flatten({group: config[group] for group in ("model", "train")})
 
     def evidence(self, row: Row) -> dict[str, Any]:
         """What the first seed left behind of its predictions."""
@@ -242,7 +240,7 @@ class GrowingRecord(StudyRecord):
     def candidate(self, trial: int | None) -> Candidate:
         """The configuration that a trial found; of None the only one there is."""
         config = self._config(trial)
-        return Candidate(trial, {path: schema.get(config, path) for path in self._searched}, digest(config))
+        return Candidate(trial, {path: configuration.get(config, path) for path in self._searched}, digest(config))
 
     def _rows_of(self, candidate: Candidate) -> list[Row]:
         rows = [row for row in self._replicates() if row.get("trial") == candidate.trial]
@@ -330,7 +328,7 @@ def described(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict
         "id": environment.get("study_id"),
         "name": settings["name"],
         "description": settings["description"],
-        "params": schema.flatten(config),
+        "params": configuration.flatten(config),
         "tags": {
             "backend": config["backend"]["name"],
             "device": next(iter(environment.get("workers") or [{}])).get("device"),
@@ -340,7 +338,7 @@ def described(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict
         "environment": environment,
         "objective": settings["objective"],
         "direction": settings["direction"],
-        "searched": [path for path, domain in spaces.flatten(settings["space"]).items() if domain is not None],
+        "searched": [path for path, domain in search_space.flatten(settings["space"]).items() if domain is not None],
     }
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from lstm_bench.core import busy as held
 from lstm_bench.core import locks
+from lstm_bench.core.busy import holders
 from lstm_bench.core.errors import ConfigError, StorageError, nearest, redact, require_quoted
 
 NAMES = ("mlflow", "none")
@@ -171,7 +171,7 @@ def check_sqlite(path: Path, write: bool = True, busy: Callable[[str], None] | N
     except sqlite3.DatabaseError as error:
         if "locked" in str(error):  # busy, not broken: MLflow waits for it, or says so
             if busy:
-                busy(f"{path} is held by another program{held.holders(path)}")
+                busy(f"{path} is held by another program{holders(path)}")
             return
         raise StorageError(f"{path}: corrupt ({str(error).splitlines()[0]})", remedy=remedy) from error
     if tables and "experiments" not in tables:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.core import environment, fileio
-from lstm_bench.data import dataset as datasets
+from lstm_bench.data import dataset
 from lstm_bench.data.metric import log_probability
 from lstm_bench.launcher.protocol import PackTask, TrialTask
 from lstm_bench.model import build
@@ -21,7 +21,7 @@ from lstm_bench.training import inference
 N_WORST = 12
 
 
-def predicted(data: datasets.Dataset, outputs: np.ndarray) -> dict[str, Any]:
+def predicted(data: dataset.Dataset, outputs: np.ndarray) -> dict[str, Any]:
     """`predictions` of the test set from a model's outputs; nothing where a sample has not one class."""
     if not data.kind.has_classes:
         return {}
@@ -48,7 +48,7 @@ def predictions(x: np.ndarray, y: np.ndarray, probability: np.ndarray) -> dict[s
     return {"predictions": rows, "worst": shown}
 
 
-def keep(model: Any, task: TrialTask | PackTask, data: datasets.Dataset) -> dict[str, Any]:
+def keep(model: Any, task: TrialTask | PackTask, data: dataset.Dataset) -> dict[str, Any]:
     """Saves a replicate's trained model where its task wants it; how long it takes to answer, or what went wrong.
 
     Both are parts of the replicate's result.
@@ -61,7 +61,7 @@ def keep(model: Any, task: TrialTask | PackTask, data: datasets.Dataset) -> dict
     return inference.latency(plain, data.x_test)
 
 
-def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: Path, *, for_mlflow: bool) -> Any:
+def save(model: Any, config: Mapping[str, Any], data: dataset.Dataset, folder: Path, *, for_mlflow: bool) -> Any:
     """Saves the trained model as plain Keras layers, or those of `model/layers.py`: no kernel, no optimizer, no pickle.
 
     Args:
@@ -93,14 +93,14 @@ def save(model: Any, config: Mapping[str, Any], data: datasets.Dataset, folder: 
     return plain
 
 
-def _plain(config: Mapping[str, Any], data: datasets.Dataset) -> tuple[Any, list[int]]:
+def _plain(config: Mapping[str, Any], data: dataset.Dataset) -> tuple[Any, list[int]]:
     """`build.build` of a configuration for its data, of plain layers."""
     sizes, masked = (data.input_shape, data.n_classes), data.lengths_train is not None
     answers = data.per_timestep
     return build.build(config["model"], *sizes, "plain", per_timestep=answers, masked=masked, units=data.target)
 
 
-def described_input(config: Mapping[str, Any], data: datasets.Dataset, model: Path) -> dict[str, Any]:
+def described_input(config: Mapping[str, Any], data: dataset.Dataset, model: Path) -> dict[str, Any]:
     """What `input.json` says beside a saved model: how arrays become what it was trained on, and what it gives.
 
     Args:
@@ -116,7 +116,7 @@ def described_input(config: Mapping[str, Any], data: datasets.Dataset, model: Pa
     }
 
 
-def described(data: datasets.Dataset) -> dict[str, Any]:
+def described(data: dataset.Dataset) -> dict[str, Any]:
     """How arrays become what anything was trained on, and what it gives."""
     timesteps, features = data.input_shape
     return {

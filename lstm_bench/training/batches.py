@@ -10,7 +10,7 @@ import numpy as np
 
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.training.buckets import Buckets
-from lstm_bench.training.engine import factory as engines
+from lstm_bench.training.engine import factory
 
 
 @dataclass
@@ -70,14 +70,14 @@ class Batches:
         """The next epoch's batches."""
         self._epoch += 1
         if self._buckets is not None and self._lengths is not None:
-            for rows, timesteps in self._buckets.epoch(self._epoch, self._orders, engines.MAX_STEPS):
+            for rows, timesteps in self._buckets.epoch(self._epoch, self._orders, factory.MAX_STEPS):
                 yield Part(rows, timesteps, self._lengths[rows].sum(axis=(0, 2)))
             return
         used = self.per_epoch * self.size
         orders = [order.permutation(self._n)[:used].reshape(self.per_epoch, self.size) for order in self._orders]
         rows = np.stack(orders, axis=1)
-        for start in range(0, self.per_epoch, engines.MAX_STEPS):
-            some = rows[start : start + engines.MAX_STEPS]
+        for start in range(0, self.per_epoch, factory.MAX_STEPS):
+            some = rows[start : start + factory.MAX_STEPS]
             true = len(some) * self.size * self._data.x_train.shape[1]
             yield Part(some, None, np.full(len(orders), true))
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lstm_bench.core import safe_load
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 
 
 def edges(lengths: np.ndarray, batch_size: int, most: int, near: float = 0.0) -> tuple[int, ...]:

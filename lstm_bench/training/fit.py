@@ -17,8 +17,8 @@ from lstm_bench.core.clock import Phases, clock, samples_per_s
 from lstm_bench.core.errors import KernelError
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.training.batches import Batches
-from lstm_bench.training.engine import pack as packed
 from lstm_bench.training.engine.base import Engine
+from lstm_bench.training.engine.pack import KERNEL, Pack
 from lstm_bench.training.engine.solo import Solo
 from lstm_bench.training.optimizer import Rates
 
@@ -26,7 +26,7 @@ from lstm_bench.training.optimizer import Rates
 # epoch, of which no seconds are known yet, moves too, where an interpolation would have to guess.
 PROGRESS_S = 0.5
 
-Trainee = packed.Pack | Solo  # what the loop trains
+Trainee = Pack | Solo  # what the loop trains
 
 
 class NotFiniteError(Exception):
@@ -159,7 +159,7 @@ def train(
 
 
 def train_pack(
-    pack: packed.Pack,
+    pack: Pack,
     config: Mapping[str, Any],
     data: Dataset,
     *,
@@ -197,7 +197,7 @@ def train_pack(
         means = {name: float(np.mean([epoch[name] for epoch in epochs])) for name in names}
         report({"epoch": epochs[0]["epoch"], **means, "train_s": epochs[0]["train_s"], "each": each})
 
-    loop = _EpochLoop(pack, packed.KERNEL, config, data, seeds, trains or [config["train"]] * len(seeds), phases)
+    loop = _EpochLoop(pack, KERNEL, config, data, seeds, trains or [config["train"]] * len(seeds), phases)
     return loop.run(ended, stopped, progress)
 
 

@@ -34,7 +34,7 @@ def winner(study: StudyRecord) -> tuple[Path, dict[str, Any]]:
       DataError: when the model is not the one that was saved.
       StorageError: when a file cannot be read.
     """
-    from lstm_bench.core.config import conf_dir
+    from lstm_bench.core.configuration import conf_dir
 
     folder = study.folder / "model"
     model, file = folder / "model.keras", folder / "input.json"

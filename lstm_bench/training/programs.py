@@ -13,8 +13,7 @@ from lstm_bench.data.dataset import Dataset
 from lstm_bench.model import build, network
 from lstm_bench.training import buckets
 from lstm_bench.training.criteria import Criterion, criterion, standardised, weighted
-from lstm_bench.training.engine import factory as engines
-from lstm_bench.training.engine import pack as packed
+from lstm_bench.training.engine import factory, pack
 from lstm_bench.training.engine.jax import JaxEngine
 from lstm_bench.training.optimizer import optimizer
 
@@ -23,7 +22,7 @@ _HELD = 2**28  # bytes of the folds of a dataset that stay loaded beside each ot
 
 def prepare(
     config: Mapping[str, Any], data: Dataset, kernel: str, seed: int, steps_per_execution: int = 1
-) -> engines.Engine:
+) -> factory.Engine:
     """The engine of a configuration, not compiled yet.
 
     Args:
@@ -42,7 +41,7 @@ def prepare(
     evaluated = len(data.x_validation)
     if timesteps:  # batches of about one length, where there are not enough samples for batches of the size asked for
         evaluated = -(-evaluated // len(timesteps))
-    return engines.make(
+    return factory.make(
         config["backend"]["name"],
         model,
         optimizer(settings),
@@ -81,11 +80,11 @@ def _criterion(data: Dataset, weights: np.ndarray | None) -> Criterion:
 
 def prepare_pack(
     config: Mapping[str, Any], data: Dataset, seeds: Sequence[int], steps_per_execution: int = 1
-) -> packed.Pack:
+) -> pack.Pack:
     """A pack with a member per seed, each with the weights and the random state of `prepare`; not compiled yet."""
-    engine = prepare(config, data, packed.KERNEL, seeds[0], steps_per_execution)
+    engine = prepare(config, data, pack.KERNEL, seeds[0], steps_per_execution)
     assert isinstance(engine, JaxEngine)
-    return packed.Pack(engine, (_build(config, data, packed.KERNEL, seed)[0] for seed in seeds))
+    return pack.Pack(engine, (_build(config, data, pack.KERNEL, seed)[0] for seed in seeds))
 
 
 def _build(config: Mapping[str, Any], data: Dataset, kernel: str, seed: int) -> tuple[Any, list[int]]:
@@ -111,12 +110,12 @@ class Engines:
     """The last engines of a worker, with their compiled programs: a training that one of them fits starts at once."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, int], engines.Engine] = {}
+        self._kept: dict[tuple[str, int], factory.Engine] = {}
         self._data: list[Dataset] = []  # of those that are kept
 
     def of(
         self, config: Mapping[str, Any], data: Dataset, kernel: str, seed: int, steps_per_execution: int = 1
-    ) -> engines.Engine:
+    ) -> factory.Engine:
         """An engine as `prepare` makes it; a kept one has the weights and the random state of a fresh one.
 
         At most `launcher.keep_engines` are kept, and of one dataset, or the folds of one.

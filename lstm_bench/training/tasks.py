@@ -28,8 +28,8 @@ from lstm_bench.model.signature import find, is_own, recurrent_layers, width_arg
 from lstm_bench.training import controls, criteria, fit, monitor, precision, programs, timer
 from lstm_bench.training.artefacts import _plain, keep, predicted
 from lstm_bench.training.buckets import Buckets
-from lstm_bench.training.engine import factory as engines
-from lstm_bench.training.engine import pack as packed
+from lstm_bench.training.engine import factory
+from lstm_bench.training.engine.pack import KERNEL, Pack
 from lstm_bench.training.faults import not_deterministic, out_of_memory, undetermined
 from lstm_bench.training.monitor import Watch
 
@@ -169,7 +169,7 @@ class TaskRunner:
         config, data = task.config, self.data(task.config["dataset"])
         per_execution, members = task.steps_per_execution, task.pack
         try:
-            arm: engines.Engine | packed.Pack
+            arm: factory.Engine | Pack
             if members > 1:
                 arm = programs.prepare_pack(config, data, range(members), per_execution)
             else:
@@ -268,7 +268,7 @@ class TaskRunner:
                 "state": "COMPLETE",
                 **member.measured,
                 "history": member.epochs,
-                "kernel": packed.KERNEL,
+                "kernel": KERNEL,
                 **common,
             }
             if member.error:

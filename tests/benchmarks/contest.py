@@ -164,7 +164,7 @@ def dataset(train_size: int | None, folder: Path) -> dict[str, Any]:
     import numpy as np
     import yaml
 
-    from lstm_bench.core.config import conf_dir
+    from lstm_bench.core.configuration import conf_dir
     from lstm_bench.data import dataset as data
 
     config = yaml.safe_load((conf_dir() / "dataset" / "mnist.yaml").read_text())

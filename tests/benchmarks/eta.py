@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import config as schema
+from lstm_bench.core import configuration
 from lstm_bench.study import reader
 from lstm_bench.study import search_space as spaces
 from lstm_bench.sweep import remaining
@@ -77,7 +77,7 @@ class Study:
         self.trials, params = [], {}
         for row in recorded.rows("trials.csv"):
             configured = recorded.config_of(row)
-            params[row["number"]] = {path: schema.get(configured, path) for path in self.space}
+            params[row["number"]] = {path: configuration.get(configured, path) for path in self.space}
             known = epochs["trial", row["number"], ""]
             self.trials.append(timed(row, params[row["number"]], known, self.settings["objective"]))
         best = recorded.best_trial()

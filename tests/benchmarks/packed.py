@@ -24,7 +24,7 @@ BATCH = 64
 def _configuration(family: str) -> dict[str, Any]:
     import yaml
 
-    from lstm_bench.core.config import conf_dir
+    from lstm_bench.core.configuration import conf_dir
 
     settings = {"optimizer": "adam", "learning_rate": 0.001, "momentum": 0.0, "schedule": "constant", "decay": 0.0}
     return {
@@ -37,7 +37,7 @@ def _configuration(family: str) -> dict[str, Any]:
 def _data() -> Any:
     import yaml
 
-    from lstm_bench.core.config import conf_dir
+    from lstm_bench.core.configuration import conf_dir
     from lstm_bench.data import dataset
 
     settings = yaml.safe_load((conf_dir() / "dataset" / "mnist.yaml").read_text())

@@ -17,7 +17,7 @@ from rich.console import Console
 from wheels import wheel
 
 from lstm_bench import look
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.data import inspection
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.report.figures import sequences, style

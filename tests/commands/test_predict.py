@@ -21,7 +21,7 @@ from trainings import config, data
 
 from lstm_bench import predict
 from lstm_bench.core import fileio
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import DataError
 from lstm_bench.data import dataset as datasets
 from lstm_bench.data import readers, user_files

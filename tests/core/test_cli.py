@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from lstm_bench.core import composition, overrides
-from lstm_bench.core.config import conf_dir, load
+from lstm_bench.core.configuration import conf_dir, load
 from lstm_bench.sweep import command as sweep
 
 NAMES = [

@@ -15,7 +15,7 @@ import pytest
 from lstm_bench import repeat
 from lstm_bench.core import errors, home, streams
 from lstm_bench.core.cache import cache_folder
-from lstm_bench.core.config import redacted_config
+from lstm_bench.core.configuration import redacted_config
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.report import command as report
 from lstm_bench.sweep import command as sweep

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lstm_bench.core import fileio, hardware
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.cuda import prediction, table
 from lstm_bench.cuda.options import CELLS, OPERATIONS
 from lstm_bench.report.pages import predicted as page

@@ -16,7 +16,7 @@ import yaml
 from wheels import wheel
 
 from lstm_bench.core import progress
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
 from lstm_bench.data import converted, dataset, division, inspection, user_files
 from lstm_bench.data.dataset import Dataset

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wheels import wheel
 
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
 from lstm_bench.data import converted, dataset, inspection, lengths, shared_memory
 from lstm_bench.data.dataset import SPLITS, Dataset

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.data import dataset, synthetic
 

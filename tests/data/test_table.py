@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError
 from lstm_bench.data import dataset, user_files
 from lstm_bench.data.dataset import Dataset

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from wheels import watch
 
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import DataError
 from lstm_bench.data import inspection
 from lstm_bench.data.dataset import Dataset, load

@@ -15,7 +15,7 @@ from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 from wheels import wheel
 
 from lstm_bench import look
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
 from lstm_bench.data import dataset, readers, windows
 from lstm_bench.data.dataset import SPLITS, Dataset

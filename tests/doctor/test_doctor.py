@@ -27,7 +27,7 @@ import yaml
 from conftest import Command, series
 
 from lstm_bench.core import locks
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.data import images
 from lstm_bench.doctor import installation, inventory, machine, proof
 from lstm_bench.doctor.finding import Finding

@@ -667,7 +667,7 @@ def ran(server: postgres.Server, database: str, tmp_path: Path, monkeypatch: pyt
     def answer(task: Any) -> Any:
         return iter([{"state": "COMPLETE", "layers": ["lstm"]}]) if task["kind"] == "check" else fake.train(task)
 
-    truly = session.studies.opened
+    truly = session.trials.opened
 
     def run(**values: Any) -> tuple[Notes, fake.FakeLauncher]:
         notes, launcher = Notes(), fake.FakeLauncher(answer)

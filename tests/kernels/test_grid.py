@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lstm_bench.core import vocabulary
-from lstm_bench.core.config import NAME, conf_dir
+from lstm_bench.core.configuration import NAME, conf_dir
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.kernels import case as cells
 from lstm_bench.kernels import grid, roofline

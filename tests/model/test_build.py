@@ -14,7 +14,7 @@ from lstm_bench.model import build, signature
 TOY = """
 from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
-from lstm_bench.core.config import Choice, Range
+from lstm_bench.core.configuration import Choice, Range
 if TYPE_CHECKING:
     import keras
 

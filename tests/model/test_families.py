@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.model import build as family
 from lstm_bench.model import signature

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from lstm_bench.core import hardware, vocabulary
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.launcher.local import LocalLauncher
 from lstm_bench.training.engine import factory
 

@@ -51,7 +51,7 @@ from hydra import compose, initialize_config_dir  # noqa: E402
 
 from lstm_bench.core import cli as command  # noqa: E402
 from lstm_bench.core import overrides as given  # noqa: E402
-from lstm_bench.core.config import conf_dir  # noqa: E402
+from lstm_bench.core.configuration import conf_dir  # noqa: E402
 
 N_TRIALS, REPLICATES = 2, 1
 ARGUMENTS = (

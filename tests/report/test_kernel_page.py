@@ -11,7 +11,7 @@ import yaml
 from test_report import edit, make_study, sums
 
 from lstm_bench.core import fileio
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.report import command as report
 from lstm_bench.report.figures import kernels
 from lstm_bench.report.pages import kernels as kernel_page

@@ -22,8 +22,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm_bench.core import config as schema
-from lstm_bench.core import fileio
+from lstm_bench.core import configuration, fileio
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import ConfigError, StorageError
 from lstm_bench.report import command as report
@@ -170,7 +169,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def plain(config: dict[str, Any]) -> dict[str, Any]:
     """By dotted path: a search space nests its paths or dots them."""
-    return schema.flatten(config)
+    return configuration.flatten(config)
 
 
 def assert_same_tables(ours: records.Result, theirs: records.Result) -> None:
@@ -329,7 +328,9 @@ def tracked(name: str = "large", **study: Any) -> Any:
     """A study's parent run in `mlflow.db` of the working directory."""
     observer = open_tracking({"name": "mlflow", "uri": None}, experiment=name)
     config = {"study": {"name": name, "space": {"model.units": {"type": "int", "low": 1, "high": 9}}}}
-    observer.start({"id": f"{name}-1", "name": name, "params": schema.flatten(config), "environment": {}, **study})
+    observer.start(
+        {"id": f"{name}-1", "name": name, "params": configuration.flatten(config), "environment": {}, **study}
+    )
     assert observer.warning is None
     return observer
 

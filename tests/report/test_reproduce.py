@@ -8,8 +8,8 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from lstm_bench.core import config
-from lstm_bench.core.config import flatten
+from lstm_bench.core import configuration
+from lstm_bench.core.configuration import flatten
 from lstm_bench.core.overrides import arguments
 from lstm_bench.report.pages import reproduce
 from lstm_bench.report.sources.records import Result
@@ -18,7 +18,7 @@ from lstm_bench.sweep.validate import checked
 
 def recorded(*overrides: str) -> dict:
     """config.yaml of a sweep with these overrides."""
-    with initialize_config_dir(version_base="1.3", config_dir=str(config.conf_dir())):
+    with initialize_config_dir(version_base="1.3", config_dir=str(configuration.conf_dir())):
         composed = compose("sweep", arguments(overrides))
     return checked(composed, [o for o in overrides if not o.startswith("+study")])[0]
 
@@ -76,7 +76,7 @@ def test_the_command_composes_to_what_was_recorded(overrides: list[str]) -> None
 
 @pytest.mark.long
 def test_the_command_of_every_published_study_composes_to_its_record() -> None:
-    folders = sorted(path.parent for path in (config.conf_dir().parent / "sweeps/published").rglob("trials.csv"))
+    folders = sorted(path.parent for path in (configuration.conf_dir().parent / "sweeps/published").rglob("trials.csv"))
     wrong = []
     for folder in folders:
         values = yaml.safe_load((folder / "config.yaml").read_text())

@@ -14,7 +14,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from objective import accuracy, complete, configs, failed, fault, metrics
 
-from lstm_bench.core import config as schema
+from lstm_bench.core import configuration
 from lstm_bench.core.console import Display
 from lstm_bench.data import task
 from lstm_bench.launcher.base import Event
@@ -61,13 +61,15 @@ Script = Callable[[Mapping[str, Any]], Iterator[Any]]
 @functools.cache
 def composed(*overrides: str) -> Any:
     """What Hydra composes from `conf/`."""
-    with initialize_config_dir(version_base="1.3", config_dir=str(schema.conf_dir())):
+    with initialize_config_dir(version_base="1.3", config_dir=str(configuration.conf_dir())):
         return compose("sweep", overrides=list(overrides))
 
 
 @functools.cache
 def _base() -> dict[str, Any]:
-    config = schema.load(composed("+study=smoke", "tracking=none", "pruner=none", "sampler=random", "kernel=generic"))
+    config = configuration.load(
+        composed("+study=smoke", "tracking=none", "pruner=none", "sampler=random", "kernel=generic")
+    )
     task.check_aims(config["study"])
     return config
 
@@ -75,7 +77,7 @@ def _base() -> dict[str, Any]:
 def config(values: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A resolved configuration: six trials of three epochs over `SPACE`, no replicates; values by dotted path."""
     usual = {"study.name": "fake", "study.n_trials": 6, "study.replicates": 0, "study.space": SPACE, "train.epochs": 3}
-    return copy.deepcopy(schema.replaced(_base(), {**usual, **(values or {})}))
+    return copy.deepcopy(configuration.replaced(_base(), {**usual, **(values or {})}))
 
 
 def train(task: Mapping[str, Any]) -> Iterator[Any]:

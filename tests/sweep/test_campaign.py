@@ -17,7 +17,7 @@ import yaml
 from conftest import Command
 
 from lstm_bench.core import fileio
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError, TooManyFailedError
 from lstm_bench.core.schema import Sweep
 from lstm_bench.sweep import campaign

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lstm_bench.core.config import replaced
+from lstm_bench.core.configuration import replaced
 from lstm_bench.sweep import epochs
 
 LINE = ["+study=single", "dataset=file", "dataset.path=my.csv"]

@@ -185,10 +185,8 @@ def test_terminal_page_and_mlflow_say_the_same_of_a_study_s_health(
 def test_workers_that_start_after_the_data_was_read_have_it_too(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run()
     order.clear()
-    get = session.studies.TrialStore.get
-    monkeypatch.setattr(
-        session.studies.TrialStore, "get", lambda self, key: get(self, key) if key != "layers" else None
-    )
+    get = session.trials.TrialStore.get
+    monkeypatch.setattr(session.trials.TrialStore, "get", lambda self, key: get(self, key) if key != "layers" else None)
 
     def far_enough(*_: Any, **__: Any) -> None:
         raise InterruptedByUser("far enough")

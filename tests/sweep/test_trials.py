@@ -17,7 +17,7 @@ import optuna
 import pytest
 
 from lstm_bench.core import busy
-from lstm_bench.core.config import replaced
+from lstm_bench.core.configuration import replaced
 from lstm_bench.core.errors import ConfigError, InterruptedByUser, StorageError
 from lstm_bench.study import candidates
 from lstm_bench.sweep.store.database import check_file

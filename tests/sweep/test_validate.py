@@ -8,7 +8,7 @@ import fake
 import pytest
 from omegaconf import OmegaConf
 
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.core.schema import Sweep, Weights
 from lstm_bench.data import task

@@ -16,7 +16,7 @@ import yaml
 from trainings import config, data, problem, ragged
 
 from lstm_bench.core.clock import Phases
-from lstm_bench.core.config import conf_dir
+from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import KernelError
 from lstm_bench.core.hardware import gpus
 from lstm_bench.data import dataset, metric, task

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core.statistics import deviation, quantile, t_interval
-from lstm_bench.report.figures import comparison as comparison_figure
 from lstm_bench.report.figures import study
+from lstm_bench.report.figures.comparison import curves_by_family
 from lstm_bench.report.pages import controls, verdict
 from lstm_bench.report.pages.budget_and_fronts import (
     Curve,
@@ -340,7 +340,7 @@ def _curves_figure(results: Sequence[Result], names: Mapping[int, str]) -> tuple
         return "curves", None, "no learning curves, since no confirmed study has several epochs."
     seeds = _span([line["n"] for line in lines])
     caption = f"Learning curves of the confirmed configurations: mean and range over n = {seeds} seeds."
-    return "curves", partial(comparison_figure.curves_by_family, lines, objective, results[0].maximize), caption
+    return "curves", partial(curves_by_family, lines, objective, results[0].maximize), caption
 
 
 def _speed_figure(results: Sequence[Result], names: Mapping[int, str]) -> tuple[str, Callable[[], Figure] | None, str]:

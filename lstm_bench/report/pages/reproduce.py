@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from lstm_bench.core.config import conf_dir, flatten, get
+from lstm_bench.core.configuration import conf_dir, flatten, get
 from lstm_bench.core.overrides import quoted
 from lstm_bench.data.task import AUTO, objectives, usual_objective
 from lstm_bench.report.render.markdown import escape

@@ -29,8 +29,8 @@ from lstm_bench.report.render.markdown import (
     short,
 )
 from lstm_bench.report.sources.records import Result, alone_s
-from lstm_bench.study import columns as record
 from lstm_bench.study import leak_rows
+from lstm_bench.study.columns import pack_size
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -353,7 +353,7 @@ def _confirmation(result: Result) -> list[str]:
     numbers = ["trial", "seed", *tests, "samples/s", "total, s"]
     columns = [*(["trial"] if several else []), "seed", "state", *tests, "samples/s", "kernel that ran", "total, s"]
     lost = len(result.replicates) - sum(map(len, result.candidates.values()))
-    packed = any(record.pack_size(str(share)) > 1 for share in result.replicates["device_share"])
+    packed = any(pack_size(str(share)) > 1 for share in result.replicates["device_share"])
     ends = result.sampling
     spread = deviation(result.confirmed[result.measure.column])
     test_set = ""

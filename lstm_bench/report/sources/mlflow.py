@@ -20,10 +20,36 @@ from lstm_bench.core import formatting
 from lstm_bench.core.clock import time_of_day
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
 from lstm_bench.report.sources.records import Result, assemble
-from lstm_bench.study import columns as record
 from lstm_bench.study import frames
-from lstm_bench.tracking import runs as entity
+from lstm_bench.study.columns import (
+    HISTORY_COLUMNS,
+    KERNEL_COLUMNS,
+    REPLICATE_COLUMNS,
+    TRIAL_COLUMNS,
+    WORST_COLUMNS,
+    optional_columns,
+)
 from lstm_bench.tracking import store
+from lstm_bench.tracking.runs import (
+    BENCHMARK,
+    CONFIRMED,
+    ENVIRONMENT,
+    EVIDENCE,
+    FILES,
+    INFINITE_METRICS,
+    KEYS,
+    OLD_END,
+    OLD_WITHOUT,
+    PROBE_NUMBERS,
+    PROBE_WORDS,
+    PROBED,
+    RESUMED,
+    TAGS,
+    curves,
+    decode,
+    kernel_name,
+    old_curves,
+)
 
 _RUNS, _POINTS = 100, 25_000  # a server's limits on one request for many histories
 _BULK = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
@@ -84,7 +110,7 @@ def _harvest(client: Any, wanted: Sequence[str] | None, beside: Path) -> tuple[l
         if name in newest:
             remarks.append(f"experiment {name} holds an older study as well ({parent.info.run_id}): left out")
         newest.setdefault(name, parent)
-    made = {name: run for name, run in newest.items() if run.data.tags.get("mlflow.source.name") != entity.BENCHMARK}
+    made = {name: run for name, run in newest.items() if run.data.tags.get("mlflow.source.name") != BENCHMARK}
     for ours, text in ((True, "kernel benchmarks, which are reported from their records"), (False, "not lstm_bench's")):
         left = sorted(n for n in names.values() if n not in made and (n in newest) == ours and n != "Default")
         if left:
@@ -126,11 +152,11 @@ def _study(client: Any, name: str, parent: Any, beside: Path) -> Result:
             unended += 1
         elif kind in kinds:
             kinds[kind].setdefault(run.data.tags[f"lstm_bench.{kind}"], run)
-    trials, confirmed = list(kinds["trial"].values()), tags.get(entity.CONFIRMED, "").split()
+    trials, confirmed = list(kinds["trial"].values()), tags.get(CONFIRMED, "").split()
     replicates = [run for key, run in kinds["replicate"].items() if not confirmed or key.split("/")[-2] in confirmed]
     rows = {
         "trials.csv": [_trial(run, list(result.space())) for run in trials],
-        "replicates.csv": [_row(run, record.REPLICATE_COLUMNS) for run in replicates],
+        "replicates.csv": [_row(run, REPLICATE_COLUMNS) for run in replicates],
         "history.csv": _history(client, trials, replicates),
         "kernels.csv": _kernels(client, parent, beside),
     }
@@ -139,7 +165,7 @@ def _study(client: Any, name: str, parent: Any, beside: Path) -> Result:
         result.notes.append("MLflow holds no configuration of this study: an older lstm_bench tracked it.")
     if unended and parent.info.status != "RUNNING":  # of a study at work, that is as it should be
         result.notes.append(f"{unended} runs in MLflow were begun and not ended: left out.")
-    if entity.FILES[entity.PROBED] == tags.get(entity.PROBED) and not rows["kernels.csv"]:
+    if FILES[PROBED] == tags.get(PROBED) and not rows["kernels.csv"]:
         result.notes.append(f"The winner's kernels are left out: {_UNREACHED}.")
     _add_evidence(client, result, replicates, beside)
     return result
@@ -154,7 +180,7 @@ def _artifact(client: Any, run: Any, tag: str, beside: Path) -> Any:
       tag: Of `entity.FILES`.
       beside: Where the experiment's files lie beside a store in a file: it may have been moved since it was written.
     """
-    name, run_id = entity.FILES[tag], run.info.run_id
+    name, run_id = FILES[tag], run.info.run_id
     if run.data.tags.get(tag) != name:
         return None
     from mlflow.exceptions import MlflowException
@@ -176,14 +202,14 @@ def _artifact(client: Any, run: Any, tag: str, beside: Path) -> Any:
 
 def _config(data: Any) -> dict[str, Any]:
     """The configuration: parameters, and what a resume changed of them, in the order of their keys."""
-    listed = "".join(data.tags[key] for key in sorted(data.tags) if key.startswith(entity.KEYS))
-    values = {path: data.tags.get(entity.RESUMED + path, data.params.get(path)) for path in listed.split("\n")}
-    return _tree({path: entity.decode(value) for path, value in values.items() if value is not None})
+    listed = "".join(data.tags[key] for key in sorted(data.tags) if key.startswith(KEYS))
+    values = {path: data.tags.get(RESUMED + path, data.params.get(path)) for path in listed.split("\n")}
+    return _tree({path: decode(value) for path, value in values.items() if value is not None})
 
 
 def _environment(tags: Mapping[str, str]) -> dict[str, Any]:
-    begins = entity.ENVIRONMENT
-    return _tree({key.removeprefix(begins): entity.decode(tags[key]) for key in sorted(tags) if key.startswith(begins)})
+    begins = ENVIRONMENT
+    return _tree({key.removeprefix(begins): decode(tags[key]) for key in sorted(tags) if key.startswith(begins)})
 
 
 def _tree(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,15 +227,15 @@ def _tree(flat: Mapping[str, Any]) -> dict[str, Any]:
 def _row(run: Any, columns: Sequence[str]) -> dict[str, str]:
     """A trial's or replicate's row, as text."""
     metrics, tags = run.data.metrics, run.data.tags
-    without = tags.get(entity.OLD_WITHOUT, "").split()
+    without = tags.get(OLD_WITHOUT, "").split()
     row = {}
     for column in columns:
-        value = metrics.get(entity.OLD_END + column, metrics.get(column))
-        if column in entity.TAGS or value is None:
+        value = metrics.get(OLD_END + column, metrics.get(column))
+        if column in TAGS or value is None:
             row[column] = tags.get(column, "")
         else:
             row[column] = "" if column in without else _text(value)
-    row |= {name: _text(metrics[name]) for name in record.optional_columns() if name in metrics and name not in without}
+    row |= {name: _text(metrics[name]) for name in optional_columns() if name in metrics and name not in without}
     row |= {"started_at": time_of_day(run.info.start_time), "ended_at": time_of_day(run.info.end_time)}
     return row | {column: text for column, epoch, text in _infinite(tags) if epoch is None}
 
@@ -221,20 +247,20 @@ def _text(value: float) -> str:
 
 
 def _infinite(tags: Mapping[str, str]) -> list[tuple[str, int | None, str]]:
-    return [tuple(point) for point in _list(tags.get(entity.INFINITE_METRICS, ""))]
+    return [tuple(point) for point in _list(tags.get(INFINITE_METRICS, ""))]
 
 
 def _list(text: str) -> list[Any]:
     """A list in a tag; none where there is no tag, or one that was edited or cut."""
-    found = entity.decode(text)
+    found = decode(text)
     return found if isinstance(found, list) else []
 
 
 def _trial(run: Any, searched: Sequence[str]) -> dict[str, str]:
     params = run.data.params
-    values = {path: formatting.format_exact(entity.decode(params[path])) if path in params else "" for path in searched}
+    values = {path: formatting.format_exact(decode(params[path])) if path in params else "" for path in searched}
     number = {"number": _number(run)}
-    return _row(run, record.TRIAL_COLUMNS) | number | {f"config_{path}": value for path, value in values.items()}
+    return _row(run, TRIAL_COLUMNS) | number | {f"config_{path}": value for path, value in values.items()}
 
 
 def _number(run: Any) -> str:
@@ -247,7 +273,7 @@ def _history(client: Any, trials: Sequence[Any], replicates: Sequence[Any]) -> l
     """Rows of history.csv."""
     runs = {run.info.run_id: run for run in (*trials, *replicates)}
     rows: dict[tuple[str, int], dict[str, str]] = {}
-    for column, name in (*entity.old_curves().items(), *entity.curves().items()):
+    for column, name in (*old_curves().items(), *curves().items()):
         for run_id, step, value in _points(client, [r for r in runs if name in runs[r].data.metrics], name):
             if step > 0:  # 0: the run's own value, of no epoch
                 rows.setdefault((run_id, step), {})[column] = _text(value)
@@ -261,28 +287,28 @@ def _history(client: Any, trials: Sequence[Any], replicates: Sequence[Any]) -> l
         kind, of = run.data.tags["lstm_bench.kind"], run.data.metrics.get("trial")
         row |= {"kind": kind, "number": _number(run), "epoch": str(step)}
         row["trial"] = "" if of is None else _text(of)
-        row |= {column: "" for column in record.HISTORY_COLUMNS if column not in row and column not in names}
+        row |= {column: "" for column in HISTORY_COLUMNS if column not in row and column not in names}
     return list(rows.values())
 
 
 def _kernels(client: Any, parent: Any, beside: Path) -> list[dict[str, str]]:
     """Rows of kernels.csv, from the study's own run."""
-    if parent.data.tags.get(entity.PROBED) != entity.FILES[entity.PROBED]:
+    if parent.data.tags.get(PROBED) != FILES[PROBED]:
         return _old_kernels(parent.data)
-    rows = _artifact(client, parent, entity.PROBED, beside) or []
-    return [{column: formatting.format_field(row.get(column)) for column in record.KERNEL_COLUMNS} for row in rows]
+    rows = _artifact(client, parent, PROBED, beside) or []
+    return [{column: formatting.format_field(row.get(column)) for column in KERNEL_COLUMNS} for row in rows]
 
 
 def _old_kernels(data: Any) -> list[dict[str, str]]:
     """As `_kernels`, from metrics and tags."""
-    arms = _list(data.tags.get(entity.PROBED, ""))
+    arms = _list(data.tags.get(PROBED, ""))
     several = len({backend for backend, _ in arms}) > 1
     rows = []
     for backend, kernel in arms:
         row = {"backend": backend or "", "kernel": kernel}
-        name = entity.kernel_name(row, several)
-        row |= {column: data.tags.get(f"{name}_{column}", "") for column in entity.PROBE_WORDS}
-        figures = {column: f"{name}_{column}" for column in entity.PROBE_NUMBERS}
+        name = kernel_name(row, several)
+        row |= {column: data.tags.get(f"{name}_{column}", "") for column in PROBE_WORDS}
+        figures = {column: f"{name}_{column}" for column in PROBE_NUMBERS}
         figures["train_samples_per_s"] = f"{name}_samples_per_s"
         rows.append(row | {c: _text(data.metrics[key]) if key in data.metrics else "" for c, key in figures.items()})
     return rows
@@ -294,8 +320,8 @@ def _add_evidence(client: Any, result: Result, replicates: Sequence[Any], beside
     for run in sorted(replicates, key=lambda run: float(_number(run))):
         if winner is not None and run.data.metrics.get("trial") not in (None, winner["number"]):
             continue
-        if entity.EVIDENCE in run.data.tags:
-            seen = _artifact(client, run, entity.EVIDENCE, beside)
+        if EVIDENCE in run.data.tags:
+            seen = _artifact(client, run, EVIDENCE, beside)
             if seen is None:
                 result.notes.append(f"No confusion matrix and no pictures of wrong samples: {_UNREACHED}.")
                 result.lacking["worst.csv"] = _UNREACHED
@@ -323,7 +349,7 @@ def _old_evidence(client: Any, run: Any) -> tuple[list[tuple[str, float]], list[
     while f"worst/{len(pictures)}/values" in metrics:
         begins = f"worst/{len(pictures)}/"
         values = sorted((step, value) for _, step, value in _points(client, [run.info.run_id], begins + "values"))
-        row = {column: metrics[begins + column] for column in record.WORST_COLUMNS if begins + column in metrics}
+        row = {column: metrics[begins + column] for column in WORST_COLUMNS if begins + column in metrics}
         pictures.append(row | {"values": " ".join(f"{value:.3g}" for _, value in values)})
     return pairs, pictures
 

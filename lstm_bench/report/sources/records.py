@@ -18,8 +18,7 @@ from lstm_bench.core import fileio, safe_load
 from lstm_bench.core.statistics import Interval, Share, median, sampling_error, t_interval
 from lstm_bench.data.metric import Metric
 from lstm_bench.data.task import CLASSIFICATION, in_percent
-from lstm_bench.study import candidates, diagnostics, frames
-from lstm_bench.study import columns as record
+from lstm_bench.study import candidates, columns, diagnostics, frames
 from lstm_bench.study.frames import COSTS
 from lstm_bench.study.reader import StudyRecord, at
 
@@ -33,7 +32,7 @@ def not_alone(share: str) -> str:
 
 def alone_s(rows: pd.DataFrame, phase: str = "total_s") -> pd.Series:
     """Seconds that a phase of each trial or replicate took of a device: of a pack's member, its share of the pack's."""
-    return rows[phase] / [record.pack_size(str(share)) for share in rows["device_share"]]
+    return rows[phase] / [columns.pack_size(str(share)) for share in rows["device_share"]]
 
 
 class Result(StudyRecord):
@@ -324,7 +323,7 @@ def opened(folder: Path, published: str | None, files: Iterable[str]) -> Result:
 
 def load(folder: Path, published: str | None = None) -> Result:
     """Reads one study. Missing or damaged files leave empty tables and a note, never an exception."""
-    result = opened(folder, published, record.FILES)
+    result = opened(folder, published, columns.FILES)
     _leave_out_unended(result)
     result.disturbed = _disturbed(result) if published else ""
     return _noted(result)
@@ -369,7 +368,7 @@ def assemble(result: Result, rows: Mapping[str, list[dict[str, str]]]) -> Result
       result: With its configuration and environment.
       rows: File -> rows as text, as `fileio.read_rows` gives them; a file left out has none.
     """
-    for file in record.FILES:
+    for file in columns.FILES:
         result.tables[file] = frames.frame(file, rows.get(file, []), result.task, result.notes)
     return _noted(result)
 

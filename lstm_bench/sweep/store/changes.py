@@ -6,18 +6,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from lstm_bench.core import config as schema
-from lstm_bench.core import numerics, user_code
+from lstm_bench.core import configuration, numerics, user_code
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.core.formatting import format_field
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import search_space
 from lstm_bench.study.resume import MAY_CHANGE
 
 
 def refuse(
     facts: Mapping[str, Any],
     config: Mapping[str, Any],
-    space: Mapping[str, spaces.Domain],
+    space: Mapping[str, search_space.Domain],
     data_sha256: str,
     made: Mapping[str, Any],
 ) -> bool:
@@ -37,7 +36,7 @@ def refuse(
       ConfigError: for what may not, with what was and what is.
     """
     stored, name = json.loads(facts["config"]), config["study"]["name"]
-    was, now = schema.flatten(stored), schema.flatten(schema.redacted_config(config))
+    was, now = configuration.flatten(stored), configuration.flatten(configuration.redacted_config(config))
     # A switch that was not there when the study was made, and is off, changes nothing.
     now = {path: value for path, value in now.items() if path in was or value is not False}
     differences = [
@@ -48,8 +47,8 @@ def refuse(
         if now[path] < was.get(path, 0):
             differences.append(f"{path} was {was[path]}, is {now[path]} (only upward)")
     # One that repeats points, from when that was allowed, may go on repeating them.
-    if space and now["study.n_trials"] > was.get("study.n_trials", 0) <= spaces.points(space):
-        spaces.require_points(space, now["study.n_trials"])
+    if space and now["study.n_trials"] > was.get("study.n_trials", 0) <= search_space.points(space):
+        search_space.require_points(space, now["study.n_trials"])
     before, objectives = stored["study"].get("objectives", {}), config["study"]["objectives"]
     if before == objectives and list(before) != list(objectives):
         differences.append(f"study.objectives were in the order {' '.join(before)}")

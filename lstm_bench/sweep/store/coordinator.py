@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from lstm_bench.core import config as schema
+from lstm_bench.core.errors import redact
 from lstm_bench.sweep.store.cached import Ledger
 from lstm_bench.sweep.store.database import _make_file, _sqlite, _sqlite_url, check_file, guarded
 
@@ -85,7 +85,7 @@ class Solo:
 
     def __init__(self, config: Mapping[str, Any], folder: Path):
         self._url, self._file = config["storage"]["url"], folder / "study.db"
-        self.where = str(self._file) if self._url is None else schema.redact(self._url)
+        self.where = str(self._file) if self._url is None else redact(self._url)
         self.ids: set[str] = set()
         self.interrupted: Callable[[], bool] = lambda: False
 

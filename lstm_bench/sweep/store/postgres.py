@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lstm_bench.core import config as schema
-from lstm_bench.core.errors import StorageError
+from lstm_bench.core.errors import StorageError, redact
 from lstm_bench.sweep.store.database import guarded, rdb
 from lstm_bench.sweep.store.heartbeats import DriverInfo, Heartbeats
 
@@ -58,7 +57,7 @@ class Shared:
         settings, self._study = config["storage"], config["study"]["name"]
         self.shared, self._say = bool(config["study"]["shared"]), say
         self._url = settings["url"]
-        self.where = schema.redact(self._url)
+        self.where = redact(self._url)
         self.interrupted: Callable[[], bool] = lambda: False
         self._grace_s, self._patience_s = settings["grace"], settings["patience"]
         self._wait_s = 0.0  # a wrong address is told at once

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import search_space
 from lstm_bench.sweep import samplers
 from lstm_bench.sweep.store.tally import is_incomplete_suggestion
 
@@ -20,7 +20,7 @@ class Suggestions:
       space: Parsed search space.
     """
 
-    def __init__(self, config: Mapping[str, Any], space: dict[str, spaces.Domain]):
+    def __init__(self, config: Mapping[str, Any], space: dict[str, search_space.Domain]):
         self._config, self._space, self._n_placed = config, space, 0
         self._seen: set[tuple[int, ...]] = set()  # of a finite space, the places of what was suggested
 
@@ -36,11 +36,11 @@ class Suggestions:
             n_trials=self._config["study"]["n_trials"],
             tried=[trial.params for trial in trials if not is_incomplete_suggestion(trial)] if grid else (),
         )
-        points = spaces.points(self._space)
+        points = search_space.points(self._space)
         if grid or not self._space or math.isinf(points):
             return make()
         new = (trial for trial in trials[self._n_placed :] if not is_incomplete_suggestion(trial))
-        self._seen.update(spaces.place(self._space, trial.params) for trial in new)
+        self._seen.update(search_space.place(self._space, trial.params) for trial in new)
         self._n_placed = len(trials)
         if len(self._seen) >= points:
             return make()

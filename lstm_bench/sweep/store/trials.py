@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import busy
-from lstm_bench.core import config as schema
+from lstm_bench.core import busy, configuration
 from lstm_bench.core.errors import InterruptedByUser, StorageError
 from lstm_bench.core.vocabulary import RETRY_LIMITED, RETRY_UNLIMITED
-from lstm_bench.study import search_space as spaces
+from lstm_bench.study import search_space
 from lstm_bench.sweep import samplers
 from lstm_bench.sweep.store import changes
 from lstm_bench.sweep.store.coordinator import Coordinator, Solo
@@ -52,7 +51,7 @@ def _nobody_hears(*_: object) -> None:
 
 def opened(
     config: Mapping[str, Any],
-    space: dict[str, spaces.Domain],
+    space: dict[str, search_space.Domain],
     folder: Path,
     data_sha256: str,
     say: Callable[[str, str], None] = _nobody_hears,
@@ -102,7 +101,7 @@ class TrialStore:
     def __init__(
         self,
         config: Mapping[str, Any],
-        space: dict[str, spaces.Domain],
+        space: dict[str, search_space.Domain],
         folder: Path,
         data_sha256: str,
         coordinator: Coordinator,
@@ -158,14 +157,14 @@ class TrialStore:
         # Names alone: a summary would read every trial.
         if self._name not in optuna.get_all_study_names(self._storage):
             if self.space:
-                spaces.require_points(self.space, self._settings["n_trials"])
+                search_space.require_points(self.space, self._settings["n_trials"])
             optuna.create_study(storage=self._storage, study_name=self._name, directions=directions)
         self._storage = self.coordinator.storage(self._name)
         self._study = optuna.load_study(storage=self._storage, study_name=self._name)
         # One that a driver killed while it made it has neither configuration nor trials yet.
         blank = self.get("config") is None and not self._study.get_trials(deepcopy=False)
         self.is_new = blank and [d.name.lower() for d in self._study.directions] == directions
-        config = json.dumps(schema.redacted_config(self.config))
+        config = json.dumps(configuration.redacted_config(self.config))
         if self.is_new:
             # Runs of an earlier study of the same name, moved away since, are not this one's.
             self.set("id", f"{self._name}-{secrets.token_hex(4)}")
@@ -360,7 +359,7 @@ class TrialStore:
 
     def repeats(self) -> bool:
         """Whether there are more trials to be than points of the space: in a study that was made when this was allowed."""
-        return bool(self.space) and self._settings["n_trials"] > spaces.points(self.space)
+        return bool(self.space) and self._settings["n_trials"] > search_space.points(self.space)
 
     def _again(self, failed: Any) -> Asked:
         """A new RUNNING trial with the parameters of a failed one, without moving the sampler."""

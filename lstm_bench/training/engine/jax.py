@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.model import kernel as kernels
+from lstm_bench.model import kernel
 from lstm_bench.model.network import without_mask
 from lstm_bench.training.engine.base import Base, Totals, cut, judged, penalty, to_device
 
@@ -161,7 +161,7 @@ class JaxEngine(Base):
     def _kernel_evidence(self, operation: str, timesteps: int | None, run_over: int) -> tuple[str, str]:
         around = int(self.loop and operation == "train_step")
         hlo = self._programs[operation, timesteps].as_text()
-        return kernels.ran_in_hlo(hlo, recurrent=self.recurrent, around=around)
+        return kernel.ran_in_hlo(hlo, recurrent=self.recurrent, around=around)
 
     def _run(
         self, operation: str, rows: np.ndarray, rates: np.ndarray, timesteps: int | None = None
@@ -178,7 +178,7 @@ class JaxEngine(Base):
 
     def memory_bytes(self, operation: str) -> int:
         """What the compiled program holds at once: arguments, results and temporaries."""
-        return kernels.program_bytes(self._programs[operation, self.buckets[-1]])
+        return kernel.program_bytes(self._programs[operation, self.buckets[-1]])
 
     def _values_of(self, operation: str, timesteps: int | None) -> list[np.ndarray]:
         import jax

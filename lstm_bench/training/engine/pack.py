@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.model import kernel as kernels
+from lstm_bench.model import kernel
 from lstm_bench.training.engine.base import Totals, by_length, in_order, padded
 from lstm_bench.training.engine.jax import JaxEngine, looped
 
@@ -125,7 +125,7 @@ class Pack:
         """See `timer.Arm`."""
         around = int(self.engine.loop)
         hlo = self._programs[self.engine.buckets[-1]].as_text()
-        return kernels.ran_in_hlo(hlo, recurrent=self.engine.recurrent, around=around)
+        return kernel.ran_in_hlo(hlo, recurrent=self.engine.recurrent, around=around)
 
     @property
     def kernel_ran(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.model import kernel as kernels
+from lstm_bench.model import kernel
 from lstm_bench.model.network import masked_call
 from lstm_bench.training.engine.base import Base, Totals, cut, judged, penalty, to_device
 
@@ -96,7 +96,7 @@ class TensorflowEngine(Base):
         return tf.function(
             lambda batch: self._steps[operation](batch, timesteps),
             input_signature=[tf.TensorSpec((self.batch_size,), tf.int32)],
-            jit_compile=kernels.is_xla(self.kernel),
+            jit_compile=kernel.is_xla(self.kernel),
         )
 
     def _compile(self, operation: str, timesteps: int | None) -> None:
@@ -130,7 +130,7 @@ class TensorflowEngine(Base):
         for function in many.library.function:
             if function.attr["_XlaMustCompile"].b:
                 step.library.function.add().attr["_XlaMustCompile"].b = True
-        return kernels.ran_in_graph(step, recurrent=self.recurrent, timesteps=run_over)
+        return kernel.ran_in_graph(step, recurrent=self.recurrent, timesteps=run_over)
 
     def _run(
         self, operation: str, rows: np.ndarray, rates: np.ndarray, timesteps: int | None = None
@@ -169,7 +169,7 @@ class TensorflowEngine(Base):
         if self.true is not None:
             signature.append(tf.TensorSpec(shape[:1], tf.int32))
 
-        @tf.function(input_signature=signature, jit_compile=kernels.is_xla(self.kernel))
+        @tf.function(input_signature=signature, jit_compile=kernel.is_xla(self.kernel))
         def forward(inputs: Any, *true: Any) -> Any:
             mask = cut(inputs, true[0], shape[1])[1] if true else None
             return self._called(inputs, mask, training=False)

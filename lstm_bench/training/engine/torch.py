@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lstm_bench.model import kernel as kernels
+from lstm_bench.model import kernel
 from lstm_bench.model.network import masked_call
 from lstm_bench.training.criteria import sparse_categorical_crossentropy
 from lstm_bench.training.engine.base import Base, Totals, cut, judged, penalty, to_device
@@ -76,7 +76,7 @@ class TorchEngine(Base):
         with torch.profiler.profile(activities=activities, acc_events=True) as profile:
             self._values_of(operation, timesteps)
         ops = {event.key: event.count for event in profile.key_averages()}
-        return kernels.ran_in_profile(ops, recurrent=self.recurrent, timesteps=run_over)
+        return kernel.ran_in_profile(ops, recurrent=self.recurrent, timesteps=run_over)
 
     def _unchanged(self, operation: str, timesteps: int | None) -> list[Any]:
         """One step on the first samples, its results copied, weights and optimizer then put back."""

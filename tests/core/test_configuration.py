@@ -1,4 +1,4 @@
-"""`lstm_bench.core.config`: what `conf/` may say, checked before anything is created."""
+"""`lstm_bench.core.configuration`: what `conf/` may say, checked before anything is created."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from lstm_bench.core.config import conf_dir, flatten, get, load, redacted_config, replaced
+from lstm_bench.core.configuration import conf_dir, flatten, get, load, redacted_config, replaced
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.core.schema import Choice, Kernels, Range
 
