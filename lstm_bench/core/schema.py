@@ -240,6 +240,7 @@ class Study:
     timeout: float | None = _in(_SECONDS)
     trial_timeout: float | None = _in(_SECONDS)
     space: dict[str, Any]
+    campaign: str | None = None  # that it is one study of, which a campaign says itself
 
 
 @dataclass(kw_only=True)

@@ -9,6 +9,7 @@ MAY_CHANGE = (
         "study.timeout",
         "study.trial_timeout",
         "study.description",
+        "study.campaign",
         "dataset.dir",
         "dataset.path",
         "dataset.test_path",

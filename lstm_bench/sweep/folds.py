@@ -2,7 +2,7 @@
 
 A fold is a task like any other, so that folds run on all workers, and what came of one is kept in the study's database: a
 worker or driver that dies loses the fold that it was in. A seed of a confirmation is trained once more, on every training
-sequence and for as long as its folds took to their best epochs (the median); that network reads the test set, and is kept.
+sequence, to the epoch at which the mean validation loss of its folds was least; that network reads the test set, and is kept.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class FoldedLoop:
         task = whole.task
         config = {**task.config, "dataset": for_fold(task.config["dataset"], fold)}
         if fold == ALL:
-            config["train"] = {**config["train"], "patience": None, "last_epoch": _epochs(whole.folds)}
+            config["train"] = {**config["train"], "patience": None, "last_epoch": last_epoch([*whole.folds.values()])}
             name = f"{whole.running.name}, all {self._n} folds"
         else:
             task = replace(task, kind="trial", keep=None, for_mlflow=False)
@@ -165,9 +165,16 @@ class FoldedLoop:
         self._finished(whole.running, result)
 
 
-def _epochs(folds: Mapping[int, Mapping[str, Any]]) -> int:
-    """Epochs to the best of a fold, the median: with `train.patience`; else all epochs."""
-    return int(statistics.median_low([int(fold.get("best_epoch") or fold["epochs"]) for fold in folds.values()]))
+def last_epoch(folds: Sequence[Mapping[str, Any]]) -> int:
+    """Epochs of a seed on all folds: to where the mean validation loss of the folds was least; without patience to the end.
+
+    By the loss, and not by where each fold was at its best: a score of few sequences is soon at a level that it keeps by luck.
+    """
+    if any(fold.get("best_epoch") is None for fold in folds):
+        return max(int(fold["epochs"]) for fold in folds)
+    together = min(len(fold["history"]) for fold in folds)
+    losses = [statistics.fmean(float(fold["history"][at]["val_loss"]) for fold in folds) for at in range(together)]
+    return 1 + losses.index(min(losses))
 
 
 def joined(folds: Sequence[Mapping[str, Any]], objective: str) -> dict[str, Any]:
@@ -187,7 +194,7 @@ def joined(folds: Sequence[Mapping[str, Any]], objective: str) -> dict[str, Any]
         elif name in _MOST:
             made[name] = max(values)
         elif name == "best_epoch":
-            made[name] = _epochs(dict(enumerate(folds)))
+            made[name] = int(statistics.median_low(values))
         elif isinstance(value, float) or name.startswith(("val_", "train_")):
             made[name] = statistics.fmean(values)
     digests = [str(fold.get("weights_sha256")) for fold in folds]
@@ -204,7 +211,9 @@ def confirmed(result: Mapping[str, Any], means: Mapping[str, Any]) -> dict[str, 
     scores = {name: value for name, value in means.items() if name.startswith("val_")}
     own = {name: value for name, value in result.items() if not name.startswith("val_")}
     spent = {name: own[name] + means[name] for name in _SUMMED if name in own and name in means}
-    kept = {name: means[name] for name in ("folds", "fold_deviation", "best_epoch", "history") if name in means}
+    kept = {name: means[name] for name in ("folds", "fold_deviation", "history") if name in means}
+    if "best_epoch" in means:
+        kept["best_epoch"] = own["epochs"]
     return {**own, **scores, **spent, **kept}
 
 

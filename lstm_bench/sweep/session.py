@@ -23,7 +23,7 @@ from lstm_bench.model import kernel, signature
 from lstm_bench.model.controls import ONE_CLASS, Asked
 from lstm_bench.study import search_space
 from lstm_bench.study.control_rows import asked_by
-from lstm_bench.sweep import epochs, kernel_cache
+from lstm_bench.sweep import epochs, kernel_cache, windows
 from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.console_report import ConsoleReport, Progress
 from lstm_bench.sweep.controls import Controls
@@ -158,6 +158,9 @@ class Session:
                 self.display.objective = self.config["study"]["objective"]
             if self._epochs_by_data:
                 self._settle_epochs(len(found.x_train))
+            masked = found.lengths_train is not None
+            if settled := windows.settle(self.config, self.space, found.input_shape[0], masked=masked):
+                self.display.line(f"  window    {settled}")
             weights = self.config["train"]["class_weight"]
             classes.weights(weights, found.kind, labels[0], found.n_classes, found.classes)
             self._buckets = self._padded_to(found)
@@ -474,6 +477,7 @@ class Session:
         pick = confirmation.pick()
         assert pick is not None
         confirmation.place(pick)
+        parts.controls.take(self._others[0])
         parts.controls.run()
         if self._probes():
             parts.arms.probe(pick.params, pick.digest)
