@@ -247,8 +247,8 @@ def _divided(
     elif config.get("folds"):
         found = made["train"]
         y = _sortable(found.y) if task.has_classes and found.y is not None else None
-        groups = found.groups.astype(str) if found.groups is not None and kind == "group" else None
-        held, left = fold_rows(config, y, groups, len(found), config["split_seed"])
+        together = found.groups.astype(str) if found.groups is not None and kind == "group" else None
+        held, left = fold_rows(config, y, together, len(found), config["split_seed"])
         made["validation"], made["train"] = found.take(held), found.take(left)
     elif "validation" not in made:
         made["validation"], made["train"] = drawn(

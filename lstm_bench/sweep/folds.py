@@ -186,8 +186,8 @@ def joined(folds: Sequence[Mapping[str, Any]], objective: str) -> dict[str, Any]
     """
     made = dict(folds[0])
     for name, value in folds[0].items():
-        values = [fold.get(name) for fold in folds]
-        if not isinstance(value, int | float) or isinstance(value, bool) or None in values:
+        values = [fold[name] for fold in folds if fold.get(name) is not None]
+        if not isinstance(value, int | float) or isinstance(value, bool) or len(values) < len(folds):
             continue
         if name in _SUMMED:
             made[name] = sum(values)
