@@ -354,6 +354,9 @@ class Leak:
     rounds: int = _in(Range(5))
     most: int = _in(Range(20))
     out: str | None
+    backend: Backend
+    train: Train
+    model: Any = None  # group `model`: a family in the small model's place
 
 
 GROUPS = tuple(f.name for f in dataclasses.fields(Sweep) if f.default is dataclasses.MISSING)  # without single values
