@@ -232,7 +232,6 @@ def test_all_studies_are_checked_before_the_first_runs(told: Any, change: Any, c
             "rnn:train.epochs=range(1,3): several values. A campaign has",
         ),
         (["+campaign=two", "+study=single"], "+study=single: a campaign names its studies itself"),
-        (["+campaign=two", "study.name=x"], "study.name=x: a campaign names its studies itself"),
     ],
 )
 def test_a_command_line_that_cannot_be_meant_is_refused(told: Any, arguments: list[str], line: str) -> None:

@@ -41,10 +41,8 @@ def nearest(task: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def asked() -> dict[str, Any]:
-    groups = {
-        group: yaml.safe_load((conf_dir() / group / f"{name}.yaml").read_text())
-        for group, name in (("model", "gru"), ("train", "default"))
-    }
+    files = {"model": "gru", "train": "default"}
+    groups = {group: yaml.safe_load((conf_dir() / group / f"{name}.yaml").read_text()) for group, name in files.items()}
     return {**groups, "backend": {"name": "torch"}}
 
 
