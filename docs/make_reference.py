@@ -296,7 +296,7 @@ def all_options() -> str:
         *rooted("doctor", schema.Doctor, ("dataset", "storage", "tracking", "method"), "`python -m lstm_bench.doctor`; "
                 "`dataset`, `storage` and `tracking` are as above, `method` is as of the kernel benchmark"),
         *rooted("look", schema.Look, ("dataset",), "`python -m lstm_bench.look`; `dataset` is as above"),
-        *rooted("leak", schema.Leak, ("dataset", "model", "backend", "train"), "`python -m lstm_bench.leak`; its groups are as above"),
+        *rooted("leak", schema.Leak, ("dataset", "model", "backend", "train"), "`python -m lstm_bench.leak`; groups as above"),
         *plain_page("report", "`python -m lstm_bench.report`"),
         *plain_page("archive", "`python -m lstm_bench.export` and `merge`: what an archive may hold"),
         *plain_page("epochs", "no command: how long a study that was made for other data trains on `dataset=file`"),
