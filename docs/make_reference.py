@@ -215,7 +215,7 @@ def rooted(name: str, root: Any, apart: Iterable[str], command: str) -> Iterator
     said, known = comments(path), schema_comments(root)
     yield f"## `{name}.yaml`\n\nOptions of {command}."
     groups = [f.name for f in dataclasses.fields(root) if dataclasses.is_dataclass(hints[f.name])]
-    single = [f.name for f in dataclasses.fields(root) if f.name not in groups]
+    single = [f.name for f in dataclasses.fields(root) if f.name not in (*groups, *apart)]
     yield table(
         ["option", "value", "default", "meaning"],
         [[f"`{k}`", allowed(hints[k], None), shown(values[k]), said.get(k) or known.get(k, "")] for k in single],
@@ -297,7 +297,7 @@ def all_options() -> str:
         *rooted("doctor", schema.Doctor, ("dataset", "storage", "tracking", "method"), "`python -m lstm_bench.doctor`; "
                 "`dataset`, `storage` and `tracking` are as above, `method` is as of the kernel benchmark"),
         *rooted("look", schema.Look, ("dataset",), "`python -m lstm_bench.look`; `dataset` is as above"),
-        *rooted("leak", schema.Leak, ("dataset",), "`python -m lstm_bench.leak`; `dataset` is as above"),
+        *rooted("leak", schema.Leak, ("dataset", "model", "backend", "train"), "`python -m lstm_bench.leak`; groups as above"),
         *plain_page("report", "`python -m lstm_bench.report`"),
         *plain_page("archive", "`python -m lstm_bench.export` and `merge`: what an archive may hold"),
         *plain_page("epochs", "no command: how long a study that was made for other data trains on `dataset=file`"),

@@ -26,6 +26,7 @@ input that is the target, an id or a row number that predicts the class. On one 
   dataset.group=COLUMN   what must not be in two splits: a person, a machine      dataset.time=COLUMN   or what comes later
   seeds=N                ways of joining groups to five folds                     (5)
   rounds=N               random divisions                                         (20)
+  model=NAME             a family instead, as gru: 5 * (seeds + rounds) trainings (backend=NAME, train.epochs=N)
   most=N                 sequences that are measured; of more, as many are drawn  (2000)
   out=FILE               leak.csv, which reports show; null: none                 (sweeps/leak.csv)
 
@@ -72,9 +73,11 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
         f"{found.name}: {len(pool.x):,} sequences, divided {(found.about or {}).get('divided', 'as given')}",
         markup=False,
     )
-    measured = [_measured(pool, by, asked) for by in _ways(found, pool, findings)]
+    settles = not any(override.lstrip("+").startswith("train.epochs=") for override in overrides)
+    measured = [_measured(pool, by, asked, settles) for by in _ways(found, pool, findings)]
+    called = f"a network ({str(asked['model']['_target_']).rpartition('.')[2]})" if asked["model"] else "a small model"
     rows = [
-        *(leak_rows.of_measured(one, found.kind, asked["seeds"]) for one in measured),
+        *(leak_rows.of_measured(one, found.kind, asked["seeds"], called) for one in measured),
         *map(leak_rows.of_finding, findings),
     ]
     for row in rows:
@@ -165,14 +168,20 @@ def _ways(found: Dataset, pool: Pool, findings: Sequence[Any]) -> list[str]:
     return [*made, *(["copies"] if copies and not made else [])]
 
 
-def _measured(pool: Pool, by: str, asked: Mapping[str, Any]) -> Any:
+def _measured(pool: Pool, by: str, asked: Mapping[str, Any], settles: bool) -> Any:
     from lstm_bench.study import leakage
 
-    pool = _drawn(pool, asked["most"])
+    pool, way = _drawn(pool, asked["most"]), by
     if by == "copies":
-        pool = pool._replace(groups=leakage.components(len(pool.x), leakage.near(pool)))
-        return leakage.measure(pool, "group", asked["seeds"], rounds=asked["rounds"])._replace(by="copies")
-    return leakage.measure(pool, by, asked["seeds"], rounds=asked["rounds"])
+        pool, way = pool._replace(groups=leakage.components(len(pool.x), leakage.near(pool))), "group"
+    if asked["model"] is None:
+        return leakage.measure(pool, way, asked["seeds"], rounds=asked["rounds"])._replace(by=by)
+    from lstm_bench.core import cli
+    from lstm_bench.sweep.trained_scores import TrainedScores
+
+    cli.require_backend(asked["backend"]["name"])
+    with TrainedScores(asked, pool, settles=settles) as score:
+        return leakage.measure(pool, way, asked["seeds"], rounds=asked["rounds"], score=score)._replace(by=by)
 
 
 def _answers(found: Dataset, config: Mapping[str, Any]) -> list[str]:

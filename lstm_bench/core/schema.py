@@ -126,6 +126,7 @@ class Dataset:
     resplit: bool | str | None = (
         None  # of any that draws its validation split: each seed of a confirmation draws its own
     )
+    folds: int | None = _in(Range(2, 20), None)  # of any that draws its validation split: see docs/guide/data.md
 
 
 @dataclass(kw_only=True)
@@ -248,6 +249,7 @@ class Study:
     timeout: float | None = _in(_SECONDS)
     trial_timeout: float | None = _in(_SECONDS)
     space: dict[str, Any]
+    campaign: str | None = None  # that it is one study of, which a campaign says itself
 
     @property
     def aim(self) -> str:
@@ -368,6 +370,9 @@ class Leak:
     rounds: int = _in(Range(5))
     most: int = _in(Range(20))
     out: str | None
+    backend: Backend
+    train: Train
+    model: Any = None  # group `model`: a family in the small model's place
 
 
 GROUPS = tuple(f.name for f in dataclasses.fields(Sweep) if f.default is dataclasses.MISSING)  # without single values

@@ -28,7 +28,10 @@ from lstm_bench.data.splits import (
     _count,
     _standardize,
     _stratified,
+    check_folds,
     check_resplit,
+    fold_rows,
+    nothing_to_fold,
     nothing_to_redraw,
     scales_differ,
     training_seed,
@@ -173,8 +176,11 @@ def check(config: Mapping[str, Any]) -> None:
         need("validation_size", _is_size(config["validation_size"]), size)
         need("train_size", config["train_size"] is None or _is_size(config["train_size"]), size + ", or null for all")
     check_resplit(config)
+    check_folds(config)
     if config.get("resplit") and name in synthetic.MAKERS:
         raise nothing_to_redraw(f"dataset={name} makes its sets")
+    if config.get("folds") and name in synthetic.MAKERS:
+        raise nothing_to_fold(f"dataset={name} makes as many validation sequences as are wanted")
     need("validation", config["validation"] in ("split", "test"), "split or test")
     need("split_seed", type(seed) is int and 0 <= seed < 2**32, "an integer from 0 to 2**32 - 1")
     need(
@@ -404,22 +410,30 @@ def load(config: Mapping[str, Any]) -> Dataset:
     size, seed, y = config["validation_size"], training_seed(config), arrays["y_train"]
     if config.get("resplit") and not own and "x_validation" in arrays:
         raise nothing_to_redraw(f"{found.source} has validation data of its own")
+    if config.get("folds") and not own and "x_validation" in arrays:
+        raise nothing_to_fold(f"{found.source} has validation data of its own")
     if not task.has_classes:
         y = np.zeros(len(y), np.int32)  # nothing to stratify by
     generated = config["name"] in synthetic.MAKERS
     rows: dict[str, Any] = {}
     train = np.arange(len(y))
+    cut = config["train_size"] if not generated else None
     if config["validation"] == "test" and not own:
         n_test = len(arrays["y_test"])
         if not 1 <= (n := _count(size, n_test)) <= n_test:
             raise DataError("dataset.validation_size", expected=f"1 to {n_test} of the test samples", received=n)
         for axis in "xy":
             arrays[f"{axis}_validation"] = arrays[f"{axis}_test"][:n]
+    elif config.get("folds") and not own:
+        if cut is not None:
+            train = _stratified(y, _count(cut, len(y)), seed, "dataset.train_size", leave=0)
+        held, left = fold_rows(config, y[train] if task.has_classes else None, None, len(train), seed)
+        rows["validation"], train, cut = train[held], train[left], None
     elif "x_validation" not in arrays:
         rows["validation"] = _stratified(y, _count(size, len(y)), seed, "dataset.validation_size", leave=1)
         train = np.setdiff1d(train, rows["validation"])
-    if config["train_size"] is not None and not generated:
-        n = _count(config["train_size"], len(train))
+    if cut is not None:
+        n = _count(cut, len(train))
         train = train[_stratified(y[train], n, seed, "dataset.train_size", leave=0)]
     if len(train) < len(y):
         rows["train"] = train
@@ -427,7 +441,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
         for name in ("x", "y", "lengths"):
             if f"{name}_train" in arrays:
                 arrays[f"{name}_{split}"] = arrays[f"{name}_train"][index]
-    if not config.get("resplit"):  # whose seeds are trained on one shape
+    if not config.get("resplit") and not config.get("folds"):  # whose seeds or folds are trained on one shape
         _trim(arrays, task)
     tokens = own.tokens if own else None
     for split in SPLITS if tokens is None else ():  # scaled after the split: bytes are cheaper to copy than floats

@@ -18,7 +18,7 @@ from lstm_bench.data.formats.source import Source
 from lstm_bench.data.labels import shape_remedy
 from lstm_bench.data.lengths import spread
 from lstm_bench.data.sequences import Columns, Sequences, aligned, changes, names_of
-from lstm_bench.data.splits import nothing_to_redraw, training_seed
+from lstm_bench.data.splits import ALL, fold_rows, nothing_to_fold, nothing_to_redraw, training_seed
 from lstm_bench.data.task import Task, of
 
 TEST_SIZE = 0.2  # of a file that does not divide itself, where `dataset.test_size` is null
@@ -254,6 +254,9 @@ def divided_by(
             "the validation set is what comes before the test set" if kind == "time" else f"{where} has one of its own"
         )
         raise nothing_to_redraw(own)
+    if config.get("folds") and (kind == "time" or "validation" in parts):
+        own = "a split by time validates on what comes last" if kind == "time" else f"{where} has a validation set"
+        raise nothing_to_fold(own)
 
     def drawn(found: Sequences, what: str, size: float, seed: int, leave: int) -> tuple[Sequences, Sequences]:
         y = _sortable(found.y) if task.has_classes and found.y is not None else None
@@ -272,20 +275,27 @@ def divided_by(
                 "dataset.validation_size", expected=f"1 to {len(made['test'])} of the test samples", received=n
             )
         made["validation"] = made["test"].take(np.arange(n))
+    elif config.get("folds"):
+        found = made["train"]
+        y = _sortable(found.y) if task.has_classes and found.y is not None else None
+        together = found.groups.astype(str) if found.groups is not None and kind == "group" else None
+        held, left = fold_rows(config, y, together, len(found), config["split_seed"])
+        made["validation"], made["train"] = found.take(held), found.take(left)
     elif "validation" not in made:
         made["validation"], made["train"] = drawn(
             made["train"], "dataset.validation_size", config["validation_size"], training_seed(config), 1
         )
     made = {split: made[split] for split in SPLITS}
     apart = {"train": made["train"], "test": made["test"]}
-    if config["validation"] != "test":
+    if config["validation"] != "test" and config.get("fold") != ALL:
         apart["validation"] = made["validation"]
     division.require_apart(apart, where)
     groups = {
         split: len(np.unique(found.groups.astype(str))) for split, found in made.items() if found.groups is not None
     }
     sizes = {split: len(found) for split, found in made.items()}
-    return made, division.said(kind, sizes, groups)
+    said = division.said(kind, sizes, groups)
+    return made, said + (f", in turn with {config['folds']} folds" if config.get("folds") else "")
 
 
 def _sortable(y: np.ndarray) -> np.ndarray:

@@ -19,6 +19,101 @@ def for_seed(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
     return {**config, "redraw": seed} if config.get("resplit") else dict(config)
 
 
+ALL = "all"  # the fold of a training that leaves none out
+
+
+def for_fold(config: Mapping[str, Any], fold: int | str) -> dict[str, Any]:
+    """The `dataset` settings of a training of `dataset.folds`.
+
+    Args:
+      config: The settings.
+      fold: Which one is validated on, from 0; `ALL`: every training sequence is trained on, and validation scores say nothing.
+    """
+    return {**config, "fold": fold}
+
+
+def check_folds(config: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a `dataset.folds` beside what says otherwise where validation data come from."""
+    if config.get("folds") is None:
+        return
+    others = {"validation": "split", "resplit": False, "split": "auto", "train_size": None}
+    why = {
+        "validation": "the validation data are some of the test set",
+        "resplit": "each seed validates on every training sequence as it is",
+        "split": "a fold would be validated on what came before its training data",
+        "train_size": "of a file every training sequence is validated on",
+    }
+    bad = {
+        "validation": config["validation"] == "test",
+        "resplit": bool(config.get("resplit")),
+        "split": config.get("split") == "time",
+        "train_size": config["name"] == "file" and config.get("train_size") is not None,
+    }
+    for key in others:
+        if bad[key]:
+            raise ConfigError(
+                f"dataset.folds={config['folds']} and dataset.{key}={config[key]}: {why[key]}",
+                remedy=f"Leave one of the two out: dataset.folds=null or dataset.{key}={_written(others[key])}.",
+            )
+
+
+def _written(value: Any) -> str:
+    return "null" if value is None else str(value).lower()
+
+
+def nothing_to_fold(why: str) -> ConfigError:
+    """What is raised where validation data are given, or lie in another time."""
+    return ConfigError(f"dataset.folds: {why}", remedy="Leave dataset.folds out.")
+
+
+def fold_rows(
+    config: Mapping[str, Any], y: np.ndarray | None, groups: np.ndarray | None, n: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places, sorted, of what a training of `dataset.folds` is validated and trained on.
+
+    Args:
+      config: The `dataset` settings, perhaps `for_fold`; else those of the first fold.
+      y: Classes of the training sequences, to stratify by; None for none.
+      groups: What must not be on both sides; None for nothing.
+      n: Training sequences.
+      seed: Of the draw.
+
+    Raises:
+      DataError: when there are too few sequences, or of a class, or too few groups.
+    """
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+
+    folds, fold = int(config["folds"]), config.get("fold", 0)
+    _require_folds(folds, np.arange(n) if groups is None else groups, "sequences" if groups is None else "groups")
+    if groups is None and y is not None:
+        _require_classes(folds, y)
+    split: Any = KFold if groups is None else GroupKFold
+    if y is not None:
+        split = StratifiedKFold if groups is None else StratifiedGroupKFold
+    parts = split(folds, shuffle=True, random_state=seed).split(np.zeros(n), y, groups)
+    held_out = [np.sort(held) for _, held in parts]
+    held = held_out[0 if fold == ALL else int(fold)]
+    return held, np.arange(n) if fold == ALL else np.setdiff1d(np.arange(n), held)
+
+
+def _require_folds(folds: int, of: np.ndarray, what: str) -> None:
+    n = len(np.unique(of))
+    if n < folds:
+        raise DataError(f"dataset.folds={folds}", expected=f"at least {folds} {what} to train on", received=n)
+
+
+def _require_classes(folds: int, y: np.ndarray) -> None:
+    names, counts = np.unique(y, return_counts=True)
+    if counts.min() < folds:
+        few = ", ".join(f"{name} {n}" for name, n in zip(names, counts, strict=True) if n < folds)
+        raise DataError(
+            f"dataset.folds={folds}: classes with too few training sequences to be in each fold",
+            expected=f"at least {folds} of a class",
+            received=few[:100],
+            remedy="Give fewer folds, or join such a class with another.",
+        )
+
+
 def training_seed(config: Mapping[str, Any]) -> int:
     """What the training and validation splits are drawn by: `split_seed`, or what it and the seed of a confirmation make.
 

@@ -98,7 +98,13 @@ def check(config: Mapping[str, Any]) -> None:
             raise ConfigError(f"dataset.{key}", expected=own, received=config[key], remedy="Leave it out.")
     if isinstance(config.get("target"), list):
         raise ConfigError("dataset.target", expected="one column", received=config["target"])
-    for key, kept in (("split", ("auto", "time", None)), ("validation", ("split",)), ("resplit", (False, None))):
+    kept_as = {
+        "split": ("auto", "time", None),
+        "validation": ("split",),
+        "resplit": (False, None),
+        "folds": ("null", None),
+    }
+    for key, kept in kept_as.items():
         if config.get(key) not in kept:
             expected = f"{kept[0]}, for a forecast is tested on what comes last"
             raise ConfigError(f"dataset.{key}", expected=str(expected).lower(), received=config[key])

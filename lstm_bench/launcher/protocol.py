@@ -152,6 +152,9 @@ class TrialResult(Result):
     latency_ms_batch_64: float | None = None
     weights_sha256: str | None = None
     pack: int | None = None
+    n_embedding: int | None = None
+    folds: int | None = None
+    fold_deviation: float | None = None
     history: Sequence[Row] = ()
     predictions: Sequence[Row] = ()
     worst: Sequence[Row] = ()
@@ -173,6 +176,7 @@ class ControlResult(Result):
     n_train: int | None = None
     chosen: str | float | None = None
     notes: str | None = None
+    folds: int | None = None
     latency_ms_batch_1: float | None = None
     latency_ms_batch_64: float | None = None
     scores: Mapping[str, float] = field(default_factory=dict)

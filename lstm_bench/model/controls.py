@@ -124,6 +124,7 @@ class Fitted:
     chosen: str = ""
     notes: tuple[str, ...] = ()
     unequal: bool = False
+    sharpness: float = 1.0  # by which a ridge's answers were made logits
 
     @property
     def n_weights(self) -> int:
@@ -252,14 +253,17 @@ class Control:
     ahead: Forecaster | None = field(default=None, repr=False)
     of: str = "numbers"
 
-    def fit(self, train: Samples, validation: Samples, asked: Asked, seed: int = 0) -> Fitted:
+    def fit(
+        self, train: Samples, validation: Samples, asked: Asked, seed: int = 0, sharpness: float | None = None
+    ) -> Fitted:
         """Fits it to the training split; what is to be chosen is chosen on the validation split.
 
         Args:
           train: The training split.
-          validation: The validation split.
+          validation: The validation split; without any samples, a strength is chosen by folds of the training split.
           asked: What the task asks.
           seed: Of what is drawn.
+          sharpness: By which a ridge's answers become logits; None: that is chosen on the validation split.
         """
         notes: list[str] = []
         if len(train.x) > MOST:
@@ -276,7 +280,9 @@ class Control:
         arrays, chosen = self.learn(train, validation, asked, seed)
         unequal = train.lengths is not None
         made = Fitted(self.name, asked, arrays, seed, len(train.x), chosen, tuple(notes), unequal)
-        return _sharpened(made, validation) if self.name == "minirocket" and not asked.numbers else made
+        if self.name != "minirocket" or asked.numbers:
+            return made
+        return _sharpened(made, _sharpness(made, validation) if sharpness is None else sharpness)
 
 
 def drawn(y: np.ndarray, n: int, seed: int = 0) -> np.ndarray:
@@ -376,7 +382,7 @@ def _line_on(
 ) -> tuple[dict[str, np.ndarray], str]:
     features, mean, scale = _scaled(of(train.x, train.lengths))
     others = (of(validation.x, validation.lengths) - mean) / scale
-    parts = [(features, train.y, others, validation.y)]
+    parts = [(features, train.y, others, validation.y)] if len(others) else []
     if len(others) < _FEW:
         parts += [(features[~fold], train.y[~fold], features[fold], train.y[fold]) for fold in _folds(train.y)]
     errors = []
@@ -537,13 +543,17 @@ def _targets(y: np.ndarray, asked: Asked) -> np.ndarray:
     return 2 * targets - 1 if asked.kind == "labels" else targets
 
 
-def _sharpened(made: Fitted, validation: Samples) -> Fitted:
-    """A ridge's answers as logits: times what makes the cross-entropy of the validation split least; no class changes by it."""
+def _sharpness(made: Fitted, validation: Samples) -> float:
+    """By what a ridge's answers are multiplied so that the cross-entropy of the validation split is least."""
     answers = made.outputs(validation.x, validation.lengths)
     errors = [_error(by * answers, validation.y, made.asked) for by in _SHARPNESS]
-    by = float(_SHARPNESS[int(np.argmin(errors))])
+    return float(_SHARPNESS[int(np.argmin(errors))])
+
+
+def _sharpened(made: Fitted, by: float) -> Fitted:
+    """A ridge's answers as logits; no class changes by it."""
     arrays = {**made.arrays, "weights": by * made.arrays["weights"], "offset": by * made.arrays["offset"]}
-    return replace(made, arrays=arrays)
+    return replace(made, arrays=arrays, sharpness=by)
 
 
 def _error(answers: np.ndarray, y: np.ndarray, asked: Asked) -> float:

@@ -291,7 +291,7 @@ def _pages(
 
     Likewise of `benchmarks`; those beside are linked, not compared. Without studies there is no comparison.
     """
-    from lstm_bench.report.pages import comparison, index, kernels, literature
+    from lstm_bench.report.pages import campaign, comparison, index, kernels, literature
     from lstm_bench.report.pages import study as page
     from lstm_bench.report.pages.claims import claims_page
 
@@ -303,7 +303,10 @@ def _pages(
     if results:
         pages.texts["claims.md"] = claims_page(everything, claims)
         pages.texts["literature.md"] = literature.literature_page(everything, published, links)
-    pages.texts["README.md"] = index.index(results, links, title, remark, benchmarks, pages.answers)
+    campaigns = campaign.of(results)
+    for stem, mine in campaigns.items():
+        pages.texts[f"{stem}.md"] = campaign.page(str(mine[0].get("study.campaign")), mine, claims, links)
+    pages.texts["README.md"] = index.index(results, links, title, remark, benchmarks, pages.answers, [*campaigns])
     shown = [r for r in results if options.studies is None or r.name in options.studies]
     made = [page.study_page(r, options.figures == "all") for r in shown]
     if options.studies is None and benchmarks:

@@ -92,6 +92,8 @@ OPTIONAL_COLUMNS = (
     "padding_share",  # of all timesteps that training steps ran over, those that are padding; where sequences differ in length
     "padding_s",  # their share of train_s, batch by batch
     "n_embedding",  # of n_weights, those of the table of tokens of a text: model.weights counts the others
+    "folds",  # trainings, or controls, whose mean the validation scores are: dataset.folds; seconds are of all of them
+    "fold_deviation",  # standard deviation of the objective over them
 )
 TRIAL_COLUMNS = (
     "number",  # Optuna's, from 0

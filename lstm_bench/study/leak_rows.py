@@ -37,7 +37,7 @@ _APART = {
 }
 
 
-def of_measured(one: Measured, task: Task, seeds: int) -> dict[str, Any]:
+def of_measured(one: Measured, task: Task, seeds: int, model: str = "a small model") -> dict[str, Any]:
     """A row of what a split is worth."""
     percent = task.labels.classes
     scale, unit, score = (100, " points", "accuracy") if percent else (1, "", "R2")
@@ -49,7 +49,7 @@ def of_measured(one: Measured, task: Task, seeds: int) -> dict[str, Any]:
     reading = "leakage, or a harder task; your use decides" if one.alarm else "no more than chance does"
     units = "stretches of time" if one.by == "time" else "groups"
     says = (
-        f"under the random split the {score} of a small model is {difference} than under {_APART[one.by]} ({scores}; "
+        f"under the random split the {score} of {model} is {difference} than under {_APART[one.by]} ({scores}; "
         f"99 % interval, {one.rounds} random divisions, {one.units:,} {units}): {reading}."
     )
     figures = {

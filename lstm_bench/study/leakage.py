@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,8 +143,15 @@ def kernel(x: np.ndarray, lengths: np.ndarray | None = None, seed: int = 0) -> n
     return total
 
 
-def measure(pool: Pool, by: str, seeds: int, inner: np.ndarray | None = None, rounds: int = ROUNDS) -> Measured:
-    """The small model under random splits and under splits that keep groups, or the past and the future, apart.
+def measure(
+    pool: Pool,
+    by: str,
+    seeds: int,
+    inner: np.ndarray | None = None,
+    rounds: int = ROUNDS,
+    score: Callable[[Plan], np.ndarray] | None = None,
+) -> Measured:
+    """A model under random splits and under splits that keep groups, or the past and the future, apart.
 
     A random split is one of the other kind whose sequences change places within their class: were groups of no account, the two
     could not be told from each other. So the spread over random splits says what chance does (the variance of correlated
@@ -158,23 +165,23 @@ def measure(pool: Pool, by: str, seeds: int, inner: np.ndarray | None = None, ro
       seeds: Ways of joining groups to folds.
       inner: `kernel(pool.x)`, where it is known.
       rounds: Random divisions.
+      score: Of a plan: whether each sequence that is tested is right, of others NaN; None: the small model's.
     """
-    inner = kernel(pool.x, pool.lengths) if inner is None else inner
     strata = _strata(pool)
-    strength = _strength(inner, _targets(pool))
+    score = _small(pool, inner) if score is None else score
     plans = [_plan(pool, by, seed, strata) for seed in range(seeds if by == "group" else 1)]
     if by == "time":
         units = _stretches(pool)
     else:
         assert pool.groups is not None
         units = np.unique(pool.groups, return_inverse=True)[1]
-    apart = np.array([_scores(pool, inner, plan, strength) for plan in plans])
+    apart = np.array([score(plan) for plan in plans])
     shuffled = []
     for number in range(rounds):
         rng = np.random.RandomState(1000 + number)
         places = _shuffle(strata, rng)
         plan = [(places[train], places[test]) for train, test in plans[number % len(plans)]]
-        shuffled.append(_scores(pool, inner, plan, strength))
+        shuffled.append(score(plan))
     random = np.array(shuffled)
     tested = ~np.isnan(apart).all(axis=0)
     means = np.nanmean(random, axis=1)
@@ -191,6 +198,13 @@ def measure(pool: Pool, by: str, seeds: int, inner: np.ndarray | None = None, ro
     return Measured(
         by, mean_random, mean_apart, difference - half, difference + half, int(tested.sum()), n_units, rounds
     )
+
+
+def _small(pool: Pool, inner: np.ndarray | None) -> Callable[[Plan], np.ndarray]:
+    """What the small model comes to."""
+    products = kernel(pool.x, pool.lengths) if inner is None else inner
+    strength = _strength(products, _targets(pool))
+    return lambda plan: _scores(pool, products, plan, strength)
 
 
 def _t(freedom: int) -> float:

@@ -15,7 +15,7 @@ from lstm_bench.study import search_space
 # What may differ when a study is resumed: how much, how long, where; never what.
 MAY_CHANGE = (
     *("study.n_trials", "study.confirm", "study.replicates", "study.max_failed", "study.max_retry"),
-    *("study.timeout", "study.trial_timeout", "study.description"),
+    *("study.timeout", "study.trial_timeout", "study.description", "study.campaign"),
     *("dataset.dir", "dataset.path", "dataset.test_path", "dataset.fallback"),
     *("launcher.", "storage.", "tracking.", "kernel.probe", "kernel.remember", "study.shared", "controls"),
 )

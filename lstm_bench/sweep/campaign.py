@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from lstm_bench.core import cli, composition, errors
+from lstm_bench.core.configuration import NAME
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.core.overrides import config_dirs, is_several
 
@@ -63,9 +64,10 @@ def main(
       The worst exit code. A study that fails does not keep the next from running, an interrupt ends all.
     """
     try:
-        name, options, overrides = _parted(argv)
+        file, options, overrides = _parted(argv)
         folders = [conf, *map(Path, config_dirs(argv))]
-        described, studies = plan(name, _read(name, folders), overrides)
+        name, overrides = _named(file, overrides)
+        described, studies = plan(name, _read(file, folders), overrides)
     except ConfigError as error:
         return cli.say(error)
 
@@ -96,12 +98,12 @@ def main(
     failed = [f"{one.name} (exit {code})" for one, code in zip(studies, codes, strict=True) if code]
     said = f"; not done: {', '.join(failed)}" if failed else ""
     print(f"\ncampaign {name}: {len(studies) - len(failed)} of {len(studies)} studies done{said}", flush=True)
-    _say_verdict([one.name for one in studies])
+    say_verdict([one.name for one in studies])
     return max(codes)
 
 
-def _say_verdict(names: Sequence[str]) -> None:
-    """Prints what to take of the studies of a campaign, for each set of data."""
+def say_verdict(names: Sequence[str]) -> None:
+    """Prints what to take of several studies, for each set of data."""
     from lstm_bench.study import columns
 
     folders = [folder for name in names if ((folder := columns.study_dir(name)) / "config.yaml").is_file()]
@@ -159,7 +161,7 @@ def plan(name: str, campaign: Mapping[str, Any], overrides: Sequence[str] = ()) 
                 for o in overrides
                 if (prefix := _prefix(o)) in (None, *meant)
             ]
-            line = [*common, *own, *chosen, f"study.name={full}", *given]
+            line = [*common, *own, *chosen, f"study.name={full}", f"++study.campaign={name}", *given]
             if "dataset=file" in given and not any("train.epochs=" in override for override in (*own, *chosen, *given)):
                 line = [
                     override for override in line if not override.startswith("train.epochs=")
@@ -169,6 +171,14 @@ def plan(name: str, campaign: Mapping[str, Any], overrides: Sequence[str] = ()) 
         if (prefix := _prefix(override)) is not None and prefix not in prefixes:
             raise ConfigError(f"{override}: {where} has no study {prefix}", remedy=nearest(prefix, prefixes))
     return str(campaign.get("description") or ""), planned
+
+
+def _named(file: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
+    """What the studies' names begin with, `study.name=NAME` or the campaign's own; and the other overrides."""
+    given = [override.partition("=")[2] for override in overrides if override.startswith("study.name=")]
+    if given and not NAME.fullmatch(given[-1]):
+        raise ConfigError("study.name", expected="a letter or digit, then A-Za-z0-9._-", received=given[-1])
+    return (given[-1] if given else file), [one for one in overrides if not one.startswith("study.name=")]
 
 
 def _prefix(override: str) -> str | None:
@@ -208,7 +218,7 @@ def _parted(argv: Sequence[str]) -> tuple[str, list[str], list[str]]:
                 f"{argument}: several values",
                 remedy="A campaign has those in its file, as `each: {PATH: [VALUE, ...]}`.",
             )
-        if argument.lstrip("+").startswith(("study=", "study.name=")):
+        if argument.lstrip("+").startswith("study="):
             raise ConfigError(f"{argument}: a campaign names its studies itself", remedy="Leave it out.")
     return name, options, overrides
 

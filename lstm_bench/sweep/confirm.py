@@ -132,7 +132,11 @@ class Confirmation:
         self._waiting, self._flying, self._several = [], {}, len(candidates) > 1
         for candidate in candidates:
             missing = self.missing_replicates(candidate.digest)
-            size = 1 if self.redraws else self._sizes.seeds(self.config_of(candidate), candidate.params, len(missing))
+            size = (
+                1
+                if self.redraws or self._config["dataset"].get("folds")
+                else self._sizes.seeds(self.config_of(candidate), candidate.params, len(missing))
+            )
             self._waiting += [
                 Pending(candidate, missing[start : start + size]) for start in range(0, len(missing), size)
             ]

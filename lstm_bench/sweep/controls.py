@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import lstm_bench
+from lstm_bench.core import configuration, errors, fileio, safe_load
 from lstm_bench.core.console import Display
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.launcher.protocol import ControlTask, Result
@@ -15,6 +18,8 @@ from lstm_bench.study import columns
 from lstm_bench.sweep.store.trials import TrialStore
 
 SEEDS = 5  # of a control of which something is drawn
+_FILE = "controls.csv"
+_WORDS = ("control", "state", "reason", "chosen", "notes", "device", "started_at", "ended_at")  # columns of text
 _USUAL = ("file", "npz", "languages")  # data for which they are fitted unless it is said otherwise
 
 
@@ -58,8 +63,57 @@ class Controls:
         each = [(control, seed) for control in able(self._asked) for seed in range(SEEDS if control.drawn else 1)]
         return [(control.name, seed) for control, seed in each if f"{control.name}/{seed}" not in done]
 
+    def take(self, others: Sequence[Mapping[str, Any]]) -> None:
+        """Takes over what an earlier study of the same command has fitted to the same data, row and files.
+
+        Args:
+          others: Resolved configurations of those studies.
+        """
+        for config in others:
+            folder = columns.study_dir(config["study"]["name"])
+            missing = {_key(*one) for one in self.missing()}
+            if not missing or not self._is_alike(folder):
+                continue
+            rows = {_key(row["control"], row["seed"]): row for row in map(_typed, fileio.read_rows(folder / _FILE))}
+            taken = {key: row for key, row in rows.items() if key in missing and row.get("state") == "COMPLETE"}
+            for key in self._study.claim(list(taken)):
+                name = taken[key]["control"]
+                kept, own = folder / FOLDER / name, self._folder / FOLDER / name
+                if taken[key]["seed"] == 0 and not own.is_dir():
+                    if not kept.is_dir():
+                        continue
+                    half = own.with_name(f".{name}")
+                    shutil.rmtree(half, ignore_errors=True)
+                    shutil.copytree(kept, half)
+                    half.rename(own)
+                self._study.put(key, taken[key])
+            if taken:
+                self._display.line(f"controls   those of {folder.name}, which were fitted to the same data")
+
+    def _is_alike(self, folder: Path) -> bool:
+        """Whether the controls of a study are what this one's would be: of the same splits, by the same version."""
+        try:
+            config = safe_load.from_yaml((folder / "config.yaml").read_text(encoding="utf-8"))
+            seen = safe_load.from_json((folder / "environment.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, errors.LstmBenchError):
+            return False
+        mine = configuration.redacted_config(self._config)
+        facts = (
+            config.get("dataset"),
+            seen.get("dataset", {}).get("sha256"),
+            seen.get("lstm_bench"),
+            self._tests(config),
+        )
+        known = (mine["dataset"], self._study.get("data_sha256"), lstm_bench.__version__, self._tests(mine))
+        return (folder / _FILE).is_file() and facts == known
+
+    @staticmethod
+    def _tests(config: Mapping[str, Any]) -> bool:
+        """Whether the test set is read: where the confirmation reads it, or there is nothing to confirm."""
+        return bool(config["study"]["replicates"] > 0 or config["study"]["n_trials"] == 0)
+
     def run(self) -> None:
-        """Fits what is missing; the test set is read where the confirmation reads it, or there is nothing to confirm."""
+        """Fits what is missing."""
         self._waiting = [(name, seed, 1) for name, seed in self.missing()]
         if self._waiting and self._asked.kind == "horizon" and not has_smoothing():
             self._display.line(
@@ -76,8 +130,7 @@ class Controls:
             if not self._study.claim([_key(name, seed)]):
                 continue
             self._waiting.remove(one)
-            settings = self._config["study"]
-            tests = settings["replicates"] > 0 or settings["n_trials"] == 0
+            tests = self._tests(self._config)
             keep = None if seed else str(self._folder / FOLDER / name)
             task = ControlTask(config=self._config, control=name, seed=seed, tests=tests, keep=keep)
             return Running(f"control {name}" + (f" {seed}" if CONTROLS[name].drawn else ""), task, tries=tries)
@@ -103,6 +156,17 @@ class Controls:
             self._display.line(f"{running.name}  {result.total_s:.1f} s")
         else:
             self._display.line(f"{running.name}  {result.reason}: {result.detail}", "yellow")
+
+
+def _typed(row: Mapping[str, str]) -> dict[str, Any]:
+    """A row of `controls.csv` as it was written: numbers as such, nothing for what is empty."""
+    typed: dict[str, Any] = {}
+    for column, text in row.items():
+        if text and column in _WORDS:
+            typed[column] = text
+        elif text:
+            typed[column] = int(text) if text.isdecimal() else float(text)
+    return typed
 
 
 def _key(name: str, seed: int) -> str:

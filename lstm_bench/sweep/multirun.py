@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.core import cli
+from lstm_bench.core import cli, errors
 from lstm_bench.core.errors import ConfigError, LstmBenchError
+from lstm_bench.sweep import campaign
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -65,7 +66,10 @@ def main(
     def one(composed: DictConfig, overrides: list[str]) -> None:
         run(composed, overrides, jobs=checked, at=next(at))
 
-    return cli.main(argv, config_name="sweep", root=root, help_text=str, run=one)
+    code = cli.main(argv, config_name="sweep", root=root, help_text=str, run=one)
+    if len(checked) > 1 and code != errors.INTERRUPTED:
+        campaign.say_verdict(list(dict.fromkeys(study[0]["study"]["name"] for study in checked)))
+    return code
 
 
 def _name(composed: DictConfig) -> str:

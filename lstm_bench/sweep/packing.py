@@ -60,6 +60,8 @@ class PackSizes:
     def decide(self, n: int) -> int:
         """Decides how many of the `n` trials that are still to be run go into one program; the most of them."""
         self._sizes = []
+        if self._config["dataset"].get("folds"):
+            return 1
         if self._programs() > self._config["study"]["n_trials"] / 2:
             return 1
         if self._wanted != "auto":

@@ -13,6 +13,7 @@ from lstm_bench.data import dataset as data
 from lstm_bench.launcher.protocol import CheckResult, CheckTask, written
 from lstm_bench.launcher.single_task import Process
 from lstm_bench.study import columns, search_space
+from lstm_bench.sweep import windows
 
 
 class Unfit(NamedTuple):
@@ -49,8 +50,8 @@ def unfit(
     def note(config: Mapping[str, Any], error: errors.LstmBenchError) -> None:
         faults.setdefault(str(error), Unfit([], error)).studies.append(config["study"]["name"])
 
-    read: dict[str, dict[str, Any] | errors.LstmBenchError] = {}
-    sound = []
+    read: dict[str, tuple[dict[str, Any], data.Dataset] | errors.LstmBenchError] = {}
+    sound: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for config, space in fresh:
         key = json.dumps(config["dataset"], sort_keys=True)
         if key not in read:
@@ -60,7 +61,10 @@ def unfit(
         if isinstance(found, errors.LstmBenchError):
             note(config, found)
             continue
-        sound.append(({**config, "dataset": found}, space))
+        settings, dataset = found
+        own, searched = configuration.replaced({**config, "dataset": settings}, {}), dict(space)
+        windows.settle(own, searched, dataset.input_shape[0], masked=dataset.lengths_train is not None)
+        sound.append((own, searched))
     for backend in dict.fromkeys(config["backend"]["name"] for config, _ in sound):
         mine = [(config, space) for config, space in sound if config["backend"]["name"] == backend]
         say(f"  starting {vocabulary.BACKEND_NAMES[backend]} ...")
@@ -69,14 +73,13 @@ def unfit(
     return list(faults.values())
 
 
-def _read(dataset: Mapping[str, Any]) -> dict[str, Any] | errors.LstmBenchError:
-    """The settings that a worker can load, after loading once; or what is wrong."""
+def _read(dataset: Mapping[str, Any]) -> tuple[dict[str, Any], data.Dataset] | errors.LstmBenchError:
+    """The settings that a worker can load, and what is loaded; or what is wrong."""
     try:
         found = data.resolve(dataset).config
-        data.load(found)
+        return found, data.load(found)
     except errors.LstmBenchError as error:
         return error
-    return found
 
 
 def _built(

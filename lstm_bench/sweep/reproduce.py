@@ -78,6 +78,7 @@ def trained(
     from lstm_bench.launcher.event_loop import Loop, Running
     from lstm_bench.launcher.local import LocalLauncher
     from lstm_bench.launcher.protocol import PackResult, PackTask
+    from lstm_bench.sweep.folds import FoldedLoop, Unkept
 
     waiting, results = [Running(name, work, 0)], []
     last = int(row["epochs"]) if row["state"] == "PRUNED" and row["epochs"] else math.inf
@@ -97,7 +98,10 @@ def trained(
             deterministic=work.config["train"]["deterministic"],
         )
         try:
-            Loop(launcher, display, None).run(
+            loop: Any = Loop(launcher, display, None)
+            if settings.get("folds"):
+                loop = FoldedLoop(loop, Unkept(), study.config)
+            loop.run(
                 lambda: waiting.pop() if waiting else None,
                 lambda running, result: results.append((result, [epoch.row() for epoch in running.epochs])),
                 lambda running, epoch: bool(epoch.epoch >= last),

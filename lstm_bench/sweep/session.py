@@ -18,18 +18,19 @@ from lstm_bench.core.formatting import counted
 from lstm_bench.core.schema import Study
 from lstm_bench.data import classes, inspection, task
 from lstm_bench.data import dataset as data
-from lstm_bench.data.splits import for_seed
+from lstm_bench.data.splits import ALL, for_fold, for_seed
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.model import kernel, signature
 from lstm_bench.model.controls import ONE_CLASS, Asked
 from lstm_bench.study import search_space
 from lstm_bench.study.control_rows import asked_by
-from lstm_bench.sweep import epochs, kernel_cache
+from lstm_bench.sweep import epochs, kernel_cache, windows
 from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.console_report import ConsoleReport, Progress
 from lstm_bench.sweep.controls import Controls
 from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.events import Events
+from lstm_bench.sweep.folds import FoldedLoop
 from lstm_bench.sweep.kernel_choice import Arms
 from lstm_bench.sweep.records_writer import Records
 from lstm_bench.sweep.store import database, trials
@@ -67,9 +68,10 @@ def assembled(
 ) -> Parts:
     """The parts of an opened study, which hear of each other."""
     events = Events()
-    confirmation = Confirmation(config, space, study, loop, arms, display, folder, events)
+    trains: Any = FoldedLoop(loop, study, config) if config["dataset"].get("folds") else loop
+    confirmation = Confirmation(config, space, study, trains, arms, display, folder, events)
     controls = Controls(config, study, loop, display, folder, asked)
-    driver = Driver(config, space, study, loop, arms, display, folder, events)
+    driver = Driver(config, space, study, trains, arms, display, folder, events)
     records = Records(space, study, confirmation, folder)
     waiting = Waiting(config, space, arms.workers, loop.running)
     display.left = waiting.left
@@ -150,13 +152,17 @@ class Session:
             self._warnings = inspection.warnings(found, self.config["dataset"], weighted=weighted) if said else []
             for warning in self._warnings:
                 self.display.line(f"  warning   {warning}", "yellow")
-            if self.config["dataset"].get("resplit"):  # whether, is decided once: every seed trains on data of one kind
+            # Whether, is decided once: every seed, or fold, trains on data of one kind.
+            if self.config["dataset"].get("resplit") or self.config["dataset"].get("folds"):
                 self.config["dataset"]["standardize"] = found.mean is not None
             if settled := task.settle_objective(self.config["study"], found.kind, *labels, found.n_classes):
                 self.display.line(f"  objective {settled}")
                 self.display.objective = self.config["study"]["objective"]
             if self._epochs_by_data:
                 self._settle_epochs(len(found.x_train))
+            masked = found.lengths_train is not None
+            if settled := windows.settle(self.config, self.space, found.input_shape[0], masked=masked):
+                self.display.line(f"  window    {settled}")
             weights = self.config["train"]["class_weight"]
             classes.weights(weights, found.kind, labels[0], found.n_classes, found.classes)
             self._buckets = self._padded_to(found)
@@ -196,22 +202,32 @@ class Session:
         Raises:
           DataError: when a seed's training split lacks what a model needs, as a class.
         """
-        if not self.config["dataset"].get("resplit"):
+        dataset, folds = self.config["dataset"], self.config["dataset"].get("folds")
+        if folds:
+            own = {f"fold {fold + 1} of dataset.folds={folds}": for_fold(dataset, fold) for fold in range(folds)}
+            own["all folds"] = for_fold(dataset, ALL)
+        elif dataset.get("resplit"):
+            n = self.config["study"]["replicates"]
+            own = {f"seed {seed} of dataset.resplit=true": for_seed(dataset, seed) for seed in range(n)}
+        else:
             return
-        n = self.config["study"]["replicates"]
-        with self.display.waiting(f"drawing the training and validation data of {counted(n, 'seed')}"):
-            for seed in range(n):
-                settings = for_seed(self.config["dataset"], seed)
+        what = counted(folds, "fold") if folds else counted(len(own), "seed")
+        with self.display.waiting(f"drawing the training and validation data of {what}"):
+            for name, settings in own.items():
                 try:
-                    own = data.load(settings)
+                    drawn = data.load(settings)
                 except errors.DataError as error:
-                    raise errors.DataError(f"seed {seed} of dataset.resplit=true: {error}") from error
-                labels = own.labels("train"), own.labels("validation")
-                task.check_objective(self.config["study"], own.name, own.kind, *labels, n_outputs=own.n_classes)
+                    raise errors.DataError(f"{name}: {error}") from error
+                labels = drawn.labels("train"), drawn.labels("validation")
+                task.check_objective(self.config["study"], drawn.name, drawn.kind, *labels, n_outputs=drawn.n_classes)
                 if self.workers.on_ray:
-                    self.workers.give(own, settings)
+                    self.workers.give(drawn, settings)
+        n_train, n_test = len(found.x_train) + len(found.x_validation), len(found.x_test)
         self.display.line(
-            f"  data      each seed draws its training and validation data; the {len(found.x_test):,} test sequences stay"
+            f"  data      each of {folds} folds of the {n_train:,} training sequences is validated on in turn; a seed of the "
+            f"confirmation is then trained on all of them and reads the {n_test:,} test sequences"
+            if folds
+            else f"  data      each seed draws its training and validation data; the {n_test:,} test sequences stay"
         )
 
     def _padded_to(self, dataset: data.Dataset) -> tuple[int, ...]:
@@ -228,12 +244,20 @@ class Session:
 
     def _facts(self, dataset: data.Dataset) -> dict[str, Any]:
         timesteps, features = dataset.input_shape
+        folds, n_train, n_validation = (
+            self.config["dataset"].get("folds"),
+            len(dataset.x_train),
+            len(dataset.x_validation),
+        )
+        if folds:  # each of them is validated on once, and all are trained on before the test set is read
+            n_train = n_validation = n_train + n_validation
         return {
             "name": dataset.name,
             "sha256": dataset.sha256,
             "source": self.source,
-            "n_train": len(dataset.x_train),
-            "n_validation": len(dataset.x_validation),
+            "n_train": n_train,
+            "n_validation": n_validation,
+            **({"folds": folds} if folds else {}),
             "n_test": len(dataset.x_test),
             "timesteps": timesteps,
             "features": features,
@@ -458,6 +482,7 @@ class Session:
         pick = confirmation.pick()
         assert pick is not None
         confirmation.place(pick)
+        parts.controls.take(self._others[0])
         parts.controls.run()
         if self._probes():
             parts.arms.probe(pick.params, pick.digest)

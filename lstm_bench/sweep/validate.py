@@ -181,6 +181,7 @@ def _check_study(config: Mapping[str, Any]) -> None:
     if pack not in ("auto", 1) and (backend != "jax" or kernel not in ("auto", "generic")):
         where = f"kernel={kernel}" if backend == "jax" else f"backend={backend}"
         raise ConfigError("launcher.pack", expected=f"1 or auto with {where}", received=pack)
+    _check_folds(config)
     _check_cluster(config["launcher"])
     if config["study"]["name"] == "published":
         raise ConfigError("study.name=published: that folder holds the committed records", remedy="Choose another.")
@@ -237,6 +238,26 @@ def _check_owned(config: Mapping[str, Any]) -> None:
             f"train.schedule=reduce_on_plateau: train.{open_ones[0]} is not said",
             remedy="Give train=reduce_on_plateau, or train.plateau_factor=0.1 train.plateau_patience=10.",
         )
+
+
+def _check_folds(config: Mapping[str, Any]) -> None:
+    """Refuses what needs one course of one training, where each is several on different data."""
+    if not (folds := config["dataset"]["folds"]):
+        return
+    train, searched = config["train"], flatten(config["study"]["space"])
+    schedules = [train["schedule"], *searched.get("train.schedule.choices", ())]
+    pack, pruner = config["launcher"]["pack"], config["pruner"]["name"]
+    for bad, what, remedy in (
+        (pruner != "none", f"pruner={pruner}: epochs of one fold say too little", "pruner=none"),
+        (pack not in ("auto", 1), f"launcher.pack={pack}: members of a pack share their data", "launcher.pack=1"),
+        (
+            "reduce_on_plateau" in schedules,
+            "train.schedule=reduce_on_plateau: the training on all folds has no validation data",
+            "train.schedule=constant",
+        ),
+    ):
+        if bad:
+            raise ConfigError(f"dataset.folds={folds}: {what}", remedy=f"Give {remedy}.")
 
 
 def _check_cluster(launcher: dict[str, Any]) -> None:

@@ -352,6 +352,16 @@ class Tracking:
             self._log_parent({}, {runs.PROBED: runs.FILES[runs.PROBED]})
 
     @_observed
+    def log_controls(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """What a network had to beat, as a file of the parent run.
+
+        Args:
+          rows: `CONTROL_COLUMNS`.
+        """
+        if self._log_json(str(self.parent_id), runs.FITTED, list(rows)):
+            self._log_parent({}, {runs.FITTED: runs.FILES[runs.FITTED]})
+
+    @_observed
     def log_confirmed(self, keys: Sequence[str]) -> None:
         """Which configurations the study confirms, by their digests: replicates of others are those of earlier winners."""
         self._log_parent({}, {runs.CONFIRMED: " ".join(keys)})

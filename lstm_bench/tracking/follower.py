@@ -136,6 +136,8 @@ class Follower:
         known, ended_ms = status, None
         if known is None:
             known, ended_ms = records.status(), records.ended_ms()
+        if fitted := records.controls():
+            tracking.log_controls(fitted)
         if records.candidates():
             pick = records.pick()
             # Also of a study that is not done: its report from MLflow shows the probe as that from its records does.

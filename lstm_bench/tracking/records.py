@@ -206,6 +206,10 @@ class GrowingRecord(StudyRecord):
         """The winner's probe."""
         return [typed(row) for row in self.rows("kernels.csv")]
 
+    def controls(self) -> list[Row]:
+        """What a network had to beat."""
+        return [typed(row) for row in fileio.read_rows(self.folder / "controls.csv")]
+
     # What the driver would find.
 
     def _trials(self) -> list[Row]:
@@ -288,7 +292,7 @@ class GrowingRecord(StudyRecord):
             front=len(self._front()) if self._settings.get("objectives") else None,
             health=judged,
         )
-        fitted = [typed(row) for row in fileio.read_rows(self.folder / "controls.csv")]
+        fitted = self.controls()
         found = contenders.recommended(
             self.name,
             self.folder,

@@ -31,10 +31,11 @@ CURVES = {column: f"curves/{column}" for column in _CURVES} | {"train_s": "epoch
 # Up to 0.1.0 a curve and its row's value were one metric, but for what `end/` begins and the tag `lstm_bench.without` names.
 OLD_CURVES = {column: column for column in _CURVES} | {"train_s": "epoch_train_s"}
 OLD_END, OLD_WITHOUT = "end/", "lstm_bench.without"
-INFINITE_METRICS, PROBED, CONFIRMED, EVIDENCE, ORDER = (
-    f"lstm_bench.{word}" for word in ("infinite", "probed", "confirmed", "evidence", "order")
+INFINITE_METRICS, PROBED, CONFIRMED, EVIDENCE, ORDER, FITTED = (
+    f"lstm_bench.{word}" for word in ("infinite", "probed", "confirmed", "evidence", "order", "controls")
 )
-FILES = {PROBED: "kernels.json", EVIDENCE: "evidence.json"}  # tag -> artifact that it names: read by machines alone
+# Tag -> artifact that it names: read by machines alone.
+FILES = {PROBED: "kernels.json", EVIDENCE: "evidence.json", FITTED: "controls.json"}
 KEYS, ENVIRONMENT, RESUMED = "lstm_bench.keys.", "environment.", "resumed."  # begin tags of a study
 # Columns of the probe: words, and what a run of 0.1.0 has as metrics
 PROBE_WORDS = ("kernel_ran", "reason", "device", "device_share", "evidence")

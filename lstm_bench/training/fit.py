@@ -66,7 +66,8 @@ class Best:
         if patience is not None and epoch["epoch"] - self.epoch >= patience:
             epoch["ended"] = True
             return True
-        return bool(epoch["epoch"] == config["train"]["epochs"])
+        # Of `dataset.folds`: a training without validation data ends where those with some were at their best.
+        return bool(epoch["epoch"] == config["train"].get("last_epoch", config["train"]["epochs"]))
 
 
 @dataclass

@@ -17,6 +17,8 @@ from lstm_bench.training.engine import factory, pack
 from lstm_bench.training.engine.jax import JaxEngine
 from lstm_bench.training.optimizer import optimizer
 
+_HELD = 2**28  # bytes of the folds of a dataset that stay loaded beside each other
+
 
 def prepare(
     config: Mapping[str, Any], data: Dataset, kernel: str, seed: int, steps_per_execution: int = 1
@@ -95,29 +97,41 @@ def _build(config: Mapping[str, Any], data: Dataset, kernel: str, seed: int) -> 
     return build.build(config["model"], *sizes, kernel, per_timestep=answers, **more)
 
 
+def are_held(data: Sequence[Dataset], config: Mapping[str, Any]) -> bool:
+    """Whether datasets stay beside each other: the folds of a small one, whose trainings come in turn.
+
+    Args:
+      data: They.
+      config: Group `dataset` of the last.
+    """
+    return "fold" in config and sum(one.x_train.nbytes + one.x_test.nbytes for one in data) < _HELD
+
+
 class Engines:
     """The last engines of a worker, with their compiled programs: a training that one of them fits starts at once."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, factory.Engine] = {}
-        self._data: Dataset | None = None
+        self._kept: dict[tuple[str, int], factory.Engine] = {}
+        self._data: list[Dataset] = []  # of those that are kept
 
     def of(
         self, config: Mapping[str, Any], data: Dataset, kernel: str, seed: int, steps_per_execution: int = 1
     ) -> factory.Engine:
         """An engine as `prepare` makes it; a kept one has the weights and the random state of a fresh one.
 
-        At most `launcher.keep_engines` are kept, and of one dataset.
+        At most `launcher.keep_engines` are kept, and of one dataset, or the folds of one.
         """
-        if data is not self._data:
-            self._kept.clear()
-            self._data = data
+        if not any(data is known for known in self._data):
+            if not are_held([*self._data, data], config["dataset"]):
+                self._data.clear()
+                self._kept.clear()
+            self._data.append(data)
         settings = config["train"]
         parts = {"optimizer", "global_clipnorm", "batch_size", "evaluation_batch_size"}
         parts |= {"momentum"} if settings["optimizer"] in ("sgd", "rmsprop") else set()
         parts |= {name for name in ("class_weight", "weight_decay", "buckets") if settings.get(name) is not None}
         program = {name: settings[name] for name in sorted(parts)}
-        key = json.dumps([config["model"], program, config["backend"]["name"], kernel, steps_per_execution])
+        key = json.dumps([config["model"], program, config["backend"]["name"], kernel, steps_per_execution]), id(data)
         engine = self._kept.pop(key, None)
         if engine is None:
             engine = prepare(config, data, kernel, seed, steps_per_execution)

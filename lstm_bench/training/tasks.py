@@ -73,10 +73,17 @@ class TaskRunner:
         """The dataset of group `dataset`: the driver's where it shares it, else loaded, once."""
         key = json.dumps(config, sort_keys=True)
         if key not in self._data:
-            self._data.clear()
+            self._forget(config)
             shared = None if self._data_fd is None else shared_memory.load(self._data_fd, config)
             self._data[key] = shared or datasets.load(config)
         return self._data[key]
+
+    def _forget(self, config: Mapping[str, Any]) -> None:
+        """Lets go of what is loaded; of the folds of one small dataset not, whose trainings come in turn."""
+        base = {**config, "fold": None}
+        held = [{**json.loads(key), "fold": None} for key in self._data]
+        if any(one != base for one in held) or not programs.are_held([*self._data.values()], config):
+            self._data.clear()
 
     def preload_data(self, config: Mapping[str, Any], dataset: datasets.Dataset) -> None:
         """Takes the dataset of group `dataset` from a launcher that brings it along."""
@@ -201,7 +208,7 @@ class TaskRunner:
         return ProbeResult(state="COMPLETE", **ran, **figures)
 
     def _control(self, task: ControlTask, phases: Phases, *_: Any) -> ControlResult:
-        return controls.fitted(task, self.data(task.config["dataset"]), phases)
+        return controls.fitted(task, self.data, phases)
 
     def _trial(self, task: TrialTask, phases: Phases, report: Send, stopped: Callable[[], bool]) -> TrialResult:
         config = task.config

@@ -360,6 +360,49 @@ def test_what_has_no_draw_is_not_drawn_anew(written: Callable[..., Path], tmp_pa
     assert "the validation set is what comes before the test set" in str(said)
 
 
+@pytest.mark.parametrize("group", [None, "person"])
+def test_folds_validate_on_every_training_sequence_once(written: Callable[..., Path], group: str | None) -> None:
+    path, more = written(), {**TABLE, "features": ["ax"], "group": group, "folds": 3}
+    known = loaded(path, **{**more, "folds": None})
+    every = {x.tobytes() for x in (*known.x_train, *known.x_validation)}
+    parts = [loaded(path, **more, fold=fold) for fold in range(3)]
+    held_out = [{x.tobytes() for x in found.x_validation} for found in parts]
+    assert set().union(*held_out) == every and sum(map(len, held_out)) == len(every)
+    for found, held in zip(parts, held_out, strict=True):
+        assert {x.tobytes() for x in found.x_train} == every - held
+        np.testing.assert_array_equal(found.x_test, known.x_test)
+        assert {*found.y_train} == {0, 1, 2} and (group is not None or {*found.y_validation} == {0, 1, 2})
+        if group:
+            by_values = {x.tobytes(): name for x, name in zip(*_values(frame()), strict=True)}
+            assert not {by_values[x] for x in held} & {by_values[x] for x in every - held}
+    whole = loaded(path, **more, fold="all")
+    assert {x.tobytes() for x in whole.x_train} == every and whole.sha256 == known.sha256
+    np.testing.assert_array_equal(loaded(path, **more).x_train, parts[0].x_train)
+
+
+def test_what_cannot_be_folded_is_refused(written: Callable[..., Path], tmp_path: Path) -> None:
+    path = written()
+    for more, line in (
+        ({"validation": "test"}, "dataset.folds=3 and dataset.validation=test"),
+        ({"resplit": True}, "Leave one of the two out: dataset.folds=null or dataset.resplit=false."),
+        ({"split": "time"}, "a fold would be validated on what came before its training data"),
+        ({"train_size": 20}, "of a file every training sequence is validated on"),
+        (
+            {"folds": 6},
+            "too few training sequences to be in each fold: expected at least 6 of a class, received 'fall 5'",
+        ),
+        ({"folds": 9, "group": "person"}, "expected at least 9 groups to train on, received 8"),
+    ):
+        assert line in str(refused(path, **{**TABLE, "folds": 3, **more}))
+    rng = np.random.RandomState(0)
+    np.savez(
+        tmp_path / "own.npz",
+        **{f"x_{split}": rng.rand(9, 3, 2) for split in ("train", "validation", "test")},
+        **{f"y_{split}": np.arange(9) % 3 for split in ("train", "validation", "test")},
+    )
+    assert "dataset.folds: " in (said := str(refused(tmp_path / "own.npz", folds=3))) and "has a validation set" in said
+
+
 # Gaps.
 
 

@@ -15,7 +15,7 @@ from test_report import DEVICE, edit, make_study, shuffle_rows
 from lstm_bench.core import fileio
 from lstm_bench.core.statistics import holm
 from lstm_bench.report.figures import style
-from lstm_bench.report.pages import budget_and_fronts, comparability, comparison, index, pairs, rivals, study
+from lstm_bench.report.pages import budget_and_fronts, campaign, comparability, comparison, index, pairs, rivals, study
 from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
 from lstm_bench.study import columns as record
@@ -93,6 +93,22 @@ def test_costs_have_a_table_where_a_record_says_them_and_none_before(here):
     assert [cell.strip() for cell in cells["stacked"]] == [markdown.NONE] * 5
     single = records.load(*next(place for place in reader.places(here / "sweeps") if "single" in str(place)))
     assert "batch 64, ms" in study.study_page(single).texts["single.md"]
+
+
+# --- campaigns ---------------------------------------------------------------------------------------------------------
+
+
+def test_each_campaign_has_a_page_with_its_verdict_above_its_studies(here):
+    for name, campaign_ in (("mine-gru", "mine"), ("mine-single", "mine"), ("single", None), ("other-gru", "other")):
+        change(make_study(here / "sweeps" / name), study={"campaign": campaign_})
+    results = [records.load(*place) for place in reader.places(here / "sweeps")]
+    ((stem, found),) = campaign.of(results).items()
+    assert stem == "campaign-mine" and [result.name for result in found] == ["mine-gru", "mine-single"]
+    text = campaign.page("mine", found, {}, {id(r): f"{r.name}.md" for r in results})
+    assert text.index("# Campaign mine") < text.index("Take ") < text.index("### Studies") < text.index("[mine-gru]")
+    assert "[single]" not in text and "other-gru" not in text
+    links = {id(r): f"{r.name}.md" for r in results}
+    assert "[Campaign mine](campaign-mine.md)" in index.index(results, links, "Reports", "All.", campaigns=[stem])
 
 
 # --- controls ---------------------------------------------------------------------------------------------------------

@@ -434,14 +434,19 @@ def test_what_its_files_held_is_left_out_and_said_where_they_are_gone(here: Path
     shutil.copy(unused_store, here)
     observer = tracked()
     observer.log_kernels([{"backend": "jax", "kernel": "xla", "train_samples_per_s": 9.0}])
+    control = {"control": "linear", "seed": 0, "state": "COMPLETE", "test_accuracy": 0.75, "chosen": "C 1", "folds": 3}
+    observer.log_controls([control])
     row = {"seed": 0, "state": "COMPLETE", "test_accuracy": 0.5, "confusion": {"0/0": 3, "0/1": 2}}
     observer.log_replicate(row, [], STARTED, STARTED, key="k")
     found = only(None)
+    (read,) = found.tables["controls.csv"].to_dict("records")
+    assert {name: read[name] for name in control} == control
     assert (found.notes, found.tables["kernels.csv"]["kernel"].tolist()) == ([], ["xla"])
     assert found.confusion.to_numpy().tolist() == [[3, 2], [0, 0]]
     shutil.rmtree(here / "mlartifacts")
     assert only(None).notes == [
         "The winner's kernels are left out: its file in MLflow cannot be reached from here.",
+        "The controls are left out: its file in MLflow cannot be reached from here.",
         "No confusion matrix and no pictures of wrong samples: its file in MLflow cannot be reached from here.",
     ]
 

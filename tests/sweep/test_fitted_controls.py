@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+import lstm_bench
+from lstm_bench.core import fileio
 from lstm_bench.core.console import Display
 from lstm_bench.data.task import CLASSIFICATION
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Running
 from lstm_bench.launcher.protocol import ControlResult
 from lstm_bench.model.controls import Asked
+from lstm_bench.study import columns as record
 from lstm_bench.study.control_rows import control_metrics, control_words
 from lstm_bench.sweep import controls
 from lstm_bench.sweep.controls import Controls
@@ -29,6 +32,9 @@ class Store:
 
     def facts(self, prefix: str) -> dict[str, Any]:
         return {key.removeprefix(prefix): value for key, value in self.kept.items() if key.startswith(prefix)}
+
+    def get(self, key: str) -> Any:
+        return {"data_sha256": "ab"}.get(key)
 
     def claim(self, keys: Sequence[str]) -> list[str]:
         return [key for key in keys if key not in self.theirs]
@@ -126,3 +132,35 @@ def test_rows_in_words_and_as_metrics() -> None:
     assert metrics["control_trivial_val_accuracy"] == pytest.approx(0.7)
     unread = [{**row, "test_accuracy": None} for row in rows]
     assert "validation accuracy 70.00 %" in control_words(unread, CLASSIFICATION)[0]
+
+
+def test_a_study_of_the_same_command_takes_over_what_was_fitted_to_the_same_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    groups = {"dataset": {"name": "file", "path": "a.csv"}, "storage": {"url": None}, "tracking": {"uri": None}}
+    first, loop = Store(), Loop(complete)
+    made(first, loop, **groups).run()
+    folder = tmp_path / "sweeps" / "first"
+    config = {**groups, "study": {"name": "first", "replicates": 2, "n_trials": 3}}
+    fileio.write_yaml(folder / "config.yaml", config)
+    fileio.write_json(folder / "environment.json", {"dataset": {"sha256": "ab"}, "lstm_bench": lstm_bench.__version__})
+    columns = (*record.CONTROL_COLUMNS, "latency_ms_batch_64")
+    fileio.write_rows(folder / "controls.csv", columns, controls.rows(first))  # type: ignore[arg-type]
+    for name in ("trivial", "linear", "minirocket"):
+        (folder / "controls" / name).mkdir(parents=True)
+        (folder / "controls" / name / "control.json").write_text(name)
+    second, again = Store(), Loop(complete)
+    mine = made(second, again, **groups)
+    mine.take([config])
+    mine.run()
+    assert not again.ran and [(row["control"], row["seed"]) for row in controls.rows(second)] == ALL  # type: ignore[arg-type]
+    kept = {
+        name: second.kept["control/minirocket/2"][name] for name in ("val_accuracy", "n_weights", "state", "train_s")
+    }
+    assert kept == {"val_accuracy": 0.7, "n_weights": 12, "state": "COMPLETE", "train_s": 1.5}
+    assert (tmp_path / "sweeps" / "mine" / "controls" / "linear" / "control.json").read_text() == "linear"
+    for other in ({"dataset": {"name": "file", "path": "b.csv"}}, {"study": {"replicates": 0}}):
+        third = made(Store(), again, **{**groups, **other})
+        third.take([config])
+        assert len(third.missing()) == len(ALL), "other splits, or a test set that is not read"

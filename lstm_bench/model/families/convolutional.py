@@ -51,7 +51,8 @@ def cnn_lstm(
             "model.window",
             expected=f"a divisor of the {timesteps} timesteps",
             received=window,
-            remedy=f"Valid: {', '.join(str(n) for n in range(1, timesteps + 1) if timesteps % n == 0)}.",
+            remedy=f"Valid: {', '.join(str(n) for n in range(1, timesteps + 1) if timesteps % n == 0)}; "
+            "of one study of a campaign cnn_lstm:model.window=N.",
         )
     pool = (2 if window > 1 else 1, 2 if features > 1 else 1)
     cnn = [

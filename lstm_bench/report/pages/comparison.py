@@ -109,8 +109,8 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
             pages.answers[-1] += f" Verdict, by validation scores: {escape(found.lines[0])}"
             parts += ["### Verdict", *verdict.paragraphs(found)]
         for crowd in crowds:
-            table, notes = _table(crowd.results, claims, links, several)
-            parts += [f"### {escape(sentence(crowd.heading))}" if len(crowds) > 1 else "", table, notes]
+            shown, notes = table(crowd.results, claims, links, several)
+            parts += [f"### {escape(sentence(crowd.heading))}" if len(crowds) > 1 else "", shown, notes]
             if not section and crowd is crowds[0]:
                 stopped = any(result.get("train.patience") for one in crowds for result in one.results)
                 epoch = (
@@ -174,9 +174,7 @@ def comparison(results: Sequence[Result], claims: Mapping[str, Any], links: Mapp
     return pages
 
 
-def _table(
-    results: list[Result], claims: Mapping[str, Any], links: Mapping[int, str], several: bool
-) -> tuple[str, str]:
+def table(results: list[Result], claims: Mapping[str, Any], links: Mapping[int, str], several: bool) -> tuple[str, str]:
     """The table of a crowd, and the notes that the marks in its first column number.
 
     Args:

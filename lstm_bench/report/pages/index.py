@@ -26,6 +26,7 @@ def index(
     remark: str,
     benchmarks: Sequence[Result] = (),
     answers: Sequence[str] = (),
+    campaigns: Sequence[str] = (),
 ) -> str:
     """`README.md` of a folder of reports.
 
@@ -36,6 +37,7 @@ def index(
       remark: What the folder holds.
       benchmarks: Kernel benchmarks; those of one grid share a page.
       answers: A line per set of data, with which the page opens.
+      campaigns: Pages of campaigns, without suffix.
     """
     notes: list[str] = []
 
@@ -63,6 +65,7 @@ def index(
         f"- {link('Tutorial claims beside measurements', 'claims.md')}",
         f"- {link('Published scores beside ours', 'literature.md')}",
     ]
+    pages += [f"- {link('Campaign ' + name.removeprefix('campaign-'), f'{name}.md')}" for name in campaigns]
     kernels = dict.fromkeys(
         link(f"Kernel benchmark: {r.name.removeprefix('kernels-')}", links[id(r)]) for r in benchmarks
     )

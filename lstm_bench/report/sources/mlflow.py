@@ -22,6 +22,7 @@ from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError, ne
 from lstm_bench.report.sources.records import Result, assemble
 from lstm_bench.study import frames
 from lstm_bench.study.columns import (
+    CONTROL_COLUMNS,
     HISTORY_COLUMNS,
     KERNEL_COLUMNS,
     REPLICATE_COLUMNS,
@@ -36,6 +37,7 @@ from lstm_bench.tracking.runs import (
     ENVIRONMENT,
     EVIDENCE,
     FILES,
+    FITTED,
     INFINITE_METRICS,
     KEYS,
     OLD_END,
@@ -159,6 +161,7 @@ def _study(client: Any, name: str, parent: Any, beside: Path) -> Result:
         "replicates.csv": [_row(run, REPLICATE_COLUMNS) for run in replicates],
         "history.csv": _history(client, trials, replicates),
         "kernels.csv": _kernels(client, parent, beside),
+        "controls.csv": _controls(client, parent, beside),
     }
     assemble(result, rows)
     if not result.config:
@@ -167,6 +170,10 @@ def _study(client: Any, name: str, parent: Any, beside: Path) -> Result:
         result.notes.append(f"{unended} runs in MLflow were begun and not ended: left out.")
     if FILES[PROBED] == tags.get(PROBED) and not rows["kernels.csv"]:
         result.notes.append(f"The winner's kernels are left out: {_UNREACHED}.")
+    if FILES[FITTED] == tags.get(FITTED) and not rows["controls.csv"]:
+        result.notes.append(f"The controls are left out: {_UNREACHED}.")
+    elif FITTED not in tags and any(name.startswith("control_") for name in parent.data.metrics):
+        result.notes.append("The controls are left out: an older lstm_bench told MLflow their means alone.")
     _add_evidence(client, result, replicates, beside)
     return result
 
@@ -297,6 +304,13 @@ def _kernels(client: Any, parent: Any, beside: Path) -> list[dict[str, str]]:
         return _old_kernels(parent.data)
     rows = _artifact(client, parent, PROBED, beside) or []
     return [{column: formatting.format_field(row.get(column)) for column in KERNEL_COLUMNS} for row in rows]
+
+
+def _controls(client: Any, parent: Any, beside: Path) -> list[dict[str, str]]:
+    """Rows of controls.csv, from the study's own run."""
+    rows = _artifact(client, parent, FITTED, beside) or []
+    columns = (*CONTROL_COLUMNS, *optional_columns())
+    return [{column: formatting.format_field(row.get(column)) for column in columns} for row in rows]
 
 
 def _old_kernels(data: Any) -> list[dict[str, str]]:
