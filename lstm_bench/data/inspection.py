@@ -421,11 +421,11 @@ def _of_sizes(found: Dataset, config: Mapping[str, Any], file: bool) -> Iterator
     elif not found.kind.labels.classes and n < FEW_PICK:
         yield f"the test set is small: {n:,} sequences.{larger}"
     n = len(found.x_validation)
-    if n < FEW_PICK and config.get("validation") != "test":
+    if n < FEW_PICK and config.get("validation") != "test" and not config.get("folds"):
         by = f" by steps of {100 / n:.0f} points" if found.kind.has_classes else ""
         yield (
             f"the validation set has {n:,} sequences: of many trials the search picks{by} the luckiest. Say "
-            "dataset.validation_size=0.2 or more."
+            "dataset.folds=3 (with pruner=none), or dataset.validation_size=0.2 or more."
         )
 
 

@@ -67,6 +67,8 @@ def _data(result: Result) -> str:
         if isinstance(n := result.env(f"dataset.{key}"), int | float)
     ]
     redrawn = "training and validation data drawn anew for each seed" if result.get("dataset.resplit") is True else ""
+    if folds := result.get("dataset.folds"):
+        redrawn = f"each training sequence is validated on in one of {folds} folds; a seed's test score is of a training on all"
     on_test = "validated on the test set" if result.get("dataset.validation") == "test" else ""
     known = result.env("dataset.lengths")
     unequal = lengths.said(known) if isinstance(known, Mapping) else ""
