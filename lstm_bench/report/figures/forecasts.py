@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from lstm_bench.report.figures.style import (
     _MANY,
@@ -158,7 +158,8 @@ def by_series(table: pd.DataFrame) -> Figure:
     axes.set_yscale(log_scale())
     axes.set(xlim=ends, ylim=ends, xlabel="MASE of the naive forecast", ylabel="MASE of the network")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.set_minor_formatter(lambda value, _: "")
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
     _legend_above(axes)
     return figure
