@@ -34,6 +34,12 @@ def finite(values: Iterable[float]) -> list[float]:
     return sorted(v for v in map(float, values) if math.isfinite(v))
 
 
+def mean(values: Iterable[float]) -> float:
+    """Mean of the finite values, summed exactly; NaN of none."""
+    known = finite(values)
+    return math.fsum(known) / len(known) if known else math.nan
+
+
 def t_interval(values: Iterable[float], level: float = 0.95) -> Interval:
     """Mean and two-sided Student t interval of independent values.
 

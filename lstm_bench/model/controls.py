@@ -200,6 +200,8 @@ def load(folder: Path) -> tuple[Fitted, dict[str, Any]]:
         asked = Asked(str(facts["kind"]), int(facts["outputs"]), texts=bool(facts.get("texts")))
         if arrays["offset"].shape != (asked.outputs,):
             raise ValueError("offset")
+        if facts["name"] != "trivial" and not CONTROLS[facts["name"]].ahead and "weights" not in arrays:
+            raise ValueError("weights")
         seed, n_train, chosen = (facts[name] for name in ("seed", "n_train", "chosen"))
         made = Fitted(
             facts["name"], asked, arrays, seed, n_train, chosen, tuple(facts["notes"]), bool(facts["unequal"])

@@ -15,6 +15,7 @@ import lstm_bench
 from lstm_bench import repeat
 from lstm_bench.core import fileio, hardware
 from lstm_bench.core.errors import CheckFailedError, ConfigError, KernelError, StorageError
+from lstm_bench.model import kernel
 from lstm_bench.study import columns as record
 from lstm_bench.study import reader
 from lstm_bench.sweep import reproduce
@@ -103,7 +104,10 @@ def test_a_member_of_a_pack_is_trained_in_a_pack_of_the_same_size(tmp_path: Path
 
 
 @pytest.mark.parametrize(("longest", "said"), [(30, "differ in length"), (10, "no GPU")])
-def test_a_kernel_that_takes_no_mask_is_refused_where_sequences_differ(tmp_path: Path, longest: int, said: str) -> None:
+def test_a_kernel_that_takes_no_mask_is_refused_where_sequences_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int, said: str
+) -> None:
+    monkeypatch.setitem(kernel.CUDNN_MASKED, "jax", set())
     lengths = {"min": 10, "max": longest, "padding": 0.1}
     study = write(tmp_path / "mine", [{"seed": 0, "backend": "jax", "kernel": "cudnn"}], dataset={"lengths": lengths})
     _, row, trial = repeat.chosen(study, None, 0)

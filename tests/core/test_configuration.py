@@ -84,7 +84,7 @@ def test_every_grid_of_ours_is_valid(grid):
     config = benchmark({}, f"grid={grid}")
     assert config["grid"]["name"] == grid
     assert config["name"] is None
-    assert set(config) == {"name", "arms", "grid", "method", "tracking", "predict"}
+    assert set(config) == {"name", "arms", "grid", "method", "tracking", "predict", "forecast"}
     assert config["arms"] == {"backend": "all", "kernel": "all", "dtype": None, "operation": "all"}
 
 
@@ -141,7 +141,7 @@ def test_a_value_of_the_benchmark_out_of_its_range_is_refused(path, value, line)
         ({"grids": "x"}, "unknown option grids. Did you mean grid?"),
         ({"arms.kernels": "cudnn"}, "unknown option arms.kernels. Did you mean kernel?"),
         # A study is no group of the benchmark: the remedy does not speak of one.
-        ({"study": "stacked"}, "unknown option study. Valid: arms, grid, method, name, predict, tracking"),
+        ({"study": "stacked"}, "unknown option study. Valid: arms, forecast, grid, method, name, predict, tracking"),
         ({"method.round": 3}, "unknown option method.round. Did you mean rounds?"),
         ({"grid.cell": []}, "unknown option grid.cell. Did you mean cells?"),
     ],

@@ -15,7 +15,7 @@ import pytest
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.cuda import compiler, launches
 from lstm_bench.cuda.targets import TARGETS
-from lstm_bench.kernels import forecasting
+from lstm_bench.kernels import launching
 from lstm_bench.launcher import worker_environment
 from lstm_bench.report.pages import launches as page
 from lstm_bench.study import columns
@@ -91,12 +91,12 @@ def cell(**sizes: int) -> dict[str, Any]:
 
 
 def test_a_bound_is_the_products_time_or_that_of_bytes_that_no_cache_holds() -> None:
-    small, by = forecasting.bound_us(cell(), TARGETS["H200"])
+    small, by = launching.bound_us(cell(), TARGETS["H200"])
     # 64 sequences of 28 timesteps, 4 gates of 64 units on 28 inputs and 64 states, forward and twice backward, less the inputs'.
     flop = 64 * 28 * 2 * 4 * 64 * (3 * (28 + 64) - 28)
     assert (small, by) == (round(1e6 * flop / 494.7e12, 3), "products")
-    assert forecasting.bound_us(cell(), TARGETS["A100"])[0] > small
-    assert forecasting.bound_us(cell(units=8192, batch=1, timesteps=1), TARGETS["A100"])[1] == "memory"
+    assert launching.bound_us(cell(), TARGETS["A100"])[0] > small
+    assert launching.bound_us(cell(units=8192, batch=1, timesteps=1), TARGETS["A100"])[1] == "memory"
 
 
 def test_a_compiler_that_is_not_there_or_of_another_version_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -340,7 +340,7 @@ def test_the_grid_of_unequal_lengths_names_its_distributions_and_takes_kernels_w
     assert abs(float(np.mean(lengths)) - 324) < 40  # the mean of the archive
     assert grid.drawn(RAGGED, {**found[3], "lengths": None}) is None
     reasons = [grid.unavailable(arm, found[0], "a GPU") for arm in (("jax", "cudnn"), ("torch", "native"))]
-    assert "differ in length" in str(reasons[0]) and reasons[1] == "the yardsticks take no mask"
+    assert reasons == [None, "the yardsticks take no mask"]
     assert grid.unavailable(("tensorflow", "cudnn"), found[0], "a GPU") is None
 
 

@@ -90,9 +90,12 @@ def test_what_fits_is_taken(toys):
         ({"unit": 3}, "unknown option model.unit. Did you mean units?"),
         (
             {"input_shape": 3},
-            "unknown option model.input_shape. Valid: cell, deep, free, odd, rate, units, weights, worse",
+            "unknown option model.input_shape. Valid: cell, deep, embedding, free, odd, rate, units, weights, worse",
         ),
-        ({"lstm": 3}, "unknown option model.lstm. Valid: cell, deep, free, odd, rate, units, weights, worse"),
+        (
+            {"lstm": 3},
+            "unknown option model.lstm. Valid: cell, deep, embedding, free, odd, rate, units, weights, worse",
+        ),
         ({"units": 0}, "model.units: expected a number of at least 1, received 0"),
         ({"units": 1.5}, "model.units: expected a whole number, received 1.5"),
         ({"units": True}, "model.units: expected a whole number, received True"),

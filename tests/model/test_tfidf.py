@@ -51,7 +51,7 @@ def test_padding_and_ids_that_were_never_seen_are_in_no_run() -> None:
 
 def test_it_learns_what_the_order_of_tokens_says() -> None:
     train, validation, test = (Samples(*drawn(400, seed)) for seed in range(3))
-    made = controls.CONTROLS["tfidf"].fit(train, validation, Asked("class", 2, True))
+    made = controls.CONTROLS["tfidf"].fit(train, validation, Asked("class", 2, texts=True))
     right = (made.outputs(test.x).argmax(axis=1) == test.y).mean()
     assert right > 0.97 > max(test.y.mean(), 1 - test.y.mean())
     assert made.chosen.startswith("C ") and any("ids are none" in note for note in made.notes)
@@ -61,7 +61,7 @@ def test_it_learns_what_the_order_of_tokens_says() -> None:
 def test_it_is_kept_as_arrays_and_answers_as_before(tmp_path: Path, kind: str) -> None:
     x, y = drawn(80)
     answers = {"class": y, "labels": np.stack([y, 1 - y], axis=1), "number": y.astype(np.float32)}[kind]
-    asked = Asked(kind, 1 if kind == "number" else 2, True)
+    asked = Asked(kind, 1 if kind == "number" else 2, texts=True)
     made = controls.CONTROLS["tfidf"].fit(Samples(x, answers), Samples(x, answers), asked)
     made.save(tmp_path / "tfidf", {"timesteps": x.shape[1], "features": 8})
     again, about = controls.load(tmp_path / "tfidf")
@@ -73,7 +73,7 @@ def test_it_is_kept_as_arrays_and_answers_as_before(tmp_path: Path, kind: str) -
 @pytest.mark.parametrize("lost", ["base", "runs", "idf", "weights", "offset"])
 def test_arrays_that_do_not_belong_together_are_one_line(tmp_path: Path, lost: str) -> None:
     x, y = drawn(60)
-    made = controls.CONTROLS["tfidf"].fit(Samples(x, y), Samples(x, y), Asked("class", 2, True))
+    made = controls.CONTROLS["tfidf"].fit(Samples(x, y), Samples(x, y), Asked("class", 2, texts=True))
     about = {"timesteps": x.shape[1], "features": 8}
     for wrong in ({}, {"weights": np.full_like(made.arrays["weights"], np.nan)}, {"idf": made.arrays["idf"][1:]}):
         rest = {key: array for key, array in made.arrays.items() if wrong or key != lost} | wrong
@@ -83,5 +83,5 @@ def test_arrays_that_do_not_belong_together_are_one_line(tmp_path: Path, lost: s
 
 
 def test_texts_have_the_controls_of_texts_and_numbers_the_others() -> None:
-    assert [control.name for control in controls.able(Asked("class", 2, True))] == ["trivial", "tfidf"]
+    assert [control.name for control in controls.able(Asked("class", 2, texts=True))] == ["trivial", "tfidf"]
     assert [control.name for control in controls.able(Asked("class", 2))] == ["trivial", "linear", "minirocket"]

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from lstm_bench.core.statistics import mean
 from lstm_bench.report.figures.style import (
     _MANY,
     BLACK,
@@ -52,7 +53,7 @@ def over_series(predictions: pd.DataFrame, shown: pd.DataFrame) -> Figure:
         axes.plot(joined, np.r_[past[-1], mine["label"]], color=BLACK, lw=1.3, label="what came")
         axes.plot(steps, mine["last"], color=ORANGE, lw=1.2, ls=":", label="naive")
         axes.plot(steps, mine["prediction"], color=BLUE, lw=1.5, marker="o", ms=2.5, label="forecast")
-        name, error = str(mine["series"].iloc[0]), float(mine["error"].mean())
+        name, error = str(mine["series"].iloc[0]), mean(mine["error"])
         said = f"MASE {error:.2f}" if math.isfinite(error) else "no MASE"
         axes.set_title(_drawable(f"{name}: {said}" if name else said), fontsize=8)
         axes.axvline(0, color="#BBBBBB", lw=0.7, zorder=0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from lstm_bench.core.statistics import t_interval
+from lstm_bench.core.statistics import mean, t_interval
 from lstm_bench.data.forecasts import MOST_ROWS
 from lstm_bench.data.metric import CORRELATION, ECHO
 from lstm_bench.model.controls import CONTROLS
@@ -58,12 +58,12 @@ def figures(result: Result) -> dict[str, tuple[Callable[[], Figure], str] | str]
 def by_step(rows: pd.DataFrame) -> pd.DataFrame:
     """`step`, and means of `error`, `naive_error` and, of quantiles, `covered`."""
     kept = [column for column in ("error", "naive_error", "covered") if column in rows]
-    return rows.groupby("step", sort=True)[kept].mean().reset_index()
+    return rows.groupby("step", sort=True)[kept].agg(mean).reset_index()
 
 
 def by_series(rows: pd.DataFrame) -> pd.DataFrame:
     """`series`, and means of `error` and `naive_error`."""
-    return rows.groupby("series", sort=True)[["error", "naive_error"]].mean().reset_index()
+    return rows.groupby("series", sort=True)[["error", "naive_error"]].agg(mean).reset_index()
 
 
 def nominal(result: Result) -> float:
@@ -135,7 +135,7 @@ def _look(result: Result) -> list[str]:
     naive = controls[controls["control"] == "naive"]
     if not len(mine) or not len(naive) or CORRELATION.column not in mine or ECHO.column not in mine:
         return []
-    near, last = (float(mine[metric.column].mean()) for metric in (CORRELATION, ECHO))
+    near, last = (mean(mine[metric.column]) for metric in (CORRELATION, ECHO))
     error, least = float(result.score.mean), float(naive[result.measure.column].iloc[0])
     if not near >= _LOOKS_RIGHT or not math.isfinite(last) or not math.isfinite(least):
         return []
