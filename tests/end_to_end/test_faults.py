@@ -257,8 +257,8 @@ def test_r04_workers_in_the_midst_of_work_end_with_their_driver(tmp_path: Path) 
 
 def test_r05_one_interrupt_lets_what_runs_finish(tmp_path: Path) -> None:
     arguments, log = (*spy.QUICK, "study.n_trials=4"), tmp_path / "log"
-    with running(tmp_path, *arguments, SPY_LOG=str(log), SPY_EPOCH_S="0.4") as process:
-        begun(log, 2)
+    with running(tmp_path, *arguments, SPY_LOG=str(log), SPY_EPOCH_S="1") as process:
+        begun(log, 2)  # three seconds each: the first is still at work when the second has begun
         since = time.monotonic()
         process.send_signal(signal.SIGINT)
         read_until(process, "interrupted: what runs gets 5 s to finish")

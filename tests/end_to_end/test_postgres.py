@@ -29,7 +29,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 from trainings import ragged_file
 
-from lstm_bench.core import fileio
+from lstm_bench.core import configuration, fileio
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import StorageError
 from lstm_bench.study import search_space as spaces
@@ -341,7 +341,7 @@ def opened(server: postgres.Server, database: str, tmp_path: Path) -> Iterator[O
 
 
 def score(study: TrialStore, seed: int, params: dict[str, Any]) -> dict[str, Any]:
-    config = fake.schema.replaced(study.config, params)
+    config = configuration.replaced(study.config, params)
     return fake.complete({"kind": "trial", "kernel": "generic", "seed": seed, "config": config})
 
 

@@ -142,7 +142,7 @@ def test_values_that_are_not_finite_are_wrong(tmp_path: Path, monkeypatch: pytes
 
 def test_another_kernel_than_asked_for_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     makers = kernel.makers
-    monkeypatch.setattr(measure.kernel, "makers", lambda name: makers("generic"))  # a silent fall-back
+    monkeypatch.setattr(measure.kernel, "makers", lambda name, **_: makers("generic"))  # a silent fall-back
     found = events(tmp_path, kernel="unrolled", operations=["inference"])
     run = found[-1]["run"]
     assert (run["state"], run["kernel_ran"]) == ("other_kernel", "generic")
