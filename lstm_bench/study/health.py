@@ -74,6 +74,6 @@ def _searched(study: StudyRecord, row: Row) -> Row:
     """Searched values of a trial; what cannot be read is the configuration's."""
     try:
         config = study.config_of({column: "" if value is None else str(value) for column, value in row.items()})
-    except ConfigError:
+    except (ConfigError, KeyError):  # a group that is searched is missing from records of a store
         config = study.config
     return {path: at(config, path) for path in study.space()}

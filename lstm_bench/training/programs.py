@@ -122,7 +122,7 @@ class Engines:
         At most `launcher.keep_engines` are kept, and of one dataset, or the folds of one.
         """
         if not any(data is known for known in self._data):
-            if not are_held([*self._data, data], config["dataset"]):
+            if not are_held([*self._data, data], config.get("dataset", {})):
                 self._data.clear()
                 self._kept.clear()
             self._data.append(data)
