@@ -81,9 +81,9 @@ def order(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _put(signal: np.ndarray, gap: int, sign: int, rng: np.random.RandomState) -> None:
-    """Puts a pair of pulses where there are none, its first of a sign."""
-    free = np.flatnonzero((signal[:-gap] == 0) & (signal[gap:] == 0))
-    at = rng.choice(free)
+    """Puts a pair of pulses where there are none, and not at an end; its first of a sign."""
+    inner = signal[1:-1]
+    at = 1 + rng.choice(np.flatnonzero((inner[:-gap] == 0) & (inner[gap:] == 0)))
     signal[[at, at + gap]] = sign, -sign
 
 
