@@ -61,20 +61,30 @@ def random(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def order(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pulses of 1 and -1, as many of each and without a slope; two, 60 steps apart, are marked, and their order is the class."""
+    """Pulses of 1 and -1; two of opposite signs, about 60 steps apart, are marked, and which of them comes first is the class.
+
+    Every pair of pulses has one of opposite order and the same gap beside it, so that neither the sum of a sequence nor its slope
+    says anything.
+    """
     rng, timesteps = np.random.RandomState(seed), 80
-    places = np.arange(timesteps) - (timesteps - 1) / 2
     x, y = np.zeros((n, timesteps, 2), np.float32), np.arange(n) % 2
     for sequence, label in zip(x, y, strict=True):
-        first = rng.randint(1, 15)
-        second, sign = first + 60 + rng.randint(-3, 4), 1 if label else -1
-        signal = np.ones(timesteps)
-        while signal.sum() or abs(signal @ places) >= 3:
-            signal = np.zeros(timesteps)
-            signal[1 + rng.permutation(timesteps - 2)[:24]] = rng.choice([-1, 1], 24)
-            signal[[first, second]] = sign, -sign
-        sequence[:, 0], sequence[[first, second], 1] = signal, 1
+        signal, gap, sign = sequence[:, 0], 60 + rng.randint(-3, 4), 1 if label else -1
+        first = rng.randint(1, timesteps - gap - 1)
+        signal[[first, first + gap]], sequence[[first, first + gap], 1] = (sign, -sign), 1
+        _put(signal, gap, -sign, rng)
+        for _ in range(5):
+            gap = rng.randint(1, 60)
+            _put(signal, gap, 1, rng)
+            _put(signal, gap, -1, rng)
     return x, y
+
+
+def _put(signal: np.ndarray, gap: int, sign: int, rng: np.random.RandomState) -> None:
+    """Puts a pair of pulses where there are none, and not at an end; its first of a sign."""
+    inner = signal[1:-1]
+    at = 1 + rng.choice(np.flatnonzero((inner[:-gap] == 0) & (inner[gap:] == 0)))
+    signal[[at, at + gap]] = sign, -sign
 
 
 MAKERS = {"shift": shift, "random": random, "order": order}
