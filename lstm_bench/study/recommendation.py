@@ -19,6 +19,7 @@ ALPHA = 0.05  # of all comparisons of the best network together
 # Half-width of the interval of a difference up to which two networks count as equally good, if neither is shown to be better:
 # one point of a share, a twentieth of any other score.
 _ALIKE, _ALIKE_SHARE = 0.01, 0.05
+_ONE_ERROR = 0.3173  # two-sided p of a difference of one standard error
 _FEW = 30  # sequences of the rarest class below which its share of a score is a matter of single sequences
 _PADDED = 0.5  # share of padded steps from which on it is said
 _UNREAD = Interval(math.nan, math.nan, 0)
@@ -197,8 +198,8 @@ def recommend(contenders: Sequence[Contender], ground: Ground) -> Recommendation
     The network of the best mean validation score is held against each other network and each control, and all p-values are
     corrected together by Holm's method. It is what to take, unless
 
-    - a control is not beaten by it: then the simplest such control is that no other of them beats (they come in the order of what
-      they can see), or the best, where one beats the network;
+    - a control is not beaten by it: then the simplest such control within one standard error of the best of them (they come in the
+      order of what they can see), or the best, where one beats the network;
     - a smaller network is not distinguishable from it, and their difference is known to a point: then the smallest is.
 
     Args:
@@ -238,18 +239,21 @@ def _taken(
     unbeaten = [d.other for d in found if d.other.is_control and d.verdict != "better"]
     if unbeaten:
         foremost = max(unbeaten, key=lambda c: sign * c.score.mean)
-        simplest = min((c for c in unbeaten if not _beats(foremost, c, ground)), key=controls.index)
+        simplest = min((c for c in unbeaten if _is_within_an_error(c, foremost, ground)), key=controls.index)
         return None if simplest.is_trivial else simplest  # what looks at no input answers nothing
     alike = [d.other for d in found if not d.other.is_control and d.verdict == "open" and _is_close(d, best, ground)]
     return min([best, *alike], key=lambda c: c.n_weights if math.isfinite(c.n_weights) else math.inf)
 
 
-def _beats(one: Contender, other: Contender, ground: Ground) -> bool:
-    """Whether a control is better than another; where nothing can be tested, by more than a twentieth of the other's score."""
-    found = difference(one, other, ground)
+def _is_within_an_error(one: Contender, foremost: Contender, ground: Ground) -> bool:
+    """Whether a control is within one standard error of the best, or is it; where nothing can be tested, within a twentieth.
+
+    Source: Breiman et al. 1984, Classification and Regression Trees, section 3.4.3: the simplest within one standard error.
+    """
+    found = difference(foremost, one, ground)
     if math.isnan(found.p):
-        return found.mean > _ALIKE_SHARE * abs(other.score.mean)
-    return found.mean > 0 and found.p <= ALPHA
+        return found.mean <= _ALIKE_SHARE * abs(one.score.mean)
+    return found.mean <= 0 or found.p >= _ONE_ERROR
 
 
 def _is_close(found: Difference, best: Contender, ground: Ground) -> bool:

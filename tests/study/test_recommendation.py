@@ -76,6 +76,14 @@ def test_a_network_that_fails_now_and_then_leaves_the_field_to_the_control_that_
     assert found.take is not None and found.take.name == "linear"
 
 
+def test_of_controls_that_no_network_beats_the_simplest_within_an_error_of_the_best_is_taken() -> None:
+    ground = Ground(ACCURACY, ACCURACY, 67)
+    found = recommend([network("single", 0.97, 0.99), *controls(0.5, 0.90, 0.965)], ground)
+    assert found.take is not None and found.take.name == "MiniRocket"
+    found = recommend([network("single", 0.97, 0.99), *controls(0.5, 0.95, 0.965)], ground)
+    assert found.take is not None and found.take.name == "linear"
+
+
 def test_random_labels_are_nobody_s() -> None:
     ground = Ground(ACCURACY, ACCURACY, 200)
     found = recommend([network("gru", 0.53, 0.54, 0.525), *controls(0.5, 0.49, 0.52)], ground)

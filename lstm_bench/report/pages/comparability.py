@@ -117,10 +117,17 @@ def circumstances(results: Sequence[Result]) -> str:
     devices = sorted({r.where for r in results})
     texts = (
         f"{trained} training samples" if trained else "",
-        f"{' or '.join(epochs)} epochs" if epochs else "",
+        _listed(epochs),
         *devices,
     )
     return "; ".join(filter(None, texts))
+
+
+def _listed(epochs: Sequence[str]) -> str:
+    """`3 or 10 epochs`; of more than three numbers the range."""
+    if len(epochs) > 3:
+        return f"{epochs[0]} to {epochs[-1]} epochs"
+    return f"{' or '.join(epochs)} epochs" if epochs else ""
 
 
 def _text(fact: Any) -> str:
@@ -130,6 +137,12 @@ def _text(fact: Any) -> str:
 def _search(result: Result) -> str:
     """Sampler and pruner: `random, hyperband`."""
     return ", ".join(str(result.get(f"{part}.name") or UNKNOWN) for part in ("sampler", "pruner"))
+
+
+def _epochs(result: Result) -> str:
+    """Epochs that were asked for, where each training ends by itself, or was told by its folds how long to be; else those it had."""
+    ends = result.get("train.patience") is not None or result.get("dataset.folds")
+    return f"at most {result.get('train.epochs')}" if ends else result.one("epochs")
 
 
 def _fact(path: str) -> Callable[[Result], str]:
@@ -143,7 +156,7 @@ _SHARED: tuple[tuple[str, Callable[[Result], str], str], ...] = (
     ("training size", _fact("dataset.n_train"), ""),
     ("search budget", lambda r: _text(r.get("study.n_trials")), "{} trials of search, not {}."),
     ("search", lambda r: _search(r), "searched by {}, not {}."),
-    ("epochs", lambda r: r.one("epochs"), "{} epochs, not {}."),
+    ("epochs", lambda r: _epochs(r), "{} epochs, not {}."),
     ("backend", lambda r: r.one("backend") or str(r.get("backend.name", "")), "backend {}, not {}."),
     ("device", lambda r: "" if r.where == "unknown device" else r.where, "device {}, not {}; speeds do not compare."),
     ("version of lstm_bench", _fact("lstm_bench"), "version {} of lstm_bench, not {}."),
