@@ -198,8 +198,8 @@ def recommend(contenders: Sequence[Contender], ground: Ground) -> Recommendation
     The network of the best mean validation score is held against each other network and each control, and all p-values are
     corrected together by Holm's method. It is what to take, unless
 
-    - a control is not beaten by it: then the simplest such control within one standard error of the best of them (they come in the
-      order of what they can see), or the best, where one beats the network;
+    - a control is not beaten by it: then the simplest such control within one standard error of the best of them (they come in
+      the order of what they can see), or the best, where one beats the network;
     - a smaller network is not distinguishable from it, and their difference is known to a point: then the smallest is.
 
     Args:

@@ -140,7 +140,7 @@ def _search(result: Result) -> str:
 
 
 def _epochs(result: Result) -> str:
-    """Epochs that were asked for, where each training ends by itself, or was told by its folds how long to be; else those it had."""
+    """Epochs that were asked for, where each training ends by itself or by its folds; else those it had."""
     ends = result.get("train.patience") is not None or result.get("dataset.folds")
     return f"at most {result.get('train.epochs')}" if ends else result.one("epochs")
 
