@@ -91,7 +91,7 @@ def test_what_all_have_in_common_is_told_with_the_worst_code(told: Any) -> None:
 def test_a_name_that_does_not_exist_is_told_before_anything_is_run(told: Any) -> None:
     code, ran, _, said = told("-m", "+study=smoke,smokey")
     assert (code, ran) == (2, [])
-    assert said.err == "error: study=smokey: there is no such study. Did you mean smoke?\n"
+    assert said.err == "error: study=smokey: there is no such study. Did you mean smoke or stock?\n"
 
 
 def test_a_file_that_cannot_be_read_is_told_once(told: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
