@@ -690,7 +690,7 @@ def ran(server: postgres.Server, database: str, tmp_path: Path, monkeypatch: pyt
         config = fake.config({**usual, **values})
         monkeypatch.setattr(workers, "LocalLauncher", lambda *_, **__: launcher)
         monkeypatch.setattr(session, "open_tracking", lambda *_, **__: notes)
-        monkeypatch.setattr(session.studies, "opened", lambda c, s, f, _, say, made: truly(c, s, f, fake.SHA256, say))
+        monkeypatch.setattr(session.trials, "opened", lambda c, s, f, _, say, made: truly(c, s, f, fake.SHA256, say))
         display = Display("val_accuracy", 3)
         session.Session(config, spaces.parse(config), tmp_path / "b", [], display, "here").run()
         return notes, launcher
