@@ -20,7 +20,7 @@ from lstm_bench.core import configuration
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
-from lstm_bench.data import dataset, forecasts, readers, windows
+from lstm_bench.data import cuts, dataset, forecasts, readers, windows
 from lstm_bench.data.dataset import SPLITS, Dataset
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.horizon import Future
@@ -335,8 +335,8 @@ def test_the_table_of_the_guide_is_looked_at_without_a_warning(
 
 
 def test_a_plan_survives_json() -> None:
-    plan = windows.Plan(3, 5, 3, 1, "window", 1, "refuse", "refuse")
-    assert windows.Plan(**dataclasses.asdict(plan)) == plan
+    plan = cuts.Plan(3, 5, 3, 1, "window", 1, "refuse", "refuse")
+    assert cuts.Plan(**dataclasses.asdict(plan)) == plan
 
 
 # Quantiles.
