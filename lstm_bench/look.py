@@ -164,7 +164,8 @@ def _trivial(found: Dataset, aim: str) -> Iterator[tuple[str, str]]:
 
 def _of_control(found: Dataset) -> dict[str, float]:
     """All test scores of the trivial control, {} of a task that it cannot answer."""
-    from lstm_bench.model.controls import CONTROLS, Samples
+    from lstm_bench.model.controls import CONTROLS
+    from lstm_bench.model.question import Samples
     from lstm_bench.study.control_rows import asked_by
 
     control, asked = CONTROLS["trivial"], asked_by(found.kind, found.y_train, found.n_classes, bool(found.tokens))

@@ -14,7 +14,8 @@ from lstm_bench.core.statistics import Interval, t_interval
 from lstm_bench.data.horizon import Future, horizon_of
 from lstm_bench.data.metric import Metric
 from lstm_bench.data.task import Task
-from lstm_bench.model.controls import CONTROLS, Asked
+from lstm_bench.model.controls import CONTROLS
+from lstm_bench.model.question import Asked
 
 Row = Mapping[str, Any]
 # Losses of tasks whose answers a control gives as a network does, and what is answered.

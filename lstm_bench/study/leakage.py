@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lstm_bench.model import controls, minirocket
+from lstm_bench.model import linear, minirocket
 
 FOLDS = 5
 ROUNDS = 20  # random divisions: their spread is what chance does
@@ -134,7 +134,7 @@ def kernel(x: np.ndarray, lengths: np.ndarray | None = None, seed: int = 0) -> n
       seed: Of MiniRocket's biases.
     """
     total = np.zeros((len(x), len(x)))
-    for features in (minirocket.fit(x, seed, lengths)(x, lengths), controls.summaries(x, lengths)):
+    for features in (minirocket.fit(x, seed, lengths)(x, lengths), linear.summaries(x, lengths)):
         features = features - features.mean(axis=0, dtype=np.float64)
         scale = features.std(axis=0)
         kept = scale > 1e-9

@@ -12,8 +12,9 @@ from lstm_bench.core import configuration, errors, fileio, safe_load
 from lstm_bench.core.console import Display
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.launcher.protocol import ControlTask, Result
-from lstm_bench.model.controls import CONTROLS, FOLDER, Asked, able
+from lstm_bench.model.controls import CONTROLS, FOLDER, able
 from lstm_bench.model.forecasters import has_smoothing
+from lstm_bench.model.question import Asked
 from lstm_bench.study import columns
 from lstm_bench.sweep.store.trials import TrialStore
 

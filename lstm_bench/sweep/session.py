@@ -21,7 +21,7 @@ from lstm_bench.data import dataset as data
 from lstm_bench.data.splits import ALL, for_fold, for_seed
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.model import kernel, signature
-from lstm_bench.model.controls import ONE_CLASS, Asked
+from lstm_bench.model.question import ONE_CLASS, Asked
 from lstm_bench.study import search_space
 from lstm_bench.study.control_rows import asked_by
 from lstm_bench.sweep import epochs, kernel_cache, windows

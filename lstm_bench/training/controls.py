@@ -15,7 +15,7 @@ from lstm_bench.data.horizon import Future
 from lstm_bench.data.splits import ALL, for_fold
 from lstm_bench.launcher.protocol import ControlResult, ControlTask
 from lstm_bench.model import controls
-from lstm_bench.model.controls import Asked, Samples
+from lstm_bench.model.question import Asked, Samples
 from lstm_bench.study.control_rows import asked_by
 from lstm_bench.training import inference
 from lstm_bench.training.artefacts import described

@@ -20,13 +20,13 @@ from lstm_bench.core import configuration
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
-from lstm_bench.data import dataset, forecasts, readers, windows
+from lstm_bench.data import cuts, dataset, forecasts, readers, windows
 from lstm_bench.data.dataset import SPLITS, Dataset
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.horizon import Future
 from lstm_bench.data.series import Series, calendar, even, written
 from lstm_bench.launcher.protocol import ControlTask
-from lstm_bench.model import controls, forecasters
+from lstm_bench.model import controls, forecasters, linear
 from lstm_bench.study.control_rows import asked_by
 from lstm_bench.training import artefacts
 from lstm_bench.training.controls import fitted, samples
@@ -316,9 +316,9 @@ def test_the_control_of_forecasts_learns_what_the_last_values_say(tmp_path: Path
 
 def test_the_latest_values_come_first_whatever_is_behind_the_end() -> None:
     x = np.array([[[1.0, 10], [2, 20], [9, 9]], [[3, 30], [4, 40], [5, 50]]], np.float32)
-    found = controls.latest(x, np.array([2, 3]))
+    found = linear.latest(x, np.array([2, 3]))
     assert found.tolist() == [[2, 20, 1, 10, 0, 0], [5, 50, 4, 40, 3, 30]]
-    assert controls.latest(x)[0].tolist() == [9, 9, 2, 20, 1, 10]
+    assert linear.latest(x)[0].tolist() == [9, 9, 2, 20, 1, 10]
 
 
 def test_the_table_of_the_guide_is_looked_at_without_a_warning(
@@ -335,8 +335,8 @@ def test_the_table_of_the_guide_is_looked_at_without_a_warning(
 
 
 def test_a_plan_survives_json() -> None:
-    plan = windows.Plan(3, 5, 3, 1, "window", 1, "refuse", "refuse")
-    assert windows.Plan(**dataclasses.asdict(plan)) == plan
+    plan = cuts.Plan(3, 5, 3, 1, "window", 1, "refuse", "refuse")
+    assert cuts.Plan(**dataclasses.asdict(plan)) == plan
 
 
 # Quantiles.

@@ -11,8 +11,9 @@ from wheels import wheel
 
 from lstm_bench.core.errors import DataError
 from lstm_bench.data.task import CLASSIFICATION, REGRESSION, TAGGING
-from lstm_bench.model import controls
-from lstm_bench.model.controls import CONTROLS, Asked, Samples
+from lstm_bench.model import controls, linear
+from lstm_bench.model.controls import CONTROLS
+from lstm_bench.model.question import Asked, Samples
 from lstm_bench.study.control_rows import asked_by
 
 
@@ -43,10 +44,10 @@ def test_the_trivial_one_gives_the_shares_of_the_classes_and_the_mean_of_numbers
 def test_summaries_are_those_of_the_real_timesteps() -> None:
     x = np.zeros((2, 5, 1), np.float32)
     x[0, :, 0], x[1, :3, 0] = [0, 2, 4, 6, 8], [5, 4, 3]
-    found = controls.summaries(x, np.array([5, 3]))
+    found = linear.summaries(x, np.array([5, 3]))
     assert np.allclose(found[0], [4, np.sqrt(8), 2, 0, 8, 0, 8, 5])
     assert np.allclose(found[1], [4, np.sqrt(2 / 3), -1, 5, 3, 3, 5, 3])
-    assert np.allclose(controls.summaries(x[1:, :3]), found[1:, :-1])
+    assert np.allclose(linear.summaries(x[1:, :3]), found[1:, :-1])
 
 
 @pytest.mark.parametrize("name", ["linear", "minirocket"])
@@ -95,7 +96,7 @@ def test_numbers_and_several_labels_are_answered(name: str) -> None:
 
 
 def test_many_sequences_have_the_ridge_that_few_have(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(controls, "_EXACT", 10)
+    monkeypatch.setattr(linear, "_EXACT", 10)
     made = CONTROLS["minirocket"].fit(shifted(60), shifted(30, 1), Asked("class", 3))
     assert accuracy(made, shifted(90, 2)) > 0.9
 

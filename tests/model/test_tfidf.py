@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from lstm_bench.core.errors import DataError
 from lstm_bench.model import controls, tfidf
-from lstm_bench.model.controls import Asked, Samples
+from lstm_bench.model.question import Asked, Samples
 
 
 def drawn(n: int, seed: int = 0, longest: int = 9) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from lstm_bench.core.console import Display
 from lstm_bench.data.task import CLASSIFICATION
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Running
 from lstm_bench.launcher.protocol import ControlResult
-from lstm_bench.model.controls import Asked
+from lstm_bench.model.question import Asked
 from lstm_bench.study import columns as record
 from lstm_bench.study.control_rows import control_metrics, control_words
 from lstm_bench.sweep import controls

@@ -49,6 +49,7 @@ from lstm_bench.data.formats.source import Source
 from lstm_bench.data.sequences import Columns
 from lstm_bench.data.task import of_labels
 from lstm_bench.model import controls
+from lstm_bench.model.question import Asked, Samples
 from lstm_bench.report.sources import benchmarks, records
 from lstm_bench.study import archive, columns, later, validate
 from lstm_bench.study import reader as recorded
@@ -531,11 +532,11 @@ def _recorded(body: bytes, folder: Path) -> None:
 def _controls_good() -> list[bytes]:
     """The arrays of each control."""
     y = np.arange(30) % 3
-    samples = controls.Samples((np.random.RandomState(0).randn(30, 12, 2) + y[:, None, None]).astype(np.float32), y)
+    samples = Samples((np.random.RandomState(0).randn(30, 12, 2) + y[:, None, None]).astype(np.float32), y)
     made = []
-    for control in controls.able(controls.Asked("class", 3)):
+    for control in controls.able(Asked("class", 3)):
         out = io.BytesIO()
-        np.savez_compressed(out, **control.fit(samples, samples, controls.Asked("class", 3)).arrays)
+        np.savez_compressed(out, **control.fit(samples, samples, Asked("class", 3)).arrays)
         made.append(out.getvalue())
     return made
 
