@@ -10,7 +10,8 @@ import numpy as np
 
 from lstm_bench.core.errors import DataError
 from lstm_bench.core.formatting import counted
-from lstm_bench.data.sequences import Columns, Table, _numeric, _ordered
+from lstm_bench.data.rows import Table, _numeric, _ordered
+from lstm_bench.data.sequences import Columns
 
 _TOLERANCE = 1e-6  # of a step: times are rounded where they are written
 _LONGEST = 20  # times as many steps as there are values: no grid that has gaps, but no grid

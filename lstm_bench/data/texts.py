@@ -16,7 +16,8 @@ from lstm_bench.data import division, file_dataset, formats, languages
 from lstm_bench.data.arrays import SPLITS, Arrays, checked
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.lengths import real
-from lstm_bench.data.sequences import Columns, Sequences, Table, aligned, answers, changes, from_rows, times
+from lstm_bench.data.rows import Table, answers, times
+from lstm_bench.data.sequences import Columns, Sequences, aligned, changes, from_rows
 from lstm_bench.data.task import CLASSIFICATION, of
 from lstm_bench.data.tokens import KINDS, NAMES, PADDING, UNKNOWN, Vocabulary, read, split, usual
 

@@ -13,7 +13,8 @@ from lstm_bench.data.formats.source import Source
 from lstm_bench.data.labels import shape_remedy
 from lstm_bench.data.lengths import checked, mask
 from lstm_bench.data.npz import read_npz, read_structured
-from lstm_bench.data.sequences import Columns, Sequences, from_padded, from_rows, require
+from lstm_bench.data.rows import require
+from lstm_bench.data.sequences import Columns, Sequences, from_padded, from_rows
 from lstm_bench.data.series import Found, from_table
 
 _DIVIDED = tuple(f"{axis}_{split}" for split in SPLITS for axis in "xy")

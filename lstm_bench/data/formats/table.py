@@ -16,7 +16,8 @@ from lstm_bench.core import progress
 from lstm_bench.core.errors import DataError
 from lstm_bench.core.formatting import counted, is_number
 from lstm_bench.data.formats.source import MAX_BYTES, Source
-from lstm_bench.data.sequences import Columns, Sequences, from_table, require
+from lstm_bench.data.rows import from_table, require
+from lstm_bench.data.sequences import Columns, Sequences
 from lstm_bench.data.series import Found
 from lstm_bench.data.series import from_table as from_series
 
