@@ -579,7 +579,7 @@ def test_r20_a_bad_trial_fails_with_its_reason_and_the_sweep_goes_on(tmp_path: P
     faults.mkdir()
     for name in ("nan", "oom", "raise", "segv", "hang"):
         (faults / f"{name}.0").touch()
-    arguments = (*spy.QUICK, "study.n_trials=8", "study.trial_timeout=6", "study.max_failed=9")
+    arguments = (*spy.QUICK, "study.n_trials=8", "study.trial_timeout=12", "study.max_failed=9")
     code, out, err = spy.swept(tmp_path, *arguments, SPY_FAULTS=str(faults))
     assert (code, err) == (0, "")
     found = settled(tmp_path, 8)
