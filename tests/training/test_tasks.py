@@ -14,6 +14,7 @@ from trainings import config, data, problem, ragged
 
 from lstm_bench.core.errors import DataError, KernelError
 from lstm_bench.data.task import TAGGING
+from lstm_bench.model import kernel
 from lstm_bench.training import artefacts, fit, precision, programs, tasks
 
 
@@ -215,6 +216,7 @@ def test_a_check_builds_the_corners_too(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_check_knows_what_takes_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     unequal = ragged()
+    monkeypatch.setitem(kernel.CUDNN_MASKED, "jax", set())
     asked = {**config(), "dataset": {}, "kernel": {"name": "cudnn"}, "backend": {"name": "jax"}}
     result = run(bench(monkeypatch, found=unequal), task("check", config=asked, corners=[]))
     assert result["error"] == "KernelError" and "where sequences differ in length" in result["detail"]
