@@ -70,7 +70,9 @@ def _inputs(
 ) -> tuple[list[str], list[np.ndarray], dict[str, tuple[str, ...]], list[str]]:
     """Names and float32 values `(rows,)` of the features, text one-hot; the categories of such; and what is unknown of them."""
     meant = {name for _, name in columns.named()}
-    names = columns.features or tuple(name for name, values in table.items() if name not in meant and _numeric(values))
+    names = columns.features or tuple(
+        name for name, values in table.items() if name not in meant and is_numeric(values)
+    )
     if not names:
         raise DataError(
             f"{where}: no column is left to be an input",
@@ -83,7 +85,7 @@ def _inputs(
     notes: list[str] = []
     for name in names:
         values = table[name]
-        if _numeric(values) and name not in columns.categories:
+        if is_numeric(values) and name not in columns.categories:
             made.append(name)
             arrays.append(values.astype(np.float32, copy=False))
             continue
@@ -117,7 +119,8 @@ def _inputs(
 MAX_CATEGORIES = 256  # of a column of text: each is a feature
 
 
-def _numeric(values: np.ndarray) -> bool:
+def is_numeric(values: np.ndarray) -> bool:
+    """Whether a column holds numbers or truths."""
     return values.dtype.kind in "biuf"
 
 
@@ -147,7 +150,7 @@ def _long(table: Table, columns: Columns, where: str) -> Sequences:
     """A row is a timestep."""
     names, arrays, categories, notes = _inputs(table, columns, where)
     rows = len(next(iter(table.values())))
-    of, order, stamps = _ordered(table, columns, rows, where)
+    of, order, stamps = ordered(table, columns, rows, where)
     starts = np.flatnonzero(np.r_[True, of[1:] != of[:-1]])
     del of
     lengths = np.diff(np.r_[starts, rows])
@@ -208,7 +211,7 @@ def _require_lengths(
 ) -> None:
     """Raises DataError where the column that says how long sequences are and their rows disagree."""
     assert said is not None
-    numbers = said.astype(np.float64) if _numeric(said) else np.full(len(said), np.nan)
+    numbers = said.astype(np.float64) if is_numeric(said) else np.full(len(said), np.nan)
     wrong = np.flatnonzero(numbers != np.repeat(lengths, lengths))
     if len(wrong):
         place = int(np.searchsorted(starts, wrong[0], "right")) - 1
@@ -220,7 +223,7 @@ def _require_lengths(
         )
 
 
-def _ordered(
+def ordered(
     table: Table, columns: Columns, rows: int, where: str
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Sequence number of each row in order, the order of the rows (None: as they are), and their times in that order."""
@@ -275,7 +278,7 @@ def times(values: np.ndarray, column: str, where: str) -> np.ndarray:
     Raises:
       DataError: for the first that is neither.
     """
-    if _numeric(values):
+    if is_numeric(values):
         if values.dtype.kind in "iu" and int(np.abs(values).max(initial=0)) >= 2**53:  # nanoseconds since 1970
             values = values - values.min()
         found = values.astype(np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 
 from lstm_bench.core.errors import DataError
 from lstm_bench.core.formatting import counted
-from lstm_bench.data.rows import Table, _numeric, _ordered
+from lstm_bench.data.rows import Table, is_numeric, ordered
 from lstm_bench.data.sequences import Columns
 
 _TOLERANCE = 1e-6  # of a step: times are rounded where they are written
@@ -139,14 +139,14 @@ def from_table(table: Table, columns: Columns, where: str, others: Sequence[str]
     target = str(columns.target)
     values = _numbers(table, target, "a number to forecast", where)
     known = [_numbers(table, name, "a number, as every covariate is", where) for name in others]
-    of, order, stamps = _ordered(table, columns, len(values), where)
+    of, order, stamps = ordered(table, columns, len(values), where)
     names = None if columns.id is None else table[columns.id]
     more = np.stack(known, axis=1) if known else None
     if order is not None:
         values, names = values[order], None if names is None else names[order]
         more = None if more is None else more[order]
     starts = np.flatnonzero(np.r_[True, of[1:] != of[:-1]])
-    dated = columns.time is not None and not _numeric(table[columns.time])
+    dated = columns.time is not None and not is_numeric(table[columns.time])
     ends = np.r_[starts[1:], len(values)]
     made = [
         Series(
@@ -163,7 +163,7 @@ def from_table(table: Table, columns: Columns, where: str, others: Sequence[str]
 
 def _numbers(table: Table, column: str, expected: str, where: str) -> np.ndarray:
     values = table[column]
-    if not _numeric(values):
+    if not is_numeric(values):
         row = next((place for place, value in enumerate(values) if _is_no_number(value)), 0)
         raise DataError(f"{where}: row {row + 2}, column {column}", expected=expected, received=str(values[row])[:40])
     return values.astype(np.float64)
