@@ -35,25 +35,31 @@ class NotFiniteError(Exception):
 
 @dataclass
 class Best:
-    """The epoch whose weights count: with `train.patience` the best so far, of equals the earlier one; else the last.
+    """The epoch whose weights count: with `train.patience` the best so far; else the last.
+
+    Of equal objectives the lower validation loss is the better one, and of equals in that too the earlier epoch: an accuracy on
+    thirty sequences is soon 1, long before a network is trained.
 
     Attributes:
       epoch: From 1; 0 before the first.
       score: The objective on validation data.
+      loss: On validation data.
       outputs: On validation data.
     """
 
     epoch: int = 0
     score: float = math.nan
+    loss: float = math.nan
     outputs: np.ndarray | None = None
 
     def take(self, config: Mapping[str, Any], epoch: Mapping[str, Any], outputs: np.ndarray) -> bool:
         """Whether an epoch takes the place of the one before; its number, score and outputs are then here."""
         if config["train"].get("patience") is not None:
-            score, maximize = epoch[config["study"]["objective"]], config["study"]["direction"] == "maximize"
-            if self.epoch and not (score > self.score if maximize else score < self.score):
+            score, loss = epoch[config["study"]["objective"]], epoch["val_loss"]
+            better = score > self.score if config["study"]["direction"] == "maximize" else score < self.score
+            if self.epoch and not better and not (score == self.score and loss < self.loss):
                 return False
-            self.score = score
+            self.score, self.loss = score, loss
         self.epoch, self.outputs = epoch["epoch"], outputs
         return True
 

@@ -6,6 +6,7 @@ import dataclasses
 import gc
 import math
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +99,15 @@ def test_a_stop_is_heeded_between_calls_and_what_was_measured_is_kept(monkeypatc
 AIM = {"objective": "val_accuracy", "direction": "maximize", "objectives": {}}
 
 
-def scripted(monkeypatch: pytest.MonkeyPatch, *scores: float) -> None:
+def scripted(monkeypatch: pytest.MonkeyPatch, *scores: float, losses: Sequence[float] = ()) -> None:
     """Validation accuracies in the order in which they are asked for; what is asked for once more, at the end, is 0."""
-    left = list(scores)
+    left = list(zip(scores, losses or [1.0] * len(scores), strict=True))
 
     def score(self: Any, outputs: Any, y: Any, split: str, mask: Any = None, late: Any = None) -> dict[str, float]:
-        return {"val_accuracy": left.pop(0) if left else 0.0, "val_loss": 1.0} if late is not None else {"val_ece": 0.5}
+        if late is None:
+            return {"val_ece": 0.5}
+        accuracy, loss = left.pop(0) if left else (0.0, 1.0)
+        return {"val_accuracy": accuracy, "val_loss": loss}
 
     monkeypatch.setattr(task.Task, "score", score)
 
@@ -132,6 +136,17 @@ def test_early_stopping_keeps_the_weights_of_the_best_epoch(
         one.engine.sync_model()
     assert fit.weights_digest(trained.engine.model) == fit.weights_digest(until.engine.model)
     np.testing.assert_array_equal(trained.engine.logits(data().x_test), until.engine.logits(data().x_test))
+
+
+@pytest.mark.parametrize(("last", "epochs", "best"), [(0.1, 8, 8), (0.2, 8, 5)])
+def test_of_epochs_with_one_objective_that_of_the_lowest_validation_loss_counts(
+    monkeypatch: pytest.MonkeyPatch, last: float, epochs: int, best: int
+) -> None:
+    losses = (0.9, 0.5, 0.4, 0.1, 0.2, 0.6, 0.7, last)  # the least of all is an epoch's of a lower accuracy
+    scripted(monkeypatch, 0.5, 1.0, 1.0, 0.9, 1.0, 1.0, 1.0, 1.0, losses=losses)
+    trained, _, _ = run(data(), epochs=8, patience=3, more={"study": AIM})
+    assert (trained.measured["epochs"], trained.measured["best_epoch"]) == (epochs, best)
+    assert trained.measured["val_accuracy"] == 1.0 and trained.measured["val_loss"] == losses[best - 1]
 
 
 @pytest.mark.parametrize("kind", ["classification", "tagging"])
