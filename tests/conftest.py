@@ -93,7 +93,6 @@ _NEEDS = {
         "test_protections::test_a_test_that_fails_is_red_and_says_why",
         "test_security::test_a_name_that_is_no_folder_is_refused_before_a_file_is_made",
         "test_security::test_a_slip_of_the_pen_does_not_show_the_password",
-        "test_security::test_bandit_finds_nothing",
         "test_trials::test_a_finite_space_is_visited_once_each_interrupted_or_not",
         "test_trials::test_a_study_of_several_objectives_resumes_to_the_same_suggestions",
         "test_trials::test_a_trial_whose_driver_died_while_it_asked_for_it_is_asked_for_anew",

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import long_but
 
 from lstm_bench.core import numerics
 
@@ -41,7 +42,7 @@ def computed(backend: str, **variables: str) -> list[object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("backend", long_but("jax"))
 def test_a_users_keras_file_and_variables_change_no_bit(backend: str, tmp_path: Path) -> None:
     pytest.importorskip(backend)
     (tmp_path / ".keras").mkdir()

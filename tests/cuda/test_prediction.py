@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import long_but
 
 from lstm_bench.core import fileio, hardware
 from lstm_bench.core.configuration import conf_dir
@@ -33,7 +34,7 @@ def steps(backend: str, *asked: str) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", long_but("jax"))
 def test_a_few_cells_and_a_user_s_own_families_are_said_right(backend: str) -> None:
     pytest.importorskip(backend)
     said = steps(backend, "few")

@@ -52,7 +52,13 @@ def test_a_sweep_of_forecasts_ends_in_a_report_and_in_forecasts_with_time_stamps
             "dataset.season=12",
             "dataset.known=[price]",
         ),
-        *("dataset.calendar=[month]", "dataset.quantiles=[0.1,0.5,0.9]", "tracking=none", "kernel=generic"),
+        *(
+            "dataset.calendar=[month]",
+            "dataset.quantiles=[0.1,0.5,0.9]",
+            "tracking=none",
+            "kernel=generic",
+            "backend=torch",
+        ),
         *("kernel.probe=false", "launcher.workers=1"),
     ]
     made = command("sweep", *asked)

@@ -78,6 +78,7 @@ def test_an_offence_would_be_found(line: str) -> None:
     assert len(offences(line)) == 1
 
 
+@pytest.mark.long
 def test_bandit_finds_nothing() -> None:
     command = [sys.executable, "-m", "bandit", "-q", "-r", "lstm_bench", "-c", "pyproject.toml"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)

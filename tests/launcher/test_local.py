@@ -87,16 +87,6 @@ def launcher(tmp_path: Path) -> Iterator[LocalLauncher]:
     assert workers() == []
 
 
-def test_a_task_reports_each_epoch_and_its_result(launcher: LocalLauncher) -> None:
-    assert launcher.capacity() == 1
-    launcher.submit("a", task(epochs=2))
-    assert launcher.capacity() == 0
-    assert until(launcher, "epoch", "a").body["epoch"] == 1
-    result = until(launcher, "result", "a").body
-    assert (result["state"], result["epochs"], result["device"]) == ("COMPLETE", 2, "a CPU")
-    assert launcher.capacity() == 1
-
-
 def test_a_worker_of_jax_keeps_what_xla_compiled_and_never_loads_tensorflow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,29 +105,6 @@ def test_a_worker_of_jax_keeps_what_xla_compiled_and_never_loads_tensorflow(
     finally:
         made.close()
     assert list(programs.iterdir())
-
-
-def test_a_stopped_task_ends_at_once_and_its_worker_is_reused(launcher: LocalLauncher) -> None:
-    launcher.submit("a", task(ENDLESS))
-    until(launcher, "epoch", "a")
-    before = [process.pid for process in workers()]
-    since = time.monotonic()
-    launcher.stop("a")
-    assert until(launcher, "result", "a").body["state"] == "PRUNED"
-    assert time.monotonic() - since < 2
-    launcher.submit("b", task())
-    assert until(launcher, "result", "b").body["state"] == "COMPLETE"
-    assert [process.pid for process in workers()] == before
-
-
-def test_a_killed_worker_is_reported_with_its_task_and_replaced(launcher: LocalLauncher) -> None:
-    launcher.submit("a", task(ENDLESS))
-    until(launcher, "epoch", "a")
-    workers()[0].send_signal(signal.SIGKILL)
-    event = until(launcher, "died")
-    assert (event.key, event.body["exit"]) == ("a", -signal.SIGKILL)
-    launcher.submit("b", task())
-    assert until(launcher, "result", "b").body["state"] == "COMPLETE"
 
 
 @pytest.mark.long
@@ -188,20 +155,6 @@ def test_a_worker_that_replaces_another_inherits_the_shared_data_too(tmp_path: P
         shared.close()
 
 
-def test_workers_ignore_an_interrupt_and_their_output_goes_to_a_log(launcher: LocalLauncher, tmp_path: Path) -> None:
-    launcher.submit("a", task(ENDLESS))
-    until(launcher, "epoch", "a")
-    workers()[0].send_signal(signal.SIGINT)
-    assert until(launcher, "epoch", "a").body["epoch"] >= 1
-    assert (tmp_path / "logs" / "worker-0.log").exists()
-
-
-def test_a_worker_keeps_to_its_cores(launcher: LocalLauncher) -> None:
-    launcher.submit("a", task(ENDLESS))
-    until(launcher, "epoch", "a")
-    assert workers()[0].cpu_affinity() == [0]
-
-
 def test_workers_end_when_their_driver_is_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time; sys.path[:0] = sys.argv[2:]; from pathlib import Path; import test_local as t;"
@@ -222,3 +175,63 @@ def test_workers_end_when_their_driver_is_killed(tmp_path: Path) -> None:
     driver.stdout.close()
     psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
     assert not psutil.pid_exists(pid)
+
+
+# The last of this file: the tests above count all workers.
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalLauncher]:
+    """One worker for the tests that leave it idle: to start one and to trace its program takes seconds."""
+    logs = tmp_path_factory.mktemp("shared") / "logs"
+    made = LocalLauncher([Slot(0, "a CPU", "exclusive", (0,))], "tensorflow", logs, 99, 100_000)
+    yield made
+    made.close()
+    assert workers() == []
+
+
+def test_a_task_reports_each_epoch_and_its_result(shared: LocalLauncher) -> None:
+    assert shared.capacity() == 1
+    shared.submit("reports", task(epochs=2))
+    assert shared.capacity() == 0
+    assert until(shared, "epoch", "reports").body["epoch"] == 1
+    result = until(shared, "result", "reports").body
+    assert (result["state"], result["epochs"], result["device"]) == ("COMPLETE", 2, "a CPU")
+    assert shared.capacity() == 1
+
+
+def test_a_worker_keeps_to_its_cores_ignores_an_interrupt_and_its_output_goes_to_a_log(
+    shared: LocalLauncher, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shared.submit("interrupted", task(ENDLESS))
+    until(shared, "epoch", "interrupted")
+    assert workers()[0].cpu_affinity() == [0]
+    workers()[0].send_signal(signal.SIGINT)
+    first = until(shared, "epoch", "interrupted").body["epoch"]
+    assert until(shared, "epoch", "interrupted").body["epoch"] > first >= 1
+    assert list(tmp_path_factory.getbasetemp().glob("shared*/logs/worker-0.log"))
+    shared.stop("interrupted")
+    assert until(shared, "result", "interrupted").body["state"] == "PRUNED"
+
+
+def test_a_stopped_task_ends_at_once_and_its_worker_is_reused(shared: LocalLauncher) -> None:
+    shared.submit("stopped", task(ENDLESS))
+    until(shared, "epoch", "stopped")
+    before = [process.pid for process in workers()]
+    since = time.monotonic()
+    shared.stop("stopped")
+    assert until(shared, "result", "stopped").body["state"] == "PRUNED"
+    assert time.monotonic() - since < 2
+    shared.submit("next", task())
+    assert until(shared, "result", "next").body["state"] == "COMPLETE"
+    assert [process.pid for process in workers()] == before
+
+
+def test_a_killed_worker_is_reported_with_its_task_and_replaced(shared: LocalLauncher) -> None:
+    shared.submit("killed", task(ENDLESS))
+    until(shared, "epoch", "killed")
+    (worker,) = workers()
+    worker.send_signal(signal.SIGKILL)
+    event = until(shared, "died")
+    assert (event.key, event.body["exit"]) == ("killed", -signal.SIGKILL)
+    shared.submit("after", task())
+    assert until(shared, "result", "after").body["state"] == "COMPLETE"
+    assert [process.pid for process in workers()] != [worker.pid]
