@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from lstm_bench.data import timestamps
 from lstm_bench.data.sequences import Columns, Sequences, from_padded, from_rows
 
 Table = dict[str, np.ndarray]  # column -> values `(rows,)`: float, whole, bool or text; NaN and None are missing
+_UNNAMED = re.compile(r"\s*|__index_level_\d+__")  # columns that pandas writes for its row numbers
 
 
 def from_table(table: Table, columns: Columns, where: str) -> Sequences:
@@ -63,6 +65,13 @@ def require(table: Collection[str], columns: Columns, where: str) -> None:
             f"dataset.features: {name} is dataset.{next(key for key, of in used if of == name)} too",
             remedy="An input that holds the answer, or names the sequence, makes every score wrong: leave it out.",
         )
+
+
+def is_read(name: str, columns: Columns, numeric: set[str]) -> bool:
+    """Whether a column of a table is read: it is named, or an input by being numeric."""
+    if name in (column for _, column in columns.named()) or name in (columns.features or ()):
+        return True
+    return columns.features is None and name in numeric and not _UNNAMED.fullmatch(name)
 
 
 def _inputs(

@@ -679,7 +679,7 @@ def test_a_parquet_of_too_many_rows_is_refused_unread(
     written: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(name="own.parquet")
-    monkeypatch.setattr("lstm_bench.data.formats.table.MAX_BYTES", 300 * 5 * 8 - 1)
+    monkeypatch.setattr("lstm_bench.data.formats.parquet.MAX_BYTES", 300 * 5 * 8 - 1)
     said = str(refused(path, **TABLE))
     assert "300 rows of 5 columns: expected at most 0 MiB" in said and "dataset.features" in said
 
