@@ -20,7 +20,7 @@ from lstm_bench.data.dataset import SPLITS, Dataset
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.tokens import UNKNOWN, Vocabulary
 from lstm_bench.report.figures import sequences
-from lstm_bench.study import leakage
+from lstm_bench.study import leak_findings
 from lstm_bench.training.artefacts import described, predictions
 
 WORDS = [
@@ -255,10 +255,10 @@ def test_the_leak_meter_finds_texts_that_are_in_two_splits(tmp_path: Path) -> No
     assert pool.split is not None
     same = (pool.x == pool.x[np.flatnonzero(pool.split > 0)[0]]).all(axis=1)
     copies = [(pool.x[pool.split == 0] == row).all(axis=1).any() for row in pool.x[pool.split > 0]]
-    (finding,) = leakage.findings(pool)
+    (finding,) = leak_findings.findings(pool)
     assert finding.what == "exact duplicates" and finding.n >= sum(copies) > 0 and same.any()
     clean = leak._pool(loaded(made(tmp_path / "b.csv")), config)
-    assert not leakage.findings(clean)
+    assert not leak_findings.findings(clean)
 
 
 def test_the_record_of_a_wrong_text_holds_no_text() -> None:
