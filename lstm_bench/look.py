@@ -133,7 +133,7 @@ def _timesteps(found: Dataset) -> str:
 
 def _objective(found: Dataset) -> tuple[str, str]:
     """What a study aims at unless it says otherwise, and how to say it."""
-    from lstm_bench.data.task import AUTO, settle_objective
+    from lstm_bench.data.objective import AUTO, settle_objective
 
     why = f"{found.kind.objectives[0]}, the measure of a {found.kind.name} task"
     aim = found.kind.objectives[0]

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from lstm_bench.core import configuration, formatting, safe_load, vocabulary
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError
 from lstm_bench.core.schema import Kernels, Sweep
-from lstm_bench.data import task
+from lstm_bench.data import objective, task
 from lstm_bench.study import search_space
 from lstm_bench.study.columns import BENCHMARK_FILES, FILES, FORECAST_COLUMNS, TEXT, optional_columns
 from lstm_bench.study.reader import Key, Row, StudyRecord, Table
@@ -147,7 +147,7 @@ class Reader:
             if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", str(config["model"].get("_target_")), re.ASCII):
                 raise ConfigError("model._target_", expected="package.module.function")
             aims: dict[str, Any] = {"objective": task.CLASSIFICATION.objectives[0], "direction": None, "objectives": {}}
-            task.check_aims({key: config["study"].get(key, usual) for key, usual in aims.items()})
+            objective.check_aims({key: config["study"].get(key, usual) for key, usual in aims.items()})
             return search_space.parse(config) if config["study"].get("space") else {}
         except LstmBenchError as error:
             self.refuse("config.yaml", str(error))

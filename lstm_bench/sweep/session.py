@@ -16,7 +16,7 @@ from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser
 from lstm_bench.core.formatting import counted
 from lstm_bench.core.schema import Study
-from lstm_bench.data import classes, inspection, task
+from lstm_bench.data import classes, inspection, objective, task
 from lstm_bench.data import dataset as data
 from lstm_bench.data.splits import ALL, for_fold, for_seed
 from lstm_bench.launcher.event_loop import Loop
@@ -144,7 +144,7 @@ class Session:
             with self.display.waiting(f"reading {self.config['dataset']['name']}"):
                 found = data.load(self.config["dataset"])
             labels = found.labels("train"), found.labels("validation")
-            task.check_objective(self.config["study"], found.name, found.kind, *labels, n_outputs=found.n_classes)
+            objective.check_objective(self.config["study"], found.name, found.kind, *labels, n_outputs=found.n_classes)
             for note in found.notes:
                 self.display.line(f"  data      {note}")
             weighted = self.config["train"]["class_weight"] is not None
@@ -155,7 +155,7 @@ class Session:
             # Whether, is decided once: every seed, or fold, trains on data of one kind.
             if self.config["dataset"].get("resplit") or self.config["dataset"].get("folds"):
                 self.config["dataset"]["standardize"] = found.mean is not None
-            if settled := task.settle_objective(self.config["study"], found.kind, *labels, found.n_classes):
+            if settled := objective.settle_objective(self.config["study"], found.kind, *labels, found.n_classes):
                 self.display.line(f"  objective {settled}")
                 self.display.objective = self.config["study"]["objective"]
             if self._epochs_by_data:
@@ -219,7 +219,9 @@ class Session:
                 except errors.DataError as error:
                     raise errors.DataError(f"{name}: {error}") from error
                 labels = drawn.labels("train"), drawn.labels("validation")
-                task.check_objective(self.config["study"], drawn.name, drawn.kind, *labels, n_outputs=drawn.n_classes)
+                objective.check_objective(
+                    self.config["study"], drawn.name, drawn.kind, *labels, n_outputs=drawn.n_classes
+                )
                 if self.workers.on_ray:
                     self.workers.give(drawn, settings)
         n_train, n_test = len(found.x_train) + len(found.x_validation), len(found.x_test)

@@ -384,12 +384,12 @@ def composed(*overrides: str) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
 
     from lstm_bench.core import configuration
-    from lstm_bench.data import task
+    from lstm_bench.data import objective
     from lstm_bench.sweep import validate
 
     with initialize_config_dir(version_base="1.3", config_dir=str(configuration.conf_dir())):
         config = validate.load(compose("sweep", overrides=["+study=single", "tracking=none", *overrides]))
-        task.check_aims(config["study"])
+        objective.check_aims(config["study"])
         return config
 
 

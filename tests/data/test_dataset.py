@@ -21,7 +21,7 @@ from lstm_bench.core.errors import ConfigError, DataError, StorageError
 from lstm_bench.data import dataset as data
 from lstm_bench.data import download, images, splits
 from lstm_bench.data import task as tasks
-from lstm_bench.data.task import check_objective
+from lstm_bench.data.objective import check_objective
 
 NAMES = list(images.SHA256)
 MNIST = {

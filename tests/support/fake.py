@@ -17,7 +17,7 @@ from objective import accuracy, complete, configs, failed, fault, metrics
 
 from lstm_bench.core import configuration
 from lstm_bench.core.console import Display
-from lstm_bench.data import task
+from lstm_bench.data import objective
 from lstm_bench.launcher.base import Event
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.study import search_space as spaces
@@ -71,7 +71,7 @@ def _base() -> dict[str, Any]:
     config = configuration.load(
         composed("+study=smoke", "tracking=none", "pruner=none", "sampler=random", "kernel=generic")
     )
-    task.check_aims(config["study"])
+    objective.check_aims(config["study"])
     return config
 
 
