@@ -22,6 +22,7 @@ from lstm_bench.data import converted, dataset, division, inspection, user_files
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.sequences import Columns
+from lstm_bench.data.settings import check
 
 TABLE = {"id": "recording", "time": "t", "target": "activity"}
 ARCHIVE = "sktime/datasets/data"
@@ -209,7 +210,7 @@ def test_targets_of_a_regression_are_scaled_inside_and_the_data_stay_as_they_are
     assert loaded(written(), **TABLE).target is None
     assert "a classification has no targets to scale" in str(refused(written(), **TABLE, scale_target=True))
     with pytest.raises(ConfigError, match=r"dataset\.scale_target: expected false, as only dataset=npz,file has it"):
-        dataset.check({**yaml.safe_load((conf_dir() / "dataset" / "digits.yaml").read_text()), "scale_target": True})
+        check({**yaml.safe_load((conf_dir() / "dataset" / "digits.yaml").read_text()), "scale_target": True})
 
 
 def test_classes_from_zero_stay_themselves(written: Callable[..., Path]) -> None:
