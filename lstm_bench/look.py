@@ -51,7 +51,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     from rich.console import Console
 
     from lstm_bench.core import configuration, schema
-    from lstm_bench.data import inspection
+    from lstm_bench.data import inspection, warning
 
     asked = configuration.load(composed, schema.Look)
     console = Console(highlight=False)
@@ -67,9 +67,9 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     _say_classes(console, found, inspection.class_counts(found))
     if columns:
         _say_columns(console, columns)
-    warnings = inspection.warnings(found, settings, columns)
-    for warning in warnings:
-        _item(console, "!", warning, "yellow")
+    warnings = warning.warnings(found, settings, columns)
+    for sentence in warnings:
+        _item(console, "!", sentence, "yellow")
     console.print(f"{len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else "nothing speaks against it")
     for kind in ("png", "svg"):
         if asked[kind]:

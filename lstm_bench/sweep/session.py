@@ -16,7 +16,7 @@ from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser
 from lstm_bench.core.formatting import counted
 from lstm_bench.core.schema import Study
-from lstm_bench.data import classes, inspection, objective, task
+from lstm_bench.data import classes, objective, task, warning
 from lstm_bench.data import dataset as data
 from lstm_bench.data.splits import ALL, for_fold, for_seed
 from lstm_bench.launcher.event_loop import Loop
@@ -149,9 +149,9 @@ class Session:
                 self.display.line(f"  data      {note}")
             weighted = self.config["train"]["class_weight"] is not None
             said = found.about is not None
-            self._warnings = inspection.warnings(found, self.config["dataset"], weighted=weighted) if said else []
-            for warning in self._warnings:
-                self.display.line(f"  warning   {warning}", "yellow")
+            self._warnings = warning.warnings(found, self.config["dataset"], weighted=weighted) if said else []
+            for sentence in self._warnings:
+                self.display.line(f"  warning   {sentence}", "yellow")
             # Whether, is decided once: every seed, or fold, trains on data of one kind.
             if self.config["dataset"].get("resplit") or self.config["dataset"].get("folds"):
                 self.config["dataset"]["standardize"] = found.mean is not None

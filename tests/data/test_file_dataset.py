@@ -18,7 +18,7 @@ from wheels import wheel
 from lstm_bench.core import progress
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
-from lstm_bench.data import converted, dataset, division, inspection, user_files
+from lstm_bench.data import converted, dataset, division, inspection, user_files, warning
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.sequences import Columns
@@ -158,7 +158,7 @@ def test_several_targets_are_labels_that_a_sequence_has_together(written: Callab
     firsts = table[table["t"] == 0]
     counts = inspection.class_counts(found)
     assert {name: sum(of.values()) for name, of in counts.items()} == {name: firsts[name].sum() for name in names}
-    assert inspection.warnings(found, {"name": "file", "target": names, "id": "recording"})
+    assert warning.warnings(found, {"name": "file", "target": names, "id": "recording"})
     again = user_files.read_alike(Source(written(table)), {**artefact(found), "dataset": "own"})
     assert again.y is not None and again.y.shape == (60, 3)
     assert user_files.read_alike(Source(written(table.drop(columns="far"))), artefact(found)).y is None
