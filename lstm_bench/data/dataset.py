@@ -70,7 +70,7 @@ class Dataset:
     classes: tuple[str, ...] | None = None  # names of the classes, or of several labels per sample; None: their numbers
     reading: dict[str, Any] | None = None  # of a file: how new ones are read alike, see `file_dataset.FileData`
     notes: tuple[str, ...] = ()  # of a file: what was understood or left out, a sentence each
-    about: dict[str, Any] | None = None  # of a file: what `inspection` judges by, see `file_dataset.FileData`
+    about: dict[str, Any] | None = None  # of a file: what `warning` judges by, see `file_dataset.FileData`
     target: tuple[float, float] | None = (
         None  # mean and deviation that a network's last layer gives its outputs; None: none
     )
