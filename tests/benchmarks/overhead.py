@@ -521,7 +521,7 @@ def _parts(folder: Path, config: dict[str, Any], opened: Any) -> Any:
     """Driver and records without workers, whose `later` is now and whose display shows nothing."""
     from lstm_bench.core.console import Display
     from lstm_bench.study import search_space as spaces
-    from lstm_bench.sweep import session
+    from lstm_bench.sweep.parts import assembled
 
     class Now:
         def defer(self, work: Callable[[], None]) -> None:
@@ -531,7 +531,7 @@ def _parts(folder: Path, config: dict[str, Any], opened: Any) -> Any:
     display.line = lambda *_: None  # type: ignore[method-assign]
     loop: Any = Now()
     arms: Any = None
-    return session.assembled(config, spaces.parse(config), opened, loop, arms, display, folder)
+    return assembled(config, spaces.parse(config), opened, loop, arms, display, folder)
 
 
 def _measure(folder: Path, config: dict[str, Any], repeats: int) -> Clocks:

@@ -21,13 +21,13 @@ from lstm_bench.data import objective
 from lstm_bench.launcher.base import Event
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.study import search_space as spaces
-from lstm_bench.sweep import session
 from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.events import Listener
 from lstm_bench.sweep.kernel_cache import Memory
 from lstm_bench.sweep.kernel_choice import Arms
 from lstm_bench.sweep.packing import PackSizes
+from lstm_bench.sweep.parts import assembled
 from lstm_bench.sweep.records_writer import Records
 from lstm_bench.sweep.store import trials
 from lstm_bench.sweep.store.trials import TrialStore
@@ -213,7 +213,7 @@ def opened(
         reasons = dict(unavailable or {"generic": None})
         sizes = {"n_train": 1000, "timesteps": 8}
         arms = Arms(config, space, known, loop, reasons, **sizes, memory=memory, about=about, workers=workers, gpu=gpu)
-        parts = session.assembled(config, space, known, loop, arms, display, folder)
+        parts = assembled(config, space, known, loop, arms, display, folder)
         parts.events.listeners.append(notes)
         made = parts.driver, parts.confirmation, parts.records
         yield TaskRunner(*made, known, loop, arms, launcher, notes, folder, PackSizes(arms), reasons)
