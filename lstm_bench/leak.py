@@ -109,13 +109,13 @@ def _pool(found: Dataset, config: Mapping[str, Any]) -> Pool:
         name for name in ("train", "validation", "test") if name != "validation" or config["validation"] != "test"
     ]
     x, y = (np.concatenate([getattr(found, f"{axis}_{name}") for name in splits]) for axis in "xy")
-    place = np.concatenate([np.full(len(getattr(found, f"x_{name}")), i) for i, name in enumerate(splits)])
+    split_of = np.concatenate([np.full(len(getattr(found, f"x_{name}")), i) for i, name in enumerate(splits)])
     lengths = [getattr(found, f"lengths_{name}", None) for name in splits]
     pool = Pool(
         x,
         y,
         found.n_classes if found.kind.labels.classes else 0,
-        split=place,
+        split=split_of,
         names=(found.reading or {}).get("features", ()),
     )
     if all(one is not None for one in lengths):
@@ -125,7 +125,7 @@ def _pool(found: Dataset, config: Mapping[str, Any]) -> Pool:
     parts = file_dataset.parts_of(config)
     known = [part.ids for part in parts.values()]
     starts = np.cumsum([0, *(len(part) for part in parts.values())])
-    # Places stand in for ids while it is divided, as it was for the dataset.
+    # Indices stand in for ids while it is divided, as it was for the dataset.
     numbered = {
         name: dataclasses.replace(part, ids=np.arange(len(part)) + start)
         for (name, part), start in zip(parts.items(), starts, strict=False)

@@ -81,8 +81,8 @@ def _table(*headings: str, left: int = 1) -> Any:
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for place, heading in enumerate(headings):
-        made.add_column(heading, justify="left" if place < left or heading == "" else "right", overflow="fold")
+    for index, heading in enumerate(headings):
+        made.add_column(heading, justify="left" if index < left or heading == "" else "right", overflow="fold")
     return made
 
 

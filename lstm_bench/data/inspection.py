@@ -107,7 +107,7 @@ def class_counts(found: Dataset) -> dict[str, dict[str, int]]:
     if not counts:
         return {}
     names = found.classes or tuple(map(str, range(found.n_classes)))
-    return {name: {split: int(counts[split][place]) for split in SPLITS} for place, name in enumerate(names)}
+    return {name: {split: int(counts[split][index]) for split in SPLITS} for index, name in enumerate(names)}
 
 
 def columns(found: Dataset, config: Mapping[str, Any]) -> list[Column]:
@@ -128,7 +128,7 @@ def columns(found: Dataset, config: Mapping[str, Any]) -> list[Column]:
     for name, i, *figures in measured:
         # As the file has them.
         by, plus = (1.0, 0.0) if found.mean is None or found.scale is None else (found.scale[i], found.mean[i])
-        mean, low, high = (float(figures[place] * by + plus) for place in (0, 2, 3))
+        mean, low, high = (float(figures[index] * by + plus) for index in (0, 2, 3))
         deviation = float(figures[1] * by)
         said = twins.get(name, ""), tells.get(name, "")
         made.append(Column(name, gone.get(name, 0), mean, deviation, low, high, *said))
@@ -137,7 +137,7 @@ def columns(found: Dataset, config: Mapping[str, Any]) -> list[Column]:
 
 def _figures(x: np.ndarray) -> tuple[np.ndarray, ...]:
     """Mean, deviation, least and most of every feature of `(samples, timesteps, features)`."""
-    columns = [np.ascontiguousarray(x[..., place]) for place in range(x.shape[-1])]
+    columns = [np.ascontiguousarray(x[..., index]) for index in range(x.shape[-1])]
     return *moments(x), np.array([column.min() for column in columns]), np.array([column.max() for column in columns])
 
 
@@ -145,15 +145,15 @@ def _names(found: Dataset) -> list[str]:
     n, reading = found.x_train.shape[2], found.reading or {}
     known = list(reading.get("features", ()))
     observed = ((reading.get("filling") or {}).get("observed")) or ()
-    return names_of([*known, *(f"{names_of(known, n - len(observed))[place]} is there" for place in observed)], n)
+    return names_of([*known, *(f"{names_of(known, n - len(observed))[index]} is there" for index in observed)], n)
 
 
 def _twins(x: np.ndarray, names: Sequence[str]) -> dict[str, str]:
     """Column -> an earlier one with the same values, constants left out."""
     first: dict[int, str] = {}
     made = {}
-    for place, name in enumerate(names):
-        values = np.ascontiguousarray(x[..., place])
+    for index, name in enumerate(names):
+        values = np.ascontiguousarray(x[..., index])
         if (values == values.flat[0]).all():
             continue
         key = hash(values.tobytes())
@@ -185,8 +185,8 @@ def _telling(x: np.ndarray, names: Sequence[str], found: Dataset, config: Mappin
         return {}
     made: dict[str, str] = {}
     for view, values in views.items():
-        for place, name in enumerate(names):
-            if name not in made and (words := told(values[:, place], y, task)):
+        for index, name in enumerate(names):
+            if name not in made and (words := told(values[:, index], y, task)):
                 made[name] = f"its {view} {words}"
     return made
 
@@ -196,7 +196,7 @@ def _steps(found: Dataset, config: Mapping[str, Any]) -> list[str]:
     meant = {name for _, name in Columns.of(config).named()}
     names = config.get("features") or [c for c in (found.about or {}).get("columns") or () if c not in meant]
     n = found.x_train.shape[1]
-    return list(names) if len(names) == n else [f"timestep {place + 1}" for place in range(n)]
+    return list(names) if len(names) == n else [f"timestep {index + 1}" for index in range(n)]
 
 
 def told(values: np.ndarray, y: np.ndarray, task: Task) -> str:

@@ -136,7 +136,7 @@ class Sequences:
         return np.full(len(self), self.x.shape[1], np.int32) if self.lengths is None else self.lengths
 
     def take(self, rows: np.ndarray) -> Sequences:
-        """Those at some places."""
+        """Those of some rows."""
 
         def of(array: np.ndarray | None) -> np.ndarray | None:
             return None if array is None else array[rows]
@@ -230,4 +230,4 @@ def changes(cut: int, dropped: int, n: int, columns: Columns) -> list[str]:
 
 def names_of(features: Sequence[str], n: int) -> list[str]:
     """A name for every feature: its own, or its number."""
-    return list(features) if len(features) == n else [f"feature {place}" for place in range(n)]
+    return list(features) if len(features) == n else [f"feature {index}" for index in range(n)]

@@ -99,8 +99,8 @@ def _of_table(found: Dataset, config: Mapping[str, Any]) -> Iterator[str]:
 def _of_repeats(found: Dataset) -> Iterator[str]:
     hashes = {split: [hash(row.tobytes()) for row in _rows(found, split)] for split in SPLITS}
     total, different = sum(map(len, hashes.values())), {split: {*own} for split, own in hashes.items()}
-    for place, one in enumerate(SPLITS):
-        for other in SPLITS[place + 1 :]:
+    for index, one in enumerate(SPLITS):
+        for other in SPLITS[index + 1 :]:
             both = sum(value in different[one] for value in hashes[other])
             if both:
                 yield (

@@ -51,7 +51,7 @@ def findings(pool: Pool) -> list[Finding]:
 
 
 def near(pool: Pool) -> np.ndarray:
-    """Pairs `(pairs, 2)` of places whose sequences are the same, or the same but for noise; of the first few thousand.
+    """Pairs `(pairs, 2)` of rows whose sequences are the same, or the same but for noise; of the first few thousand.
 
     Those whose difference is a small part of the features' deviation, and far below what is usual between neighbours, with a gap
     to those that are no copies: where a set is dense or smooth, neighbours are close and there is none. Of texts the same ones
@@ -145,8 +145,8 @@ def _share_values(pool: Pool) -> np.ndarray:
     order = np.argsort(within, kind="stable")
     left, right = (np.searchsorted(within[order], keys[:, 0], side=side) for side in ("left", "right"))
     for one in np.flatnonzero(telling & (right > left)):
-        for place in order[left[one] : min(right[one], left[one] + _HITS)].tolist():
-            other, at = place // (keys.shape[1] - 1), place % (keys.shape[1] - 1) + 1
+        for hit in order[left[one] : min(right[one], left[one] + _HITS)].tolist():
+            other, at = hit // (keys.shape[1] - 1), hit % (keys.shape[1] - 1) + 1
             different = pool.split[one] != pool.split[other]
             if different and np.array_equal(pool.x[one, : timesteps - at], pool.x[other, at:]):
                 shared[one] = shared[other] = True
@@ -159,16 +159,16 @@ def _block_keys(x: np.ndarray, length: int) -> np.ndarray:
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.uint64)
     weights = rng.randint(1, 2**31, (length, x.shape[2])).astype(np.uint64) * np.uint64(2) + np.uint64(1)
     made = np.zeros((len(x), x.shape[1] - length + 1), np.uint64)
-    for place in range(length):
-        made += (bits[:, place : place + made.shape[1]] * weights[place]).sum(axis=2, dtype=np.uint64)
+    for step in range(length):
+        made += (bits[:, step : step + made.shape[1]] * weights[step]).sum(axis=2, dtype=np.uint64)
     return made
 
 
 def _answers(pool: Pool) -> list[Finding]:
     """Inputs that are the target under another name."""
     made = []
-    for place, name in enumerate(_names(pool)):
-        values = pool.x[..., place].astype(np.float64)
+    for index, name in enumerate(_names(pool)):
+        values = pool.x[..., index].astype(np.float64)
         views = {"value": values[:, 0]}
         if not _static(values):
             views = {"first value": values[:, 0], "last value": values[:, -1], "mean": values.mean(axis=1)}
@@ -186,9 +186,9 @@ def _is_target(value: np.ndarray, pool: Pool) -> str:
     if not pool.n_classes:
         same = abs(float(np.corrcoef(value, pool.y)[0, 1]))
         return f"is the target but for a straight line (correlation {same:.4f})" if same >= COUNTS else ""
-    codes, place = np.unique(np.round(value, 6), return_inverse=True)
+    codes, code = np.unique(np.round(value, 6), return_inverse=True)
     # A value for each class, without exception.
-    if len(codes) == len(np.unique(pool.y)) == _pairs(place, pool.y):
+    if len(codes) == len(np.unique(pool.y)) == _pairs(code, pool.y):
         return "is the class, as another number"
     return ""
 
@@ -203,8 +203,8 @@ def _rows(pool: Pool) -> list[Finding]:
     made = []
     row = np.arange(len(pool.x)) if pool.row is None else pool.row
     what = "class" if pool.n_classes else "target"
-    for place, name in enumerate(_names(pool)):
-        values = pool.x[..., place].astype(np.float64)
+    for index, name in enumerate(_names(pool)):
+        values = pool.x[..., index].astype(np.float64)
         told = _identifies(values, row, pool)
         if told and (share := _foretells(values[:, 0], pool)):
             says = f"column {name} {told} and foretells the {what} ({share}). Leave it out by dataset.features=[...]."
@@ -217,20 +217,20 @@ def _rows(pool: Pool) -> list[Finding]:
 
 def _identifies(values: np.ndarray, row: np.ndarray, pool: Pool) -> str:
     """How a column names sequences, "" where it does not."""
-    codes, place = np.unique(values[:, 0], return_inverse=True)
+    codes, code = np.unique(values[:, 0], return_inverse=True)
     if len(codes) <= max(2, pool.n_classes):
         return ""
     steps, static = np.diff(values, axis=1), _static(values)
     counting = not static and bool(np.allclose(steps, steps[0, 0], rtol=1e-3, atol=0))
     if len(codes) == len(values) and (static or counting):
         order = np.argsort(np.argsort(row, kind="stable"), kind="stable")
-        if abs(float(np.corrcoef(place, order)[0, 1])) >= COUNTS:
+        if abs(float(np.corrcoef(code, order)[0, 1])) >= COUNTS:
             return "counts rows"
         if bool((values == np.rint(values)).all()):
             return "is another number for every sequence"
     if static and pool.groups is not None:
         of = np.unique(pool.groups, return_inverse=True)[1]
-        if _pairs(place, of) == len(codes) == int(of.max()) + 1:
+        if _pairs(code, of) == len(codes) == int(of.max()) + 1:
             return "names the group"
     return ""
 
@@ -257,11 +257,11 @@ def _foretells(value: np.ndarray, pool: Pool) -> str:
 
 def _names(pool: Pool) -> list[str]:
     n = pool.x.shape[2]
-    return list(pool.names) if len(pool.names) == n else [f"feature {place}" for place in range(n)]
+    return list(pool.names) if len(pool.names) == n else [f"feature {index}" for index in range(n)]
 
 
 def components(n: int, pairs: np.ndarray) -> np.ndarray:
-    """A number for each of `n` places, the same for those that pairs join."""
+    """A number for each of `n` rows, the same for those that pairs join."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

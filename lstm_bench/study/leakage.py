@@ -113,8 +113,8 @@ def measure(
     shuffled = []
     for number in range(rounds):
         rng = np.random.RandomState(1000 + number)
-        places = _shuffle(strata, rng)
-        plan = [(places[train], places[test]) for train, test in plans[number % len(plans)]]
+        rows = _shuffle(strata, rng)
+        plan = [(rows[train], rows[test]) for train, test in plans[number % len(plans)]]
         shuffled.append(score(plan))
     random = np.array(shuffled)
     tested = ~np.isnan(apart).all(axis=0)
@@ -162,12 +162,12 @@ def _strata(pool: Pool) -> np.ndarray:
 
 
 def _shuffle(strata: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """A permutation of places that leaves every place in its class."""
-    places = np.arange(len(strata))
+    """A permutation of rows that leaves each in its class."""
+    rows = np.arange(len(strata))
     for label in np.unique(strata):
         mine = np.flatnonzero(strata == label)
-        places[mine] = mine[rng.permutation(len(mine))]
-    return places
+        rows[mine] = mine[rng.permutation(len(mine))]
+    return rows
 
 
 def _strength(inner: np.ndarray, targets: np.ndarray) -> float:
@@ -184,7 +184,7 @@ def _strength(inner: np.ndarray, targets: np.ndarray) -> float:
     return best
 
 
-Plan = list[tuple[np.ndarray, np.ndarray]]  # places to learn from, and to be tested on
+Plan = list[tuple[np.ndarray, np.ndarray]]  # rows to learn from, and to be tested on
 
 
 def _plan(pool: Pool, by: str, seed: int, strata: np.ndarray) -> Plan:
@@ -204,8 +204,8 @@ def _plan(pool: Pool, by: str, seed: int, strata: np.ndarray) -> Plan:
         fold = min(range(folds), key=lambda fold: lacks[fold])
         fold_of[group] = fold
         have[fold] += counts[group]
-    place = fold_of[of]
-    return [(np.flatnonzero(place != fold), np.flatnonzero(place == fold)) for fold in range(folds)]
+    fold_of_row = fold_of[of]
+    return [(np.flatnonzero(fold_of_row != fold), np.flatnonzero(fold_of_row == fold)) for fold in range(folds)]
 
 
 def _in_time(pool: Pool) -> Plan:

@@ -20,7 +20,7 @@ class Pool(NamedTuple):
       last: See `first`.
       split: 0, 1 or 2: which of training, validation and test it is in as it is divided now.
       recording: Whole numbers: which recording a window is of; None where sequences are none.
-      row: Place of each in the file.
+      row: Index of each in the file.
       names: Of the features.
       lengths: Timesteps of each; None where all have the same.
     """
@@ -38,7 +38,7 @@ class Pool(NamedTuple):
     lengths: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> Pool:
-        """Those at some places."""
+        """Those of some rows."""
         kept: dict[str, Any] = {name: None if (a := getattr(self, name)) is None else a[rows] for name in _OF_EACH}
         return self._replace(**kept)
 

@@ -159,7 +159,7 @@ class Reader:
             columns = tuple(next(lines, ()))
             self._columns(file, columns)
             rows: dict[Key, Row] = {}
-            places = [columns.index(column) for column in IDENTITY.get(file, ()) if column in columns]
+            indices = [columns.index(column) for column in IDENTITY.get(file, ()) if column in columns]
             width = len(columns)
             for number, fields in enumerate(lines, 2):
                 if len(fields) != width:
@@ -169,7 +169,7 @@ class Reader:
                         file, "too many rows", expected=f"at most {self.limits.max_rows}: max_rows=N takes more"
                     )
                 row = dict(zip(columns, fields, strict=True))
-                key = tuple(fields[place] for place in places) or (str(number),)
+                key = tuple(fields[index] for index in indices) or (str(number),)
                 if rows.setdefault(key, row) != row:
                     self.refuse(file, f"{' '.join(key)!r} is there twice, and not the same")
         except csv.Error as error:

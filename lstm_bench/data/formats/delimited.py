@@ -170,7 +170,7 @@ def _header(source: Source, head: bytes, separator: str) -> list[str]:
             received=first[:40],
             remedy="Put a line with a name for each column before it.",
         )
-    twice = [name for place, name in enumerate(names) if name and name in names[:place]]
+    twice = [name for index, name in enumerate(names) if name and name in names[:index]]
     if twice:
         raise DataError(f"{source}: two columns have one name", received=twice[0])
     rows = csv.reader(io.StringIO(text[len(first) :], newline=""), delimiter=separator)
@@ -181,7 +181,7 @@ def _header(source: Source, head: bytes, separator: str) -> list[str]:
             wanted = counted(len(names), "field")
             raise DataError(f"{source}: row 2", expected=wanted, received=f"{len(cells)} fields", remedy=title)
     return [
-        name or f"{' ' * place}" for place, name in enumerate(names)
+        name or f"{' ' * index}" for index, name in enumerate(names)
     ]  # no name: as many blanks, so that none is there twice
 
 

@@ -69,8 +69,8 @@ def table(source: Source, columns: Columns) -> dict[str, np.ndarray]:
         )
     made = {}
     try:
-        for place, name in enumerate(kept):
-            progress.tell(f"reading {source.name}", place / len(kept))
+        for index, name in enumerate(kept):
+            progress.tell(f"reading {source.name}", index / len(kept))
             made[name] = _values(opened.read([name]).column(0), pa, name in numeric)
             if made[name].dtype.kind == "f" and name not in {column for _, column in columns.named()}:
                 with np.errstate(over="ignore"):  # said as a value that is not finite

@@ -129,9 +129,9 @@ def error_against_length(
             x, mean, yerr=reach, color=colour, marker=MARKERS[index % len(MARKERS)], ms=5, capsize=3, elinewidth=1.2,
             ls=_DASHES[index % len(_DASHES)], label=_drawable(line["label"]),
         )  # fmt: skip
-        for place, point in zip(x, points, strict=True):
+        for length, point in zip(x, points, strict=True):
             seeds = [s for s in point["seeds"] if s > 0]
-            axes.plot([place] * len(seeds), seeds, "_", color=colour, ms=6, alpha=0.5)
+            axes.plot([length] * len(seeds), seeds, "_", color=colour, ms=6, alpha=0.5)
     for name, at in baselines.items():
         axes.plot(sorted(at), [at[n] for n in sorted(at)], ":", color="#444444", lw=1.4, label=_drawable(name))
     lengths = sorted({p["length"] for line in lines for p in line["points"]})
