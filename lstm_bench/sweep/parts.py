@@ -19,7 +19,7 @@ from lstm_bench.sweep.controls import Controls
 from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.events import Events
 from lstm_bench.sweep.folds import FoldedLoop
-from lstm_bench.sweep.kernel_choice import Arms
+from lstm_bench.sweep.kernel_choice import KernelChoice
 from lstm_bench.sweep.records_writer import Records
 from lstm_bench.sweep.store import trials
 from lstm_bench.sweep.waiting import Waiting, Watch
@@ -30,7 +30,7 @@ class Parts:
     """What works on an opened study: search and confirmation, and the records that hear of both."""
 
     study: trials.TrialStore
-    arms: Arms
+    kernels: KernelChoice
     driver: Driver
     confirmation: Confirmation
     controls: Controls
@@ -44,7 +44,7 @@ def assembled(
     space: dict[str, search_space.Domain],
     study: trials.TrialStore,
     loop: Loop,
-    arms: Arms,
+    kernels: KernelChoice,
     display: Display,
     folder: Path,
     asked: Asked = ONE_CLASS,
@@ -52,12 +52,12 @@ def assembled(
     """The parts of an opened study, which hear of each other."""
     events = Events()
     trains: Any = FoldedLoop(loop, study, config) if config["dataset"].get("folds") else loop
-    confirmation = Confirmation(config, space, study, trains, arms, display, folder, events)
+    confirmation = Confirmation(config, space, study, trains, kernels, display, folder, events)
     controls = Controls(config, study, loop, display, folder, asked)
-    driver = Driver(config, space, study, trains, arms, display, folder, events)
+    driver = Driver(config, space, study, trains, kernels, display, folder, events)
     records = Records(space, study, confirmation, folder)
-    waiting = Waiting(config, space, arms.workers, loop.running)
+    waiting = Waiting(config, space, kernels.workers, loop.running)
     display.left = waiting.left
     watch = Watch(waiting, space, study, confirmation, config["study"])
     events.listeners += [records, watch, Progress(study, configuration.group(config, Study), display)]
-    return Parts(study, arms, driver, confirmation, controls, records, events, waiting)
+    return Parts(study, kernels, driver, confirmation, controls, records, events, waiting)

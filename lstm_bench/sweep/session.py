@@ -20,7 +20,7 @@ from lstm_bench.model import kernel, signature
 from lstm_bench.study import search_space
 from lstm_bench.sweep import kernel_cache
 from lstm_bench.sweep.console_report import ConsoleReport
-from lstm_bench.sweep.kernel_choice import Arms
+from lstm_bench.sweep.kernel_choice import KernelChoice
 from lstm_bench.sweep.parts import Parts, assembled
 from lstm_bench.sweep.preparation import Preparation
 from lstm_bench.sweep.store import database, trials
@@ -172,9 +172,9 @@ class Session:
         status, fault = "FAILED", None
         try:
             if work:
-                decided = parts.arms.decide()
+                decided = parts.kernels.decide()
                 if self._probes():
-                    parts.waiting.after_s = parts.arms.probing_s
+                    parts.waiting.after_s = parts.kernels.probing_s
                 if self.config["kernel"]["name"] == "auto":
                     self.display.line(f"  kernel    auto -> {decided}")
                 parts.waiting.others(*self._others, start_s=time.monotonic() - self._since)
@@ -216,7 +216,7 @@ class Session:
             )
             for name in vocabulary.OF_BACKEND[self.config["backend"]["name"]]
         }
-        arms = Arms(
+        kernels = KernelChoice(
             self.config,
             self.space,
             study,
@@ -229,7 +229,7 @@ class Session:
             workers=len(self.workers.slots),
             gpu=self.workers.gpu is not None,
         )
-        return assembled(self.config, self.space, study, loop, arms, self.display, self.folder, self.prepared.asked)
+        return assembled(self.config, self.space, study, loop, kernels, self.display, self.folder, self.prepared.asked)
 
     def _measured_on(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """What a kernel's throughput depends on besides the configuration."""
@@ -330,7 +330,7 @@ class Session:
         parts.controls.take(self._others[0])
         parts.controls.run()
         if self._probes():
-            parts.arms.probe(pick.params, pick.digest)
+            parts.kernels.probe(pick.params, pick.digest)
         parts.records.rewrite(over=False)
         self._summary(parts, live.page)
 

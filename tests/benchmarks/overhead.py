@@ -530,8 +530,8 @@ def _parts(folder: Path, config: dict[str, Any], opened: Any) -> Any:
     display = Display("val_accuracy", config["train"]["epochs"])
     display.line = lambda *_: None  # type: ignore[method-assign]
     loop: Any = Now()
-    arms: Any = None
-    return assembled(config, spaces.parse(config), opened, loop, arms, display, folder)
+    kernels: Any = None
+    return assembled(config, spaces.parse(config), opened, loop, kernels, display, folder)
 
 
 def _measure(folder: Path, config: dict[str, Any], repeats: int) -> Clocks:

@@ -610,7 +610,7 @@ def test_what_another_driver_measures_is_waited_for_and_not_measured_again(
         other = opened("a", **TWO)
         assert other.claim(["kernels"])
         threading.Timer(1.5, other.set, ("kernels", ["measured"])).start()
-        assert bench.arms.once("kernels", measure) == ["measured"]
+        assert bench.kernels.once("kernels", measure) == ["measured"]
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -631,7 +631,7 @@ def test_what_was_measured_by_a_driver_given_up_replaces_nothing(
                 other.put("kernels", ["by the other"])
             return measured
 
-        assert bench.arms.once("kernels", measure) == ["by the other"]
+        assert bench.kernels.once("kernels", measure) == ["by the other"]
         assert other.get("kernels") == ["by the other"]
 
 
@@ -773,7 +773,7 @@ def test_what_a_driver_that_died_was_to_measure_is_measured(
         other = opened("a", **TWO)
         assert other.claim(["probe/x"])
         threading.Timer(1.5, silent, (other,)).start()
-        assert bench.arms.once("probe/x", lambda: ["by the other"]) == ["by the other"]
+        assert bench.kernels.once("probe/x", lambda: ["by the other"]) == ["by the other"]
 
 
 def test_a_seed_that_another_driver_trains_is_waited_for(

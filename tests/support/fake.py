@@ -25,7 +25,7 @@ from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.events import Listener
 from lstm_bench.sweep.kernel_cache import Memory
-from lstm_bench.sweep.kernel_choice import Arms
+from lstm_bench.sweep.kernel_choice import KernelChoice
 from lstm_bench.sweep.packing import PackSizes
 from lstm_bench.sweep.parts import assembled
 from lstm_bench.sweep.records_writer import Records
@@ -176,7 +176,7 @@ class TaskRunner:
     records: Records
     study: TrialStore
     loop: Loop
-    arms: Arms
+    kernels: KernelChoice
     launcher: FakeLauncher
     notes: Notes
     folder: Path
@@ -212,10 +212,12 @@ def opened(
         loop = Loop(launcher, display, config["study"]["trial_timeout"])
         reasons = dict(unavailable or {"generic": None})
         sizes = {"n_train": 1000, "timesteps": 8}
-        arms = Arms(config, space, known, loop, reasons, **sizes, memory=memory, about=about, workers=workers, gpu=gpu)
-        parts = assembled(config, space, known, loop, arms, display, folder)
+        kernels = KernelChoice(
+            config, space, known, loop, reasons, **sizes, memory=memory, about=about, workers=workers, gpu=gpu
+        )
+        parts = assembled(config, space, known, loop, kernels, display, folder)
         parts.events.listeners.append(notes)
         made = parts.driver, parts.confirmation, parts.records
-        yield TaskRunner(*made, known, loop, arms, launcher, notes, folder, PackSizes(arms), reasons)
+        yield TaskRunner(*made, known, loop, kernels, launcher, notes, folder, PackSizes(kernels), reasons)
     finally:
         known.close()
