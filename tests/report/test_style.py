@@ -29,7 +29,8 @@ def test_odd_data_say_nothing_on_standard_error() -> None:
 
 
 ROWS = [
-    {"label": f"family {i}", "n_weights": 10 ** (3 + 0.3 * i), "mean": 3.5 + 0.1 * i, "half_width": 0.05} for i in range(4)
+    {"label": f"family {i}", "n_weights": 10 ** (3 + 0.3 * i), "mean": 3.5 + 0.1 * i, "half_width": 0.05}
+    for i in range(4)
 ]
 CLOSE = {
     "none": [],
@@ -72,7 +73,9 @@ def test_lines_are_spread_as_little_as_leaves_their_gap() -> None:
 
 @pytest.mark.parametrize("seeds", [1, 5, 8, 9])
 def test_no_curve_is_behind_a_legend(seeds: int) -> None:
-    rows = [("trial", n, e) for n in range(4) for e in (1, 2)] + [("replicate", n, e) for n in range(seeds) for e in (1, 2)]
+    rows = [("trial", n, e) for n in range(4) for e in (1, 2)] + [
+        ("replicate", n, e) for n in range(seeds) for e in (1, 2)
+    ]
     history = pd.DataFrame(rows, columns=["kind", "number", "epoch"]).assign(train_loss=2.0)
     history["val_mase"] = 2 + 0.1 * history["epoch"]
     for part in (history, history[history["kind"] == "replicate"]):
@@ -85,7 +88,7 @@ def test_no_curve_is_behind_a_legend(seeds: int) -> None:
 def assert_legends_are_clear(figure: Figure) -> None:
     canvas = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     legends = [legend.get_window_extent(canvas) for axes in figure.axes if (legend := axes.get_legend())]
-    taken = [axes.get_tightbbox(canvas, bbox_extra_artists=[]) for axes in figure.axes]
+    taken = [axes.get_tightbbox(canvas, bbox_extra_artists=[]) or axes.bbox for axes in figure.axes]
     assert legends and not any(a.overlaps(b) for a, b in itertools.combinations(legends, 2))
     for box in legends:
         assert not any(box.overlaps(other) for other in taken)

@@ -304,7 +304,7 @@ def _drawable(text: object) -> str:
 def _place_labels(
     figure: Figure, axes: Axes, points: Sequence[tuple[float, float, float]], labels: list[str], lines: Sequence[float]
 ) -> None:
-    """Puts each label at the nearest place around its point that nothing takes, `lines` across neither, with a thin line where that is not beside it."""
+    """Puts each label at the nearest free place around its point, on none of `lines`, with a leader where it is not beside it."""
     dot = 7 * figure.dpi / 72  # pixels around a marker
     taken = []
     for x, y, half in points:
@@ -348,7 +348,9 @@ def spread(heights: Sequence[float], gap: float, low: float, high: float) -> lis
     """
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     gap = min(gap, (high - low) / max(len(heights) - 1, 1))
-    groups: list[tuple[float, int]] = []  # where the first of a group lies without the gaps of those before, and how many
+    groups: list[
+        tuple[float, int]
+    ] = []  # where the first of a group lies without the gaps of those before, and how many
     for place, index in enumerate(order):
         groups.append((heights[index] - place * gap, 1))
         while len(groups) > 1 and groups[-2][0] >= groups[-1][0]:
