@@ -73,8 +73,9 @@ def check(config: Mapping[str, Any]) -> None:
     ):
         expected = "three ascending levels between 0 and 1, the median in the middle, such as [0.1,0.5,0.9]"
         raise ConfigError("dataset.quantiles", expected=expected, received=levels)
-    if unknown := [name for name in config.get("calendar") or () if name not in CALENDAR]:
-        raise ConfigError("dataset.calendar", expected=f"any of {', '.join(CALENDAR)}, each once", received=unknown[0])
+    asked = list(config.get("calendar") or ())
+    if wrong := [name for name in asked if name not in CALENDAR or asked.count(name) > 1]:
+        raise ConfigError("dataset.calendar", expected=f"any of {', '.join(CALENDAR)}, each once", received=wrong[0])
     if config.get("scale_target") not in (None, False, "auto") or config.get("standardize") is True:
         key = "standardize" if config.get("standardize") is True else "scale_target"
         raise ConfigError(f"dataset.{key}", expected="auto or false, as dataset.scale scales series", received=True)

@@ -467,6 +467,7 @@ def test_covariates_that_end_too_early_are_one_line(tmp_path: Path) -> None:
         ({"features": ["promo"], "known": ["promo"]}, "covariates, each once"),
         ({"known": ["sold"]}, "none of them the target"),
         ({"calendar": ["year"]}, "dataset.calendar: expected any of month, day, weekday, hour"),
+        ({"calendar": ["month", "month"]}, "dataset.calendar: expected any of month, day, weekday, hour, each once"),
         ({"calendar": ["month"], "time": None}, "dataset.calendar needs the date of each step"),
         ({"quantiles": [0.1, 0.9]}, "dataset.quantiles: expected three ascending levels"),
         ({"quantiles": [0.1, 0.4, 0.9]}, "the median in the middle"),
