@@ -367,10 +367,12 @@ def _label_lines(figure: Figure, axes: Axes, lines: Sequence[tuple[float, str]])
     """Names horizontal lines in a column right of the axes, pushed apart where they lie close, each with a thin leader.
 
     Args:
-      figure: Whose layout is settled by this.
+      figure: Whose layout is settled by this, where there are lines.
       axes: With its limits set.
       lines: Height in data coordinates, and label, of each.
     """
+    if not lines:
+        return
     texts = [
         axes.annotate(
             label, (1, height), xycoords=axes.get_yaxis_transform(), xytext=(14, 0), textcoords="offset points",
