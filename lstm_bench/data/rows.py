@@ -49,7 +49,11 @@ def require(table: Collection[str], columns: Columns, where: str) -> None:
       columns: What they mean.
       where: The file.
     """
-    names = [*columns.named(), *(("features", name) for name in columns.features or ())]
+    known = {*(columns.known or ())}
+    names = [
+        *columns.named(),
+        *(("known" if name in known else "features", name) for name in columns.features or ()),
+    ]
     for setting, name in names:
         if name not in table:
             raise ConfigError(f"dataset.{setting}: {where} has no column {name!r}", remedy=nearest(name, table))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -97,6 +98,9 @@ def _of_table(found: Dataset, config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _of_repeats(found: Dataset) -> Iterator[str]:
+    if found.kind.cutter:
+        yield from _of_repeating_series(found)
+        return
     hashes = {split: [hash(row.tobytes()) for row in _rows(found, split)] for split in SPLITS}
     total, different = sum(map(len, hashes.values())), {split: {*own} for split, own in hashes.items()}
     for index, one in enumerate(SPLITS):
@@ -110,6 +114,17 @@ def _of_repeats(found: Dataset) -> Iterator[str]:
     again = sum(len(own) - len(different[split]) for split, own in hashes.items())
     if again:
         yield f"{again:,} of {total:,} sequences repeat another of their split, value for value. Take them out."
+
+
+def _of_repeating_series(found: Dataset) -> Iterator[str]:
+    """Windows of series are no samples that anyone could take out: what repeats is the series."""
+    known = {row.tobytes() for row in _rows(found, "train")}
+    again = sum(row.tobytes() in known for row in _rows(found, "test"))
+    if again:
+        yield (
+            f"{again:,} of {len(found.x_test):,} forecasts of test are made from a past that is in train, value for value: the "
+            "series repeat themselves, and what is known by heart counts."
+        )
 
 
 def _rows(found: Dataset, split: str) -> Iterator[np.ndarray]:
@@ -208,7 +223,10 @@ def _of_classes(found: Dataset, file: bool, weighted: bool) -> Iterator[str]:
 
 def _of_sizes(found: Dataset, config: Mapping[str, Any], file: bool) -> Iterator[str]:
     n = len(found.x_test)
+    more = " Say dataset.folds=3 (with pruner=none), or dataset.validation_size=0.2 or more."
     larger = " Say dataset.test_size=... larger." if file and (found.about or {}).get("split") != "given" else ""
+    if found.kind.cutter:  # of series: their ends are the test set
+        larger = more = f" Say dataset.origins={_origins(found, config)} for more forecasts of each series."
     if (half := half_width(found)) > WIDE:
         yield f"the test set is small: on {n:,} sequences an accuracy of 90 % is known to ±{100 * half:.0f} points.{larger}"
     elif not found.kind.labels.classes and n < FEW_PICK:
@@ -216,10 +234,12 @@ def _of_sizes(found: Dataset, config: Mapping[str, Any], file: bool) -> Iterator
     n = len(found.x_validation)
     if n < FEW_PICK and config.get("validation") != "test" and not config.get("folds"):
         by = f" by steps of {100 / n:.0f} points" if found.kind.has_classes else ""
-        yield (
-            f"the validation set has {n:,} sequences: of many trials the search picks{by} the luckiest. Say "
-            "dataset.folds=3 (with pruner=none), or dataset.validation_size=0.2 or more."
-        )
+        yield f"the validation set has {n:,} sequences: of many trials the search picks{by} the luckiest.{more}"
+
+
+def _origins(found: Dataset, config: Mapping[str, Any]) -> int:
+    """Forecasts of each series with which the test set is none of few."""
+    return math.ceil(FEW_PICK * int(config.get("origins") or 1) / len(found.x_test))
 
 
 def half_width(found: Dataset) -> float:

@@ -27,7 +27,7 @@ from conftest import Command
 from optuna.exceptions import StorageInternalError
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
-from trainings import ragged_file
+from trainings import ragged_file, text_file
 
 from lstm_bench.core import configuration, fileio
 from lstm_bench.core.console import Display
@@ -170,10 +170,11 @@ def test_a_sweep_killed_on_a_server_goes_on_at_once_and_to_the_exact_total(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(("write", "name"), [(ragged_file, "own.npz"), (text_file, "own.csv")])
 def test_sequences_of_unequal_length_are_trained_from_a_server_s_study(
-    server: postgres.Server, database: str, command: Command, tmp_path: Path
+    server: postgres.Server, database: str, command: Command, tmp_path: Path, write: Any, name: str
 ) -> None:
-    small = (*ragged_file(tmp_path / "own.npz"), "tracking=none", "storage=postgres")
+    small = (*write(tmp_path / name), "tracking=none", "storage=postgres")
     done = command("sweep", *small, LSTM_BENCH_STORAGE=server.url(database))
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "sweeps" / "smoke"

@@ -27,6 +27,7 @@ from lstm_bench.report.figures.style import (
     BLACK,
     BLUE,
     COLOURS,
+    LINE_GAP_PT,
     MARKERS,
     ORANGE,
     VERMILLION,
@@ -34,7 +35,9 @@ from lstm_bench.report.figures.style import (
     _drawable,
     _figure,
     _focus,
+    _label_lines,
     _legend_above,
+    _legend_below,
     _log_ticks,
     _place_labels,
     _positions,
@@ -121,7 +124,7 @@ def learning_curves(history: pd.DataFrame, winner: int | None = None, metric: st
         curves[kind] = {int(n): part[~np.isnan(part[:, 0])] for n, part in zip(numbers, parts, strict=True)}
     trials, seeds = curves["trial"], curves["replicate"]
     both = bool(trials and seeds)
-    figure = Figure(figsize=(7.4 if both else 4.6, 3.5), layout="constrained")
+    figure = Figure(figsize=(7.4 if both else 4.6, 3.8), layout="constrained")
     panels = figure.subplots(1, 1 + both, sharey=True, squeeze=False)[0]
     left, right = panels[0], panels[-1]  # one panel where there is only one of the two
     others = [c[:, :2] for number, c in trials.items() if number != winner]
@@ -156,7 +159,7 @@ def learning_curves(history: pd.DataFrame, winner: int | None = None, metric: st
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.margins(x=0.06)
         axes.autoscale(axis="x")
-        axes.legend(loc="lower right" if more else "upper right")
+        _legend_below(axes, 5 if title == "confirmation" else 2)
     return figure
 
 
@@ -241,10 +244,11 @@ def accuracy_against_weights(
         for n = 1; `front` where a point is on the front.
       label: Of the score.
       percent: Whether it is a fraction, shown in percent.
-      controls: What is to be beaten, with `label` and `mean`: a dashed line each.
+      controls: What is to be beaten, with `label` and `mean`: a dashed line each, named right of the axes.
     """
-    figure, axes = _figure(6.8, 4.2)
+    figure, axes = _figure(6.8 + 1.2 * bool(controls), max(4.2, 1.2 + len(controls) * LINE_GAP_PT / 72))
     scale = 100 if percent else 1
+    heights = [scale * float(control["mean"]) for control in controls]
     points = [(float(r["n_weights"]), scale * float(r["mean"]), scale * float(r["half_width"])) for r in rows]
     for index, (x, y, half) in enumerate(points):
         reach = [[min(half, y)], [min(half, max(100 - y, 0.0))]] if percent else [[half], [half]]  # within 0 to 100 %
@@ -253,7 +257,7 @@ def accuracy_against_weights(
             fmt=MARKERS[index % len(MARKERS)], elinewidth=1.2,
         )  # fmt: skip
     axes.set(xscale=log_scale(), xlabel="weights", ylabel=label)
-    xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
+    xs, ys = [x for x, _, _ in points], [*(y for _, y, _ in points), *heights]
     if not percent and 0 < 10 * min(ys) < max(ys):  # errors of several orders
         axes.set_yscale(log_scale())
         axes.set_ylim(min(ys) / 3, 3 * max(ys))
@@ -262,18 +266,13 @@ def accuracy_against_weights(
     front = sorted((x, y) for (x, y, _), r in zip(points, rows, strict=True) if r.get("front"))
     if len(front) > 1:
         axes.step(*zip(*front, strict=True), where="post", ls=":", lw=1, color="#777777", zorder=1)
-    for place, control in enumerate(controls):
-        height = scale * float(control["mean"])
+    for height in heights:
         axes.axhline(height, ls="--", lw=1, color="#555555", zorder=1)
-        across, ha = ((0.01, "left"), (0.99, "right"))[place % 2]
-        axes.annotate(
-            _drawable(control["label"]), (across, height), xycoords=("axes fraction", "data"), xytext=(0, 2),
-            textcoords="offset points", ha=ha, va="bottom", fontsize=7, color="#555555",
-        )  # fmt: skip
     _log_ticks(axes)
     axes.margins(y=0.12)
+    _label_lines(figure, axes, [(h, _drawable(c["label"])) for h, c in zip(heights, controls, strict=True)])
     figure.draw_without_rendering()  # the layout is settled: labels can look for free places
-    _place_labels(figure, axes, points, [_drawable(r["label"]) for r in rows])
+    _place_labels(figure, axes, points, [_drawable(r["label"]) for r in rows], heights)
     return figure
 
 
