@@ -67,6 +67,7 @@ _NEEDS = {
         *("test_layers", "test_measure", "test_families", "test_numerics", "test_pack", "test_predict"),
         "test_predicted_metrics",
         *("test_fit", "test_tasks", "test_text_training"),
+        "test_lean_import::test_a_worker_imports_nothing_that_keras_only_offers_more_for",
     ),
     "service": (  # MLflow, PostgreSQL, Ray, a browser
         *("test_fixture_010", "test_mlflow_source", "test_postgres", "test_ray", "test_store", "test_sync"),

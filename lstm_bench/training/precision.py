@@ -11,6 +11,7 @@ from typing import Any
 
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.core.numerics import _KERAS, precision
+from lstm_bench.training.lean_import import lean
 
 
 def pin(backend: str) -> None:
@@ -36,12 +37,14 @@ def pin(backend: str) -> None:
 def apart() -> Iterator[None]:
     """Lets frameworks be imported without the user's `keras.json`, which may hold anything; TensorFlow imports Keras too.
 
-    Its folder stays the user's: `keras.utils.get_file` and the like find what they have downloaded there.
+    And without what Keras only offers more for. Its folder stays the user's: `keras.utils.get_file` and the like find what they
+    have downloaded there.
     """
     home = os.environ.get("KERAS_HOME")
     os.environ["KERAS_HOME"] = os.devnull  # where no file is, and none can be made
     try:
-        yield
+        with lean(os.environ.get("KERAS_BACKEND", "tensorflow")):
+            yield
     finally:
         del os.environ["KERAS_HOME"]
         if home is not None:
