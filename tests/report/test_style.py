@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
 from lstm_bench.report.figures import study, style
+from lstm_bench.report.figures.comparison import accuracy_against_weights
 
 
 def test_odd_data_say_nothing_on_standard_error() -> None:
@@ -47,7 +48,7 @@ CLOSE = {
 @pytest.mark.parametrize("name", CLOSE)
 def test_names_of_controls_do_not_overlap_however_close_their_lines_are(name: str) -> None:
     controls = [{"label": f"linear on the last values {i}", "mean": mean} for i, mean in enumerate(CLOSE[name])]
-    figure = study.accuracy_against_weights(ROWS, "test MASE", False, controls)
+    figure = accuracy_against_weights(ROWS, "test MASE", False, controls)
     figure.draw_without_rendering()  # as saving does, which lays it out once more
     axes, canvas = figure.axes[0], figure.canvas.get_renderer()  # type: ignore[attr-defined]
     texts = [text for text in axes.texts if isinstance(text, Annotation)]
