@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from lstm_bench.core import configuration, errors, schema
-from lstm_bench.data import task
+from lstm_bench.data import objective, task
 from lstm_bench.model import kernel, signature
 from lstm_bench.study import columns as record
 
@@ -266,7 +266,7 @@ def all_options() -> str:
             types = typing.get_type_hints(node)
             for leaf in dataclasses.fields(node):
                 rule = (
-                    schema.Choice(task.AUTO, *task.objectives())
+                    schema.Choice(objective.AUTO, *objective.objectives())
                     if leaf.name == "objective"
                     else leaf.metadata.get("rule")
                 )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from lstm_bench.data.dataset import Dataset
-    from lstm_bench.study.leakage import Pool
+    from lstm_bench.study.pool import Pool
 
 HELP = """\
 python -m lstm_bench.leak dataset=file dataset.path=FILE [dataset.NAME=value ...] [seeds=5] [rounds=20] [out=FILE]
@@ -55,7 +55,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
 
     from lstm_bench.core import configuration, schema
     from lstm_bench.data import inspection
-    from lstm_bench.study import leak_rows, leakage
+    from lstm_bench.study import leak_findings, leak_rows
 
     asked = configuration.load(composed, schema.Leak)
     settings = {
@@ -65,10 +65,10 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     console = Console(highlight=False)
     found = inspection.load(settings)
     pool = _drawn(_pool(found, settings), _PAIRED)
-    findings = leakage.findings(pool)
+    findings = leak_findings.findings(pool)
     for line in _answers(found, settings) if settings["name"] == "file" else ():
         if not any(finding.what == "a feature is the target" for finding in findings):
-            findings.append(leakage.Finding("a feature is the target", line))
+            findings.append(leak_findings.Finding("a feature is the target", line))
     console.print(
         f"{found.name}: {len(pool.x):,} sequences, divided {(found.about or {}).get('divided', 'as given')}",
         markup=False,
@@ -103,19 +103,19 @@ def _pool(found: Dataset, config: Mapping[str, Any]) -> Pool:
     import numpy as np
 
     from lstm_bench.data import file_dataset
-    from lstm_bench.study.leakage import Pool
+    from lstm_bench.study.pool import Pool
 
     splits = [
         name for name in ("train", "validation", "test") if name != "validation" or config["validation"] != "test"
     ]
     x, y = (np.concatenate([getattr(found, f"{axis}_{name}") for name in splits]) for axis in "xy")
-    place = np.concatenate([np.full(len(getattr(found, f"x_{name}")), i) for i, name in enumerate(splits)])
+    split_of = np.concatenate([np.full(len(getattr(found, f"x_{name}")), i) for i, name in enumerate(splits)])
     lengths = [getattr(found, f"lengths_{name}", None) for name in splits]
     pool = Pool(
         x,
         y,
         found.n_classes if found.kind.labels.classes else 0,
-        split=place,
+        split=split_of,
         names=(found.reading or {}).get("features", ()),
     )
     if all(one is not None for one in lengths):
@@ -125,7 +125,7 @@ def _pool(found: Dataset, config: Mapping[str, Any]) -> Pool:
     parts = file_dataset.parts_of(config)
     known = [part.ids for part in parts.values()]
     starts = np.cumsum([0, *(len(part) for part in parts.values())])
-    # Places stand in for ids while it is divided, as it was for the dataset.
+    # Indices stand in for ids while it is divided, as it was for the dataset.
     numbered = {
         name: dataclasses.replace(part, ids=np.arange(len(part)) + start)
         for (name, part), start in zip(parts.items(), starts, strict=False)
@@ -169,11 +169,11 @@ def _ways(found: Dataset, pool: Pool, findings: Sequence[Any]) -> list[str]:
 
 
 def _measured(pool: Pool, by: str, asked: Mapping[str, Any], settles: bool) -> Any:
-    from lstm_bench.study import leakage
+    from lstm_bench.study import leak_findings, leakage
 
     pool, way = _drawn(pool, asked["most"]), by
     if by == "copies":
-        pool, way = pool._replace(groups=leakage.components(len(pool.x), leakage.near(pool))), "group"
+        pool, way = pool._replace(groups=leak_findings.components(len(pool.x), leak_findings.near(pool))), "group"
     if asked["model"] is None:
         return leakage.measure(pool, way, asked["seeds"], rounds=asked["rounds"])._replace(by=by)
     from lstm_bench.core import cli

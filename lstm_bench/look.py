@@ -51,7 +51,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     from rich.console import Console
 
     from lstm_bench.core import configuration, schema
-    from lstm_bench.data import inspection
+    from lstm_bench.data import inspection, warning
 
     asked = configuration.load(composed, schema.Look)
     console = Console(highlight=False)
@@ -67,9 +67,9 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     _say_classes(console, found, inspection.class_counts(found))
     if columns:
         _say_columns(console, columns)
-    warnings = inspection.warnings(found, settings, columns)
-    for warning in warnings:
-        _item(console, "!", warning, "yellow")
+    warnings = warning.warnings(found, settings, columns)
+    for sentence in warnings:
+        _item(console, "!", sentence, "yellow")
     console.print(f"{len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else "nothing speaks against it")
     for kind in ("png", "svg"):
         if asked[kind]:
@@ -81,8 +81,8 @@ def _table(*headings: str, left: int = 1) -> Any:
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for place, heading in enumerate(headings):
-        made.add_column(heading, justify="left" if place < left or heading == "" else "right", overflow="fold")
+    for index, heading in enumerate(headings):
+        made.add_column(heading, justify="left" if index < left or heading == "" else "right", overflow="fold")
     return made
 
 
@@ -133,7 +133,7 @@ def _timesteps(found: Dataset) -> str:
 
 def _objective(found: Dataset) -> tuple[str, str]:
     """What a study aims at unless it says otherwise, and how to say it."""
-    from lstm_bench.data.task import AUTO, settle_objective
+    from lstm_bench.data.objective import AUTO, settle_objective
 
     why = f"{found.kind.objectives[0]}, the measure of a {found.kind.name} task"
     aim = found.kind.objectives[0]

@@ -170,7 +170,7 @@ def _named(
 ) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     """A table of predictions with the file's own names of classes and sequences, where it has such."""
     kinds = ("probability", "prediction")
-    names = {f"{kind}_{place}": f"{kind}_{name}" for place, name in enumerate(classes or ()) for kind in kinds}
+    names = {f"{kind}_{index}": f"{kind}_{name}" for index, name in enumerate(classes or ()) for kind in kinds}
     known = [] if ids is None else ids.tolist()
     made = []
     for row in rows:

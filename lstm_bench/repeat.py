@@ -174,7 +174,7 @@ def _few(numbers: Any) -> str:
 
 
 def slot(study: StudyRecord, row: Mapping[str, str], gpus: list[Gpu]) -> Slot:
-    """A worker's place with as many threads as the recorded one had."""
+    """A worker's slot with as many threads as the recorded one had."""
     from lstm_bench.core import hardware
 
     (alone,) = hardware.slots(1, gpus[:1])

@@ -127,11 +127,14 @@ def _unquoted(argument: str, why: str) -> ConfigError:
 
 
 def _nearest_option(option: str, argv: Sequence[str], conf: Path, root: Any) -> str:
-    """The remedy for an unknown option: below `model.` one of the family's, else of the schema's."""
+    """The remedy for an unknown option: the choices of its group that have it, a near one of the family's or of the schema's."""
     from lstm_bench.core.configuration import paths
 
     group, _, leaf = option.partition(".")
     of_family = _arguments_of_family(argv, conf) if group == "model" else []
+    if not of_family and option in paths(root):
+        having = [name for name in choices(conf, group) if leaf in _yaml([conf], group, name)]
+        return f"It is one of {' and '.join(f'{group}={name}' for name in having)}." if having else ""
     if not of_family:
         return nearest(option, paths(root))
     close = difflib.get_close_matches(leaf, of_family, n=1, cutoff=0.5)
@@ -146,20 +149,26 @@ def _arguments_of_family(argv: Sequence[str], conf: Path) -> list[str]:
     """Options of the family that a command line chooses, as its YAML has them."""
     folders = [conf, *(Path(folder) for folder in config_dirs(argv))]
 
-    def read(group: str, name: str) -> dict[str, Any]:
-        import yaml
-
-        for folder in folders:
-            with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
-                found = yaml.safe_load((folder / group / f"{name}.yaml").read_text(encoding="utf-8"))
-                return found if isinstance(found, dict) else {}
-        return {}
-
     def named(read: dict[str, Any]) -> list[str]:
         entries = [entry for entry in read.get("defaults") or [] if isinstance(entry, dict)]
         return [str(v) for entry in entries for k, v in entry.items() if str(k).split()[-1].strip("/") == "model"]
 
     family = [argument[6:] for argument in argv if argument.startswith("model=")]
     studies = [argument[7:] for argument in argv if argument.startswith("+study=")]
-    chosen = family or [name for study in studies for name in named(read("study", study))] or named(read(".", "sweep"))
-    return [str(key) for name in chosen[-1:] for key in read("model", name) if not str(key).startswith("_")]
+    chosen = (
+        family
+        or [name for study in studies for name in named(_yaml(folders, "study", study))]
+        or named(_yaml(folders, ".", "sweep"))
+    )
+    return [str(key) for name in chosen[-1:] for key in _yaml(folders, "model", name) if not str(key).startswith("_")]
+
+
+def _yaml(folders: Sequence[Path], group: str, name: str) -> dict[str, Any]:
+    """What the first of `folders` that has it says; nothing where none has, or it cannot be read."""
+    import yaml
+
+    for folder in folders:
+        with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
+            found = yaml.safe_load((folder / group / f"{name}.yaml").read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) else {}
+    return {}

@@ -134,8 +134,8 @@ class Kernel:
     """Group `kernel`."""
 
     name: str = _in(Choice("auto", "cudnn", "fused", "generic", "xla", "unrolled", "unrolled_xla"))
-    probe: bool  # measure every arm for the confirmed winner
-    probe_s: float = _in(_SECONDS)  # seconds of timed steps per arm
+    probe: bool  # measure every kernel for the confirmed winner
+    probe_s: float = _in(_SECONDS)  # seconds of timed steps per kernel
     max_unroll: int = _in(_SIZE)  # timesteps up to which auto and the probe consider unrolling
     remember: bool  # whether auto takes over what another study measured, and leaves what it measures
     predict: str | None = _in(Choice("cuda"), None)  # says what a GPU would run, and ends

@@ -70,10 +70,10 @@ def quantile(values: Iterable[float], q: float) -> float:
     known = finite(values)
     if not known:
         return math.nan
-    place = q * (len(known) - 1)
-    low = math.floor(place)
+    position = q * (len(known) - 1)
+    low = math.floor(position)
     high = min(low + 1, len(known) - 1)
-    return known[low] + (known[high] - known[low]) * (place - low)
+    return known[low] + (known[high] - known[low]) * (position - low)
 
 
 def median(values: Iterable[float]) -> float:
@@ -158,7 +158,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = [math.nan] * len(p_values)
     order = sorted((p, k) for k, p in enumerate(p_values) if not math.isnan(p))
     largest = 0.0
-    for place, (p, k) in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - place) * p))
+    for rank, (p, k) in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p))
         adjusted[k] = largest
     return adjusted

@@ -47,12 +47,12 @@ class Predictor(TaskRunner):
                         {
                             "operation": operation,
                             "at": values,
-                            "place": place,
+                            "index": index,
                             "layer": layer.name,
                             "kind": layer.kind,
                             **vars(said),
                         }
-                        for place, (layer, said) in enumerate(zip(*read, strict=True))
+                        for index, (layer, said) in enumerate(zip(*read, strict=True))
                     ]
         return {"state": "COMPLETE", "layers": found, "by": verdict.RULE if name == "torch" else verdict.PROGRAM}
 

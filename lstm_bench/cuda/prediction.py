@@ -96,7 +96,7 @@ def of_study(config: Mapping[str, Any], space: Mapping[str, Any], say: Callable[
         return
     shown: dict[tuple[Any, ...], Row] = {}
     for one in layers:  # what the ends of the space have in common with the configuration's own values is said once
-        shown.setdefault((one["operation"], one["place"], one["kernel"], one["reason"]), one)
+        shown.setdefault((one["operation"], one["index"], one["kernel"], one["reason"]), one)
     rows = [
         [one["operation"], f"{one['layer']} ({one['kind']})", one["kernel"], _why(one), _at(one)]
         for one in shown.values()

@@ -104,8 +104,8 @@ def named(labels: Mapping[str, np.ndarray], where: str) -> tuple[dict[str, np.nd
         raise DataError(f"{where}: the target", expected="at least 2 classes", received=str(names[0]))
     coded = {}
     for split, y in plain.items():
-        places = np.minimum(np.searchsorted(names, y), len(names) - 1)
-        unknown = np.unique(y[names[places] != y])
+        indices = np.minimum(np.searchsorted(names, y), len(names) - 1)
+        unknown = np.unique(y[names[indices] != y])
         if len(unknown):
             raise DataError(
                 f"{where}: the {split} split has a class that the training split has not",
@@ -113,7 +113,7 @@ def named(labels: Mapping[str, np.ndarray], where: str) -> tuple[dict[str, np.nd
                 received=str(unknown[0]),
                 remedy=f"Of the training split: {nearest(str(unknown[0]), map(str, names))}",
             )
-        coded[split] = places.astype(np.int32)
+        coded[split] = indices.astype(np.int32)
     own = names.dtype.kind in "iu" and bool((names == np.arange(len(names))).all())
     return coded, None if own else tuple(str(name) for name in names.tolist())
 
@@ -149,12 +149,12 @@ def weights(asked: Any, task: Task, y: np.ndarray, n_classes: int, names: Sequen
     if asked == "balanced":
         counts = np.bincount(y.ravel(), minlength=n_classes)
         return np.asarray(y.size / (n_classes * np.maximum(counts, 1)), np.float32)
-    places = {str(place): place for place in range(n_classes)}
-    places |= {name: place for place, name in enumerate(names or ())}
+    indices = {str(index): index for index in range(n_classes)}
+    indices |= {name: index for index, name in enumerate(names or ())}
     found = np.ones(n_classes, np.float32)
     for name, weight in asked.items():
-        if str(name) not in places:
-            known = names or list(places)
+        if str(name) not in indices:
+            known = names or list(indices)
             raise ConfigError(f"train.class_weight: there is no class {name}", remedy=nearest(str(name), known))
-        found[places[str(name)]] = weight
+        found[indices[str(name)]] = weight
     return found

@@ -155,19 +155,19 @@ def cut(
     values = series.values
     begins = np.maximum(ends - context, 0)
     lengths = (ends - begins).astype(np.int32)
-    places = begins[:, None] + np.arange(context)
+    indices = begins[:, None] + np.arange(context)
     seen = np.arange(context) < lengths[:, None]
-    inputs = values[np.minimum(places, len(values) - 1)]
+    inputs = values[np.minimum(indices, len(values) - 1)]
     last = values[ends - 1]
     if plan.scale == "difference":
-        inputs = np.diff(values, prepend=values[0])[np.minimum(places, len(values) - 1)]
+        inputs = np.diff(values, prepend=values[0])[np.minimum(indices, len(values) - 1)]
         offset, centre = last, np.zeros(len(ends))
         scale = np.full(len(ends), _unit(np.diff(values[:history]), values[:history]))
     elif plan.scale == "return":
         returns = np.diff(values, prepend=values[0]) / np.r_[values[0], values[:-1]]
         spread = np.sqrt(np.square(returns[1:history]).mean()) if history > 1 else 0.0
         unit = float(spread) or 1.0
-        inputs = returns[np.minimum(places, len(values) - 1)] / unit
+        inputs = returns[np.minimum(indices, len(values) - 1)] / unit
         offset, centre, scale = last, np.zeros(len(ends)), last * unit
     elif plan.scale == "window":
         mean, size = ((of * seen).sum(axis=1) / lengths for of in (inputs, np.abs(inputs)))
@@ -237,7 +237,7 @@ def _naive_error(values: np.ndarray, season: int) -> float:
 
 def joined(parts: Sequence[Windows]) -> Windows:
     """Windows of several series, one behind the other."""
-    x, lengths = (np.concatenate([part[place] for part in parts]) for place in range(2))
+    x, lengths = (np.concatenate([part[index] for part in parts]) for index in range(2))
     return Windows(
         x, lengths, Future(*(np.concatenate(of) for of in zip(*(part.future for part in parts), strict=True)))
     )

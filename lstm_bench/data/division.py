@@ -158,8 +158,8 @@ def require_apart(parts: dict[str, Sequences], where: str) -> None:
     """Raises DataError for a group in two splits."""
     names = [split for split, found in parts.items() if found.groups is not None]
     of = {split: {*np.asarray(parts[split].groups).astype(str).tolist()} for split in names}
-    for place, one in enumerate(names):
-        for other in names[place + 1 :]:
+    for index, one in enumerate(names):
+        for other in names[index + 1 :]:
             if both := sorted(of[one] & of[other]):
                 raise DataError(
                     f"{where}: group {both[0]} is in {one} and in {other}",

@@ -37,7 +37,7 @@ class FileData:
       classes: Names of the classes, or of several labels per sample; None where they are their numbers.
       reading: What `input.json` keeps so that new files are read alike: `columns`, `features`, `categories`, `filling`.
       notes: A sentence for each thing that was understood or left out.
-      about: What `inspection` judges by: `split` (how it was divided), `divided` (in words), `windows`,
+      about: What `warning` judges by: `split` (how it was divided), `divided` (in words), `windows`,
         `overlap` (of windows), `in_time` (whether the sequences follow each other), `columns` (of a table, else None),
         `missing` (column -> values).
       tokens: Of texts, whose `x_*` are int32 `(samples, tokens)`: what the ids from 2 stand for; None of other data.

@@ -44,9 +44,9 @@ def evidence(data: Dataset, outputs: np.ndarray) -> dict[str, list[dict[str, Any
             rows.append(row)
     errors = np.abs(point - truth)[taken].mean(axis=1) / np.where(future.unit[taken] > 0, future.unit[taken], math.inf)
     order = taken[np.argsort(errors, kind="stable")]
-    places = np.unique(np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int))
+    ranks = np.unique(np.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().astype(int))
     shown = []
-    for sample in order[places].tolist():
+    for sample in order[ranks].tolist():
         past = past_of(data, future, plan, sample)
         values = " ".join(f"{value:.6g}" for value in past)
         shown.append({"sample": sample, "timesteps": len(past), "features": 1, "values": values})

@@ -41,8 +41,8 @@ class Future(NamedTuple):
     def of(cls, y: np.ndarray) -> Future:
         """From labels `(samples, 2 * horizon + 5)`, or three more with levels; float64."""
         y, steps, n = y.astype(np.float64), horizon_of(y), n_levels(y)
-        rows = [y[:, place * steps : (place + 1) * steps] for place in range(_ROWS)]
-        rows += [y[:, place] for place in range(_ROWS * steps, y.shape[1] - n)]
+        rows = [y[:, row * steps : (row + 1) * steps] for row in range(_ROWS)]
+        rows += [y[:, row] for row in range(_ROWS * steps, y.shape[1] - n)]
         return cls(*[*rows, np.round(y[:, y.shape[1] - n :], 6)])  # levels as they were before they were float32
 
     def labels(self) -> np.ndarray:

@@ -234,11 +234,11 @@ class Classes(Labels):
         probability = softmax(answers, axis=-1).reshape(-1, answers.shape[-1])
         names = [f"probability_{label}" for label in range(answers.shape[-1])]
         rows = []
-        for place, values in zip(_places(answers), probability.tolist(), strict=True):
+        for coordinates, values in zip(_coordinates(answers), probability.tolist(), strict=True):
             best = max(range(len(values)), key=values.__getitem__)
             said = {"prediction": best, "probability": values[best]}
-            rows.append({**place, **said, **dict(zip(names, values, strict=True))})
-        return (*_place_columns(answers), "prediction", "probability", *names), rows
+            rows.append({**coordinates, **said, **dict(zip(names, values, strict=True))})
+        return (*_coordinate_names(answers), "prediction", "probability", *names), rows
 
     def told(
         self, rows: Sequence[Mapping[str, Any]], n: int, y: np.ndarray | None, names: Sequence[str] | None = None
@@ -278,8 +278,8 @@ class Numbers(Labels):
 
     def table(self, answers: np.ndarray) -> Table:
         """See `Labels`: the output."""
-        rows = zip(_places(answers), answers.reshape(-1), strict=True)
-        return (*_place_columns(answers), "prediction"), [{**at, "prediction": float(value)} for at, value in rows]
+        rows = zip(_coordinates(answers), answers.reshape(-1), strict=True)
+        return (*_coordinate_names(answers), "prediction"), [{**at, "prediction": float(value)} for at, value in rows]
 
     def told(
         self, rows: Sequence[Mapping[str, Any]], n: int, y: np.ndarray | None, names: Sequence[str] | None = None
@@ -338,12 +338,14 @@ class Several(Labels):
 
         columns = [(f"prediction_{label}", f"probability_{label}") for label in range(answers.shape[-1])]
         made = []
-        for place, logits, chances in zip(_places(answers), answers.tolist(), expit(answers).tolist(), strict=True):
-            row: dict[str, Any] = dict(place)
+        for coordinates, logits, chances in zip(
+            _coordinates(answers), answers.tolist(), expit(answers).tolist(), strict=True
+        ):
+            row: dict[str, Any] = dict(coordinates)
             for (prediction, probability), logit, chance in zip(columns, logits, chances, strict=True):
                 row |= {prediction: int(logit > 0), probability: chance}
             made.append(row)
-        return (*_place_columns(answers), *(name for pair in columns for name in pair)), made
+        return (*_coordinate_names(answers), *(name for pair in columns for name in pair)), made
 
     def told(
         self, rows: Sequence[Mapping[str, Any]], n: int, y: np.ndarray | None, names: Sequence[str] | None = None
@@ -360,11 +362,11 @@ class Several(Labels):
         return lines
 
 
-def _place_columns(answers: np.ndarray) -> tuple[str, ...]:
+def _coordinate_names(answers: np.ndarray) -> tuple[str, ...]:
     return ("sample", "timestep")[: answers.ndim - 1]
 
 
-def _places(answers: np.ndarray) -> Iterator[dict[str, int]]:
+def _coordinates(answers: np.ndarray) -> Iterator[dict[str, int]]:
     """Sample, and timestep where there is one, of each of a network's answers."""
-    columns = _place_columns(answers)
-    return (dict(zip(columns, place, strict=True)) for place in np.ndindex(answers.shape[:-1]))
+    columns = _coordinate_names(answers)
+    return (dict(zip(columns, index, strict=True)) for index in np.ndindex(answers.shape[:-1]))

@@ -187,8 +187,8 @@ def calibration_error(logits: np.ndarray, y: np.ndarray, mask: np.ndarray | None
     """
     chances = np.exp(log_probability(logits))
     confidence, right = chances.max(axis=-1), logits.argmax(axis=-1) == y
-    place = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
-    return float(np.abs(np.bincount(place, right - confidence, minlength=_BINS)).sum() / len(y))
+    bins = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
+    return float(np.abs(np.bincount(bins, right - confidence, minlength=_BINS)).sum() / len(y))
 
 
 def r2(outputs: np.ndarray, y: np.ndarray, mask: np.ndarray | None = None) -> float:

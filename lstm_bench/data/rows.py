@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from lstm_bench.data import timestamps
 from lstm_bench.data.sequences import Columns, Sequences, from_padded, from_rows
 
 Table = dict[str, np.ndarray]  # column -> values `(rows,)`: float, whole, bool or text; NaN and None are missing
+_UNNAMED = re.compile(r"\s*|__index_level_\d+__")  # columns that pandas writes for its row numbers
 
 
 def from_table(table: Table, columns: Columns, where: str) -> Sequences:
@@ -47,13 +49,17 @@ def require(table: Collection[str], columns: Columns, where: str) -> None:
       columns: What they mean.
       where: The file.
     """
-    names = [*columns.named(), *(("features", name) for name in columns.features or ())]
+    known = {*(columns.known or ())}
+    names = [
+        *columns.named(),
+        *(("known" if name in known else "features", name) for name in columns.features or ()),
+    ]
     for setting, name in names:
         if name not in table:
             raise ConfigError(f"dataset.{setting}: {where} has no column {name!r}", remedy=nearest(name, table))
     used = columns.named()
-    for place, (setting, name) in enumerate(used):
-        for other, also in used[:place]:
+    for index, (setting, name) in enumerate(used):
+        for other, also in used[:index]:
             if name == also and {setting, other} != {"id", "group"}:
                 raise ConfigError(f"dataset.{other} and dataset.{setting} are one column", received=name)
     twice = {name for _, name in used} & {*(columns.features or ())}
@@ -63,6 +69,13 @@ def require(table: Collection[str], columns: Columns, where: str) -> None:
             f"dataset.features: {name} is dataset.{next(key for key, of in used if of == name)} too",
             remedy="An input that holds the answer, or names the sequence, makes every score wrong: leave it out.",
         )
+
+
+def is_read(name: str, columns: Columns, numeric: set[str]) -> bool:
+    """Whether a column of a table is read: it is named, or an input by being numeric."""
+    if name in (column for _, column in columns.named()) or name in (columns.features or ()):
+        return True
+    return columns.features is None and name in numeric and not _UNNAMED.fullmatch(name)
 
 
 def _inputs(
@@ -171,9 +184,9 @@ def _long(table: Table, columns: Columns, where: str) -> Sequences:
     x = np.empty((rows, len(arrays)), np.float32)
     for name in columns.features or ():
         table.pop(name, None)  # what was read is let go of, column by column
-    for place in range(len(arrays)):
-        x[:, place] = arrays[place] if order is None else arrays[place][order]
-        arrays[place] = x[:0, 0]
+    for feature in range(len(arrays)):
+        x[:, feature] = arrays[feature] if order is None else arrays[feature][order]
+        arrays[feature] = x[:0, 0]
     taken = begins[:, None] + np.arange(columns.window) if columns.window else None
 
     def of_windows(values: np.ndarray | None) -> np.ndarray | None:
@@ -214,10 +227,10 @@ def _require_lengths(
     numbers = said.astype(np.float64) if is_numeric(said) else np.full(len(said), np.nan)
     wrong = np.flatnonzero(numbers != np.repeat(lengths, lengths))
     if len(wrong):
-        place = int(np.searchsorted(starts, wrong[0], "right")) - 1
+        sequence = int(np.searchsorted(starts, wrong[0], "right")) - 1
         raise DataError(
             f"{where}: column {columns.lengths} disagrees with the rows",
-            expected=f"{lengths[place]}, the rows of sequence {place}",
+            expected=f"{lengths[sequence]}, the rows of sequence {sequence}",
             received=str(said[wrong[0]])[:40],
             remedy="Rows are missing, or doubled: leave dataset.lengths out to take the rows as they are.",
         )
@@ -263,7 +276,7 @@ def ordered(
 
 
 def _numbered(ids: np.ndarray) -> np.ndarray:
-    """The place of each id among all of them, sorted."""
+    """The index of each id among all of them, sorted."""
     if ids.dtype != object and bool((ids[1:] >= ids[:-1]).all()):
         return np.r_[0, np.cumsum(ids[1:] != ids[:-1], dtype=np.int32)].astype(np.int32)
     import pandas as pd

@@ -34,6 +34,7 @@ class Columns:
       truncate: What happens to a sequence of more than `max_length`: `refuse`, or the `start` or `end` that is cut off.
       multilabel: Whether each sequence has a row of labels, which are none of its timesteps.
       text: Column of texts: each is a sequence of tokens, see `texts.py`.
+      known: Which of `features` are known of the time that is forecast.
     """
 
     layout: str | None = None
@@ -50,13 +51,14 @@ class Columns:
     truncate: str | None = None
     multilabel: bool = False
     text: str | None = None
+    known: tuple[str, ...] | None = None
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of a model: column -> those it knows
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Columns:
         """From group `dataset`."""
         given: dict[str, Any] = {name: settings.get(name) for name in cls.__dataclass_fields__ if name != "categories"}
-        for key in ("features", "target"):
+        for key in ("features", "target", "known"):
             if isinstance(given[key], list):
                 given[key] = tuple(given[key])
         if given["max_length"] is None:
@@ -136,7 +138,7 @@ class Sequences:
         return np.full(len(self), self.x.shape[1], np.int32) if self.lengths is None else self.lengths
 
     def take(self, rows: np.ndarray) -> Sequences:
-        """Those at some places."""
+        """Those of some rows."""
 
         def of(array: np.ndarray | None) -> np.ndarray | None:
             return None if array is None else array[rows]
@@ -230,4 +232,4 @@ def changes(cut: int, dropped: int, n: int, columns: Columns) -> list[str]:
 
 def names_of(features: Sequence[str], n: int) -> list[str]:
     """A name for every feature: its own, or its number."""
-    return list(features) if len(features) == n else [f"feature {place}" for place in range(n)]
+    return list(features) if len(features) == n else [f"feature {index}" for index in range(n)]

@@ -84,17 +84,17 @@ class Found:
     notes: tuple[str, ...] = field(default=())
 
 
-def moments(first: float, step: Step, places: np.ndarray) -> np.ndarray:
-    """Stamps of the steps `places` after `first`; a day that a month lacks is its last."""
+def moments(first: float, step: Step, counts: np.ndarray) -> np.ndarray:
+    """Stamps of so many steps, `counts`, after `first`; a day that a month lacks is its last."""
     if step.kind == "time":
-        return np.asarray(first + step.size * places)
+        return np.asarray(first + step.size * counts)
     moment = np.datetime64(round(first), "s")
     day = moment.astype("datetime64[D]")
     clock = moment - day
     if step.kind == "workdays":
-        days = np.busday_offset(day, (step.size * places).astype(np.int64))
+        days = np.busday_offset(day, (step.size * counts).astype(np.int64))
     else:
-        months = day.astype("datetime64[M]") + (step.size * places).astype(np.int64)
+        months = day.astype("datetime64[M]") + (step.size * counts).astype(np.int64)
         last = (months + 1).astype("datetime64[D]") - 1
         same = months.astype("datetime64[D]") + (day - day.astype("datetime64[M]").astype("datetime64[D]"))
         days = last if step.kind == "month_ends" else np.minimum(same, last)
@@ -105,13 +105,13 @@ def calendar(stamps: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Where stamps (seconds since 1970) stand in each of `names` of `CALENDAR`, as a sine and a cosine: `(rows, 2 * names)`."""
     moment = np.rint(stamps).astype(np.int64).astype("datetime64[s]")
     days, months = moment.astype("datetime64[D]"), moment.astype("datetime64[M]")
-    places = {
+    parts = {
         "month": months.astype(np.int64) % 12,
         "day": (days - months.astype("datetime64[D]")).astype(np.int64),
         "weekday": (days.astype(np.int64) + 3) % 7,  # 1970 began on a Thursday
         "hour": (moment - days).astype(np.int64) / 3600,
     }
-    turns = [2 * np.pi * places[name] / CALENDAR[name] for name in names]
+    turns = [2 * np.pi * parts[name] / CALENDAR[name] for name in names]
     return np.stack([of(turn) for turn in turns for of in (np.sin, np.cos)], axis=1)
 
 
@@ -164,7 +164,7 @@ def from_table(table: Table, columns: Columns, where: str, others: Sequence[str]
 def _numbers(table: Table, column: str, expected: str, where: str) -> np.ndarray:
     values = table[column]
     if not is_numeric(values):
-        row = next((place for place, value in enumerate(values) if _is_no_number(value)), 0)
+        row = next((index for index, value in enumerate(values) if _is_no_number(value)), 0)
         raise DataError(f"{where}: row {row + 2}, column {column}", expected=expected, received=str(values[row])[:40])
     return values.astype(np.float64)
 
@@ -199,10 +199,10 @@ def even(series: Series, rule: str, column: str | None, where: str) -> Series:
         if (np.abs(steps - step) <= slack).all():
             return replace(series, step=Step(kind, step))
         step = float(steps.min())
-        places = np.rint((counts - counts[0]) / step)
-        on_grid = bool((np.abs(counts - counts[0] - places * step) <= slack * np.maximum(places, 1)).all())
-        if on_grid and places[-1] < _LONGEST * len(places) and (best is None or places[-1] < best[0][-1]):
-            best = places.astype(np.int64), Step(kind, step)
+        indices = np.rint((counts - counts[0]) / step)
+        on_grid = bool((np.abs(counts - counts[0] - indices * step) <= slack * np.maximum(indices, 1)).all())
+        if on_grid and indices[-1] < _LONGEST * len(indices) and (best is None or indices[-1] < best[0][-1]):
+            best = indices.astype(np.int64), Step(kind, step)
     if rule == "order":
         return series
     what = f"{where}: column {column}: the steps{f' of {series.name}' * bool(series.name)} are not even"
@@ -261,7 +261,7 @@ def filled(series: Series, rule: str, where: str, target: str = "", past: Sequen
         others = np.stack(
             [
                 _covariate(
-                    others[: len(values) if place < len(past) - known else None, place],
+                    others[: len(values) if index < len(past) - known else None, index],
                     rule,
                     len(values),
                     len(others),
@@ -269,7 +269,7 @@ def filled(series: Series, rule: str, where: str, target: str = "", past: Sequen
                     where,
                     target,
                 )
-                for place, name in enumerate(past)
+                for index, name in enumerate(past)
             ],
             axis=1,
         )
@@ -324,7 +324,7 @@ def _countings(series: Series) -> Iterator[tuple[str, np.ndarray]]:
         yield "workdays", np.busday_count(days[0], days).astype(np.float64)
 
 
-def _said(series: Series, place: int) -> str:
+def _said(series: Series, index: int) -> str:
     assert series.stamps is not None
-    stamp = float(series.stamps[place])
+    stamp = float(series.stamps[index])
     return str(np.datetime64(round(stamp), "s")).replace("T", " ") if series.dated else f"{stamp:g}"

@@ -60,7 +60,7 @@ class Coded:
     """Texts as numbers, before anything is divided.
 
     Attributes:
-      parts: As of `file_dataset.parts_of`; `x` int32 `(samples, tokens, 1)` holds places in `alphabet`, counted from 1.
+      parts: As of `file_dataset.parts_of`; `x` int32 `(samples, tokens, 1)` holds indices into `alphabet`, counted from 1.
       alphabet: All tokens that there are, sorted.
       where: The file or folder, for messages.
       notes: What was left out, a sentence each.
@@ -233,10 +233,10 @@ def _texts(table: Table, columns: Columns, where: str) -> list[str]:
 
 
 def _coded(texts: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], np.ndarray]:
-    """All tokens that there are, sorted, and int32 places in them, from 1, of the tokens of one text behind the other."""
+    """All tokens that there are, sorted, and int32 indices in them, from 1, of the tokens of one text behind the other."""
     alphabet = tuple(sorted({token for tokens in texts for token in tokens}))
-    places = {token: place for place, token in enumerate(alphabet, 1)}
-    return alphabet, np.fromiter((places[token] for tokens in texts for token in tokens), np.int32)
+    indices = {token: index for index, token in enumerate(alphabet, 1)}
+    return alphabet, np.fromiter((indices[token] for tokens in texts for token in tokens), np.int32)
 
 
 def _digest(alphabet: Sequence[str]) -> str:

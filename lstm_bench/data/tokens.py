@@ -77,7 +77,7 @@ class Vocabulary:
 
     @functools.cached_property
     def _ids(self) -> dict[str, int]:
-        return {token: place for place, token in enumerate(self.tokens, 2)}
+        return {token: number for number, token in enumerate(self.tokens, 2)}
 
     def id(self, token: str) -> int:
         """Of a token, `UNKNOWN` of one that is not there."""

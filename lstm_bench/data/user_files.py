@@ -153,7 +153,7 @@ def _arrays(path: Path, columns: Columns) -> Sequences:
 
 
 def coded(y: np.ndarray, about: Mapping[str, Any], where: str) -> np.ndarray:
-    """Targets of a file as the model knows them: classes by their place.
+    """Targets of a file as the model knows them: classes by their index.
 
     Raises:
       DataError: for a class that it does not know.
@@ -161,8 +161,8 @@ def coded(y: np.ndarray, about: Mapping[str, Any], where: str) -> np.ndarray:
     names = about.get("classes")
     if names is None or not recorded(about).labels.classes:
         return y
-    places = {name: place for place, name in enumerate(names)}
-    unknown = sorted({str(label) for label in y.ravel()} - {*places})
+    indices = {name: index for index, name in enumerate(names)}
+    unknown = sorted({str(label) for label in y.ravel()} - {*indices})
     if unknown:
         raise DataError(
             f"{where}: a class that the model does not know",
@@ -170,7 +170,7 @@ def coded(y: np.ndarray, about: Mapping[str, Any], where: str) -> np.ndarray:
             received=unknown[0],
             remedy="Take its sequences out; or leave the labels out of the file: then all are predicted and none is scored.",
         )
-    return np.array([places[str(label)] for label in y.ravel()], np.int32).reshape(y.shape)
+    return np.array([indices[str(label)] for label in y.ravel()], np.int32).reshape(y.shape)
 
 
 def _column(feature: str, categories: Mapping[str, Any]) -> str:

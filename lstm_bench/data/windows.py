@@ -73,8 +73,9 @@ def check(config: Mapping[str, Any]) -> None:
     ):
         expected = "three ascending levels between 0 and 1, the median in the middle, such as [0.1,0.5,0.9]"
         raise ConfigError("dataset.quantiles", expected=expected, received=levels)
-    if unknown := [name for name in config.get("calendar") or () if name not in CALENDAR]:
-        raise ConfigError("dataset.calendar", expected=f"any of {', '.join(CALENDAR)}, each once", received=unknown[0])
+    asked = list(config.get("calendar") or ())
+    if wrong := [name for name in asked if name not in CALENDAR or asked.count(name) > 1]:
+        raise ConfigError("dataset.calendar", expected=f"any of {', '.join(CALENDAR)}, each once", received=wrong[0])
     if config.get("scale_target") not in (None, False, "auto") or config.get("standardize") is True:
         key = "standardize" if config.get("standardize") is True else "scale_target"
         raise ConfigError(f"dataset.{key}", expected="auto or false, as dataset.scale scales series", received=True)
@@ -115,7 +116,11 @@ def load(config: Mapping[str, Any]) -> file_dataset.FileData:
         **{"features": plan.features(str(columns.target or "value")), "categories": {}, "filling": None},
         "plan": vars(plan),
     }
-    notes = [f"a {task.name}: dataset.task={config['task']}", *found.notes, *_said(series, plan, untrained, undefined)]
+    notes = [
+        f"a {task.name} task: dataset.task={config['task']}",
+        *found.notes,
+        *_said(series, plan, untrained, undefined),
+    ]
     notes.append(f"divided {divided}")
     return file_dataset.FileData(arrays | lengths, n_outputs, task, sha256, None, reading, tuple(notes), about)
 
@@ -267,7 +272,8 @@ def _columns(source: Source, config: Mapping[str, Any]) -> Columns:
       ConfigError: where a table's target is not named.
     """
     named: dict[str, Any] = {key: config.get(key) for key in ("id", "time", "target")}
-    others = (*(config.get("features") or ()), *(config.get("known") or ()))
+    named["known"] = tuple(config.get("known") or ())
+    others = (*(config.get("features") or ()), *named["known"])
     if source.suffix == ".tsf":
         return Columns(**named, features=others or None)
     if config.get("target") is None:
@@ -324,6 +330,11 @@ def _padded(rows: np.ndarray, n: int) -> np.ndarray:
     return np.concatenate([rows[:n], np.full((max(n - len(rows), 0), rows.shape[1]), np.nan)])
 
 
+def _of_part(plan: Plan) -> str:
+    """The setting that makes the test targets of a series so many."""
+    return "dataset.horizon" if plan.origins <= plan.horizon else "dataset.origins"
+
+
 def _require_long_enough(series: Sequence[Series], plan: Plan, where: str) -> None:
     """Raises DataError for a series that has nothing before its test targets, or targets that no file holds."""
     for one in series:
@@ -331,10 +342,10 @@ def _require_long_enough(series: Sequence[Series], plan: Plan, where: str) -> No
         if len(one) <= plan.part:
             short = sum(len(other) <= plan.part for other in series)
             raise DataError(
-                f"{where}: {named} is no longer than the horizon",
+                f"{where}: {named} is no longer than {'the horizon' if plan.origins == 1 else 'its forecasts reach'}",
                 expected=f"more than {counted(plan.part, 'value')}, the test targets",
                 received=f"{len(one)} ({short:,} of {len(series):,} series are that short)",
-                remedy="Give a smaller dataset.horizon, or take them out of the file.",
+                remedy=f"Give a smaller {_of_part(plan)}, or take them out of the file.",
             )
         if one.made_up is not None and one.made_up[-2 * plan.part :].any():
             raise DataError(

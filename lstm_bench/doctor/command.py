@@ -49,13 +49,13 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
       CheckFailedError: when there is a fault.
     """
     from lstm_bench.core import configuration, hardware, schema, vocabulary
-    from lstm_bench.data import dataset
+    from lstm_bench.data import settings
     from lstm_bench.doctor import installation, inventory, machine
     from lstm_bench.kernels import grid
     from lstm_bench.tracking import store
 
     asked = configuration.load(composed, schema.Doctor)
-    dataset.check(asked["dataset"])
+    settings.check(asked["dataset"])
     store.check(asked["tracking"])
     _check_url(asked["storage"]["url"])
     _check_cell(asked["cell"], vocabulary.AXES)

@@ -22,7 +22,7 @@ from lstm_bench.kernels.bare_jax import CudnnJaxArm, JaxArm
 from lstm_bench.kernels.bare_tensorflow import TensorflowArm
 from lstm_bench.kernels.bare_torch import TorchArm
 from lstm_bench.model.kernel import LAYERS
-from lstm_bench.training.timer import Arm
+from lstm_bench.training.timer import Program
 
 Cell = Mapping[str, Any]
 Arrays = list[np.ndarray]
@@ -63,7 +63,7 @@ def expected(kernel: str, backend: str, cell: Cell, gpu: str | None) -> str:
     )  # on a CPU oneDNN has the LSTM, ATen loops over the rest
 
 
-def make(kernel: str, backend: str, cell: Cell, weights: Arrays, x: np.ndarray, cotangent: np.ndarray) -> Arm:
+def make(kernel: str, backend: str, cell: Cell, weights: Arrays, x: np.ndarray, cotangent: np.ndarray) -> Program:
     """The arm on `weights`, inputs x (B, T, F) and cotangent (B, T, D*U) of the loss, in the precision that the process has."""
     if backend == "torch":
         return TorchArm(kernel, cell, weights, x, cotangent)

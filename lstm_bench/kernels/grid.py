@@ -87,8 +87,8 @@ def drawn(grid: Mapping[str, Any], cell: Mapping[str, Any]) -> list[int] | None:
     if not sound or quantiles != sorted(quantiles):
         path = f"grid.lengths.{cell['lengths']}"
         raise ConfigError(path, expected="an ascending list of whole numbers of at least 1", received=quantiles)
-    places = (np.arange(cell["batch"]) + 0.5) / cell["batch"]
-    found = np.interp(places, np.linspace(0, 1, len(quantiles)), quantiles).round().astype(int)
+    levels = (np.arange(cell["batch"]) + 0.5) / cell["batch"]
+    found = np.interp(levels, np.linspace(0, 1, len(quantiles)), quantiles).round().astype(int)
     return [int(n) for n in np.minimum(found, cell["timesteps"])]
 
 

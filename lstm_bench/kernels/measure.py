@@ -127,7 +127,7 @@ def make(
     x: np.ndarray,
     cotangent: np.ndarray,
     true: np.ndarray | None = None,
-) -> timer.Arm:
+) -> timer.Program:
     """The arm of a kernel on a cell: a yardstick, or the engine that trains with Keras's layers.
 
     Args:

@@ -185,9 +185,9 @@ def ratio_interval(
         padded = np.full((len(side), sizes.max()), math.nan)
         for row, values in zip(padded, side, strict=True):
             row[: len(values)] = values
-        places = np.arange(sizes.max())
+        positions = np.arange(sizes.max())
         chosen = np.floor(rng.random((*drawn.shape, sizes.max())) * sizes[drawn][..., None]).astype(int)
-        values = np.where(places < sizes[drawn][..., None], padded[drawn[..., None], chosen], math.nan)
+        values = np.where(positions < sizes[drawn][..., None], padded[drawn[..., None], chosen], math.nan)
         medians.append(np.nanmedian(values.reshape(resamples, -1), axis=1))
     n = len(rounds)
     tail = float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - level) / 2)))

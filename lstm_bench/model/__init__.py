@@ -1,8 +1,8 @@
 """What learns: architecture families, recurrent layers that Keras lacks, and kernels.
 
-A kernel is which implementation of the recurrent step runs, and the proof that it ran. Imports `core`; Keras inside functions
-only. The families, and only they, are names of this package: `_target_: lstm_bench.model.stacked` stands in records and in
-users' YAML.
+A kernel is which implementation of the recurrent step runs, and the proof that it ran; a control is what a network has to beat.
+Imports `core`; Keras inside functions only; SciPy, scikit-learn and statsmodels (extra) for controls. The families, and only
+they, are names of this package: `_target_: lstm_bench.model.stacked` stands in records and in users' YAML.
 """
 
 from lstm_bench.model.families.convolutional import cnn, cnn_lstm

@@ -57,12 +57,12 @@ def summaries(x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
     total = np.where(inside[..., None], x, 0)
     mean = total.sum(axis=1) / count
     spread = np.where(inside[..., None], x - mean[:, None], 0)
-    place = np.where(inside, np.arange(timesteps) - (count - 1) / 2, 0)
-    moment = np.maximum(np.square(place).sum(axis=1), 1)[:, None]
+    centred = np.where(inside, np.arange(timesteps) - (count - 1) / 2, 0)
+    moment = np.maximum(np.square(centred).sum(axis=1), 1)[:, None]
     parts = [
         mean,
         np.sqrt(np.square(spread).sum(axis=1) / count),
-        np.einsum("st,stf->sf", place, spread) / moment,
+        np.einsum("st,stf->sf", centred, spread) / moment,
         x[:, 0],
         x[np.arange(n), ends - 1],
         np.where(inside[..., None], x, np.inf).min(axis=1),
@@ -106,9 +106,9 @@ def latest(x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
     """
     n, timesteps, features = x.shape
     ends = np.full(n, timesteps) if lengths is None else np.asarray(lengths)
-    places = ends[:, None] - 1 - np.arange(timesteps)
-    values = x[np.arange(n)[:, None], np.maximum(places, 0)].astype(np.float64)
-    return np.where(places[..., None] >= 0, values, 0).reshape(n, timesteps * features)
+    steps = ends[:, None] - 1 - np.arange(timesteps)
+    values = x[np.arange(n)[:, None], np.maximum(steps, 0)].astype(np.float64)
+    return np.where(steps[..., None] >= 0, values, 0).reshape(n, timesteps * features)
 
 
 def line_on(
@@ -146,9 +146,9 @@ def summarised(arrays: Mapping[str, np.ndarray]) -> Features:
 def _folds(y: np.ndarray) -> list[np.ndarray]:
     """Which samples each of five folds holds out, every class and every range of numbers evenly."""
     order = np.lexsort((np.arange(len(y)), y if y.ndim == 1 else y[:, 0]))
-    place = np.empty(len(y), np.int64)
-    place[order] = np.arange(len(y)) % 5
-    return [place == fold for fold in range(5)] if len(y) >= 10 else []
+    fold_of = np.empty(len(y), np.int64)
+    fold_of[order] = np.arange(len(y)) % 5
+    return [fold_of == fold for fold in range(5)] if len(y) >= 10 else []
 
 
 def _line(features: np.ndarray, y: np.ndarray, asked: Asked, strength: float) -> Line:
@@ -166,7 +166,7 @@ def _line(features: np.ndarray, y: np.ndarray, asked: Asked, strength: float) ->
         weights = np.linalg.solve(gram, features.T @ (targets - middle))
         return Line(weights, middle, f"alpha {strength:g}")
     if asked.kind == "labels":
-        lines = [_logistic(features, y[:, place].astype(int), 2, strength) for place in range(asked.outputs)]
+        lines = [_logistic(features, y[:, label].astype(int), 2, strength) for label in range(asked.outputs)]
         weights = np.stack([line.weights[:, 1] - line.weights[:, 0] for line in lines], axis=1)
         offset = np.array([line.offset[1] - line.offset[0] for line in lines])
         return Line(weights, offset, f"C {1 / strength:g}")
@@ -259,13 +259,13 @@ def _large_ridge(features: np.ndarray, y: np.ndarray, held_out: tuple[np.ndarray
     gram = features @ features.T if wide else features.T @ features
     sides = targets - middle if wide else features.T @ (targets - middle)
     wanted, found = _targets(held_out[1], asked), list[tuple[float, int, np.ndarray]]()
-    for place, alpha in enumerate(ALPHAS[3::2]):
+    for index, alpha in enumerate(ALPHAS[3::2]):
         solved = cho_solve(cho_factor(gram + alpha * np.eye(len(gram)), overwrite_a=True), sides)
         weights = features.T @ solved if wide else solved
-        found.append((float(np.square(others @ weights + middle - wanted).mean()), place, weights))
-    _, place, weights = min(found, key=lambda one: one[:2])
+        found.append((float(np.square(others @ weights + middle - wanted).mean()), index, weights))
+    _, index, weights = min(found, key=lambda one: one[:2])
     weights = weights / scale[:, None]
-    return Line(weights, middle - (mean * scale) @ weights, f"alpha {ALPHAS[3::2][place]:.3g}")
+    return Line(weights, middle - (mean * scale) @ weights, f"alpha {ALPHAS[3::2][index]:.3g}")
 
 
 def _deviation(features: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 TAPS = 9
 KERNELS = np.array(
     list(combinations(range(TAPS), 3)), np.int32
-)  # places of the three weights of 2; the six others are -1
+)  # indices of the three weights of 2; the six others are -1
 PER_KERNEL = 119  # features: 84 x 119 = 9,996, the multiple of 84 next below 10,000
 MAX_DILATIONS = 32  # of a kernel
 _BLOCK = 2**15  # values of a block of sequences: it stays in the processor's cache
@@ -63,7 +63,7 @@ class MiniRocket:
         into = np.empty((len(self.biases), n), np.float32)
         ends = np.full(n, timesteps) if lengths is None else np.asarray(lengths)
         wide = timesteps + -timesteps % 8
-        at, first, place = np.arange(wide), 0, 0
+        at, first, start = np.arange(wide), 0, 0
         for number, (dilation, count) in enumerate(zip(self.dilations.tolist(), self.counts.tolist(), strict=True)):
             margin = dilation * (TAPS // 2)
             outside = at >= ends[:, None]
@@ -73,8 +73,8 @@ class MiniRocket:
             for kernel, values in enumerate(self._convolved(x, number, dilation, first, wide)):
                 inside = (number + kernel) % 2  # of every second kernel only where the whole of it lies inside
                 values[beyond if inside else outside] = -np.inf
-                into[place : place + count] = _exceeding(values, self.biases[place : place + count]) / totals[inside]
-                place += count
+                into[start : start + count] = _exceeding(values, self.biases[start : start + count]) / totals[inside]
+                start += count
             first += int(self.widths[number * len(KERNELS) : (number + 1) * len(KERNELS)].sum())
         return into
 
@@ -115,7 +115,7 @@ def fit(x: np.ndarray, seed: int, lengths: np.ndarray | None = None) -> MiniRock
     golden = (np.arange(1, PER_KERNEL * len(KERNELS) + 1) * ((np.sqrt(5) + 1) / 2)) % 1
     biases = np.empty(len(golden), np.float32)
     ends = np.cumsum(widths)
-    place = 0
+    start = 0
     for number, (dilation, count) in enumerate(zip(dilations.tolist(), counts.tolist(), strict=True)):
         for kernel, taps in enumerate(KERNELS):
             one, which = int(rng.randint(len(x))), number * len(KERNELS) + kernel
@@ -123,8 +123,8 @@ def fit(x: np.ndarray, seed: int, lengths: np.ndarray | None = None) -> MiniRock
             length = x.shape[1] if lengths is None else int(lengths[one])
             shifted = _shifted(x[one : one + 1][..., mine].sum(axis=2), dilation, x.shape[1])
             values = 3 * shifted[taps].sum(axis=0) - shifted.sum(axis=0)
-            biases[place : place + count] = np.quantile(values[0, :length], golden[place : place + count])
-            place += count
+            biases[start : start + count] = np.quantile(values[0, :length], golden[start : start + count])
+            start += count
     return MiniRocket(dilations, counts, biases, channels, widths)
 
 
@@ -134,8 +134,8 @@ def _dilations(timesteps: int) -> tuple[np.ndarray, np.ndarray]:
     exponent = np.log2((timesteps - 1) / (TAPS - 1))
     dilations, n = np.unique(np.logspace(0, exponent, most, base=2).astype(np.int32), return_counts=True)
     counts = (n * (PER_KERNEL / most)).astype(np.int32)
-    for place in range(PER_KERNEL - int(counts.sum())):
-        counts[place % len(counts)] += 1
+    for index in range(PER_KERNEL - int(counts.sum())):
+        counts[index % len(counts)] += 1
     return dilations, counts
 
 

@@ -46,5 +46,5 @@ class Samples(NamedTuple):
     lengths: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> Samples:
-        """Those at some places."""
+        """Those of some rows."""
         return Samples(self.x[rows], self.y[rows], None if self.lengths is None else self.lengths[rows])

@@ -39,9 +39,9 @@ class TfIdf:
         from scipy.sparse import csr_array
 
         rows, runs = _runs(x, int(self.base))
-        place = np.minimum(np.searchsorted(self.runs, runs), len(self.runs) - 1)
-        known = self.runs[place] == runs
-        made = csr_array((np.ones(int(known.sum())), (rows[known], place[known])), (len(x), len(self.runs)))
+        columns = np.minimum(np.searchsorted(self.runs, runs), len(self.runs) - 1)
+        known = self.runs[columns] == runs
+        made = csr_array((np.ones(int(known.sum())), (rows[known], columns[known])), (len(x), len(self.runs)))
         made.sum_duplicates()
         made.data = (1 + np.log(made.data)) * self.idf[made.indices]
         norms = np.sqrt(np.bincount(np.repeat(np.arange(len(x)), np.diff(made.indptr)), made.data**2, len(x)))

@@ -88,7 +88,7 @@ def ranked(rows: Iterable[Row], objective: str, *, maximize: bool) -> list[Any]:
     """
     sign = -1.0 if maximize else 1.0
     found = [(number(row.get(objective)), row) for row in rows if row["state"] == "COMPLETE"]
-    known = [(sign * value, _place(row), row) for value, row in found if value is not None and math.isfinite(value)]
+    known = [(sign * value, _number_of(row), row) for value, row in found if value is not None and math.isfinite(value)]
     return [row for *_, row in sorted(known, key=lambda one: one[:2])]
 
 
@@ -97,7 +97,7 @@ def front(rows: Iterable[Row], objectives: Mapping[str, str]) -> list[Any]:
     complete = [row for row in rows if row["state"] == "COMPLETE"]
     points = [[number(row.get(name)) for name in objectives] for row in complete]
     known = [[math.nan if value is None else value for value in point] for point in points]
-    return [complete[place] for place in pareto.front(known, list(objectives.values()))]
+    return [complete[index] for index in pareto.front(known, list(objectives.values()))]
 
 
 def distinct(rows: Iterable[T], params: Callable[[T], Hashable]) -> list[T]:
@@ -139,10 +139,10 @@ def requeued(rows: Sequence[Row], max_retry: float) -> list[bool]:
 
     One that was retried never counts, whatever `study.max_retry` is by now: its retry does.
     """
-    by_number = {_place(row): row for row in rows}
+    by_number = {_number_of(row): row for row in rows}
     retried = {number(row.get("retry_of")) for row in rows} - {None}
     return [
-        row["state"] == "FAIL" and (_place(row) in retried or not is_final(row, by_number.get, max_retry))
+        row["state"] == "FAIL" and (_number_of(row) in retried or not is_final(row, by_number.get, max_retry))
         for row in rows
     ]
 
@@ -170,7 +170,7 @@ def number(value: Any) -> float | None:
     return None if found is None or math.isnan(found) else found
 
 
-def _place(row: Row) -> float:
+def _number_of(row: Row) -> float:
     """A trial's number; after all others where a damaged row has none."""
     found = number(row.get("number"))
     return math.inf if found is None else found

@@ -178,7 +178,7 @@ CONTROL_COLUMNS = (
     *_TIMES,
 )
 PREDICTION_COLUMNS = (
-    "sample",  # place in the test set, from 0
+    "sample",  # index in the test set, from 0
     "label",  # true class or target
     "prediction",  # class, or number of a regression
     "probability",  # of the predicted class, by softmax

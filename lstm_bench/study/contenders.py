@@ -13,7 +13,8 @@ from lstm_bench.data.metric import Metric
 from lstm_bench.data.task import Task
 from lstm_bench.model.controls import CONTROLS
 from lstm_bench.study import diagnostics, leak_rows
-from lstm_bench.study.recommendation import Contender, Ground, Recommendation, recommend
+from lstm_bench.study.difference import Contender, Ground
+from lstm_bench.study.recommendation import Recommendation, recommend
 
 Row = Mapping[str, Any]
 

@@ -49,8 +49,8 @@ def finished(study: StudyRecord) -> dict[float | None, list[Row]]:
         measured = row.get(study.task.measure.column)
         if row["state"] == "COMPLETE" and measured is not None and math.isfinite(measured):
             found.setdefault(row.get("trial"), []).append(row)
-    places = {row["number"]: place for place, row in enumerate(ranked(study))}
-    better_first = sorted(found, key=lambda trial: (places.get(trial, len(places)), -1 if trial is None else trial))
+    ranks = {row["number"]: rank for rank, row in enumerate(ranked(study))}
+    better_first = sorted(found, key=lambda trial: (ranks.get(trial, len(ranks)), -1 if trial is None else trial))
     known = any(study.objective in row for rows in found.values() for row in rows)
     column = study.objective if known else study.task.objectives[0]
 

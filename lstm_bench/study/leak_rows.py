@@ -10,7 +10,8 @@ from typing import Any
 from lstm_bench.core import fileio
 from lstm_bench.core.errors import StorageError
 from lstm_bench.data.task import Task
-from lstm_bench.study.leakage import LEVEL, Finding, Measured
+from lstm_bench.study.leak_findings import Finding
+from lstm_bench.study.leakage import LEVEL, Measured
 
 FILE = "leak.csv"
 COLUMNS = (

@@ -75,9 +75,9 @@ def front(points: Sequence[Sequence[float]], directions: Sequence[str]) -> list[
     """
     kept = Front()
     costs = _costs(points, directions)
-    for place in np.lexsort(costs.T[::-1]):  # the best first: what is kept is let go of by none that follows
-        if np.isfinite(costs[place]).all():
-            kept.add(tuple(-costs[place]), int(place))
+    for index in np.lexsort(costs.T[::-1]):  # the best first: what is kept is let go of by none that follows
+        if np.isfinite(costs[index]).all():
+            kept.add(tuple(-costs[index]), int(index))
     return sorted(kept.items())
 
 

@@ -31,7 +31,7 @@ _NEEDED = ("study.space", "study.objective", "study.direction", "study.replicate
 
 
 class Table(NamedTuple):
-    """A record file: its columns, and its rows by what they are known by (the others' by their place)."""
+    """A record file: its columns, and its rows by what they are known by (the others' by their index)."""
 
     columns: tuple[str, ...]
     rows: dict[Key, Row]

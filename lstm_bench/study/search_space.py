@@ -204,7 +204,7 @@ def points(space: Mapping[str, Domain]) -> float:
     return math.prod(size(domain) for domain in space.values())
 
 
-def place(space: Mapping[str, Domain], params: Mapping[str, Any]) -> tuple[int, ...]:
+def indices(space: Mapping[str, Domain], params: Mapping[str, Any]) -> tuple[int, ...]:
     """Where a point of a finite space is along each dimension, counted from 0: equal for equal points alone."""
 
     def along(domain: Domain, value: Any) -> int:
@@ -216,7 +216,7 @@ def place(space: Mapping[str, Domain], params: Mapping[str, Any]) -> tuple[int, 
 
 
 def point(space: Mapping[str, Domain], at: tuple[int, ...]) -> dict[str, Any]:
-    """The point of a finite space at a `place`."""
+    """The point of a finite space at `indices`."""
 
     def value(domain: Domain, index: int) -> Any:
         if domain["type"] == "categorical":
@@ -227,11 +227,11 @@ def point(space: Mapping[str, Domain], at: tuple[int, ...]) -> dict[str, Any]:
 
 
 def unseen(space: Mapping[str, Domain], seen: Container[tuple[int, ...]], seed: int) -> tuple[int, ...]:
-    """The place of the first point that is not in `seen`, in an order of all that `seed` decides; no list of all is made.
+    """`indices` of the first point that is not in `seen`, in an order of all that `seed` decides; no list of all is made.
 
     Args:
       space: Finite.
-      seen: Places; not all that there are.
+      seen: `indices` of points; not all that there are.
       seed: Of the order.
     """
     sizes, n = [int(size(domain)) for domain in space.values()], int(points(space))

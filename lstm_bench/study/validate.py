@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from lstm_bench.core import configuration, formatting, safe_load, vocabulary
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError
 from lstm_bench.core.schema import Kernels, Sweep
-from lstm_bench.data import task
+from lstm_bench.data import objective, task
 from lstm_bench.study import search_space
 from lstm_bench.study.columns import BENCHMARK_FILES, FILES, FORECAST_COLUMNS, TEXT, optional_columns
 from lstm_bench.study.reader import Key, Row, StudyRecord, Table
@@ -147,7 +147,7 @@ class Reader:
             if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", str(config["model"].get("_target_")), re.ASCII):
                 raise ConfigError("model._target_", expected="package.module.function")
             aims: dict[str, Any] = {"objective": task.CLASSIFICATION.objectives[0], "direction": None, "objectives": {}}
-            task.check_aims({key: config["study"].get(key, usual) for key, usual in aims.items()})
+            objective.check_aims({key: config["study"].get(key, usual) for key, usual in aims.items()})
             return search_space.parse(config) if config["study"].get("space") else {}
         except LstmBenchError as error:
             self.refuse("config.yaml", str(error))
@@ -159,7 +159,7 @@ class Reader:
             columns = tuple(next(lines, ()))
             self._columns(file, columns)
             rows: dict[Key, Row] = {}
-            places = [columns.index(column) for column in IDENTITY.get(file, ()) if column in columns]
+            indices = [columns.index(column) for column in IDENTITY.get(file, ()) if column in columns]
             width = len(columns)
             for number, fields in enumerate(lines, 2):
                 if len(fields) != width:
@@ -169,7 +169,7 @@ class Reader:
                         file, "too many rows", expected=f"at most {self.limits.max_rows}: max_rows=N takes more"
                     )
                 row = dict(zip(columns, fields, strict=True))
-                key = tuple(fields[place] for place in places) or (str(number),)
+                key = tuple(fields[index] for index in indices) or (str(number),)
                 if rows.setdefault(key, row) != row:
                     self.refuse(file, f"{' '.join(key)!r} is there twice, and not the same")
         except csv.Error as error:
@@ -236,6 +236,8 @@ class Reader:
                 return empty
             if not pattern.fullmatch(text):
                 return False
+            if (file, column) == ("worst.csv", "features") and text == "0":
+                return True  # a text, which the records do not hold
             return column not in _POSITIVE or 0 < float(text) < math.inf
 
         return valid

@@ -17,7 +17,7 @@ from lstm_bench.study import search_space
 from lstm_bench.study.candidates import Candidate, digest, picked
 from lstm_bench.study.columns import evidence_columns
 from lstm_bench.sweep.events import Listener
-from lstm_bench.sweep.kernel_choice import Arms
+from lstm_bench.sweep.kernel_choice import KernelChoice
 from lstm_bench.sweep.packing import PackSizes
 from lstm_bench.sweep.store.trials import TrialStore
 from lstm_bench.tracking import runs
@@ -39,7 +39,7 @@ class Confirmation:
       space: Parsed search space.
       study: The opened study.
       loop: Runs tasks.
-      arms: The study's kernels.
+      kernels: The study's kernels.
       display: What a person sees.
       folder: `sweeps/<study>/`.
       events: Hears of what happens.
@@ -51,7 +51,7 @@ class Confirmation:
         space: dict[str, search_space.Domain],
         study: TrialStore,
         loop: Loop,
-        arms: Arms,
+        kernels: KernelChoice,
         display: Display,
         folder: Path,
         events: Listener,
@@ -60,7 +60,7 @@ class Confirmation:
         self._settings, self._display, self._folder, self._events = config["study"], display, folder, events
         self._waiting: list[Pending] = []
         self._flying: dict[str, tuple[Candidate, int]] = {}  # seeds, by the name of the task
-        self._sizes = PackSizes(arms)
+        self._sizes = PackSizes(kernels)
         self._several = False  # candidates in this confirmation
 
     @property
@@ -180,7 +180,7 @@ class Confirmation:
     def _training(self, pending: Pending, seed: int) -> Running:
         candidate, seeds, tries = pending
         config = self.config_of(candidate)
-        arm = self._sizes.arm(config, candidate.params, len(seeds))
+        choice = self._sizes.choice(config, candidate.params, len(seeds))
         if self.redraws:
             config = {**config, "dataset": for_seed(config["dataset"], seed)}
         task = TrialTask(
@@ -189,7 +189,7 @@ class Confirmation:
             seed=seed,
             keep=None if seed else str(self.artefacts(candidate) / "model"),
             for_mlflow=not seed and self._config["tracking"]["name"] == "mlflow",
-            **arm.task(),
+            **choice.task(),
         )
         running = Running(self._name(candidate, f"seed {seed}"), task, tries=tries)
         self._flying[running.name] = candidate, seed

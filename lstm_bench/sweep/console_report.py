@@ -15,7 +15,8 @@ from lstm_bench.core.errors import NothingCameOutError, redact
 from lstm_bench.core.formatting import counted, number, values
 from lstm_bench.core.schema import Study
 from lstm_bench.cuda import table
-from lstm_bench.data.task import AUTO, Task
+from lstm_bench.data.objective import AUTO
+from lstm_bench.data.task import Task
 from lstm_bench.study import contenders, diagnostics, search_space
 from lstm_bench.study.control_rows import control_words
 from lstm_bench.study.health import health

@@ -26,9 +26,9 @@ _USUAL = ("file", "npz", "languages")  # data for which they are fitted unless i
 
 def rows(study: TrialStore) -> list[dict[str, Any]]:
     """Rows of `columns.CONTROL_COLUMNS`, in the order of the controls, by seed."""
-    places = list(CONTROLS)
+    order = list(CONTROLS)
     found = study.facts("control/").values()
-    return sorted(found, key=lambda row: (places.index(row["control"]), row["seed"]))
+    return sorted(found, key=lambda row: (order.index(row["control"]), row["seed"]))
 
 
 class Controls:

@@ -22,7 +22,7 @@ from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.launcher.protocol import EpochResult, Result, TrialTask
 from lstm_bench.study import search_space
 from lstm_bench.sweep.events import Listener
-from lstm_bench.sweep.kernel_choice import Arms
+from lstm_bench.sweep.kernel_choice import KernelChoice
 from lstm_bench.sweep.packing import PackBuilder, PackSizes
 from lstm_bench.sweep.store.trials import Asked, TrialStore
 
@@ -35,7 +35,7 @@ class Driver:
       space: Parsed search space.
       study: The opened study.
       loop: Runs tasks.
-      arms: The study's kernels.
+      kernels: The study's kernels.
       display: What a person sees.
       folder: `sweeps/<study>/`.
       events: Hears of what happens.
@@ -47,14 +47,14 @@ class Driver:
         space: dict[str, search_space.Domain],
         study: TrialStore,
         loop: Loop,
-        arms: Arms,
+        kernels: KernelChoice,
         display: Display,
         folder: Path,
         events: Listener,
     ):
-        self.config, self.space, self.study, self.loop, self.arms = config, space, study, loop, arms
+        self.config, self.space, self.study, self.loop, self.kernels = config, space, study, loop, kernels
         self.display, self.folder, self.events = display, folder, events
-        self.settings, self._sizes = group(config, Study), PackSizes(arms)
+        self.settings, self._sizes = group(config, Study), PackSizes(kernels)
         self._ended: list[dict[str, Any]] = []  # epochs that nobody has heard of
         self.timed_out = False  # the search ended by study.timeout, before n_trials
 
@@ -135,8 +135,8 @@ class Driver:
 
     def _training(self, trial: Asked, together: int) -> Running:
         config = self._config(trial.params)
-        arm = self._sizes.arm(config, trial.params, together)
-        task = TrialTask(kind="trial", config=config, seed=trial.seed, **arm.task())
+        choice = self._sizes.choice(config, trial.params, together)
+        task = TrialTask(kind="trial", config=config, seed=trial.seed, **choice.task())
         return Running(f"trial {trial.number}", task, trial.number)
 
     def _report(self, running: Running, epoch: EpochResult) -> bool:

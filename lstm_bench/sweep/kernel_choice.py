@@ -17,7 +17,7 @@ from lstm_bench.sweep.kernel_cache import Memory, bucket
 from lstm_bench.sweep.store.trials import TrialStore
 from lstm_bench.training.engine import factory
 
-DECISION_S = 0.5  # timed seconds per arm and shape: the choice needs the order, not the third digit
+DECISION_S = 0.5  # timed seconds per kernel and shape: the choice needs the order, not the third digit
 _COMPILE_S, _WARM_UP_S = 2.0, 1.5  # of a probe: what a person is told beforehand
 # Of a program, not part of it: see engine.py.
 INPUTS = (
@@ -29,7 +29,7 @@ INPUTS = (
 _T = TypeVar("_T")
 
 
-class Arm(NamedTuple):
+class Choice(NamedTuple):
     """What runs the steps of a training."""
 
     kernel: str
@@ -40,8 +40,8 @@ class Arm(NamedTuple):
         return self._asdict()
 
 
-class Arms:
-    """The arms of one study.
+class KernelChoice:
+    """The kernels of one study, and which of them trains what.
 
     Args:
       config: Resolved configuration.
@@ -83,11 +83,11 @@ class Arms:
             if reason is None and name != "unrolled_xla" and (unroll or name != "unrolled")
         ]
         self._decided: list[dict[str, Any]] = []
-        self._probing: list[Arm] | None = None  # of the winner's, those to come
+        self._probing: list[Choice] | None = None  # of the winner's, those to come
 
-    def _choices(self) -> list[Arm]:
+    def _choices(self) -> list[Choice]:
         names = self.candidates if self.named == "auto" else [self.named]
-        return [Arm(name, n) for name in names for n in factory.steps_per_execution(self.backend, name)]
+        return [Choice(name, n) for name in names for n in factory.steps_per_execution(self.backend, name)]
 
     def decide(self) -> str:
         """Where there is a choice, decides once per study, at the ends of its space, and keeps the answer; in words."""
@@ -96,10 +96,12 @@ class Arms:
             self._decided = self.once("kernels", lambda: self._measure(choices))
         else:
             self._decided = self.study.get("kernels") or []
-        decided = {self._words(arm) for arm in map(self._arm, self._decided)} or {self._words(choices[0])}
+        decided = {self._words(choice) for choice in map(self._choice, self._decided)} or {self._words(choices[0])}
         if len(decided) == 1:
             return decided.pop()
-        return ", ".join(f"{self._words(self._arm(found))} near {values(found['corner'])}" for found in self._decided)
+        return ", ".join(
+            f"{self._words(self._choice(found))} near {values(found['corner'])}" for found in self._decided
+        )
 
     def once(self, key: str, measure: Callable[[], _T]) -> _T:
         """A fact that is measured once per study: by this driver, or by another one, which is waited for."""
@@ -119,16 +121,16 @@ class Arms:
         found: _T = self.study.get(key)
         return found
 
-    def _arm(self, decision: Mapping[str, Any]) -> Arm:
+    def _choice(self, decision: Mapping[str, Any]) -> Choice:
         usual = factory.steps_per_execution(self.backend, decision["kernel"])[0]
-        return Arm(decision["kernel"], decision.get("steps_per_execution", usual))
+        return Choice(decision["kernel"], decision.get("steps_per_execution", usual))
 
-    def _words(self, arm: Arm) -> str:
-        several = len(factory.steps_per_execution(self.backend, arm.kernel)) > 1
-        return arm.kernel + (f" x{arm.steps_per_execution}" if several else "")
+    def _words(self, choice: Choice) -> str:
+        several = len(factory.steps_per_execution(self.backend, choice.kernel)) > 1
+        return choice.kernel + (f" x{choice.steps_per_execution}" if several else "")
 
-    def of(self, config: Mapping[str, Any], params: Mapping[str, Any]) -> Arm:
-        """The arm of one configuration: the only one, or what was decided at the nearest measured shape.
+    def of(self, config: Mapping[str, Any], params: Mapping[str, Any]) -> Choice:
+        """What trains one configuration: the only one, or what was decided at the nearest measured shape.
 
         Args:
           config: Resolved configuration of the trial.
@@ -136,7 +138,7 @@ class Arms:
         """
         if not self._decided:
             return self._choices()[0]
-        return self._arm(min(self._decided, key=lambda decision: distance(decision["corner"], params)))
+        return self._choice(min(self._decided, key=lambda decision: distance(decision["corner"], params)))
 
     def _compiles_per_trial(self) -> float:
         """Share of the trials that need a program of their own: workers keep the programs of shapes that come again."""
@@ -146,28 +148,28 @@ class Arms:
                 programs *= len(domain["choices"]) if domain["type"] == "categorical" else trials
         return min(1.0, programs / trials)
 
-    def _measure(self, choices: list[Arm]) -> list[dict[str, Any]]:
-        """Every arm at every corner; the one wins that finishes a trial first, its share of compiling included."""
+    def _measure(self, choices: list[Choice]) -> list[dict[str, Any]]:
+        """Every choice at every corner; the one wins that finishes a trial first, its share of compiling included."""
         corners = search_space.corners(self.space)
-        measured: list[dict[Arm, dict[str, float]]] = [{} for _ in corners]
+        measured: list[dict[Choice, dict[str, float]]] = [{} for _ in corners]
         waiting = []
         for number in reversed(range(len(corners))):
-            for arm in choices:
-                known = self.memory.get(self._about(corners[number], arm)) if self.memory else None
+            for choice in choices:
+                known = self.memory.get(self._about(corners[number], choice)) if self.memory else None
                 if known is None:
-                    waiting.append((number, arm))
+                    waiting.append((number, choice))
                 else:
-                    measured[number][arm] = known
+                    measured[number][choice] = known
 
-        n, lasted, measuring = len(waiting), list[float](), dict[str, tuple[int, Arm]]()
+        n, lasted, measuring = len(waiting), list[float](), dict[str, tuple[int, Choice]]()
 
         def next_task() -> Running | None:
             if not waiting:
                 return None
-            number, arm = waiting.pop(0)
-            name = f"kernel {n - len(waiting)} of {n}: {self._words(arm)}, shape {number + 1} of {len(corners)}"
-            running = Running(name, self.probe_task(corners[number], arm, DECISION_S))
-            measuring[name] = number, arm
+            number, choice = waiting.pop(0)
+            name = f"kernel {n - len(waiting)} of {n}: {self._words(choice)}, shape {number + 1} of {len(corners)}"
+            running = Running(name, self.probe_task(corners[number], choice, DECISION_S))
+            measuring[name] = number, choice
             running.about_s = statistics.fmean(lasted) if lasted else None
             return running
 
@@ -175,41 +177,44 @@ class Arms:
             assert isinstance(result, ProbeResult)
             lasted.append(running.elapsed_s())
             if kept := result.figures():
-                number, arm = measuring[running.name]
-                measured[number][arm] = kept
-                # Under other load the order of the arms is another one: good enough for this study, not for those to come.
+                number, choice = measuring[running.name]
+                measured[number][choice] = kept
+                # Under other load their order is another one: good enough for this study, not for those to come.
                 if self.memory and not result.disturbed_by:
-                    self.memory.put(self._about(corners[number], arm), kept)
+                    self.memory.put(self._about(corners[number], choice), kept)
 
         self.loop.run(next_task, finished)
         samples, share = self.config["train"]["epochs"] * self.n_train, self._compiles_per_trial()
         decided: list[dict[str, Any]] = []
-        for corner, arms in zip(corners, measured, strict=True):
-            seconds = {arm: share * a["compile_s"] + samples / a["train_samples_per_s"] for arm, a in arms.items()}
+        for corner, figures in zip(corners, measured, strict=True):
+            seconds = {
+                choice: share * found["compile_s"] + samples / found["train_samples_per_s"]
+                for choice, found in figures.items()
+            }
             if not seconds:
                 raise KernelError(
                     f"kernel={self.named}: none of the kernels ran", remedy="See the workers' logs; or name a kernel."
                 )
-            fastest = min(seconds, key=lambda arm: seconds[arm])
-            found = {self._words(arm): figures for arm, figures in arms.items()}
-            decided.append({"corner": corner, **fastest.task(), "measured": found})
+            fastest = min(seconds, key=lambda choice: seconds[choice])
+            named = {self._words(choice): found for choice, found in figures.items()}
+            decided.append({"corner": corner, **fastest.task(), "measured": named})
         return decided
 
-    def _about(self, corner: Mapping[str, Any], arm: Arm) -> dict[str, Any]:
+    def _about(self, corner: Mapping[str, Any], choice: Choice) -> dict[str, Any]:
         """What a remembered figure stands under."""
         config = replaced(self.config, corner)
         shape = {**config["model"], "batch_size": config["train"]["batch_size"]}
         trained = {"backend": self.backend, "shape": bucket(shape), "optimizer": config["train"]["optimizer"]}
-        return {**self.about, **trained, **arm.task()}
+        return {**self.about, **trained, **choice.task()}
 
-    def probe_task(self, values: Mapping[str, Any], arm: Arm, seconds: float, pack: int = 1) -> ProbeTask:
-        """The task that measures an arm at searched values, for so many trainings in one program."""
-        return ProbeTask(config=replaced(self.config, values), seconds=seconds, pack=pack, **arm.task())
+    def probe_task(self, values: Mapping[str, Any], choice: Choice, seconds: float, pack: int = 1) -> ProbeTask:
+        """The task that measures a choice at searched values, for so many trainings in one program."""
+        return ProbeTask(config=replaced(self.config, values), seconds=seconds, pack=pack, **choice.task())
 
     def probe(self, winner: Mapping[str, Any], digest: str) -> list[dict[str, Any]]:
-        """Rows of `columns.KERNEL_COLUMNS` for the winner: every arm measured, or the reason why it is not.
+        """Rows of `columns.KERNEL_COLUMNS` for the winner: every kernel measured, or the reason why it is not.
 
-        One arm at a time, the other workers idle; measured once and kept.
+        One kernel at a time, the other workers idle; measured once and kept.
 
         Args:
           winner: Searched values of the confirmed configuration.
@@ -220,17 +225,17 @@ class Arms:
     def probing_s(self) -> float:
         """Seconds that `probe` still takes."""
         if self._probing is None:
-            return sum(self._probe_s(Arm(name, 1)) for name in self.candidates)
+            return sum(self._probe_s(Choice(name, 1)) for name in self.candidates)
         running = sum(max((r.about_s or 0.0) - r.elapsed_s(), 0.0) for r in self.loop.running())
-        return running + sum(self._probe_s(arm) for arm in self._probing)
+        return running + sum(self._probe_s(choice) for choice in self._probing)
 
-    def _probe_s(self, arm: Arm) -> float:
-        """Seconds that an arm of `probe` takes: it is built, compiled, warmed up and timed."""
+    def _probe_s(self, choice: Choice) -> float:
+        """Seconds that a kernel of `probe` takes: it is built, compiled, warmed up and timed."""
         compiled = [
             figures["compile_s"]
             for decision in self._decided
             for words, figures in decision.get("measured", {}).items()
-            if words.split()[0] == arm.kernel
+            if words.split()[0] == choice.kernel
         ]
         return float(self.config["kernel"]["probe_s"]) + max(compiled, default=_COMPILE_S) + _WARM_UP_S
 
@@ -242,7 +247,7 @@ class Arms:
             rows[name] = {"backend": backend, "kernel": name, "reason": reason or skipped}
         trained = self.of(replaced(self.config, winner), winner)
         waiting = [
-            trained if name == trained.kernel else Arm(name, factory.steps_per_execution(backend, name)[0])
+            trained if name == trained.kernel else Choice(name, factory.steps_per_execution(backend, name)[0])
             for name in self.candidates
         ]
 
@@ -252,11 +257,11 @@ class Arms:
             if self.loop.busy() or not waiting:
                 return None
             self.loop.display.total(self.config["study"]["name"], n - len(waiting), n, "kernel")
-            arm = waiting.pop(0)
-            name = f"the winner's kernel {n - len(waiting)} of {n}: {arm.kernel}"
-            running = Running(name, self.probe_task(winner, arm, self.config["kernel"]["probe_s"]))
-            measuring[name] = arm.kernel
-            running.about_s = self._probe_s(arm)
+            choice = waiting.pop(0)
+            name = f"the winner's kernel {n - len(waiting)} of {n}: {choice.kernel}"
+            running = Running(name, self.probe_task(winner, choice, self.config["kernel"]["probe_s"]))
+            measuring[name] = choice.kernel
+            running.about_s = self._probe_s(choice)
             return running
 
         def finished(running: Running, result: Result) -> None:

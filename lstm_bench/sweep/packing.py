@@ -11,7 +11,7 @@ from lstm_bench.core.configuration import replaced
 from lstm_bench.launcher.event_loop import Running
 from lstm_bench.launcher.protocol import ProbeResult, Result
 from lstm_bench.study import search_space
-from lstm_bench.sweep.kernel_choice import DECISION_S, INPUTS, Arm, Arms, distance
+from lstm_bench.sweep.kernel_choice import DECISION_S, INPUTS, Choice, KernelChoice, distance
 from lstm_bench.sweep.store.trials import Asked
 from lstm_bench.training.engine import factory
 
@@ -36,25 +36,25 @@ class PackSizes:
     one program at a time; kept with the study.
 
     Args:
-      arms: The study's kernels.
+      kernels: The study's kernels.
     """
 
-    def __init__(self, arms: Arms):
-        self._arms, self._config = arms, arms.config
-        self._wanted = arms.config["launcher"]["pack"]
+    def __init__(self, kernels: KernelChoice):
+        self._kernels, self._config = kernels, kernels.config
+        self._wanted = kernels.config["launcher"]["pack"]
         self._sizes: list[tuple[dict[str, Any], int]] = []  # of packs of trials: corner, members
 
-    def arm(self, config: Mapping[str, Any], params: Mapping[str, Any], together: int) -> Arm:
+    def choice(self, config: Mapping[str, Any], params: Mapping[str, Any], together: int) -> Choice:
         """What runs the steps of so many trainings in one program."""
         if together == 1:
-            return self._arms.of(config, params)
-        return Arm("generic", factory.steps_per_execution(self._arms.backend, "generic")[0])
+            return self._kernels.of(config, params)
+        return Choice("generic", factory.steps_per_execution(self._kernels.backend, "generic")[0])
 
     def seeds(self, config: Mapping[str, Any], params: Mapping[str, Any], n: int) -> int:
         """How many of `n` seeds of one configuration, of searched values `params`, are trained in one program."""
         if self._wanted != "auto":
             return int(self._wanted)
-        size = math.ceil(n / self._arms.workers)
+        size = math.ceil(n / self._kernels.workers)
         return self._faster(config, params, size) if size > 1 and self._is_measured() else 1
 
     def decide(self, n: int) -> int:
@@ -67,12 +67,12 @@ class PackSizes:
         if self._wanted != "auto":
             self._sizes = [({}, int(self._wanted))]
             return int(self._wanted)
-        size = min(MAX_PACK, math.ceil(n / self._arms.workers))
+        size = min(MAX_PACK, math.ceil(n / self._kernels.workers))
         waits = self._config["sampler"]["name"] in ("tpe", "cmaes") or self._config["pruner"]["name"] != "none"
         counted = "train_samples_per_s" in self._config["study"]["objectives"]
         if size < 2 or not self._is_measured() or waits or counted:
             return 1
-        corners = search_space.corners(self._arms.space)
+        corners = search_space.corners(self._kernels.space)
         self._sizes = [(end, self._faster(replaced(self._config, end), end, size)) for end in corners]
         return max(found for _, found in self._sizes)
 
@@ -95,28 +95,30 @@ class PackSizes:
 
     def _programs(self) -> float:
         """How many programs the space has."""
-        return math.prod(search_space.size(domain) for path, domain in self._arms.space.items() if path not in INPUTS)
+        return math.prod(
+            search_space.size(domain) for path, domain in self._kernels.space.items() if path not in INPUTS
+        )
 
     def _is_measured(self) -> bool:
-        return self._arms.gpu and self._arms.backend == "jax" and self._arms.named == "auto"
+        return self._kernels.gpu and self._kernels.backend == "jax" and self._kernels.named == "auto"
 
     def _faster(self, config: Mapping[str, Any], params: Mapping[str, Any], size: int) -> int:
         """`size` where so many trainings end sooner in one program than one by one, compiling included, else 1."""
         key = f"pack/{size}/{self.program(params)}"
-        measured = self._arms.once(key, lambda: self._measure(config, params, size))
-        samples = size * self._config["train"]["epochs"] * self._arms.n_train
+        measured = self._kernels.once(key, lambda: self._measure(config, params, size))
+        samples = size * self._config["train"]["epochs"] * self._kernels.n_train
         lasts = {name: got["compile_s"] + samples / got["train_samples_per_s"] for name, got in measured.items()}
         return size if lasts.get("packed", math.inf) < lasts.get("alone", math.inf) else 1
 
     def _measure(self, config: Mapping[str, Any], params: Mapping[str, Any], size: int) -> dict[str, dict[str, float]]:
         """Training samples per second in all, and seconds of compiling: one by one, and of a pack; without what did not run."""
-        waiting, found, loop = [("alone", 1), ("packed", size)], dict[str, dict[str, float]](), self._arms.loop
+        waiting, found, loop = [("alone", 1), ("packed", size)], dict[str, dict[str, float]](), self._kernels.loop
 
         def next_task() -> Running | None:
             if loop.busy() or not waiting:
                 return None
             name, members = waiting.pop(0)
-            task = self._arms.probe_task(params, self.arm(config, params, members), DECISION_S, members)
+            task = self._kernels.probe_task(params, self.choice(config, params, members), DECISION_S, members)
             return Running(f"trainings {name}", task)
 
         def finished(running: Running, result: Result) -> None:

@@ -211,7 +211,7 @@ def _numbers(domain: Domain) -> tuple[float, float] | None:
 
 
 def _feature(domain: Domain, value: Any) -> list[float]:
-    """What a value adds to the regression: a logarithm, a place within the range, or which of several words it is."""
+    """What a value adds to the regression: a logarithm, a position within the range, or which of several words it is."""
     ends = _numbers(domain)
     if ends is None:
         return [float(value == choice) for choice in domain["choices"]]

@@ -148,8 +148,8 @@ def compared(row: Mapping[str, str], result: Mapping[str, Any], history: Sequenc
             short = name == "weights_sha256"
             lines.append(Line(name, row[name][:16] if short else row[name], again[:16] if short else again))
     if history:
-        places = ("kind", "number", "trial", "train_s")
-        curves = [name for name in (*HISTORY_COLUMNS, *optional_columns()) if name not in places]
+        known_by = ("kind", "number", "trial", "train_s")
+        curves = [name for name in (*HISTORY_COLUMNS, *optional_columns()) if name not in known_by]
         recorded = [[line.get(name) or "" for name in curves] for line in history]
         again_epochs = [[formatting.format_field(epoch.get(name)) for name in curves] for epoch in result["history"]]
         equal = sum(was == now for was, now in zip(recorded, again_epochs, strict=False))

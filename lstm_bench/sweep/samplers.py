@@ -95,7 +95,7 @@ def unrepeated(
     Args:
       make: Attempt, from 0 -> sampler.
       space: Parsed search space, finite.
-      seen: Places of points, see `search_space.place`; not all that there are.
+      seen: `search_space.indices` of points; not all that there are.
       seed: Of the last resort.
     """
     from optuna.samplers import BaseSampler, RandomSampler
@@ -115,7 +115,7 @@ def unrepeated(
                         found[path] = spaces.point(space, (0,) * len(space))[path]
                     elif path not in found:
                         found[path] = inner.sample_independent(study, trial, path, distribution)
-                if spaces.place(space, found) not in seen:
+                if spaces.indices(space, found) not in seen:
                     return found
             return spaces.point(space, spaces.unseen(space, seen, seed))
 

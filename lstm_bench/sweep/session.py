@@ -5,79 +5,29 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lstm_bench
-from lstm_bench.core import busy, configuration, environment, errors, fileio, hardware, numerics, user_code, vocabulary
+from lstm_bench.core import busy, configuration, environment, fileio, hardware, numerics, user_code, vocabulary
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser
 from lstm_bench.core.formatting import counted
-from lstm_bench.core.schema import Study
-from lstm_bench.data import classes, inspection, task
 from lstm_bench.data import dataset as data
-from lstm_bench.data.splits import ALL, for_fold, for_seed
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.model import kernel, signature
-from lstm_bench.model.question import ONE_CLASS, Asked
 from lstm_bench.study import search_space
-from lstm_bench.study.control_rows import asked_by
-from lstm_bench.sweep import epochs, kernel_cache, windows
-from lstm_bench.sweep.confirm import Confirmation
-from lstm_bench.sweep.console_report import ConsoleReport, Progress
-from lstm_bench.sweep.controls import Controls
-from lstm_bench.sweep.driver import Driver
-from lstm_bench.sweep.events import Events
-from lstm_bench.sweep.folds import FoldedLoop
-from lstm_bench.sweep.kernel_choice import Arms
-from lstm_bench.sweep.records_writer import Records
+from lstm_bench.sweep import kernel_cache
+from lstm_bench.sweep.console_report import ConsoleReport
+from lstm_bench.sweep.kernel_choice import KernelChoice
+from lstm_bench.sweep.parts import Parts, assembled
+from lstm_bench.sweep.preparation import Preparation
 from lstm_bench.sweep.store import database, trials
-from lstm_bench.sweep.waiting import Waiting, Watch
 from lstm_bench.sweep.workers import TRACEBACK, Workers
 from lstm_bench.tracking.client import open_tracking
 from lstm_bench.tracking.live import Live, preload
 from lstm_bench.tracking.store import store_uri
-from lstm_bench.training import buckets
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What works on an opened study: search and confirmation, and the records that hear of both."""
-
-    study: trials.TrialStore
-    arms: Arms
-    driver: Driver
-    confirmation: Confirmation
-    controls: Controls
-    records: Records
-    events: Events
-    waiting: Waiting
-
-
-def assembled(
-    config: Mapping[str, Any],
-    space: dict[str, search_space.Domain],
-    study: trials.TrialStore,
-    loop: Loop,
-    arms: Arms,
-    display: Display,
-    folder: Path,
-    asked: Asked = ONE_CLASS,
-) -> Parts:
-    """The parts of an opened study, which hear of each other."""
-    events = Events()
-    trains: Any = FoldedLoop(loop, study, config) if config["dataset"].get("folds") else loop
-    confirmation = Confirmation(config, space, study, trains, arms, display, folder, events)
-    controls = Controls(config, study, loop, display, folder, asked)
-    driver = Driver(config, space, study, trains, arms, display, folder, events)
-    records = Records(space, study, confirmation, folder)
-    waiting = Waiting(config, space, arms.workers, loop.running)
-    display.left = waiting.left
-    watch = Watch(waiting, space, study, confirmation, config["study"])
-    events.listeners += [records, watch, Progress(study, configuration.group(config, Study), display)]
-    return Parts(study, arms, driver, confirmation, controls, records, events, waiting)
 
 
 class Session:
@@ -115,12 +65,10 @@ class Session:
         self.workers = Workers(config, space, folder, gpus, display, guarded)
         self.console = ConsoleReport(config, space, folder, display)
         trains = bool(config["study"]["n_trials"] or config["study"]["replicates"])  # and does not fit controls alone
-        self._epochs_by_data = self.console.epochs_by_data = epochs_by_data and trains
-        self._task, self._baselines = task.CLASSIFICATION, dict[str, float]()  # of the data, once it is there
-        self._asked = ONE_CLASS  # of a control; likewise
+        self.console.epochs_by_data = epochs_by_data and trains
+        later = others[1] if epochs_by_data and trains else None
+        self.prepared = Preparation(config, space, display, source, later)
         self._variables = numerics.observed(os.environ)
-        self._warnings: list[str] = []  # of the data
-        self._buckets: tuple[int, ...] = ()  # see `buckets.planned`; known with the data
 
     def run(self) -> None:
         """Runs the study to its end.
@@ -143,35 +91,10 @@ class Session:
                 self.workers.start()  # they import their framework while the driver reads the data
             with self.display.waiting(f"reading {self.config['dataset']['name']}"):
                 found = data.load(self.config["dataset"])
-            labels = found.labels("train"), found.labels("validation")
-            task.check_objective(self.config["study"], found.name, found.kind, *labels, n_outputs=found.n_classes)
-            for note in found.notes:
-                self.display.line(f"  data      {note}")
-            weighted = self.config["train"]["class_weight"] is not None
-            said = found.about is not None
-            self._warnings = inspection.warnings(found, self.config["dataset"], weighted=weighted) if said else []
-            for warning in self._warnings:
-                self.display.line(f"  warning   {warning}", "yellow")
-            # Whether, is decided once: every seed, or fold, trains on data of one kind.
-            if self.config["dataset"].get("resplit") or self.config["dataset"].get("folds"):
-                self.config["dataset"]["standardize"] = found.mean is not None
-            if settled := task.settle_objective(self.config["study"], found.kind, *labels, found.n_classes):
-                self.display.line(f"  objective {settled}")
-                self.display.objective = self.config["study"]["objective"]
-            if self._epochs_by_data:
-                self._settle_epochs(len(found.x_train))
-            masked = found.lengths_train is not None
-            if settled := windows.settle(self.config, self.space, found.input_shape[0], masked=masked):
-                self.display.line(f"  window    {settled}")
-            weights = self.config["train"]["class_weight"]
-            classes.weights(weights, found.kind, labels[0], found.n_classes, found.classes)
-            self._buckets = self._padded_to(found)
-            self._task, self._baselines = found.kind, found.baselines
-            self.display.measure = found.kind.measure.column
-            self._asked = asked_by(found.kind, found.y_train, found.n_classes, found.tokens is not None)
-            facts = self._facts(found)
+            self.prepared.settle(found)
+            facts = self.prepared.facts(found)
             self.workers.give(found)
-            self._redraw(found)
+            self.prepared.redraw(found, self.workers)
             del found
             if fresh:
                 self.workers.wait()
@@ -187,90 +110,6 @@ class Session:
                 study.close()
         finally:
             self.workers.close()
-
-    def _settle_epochs(self, n_train: int) -> None:
-        """Chooses `train.epochs` by the data, and for the display those of the studies to come, which have the same."""
-        for config in self._others[1]:
-            epochs.settle(config, config["study"]["space"], n_train)
-        if said := epochs.settle(self.config, self.space, n_train):
-            self.display.line(f"  epochs    {said}")
-            self.display.epochs = self.config["train"]["epochs"]
-
-    def _redraw(self, found: data.Dataset) -> None:
-        """Draws what each seed of a confirmation trains on once, so that none fails after the search; a cluster is given it.
-
-        Raises:
-          DataError: when a seed's training split lacks what a model needs, as a class.
-        """
-        dataset, folds = self.config["dataset"], self.config["dataset"].get("folds")
-        if folds:
-            own = {f"fold {fold + 1} of dataset.folds={folds}": for_fold(dataset, fold) for fold in range(folds)}
-            own["all folds"] = for_fold(dataset, ALL)
-        elif dataset.get("resplit"):
-            n = self.config["study"]["replicates"]
-            own = {f"seed {seed} of dataset.resplit=true": for_seed(dataset, seed) for seed in range(n)}
-        else:
-            return
-        what = counted(folds, "fold") if folds else counted(len(own), "seed")
-        with self.display.waiting(f"drawing the training and validation data of {what}"):
-            for name, settings in own.items():
-                try:
-                    drawn = data.load(settings)
-                except errors.DataError as error:
-                    raise errors.DataError(f"{name}: {error}") from error
-                labels = drawn.labels("train"), drawn.labels("validation")
-                task.check_objective(self.config["study"], drawn.name, drawn.kind, *labels, n_outputs=drawn.n_classes)
-                if self.workers.on_ray:
-                    self.workers.give(drawn, settings)
-        n_train, n_test = len(found.x_train) + len(found.x_validation), len(found.x_test)
-        self.display.line(
-            f"  data      each of {folds} folds of the {n_train:,} training sequences is validated on in turn; a seed of the "
-            f"confirmation is then trained on all of them and reads the {n_test:,} test sequences"
-            if folds
-            else f"  data      each seed draws its training and validation data; the {n_test:,} test sequences stay"
-        )
-
-    def _padded_to(self, dataset: data.Dataset) -> tuple[int, ...]:
-        """Numbers of timesteps that batches of unequal length are padded to, at the configuration's own batch size; said."""
-        train, timesteps = self.config["train"], dataset.input_shape[0]
-        size = min(train["batch_size"], len(dataset.x_train))
-        found = buckets.planned(train, dataset.lengths_train, timesteps, size)
-        if found:
-            said = f"batches of about one length, padded to {', '.join(map(str, found))} timesteps"
-            self.display.line(f"  lengths   {said if len(found) > 1 else f'all padded to {found[0]} timesteps'}")
-        if found and str(self.config["model"]["_target_"]) == "lstm_bench.model.cnn_lstm":
-            self.display.line("  lengths   the last window of a sequence is completed by zeros")
-        return found
-
-    def _facts(self, dataset: data.Dataset) -> dict[str, Any]:
-        timesteps, features = dataset.input_shape
-        folds, n_train, n_validation = (
-            self.config["dataset"].get("folds"),
-            len(dataset.x_train),
-            len(dataset.x_validation),
-        )
-        if folds:  # each of them is validated on once, and all are trained on before the test set is read
-            n_train = n_validation = n_train + n_validation
-        return {
-            "name": dataset.name,
-            "sha256": dataset.sha256,
-            "source": self.source,
-            "n_train": n_train,
-            "n_validation": n_validation,
-            **({"folds": folds} if folds else {}),
-            "n_test": len(dataset.x_test),
-            "timesteps": timesteps,
-            "features": features,
-            "n_classes": dataset.n_classes,
-            "task": dataset.task,
-            "n_outputs": dataset.n_classes,
-            "baselines": dataset.baselines,
-            "trivial": dataset.kind.trivial(dataset.labels("train"), dataset.labels("test")),
-            **({"lengths": lengths} if (lengths := dataset.length_facts()) else {}),
-            **({"classes": list(dataset.classes)} if dataset.classes else {}),
-            **({"vocabulary": dataset.about["vocabulary"]} if dataset.about and dataset.tokens is not None else {}),
-            **({"notes": notes} if (notes := [*dataset.notes, *self._warnings]) else {}),
-        }
 
     def _drive(self, study: trials.TrialStore, facts: Mapping[str, Any], layers: list[str] | None) -> None:
         if recovered := study.recover():
@@ -333,9 +172,9 @@ class Session:
         status, fault = "FAILED", None
         try:
             if work:
-                decided = parts.arms.decide()
+                decided = parts.kernels.decide()
                 if self._probes():
-                    parts.waiting.after_s = parts.arms.probing_s
+                    parts.waiting.after_s = parts.kernels.probing_s
                 if self.config["kernel"]["name"] == "auto":
                     self.display.line(f"  kernel    auto -> {decided}")
                 parts.waiting.others(*self._others, start_s=time.monotonic() - self._since)
@@ -368,27 +207,29 @@ class Session:
     def _parts(self, study: trials.TrialStore, loop: Loop, facts: Mapping[str, Any], layers: list[str]) -> Parts:
         named = self.config["kernel"]["name"]
         if self.workers.launcher or not self.workers.on_ray:
-            kernel.require(named, self.config["backend"]["name"], layers, self.workers.gpu, masked=bool(self._buckets))
+            kernel.require(
+                named, self.config["backend"]["name"], layers, self.workers.gpu, masked=bool(self.prepared.buckets)
+            )
         unavailable = {
             name: kernel.unavailable(
-                name, self.config["backend"]["name"], layers, self.workers.gpu, masked=bool(self._buckets)
+                name, self.config["backend"]["name"], layers, self.workers.gpu, masked=bool(self.prepared.buckets)
             )
             for name in vocabulary.OF_BACKEND[self.config["backend"]["name"]]
         }
-        arms = Arms(
+        kernels = KernelChoice(
             self.config,
             self.space,
             study,
             loop,
             unavailable,
             facts["n_train"],
-            self._buckets[-1] if self._buckets else facts["timesteps"],
+            self.prepared.buckets[-1] if self.prepared.buckets else facts["timesteps"],
             memory=kernel_cache.Memory(cache_folder() / "kernels.json") if self.config["kernel"]["remember"] else None,
             about=self._measured_on(facts),
             workers=len(self.workers.slots),
             gpu=self.workers.gpu is not None,
         )
-        return assembled(self.config, self.space, study, loop, arms, self.display, self.folder, self._asked)
+        return assembled(self.config, self.space, study, loop, kernels, self.display, self.folder, self.prepared.asked)
 
     def _measured_on(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """What a kernel's throughput depends on besides the configuration."""
@@ -399,9 +240,13 @@ class Session:
             "device": slot.device if self.workers.gpu or self.workers.on_ray else hardware.cpu_name(),
             "share": slot.share,
             "cores": len(slot.cores),
-            "data": [facts[name] for name in ("timesteps", "features", "n_classes")] + self._task.marked,
+            "data": [facts[name] for name in ("timesteps", "features", "n_classes")] + self.prepared.task.marked,
             **({"deterministic": True} if self.config["train"]["deterministic"] else {}),  # often slower
-            **({"buckets": kernel_cache.bucket(dict(enumerate(self._buckets)))} if self._buckets else {}),
+            **(
+                {"buckets": kernel_cache.bucket(dict(enumerate(self.prepared.buckets)))}
+                if self.prepared.buckets
+                else {}
+            ),
         }
 
     def _work_left(self, parts: Parts) -> bool:
@@ -485,12 +330,12 @@ class Session:
         parts.controls.take(self._others[0])
         parts.controls.run()
         if self._probes():
-            parts.arms.probe(pick.params, pick.digest)
+            parts.kernels.probe(pick.params, pick.digest)
         parts.records.rewrite(over=False)
         self._summary(parts, live.page)
 
     def _summary(self, parts: Parts, page: str | None) -> None:
-        self.console.summary(parts.driver, parts.confirmation, self._task, self._baselines, page)
+        self.console.summary(parts.driver, parts.confirmation, self.prepared.task, self.prepared.baselines, page)
 
 
 def _figures(folder: Path, into: Path) -> list[Path]:

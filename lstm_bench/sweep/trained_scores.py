@@ -18,7 +18,8 @@ from lstm_bench.core.errors import ConfigError, NothingCameOutError
 from lstm_bench.launcher.event_loop import Loop, Running
 from lstm_bench.launcher.local import LocalLauncher
 from lstm_bench.launcher.protocol import Result, TrialResult, TrialTask
-from lstm_bench.study.leakage import Plan, Pool
+from lstm_bench.study.leakage import Plan
+from lstm_bench.study.pool import Pool
 from lstm_bench.sweep import epochs
 
 _HELD_OUT = 50  # sequences of the training part that stand in for validation data: nothing is chosen by them

@@ -41,16 +41,16 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     Raises:
       ConfigError: for anything that cannot be meant. Nothing was created.
     """
-    from lstm_bench.data import dataset, task
+    from lstm_bench.data import objective, readers, settings
     from lstm_bench.model import signature
     from lstm_bench.study import search_space
     from lstm_bench.tracking import client
 
     config = load(composed)
     _settle_embedding(config)
-    task.check_aims(config["study"], config["dataset"]["name"])
-    dataset.check(config["dataset"])
-    task.check_objective(config["study"], config["dataset"]["name"], dataset.known_task(config["dataset"]))
+    objective.check_aims(config["study"], config["dataset"]["name"])
+    settings.check(config["dataset"])
+    objective.check_objective(config["study"], config["dataset"]["name"], readers.known_task(config["dataset"]))
     client.check(config["tracking"])
     if signature.is_own(str(config["model"].get("_target_", ""))):
         signature.check(config["model"])

@@ -31,10 +31,10 @@ from lstm_bench.core.formatting import format_field
 from lstm_bench.tracking import experiment as experiments
 from lstm_bench.tracking import runs
 from lstm_bench.tracking.run_index import CELL, ENDED, REPLICATE, STUDY_RUN, TRIAL, Run, RunIndex, Training
+from lstm_bench.tracking.run_writer import RunWriter
 from lstm_bench.tracking.store import bare, check, check_sqlite, connect, said, shown, sqlite_path, store_uri
 
 _ENDED_BY_OTHERS = ("worker_died", "driver_died", "interrupted", "pack_failed")
-_TAG_LENGTH = 8000  # characters
 
 
 def open_tracking(config: Mapping[str, Any], *, experiment: str) -> Tracking:
@@ -100,9 +100,9 @@ class Tracking:
         self.experiment_id: str | None = None
         self._client: Any = None
         self._study = experiment
-        self._source = runs.SWEEP
         self._backends: set[str] = set()  # of a benchmark
         self._index = RunIndex(None, "", "")
+        self._writer = RunWriter(None, self._index, "", "", "", True)
         self._parent: Any = None
         self._since_ms = 0
         self._note = ""
@@ -164,7 +164,7 @@ class Tracking:
         self._study = str(study.get("id") or study["name"])
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}", self._study):
             raise ConfigError("study id for tracking", expected="letters, digits and ._:-", received=self._study)
-        self._source = str(study.get("source") or runs.SWEEP)
+        source = str(study.get("source") or runs.SWEEP)
         self._backends = set(study.get("backends", ()))
         self._note = str(study.get("description") or "")
         self._objective = str(study.get("objective") or "val_accuracy")
@@ -174,16 +174,17 @@ class Tracking:
         self.remark = elsewhere or self.remark
         self._index = RunIndex(self._client, self.experiment_id, self._study)
         self._index.load()
+        self._writer = RunWriter(self._client, self._index, self.experiment_id, self._study, source, self._maximize)
         tags = {
             STUDY_RUN: self._study,
-            "mlflow.source.name": self._source,
+            "mlflow.source.name": source,
             runs.ORDER: "0",
             **study.get("tags", {}),
         }
         known = self._index.get(STUDY_RUN, self._study)
         if known is None:
             run = self._client.create_run(
-                self.experiment_id, study.get("started_ms"), self._tags("study", tags), str(study["name"])
+                self.experiment_id, study.get("started_ms"), self._writer.tags("study", tags), str(study["name"])
             )
             parent_id = run.info.run_id
             self._index.load()  # another driver may have made one at the same time: all keep the first
@@ -204,7 +205,7 @@ class Tracking:
         tags |= {f"{runs.RESUMED}{key}": value for key, value in params.items() if old.get(key, value) != value}
         seen = runs.param_strings(flatten(study.get("environment", {})))
         facts = {f"{runs.ENVIRONMENT}{key}": value for key, value in seen.items()} | runs.param_order(params)
-        self.parent_id = parent_id
+        self.parent_id = self._writer.parent_id = parent_id
         for run_id in self._index.strays - {parent_id}:  # their own parent is gone for good
             self._client.set_tag(run_id, "mlflow.parentRunId", parent_id)
         self._forget((runs.ENVIRONMENT, runs.KEYS, runs.RESUMED), {**tags, **facts})
@@ -239,7 +240,7 @@ class Tracking:
           params: Dotted config path -> value as resolved for it.
           started_ms: Milliseconds since 1970.
         """
-        self._opened(training, row, params, started_ms)
+        self._writer.training(training, row, params, started_ms)
 
     @_observed
     def log_epochs(self, training: Training, epochs: Sequence[Mapping[str, Any]]) -> None:
@@ -309,7 +310,7 @@ class Tracking:
         params: Mapping[str, Any],
         span: tuple[int, int],
     ) -> None:
-        run = self._opened(training, row, params, span[0])
+        run = self._writer.training(training, row, params, span[0])
         if run.status in ENDED:
             return
         assert run.points is not None
@@ -322,7 +323,7 @@ class Tracking:
                 marks[runs.EVIDENCE] = runs.FILES[runs.EVIDENCE]
         points = [point for point in runs.metrics(row, epochs, span) if (point.key, point.step) not in run.points]
         self._client.log_batch(
-            run.run_id, points, (), runs.tags(self._tags(training.kind, runs.text_tags(row)) | marks)
+            run.run_id, points, (), runs.tags(self._writer.tags(training.kind, runs.text_tags(row)) | marks)
         )
         status = "FINISHED"
         if row.get("state") == "FAIL":
@@ -390,12 +391,12 @@ class Tracking:
             stored = self._client.get_run(run_id).data
         else:
             device = {key: next((row[key] for row in rows if row.get(key)), "") for key in ("device", "device_share")}
-            run_id, stored = self._new_run("cell", identity, name, started_ms, device)
+            run_id, stored = self._writer.create("cell", identity, name, started_ms, device)
         for key in [key for key in stored.tags if key.startswith("kernel_") and key not in tags]:
             self._client.delete_tag(run_id, key)
         gone = {key: math.nan for key, old in stored.metrics.items() if key not in metrics and not math.isnan(old)}
         params = {key: value for key, value in runs.param_strings(cell_params).items() if key not in stored.params}
-        self._log_new(run_id, stored, gone | metrics, self._tags("cell", tags), params)
+        self._writer.add(run_id, stored, gone | metrics, self._writer.tags("cell", tags), params)
         status = "FINISHED" if any(row["state"] == "measured" for row in rows) else "FAILED"
         self._client.set_terminated(run_id, status, ended_ms)
         self._index.put(CELL, identity, Run(run_id, status, running=False))
@@ -468,51 +469,6 @@ class Tracking:
         ended_ms = time.time_ns() // 1_000_000 if ended_ms is None else ended_ms
         self._client.set_terminated(self.parent_id, status, end_ms(self._since_ms, ended_ms))
 
-    def _tags(self, kind: str, tags: Mapping[str, Any]) -> dict[str, str]:
-        ours = {"lstm_bench.study": self._study, "lstm_bench.kind": kind, **tags}
-        return {
-            key: redact(format_field(value))[:_TAG_LENGTH] for key, value in ours.items() if value not in (None, "")
-        }
-
-    def _opened(self, training: Training, row: Mapping[str, Any], params: Mapping[str, Any], started_ms: int) -> Run:
-        """A training's run: the one that is there, with what it lacks, else a new one."""
-        identity = f"{self._study}/{training.identity}"
-        run, values = self._index.get(training.tag, identity), runs.param_strings(params)
-        if run is not None and training.kind == "replicate" and run.is_of_another_try(started_ms):
-            self._index.discard(run)
-            run = None
-        if run is None:
-            words = runs.text_tags({**row, "state": None, "reason": None})  # they are told with its end
-            if training.kind == "trial":
-                words[runs.ORDER] = runs.order(None, self._maximize)
-            run_id, _ = self._new_run(training.kind, identity, training.name, started_ms, words)
-            run = self._index.put(training.tag, identity, Run(run_id, "RUNNING", started_ms=started_ms))
-            self._client.log_batch(run_id, (), runs.params(values))
-            run.points = set()
-        elif run.points is None and run.status not in ENDED:  # made by a driver that died before it could end it
-            stored = self._client.get_run(run.run_id).data
-            values = {key: value for key, value in values.items() if key not in stored.params}
-            self._client.log_batch(run.run_id, (), runs.params(values))
-            run.points = self._logged_points(run.run_id, stored)
-        return run
-
-    def _logged_points(self, run_id: str, stored: Any) -> set[tuple[str, int]]:
-        """Key and step of each point of a curve that a run, whose data is `stored`, already has."""
-        points = (point for key in stored.metrics for point in self._client.get_metric_history(run_id, key))
-        return {(point.key, point.step) for point in points}
-
-    def _new_run(
-        self, kind: str, identity: str, name: str, started_ms: int, tags: Mapping[str, Any]
-    ) -> tuple[str, Any]:
-        """Makes a nested run. Returns its id and what it holds."""
-        ours = {
-            f"lstm_bench.{kind}": identity,
-            "mlflow.parentRunId": self.parent_id,
-            "mlflow.source.name": self._source,
-        }
-        run = self._client.create_run(self.experiment_id, started_ms, self._tags(kind, {**tags, **ours}), name)
-        return run.info.run_id, run.data
-
     def _forget(self, beginnings: tuple[str, ...], but: Mapping[str, Any]) -> None:
         """Deletes the parent's tags that begin so, without those about to be logged."""
         for key in [key for key in self._parent.tags if key.startswith(beginnings) and key not in but]:
@@ -523,30 +479,4 @@ class Tracking:
         self, metrics: Mapping[str, Any], tags: Mapping[str, Any], params: Mapping[str, str] | None = None
     ) -> None:
         """Logs on the parent run what it does not hold yet."""
-        self._log_new(str(self.parent_id), self._parent, metrics, self._tags("study", tags), params or {})
-
-    def _log_new(
-        self,
-        run_id: str,
-        stored: Any,
-        metrics: Mapping[str, Any],
-        tags: Mapping[str, str],
-        params: Mapping[str, str],
-    ) -> None:
-        """Logs what is not in `stored`, the data of the run, and adds it there.
-
-        Numbers that a record would hold with the same digits are the same: from the records they are told anew.
-        """
-        found = ((runs.metric_name(key), runs.number(value)) for key, value in metrics.items())
-        old = {key: format_field(float(value)) for key, value in stored.metrics.items()}
-        numbers = {key: value for key, value in found if value is not None and old.get(key) != format_field(value)}
-        words = {key: value for key, value in tags.items() if stored.tags.get(key) != value}
-        now = time.time_ns() // 1_000_000
-        self._client.log_batch(
-            run_id,
-            [runs.metric(key, value, now, 0) for key, value in numbers.items()],
-            runs.params(params),
-            runs.tags(words),
-        )
-        stored.metrics.update(numbers)
-        stored.tags.update(words)
+        self._writer.add(str(self.parent_id), self._parent, metrics, self._writer.tags("study", tags), params or {})

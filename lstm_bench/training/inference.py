@@ -157,8 +157,8 @@ def _masked(model: Any, x: np.ndarray, size: int, lengths: np.ndarray) -> Iterat
     counts = mask(filled, x.shape[1])
     # Of the outermost model, which Keras takes for a layer: layers inside it do get the mask.
     warnings.filterwarnings("ignore", "Layer .* was passed an input with a mask attached")
-    for place, (batch, n) in enumerate(padded(x, size)):
-        given = ops.convert_to_tensor(batch), ops.convert_to_tensor(counts[place * size : (place + 1) * size])
+    for index, (batch, n) in enumerate(padded(x, size)):
+        given = ops.convert_to_tensor(batch), ops.convert_to_tensor(counts[index * size : (index + 1) * size])
         yield np.asarray(ops.convert_to_numpy(model(given[0], mask=given[1], training=False)))[:n]
 
 

@@ -94,7 +94,7 @@ class Rates:
         """Lowers the rate of a member's further epochs where its `reduce_on_plateau` says so; the epoch is given its own.
 
         Args:
-          member: Its place.
+          member: Its index.
           epoch: Its metrics, the objective among them; receives `learning_rate`.
           study: Group `study`: `objective` and `direction`.
         """

@@ -179,17 +179,17 @@ class TaskRunner:
         config, data = task.config, self.data(task.config["dataset"])
         per_execution, members = task.steps_per_execution, task.pack
         try:
-            arm: factory.Engine | Pack
+            program: factory.Engine | Pack
             if members > 1:
-                arm = programs.prepare_pack(config, data, range(members), per_execution)
+                program = programs.prepare_pack(config, data, range(members), per_execution)
             else:
-                arm = programs.prepare(config, data, task.kernel, seed=0, steps_per_execution=per_execution)
-        except KernelError as error:  # one arm of several: the others are still to be measured
+                program = programs.prepare(config, data, task.kernel, seed=0, steps_per_execution=per_execution)
+        except KernelError as error:  # one kernel of several: the others are still to be measured
             return ProbeResult(state="FAIL", reason="refused", detail=str(error))
         size = min(config["train"]["batch_size"], len(data.x_train))
         batch_size, rows, rng = members * size, None, np.random.default_rng(0)
         if data.lengths_train is not None:  # as in an epoch, of each length its share
-            known = Buckets(data.lengths_train, size, [each for each in arm.buckets if each], 0)
+            known = Buckets(data.lengths_train, size, [each for each in program.buckets if each], 0)
 
             def rows(steps: int) -> np.ndarray:
                 return np.concatenate([known.sample(steps, rng) for _ in range(members)], axis=1)
@@ -197,7 +197,7 @@ class TaskRunner:
         watch = Watch(os.environ.get("CUDA_VISIBLE_DEVICES", "0") if self.gpu else None, _MAX_OTHER_LOAD)
         watch.start()
         try:
-            figures = timer.training_throughput(arm, batch_size, len(data.x_train), task.seconds, rows)
+            figures = timer.training_throughput(program, batch_size, len(data.x_train), task.seconds, rows)
         except KernelError as error:
             return ProbeResult(state="FAIL", reason="refused", detail=str(error))
         except Exception as error:

@@ -33,7 +33,7 @@ class Timed(Protocol):
         """
 
 
-class Arm(Timed, Protocol):
+class Program(Timed, Protocol):
     """One implementation of one network, whose operations can be timed, checked and proved."""
 
     def compile(self, operation: str) -> None:
@@ -75,7 +75,7 @@ class Timing:
 
 
 def sample(
-    arm: Timed,
+    program: Timed,
     operation: str,
     rows_of: Rows,
     *,
@@ -87,7 +87,7 @@ def sample(
     """Times windows of equal numbers of steps, each of which ends with the device idle.
 
     Args:
-      arm: Compiled for `operation`.
+      program: Compiled for `operation`.
       operation: One of `OPERATIONS`.
       rows_of: Number of steps -> indices (steps, batch).
       samples: Timed windows, at least.
@@ -98,9 +98,9 @@ def sample(
     steps, all_steps = 1, 0
     while True:
         rows, warm_up, agreed = rows_of(steps), 0, False
-        elapsed = _timed(arm, operation, rows)
+        elapsed = _timed(program, operation, rows)
         while warm_up < LONGEST_WARM_UP and not agreed:
-            before, elapsed = elapsed, _timed(arm, operation, rows)
+            before, elapsed = elapsed, _timed(program, operation, rows)
             warm_up, agreed = warm_up + 1, abs(elapsed - before) <= steady * before
             if elapsed < window_s / 2 and steps < _MOST_STEPS:
                 break  # far too short to be timed, however steady
@@ -111,13 +111,13 @@ def sample(
         steps = min(max(steps + 1, int(1.2 * steps * window_s / max(elapsed, 1e-6))), _MOST_STEPS)
     timed: list[float] = []
     while len(timed) < samples or sum(timed) < seconds:
-        timed.append(_timed(arm, operation, rows))
+        timed.append(_timed(program, operation, rows))
     return Timing(steps, timed, warm_up, all_steps + steps * len(timed), agreed)
 
 
-def _timed(arm: Timed, operation: str, rows: np.ndarray) -> float:
+def _timed(program: Timed, operation: str, rows: np.ndarray) -> float:
     since = clock()
-    done = arm.run(operation, rows)
+    done = program.run(operation, rows)
     elapsed = clock() - since
     if done != len(rows):
         raise RuntimeError(f"{len(rows)} steps of {operation} were timed, the program counted {done}")
@@ -125,12 +125,12 @@ def _timed(arm: Timed, operation: str, rows: np.ndarray) -> float:
 
 
 def training_throughput(
-    arm: Arm, batch_size: int, n_samples: int, seconds: float, rows: Rows | None = None
+    program: Program, batch_size: int, n_samples: int, seconds: float, rows: Rows | None = None
 ) -> dict[str, Any]:
     """Training throughput of a study's kernel: the figures of a row of `columns.KERNEL_COLUMNS`.
 
     Args:
-      arm: Not compiled yet.
+      program: Not compiled yet.
       batch_size: Sequences per step.
       n_samples: Resident sequences that batches are drawn from.
       seconds: Timed seconds, at least; and at least five windows.
@@ -139,11 +139,11 @@ def training_throughput(
     rng = np.random.default_rng(0)
     rows_of = rows or (lambda steps: rng.integers(0, n_samples, size=(steps, batch_size)))
     since = clock()
-    arm.compile("train_step")
-    arm.run("train_step", rows_of(1))
+    program.compile("train_step")
+    program.run("train_step", rows_of(1))
     compile_s = clock() - since
-    kernel_ran, evidence = arm.kernel_evidence("train_step")
-    timing = sample(arm, "train_step", rows_of, samples=5, seconds=seconds)
+    kernel_ran, evidence = program.kernel_evidence("train_step")
+    timing = sample(program, "train_step", rows_of, samples=5, seconds=seconds)
     p10, median, p90 = quantiles(timing.rates(batch_size))
     return {
         "kernel_ran": kernel_ran,

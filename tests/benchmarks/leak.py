@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from lstm_bench.core import fileio
-from lstm_bench.study import leakage
-from lstm_bench.study.leakage import Pool
+from lstm_bench.study import leak_findings, leakage
+from lstm_bench.study.pool import Pool
 
 KINDS = ("group", "copies", "target", "id", "windows")
 COLUMNS = ("planted", "kind", "set", "interval", "sight", "found", "low", "high", "difference", "seconds")
@@ -119,7 +119,7 @@ def judged(pool: Pool) -> dict[str, object]:
     since = time.process_time()
     by = "group" if pool.groups is not None else "time" if pool.last is not None else ""
     measured = leakage.measure(pool, by, 5) if by else None
-    sight = [finding for finding in leakage.findings(pool) if finding.alarm]
+    sight = [finding for finding in leak_findings.findings(pool) if finding.alarm]
     interval = measured is not None and measured.alarm
     figures = (
         {} if measured is None else {"low": measured.low, "high": measured.high, "difference": measured.difference}

@@ -384,12 +384,12 @@ def composed(*overrides: str) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
 
     from lstm_bench.core import configuration
-    from lstm_bench.data import task
+    from lstm_bench.data import objective
     from lstm_bench.sweep import validate
 
     with initialize_config_dir(version_base="1.3", config_dir=str(configuration.conf_dir())):
         config = validate.load(compose("sweep", overrides=["+study=single", "tracking=none", *overrides]))
-        task.check_aims(config["study"])
+        objective.check_aims(config["study"])
         return config
 
 
@@ -521,7 +521,7 @@ def _parts(folder: Path, config: dict[str, Any], opened: Any) -> Any:
     """Driver and records without workers, whose `later` is now and whose display shows nothing."""
     from lstm_bench.core.console import Display
     from lstm_bench.study import search_space as spaces
-    from lstm_bench.sweep import session
+    from lstm_bench.sweep.parts import assembled
 
     class Now:
         def defer(self, work: Callable[[], None]) -> None:
@@ -530,8 +530,8 @@ def _parts(folder: Path, config: dict[str, Any], opened: Any) -> Any:
     display = Display("val_accuracy", config["train"]["epochs"])
     display.line = lambda *_: None  # type: ignore[method-assign]
     loop: Any = Now()
-    arms: Any = None
-    return session.assembled(config, spaces.parse(config), opened, loop, arms, display, folder)
+    kernels: Any = None
+    return assembled(config, spaces.parse(config), opened, loop, kernels, display, folder)
 
 
 def _measure(folder: Path, config: dict[str, Any], repeats: int) -> Clocks:

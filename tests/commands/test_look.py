@@ -18,7 +18,7 @@ from wheels import wheel
 
 from lstm_bench import look
 from lstm_bench.core.configuration import conf_dir
-from lstm_bench.data import inspection
+from lstm_bench.data import inspection, warning
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.report.figures import sequences, style
 
@@ -54,7 +54,7 @@ def seen(folder: Path, table: pd.DataFrame, **more: Any) -> tuple[Dataset, list[
     table.to_csv(path, index=False)
     config = settings(path, **{**TABLE, **more})
     found = inspection.load(config)
-    return found, inspection.warnings(found, config)
+    return found, warning.warnings(found, config)
 
 
 def only(said: list[str], *words: str) -> None:
@@ -66,7 +66,7 @@ def only(said: list[str], *words: str) -> None:
 def test_nothing_speaks_against_what_is_well(tmp_path: Path) -> None:
     found, said = seen(tmp_path, frame())
     assert said == []
-    assert inspection.half_width(found) < inspection.WIDE
+    assert warning.half_width(found) < warning.WIDE
     assert inspection.class_counts(found)["run"] == {"train": 288, "validation": 32, "test": 80}
 
 
@@ -148,7 +148,7 @@ def test_rare_classes_and_small_sets_are_said_with_what_a_score_is_worth(tmp_pat
     assert "by steps of 20 points" in validation
     found, config = seen(tmp_path, table)[0], settings("x", **TABLE)
     assert unbalanced.endswith("Say train.class_weight=balanced.")
-    assert not any("train.class_weight" in warning for warning in inspection.warnings(found, config, weighted=True))
+    assert not any("train.class_weight" in sentence for sentence in warning.warnings(found, config, weighted=True))
 
 
 def test_the_shares_of_tags_are_those_of_real_timesteps(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_classes_that_differ_in_capitals_alone_are_asked_about(tmp_path: Path) -
 def test_archives_of_others_are_looked_at_and_drawn(name: str, n: int) -> None:
     config = settings(member(name))
     found = inspection.load(config)
-    said = inspection.warnings(found, config)
+    said = warning.warnings(found, config)
     assert len(inspection.columns(found, config)) == n
     assert all("tells the target" not in warning for warning in said), "one movement is told by its own channel"
     assert any("the validation set has" in warning for warning in said)
@@ -235,7 +235,7 @@ def test_every_dataset_is_looked_at(name: str) -> None:
     if name != "digits":
         config |= {"train_size": 60, "validation_size": 20, "test_size": 20, "length": 20}
     found = inspection.load(config)
-    inspection.warnings(found, config)
+    warning.warnings(found, config)
     assert style.render(sequences.overview(found), "svg").startswith(b"<?xml")
 
 

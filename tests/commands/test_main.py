@@ -66,6 +66,7 @@ def test_another_word_is_refused_with_the_command(
         (["--cfg", "jo"], "--cfg: expected job, hydra or all, received 'jo'"),
         (["--config-dir"], "--config-dir: expected a value behind it"),
         (["model.unit=32"], "model.unit: there is no such option. Did you mean model.units?"),
+        (["dataset.text=note"], "dataset.text: there is no such option. It is one of dataset=file."),
         (["model=cnn", "model.filter=3"], "model.filter: there is no such option. Did you mean model.filters?"),
         (
             ["study.n_trials=0"],

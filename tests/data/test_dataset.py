@@ -21,7 +21,8 @@ from lstm_bench.core.errors import ConfigError, DataError, StorageError
 from lstm_bench.data import dataset as data
 from lstm_bench.data import download, images, splits
 from lstm_bench.data import task as tasks
-from lstm_bench.data.task import check_objective
+from lstm_bench.data.objective import check_objective
+from lstm_bench.data.settings import check
 
 NAMES = list(images.SHA256)
 MNIST = {
@@ -213,7 +214,7 @@ def test_a_split_without_room_is_bad_data(settings: dict[str, Any], message: str
 def test_settings_that_cannot_be_meant_are_refused_before_anything_is_opened(
     settings: dict[str, Any], home: Path
 ) -> None:
-    for function in (data.check, data.resolve, data.load):
+    for function in (check, data.resolve, data.load):
         with pytest.raises(ConfigError, match=r"dataset\.") as caught:
             function({**MNIST, **settings})
         assert caught.value.exit_code == 2
@@ -222,7 +223,7 @@ def test_settings_that_cannot_be_meant_are_refused_before_anything_is_opened(
 
 def test_misspelt_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"received 'mnits'\. Did you mean mnist or smnist or kmnist\?"):
-        data.check({**MNIST, "name": "mnits"})
+        check({**MNIST, "name": "mnits"})
 
 
 # Where MNIST is found.
@@ -665,7 +666,7 @@ def test_what_has_no_fallback_is_an_error(name: str, title: str, home: Path) -> 
         data.load({**FASHION, "name": name, **more})
     assert "fallback" not in str(caught.value)
     with pytest.raises(ConfigError, match=r"dataset.fallback: expected null, because only dataset=mnist has it"):
-        data.check({**FASHION, "name": name, **more, "fallback": "digits"})
+        check({**FASHION, "name": name, **more, "fallback": "digits"})
 
 
 def pixels(folder: Path, name: str = "smnist", **changes: Any) -> data.Dataset:
@@ -733,7 +734,7 @@ def test_each_length_and_order_has_a_digest_of_its_own(small: dict[str, bytes], 
 )
 def test_sequence_settings_that_cannot_be_meant_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        data.check({**MNIST, "fallback": None, **settings})
+        check({**MNIST, "fallback": None, **settings})
     assert message in str(caught.value)
 
 

@@ -18,10 +18,11 @@ from wheels import wheel
 from lstm_bench.core import progress
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
-from lstm_bench.data import converted, dataset, division, inspection, user_files
+from lstm_bench.data import converted, dataset, division, inspection, user_files, warning
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.sequences import Columns
+from lstm_bench.data.settings import check
 
 TABLE = {"id": "recording", "time": "t", "target": "activity"}
 ARCHIVE = "sktime/datasets/data"
@@ -157,7 +158,7 @@ def test_several_targets_are_labels_that_a_sequence_has_together(written: Callab
     firsts = table[table["t"] == 0]
     counts = inspection.class_counts(found)
     assert {name: sum(of.values()) for name, of in counts.items()} == {name: firsts[name].sum() for name in names}
-    assert inspection.warnings(found, {"name": "file", "target": names, "id": "recording"})
+    assert warning.warnings(found, {"name": "file", "target": names, "id": "recording"})
     again = user_files.read_alike(Source(written(table)), {**artefact(found), "dataset": "own"})
     assert again.y is not None and again.y.shape == (60, 3)
     assert user_files.read_alike(Source(written(table.drop(columns="far"))), artefact(found)).y is None
@@ -209,7 +210,7 @@ def test_targets_of_a_regression_are_scaled_inside_and_the_data_stay_as_they_are
     assert loaded(written(), **TABLE).target is None
     assert "a classification has no targets to scale" in str(refused(written(), **TABLE, scale_target=True))
     with pytest.raises(ConfigError, match=r"dataset\.scale_target: expected false, as only dataset=npz,file has it"):
-        dataset.check({**yaml.safe_load((conf_dir() / "dataset" / "digits.yaml").read_text()), "scale_target": True})
+        check({**yaml.safe_load((conf_dir() / "dataset" / "digits.yaml").read_text()), "scale_target": True})
 
 
 def test_classes_from_zero_stay_themselves(written: Callable[..., Path]) -> None:
@@ -679,7 +680,7 @@ def test_a_parquet_of_too_many_rows_is_refused_unread(
     written: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(name="own.parquet")
-    monkeypatch.setattr("lstm_bench.data.formats.table.MAX_BYTES", 300 * 5 * 8 - 1)
+    monkeypatch.setattr("lstm_bench.data.formats.parquet.MAX_BYTES", 300 * 5 * 8 - 1)
     said = str(refused(path, **TABLE))
     assert "300 rows of 5 columns: expected at most 0 MiB" in said and "dataset.features" in said
 

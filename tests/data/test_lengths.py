@@ -16,7 +16,7 @@ from wheels import wheel
 
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
-from lstm_bench.data import converted, dataset, inspection, lengths, shared_memory
+from lstm_bench.data import converted, dataset, inspection, lengths, shared_memory, warning
 from lstm_bench.data.dataset import SPLITS, Dataset
 
 TABLE = {"id": "recording", "time": "t", "target": "label"}
@@ -269,7 +269,7 @@ def test_scales_gaps_and_classes_are_those_of_true_timesteps(tmp_path: Path) -> 
     listed = {column.name: column for column in inspection.columns(found, {"name": "file"})}
     raw = np.concatenate(made)[:, 1]
     assert listed["feature 0"].missing == 2 and abs(listed["feature 1"].mean - raw.mean()) < 30
-    assert not any("has one value" in said for said in inspection.warnings(found, {"name": "file"}))
+    assert not any("has one value" in said for said in warning.warnings(found, {"name": "file"}))
 
 
 def test_missing_values_before_the_end_are_refused_and_those_behind_it_are_none(tmp_path: Path) -> None:
@@ -285,14 +285,14 @@ def test_missing_values_before_the_end_are_refused_and_those_behind_it_are_none(
 def test_a_sequence_is_no_repeat_of_a_longer_one_with_zeros(tmp_path: Path) -> None:
     made = [*drawn(38), np.ones((3, 2), np.float32), np.r_[np.ones((3, 2)), np.zeros((2, 2))].astype(np.float32)]
     assert "repeat" not in " ".join(loaded(flat(tmp_path / "own.npz", made, labels(40))).notes)
-    warned = inspection.warnings(loaded(tmp_path / "own.npz"), {"name": "file"})
+    warned = warning.warnings(loaded(tmp_path / "own.npz"), {"name": "file"})
     assert not any("value for value" in said for said in warned)
 
 
 def test_a_length_that_tells_the_class_is_a_warning(tmp_path: Path) -> None:
     made = [np.random.RandomState(i).randn(4 + 3 * (i % 2), 2).astype(np.float32) for i in range(80)]
     found = loaded(flat(tmp_path / "own.npz", made, labels(80)))
-    (said,) = [said for said in inspection.warnings(found, {"name": "file"}) if "length alone" in said]
+    (said,) = [said for said in warning.warnings(found, {"name": "file"}) if "length alone" in said]
     assert "tells 100.0 % of the classes" in said
 
 

@@ -13,7 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from lstm_bench.core import fileio
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.data import classes, metric, task
+from lstm_bench.data import classes, metric, objective, task
 
 RNG = np.random.default_rng(0)
 LABELS = np.concatenate([np.arange(4), RNG.choice(4, 196, p=[0.85, 0.05, 0.05, 0.05])]).astype(np.int32)
@@ -98,7 +98,7 @@ def test_a_split_without_a_label_has_no_mean_over_the_labels() -> None:
     assert metric.LABEL_MACRO_F1.unavailable(y, 3) == "it has no sample with label 1"
     assert metric.LABEL_AUROC.unavailable(1 - y[:, 1:2], 1) == "it has no sample without label 0"
     study = {"objective": "auto", "direction": None, "objectives": {}}
-    told_of = task.settle_objective(study, task.MULTILABEL, y, y, 3)
+    told_of = objective.settle_objective(study, task.MULTILABEL, y, y, 3)
     assert told_of.startswith(
         "auto -> val_micro_f1: the validation split has no macro F1: it has no sample with label 1"
     )
@@ -179,11 +179,11 @@ def test_an_objective_is_settled_by_the_task_and_its_rarest_class(
 ) -> None:
     labels = np.repeat(np.arange(len(counts)), counts)
     study = {"objective": None, "direction": None, "objectives": {}}
-    task.check_aims(study, "file")
-    told = task.settle_objective(study, one, labels, np.array(validation), n_outputs)
+    objective.check_aims(study, "file")
+    told = objective.settle_objective(study, one, labels, np.array(validation), n_outputs)
     assert told.startswith(f"auto -> {aim}: ") and said in told
     assert (study["objective"], study["direction"]) == (aim, one.metric(aim).direction)
-    assert task.settle_objective(study, one, labels, np.array(validation), n_outputs) == ""
+    assert objective.settle_objective(study, one, labels, np.array(validation), n_outputs) == ""
 
 
 def test_older_sources_and_a_named_objective_are_left_as_they_are() -> None:
@@ -193,7 +193,7 @@ def test_older_sources_and_a_named_objective_are_left_as_they_are() -> None:
         ("npz", "auto", "auto"),
     ):
         study = {"objective": named, "direction": None, "objectives": {}}
-        task.check_aims(study, dataset)
+        objective.check_aims(study, dataset)
         assert study["objective"] == aim
 
 
@@ -210,6 +210,6 @@ def test_an_objective_that_the_validation_split_cannot_have_is_refused(
 ) -> None:
     for study in ({"objective": aim}, {"objectives": {aim: "maximize", "n_weights": "minimize"}}):
         with pytest.raises(ConfigError) as caught:
-            task.check_objective(study, "it", one, labels, labels, n_outputs)
+            objective.check_objective(study, "it", one, labels, labels, n_outputs)
         assert f"study.objective={aim}: the validation split cannot have it ({why})" in str(caught.value)
-    task.check_objective({"objective": one.objectives[0]}, "it", one, labels, labels, n_outputs)
+    objective.check_objective({"objective": one.objectives[0]}, "it", one, labels, labels, n_outputs)

@@ -12,6 +12,7 @@ import yaml
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.data import dataset, synthetic
+from lstm_bench.data.settings import check
 
 SPLITS = ("train", "validation", "test")
 
@@ -23,7 +24,7 @@ def settings(name: str, **changes: Any) -> dict[str, Any]:
 
 def refused(name: str, **changes: Any) -> str:
     with pytest.raises(ConfigError) as caught:
-        dataset.check(settings(name, **changes))
+        check(settings(name, **changes))
     return str(caught.value)
 
 

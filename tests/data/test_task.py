@@ -14,7 +14,7 @@ import pytest
 
 import lstm_bench
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.data import metric, task
+from lstm_bench.data import metric, objective, task
 from lstm_bench.study import columns
 
 PACKAGE = Path(lstm_bench.__file__).parent
@@ -43,7 +43,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_task_of_an_entry_point_stands_beside_ours() -> None:
     assert list(task.tasks()) == ["classification", "tagging", "regression", "multilabel", "forecasting", "other"]
     assert task.of("other") is task.recorded({"task": "other"}) is OTHER
-    assert task.objectives()["val_hits"] == "maximize" and task.in_percent("test_hits")
+    assert objective.objectives()["val_hits"] == "maximize" and task.in_percent("test_hits")
     rows = [{"val_hits": 0.5, "val_accuracy": None}]
     assert columns.optional(rows) == ("val_hits",) and columns.optional([{"val_accuracy": 0.5}]) == ()
 

@@ -15,12 +15,12 @@ from translations import catalogue
 from lstm_bench import leak, look
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
-from lstm_bench.data import dataset, inspection, shared_memory, texts, tokens
+from lstm_bench.data import dataset, inspection, shared_memory, texts, tokens, warning
 from lstm_bench.data.dataset import SPLITS, Dataset
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.tokens import UNKNOWN, Vocabulary
 from lstm_bench.report.figures import sequences
-from lstm_bench.study import leakage
+from lstm_bench.study import leak_findings
 from lstm_bench.training.artefacts import described, predictions
 
 WORDS = [
@@ -243,7 +243,7 @@ def test_new_texts_that_cannot_be_read_are_one_line(tmp_path: Path, body: str, s
 def test_look_warns_of_texts_in_two_splits_and_draws_no_value(tmp_path: Path) -> None:
     config = settings(path=str(made(tmp_path / "a.csv", 60, ["the same words"] * 30)))
     found = dataset.load(config)
-    said = inspection.warnings(found, config)
+    said = warning.warnings(found, config)
     assert any("of test are in train too" in line for line in said)
     assert not inspection.columns(found, config) and not any("scales" in line for line in said)
     assert len(sequences.overview(found).axes) == 2, "lengths and classes: ids are no values"
@@ -255,10 +255,10 @@ def test_the_leak_meter_finds_texts_that_are_in_two_splits(tmp_path: Path) -> No
     assert pool.split is not None
     same = (pool.x == pool.x[np.flatnonzero(pool.split > 0)[0]]).all(axis=1)
     copies = [(pool.x[pool.split == 0] == row).all(axis=1).any() for row in pool.x[pool.split > 0]]
-    (finding,) = leakage.findings(pool)
+    (finding,) = leak_findings.findings(pool)
     assert finding.what == "exact duplicates" and finding.n >= sum(copies) > 0 and same.any()
     clean = leak._pool(loaded(made(tmp_path / "b.csv")), config)
-    assert not leakage.findings(clean)
+    assert not leak_findings.findings(clean)
 
 
 def test_the_record_of_a_wrong_text_holds_no_text() -> None:

@@ -13,7 +13,7 @@ from wheels import watch
 
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import DataError
-from lstm_bench.data import inspection
+from lstm_bench.data import warning
 from lstm_bench.data.dataset import Dataset, load
 
 SPLITS = ("train", "validation", "test")
@@ -64,7 +64,7 @@ def test_windows_that_overlap_stay_on_one_side_of_a_split(path: Path) -> None:
     found, config = loaded(path)
     recordings = owners(found, "recording")
     assert apart(recordings) and len(set().union(*recordings.values())) == 140
-    said = inspection.warnings(found, config)
+    said = warning.warnings(found, config)
     assert any("Say dataset.group=subject" in warning for warning in said)
     assert not any("sequences of test are in train" in warning for warning in said)
     assert any("windows of one recording stay in one split" in note for note in found.notes)

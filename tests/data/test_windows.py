@@ -20,7 +20,7 @@ from lstm_bench.core import configuration
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
-from lstm_bench.data import cuts, dataset, forecasts, readers, windows
+from lstm_bench.data import cuts, dataset, forecasts, inspection, readers, warning, windows
 from lstm_bench.data.dataset import SPLITS, Dataset
 from lstm_bench.data.formats.source import Source
 from lstm_bench.data.horizon import Future
@@ -231,6 +231,9 @@ def test_gaps_are_filled_from_the_past_and_never_where_it_is_scored(tmp_path: Pa
         ({"horizon": None}, "how many steps are forecast was not said. Give dataset.horizon=12"),
         ({"horizon": 7}, "no series is long enough to train on: expected at least 24 values"),
         ({"horizon": 20}, "series s0 is no longer than the horizon: expected more than 20 values"),
+        ({"origins": 18}, "Give a smaller dataset.origins, or take them out of the file."),
+        ({"known": ["promo"]}, "dataset.known: "),
+        ({"features": ["promo"]}, "dataset.features: "),
         ({"target": None}, "no target is named"),
         ({"target": ["sold", "flat"]}, "dataset.target: expected one column"),
         ({"target": "Sold"}, "dataset.target: "),
@@ -248,6 +251,28 @@ def test_gaps_are_filled_from_the_past_and_never_where_it_is_scored(tmp_path: Pa
 def test_what_cannot_be_meant_is_one_line(tmp_path: Path, given: dict[str, Any], said: str) -> None:
     path = table(tmp_path, (20, 20), zero=0, word="none", flat=1.5)
     assert said in str(refused(path, **given))
+
+
+def test_what_is_advised_of_a_forecast_is_no_option_that_it_refuses(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"shop": "s", "month": np.arange(300), "sold": rng.standard_normal(300)})
+    asked = {**yaml.safe_load((conf_dir() / "dataset" / "file.yaml").read_text()), **ASKED}
+    told = {}
+    for name, origins in (("noise", 1), ("noise", 4), ("noise", 30), ("weeks", 1)):
+        frame.assign(sold=frame["sold"] if name == "noise" else frame["month"] % 7.0).to_csv(
+            tmp_path / "f.csv", index=False
+        )
+        config = {**asked, "path": str(tmp_path / "f.csv"), "origins": origins}
+        told[name, origins] = warning.warnings(inspection.load(config), config)
+    for origins in (1, 4):
+        assert all(
+            said.endswith("Say dataset.origins=30 for more forecasts of each series.")
+            for said in told["noise", origins]
+        )
+        assert len(told["noise", origins]) == 2
+    assert told["noise", 30] == []
+    (repeats,) = set(told["weeks", 1]) - set(told["noise", 1])
+    assert "1 of 1 forecasts of test are made from a past that is in train, value for value" in repeats
 
 
 def test_a_string_among_numbers_is_found_where_it_is(tmp_path: Path) -> None:
@@ -442,6 +467,7 @@ def test_covariates_that_end_too_early_are_one_line(tmp_path: Path) -> None:
         ({"features": ["promo"], "known": ["promo"]}, "covariates, each once"),
         ({"known": ["sold"]}, "none of them the target"),
         ({"calendar": ["year"]}, "dataset.calendar: expected any of month, day, weekday, hour"),
+        ({"calendar": ["month", "month"]}, "dataset.calendar: expected any of month, day, weekday, hour, each once"),
         ({"calendar": ["month"], "time": None}, "dataset.calendar needs the date of each step"),
         ({"quantiles": [0.1, 0.9]}, "dataset.quantiles: expected three ascending levels"),
         ({"quantiles": [0.1, 0.4, 0.9]}, "the median in the middle"),

@@ -27,7 +27,7 @@ from conftest import Command
 from optuna.exceptions import StorageInternalError
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
-from trainings import ragged_file
+from trainings import ragged_file, text_file
 
 from lstm_bench.core import configuration, fileio
 from lstm_bench.core.console import Display
@@ -170,10 +170,11 @@ def test_a_sweep_killed_on_a_server_goes_on_at_once_and_to_the_exact_total(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(("write", "name"), [(ragged_file, "own.npz"), (text_file, "own.csv")])
 def test_sequences_of_unequal_length_are_trained_from_a_server_s_study(
-    server: postgres.Server, database: str, command: Command, tmp_path: Path
+    server: postgres.Server, database: str, command: Command, tmp_path: Path, write: Any, name: str
 ) -> None:
-    small = (*ragged_file(tmp_path / "own.npz"), "tracking=none", "storage=postgres")
+    small = (*write(tmp_path / name), "tracking=none", "storage=postgres")
     done = command("sweep", *small, LSTM_BENCH_STORAGE=server.url(database))
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "sweeps" / "smoke"
@@ -610,7 +611,7 @@ def test_what_another_driver_measures_is_waited_for_and_not_measured_again(
         other = opened("a", **TWO)
         assert other.claim(["kernels"])
         threading.Timer(1.5, other.set, ("kernels", ["measured"])).start()
-        assert bench.arms.once("kernels", measure) == ["measured"]
+        assert bench.kernels.once("kernels", measure) == ["measured"]
 
 
 @pytest.mark.parametrize("late", [False, True])
@@ -631,7 +632,7 @@ def test_what_was_measured_by_a_driver_given_up_replaces_nothing(
                 other.put("kernels", ["by the other"])
             return measured
 
-        assert bench.arms.once("kernels", measure) == ["by the other"]
+        assert bench.kernels.once("kernels", measure) == ["by the other"]
         assert other.get("kernels") == ["by the other"]
 
 
@@ -773,7 +774,7 @@ def test_what_a_driver_that_died_was_to_measure_is_measured(
         other = opened("a", **TWO)
         assert other.claim(["probe/x"])
         threading.Timer(1.5, silent, (other,)).start()
-        assert bench.arms.once("probe/x", lambda: ["by the other"]) == ["by the other"]
+        assert bench.kernels.once("probe/x", lambda: ["by the other"]) == ["by the other"]
 
 
 def test_a_seed_that_another_driver_trains_is_waited_for(

@@ -26,7 +26,7 @@ import psutil
 import pytest
 import spy
 from passwords import PASSWORDS
-from trainings import ragged_file
+from trainings import ragged_file, text_file
 
 import lstm_bench
 from lstm_bench.core.errors import ConfigError, StorageError
@@ -412,13 +412,18 @@ def test_a_client_of_a_cluster_runs_the_same_sweep(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unequal", [False, pytest.param(True, marks=pytest.mark.long)])
-def test_the_real_bench_trains_on_a_node_and_its_model_comes_back(
-    shared: Cluster, tmp_path: Path, unequal: bool
-) -> None:
+@pytest.mark.parametrize(
+    "kind", ["images", pytest.param("unequal", marks=pytest.mark.long), pytest.param("texts", marks=pytest.mark.long)]
+)
+def test_the_real_bench_trains_on_a_node_and_its_model_comes_back(shared: Cluster, tmp_path: Path, kind: str) -> None:
     shared.two()
     small = ("+study=smoke", "train.epochs=1", "kernel=generic", "kernel.probe=false", "study.replicates=1")
-    small = (*(ragged_file(tmp_path / "own.npz") if unequal else small), "study.n_trials=1", "tracking=none")
+    small = {
+        "images": lambda: small,
+        "unequal": lambda: ragged_file(tmp_path / "own.npz"),
+        "texts": lambda: text_file(tmp_path / "own.csv"),
+    }[kind]()
+    small += ("study.n_trials=1", "tracking=none")
     small += ("launcher=ray", f"launcher.address={shared.address}")
     done = subprocess.run(
         [sys.executable, "-m", "lstm_bench.sweep", *small, "launcher.workers=1"],
@@ -432,7 +437,8 @@ def test_the_real_bench_trains_on_a_node_and_its_model_comes_back(
     assert [row["kernel_ran"] for row in rows(tmp_path)] == ["generic"]
     assert (tmp_path / "sweeps/smoke/model/model.keras").stat().st_size > 10_000
     assert rows(tmp_path, "predictions.csv"), "and what it says"
-    assert [0 < float(row.get("padding_share") or 0) < 0.4 for row in rows(tmp_path)] == [unequal]
+    assert [0 < float(row.get("padding_share") or 0) < 0.4 for row in rows(tmp_path)] == [kind != "images"]
+    assert (tmp_path / "sweeps/smoke/model/vocabulary.txt").exists() == (kind == "texts")
 
 
 # Without a cluster.

@@ -21,6 +21,7 @@ from lstm_bench.report import command as report
 from lstm_bench.report import manifest as manifests
 from lstm_bench.report.figures import study as figure
 from lstm_bench.report.figures import style
+from lstm_bench.report.figures.comparison import accuracy_against_weights
 from lstm_bench.report.pages import budget_and_fronts, study_figures, what_was_run
 from lstm_bench.report.render import markdown
 from lstm_bench.report.sources import records
@@ -893,12 +894,12 @@ def test_few_trials_are_drawn_as_large_as_ever_and_many_smaller():
 
 def test_whiskers_of_an_accuracy_end_at_100_percent_and_those_of_an_error_do_not():
     rows = [{"label": "a", "n_weights": 1e4, "mean": 0.995, "half_width": 0.02}]
-    accuracy, error = (figure.accuracy_against_weights(rows, "score", percent) for percent in (True, False))
+    accuracy, error = (accuracy_against_weights(rows, "score", percent) for percent in (True, False))
     (ends,), (others,) = (
         [c.get_segments()[0][:, 1].tolist() for c in made.axes[0].collections] for made in (accuracy, error)
     )
     assert ends == pytest.approx([97.5, 100]) and others == pytest.approx([0.975, 1.015])
-    few = figure.accuracy_against_weights([{**rows[0], "mean": 0.25, "half_width": 1.9}], "score", True)
+    few = accuracy_against_weights([{**rows[0], "mean": 0.25, "half_width": 1.9}], "score", True)
     assert few.axes[0].collections[0].get_segments()[0][:, 1].tolist() == pytest.approx([0, 100])
 
 

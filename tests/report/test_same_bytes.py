@@ -37,7 +37,7 @@ UNORDERED |= {
 
 # Reached for a name or a check alone; what they compute is in no report.
 _MODEL = ("layers", "fused_torch", "cudnn_jax", "controls", "linear", "minirocket", "forecasters", "tfidf")
-APART = {f"lstm_bench.model.{name}" for name in _MODEL} | {"lstm_bench.study.leakage"}
+APART = {f"lstm_bench.model.{name}" for name in _MODEL} | {"lstm_bench.study.leakage", "lstm_bench.study.leak_findings"}
 
 
 def report_modules() -> list[Path]:

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import io
+import itertools
 import warnings
 
-from lstm_bench.report.figures import style
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
+
+from lstm_bench.report.figures import study, style
+from lstm_bench.report.figures.comparison import accuracy_against_weights
 
 
 def test_odd_data_say_nothing_on_standard_error() -> None:
@@ -19,3 +27,70 @@ def test_odd_data_say_nothing_on_standard_error() -> None:
         warnings.simplefilter("always")
         assert style.render(figure, "png")
     assert heard == []
+
+
+ROWS = [
+    {"label": f"family {i}", "n_weights": 10 ** (3 + 0.3 * i), "mean": 3.5 + 0.1 * i, "half_width": 0.05}
+    for i in range(4)
+]
+CLOSE = {
+    "none": [],
+    "one": [3.6],
+    "six within one percent": [3.6 * (1 + 0.0016 * i) for i in range(6)],
+    "six at the top": [4.9 + 0.001 * i for i in range(6)],
+    "six equal": [3.2] * 6,
+    "two pairs": [3.489, 3.5, 3.81, 3.795, 4.894],
+    "forty": [3.6 + 0.001 * i for i in range(40)],
+    "far": [3.6, 3.61, 90.0],
+}
+
+
+@pytest.mark.parametrize("name", CLOSE)
+def test_names_of_controls_do_not_overlap_however_close_their_lines_are(name: str) -> None:
+    controls = [{"label": f"linear on the last values {i}", "mean": mean} for i, mean in enumerate(CLOSE[name])]
+    figure = accuracy_against_weights(ROWS, "test MASE", False, controls)
+    figure.draw_without_rendering()  # as saving does, which lays it out once more
+    axes, canvas = figure.axes[0], figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    texts = [text for text in axes.texts if isinstance(text, Annotation)]
+    boxes = {text.get_text(): Text.get_window_extent(text, canvas) for text in texts}
+    assert len(boxes) == len(ROWS) + len(controls)
+    pairs = [(a, b) for a, b in itertools.combinations(boxes, 2) if boxes[a].overlaps(boxes[b])]
+    assert pairs == []
+    inside, page = axes.get_window_extent(), figure.bbox
+    for label in (control["label"] for control in controls):
+        box = boxes[str(label)]
+        assert box.x0 > inside.x1 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1
+
+
+def test_lines_are_spread_as_little_as_leaves_their_gap() -> None:
+    assert style.spread([], 1, 0, 9) == []
+    assert style.spread([5, 1, 8], 1, 0, 9) == [5, 1, 8], "far enough apart"
+    assert style.spread([4, 4.5], 1, 0, 9) == pytest.approx([3.75, 4.75])
+    assert style.spread([8.9, 9, 2], 1, 0, 9) == pytest.approx([8, 9, 2]), "the highest is no higher than may be"
+    assert style.spread([0, 0, 0], 2, 0, 9) == pytest.approx([0, 2, 4])
+    assert style.spread([5] * 4, 9, 0, 3) == pytest.approx([0, 1, 2, 3]), "as far apart as there is room"
+    assert style.spread([1, 4, 4.2, 4.1, 8], 1, 0, 9) == pytest.approx([1, 3.1, 5.1, 4.1, 8])
+
+
+@pytest.mark.parametrize("seeds", [1, 5, 8, 9])
+def test_no_curve_is_behind_a_legend(seeds: int) -> None:
+    rows = [("trial", n, e) for n in range(4) for e in (1, 2)] + [
+        ("replicate", n, e) for n in range(seeds) for e in (1, 2)
+    ]
+    history = pd.DataFrame(rows, columns=["kind", "number", "epoch"]).assign(train_loss=2.0)
+    history["val_mase"] = 2 + 0.1 * history["epoch"]
+    for part in (history, history[history["kind"] == "replicate"]):
+        figure = study.learning_curves(part, 1, "val_mase")
+        FigureCanvasAgg(figure)
+        figure.draw_without_rendering()
+        assert_legends_are_clear(figure)
+
+
+def assert_legends_are_clear(figure: Figure) -> None:
+    canvas = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    legends = [legend.get_window_extent(canvas) for axes in figure.axes if (legend := axes.get_legend())]
+    taken = [axes.get_tightbbox(canvas, bbox_extra_artists=[]) or axes.bbox for axes in figure.axes]
+    assert legends and not any(a.overlaps(b) for a, b in itertools.combinations(legends, 2))
+    for box in legends:
+        assert not any(box.overlaps(other) for other in taken)
+        assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and figure.bbox.y0 <= box.y0

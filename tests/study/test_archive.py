@@ -180,6 +180,21 @@ def test_a_malicious_archive_is_refused_in_one_line(make: Callable[[], bytes], s
     assert [file.name for file in tmp_path.iterdir()] == ["a.zip"]
 
 
+@pytest.mark.parametrize(
+    ("features", "values", "said"), [(0, "", None), (0, "1 2", "worst.csv: values"), (-1, "", "features")]
+)
+def test_a_worst_text_has_no_features_and_no_values(
+    tmp_path: Path, features: int, values: str, said: str | None
+) -> None:
+    text = f"sample,label,prediction,probability,timesteps,features,values\n3,6,1,0.9,12,{features},{values}\n"
+    (path := tmp_path / "a.zip").write_bytes(zipped(signed({**GOOD, "worst.csv": text.encode()})))
+    if said is None:
+        assert archive.read(path, LIMITS).rows("worst.csv")[0]["timesteps"] == "12"
+        return
+    with pytest.raises(DataError, match=said):
+        archive.read(path, LIMITS)
+
+
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none", Path("/dev/zero")):
         with pytest.raises(DataError, match="there is no such file"):

@@ -10,8 +10,8 @@ import pytest
 from lstm_bench.core.errors import StorageError
 from lstm_bench.data.task import CLASSIFICATION, REGRESSION
 from lstm_bench.doctor import inventory
-from lstm_bench.study import leak_rows, leakage
-from lstm_bench.study.leakage import Pool
+from lstm_bench.study import leak_findings, leak_rows, leakage
+from lstm_bench.study.pool import Pool
 
 
 def noise(n: int = 90, timesteps: int = 20, features: int = 1, seed: int = 0) -> Pool:
@@ -70,11 +70,11 @@ def test_random_splits_have_the_sizes_and_classes_of_those_by_group() -> None:
 
 
 def alarms(pool: Pool) -> list[str]:
-    return [finding.what for finding in leakage.findings(pool) if finding.alarm]
+    return [finding.what for finding in leak_findings.findings(pool) if finding.alarm]
 
 
 def test_nothing_is_found_in_noise() -> None:
-    assert leakage.findings(noise(features=3)) == []
+    assert leak_findings.findings(noise(features=3)) == []
 
 
 @pytest.mark.parametrize(("noisy", "what"), [(0.0, "exact duplicates"), (0.01, "near duplicates")])
@@ -83,9 +83,9 @@ def test_copies_across_splits_are_found(noisy: float, what: str) -> None:
     assert pool.split is not None
     held_out, train = np.flatnonzero(pool.split > 0)[:5], np.flatnonzero(pool.split == 0)[:5]
     pool.x[held_out] = pool.x[train] + noisy * np.random.RandomState(2).randn(5, *pool.x.shape[1:])
-    (found,) = leakage.findings(pool)
+    (found,) = leak_findings.findings(pool)
     assert (found.what, found.n) == (what, 5)
-    assert len({*leakage.components(len(pool.x), leakage.near(pool)).tolist()}) == len(pool.x) - 5
+    assert len({*leak_findings.components(len(pool.x), leak_findings.near(pool)).tolist()}) == len(pool.x) - 5
 
 
 @pytest.mark.parametrize("timed", [True, False])
@@ -110,7 +110,7 @@ def test_a_feature_that_is_the_target_is_found() -> None:
     assert alarms(with_column(pool, np.where(pool.y, 7.5, -1.0))) == ["a feature is the target"]
     last = np.random.RandomState(3).randn(90, 20)
     last[:, -1] = pool.y
-    (found,) = leakage.findings(with_column(pool, last))
+    (found,) = leak_findings.findings(with_column(pool, last))
     assert "its last value is the class" in found.says
     numbers = pool._replace(y=np.random.RandomState(4).randn(90), n_classes=0)
     assert alarms(with_column(numbers, 3 - 2 * numbers.y)) == ["a feature is the target"]
@@ -120,7 +120,7 @@ def test_a_row_number_that_foretells_the_class_is_found_and_one_that_does_not_is
     pool = noise()
     assert alarms(with_column(pool, np.arange(90.0))) == []
     ordered = pool.take(np.argsort(pool.y, kind="stable"))._replace(row=np.arange(90))
-    (note,) = leakage.findings(ordered)
+    (note,) = leak_findings.findings(ordered)
     assert (note.what, note.alarm) == ("sorted by class", False)
     assert alarms(with_column(ordered, np.arange(90.0))) == ["an id predicts the class"]
     known = people(pool)
@@ -130,7 +130,7 @@ def test_a_row_number_that_foretells_the_class_is_found_and_one_that_does_not_is
 
 def test_rows_about_the_same_data_are_replaced_and_others_stay(tmp_path: Path) -> None:
     path = tmp_path / leak_rows.FILE
-    finding = leakage.Finding("near duplicates", "two are alike, nearly", n=2)
+    finding = leak_findings.Finding("near duplicates", "two are alike, nearly", n=2)
     for data, digest in (("one", "a1"), ("other", "b2"), ("one", "a1")):
         leak_rows.write(path, data, digest, [leak_rows.of_finding(finding)])
     assert [row["n"] for row in leak_rows.read(path, "a1")] == ["2"]

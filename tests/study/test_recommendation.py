@@ -11,7 +11,8 @@ from scipy import stats
 
 from lstm_bench.core.statistics import t_interval
 from lstm_bench.data.metric import ACCURACY, MSE
-from lstm_bench.study.recommendation import Contender, Ground, difference, recommend
+from lstm_bench.study.difference import Contender, Ground, difference
+from lstm_bench.study.recommendation import recommend
 
 LARGE, SMALL = Ground(ACCURACY, ACCURACY, 10_000), Ground(ACCURACY, ACCURACY, 60)
 COMMANDS = {"use": "predict", "search": "sweep", "repeat": "repeat"}

@@ -16,9 +16,9 @@ from lstm_bench.study.search_space import (
     corners,
     flatten,
     grid,
+    indices,
     parse,
     pinned,
-    place,
     point,
     points,
     unseen,
@@ -282,7 +282,7 @@ def test_every_point_of_a_finite_space_has_a_place_and_its_turn():
     seen = set()
     for _ in range(points(space)):
         at = unseen(space, seen, 7)
-        assert place(space, point(space, at)) == at
+        assert indices(space, point(space, at)) == at
         seen.add(at)
     assert len(seen) == points(space) == 24
     assert unseen(space, set(), 7) == unseen(space, set(), 7)

@@ -17,17 +17,17 @@ from objective import accuracy, complete, configs, failed, fault, metrics
 
 from lstm_bench.core import configuration
 from lstm_bench.core.console import Display
-from lstm_bench.data import task
+from lstm_bench.data import objective
 from lstm_bench.launcher.base import Event
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.study import search_space as spaces
-from lstm_bench.sweep import session
 from lstm_bench.sweep.confirm import Confirmation
 from lstm_bench.sweep.driver import Driver
 from lstm_bench.sweep.events import Listener
 from lstm_bench.sweep.kernel_cache import Memory
-from lstm_bench.sweep.kernel_choice import Arms
+from lstm_bench.sweep.kernel_choice import KernelChoice
 from lstm_bench.sweep.packing import PackSizes
+from lstm_bench.sweep.parts import assembled
 from lstm_bench.sweep.records_writer import Records
 from lstm_bench.sweep.store import trials
 from lstm_bench.sweep.store.trials import TrialStore
@@ -71,7 +71,7 @@ def _base() -> dict[str, Any]:
     config = configuration.load(
         composed("+study=smoke", "tracking=none", "pruner=none", "sampler=random", "kernel=generic")
     )
-    task.check_aims(config["study"])
+    objective.check_aims(config["study"])
     return config
 
 
@@ -176,7 +176,7 @@ class TaskRunner:
     records: Records
     study: TrialStore
     loop: Loop
-    arms: Arms
+    kernels: KernelChoice
     launcher: FakeLauncher
     notes: Notes
     folder: Path
@@ -212,10 +212,12 @@ def opened(
         loop = Loop(launcher, display, config["study"]["trial_timeout"])
         reasons = dict(unavailable or {"generic": None})
         sizes = {"n_train": 1000, "timesteps": 8}
-        arms = Arms(config, space, known, loop, reasons, **sizes, memory=memory, about=about, workers=workers, gpu=gpu)
-        parts = session.assembled(config, space, known, loop, arms, display, folder)
+        kernels = KernelChoice(
+            config, space, known, loop, reasons, **sizes, memory=memory, about=about, workers=workers, gpu=gpu
+        )
+        parts = assembled(config, space, known, loop, kernels, display, folder)
         parts.events.listeners.append(notes)
         made = parts.driver, parts.confirmation, parts.records
-        yield TaskRunner(*made, known, loop, arms, launcher, notes, folder, PackSizes(arms), reasons)
+        yield TaskRunner(*made, known, loop, kernels, launcher, notes, folder, PackSizes(kernels), reasons)
     finally:
         known.close()

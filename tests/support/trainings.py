@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import random
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,20 @@ def ragged_file(path: Path, n: int = 60) -> tuple[str, ...]:
     small = ("+study=smoke", "dataset=file", f"dataset.path={path}", "controls=false", "study.n_trials=1")
     small += ("study.replicates=1", "train.epochs=1", "train.batch_size=8", "train.buckets=2", "kernel=generic")
     return *small, "kernel.probe=false", "launcher.workers=1"
+
+
+def text_file(path: Path, n: int = 60) -> tuple[str, ...]:
+    """Writes texts of unequal length whose mood a word tells; the options of a short study on it."""
+    rng = random.Random(0)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["note", "mood"])
+        for i in range(n):
+            words = rng.choices(["the", "film", "שלום", "so", "é😀"], k=rng.randint(1, 11))
+            table.writerow([" ".join([*words, ("bad", "good")[i % 2]]), ("down", "up")[i % 2]])
+    small = ("+study=smoke", "dataset=file", f"dataset.path={path}", "dataset.text=note", "dataset.target=mood")
+    small += ("dataset.tokens=word", "controls=false", "study.n_trials=1", "study.replicates=1", "train.epochs=1")
+    return *small, "train.batch_size=8", "train.buckets=2", "kernel=generic", "kernel.probe=false", "launcher.workers=1"
 
 
 def problem(task: str) -> Dataset:

@@ -1098,7 +1098,7 @@ def test_a_probe_is_recorded(tmp_path):
     with fake.opened(tmp_path, config, unavailable={"cudnn": "no GPU", "generic": None}) as bench:
         bench.driver.search()
         pick = bench.confirmation.pick()
-        bench.arms.probe(pick.params, pick.digest)
+        bench.kernels.probe(pick.params, pick.digest)
         bench.records.rewrite()
     assert [(row["kernel"], row["reason"]) for row in fileio.read_rows(tmp_path / "kernels.csv")] == [
         ("cudnn", "no GPU"),

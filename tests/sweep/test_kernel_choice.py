@@ -30,8 +30,8 @@ def speeds(table, **failing):
 def test_a_named_kernel_is_not_measured(tmp_path):
     config = fake.config({"kernel.name": "xla"})
     with fake.opened(tmp_path, config, unavailable=ARMS) as bench:
-        assert bench.arms.decide() == "xla"
-        assert bench.arms.of(config, {}) == ("xla", 50)
+        assert bench.kernels.decide() == "xla"
+        assert bench.kernels.of(config, {}) == ("xla", 50)
         assert bench.launcher.submitted == []
         assert bench.study.get("kernels") is None
 
@@ -40,7 +40,7 @@ def test_auto_takes_the_arm_that_finishes_a_trial_first_compiling_included(tmp_p
     # 2 epochs of 1,000 samples: generic 2 + 0.1, xla 0.5 + 3, unrolled 0.4 + 1.6 seconds.
     table = {"generic": (1000.0, 0.1), "xla": (4000.0, 3.0), "unrolled": (5000.0, 1.6)}
     with fake.opened(tmp_path, fake.config({**AUTO, **UNITS}), speeds(table), unavailable=ARMS) as bench:
-        assert bench.arms.decide() == "unrolled"
+        assert bench.kernels.decide() == "unrolled"
         tried = [(task["kernel"], task["config"]["model"]["units"]) for task in bench.launcher.submitted]
         assert sorted(tried) == sorted((name, units) for name in table for units in (8, 64))
         assert {task["kind"] for task in bench.launcher.submitted} == {"probe"}
@@ -54,7 +54,7 @@ def test_more_epochs_pay_for_more_compiling(tmp_path):
     for epochs, kernel in ((1, "generic"), (5, "xla"), (500, "unrolled")):
         config = fake.config({**AUTO, **UNITS, "train.epochs": epochs})
         with fake.opened(tmp_path / str(epochs), config, speeds(table), unavailable=ARMS) as bench:
-            assert bench.arms.decide() == f"{kernel}"
+            assert bench.kernels.decide() == f"{kernel}"
 
 
 def test_each_shape_takes_the_arm_of_the_nearest_end(tmp_path):
@@ -66,8 +66,8 @@ def test_each_shape_takes_the_arm_of_the_nearest_end(tmp_path):
     }
     config = fake.config({**AUTO, **UNITS})
     with fake.opened(tmp_path, config, speeds(table), unavailable=ARMS) as bench:
-        assert bench.arms.decide() == "generic near units=8, xla near units=64"
-        assert [bench.arms.of(config, {"model.units": units}).kernel for units in (8, 22, 24, 64)] == [
+        assert bench.kernels.decide() == "generic near units=8, xla near units=64"
+        assert [bench.kernels.of(config, {"model.units": units}).kernel for units in (8, 22, 24, 64)] == [
             "generic",
             "generic",
             "xla",
@@ -79,16 +79,16 @@ def test_a_decision_is_kept_with_the_study(tmp_path):
     table = {"generic": (1000.0, 0.0), "xla": (3000.0, 0.0), "unrolled": (2000.0, 0.0)}
     config = fake.config({**AUTO, **UNITS})
     with fake.opened(tmp_path, config, speeds(table), unavailable=ARMS) as bench:
-        assert bench.arms.decide() == "xla"
+        assert bench.kernels.decide() == "xla"
     with fake.opened(tmp_path, config, speeds({}), unavailable=ARMS) as bench:
-        assert bench.arms.decide() == "xla"
+        assert bench.kernels.decide() == "xla"
         assert bench.launcher.submitted == []
-        assert bench.arms.of(config, {"model.units": 30}) == ("xla", 50)
+        assert bench.kernels.of(config, {"model.units": 30}) == ("xla", 50)
 
 
 def test_an_only_candidate_is_not_measured(tmp_path):
     with fake.opened(tmp_path, fake.config(AUTO), unavailable={"cudnn": "no GPU", "generic": None}) as bench:
-        assert bench.arms.decide() == "generic"
+        assert bench.kernels.decide() == "generic"
         assert bench.launcher.submitted == []
 
 
@@ -96,7 +96,7 @@ def test_an_only_candidate_is_not_measured(tmp_path):
 def test_long_sequences_are_not_unrolled(tmp_path, max_unroll, candidates):
     config = fake.config({**AUTO, "kernel.max_unroll": max_unroll})
     with fake.opened(tmp_path, config, unavailable=ARMS) as bench:
-        assert bench.arms.candidates == candidates
+        assert bench.kernels.candidates == candidates
 
 
 def test_arms_that_fail_or_run_as_another_do_not_win(tmp_path):
@@ -113,7 +113,7 @@ def test_arms_that_fail_or_run_as_another_do_not_win(tmp_path):
             yield from speeds(table)(task)
 
     with fake.opened(tmp_path, fake.config({**AUTO, **UNITS}), script, unavailable=ARMS) as bench:
-        assert bench.arms.decide() == "generic"
+        assert bench.kernels.decide() == "generic"
 
 
 def test_no_arm_at_all_is_a_fault(tmp_path):
@@ -122,7 +122,7 @@ def test_no_arm_at_all_is_a_fault(tmp_path):
         fake.opened(tmp_path, fake.config({**AUTO, **UNITS}), script, unavailable=ARMS) as bench,
         pytest.raises(KernelError) as caught,
     ):
-        bench.arms.decide()
+        bench.kernels.decide()
     assert str(caught.value) == "kernel=auto: none of the kernels ran. See the workers' logs; or name a kernel."
 
 
@@ -136,8 +136,8 @@ def test_sizes_of_a_user_s_family_may_be_negative(tmp_path):
                 {"corner": {"model.units": 5}, "kernel": "generic", "measured": {}},
             ],
         )
-        bench.arms.decide()
-        assert [bench.arms.of(config, {"model.units": units}).kernel for units in (-60, -1, 9)] == [
+        bench.kernels.decide()
+        assert [bench.kernels.of(config, {"model.units": units}).kernel for units in (-60, -1, 9)] == [
             "xla",
             "generic",
             "generic",
@@ -148,7 +148,7 @@ def test_the_winner_s_probe_has_a_row_for_every_arm_or_its_reason(tmp_path):
     table = {"generic": (1000.0, 0.1), "unrolled": (3000.0, 1.0)}
     script = speeds(table, xla=fake.failed("exception", "XlaError: no"))
     with fake.opened(tmp_path, fake.config(UNITS), script, workers=2, unavailable=ARMS) as bench:
-        rows = {row["kernel"]: row for row in bench.arms.probe({"model.units": 40}, "d1")}
+        rows = {row["kernel"]: row for row in bench.kernels.probe({"model.units": 40}, "d1")}
         assert list(rows) == ["cudnn", "generic", "xla", "unrolled", "unrolled_xla"]
         assert {name: row["reason"] for name, row in rows.items()} == {
             "cudnn": "no GPU",
@@ -174,11 +174,11 @@ def test_on_jax_the_steps_of_a_call_are_measured_too(tmp_path):
 
     reasons = {"cudnn": "no GPU", "generic": None, "unrolled": None}
     with fake.opened(tmp_path, config, script, unavailable=reasons) as bench:
-        assert bench.arms.decide() == "generic x1"
+        assert bench.kernels.decide() == "generic x1"
         assert {task["kernel"] for task in bench.launcher.submitted} == {"generic"}, "a named kernel stays the only one"
-        assert bench.arms.of(config, {"model.units": 30}).task() == {"kernel": "generic", "steps_per_execution": 1}
+        assert bench.kernels.of(config, {"model.units": 30}).task() == {"kernel": "generic", "steps_per_execution": 1}
         submitted = len(bench.launcher.submitted)
-        bench.arms.probe({"model.units": 30}, "d1")
+        bench.kernels.probe({"model.units": 30}, "d1")
         tried = [(task["kernel"], task["steps_per_execution"]) for task in bench.launcher.submitted[submitted:]]
         assert tried == [("generic", 1), ("unrolled", 1)]
 
@@ -191,7 +191,7 @@ def test_programs_that_come_again_are_compiled_once_per_worker(tmp_path):
     for name, space, expected in (("rate", rate, "xla"), ("units", rate | dropout, "generic")):
         config = fake.config({**AUTO, "study.space": space, "study.n_trials": 20})
         with fake.opened(tmp_path / name, config, speeds(table), unavailable=ARMS) as bench:
-            assert bench.arms.decide() == expected
+            assert bench.kernels.decide() == expected
 
 
 def test_what_another_study_measured_is_not_measured_again(tmp_path):
@@ -199,17 +199,17 @@ def test_what_another_study_measured_is_not_measured_again(tmp_path):
     known, config = Memory(tmp_path / "cache" / "kernels.json"), fake.config({**AUTO, **UNITS})
     given = {"unavailable": ARMS, "memory": known, "about": {"device": "a CPU"}}
     with fake.opened(tmp_path / "a", config, speeds(table), **given) as bench:
-        assert bench.arms.decide() == "xla"
+        assert bench.kernels.decide() == "xla"
         assert len(bench.launcher.submitted) == 6
     with fake.opened(tmp_path / "b", config, speeds({}), **given) as bench:
-        assert bench.arms.decide() == "xla"
+        assert bench.kernels.decide() == "xla"
         assert bench.launcher.submitted == []
     slower = {**table, "xla": (1.0, 0.0)}
     with fake.opened(tmp_path / "c", config, speeds(slower), **{**given, "about": {"device": "another"}}) as bench:
-        assert bench.arms.decide() == "unrolled"
+        assert bench.kernels.decide() == "unrolled"
     wide = fake.config({**AUTO, "study.space": {"model.units": {**fake.SPACE["model.units"], "high": 600}}})
     with fake.opened(tmp_path / "d", wide, speeds(table), **given) as bench:
-        bench.arms.decide()
+        bench.kernels.decide()
         assert {task["config"]["model"]["units"] for task in bench.launcher.submitted} == {600}, "only the new end"
 
 
@@ -223,19 +223,19 @@ def test_what_was_measured_beside_other_load_is_not_remembered(tmp_path):
     known, config = Memory(tmp_path / "cache" / "kernels.json"), fake.config({**AUTO, **UNITS})
     given = {"unavailable": ARMS, "memory": known, "about": {"device": "a CPU"}}
     with fake.opened(tmp_path / "a", config, script, **given) as bench:
-        assert bench.arms.decide() == "xla", "this study has no better answer"
+        assert bench.kernels.decide() == "xla", "this study has no better answer"
     with fake.opened(tmp_path / "b", config, speeds({**table, "xla": (500.0, 0.0)}), **given) as bench:
-        assert bench.arms.decide() == "unrolled"
+        assert bench.kernels.decide() == "unrolled"
         assert {task["kernel"] for task in bench.launcher.submitted} == {"xla"}, "the others are remembered"
 
 
 def test_a_probe_is_kept_with_its_winner(tmp_path):
     table = {"generic": (1000.0, 0.1), "xla": (1.0, 1.0), "unrolled": (1.0, 1.0)}
     with fake.opened(tmp_path, fake.config(UNITS), speeds(table), unavailable=ARMS) as bench:
-        first = bench.arms.probe({"model.units": 40}, "d1")
-        assert bench.arms.probe({"model.units": 40}, "d1") == first
+        first = bench.kernels.probe({"model.units": 40}, "d1")
+        assert bench.kernels.probe({"model.units": 40}, "d1") == first
         assert len(bench.launcher.submitted) == 3
-        bench.arms.probe({"model.units": 41}, "d2")
+        bench.kernels.probe({"model.units": 41}, "d2")
         assert len(bench.launcher.submitted) == 6
 
 
@@ -244,7 +244,7 @@ def test_a_probe_s_worker_has_idle_neighbours(tmp_path):
         yield fake.complete(task, device_share="1 core of 2, other busy")
 
     with fake.opened(tmp_path, fake.config(UNITS), script, unavailable={"generic": None}) as bench:
-        (row,) = bench.arms.probe({}, "d1")
+        (row,) = bench.kernels.probe({}, "d1")
         assert row["device_share"] == "1 core of 2, other idle"
 
 
@@ -253,5 +253,5 @@ def test_a_probe_beside_other_load_says_so(tmp_path):
         yield fake.complete(task, device_share="1 core of 2, other busy", disturbed_by="other load 80 %")
 
     with fake.opened(tmp_path, fake.config(UNITS), script, unavailable={"generic": None}) as bench:
-        (row,) = bench.arms.probe({}, "d1")
+        (row,) = bench.kernels.probe({}, "d1")
         assert row["device_share"] == "1 core of 2, other idle; other load 80 %"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import fake
 import pytest
+from published import PUBLISHED
 
 from lstm_bench.core.errors import ConfigError, DataError, InterruptedByUser, TooManyFailedError
 from lstm_bench.core.schema import Sweep
-from lstm_bench.sweep import multirun, precheck, validate
+from lstm_bench.sweep import campaign, multirun, precheck, validate
 
 APART = "study.name=${hydra:runtime.choices.model}"
 
@@ -60,6 +62,33 @@ def test_one_study_s_failure_does_not_stop_the_next(told: Any) -> None:
 
 def test_an_interrupt_ends_all(told: Any) -> None:
     assert told("-m", "+study=single,smoke", ends=InterruptedByUser("interrupted"))[:2] == (130, ["single"])
+
+
+def test_several_studies_end_in_one_verdict(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[Any] = []
+    monkeypatch.setattr(campaign, "say_verdict", said.append)
+    told("-m", "+study=single,smoke")
+    told("-m", "+study=single,smoke", ends=TooManyFailedError("too many"))  # what came of the others is worth saying
+    told("-m", "+study=smoke", "study.name=smoke,again,smoke")
+    assert said == [["single", "smoke"], ["single", "smoke"], ["smoke", "again"]]
+    told("-m", "+study=smoke")
+    told("-m", "+study=single,smoke", ends=InterruptedByUser("interrupted"))
+    assert len(said) == 3, "one study says its own, and an interrupt ends all"
+
+
+def test_the_verdict_is_that_of_the_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["m1_yearly-single", "m1_yearly-gru"]
+    for name in names:
+        shutil.copytree(PUBLISHED.with_name("intel-xeon-2-cores") / name, tmp_path / "sweeps" / name)
+    campaign.say_verdict([*names, "never-run"])
+    first, second, *rest = capsys.readouterr().out.splitlines()
+    assert first == "verdict on m1_yearly_dataset" and second.startswith("  Take ")
+    assert any("Tried: 2 networks" in line for line in rest) and any("use it: python -m" in line for line in rest)
+    campaign.say_verdict(names[:1])
+    assert capsys.readouterr().out == "", "one has said it itself"
 
 
 def test_a_fault_of_the_last_job_keeps_the_first_from_running_and_one_of_several_is_told_once(told: Any) -> None:

@@ -101,7 +101,7 @@ def test_seeds_are_packed_where_that_is_measured_to_be_faster(tmp_path, alone, p
     config = fake.config(PACKING)
     with fake.opened(tmp_path, config, seeds_at(alone, packed), workers=1, unavailable=GPU, gpu=True) as bench:
         bench.study.set("kernels", [{"corner": {}, "kernel": "cudnn", "steps_per_execution": 50, "measured": {}}])
-        bench.arms.decide()
+        bench.kernels.decide()
         assert bench.sizes.seeds(config, {}, 5) == size
         tried = [(task["kind"], task["kernel"], task["pack"]) for task in bench.launcher.submitted]
         assert tried == [("probe", "cudnn", 1), ("probe", "generic", 5)]
@@ -151,7 +151,7 @@ def test_trials_are_packed_where_that_is_measured_to_be_faster_at_the_nearest_en
     config = fake.config({**TRIALS, "study.space": {**RATE, **ENDS}})
     with fake.opened(tmp_path, config, script, workers=2, unavailable=GPU, gpu=True) as bench:
         bench.study.set("kernels", [{"corner": {}, "kernel": "cudnn", "steps_per_execution": 50, "measured": {}}])
-        bench.arms.decide()
+        bench.kernels.decide()
         assert bench.sizes.decide(12) == 6  # no worker idle
         tried = [(t["kernel"], t["pack"], t["config"]["model"]["units"]) for t in bench.launcher.submitted]
         assert tried == [("cudnn", 1, 8), ("generic", 6, 8), ("cudnn", 1, 64), ("generic", 6, 64)]
@@ -193,7 +193,7 @@ def test_compiling_counts_where_a_pack_is_chosen(tmp_path):
         config = fake.config({**TRIALS, "train.epochs": epochs})
         with fake.opened(tmp_path / str(epochs), config, script, unavailable=GPU, gpu=True) as bench:
             bench.study.set("kernels", [{"corner": {}, "kernel": "cudnn", "steps_per_execution": 50, "measured": {}}])
-            bench.arms.decide()
+            bench.kernels.decide()
             assert bench.sizes.decide(6) == bench.sizes.at_once({}) == size
 
 

@@ -254,8 +254,9 @@ LOAD = dataset.load
 def test_a_record_says_how_long_sequences_are(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session.data, "load", unequal)
     made = run()
-    facts = made._facts(unequal(made.config["dataset"]))["lengths"]
+    facts = made.prepared.facts(unequal(made.config["dataset"]))["lengths"]
     assert [facts[name] for name in ("min", "max", "cut", "dropped")] == [1, 8, 0, 0] and 0 < facts["padding"] < 0.5
     assert Launcher.made[0].found.endswith("samples")
-    remembered = made._measured_on(made._facts(LOAD(made.config["dataset"])))  # what a kernel's speed is kept under
+    # What a kernel's speed is kept under.
+    remembered = made._measured_on(made.prepared.facts(LOAD(made.config["dataset"])))
     assert remembered["buckets"] == {0: 8}

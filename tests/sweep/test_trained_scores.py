@@ -13,7 +13,7 @@ import yaml
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.study import leakage
-from lstm_bench.study.leakage import Pool
+from lstm_bench.study.pool import Pool
 from lstm_bench.sweep import trained_scores
 from lstm_bench.sweep.trained_scores import TrainedScores
 

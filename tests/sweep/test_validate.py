@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.core.schema import Sweep, Weights
-from lstm_bench.data import task
+from lstm_bench.data import objective
 from lstm_bench.sweep.validate import load
 
 STUDIES = sorted(path.stem for path in (conf_dir() / "study").glob("*.yaml"))
@@ -23,7 +23,7 @@ def loaded(values):
     for path, value in values.items():
         OmegaConf.update(composed, path, value)
     config = load(composed)
-    task.check_aims(config["study"])
+    objective.check_aims(config["study"])
     return config
 
 
@@ -34,7 +34,7 @@ def refused(values) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("objective", "direction"), list(task.objectives().items()))
+@pytest.mark.parametrize(("objective", "direction"), list(objective.objectives().items()))
 def test_an_objective_knows_its_direction_unless_it_is_given(objective, direction):
     assert loaded({"study.objective": objective})["study"]["direction"] == direction
     assert loaded({"study.objective": objective, "study.direction": direction})["study"]["direction"] == direction
@@ -84,7 +84,7 @@ def test_every_study_of_ours_is_valid(study):
         (
             "study.objective",
             "accuracy",
-            f"study.objective: expected auto or one of {', '.join(task.objectives())}, received 'accuracy'. Did you mean"
+            f"study.objective: expected auto or one of {', '.join(objective.objectives())}, received 'accuracy'. Did you mean"
             " val_accuracy or val_subset_accuracy or val_balanced_accuracy?",
         ),
         (

@@ -18,6 +18,7 @@ SCRIPT = Path(__file__).parents[1] / "support" / "text_steps.py"
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)  # compiles each kernel
 @pytest.mark.parametrize("backend", OF_BACKEND)
 def test_every_kernel_trains_behind_an_embedding_and_what_is_saved_answers_alike(backend: str) -> None:
     if importlib.util.find_spec(backend) is None:

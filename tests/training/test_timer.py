@@ -13,8 +13,8 @@ from lstm_bench.study import columns
 from lstm_bench.training import tasks, timer
 
 
-class Arm:
-    """An arm on a clock of its own: a call lasts what `seconds` says of its number, from 0, and its steps.
+class Program:
+    """A program on a clock of its own: a call lasts what `seconds` says of its number, from 0, and its steps.
 
     Args:
       seconds: Number of the call, steps -> seconds.
@@ -42,34 +42,34 @@ class Arm:
         return self.counted(len(rows))
 
 
-def sampled(monkeypatch: pytest.MonkeyPatch, arm: Arm, samples: int = 5, **more: Any) -> timer.Timing:
-    monkeypatch.setattr(timer, "clock", lambda: arm.now)
-    timing = timer.sample(arm, "inference", np.arange, samples=samples, **more)
-    assert set(arm.operations) == {"inference"}
-    assert timing.all_steps == sum(arm.calls)
+def sampled(monkeypatch: pytest.MonkeyPatch, program: Program, samples: int = 5, **more: Any) -> timer.Timing:
+    monkeypatch.setattr(timer, "clock", lambda: program.now)
+    timing = timer.sample(program, "inference", np.arange, samples=samples, **more)
+    assert set(program.operations) == {"inference"}
+    assert timing.all_steps == sum(program.calls)
     # After calibration every window has the same number of steps: the first, the warm-up, and last the timed ones.
     same = len(timing.seconds) + timing.warm_up + 1
-    assert set(arm.calls[-same:]) == {timing.steps}
-    assert timing.steps == 1 or timing.steps not in arm.calls[:-same]
+    assert set(program.calls[-same:]) == {timing.steps}
+    assert timing.steps == 1 or timing.steps not in program.calls[:-same]
     return timing
 
 
 def test_calibration_finds_the_steps_of_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    arm = Arm(lambda call, steps: 0.001 * steps)
-    timing = sampled(monkeypatch, arm)
+    program = Program(lambda call, steps: 0.001 * steps)
+    timing = sampled(monkeypatch, program)
     # The second step of 1 ms says that 50 last 50 ms: a fifth more, to be safe.
-    assert arm.calls == [1, 1, 60, 60, *[60] * 5]
+    assert program.calls == [1, 1, 60, 60, *[60] * 5]
     assert timing == timer.Timing(60, pytest.approx([0.06] * 5), 1, 2 + 60 * 7, True)
 
 
 @pytest.mark.parametrize("faster", [1.2, 2, 3, 100])
 @pytest.mark.parametrize("slow", [1, 2, 3])
-def test_an_arm_that_gets_faster_after_its_first_windows_is_calibrated_again(
+def test_a_program_that_gets_faster_after_its_first_windows_is_calibrated_again(
     monkeypatch: pytest.MonkeyPatch, slow: int, faster: float
 ) -> None:
     # The third call is the first window of 30 steps.
-    arm = Arm(lambda call, steps: 0.002 * steps / (1 if call < slow else faster))
-    timing = sampled(monkeypatch, arm)
+    program = Program(lambda call, steps: 0.002 * steps / (1 if call < slow else faster))
+    timing = sampled(monkeypatch, program)
     assert min(timing.seconds) >= timer.WINDOW_S * (1 - 1e-9)
     assert max(timing.seconds) <= 2.4 * timer.WINDOW_S
     assert timing.steady
@@ -77,9 +77,9 @@ def test_an_arm_that_gets_faster_after_its_first_windows_is_calibrated_again(
 
 def test_windows_far_too_short_are_not_warmed_up(monkeypatch: pytest.MonkeyPatch) -> None:
     # One step takes 1 ms or 2 ms in turn, and would never be steady.
-    arm = Arm(lambda call, steps: 0.001 * steps * (1 + (call % 2 if steps == 1 else 0)))
-    sampled(monkeypatch, arm)
-    assert arm.calls[:7] == [1, 1, 30, 30, 60, 60, 60]
+    program = Program(lambda call, steps: 0.001 * steps * (1 + (call % 2 if steps == 1 else 0)))
+    sampled(monkeypatch, program)
+    assert program.calls[:7] == [1, 1, 30, 30, 60, 60, 60]
 
 
 @pytest.mark.parametrize("window_s", [0.01, 0.05, 0.4])
@@ -88,27 +88,27 @@ def test_windows_far_too_short_are_not_warmed_up(monkeypatch: pytest.MonkeyPatch
 def test_a_window_lasts_at_least_as_long_as_asked(
     monkeypatch: pytest.MonkeyPatch, window_s: float, step_s: float, call_s: float
 ) -> None:
-    timing = sampled(monkeypatch, Arm(lambda call, steps: call_s + step_s * steps), window_s=window_s)
+    timing = sampled(monkeypatch, Program(lambda call, steps: call_s + step_s * steps), window_s=window_s)
     assert min(timing.seconds) >= window_s * (1 - 1e-9)
     # Not much longer either: the step before was too short, and steps grow twofold or to a fifth more than is needed.
     assert timing.steps == 1 or max(timing.seconds) <= 2.4 * window_s
 
 
 def test_a_step_longer_than_a_window_is_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    arm = Arm(lambda call, steps: 0.2 * steps)
-    assert sampled(monkeypatch, arm, samples=3).steps == 1
-    assert set(arm.calls) == {1}
+    program = Program(lambda call, steps: 0.2 * steps)
+    assert sampled(monkeypatch, program, samples=3).steps == 1
+    assert set(program.calls) == {1}
 
 
 @pytest.mark.parametrize("step_s", [0.0, 1e-12])
 def test_steps_too_short_for_the_clock_are_bounded(monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
-    assert sampled(monkeypatch, Arm(lambda call, steps: step_s * steps)).steps == 2**16
+    assert sampled(monkeypatch, Program(lambda call, steps: step_s * steps)).steps == 2**16
 
 
 def test_warm_up_ends_when_two_windows_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     # Two calls calibrate; the fifth window after the first is the first that is like the one before.
     pace = [1, 1, 32, 16, 8, 4, 2, 1.9]
-    timing = sampled(monkeypatch, Arm(lambda call, steps: 0.001 * steps * pace[min(call, 7)]))
+    timing = sampled(monkeypatch, Program(lambda call, steps: 0.001 * steps * pace[min(call, 7)]))
     assert (timing.steps, timing.warm_up, timing.steady) == (60, 5, True)
     assert timing.all_steps == 2 + 60 * (1 + 5 + 5)
     assert timing.seconds == pytest.approx([0.06 * 1.9] * 5)
@@ -117,23 +117,23 @@ def test_warm_up_ends_when_two_windows_agree(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(("steady", "warm_up"), [(0.05, 3), (0.2, 2), (0.6, 1)])
 def test_how_well_they_agree_is_an_option(monkeypatch: pytest.MonkeyPatch, steady: float, warm_up: int) -> None:
     pace = [1, 1, 2, 1, 0.85]
-    arm = Arm(lambda call, steps: 0.001 * steps * pace[min(call, 4)])
-    assert sampled(monkeypatch, arm, steady=steady).warm_up == warm_up
+    program = Program(lambda call, steps: 0.001 * steps * pace[min(call, 4)])
+    assert sampled(monkeypatch, program, steady=steady).warm_up == warm_up
 
 
 def test_a_warm_up_that_never_settles_is_ended_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    timing = sampled(monkeypatch, Arm(lambda call, steps: 0.001 * steps * (1 + call % 2)))
+    timing = sampled(monkeypatch, Program(lambda call, steps: 0.001 * steps * (1 + call % 2)))
     assert (timing.warm_up, timing.steady) == (timer.LONGEST_WARM_UP, False)
     assert len(timing.seconds) == 5
 
 
 def test_the_windows_of_the_warm_up_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    timing = sampled(monkeypatch, Arm(lambda call, steps: 0.001 * steps * (3 if call < 3 else 1)))
+    timing = sampled(monkeypatch, Program(lambda call, steps: 0.001 * steps * (3 if call < 3 else 1)))
     assert max(timing.seconds) == pytest.approx(min(timing.seconds))
 
 
 def test_what_a_first_call_does_once_does_not_shorten_the_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    timing = sampled(monkeypatch, Arm(lambda call, steps: 0.001 * steps + (0.3 if call == 0 else 0)))
+    timing = sampled(monkeypatch, Program(lambda call, steps: 0.001 * steps + (0.3 if call == 0 else 0)))
     assert min(timing.seconds) >= timer.WINDOW_S
 
 
@@ -143,22 +143,22 @@ def test_what_a_first_call_does_once_does_not_shorten_the_windows(monkeypatch: p
 def test_samples_and_seconds_are_both_a_least(
     monkeypatch: pytest.MonkeyPatch, samples: int, seconds: float, n: int
 ) -> None:
-    arm = Arm(lambda call, steps: 0.001 * steps)  # windows of 60 ms
-    assert len(sampled(monkeypatch, arm, samples=samples, seconds=seconds).seconds) == n
+    program = Program(lambda call, steps: 0.001 * steps)  # windows of 60 ms
+    assert len(sampled(monkeypatch, program, samples=samples, seconds=seconds).seconds) == n
 
 
 @pytest.mark.parametrize("wrong", [lambda steps: steps - 1, lambda steps: steps + 1, lambda steps: 0])
 def test_steps_that_were_not_run_void_the_timing(monkeypatch: pytest.MonkeyPatch, wrong: Callable[[int], int]) -> None:
     with pytest.raises(RuntimeError, match=rf"^1 steps of inference were timed, the program counted {wrong(1)}$"):
-        sampled(monkeypatch, Arm(lambda call, steps: 0.001 * steps, wrong))
+        sampled(monkeypatch, Program(lambda call, steps: 0.001 * steps, wrong))
 
 
 def test_a_miscount_in_a_timed_window_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    arm = Arm(lambda call, steps: 0.001 * steps)
-    arm.counted = lambda steps: steps - (len(arm.calls) == 6)
+    program = Program(lambda call, steps: 0.001 * steps)
+    program.counted = lambda steps: steps - (len(program.calls) == 6)
     with pytest.raises(RuntimeError, match=r"^60 steps of inference were timed, the program counted 59$"):
-        sampled(monkeypatch, arm)
-    assert len(arm.calls) == 6
+        sampled(monkeypatch, program)
+    assert len(program.calls) == 6
 
 
 def test_rates_are_samples_per_second_of_each_window() -> None:
@@ -173,11 +173,11 @@ def test_quantiles_are_linear_between_neighbours() -> None:
 
 def test_a_study_s_figures_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # Steps of 1 ms, in windows of 60; every other window takes a twentieth longer, four of the seven.
-    arm = Arm(lambda call, steps: 0.001 * steps * (1 + 0.05 * (call % 2)))
-    monkeypatch.setattr(timer, "clock", lambda: arm.now)
-    row = timer.training_throughput(arm, batch_size=32, n_samples=100, seconds=0.4)  # type: ignore[arg-type]
-    assert arm.operations[:3] == ["compile train_step", "train_step", "proof train_step"]
-    assert set(arm.operations[3:]) == {"train_step"}
+    program = Program(lambda call, steps: 0.001 * steps * (1 + 0.05 * (call % 2)))
+    monkeypatch.setattr(timer, "clock", lambda: program.now)
+    row = timer.training_throughput(program, batch_size=32, n_samples=100, seconds=0.4)  # type: ignore[arg-type]
+    assert program.operations[:3] == ["compile train_step", "train_step", "proof train_step"]
+    assert set(program.operations[3:]) == {"train_step"}
     assert row == {
         "kernel_ran": "generic",
         "evidence": "while 1",
@@ -195,14 +195,14 @@ def test_a_study_s_figures_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_batches_are_drawn_from_all_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[np.ndarray] = []
 
-    class Drawn(Arm):
+    class Drawn(Program):
         def run(self, operation: str, rows: np.ndarray) -> int:
             drawn.append(rows)
             return super().run(operation, rows)
 
-    arm = Drawn(lambda call, steps: 0.001 * steps)
-    monkeypatch.setattr(timer, "clock", lambda: arm.now)
-    timer.training_throughput(arm, batch_size=8, n_samples=20, seconds=0.0)  # type: ignore[arg-type]
+    program = Drawn(lambda call, steps: 0.001 * steps)
+    monkeypatch.setattr(timer, "clock", lambda: program.now)
+    timer.training_throughput(program, batch_size=8, n_samples=20, seconds=0.0)  # type: ignore[arg-type]
     assert {rows.shape[1] for rows in drawn} == {8}
     assert set(np.concatenate(drawn).ravel().tolist()) == set(range(20))
 

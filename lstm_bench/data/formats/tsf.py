@@ -83,7 +83,7 @@ def series(source: Source, columns: Columns) -> Found:
         raise DataError(f"{source}: it holds no series", expected="a line for each after @data")
     names = [one.name for one in made]
     if len({*names}) < len(names):
-        again = next(name for place, name in enumerate(names) if name in names[:place])
+        again = next(name for index, name in enumerate(names) if name in names[:index])
         raise DataError(f"{source}: series {again} is there twice", expected="a name for each")
     frequency, horizon = header.get("frequency", "").lower(), header.get("horizon", "")
     notes = (f"steps are {frequency}, by the header",) if frequency else ()
@@ -91,7 +91,7 @@ def series(source: Source, columns: Columns) -> Found:
     return Found(made, SEASONS.get(frequency), ahead, notes)
 
 
-def _line(text: str, attributes: list[str], place: int, where: str, step: Step | None) -> Series:
+def _line(text: str, attributes: list[str], number: int, where: str, step: Step | None) -> Series:
     *words, values = text.split(":", len(attributes)) if attributes else [text]
     if len(words) < len(attributes):
         expected = f"{len(attributes)} attributes and values, with colons between"
@@ -100,7 +100,7 @@ def _line(text: str, attributes: list[str], place: int, where: str, step: Step |
     found = np.array([_number(cell, where) for cell in values.split(",")])
     begin = _moment(str(named.get(_START, "")))
     stamps = moments(begin, step, np.arange(len(found))) if step and begin is not None else None
-    return Series(str(named.get(_NAME, place)).strip(), found, stamps, dated=True, step=step)
+    return Series(str(named.get(_NAME, number)).strip(), found, stamps, dated=True, step=step)
 
 
 def _moment(text: str) -> float | None:

@@ -31,11 +31,11 @@ def documented(family: _Family) -> _Family:
     The function writes down the arguments that are its own, and any other of which there is more to say.
     """
     sections = inspect.cleandoc(family.__doc__ or "").split("\n\n")
-    place = next((i for i, section in enumerate(sections) if section.startswith("Args:\n")), None)
-    if place is not None:  # python -OO leaves no docstring
-        known = _ARGUMENTS | dict(re.findall(r"^  (\w+): (.*(?:\n    .*)*)", sections[place], re.MULTILINE))
+    index = next((i for i, section in enumerate(sections) if section.startswith("Args:\n")), None)
+    if index is not None:  # python -OO leaves no docstring
+        known = _ARGUMENTS | dict(re.findall(r"^  (\w+): (.*(?:\n    .*)*)", sections[index], re.MULTILINE))
         lines = [f"  {name}: {known[name]}" for name in inspect.signature(family).parameters]
-        sections[place : place + 1] = ["\n".join(["Args:", *lines]), _RETURNS]
+        sections[index : index + 1] = ["\n".join(["Args:", *lines]), _RETURNS]
         family.__doc__ = "\n\n".join(sections)
     return family
 

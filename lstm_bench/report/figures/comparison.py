@@ -1,4 +1,4 @@
-"""Figures across studies: learning curves, the best score that a budget buys, and error against the length of a gap."""
+"""Figures across studies: scores against weights and budgets, learning curves, speed, and error against the length of a gap."""
 
 from __future__ import annotations
 
@@ -11,7 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from lstm_bench.report.figures.style import COLOURS, MARKERS, _drawable, _scale, _styled, log_scale
+from lstm_bench.report.figures.style import (
+    BLACK,
+    COLOURS,
+    LINE_GAP_PT,
+    MARKERS,
+    _drawable,
+    _figure,
+    _label_lines,
+    _log_ticks,
+    _place_labels,
+    _scale,
+    _styled,
+    log_scale,
+)
 
 _DASHES = ("-", (0, (6, 1.5)), (0, (5, 1, 1, 1)), (0, (3, 1)))  # dotted is a baseline
 
@@ -129,9 +142,9 @@ def error_against_length(
             x, mean, yerr=reach, color=colour, marker=MARKERS[index % len(MARKERS)], ms=5, capsize=3, elinewidth=1.2,
             ls=_DASHES[index % len(_DASHES)], label=_drawable(line["label"]),
         )  # fmt: skip
-        for place, point in zip(x, points, strict=True):
+        for length, point in zip(x, points, strict=True):
             seeds = [s for s in point["seeds"] if s > 0]
-            axes.plot([place] * len(seeds), seeds, "_", color=colour, ms=6, alpha=0.5)
+            axes.plot([length] * len(seeds), seeds, "_", color=colour, ms=6, alpha=0.5)
     for name, at in baselines.items():
         axes.plot(sorted(at), [at[n] for n in sorted(at)], ":", color="#444444", lw=1.4, label=_drawable(name))
     lengths = sorted({p["length"] for line in lines for p in line["points"]})
@@ -156,3 +169,91 @@ def _plain_log(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+@_styled
+def accuracy_against_weights(
+    rows: Sequence[Mapping[str, Any]],
+    label: str = "test accuracy, %",
+    percent: bool = True,
+    controls: Sequence[Mapping[str, Any]] = (),
+) -> Figure:
+    """Test score over the number of weights, one labelled point per study, and the front of the two as a dotted step.
+
+    Args:
+      rows: Mappings with `label`, `n_weights`, and `mean` and `half_width`, fractions where `percent`; NaN half-width
+        for n = 1; `front` where a point is on the front.
+      label: Of the score.
+      percent: Whether it is a fraction, shown in percent.
+      controls: What is to be beaten, with `label` and `mean`: a dashed line each, named right of the axes.
+    """
+    figure, axes = _figure(6.8 + 1.2 * bool(controls), max(4.2, 1.2 + len(controls) * LINE_GAP_PT / 72))
+    scale = 100 if percent else 1
+    heights = [scale * float(control["mean"]) for control in controls]
+    points = [(float(r["n_weights"]), scale * float(r["mean"]), scale * float(r["half_width"])) for r in rows]
+    for index, (x, y, half) in enumerate(points):
+        reach = [[min(half, y)], [min(half, max(100 - y, 0.0))]] if percent else [[half], [half]]  # within 0 to 100 %
+        axes.errorbar(
+            x, y, yerr=None if math.isnan(half) else reach, color=COLOURS[index % len(COLOURS)], ms=5, capsize=4,
+            fmt=MARKERS[index % len(MARKERS)], elinewidth=1.2,
+        )  # fmt: skip
+    axes.set(xscale=log_scale(), xlabel="weights", ylabel=label)
+    xs, ys = [x for x, _, _ in points], [*(y for _, y, _ in points), *heights]
+    if not percent and 0 < 10 * min(ys) < max(ys):  # errors of several orders
+        axes.set_yscale(log_scale())
+        axes.set_ylim(min(ys) / 3, 3 * max(ys))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    axes.set_xlim(min(xs) / 1.7, max(xs) * 2.6)
+    front = sorted((x, y) for (x, y, _), r in zip(points, rows, strict=True) if r.get("front"))
+    if len(front) > 1:
+        axes.step(*zip(*front, strict=True), where="post", ls=":", lw=1, color="#777777", zorder=1)
+    for height in heights:
+        axes.axhline(height, ls="--", lw=1, color="#555555", zorder=1)
+    _log_ticks(axes)
+    axes.margins(y=0.12)
+    _label_lines(figure, axes, [(h, _drawable(c["label"])) for h, c in zip(heights, controls, strict=True)])
+    figure.draw_without_rendering()  # the layout is settled: labels can look for free places
+    _place_labels(figure, axes, points, [_drawable(r["label"]) for r in rows], heights)
+    return figure
+
+
+@_styled
+def throughput(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Training speed, one bar per study, devices apart.
+
+    Args:
+      rows: Mappings with `label`, `device`, `kernel`, and `median`, `low`, `high` in samples/s.
+    """
+    devices = sorted({str(r["device"]) for r in rows})
+    kernels = sorted({str(r["kernel"]) for r in rows})
+    hatches = ("", "///", "...", "xx", "\\\\\\", "++")
+    figure = Figure(figsize=(6.8, 0.55 + 0.38 * len(devices) + 0.32 * len(rows)), layout="constrained")
+    heights = [sum(str(r["device"]) == d for r in rows) + 0.6 for d in devices]
+    panels = figure.subplots(len(devices), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    top = max(float(r["high"]) for r in rows)
+    for axes, device in zip(panels, devices, strict=True):
+        mine = [r for r in rows if str(r["device"]) == device]
+        for position, row in enumerate(mine):
+            kind = kernels.index(str(row["kernel"]))
+            middle = float(row["median"])
+            axes.barh(
+                position, middle, height=0.66, color=COLOURS[kind % len(COLOURS)], alpha=0.85, edgecolor="white",
+                hatch=hatches[kind % len(hatches)],
+            )  # fmt: skip
+            axes.errorbar(
+                middle, position, xerr=[[middle - float(row["low"])], [float(row["high"]) - middle]], color=BLACK,
+                elinewidth=1, capsize=2.5, fmt="none",
+            )  # fmt: skip
+            text = f"{middle:,.0f} ({_drawable(row['kernel'])})"
+            axes.annotate(
+                text, (float(row["high"]), position), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8
+            )
+        axes.set_yticks(range(len(mine)), [_drawable(r["label"]) for r in mine])
+        axes.set_ylim(len(mine) - 0.4, -0.6)
+        axes.set_xlim(0, 1.28 * top)
+        axes.set_title(_drawable(device), fontsize=8.5, color="#444444")
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    panels[-1].set_xlabel("training speed, samples/s")
+    return figure

@@ -78,10 +78,10 @@ def one_step(predictions: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(7.4, 3.9 * len(names) + 0.3), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(2 * len(names), 1, squeeze=False, sharex=True, height_ratios=[2, 1] * len(names)).ravel()
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         mine = predictions[predictions["series"] == name].sort_values("sample")
         origins = np.arange(1, len(mine) + 1, dtype=float)
-        upper, lower = panels[2 * place], panels[2 * place + 1]
+        upper, lower = panels[2 * index], panels[2 * index + 1]
         _band(upper, mine, origins)
         upper.plot(origins, mine["label"], color=BLACK, lw=1.3, label="what came")
         upper.plot(origins, mine["last"], color=ORANGE, lw=1.1, ls=":", label="naive: the value before")
@@ -96,10 +96,10 @@ def one_step(predictions: pd.DataFrame) -> Figure:
     return figure
 
 
-def _band(axes: Axes, rows: pd.DataFrame, places: np.ndarray) -> None:
+def _band(axes: Axes, rows: pd.DataFrame, origins: np.ndarray) -> None:
     if "low" in rows and rows["low"].notna().any():
         axes.fill_between(
-            places,
+            origins,
             rows["low"].to_numpy(float),
             rows["high"].to_numpy(float),
             color=BLUE,

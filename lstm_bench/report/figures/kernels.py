@@ -122,8 +122,8 @@ def speedups(cells: Sequence[Sequence[Row]]) -> Figure:
     low, high = min([0.85, *ends]) / 1.2, max([1.6, *ends])
     limits = (low, high * (high / low) ** 0.32)  # room for the numbers
     for axes, rows in zip(panels.flat, cells, strict=False):
-        for place, row in enumerate(rows):
-            _draw_speedup(axes, place, row)
+        for position, row in enumerate(rows):
+            _draw_speedup(axes, position, row)
         axes.axvline(1, color="#444444", lw=0.9, zorder=1)
         axes.set(xscale=log_scale(), xlim=limits, ylim=(len(rows) - 0.4, -0.6))
         axes.set_yticks(range(len(rows)), [_drawable(f"{r['backend']} {r['kernel']}") for r in rows], fontsize=7.5)
@@ -138,20 +138,20 @@ def speedups(cells: Sequence[Sequence[Row]]) -> Figure:
     return figure
 
 
-def _draw_speedup(axes: Axes, place: int, row: Row) -> None:
+def _draw_speedup(axes: Axes, position: int, row: Row) -> None:
     look: dict[str, Any] = {"textcoords": "offset points", "xytext": (4, 0), "va": "center", "fontsize": 7.5}
     if not _bar(row):
-        axes.annotate(_drawable(_end(row)), (1, place), color="#A03000", style="italic", **look)
+        axes.annotate(_drawable(_end(row)), (1, position), color="#A03000", style="italic", **look)
         return
     value, low, high = (float(row[c]) for c in ("speedup", "speedup_low", "speedup_high"))
     shown = low > 1 or high < 1
     colour = _COLOURS.get(row["kernel"], _GREY)
-    axes.barh(place, value - 1, left=1, height=0.68, color=colour, alpha=0.9 if shown else 0.3)
+    axes.barh(position, value - 1, left=1, height=0.68, color=colour, alpha=0.9 if shown else 0.3)
     if math.isfinite(low) and math.isfinite(high):
         bar = [[max(value - low, 0)], [max(high - value, 0)]]
-        axes.errorbar(value, place, xerr=bar, color="#444444", elinewidth=1, capsize=2, fmt="none")
+        axes.errorbar(value, position, xerr=bar, color="#444444", elinewidth=1, capsize=2, fmt="none")
     text = f"{value:.2f}" + ("*" if row["marks"] else "")
-    axes.annotate(text, (max(1.0, value, high if math.isfinite(high) else 1.0), place), **look)
+    axes.annotate(text, (max(1.0, value, high if math.isfinite(high) else 1.0), position), **look)
 
 
 @_styled
@@ -194,8 +194,8 @@ def roofline(rows: Sequence[Row], roofs: Mapping[str, tuple[float, float]]) -> F
     dtypes = sorted({r["dtype"] for r in rows})
     figure = Figure(figsize=(1.8 + 3.6 * len(dtypes), 3.9), layout="constrained")
     panels = figure.subplots(1, len(dtypes), sharex=True, sharey=True, squeeze=False)[0]
-    places = [_intensity(r) for r in rows] + [peak / width for d, (peak, width) in roofs.items() if d in dtypes]
-    left, right = min(places) / 2, max(places) * 2
+    intensities = [_intensity(r) for r in rows] + [peak / width for d, (peak, width) in roofs.items() if d in dtypes]
+    left, right = min(intensities) / 2, max(intensities) * 2
     for axes, dtype in zip(panels, dtypes, strict=True):
         peak, width = roofs[dtype]
         axes.plot([left, peak / width, right], [left * width / 1e12, peak / 1e12, peak / 1e12], color=BLACK, lw=1.2)

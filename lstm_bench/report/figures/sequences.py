@@ -73,7 +73,7 @@ def _counts(figure: Any, found: Dataset) -> None:
 
 
 def _groups(found: Dataset) -> list[tuple[str, np.ndarray]]:
-    """Title and places in the training split of what each panel draws."""
+    """Title and indices in the training split of what each panel draws."""
     y, n = found.y_train, _EACH if found.input_shape[1] == 1 else 1
     if found.kind.has_classes:
         names = found.classes or tuple(map(str, range(found.n_classes)))
@@ -92,10 +92,10 @@ def _ends(found: Dataset, split: str) -> np.ndarray:
 
 
 def _sequences(axes: Axes, sequences: Sequence[np.ndarray]) -> None:
-    for place, sequence in enumerate(sequences):
+    for index, sequence in enumerate(sequences):
         n_features = sequence.shape[1]
         for feature in range(min(_FEATURES, n_features)):
-            colour = COLOURS[feature if n_features > 1 else place]
+            colour = COLOURS[feature if n_features > 1 else index]
             axes.plot(np.arange(len(sequence)), sequence[:, feature], color=colour, lw=0.9, alpha=0.9)
 
 
@@ -111,13 +111,13 @@ def _lengths(axes: Axes, found: Dataset) -> None:
 
 def _classes(axes: Axes, found: Dataset) -> None:
     names = [_drawable(name) for name in found.classes or map(str, range(found.n_classes))]
-    places, left = np.arange(found.n_classes), np.zeros(found.n_classes)
+    positions, left = np.arange(found.n_classes), np.zeros(found.n_classes)
     for split, colour in zip(SPLITS, COLOURS, strict=False):
         counts = np.asarray(found.kind.labels.counts(found.labels(split), found.n_classes))
-        axes.barh(places, counts, left=left, color=colour, label=split)
+        axes.barh(positions, counts, left=left, color=colour, label=split)
         left = left + counts
     if found.n_classes <= 20:
-        axes.set_yticks(places, names)
+        axes.set_yticks(positions, names)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

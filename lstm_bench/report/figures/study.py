@@ -9,7 +9,7 @@ nothing is shared between figures.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -19,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from lstm_bench.data.task import metric_of
 from lstm_bench.report.figures.style import (
@@ -35,8 +35,8 @@ from lstm_bench.report.figures.style import (
     _figure,
     _focus,
     _legend_above,
+    _legend_below,
     _log_ticks,
-    _place_labels,
     _positions,
     _scale,
     _styled,
@@ -121,7 +121,7 @@ def learning_curves(history: pd.DataFrame, winner: int | None = None, metric: st
         curves[kind] = {int(n): part[~np.isnan(part[:, 0])] for n, part in zip(numbers, parts, strict=True)}
     trials, seeds = curves["trial"], curves["replicate"]
     both = bool(trials and seeds)
-    figure = Figure(figsize=(7.4 if both else 4.6, 3.5), layout="constrained")
+    figure = Figure(figsize=(7.4 if both else 4.6, 3.8), layout="constrained")
     panels = figure.subplots(1, 1 + both, sharey=True, squeeze=False)[0]
     left, right = panels[0], panels[-1]  # one panel where there is only one of the two
     others = [c[:, :2] for number, c in trials.items() if number != winner]
@@ -156,7 +156,7 @@ def learning_curves(history: pd.DataFrame, winner: int | None = None, metric: st
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.margins(x=0.06)
         axes.autoscale(axis="x")
-        axes.legend(loc="lower right" if more else "upper right")
+        _legend_below(axes, 5 if title == "confirmation" else 2)
     return figure
 
 
@@ -228,98 +228,6 @@ def worst_samples(
 
 
 @_styled
-def accuracy_against_weights(
-    rows: Sequence[Mapping[str, Any]],
-    label: str = "test accuracy, %",
-    percent: bool = True,
-    controls: Sequence[Mapping[str, Any]] = (),
-) -> Figure:
-    """Test score over the number of weights, one labelled point per study, and the front of the two as a dotted step.
-
-    Args:
-      rows: Mappings with `label`, `n_weights`, and `mean` and `half_width`, fractions where `percent`; NaN half-width
-        for n = 1; `front` where a point is on the front.
-      label: Of the score.
-      percent: Whether it is a fraction, shown in percent.
-      controls: What is to be beaten, with `label` and `mean`: a dashed line each.
-    """
-    figure, axes = _figure(6.8, 4.2)
-    scale = 100 if percent else 1
-    points = [(float(r["n_weights"]), scale * float(r["mean"]), scale * float(r["half_width"])) for r in rows]
-    for index, (x, y, half) in enumerate(points):
-        reach = [[min(half, y)], [min(half, max(100 - y, 0.0))]] if percent else [[half], [half]]  # within 0 to 100 %
-        axes.errorbar(
-            x, y, yerr=None if math.isnan(half) else reach, color=COLOURS[index % len(COLOURS)], ms=5, capsize=4,
-            fmt=MARKERS[index % len(MARKERS)], elinewidth=1.2,
-        )  # fmt: skip
-    axes.set(xscale=log_scale(), xlabel="weights", ylabel=label)
-    xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
-    if not percent and 0 < 10 * min(ys) < max(ys):  # errors of several orders
-        axes.set_yscale(log_scale())
-        axes.set_ylim(min(ys) / 3, 3 * max(ys))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    axes.set_xlim(min(xs) / 1.7, max(xs) * 2.6)
-    front = sorted((x, y) for (x, y, _), r in zip(points, rows, strict=True) if r.get("front"))
-    if len(front) > 1:
-        axes.step(*zip(*front, strict=True), where="post", ls=":", lw=1, color="#777777", zorder=1)
-    for place, control in enumerate(controls):
-        height = scale * float(control["mean"])
-        axes.axhline(height, ls="--", lw=1, color="#555555", zorder=1)
-        across, ha = ((0.01, "left"), (0.99, "right"))[place % 2]
-        axes.annotate(
-            _drawable(control["label"]), (across, height), xycoords=("axes fraction", "data"), xytext=(0, 2),
-            textcoords="offset points", ha=ha, va="bottom", fontsize=7, color="#555555",
-        )  # fmt: skip
-    _log_ticks(axes)
-    axes.margins(y=0.12)
-    figure.draw_without_rendering()  # the layout is settled: labels can look for free places
-    _place_labels(figure, axes, points, [_drawable(r["label"]) for r in rows])
-    return figure
-
-
-@_styled
-def throughput(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Training speed, one bar per study, devices apart.
-
-    Args:
-      rows: Mappings with `label`, `device`, `kernel`, and `median`, `low`, `high` in samples/s.
-    """
-    devices = sorted({str(r["device"]) for r in rows})
-    kernels = sorted({str(r["kernel"]) for r in rows})
-    hatches = ("", "///", "...", "xx", "\\\\\\", "++")
-    figure = Figure(figsize=(6.8, 0.55 + 0.38 * len(devices) + 0.32 * len(rows)), layout="constrained")
-    heights = [sum(str(r["device"]) == d for r in rows) + 0.6 for d in devices]
-    panels = figure.subplots(len(devices), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    top = max(float(r["high"]) for r in rows)
-    for axes, device in zip(panels, devices, strict=True):
-        mine = [r for r in rows if str(r["device"]) == device]
-        for place, row in enumerate(mine):
-            kind = kernels.index(str(row["kernel"]))
-            middle = float(row["median"])
-            axes.barh(
-                place, middle, height=0.66, color=COLOURS[kind % len(COLOURS)], alpha=0.85, edgecolor="white",
-                hatch=hatches[kind % len(hatches)],
-            )  # fmt: skip
-            axes.errorbar(
-                middle, place, xerr=[[middle - float(row["low"])], [float(row["high"]) - middle]], color=BLACK,
-                elinewidth=1, capsize=2.5, fmt="none",
-            )  # fmt: skip
-            text = f"{middle:,.0f} ({_drawable(row['kernel'])})"
-            axes.annotate(
-                text, (float(row["high"]), place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8
-            )
-        axes.set_yticks(range(len(mine)), [_drawable(r["label"]) for r in mine])
-        axes.set_ylim(len(mine) - 0.4, -0.6)
-        axes.set_xlim(0, 1.28 * top)
-        axes.set_title(_drawable(device), fontsize=8.5, color="#444444")
-        axes.grid(axis="y", visible=False)
-        axes.tick_params(axis="y", length=0)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    panels[-1].set_xlabel("training speed, samples/s")
-    return figure
-
-
-@_styled
 def slices(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, maximize: bool = True) -> Figure:
     """The objective of the complete trials against each searched path, one panel each; darker the later, the best ringed.
 
@@ -381,7 +289,7 @@ def pairs(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, maximi
     figure = Figure(figsize=(2.3 + 1.9 * n, 0.7 + 1.8 * n), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(n, n, sharex="col", sharey="row", squeeze=False)
-    places = {path: _positions(rows, path, space[path]) for path in paths}
+    positions = {path: _positions(rows, path, space[path]) for path in paths}
     order = np.argsort(heights if maximize else -heights, kind="stable")  # the better on top
     shown = None
     for down, across in np.ndindex(n, n):
@@ -391,13 +299,13 @@ def pairs(trials: pd.DataFrame, space: Mapping[str, Any], objective: str, maximi
             axes.set_visible(False)
             continue
         for axis, path in ((axes.xaxis, x), (axes.yaxis, y)):
-            _along(axes, axis, space[path], *places[path])
+            _along(axes, axis, space[path], *positions[path])
         shown = axes.scatter(
-            places[x][0][order], places[y][0][order], c=heights[order], cmap="viridis" if maximize else "viridis_r",
+            positions[x][0][order], positions[y][0][order], c=heights[order], cmap="viridis" if maximize else "viridis_r",
             vmin=min(bounds), vmax=max(*bounds, min(bounds) + 1e-9), s=24 * max(0.15, _thinned(len(rows))),
             rasterized=len(rows) > _MANY, zorder=2,
         )  # fmt: skip
-        spot = places[x][0][best], places[y][0][best]
+        spot = positions[x][0][best], positions[y][0][best]
         axes.scatter(*spot, s=80, facecolor="none", edgecolor=VERMILLION, lw=1.4, zorder=3)
         axes.tick_params(labelsize=7.5)
         if down == n - 1:

@@ -20,7 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.scale import InvertedLogTransform, LogScale, LogTransform
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
-from matplotlib.transforms import Bbox, Transform
+from matplotlib.transforms import Bbox, ScaledTranslation, Transform
 
 from lstm_bench.data.task import metric_of
 
@@ -61,6 +61,9 @@ _STYLE: dict[str, Any] = {
 }
 _FONTS = "font-family: 'DejaVu Sans', 'Verdana', sans-serif"
 _MANY = 200  # lines or dots beyond which an SVG holds them as pixels
+_LINE_PT = 7  # font of what names a line beside the axes
+LINE_GAP_PT = 10  # from one such name to the next
+_BELOW_PT = 34  # ticks and label of an x axis
 _P = ParamSpec("_P")
 
 
@@ -277,6 +280,15 @@ def _legend_above(axes: Axes) -> None:
         )
 
 
+def _legend_below(axes: Axes, columns: int) -> None:
+    """A legend under the label of the x axis: no curve is behind it wherever the curves go."""
+    under = ScaledTranslation(0, -_BELOW_PT / 72, cast("Figure", axes.figure).dpi_scale_trans)
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=axes.transAxes + under, ncols=columns, borderaxespad=0,
+        columnspacing=1.0, handletextpad=0.4, handlelength=1.5,
+    )  # fmt: skip
+
+
 def _log_ticks(axes: Axes) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1e6:g} M" if x >= 1e6 else f"{x / 1e3:g} k"))
@@ -289,8 +301,10 @@ def _drawable(text: object) -> str:
     return str(text).encode("latin-1", "replace").decode("latin-1")
 
 
-def _place_labels(figure: Figure, axes: Axes, points: Sequence[tuple[float, float, float]], labels: list[str]) -> None:
-    """Puts each label at the nearest free place around its point, with a thin line where that is not beside it."""
+def _place_labels(
+    figure: Figure, axes: Axes, points: Sequence[tuple[float, float, float]], labels: list[str], lines: Sequence[float]
+) -> None:
+    """Puts each label at the nearest free place around its point, on none of `lines`, with a leader where it is not beside it."""
     dot = 7 * figure.dpi / 72  # pixels around a marker
     taken = []
     for x, y, half in points:
@@ -298,6 +312,8 @@ def _place_labels(figure: Figure, axes: Axes, points: Sequence[tuple[float, floa
         bar = 0 if math.isnan(half) else axes.transData.transform((x, y + half))[1] - py
         taken.append(Bbox([[px - dot, py - max(bar, dot)], [px + dot, py + max(bar, dot)]]))
     inside = axes.get_window_extent()
+    across = [axes.transData.transform((1, height))[1] for height in lines]
+    taken += [Bbox([[inside.x0, y - 1], [inside.x1, y + 1]]) for y in across]
     canvas = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     offsets = [(side, up) for up in (0, 1, -1, 2, -2, 3, -3, 4, -4, 5, -5) for side in (1, -1)]
     for (x, y, _), label in zip(points, labels, strict=True):
@@ -317,6 +333,61 @@ def _place_labels(figure: Figure, axes: Axes, points: Sequence[tuple[float, floa
             text.remove()
         if best is None:
             axes.annotate(label, (x, y), xytext=(9, 0), textcoords="offset points", va="center", fontsize=8)
+
+
+def spread(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Heights moved as little as leaves `gap` between neighbours, and all from `low` to `high`, in their order.
+
+    Isotonic regression (pool adjacent violators): neighbours too close become a group around the mean of where they would be.
+
+    Args:
+      heights: In any order.
+      gap: Least distance.
+      low: Of the lowest.
+      high: Of the highest; where too many do not fit, the gap is what does.
+    """
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
+    gap = min(gap, (high - low) / max(len(heights) - 1, 1))
+    groups: list[
+        tuple[float, int]
+    ] = []  # where the first of a group lies without the gaps of those before, and how many
+    for place, index in enumerate(order):
+        groups.append((heights[index] - place * gap, 1))
+        while len(groups) > 1 and groups[-2][0] >= groups[-1][0]:
+            (after, more), (before, some) = groups.pop(), groups.pop()
+            groups.append(((before * some + after * more) / (some + more), some + more))
+    flat = [start for start, count in groups for _ in range(count)]
+    moved = dict.fromkeys(order, 0.0)
+    for place, (index, start) in enumerate(zip(order, flat, strict=True)):
+        moved[index] = min(max(start, low), high - (len(heights) - 1) * gap) + place * gap
+    return [moved[index] for index in range(len(heights))]
+
+
+def _label_lines(figure: Figure, axes: Axes, lines: Sequence[tuple[float, str]]) -> None:
+    """Names horizontal lines in a column right of the axes, pushed apart where they lie close, each with a thin leader.
+
+    Args:
+      figure: Whose layout is settled by this, where there are lines.
+      axes: With its limits set.
+      lines: Height in data coordinates, and label, of each.
+    """
+    if not lines:
+        return
+    texts = [
+        axes.annotate(
+            label, (1, height), xycoords=axes.get_yaxis_transform(), xytext=(14, 0), textcoords="offset points",
+            ha="left", va="center", fontsize=_LINE_PT, color="#555555", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "lw": 0.6, "color": "#888888", "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)},
+        )
+        for height, label in lines
+    ]  # fmt: skip
+    figure.draw_without_rendering()
+    point = figure.dpi / 72
+    heights = [axes.transData.transform((1, height))[1] for height, _ in lines]
+    inside, half = axes.get_window_extent(), 0.5 * LINE_GAP_PT * point
+    moved = spread(heights, 2 * half, inside.y0 + half, inside.y1 - half)
+    for text, height, at in zip(texts, heights, moved, strict=True):
+        text.set_position((14, (at - height) / point))
 
 
 def _text_box(text: Any, canvas: Any) -> Bbox:

@@ -71,8 +71,8 @@ class Curve:
             one = 1.0 if axis == "trials" else self.result.search_s / len(scores)
             n = min(math.floor(budget / one * (1 + 1e-12)), len(scores)) if one > 0 else 0
             return float(expected_best(scores, [n], self.result.maximize)[0]) if n else math.nan
-        place = int(np.searchsorted(getattr(self, axis), budget, side="right")) - 1
-        return float(self.values[place]) if place >= 0 else math.nan
+        index = int(np.searchsorted(getattr(self, axis), budget, side="right")) - 1
+        return float(self.values[index]) if index >= 0 else math.nan
 
 
 def curve(result: Result) -> Curve | None:
@@ -96,10 +96,10 @@ def curve(result: Result) -> Curve | None:
     counted = (~pd.Series(result.requeued, index=result.trials.index)[rows.index]).cumsum().to_numpy(dtype=float)
     each = alone_s(rows)
     spent = each.where(each.map(math.isfinite), 0.0).cumsum().to_numpy(dtype=float)
-    places = [k for k, _ in steps] + [len(rows) - 1]
+    indices = [k for k, _ in steps] + [len(rows) - 1]
     values = np.array([value for _, value in steps] + [steps[-1][1]])
     none = np.full(len(values), math.nan)
-    return Curve(result, False, counted[places], spent[places], values, none, none)
+    return Curve(result, False, counted[indices], spent[indices], values, none, none)
 
 
 def budget_rows(curves: Sequence[Curve]) -> list[dict[str, Any]]:

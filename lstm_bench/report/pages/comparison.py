@@ -8,8 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lstm_bench.core.statistics import deviation, quantile, t_interval
-from lstm_bench.report.figures import study
-from lstm_bench.report.figures.comparison import curves_by_family
+from lstm_bench.report.figures.comparison import accuracy_against_weights, curves_by_family, throughput
 from lstm_bench.report.pages import controls, verdict
 from lstm_bench.report.pages.budget_and_fronts import (
     Curve,
@@ -315,7 +314,7 @@ def _accuracy_figure(
     beaten = controls.lines(controls.of(results)) if one else []
     if beaten:
         caption += " Dashed: the controls, which are no networks."
-    make = partial(study.accuracy_against_weights, rows, measure.heading(), measure.percent, beaten)
+    make = partial(accuracy_against_weights, rows, measure.heading(), measure.percent, beaten)
     return word, make, caption
 
 
@@ -361,7 +360,7 @@ def _speed_figure(results: Sequence[Result], names: Mapping[int, str]) -> tuple[
     caption = (
         f"Training speed: median and range over n = {runs} runs, with the kernel that ran; {circumstances(known)}."
     )
-    return "speed", partial(study.throughput, rows), caption
+    return "speed", partial(throughput, rows), caption
 
 
 def _label(result: Result, results: Sequence[Result]) -> str:

@@ -22,9 +22,9 @@ def per_class(confusion: pd.DataFrame) -> list[dict[str, Any]]:
       `taken_for` (the most frequent wrong prediction, None where there is none) and `times`.
     """
     made = []
-    for place, label in enumerate(confusion.index):
-        row = confusion.iloc[place]
-        right, n, said = int(row.iloc[place]), int(row.sum()), int(confusion.iloc[:, place].sum())
+    for index, label in enumerate(confusion.index):
+        row = confusion.iloc[index]
+        right, n, said = int(row.iloc[index]), int(row.sum()), int(confusion.iloc[:, index].sum())
         wrong = [(-int(m), other) for other, m in row.items() if other != label and m]
         taken = min(wrong, default=(0, None))
         made.append(

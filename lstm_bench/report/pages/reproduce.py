@@ -11,7 +11,7 @@ from typing import Any
 
 from lstm_bench.core.configuration import conf_dir, flatten, get
 from lstm_bench.core.overrides import quoted
-from lstm_bench.data.task import AUTO, objectives, usual_objective
+from lstm_bench.data.objective import AUTO, objectives, usual_objective
 from lstm_bench.report.render.markdown import escape
 from lstm_bench.report.sources.records import Result
 

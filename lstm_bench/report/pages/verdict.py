@@ -10,7 +10,8 @@ from lstm_bench.report.pages.rivals import foremost, rivals_of, sections
 from lstm_bench.report.render.markdown import bullets, code
 from lstm_bench.report.sources.records import Result
 from lstm_bench.study import contenders
-from lstm_bench.study.recommendation import Contender, Recommendation, recommend
+from lstm_bench.study.difference import Contender
+from lstm_bench.study.recommendation import Recommendation, recommend
 
 
 def verdict(

@@ -83,8 +83,8 @@ class Result(StudyRecord):
     def class_name(self, label: Any) -> str:
         """What the data calls a class; of numbered ones the number."""
         names = self.env("dataset.classes")
-        place = int(label)
-        return str(names[place]) if isinstance(names, list) and 0 <= place < len(names) else str(place)
+        index = int(label)
+        return str(names[index]) if isinstance(names, list) and 0 <= index < len(names) else str(index)
 
     @property
     def controls_only(self) -> bool:
@@ -103,13 +103,13 @@ class Result(StudyRecord):
         return self.frame("replicates")
 
     def table(self, file: str) -> list[dict[str, Any]]:
-        """See `StudyRecord`: of the sorted table, with its `place` there."""
-        return [{**row, "place": place} for place, row in enumerate(_rows(self.frame(file)))]
+        """See `StudyRecord`: of the sorted table, with its `index` there."""
+        return [{**row, "index": index} for index, row in enumerate(_rows(self.frame(file)))]
 
     @cached_property
     def ranked(self) -> pd.DataFrame:
         """Complete trials with a finite objective, best first; of equals the earlier one."""
-        return self.trials.iloc[[row["place"] for row in health.ranked(self)]]
+        return self.trials.iloc[[row["index"] for row in health.ranked(self)]]
 
     @property
     def best(self) -> pd.Series | None:
@@ -133,7 +133,7 @@ class Result(StudyRecord):
         With `study.confirm=1` there is one, its trial NaN where nothing was searched.
         """
         return {
-            math.nan if trial is None else trial: self.replicates.iloc[[row["place"] for row in rows]]
+            math.nan if trial is None else trial: self.replicates.iloc[[row["index"] for row in rows]]
             for trial, rows in health.finished(self).items()
         }
 

@@ -74,7 +74,7 @@ def _expected(ranked: np.ndarray, budgets: Sequence[int]) -> np.ndarray:
     """Expected best per budget of values `(N, ...)`, the best first."""
     total = len(ranked)
     made = np.empty((len(budgets), *ranked.shape[1:]))
-    for place, n in enumerate(budgets):
+    for index, n in enumerate(budgets):
         if not 1 <= n <= total:
             raise ValueError(f"a budget is in 1..{total}, not {n}")
         # Of the k-th best: n / N * prod_{j < k} (N - n - j) / (N - 1 - j), which falls at least as (1 - (n - 1) / N)^k.
@@ -82,9 +82,9 @@ def _expected(ranked: np.ndarray, budgets: Sequence[int]) -> np.ndarray:
         below = np.arange(ranks - 1)
         weights = np.concatenate([[1.0], np.cumprod((total - n - below) / (total - 1 - below))]) * (n / total)
         if ranked.ndim == 1:
-            made[place] = math.fsum(weights * ranked[:ranks])
+            made[index] = math.fsum(weights * ranked[:ranks])
         else:
-            made[place] = weighted_sums(weights, ranked[:ranks])
+            made[index] = weighted_sums(weights, ranked[:ranks])
     return made
 
 

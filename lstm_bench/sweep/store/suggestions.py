@@ -22,7 +22,7 @@ class Suggestions:
 
     def __init__(self, config: Mapping[str, Any], space: dict[str, search_space.Domain]):
         self._config, self._space, self._n_placed = config, space, 0
-        self._seen: set[tuple[int, ...]] = set()  # of a finite space, the places of what was suggested
+        self._seen: set[tuple[int, ...]] = set()  # of a finite space, the `indices` of what was suggested
 
     def sampler(self, suggestion: int, seed: int, trials: list[Any]) -> Any:
         """The sampler of a suggestion: of a finite space, one that repeats no point as long as there are others."""
@@ -40,7 +40,7 @@ class Suggestions:
         if grid or not self._space or math.isinf(points):
             return make()
         new = (trial for trial in trials[self._n_placed :] if not is_incomplete_suggestion(trial))
-        self._seen.update(search_space.place(self._space, trial.params) for trial in new)
+        self._seen.update(search_space.indices(self._space, trial.params) for trial in new)
         self._n_placed = len(trials)
         if len(self._seen) >= points:
             return make()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from lstm_bench.training.criteria import Criterion
-from lstm_bench.training.timer import Arm
+from lstm_bench.training.timer import Program
 
 # Steps in one call of a compiled program that holds a loop. It is also how often a training looks whether to stop: a tenth
 # of a second for a small LSTM on one core, a second for a large one.
@@ -31,7 +31,7 @@ class Totals(NamedTuple):
     penalty: Any
 
 
-class Engine(Arm, Protocol):
+class Engine(Program, Protocol):
     """A Keras model, its optimizer and its data on one device."""
 
     model: Any

@@ -22,7 +22,7 @@ KERNEL = "generic"  # what every pack runs
 
 
 class Pack:
-    """The members of a pack on one device; a `timer.Arm` as far as training steps go.
+    """The members of a pack on one device; a `timer.Program` as far as training steps go.
 
     Args:
       engine: Of the network, its optimizer and its data, for the kernel `KERNEL`; it stays as it is.
@@ -64,7 +64,7 @@ class Pack:
         return next(self.engine.calls("train_step", rows, np.full((1, self.members), self.engine.rate)))
 
     def compile(self, operation: str) -> None:
-        """See `timer.Arm`; there is no other operation."""
+        """See `timer.Program`; there is no other operation."""
         import jax
 
         for timesteps in self.engine.buckets:
@@ -110,7 +110,7 @@ class Pack:
         return done
 
     def values(self, operation: str) -> list[np.ndarray]:
-        """See `timer.Arm`: of all members, stacked."""
+        """See `timer.Program`: of all members, stacked."""
         return self._values_of(self.engine.buckets[-1])
 
     def _values_of(self, timesteps: int | None) -> list[np.ndarray]:
@@ -122,7 +122,7 @@ class Pack:
         return [np.asarray(value) for value in after[0]]
 
     def kernel_evidence(self, operation: str) -> tuple[str, str]:
-        """See `timer.Arm`."""
+        """See `timer.Program`."""
         around = int(self.engine.loop)
         hlo = self._programs[self.engine.buckets[-1]].as_text()
         return kernel.ran_in_hlo(hlo, recurrent=self.engine.recurrent, around=around)

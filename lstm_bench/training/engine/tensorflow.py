@@ -104,7 +104,7 @@ class TensorflowEngine(Base):
         )
 
     def _compile(self, operation: str, timesteps: int | None) -> None:
-        """See `Arm`. Traces only: TensorFlow optimises a graph, and XLA compiles it, at its first execution."""
+        """See `Program`. Traces only: TensorFlow optimises a graph, and XLA compiles it, at its first execution."""
         import tensorflow as tf
 
         step = self._traceable(operation, timesteps)

@@ -62,7 +62,7 @@ class TorchEngine(Base):
         return Totals(loss.detach(), correct, added.detach() if own else 0.0), []
 
     def _compile(self, operation: str, timesteps: int | None) -> None:
-        """See `Arm`. There is nothing to compile."""
+        """See `Program`. There is nothing to compile."""
 
     def _proved(self) -> Sequence[int | None]:
         """See `Base`. One code for all: it is looked at once."""
