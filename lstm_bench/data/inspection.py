@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_bench.core.formatting import counted
 from lstm_bench.core.statistics import sampling_error
 from lstm_bench.data import dataset, file_dataset, missing
 from lstm_bench.data.arrays import SPLITS
@@ -233,7 +234,7 @@ def _told(values: np.ndarray, y: np.ndarray, task: Task) -> str:
 
     tree = DecisionTreeClassifier(max_leaf_nodes=n, random_state=0).fit(values[:, None], y)
     share = float(tree.score(values[:, None], y))
-    return f"tells {100 * share:.1f} % of the classes by {n - 1} thresholds" if share >= TELLS else ""
+    return f"tells {100 * share:.1f} % of the classes by {counted(n - 1, 'threshold')}" if share >= TELLS else ""
 
 
 def warnings(
