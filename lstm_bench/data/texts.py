@@ -148,6 +148,9 @@ def unseen(source: Source, about: Mapping[str, Any], folder: Path) -> Sequences:
     alone = int(((found.x == UNKNOWN) | (found.x == PADDING)).all(axis=1).sum())
     share, n = unknown_share(found.x, found.lengths), f"{len(found):,}"
     notes = changes(found.cut, 0, len(found), columns)
+    if longer := int((found.every_length() > about["timesteps"]).sum()):
+        known_of = f"the {about['timesteps']:,} {NAMES[vocabulary.kind]} that the model has learned from"
+        notes.append(f"{longer:,} of {n} texts are longer than {known_of}")
     if share:
         notes.append(f"{100 * share:.2g} % of the {NAMES[vocabulary.kind]} are none that the model knows")
     if alone:

@@ -87,5 +87,5 @@ def test_every_family_is_compared_on_own_data(command: Command, tmp_path: Path) 
     assert all(rows == fitted[0] for rows in fitted), "fitted once, and shared"
     done = command("report")
     assert done.returncode == 0, done.stderr
-    page = (tmp_path / "reports" / "families.md").read_text()
+    page = (tmp_path / "reports" / "campaign-families.md").read_text()
     assert "### Controls" in page and "bidirectional" in page
