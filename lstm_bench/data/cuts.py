@@ -114,10 +114,15 @@ def arrays_of(series: Sequence[Series], plan: Plan, where: str) -> tuple[Arrays,
         undefined = int((made.future.unit == 0).sum())  # of test, the last
         if split != "train" and not (made.future.unit > 0).any():
             raise DataError(
-                f"{where}: no series changes before its {split} targets",
+                f"{where}: no series changes{_by_season(plan)} before its {split} targets",
                 expected="one that does: MASE measures by what a naive forecast errs there",
+                remedy="Say dataset.season=1, or a season of which a series has more." if plan.season > 1 else None,
             )
     return arrays, untrained, undefined
+
+
+def _by_season(plan: Plan) -> str:
+    return f" from one season of {plan.season:,} steps to the next" if plan.season > 1 else ""
 
 
 def _ends(n: int, plan: Plan) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_bench.core.formatting import counted
 from lstm_bench.data import dataset, file_dataset, missing
 from lstm_bench.data.arrays import SPLITS
 from lstm_bench.data.dataset import Dataset
@@ -219,4 +220,4 @@ def told(values: np.ndarray, y: np.ndarray, task: Task) -> str:
 
     tree = DecisionTreeClassifier(max_leaf_nodes=n, random_state=0).fit(values[:, None], y)
     share = float(tree.score(values[:, None], y))
-    return f"tells {100 * share:.1f} % of the classes by {n - 1} thresholds" if share >= TELLS else ""
+    return f"tells {100 * share:.1f} % of the classes by {counted(n - 1, 'threshold')}" if share >= TELLS else ""

@@ -143,11 +143,14 @@ def unseen(source: Source, about: Mapping[str, Any], folder: Path) -> Sequences:
     columns, where = Columns(**given), str(source)
     table = _table(source, columns)
     tokens = [split(text, vocabulary.kind) for text in _texts(table, columns, where)]
-    found = _sequences(vocabulary.ids(tokens), tokens, table, columns, where)
+    found = _sequences(vocabulary.ids(tokens), tokens, table, columns, where, unseen=True)
     found = replace(found, x=found.x[..., 0], lengths=found.every_length())
     alone = int(((found.x == UNKNOWN) | (found.x == PADDING)).all(axis=1).sum())
     share, n = unknown_share(found.x, found.lengths), f"{len(found):,}"
     notes = changes(found.cut, 0, len(found), columns)
+    if longer := int((found.every_length() > about["timesteps"]).sum()):
+        known_of = f"the {about['timesteps']:,} {NAMES[vocabulary.kind]} that the model has learned from"
+        notes.append(f"{longer:,} of {n} texts are longer than {known_of}")
     if share:
         notes.append(f"{100 * share:.2g} % of the {NAMES[vocabulary.kind]} are none that the model knows")
     if alone:
@@ -244,25 +247,35 @@ def _digest(alphabet: Sequence[str]) -> str:
 
 
 def _sequences(
-    codes: np.ndarray, tokens: Sequence[Sequence[str]], table: Table, columns: Columns, where: str
+    codes: np.ndarray,
+    tokens: Sequence[Sequence[str]],
+    table: Table,
+    columns: Columns,
+    where: str,
+    unseen: bool = False,
 ) -> Sequences:
-    """Texts as sequences, cut and left out as `columns` say; empty ones are refused, unless `min_length` leaves them out."""
+    """Texts as sequences, cut and left out as `columns` say; empty ones are refused, unless `min_length` leaves them out.
+
+    Of `unseen` ones, which a model predicts, no remedy is an option of a sweep.
+    """
     lengths = np.array([len(own) for own in tokens])
     empty = np.flatnonzero(lengths == 0)
     if len(empty) and (columns.min_length is None or len(empty) == len(lengths)):
         raise DataError(
             f"{where}: {len(empty):,} of {len(lengths):,} texts are empty, the first in row {empty[0] + 2}",
             expected="at least one token in each",
-            remedy="Take such rows out, or say dataset.min_length=1, which leaves them out.",
+            remedy="Take such rows out" + ("." if unseen else ", or say dataset.min_length=1, which leaves them out."),
         )
     longest = usual()["longest"]
     if columns.max_length is None and int(lengths.max()) > longest:
         over = lengths > longest
         raise DataError(
             f"{where}: {int(over.sum()):,} of {len(lengths):,} texts have more than {longest:,} tokens",
-            expected="dataset.max_length, where texts are so long",
+            expected="shorter ones, as it learned from" if unseen else "dataset.max_length, where texts are so long",
             received=int(lengths.max()),
-            remedy="Say dataset.max_length=256 and what is cut off: dataset.truncate=end, or start.",
+            remedy="Cut them, or train with dataset.max_length, to which a prediction cuts too."
+            if unseen
+            else "Say dataset.max_length=256 and what is cut off: dataset.truncate=end, or start.",
         )
     stamps = None if columns.time is None else times(table[columns.time], columns.time, where)
     group, name = (None if key is None else table[key] for key in (columns.group, columns.id))

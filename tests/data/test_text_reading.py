@@ -218,15 +218,26 @@ def test_new_texts_are_read_by_the_vocabulary_and_what_is_unknown_is_said(tmp_pa
     found = texts.unseen(Source.parse(tmp_path / "new.csv"), about, tmp_path)
     assert found.x.dtype == np.int32 and found.y is None and found.lengths is not None
     assert found.lengths.tolist() == [4, 2, 6] and found.x[1].tolist() == [UNKNOWN, UNKNOWN, 0, 0, 0, 0]
+    (tmp_path / "one.csv").write_text("note\n12 so\n")
+    assert texts.unseen(Source.parse(tmp_path / "one.csv"), about, tmp_path).x.shape == (1, 2), "one text is enough"
+    learned = {**about, "timesteps": 3, "reading": {**about["reading"], "columns": {"text": "note"}}}
+    assert texts.unseen(Source.parse(tmp_path / "new.csv"), learned, tmp_path).notes[0] == (
+        "2 of 3 texts are longer than the 3 words that the model has learned from"
+    )
     said = "; ".join(found.notes)
-    assert "1 of 3 sequences are longer than dataset.max_length=6" in said and "1 of 3 texts hold none" in said
+    assert (
+        "longer than the" not in said
+        and "1 of 3 sequences are longer than dataset.max_length=6" in said
+        and "1 of 3 texts hold none" in said
+    )
 
 
 @pytest.mark.parametrize(
     ("body", "said"),
     [
         ("other\nx\n", "has no column 'note'"),
-        ('note\n""\n"  "\n', "2 of 2 texts are empty"),
+        ('note\n""\n"  "\n', "2 of 2 texts are empty.*Take such rows out.$"),
+        ("note\n" + "so " * 6000 + "\nso\n", "1 of 2 texts have more than 5,000 tokens.*Cut them, or train with"),
         ("note\n", "it holds no row"),
     ],
 )

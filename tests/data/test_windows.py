@@ -240,6 +240,7 @@ def test_gaps_are_filled_from_the_past_and_never_where_it_is_scored(tmp_path: Pa
         ({"time": "zero"}, "a time stamp of shop s0 is there twice"),
         ({"target": "word"}, "column word: expected a number to forecast, received 'none'"),
         ({"target": "flat"}, "no series changes before its validation targets"),
+        ({"season": 40}, "no series changes from one season of 40 steps to the next before its validation targets"),
         ({"split": "stratified"}, "dataset.split: expected auto, for a forecast is tested on what comes last"),
         ({"validation": "test"}, "dataset.validation: expected split"),
         ({"missing": "mean"}, "dataset.missing: expected refuse or forward_fill"),

@@ -62,11 +62,12 @@ def test_texts_in_folds_are_repeated_exported_merged_synced_and_predicted(comman
     (first,) = fileio.read_rows(tmp_path / "sweeps" / "smoke" / "replicates.csv")
     words = (tmp_path / "sweeps" / "smoke" / "model" / "vocabulary.txt").read_text(encoding="utf-8").split()
     assert first["folds"] == "2" and int(first["n_embedding"]) == 32 * (2 + len(words)) < int(first["n_weights"])
-    new = ("the film is good", "אב", "👨‍👩‍👧", "so bad", "so " * 50_000)
+    new = ("the film is good", "אב", "☂", "so bad", "so " * 200, "👨‍👩‍👧")
     (tmp_path / "new.csv").write_text("\n".join(["note", *new, ""]), encoding="utf-8")
     done = command("predict", "study=smoke", "input=new.csv", "output=out.csv")
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-    assert "2 of 5 texts hold none that it knows" in done.stderr, done.stderr
+    assert "3 of 6 texts hold none that it knows" in done.stderr, done.stderr
     rows = fileio.read_rows(tmp_path / "out.csv")
-    assert len(rows) == 5 and {row["prediction"] for row in rows} <= {"up", "down"}
+    assert "1 of 6 texts are longer than the " in done.stderr, done.stderr
+    assert len(rows) == 6 and {row["prediction"] for row in rows} <= {"up", "down"}
     assert rows[1]["probability_up"] == pytest.approx(rows[2]["probability_up"])
