@@ -210,6 +210,7 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return [shlex.split(line)[2:] for line in re.findall(r"^python -m .*", DATA, re.MULTILINE)]
 
 
+@pytest.mark.long
 def test_a_table_is_looked_at_as_the_docs_show(command: Command, tmp_path: Path, table: list[list[str]]) -> None:
     first = table[0]
     looked = command(first[0].partition(".")[2], *first[1:], HOME=str(tmp_path), COLUMNS="80")

@@ -273,7 +273,11 @@ def test_r05_one_interrupt_lets_what_runs_finish(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("signals", "most"), [((signal.SIGINT,) * 2, 5), ((signal.SIGTERM,), 10)], ids=["twice", "term"]
+    ("signals", "most"),
+    [
+        pytest.param((signal.SIGINT,) * 2, 5, id="twice"),
+        pytest.param((signal.SIGTERM,), 10, id="term", marks=pytest.mark.long),
+    ],
 )
 def test_r05_what_does_not_finish_is_queued_again(
     tmp_path: Path, signals: tuple[signal.Signals, ...], most: float
@@ -604,7 +608,8 @@ def test_r20_more_bad_trials_than_allowed_end_the_sweep(tmp_path: Path, fault: s
 
 
 @pytest.mark.parametrize(
-    ("hours", "kind"), [(1, "trial"), pytest.param(-1, "trial", marks=pytest.mark.long), (-1, "replicate")]
+    ("hours", "kind"),
+    [(1, "trial"), *(pytest.param(-1, kind, marks=pytest.mark.long) for kind in ("trial", "replicate"))],
 )
 def test_a_clock_that_jumps_by_an_hour_changes_no_budget(tmp_path: Path, hours: int, kind: str) -> None:
     faults, log, jump = tmp_path / "faults", tmp_path / "log", tmp_path / "jump"
@@ -698,6 +703,7 @@ def test_a_read_only_folder_is_said_in_one_line_before_anything_starts(finished:
     assert bytes_of(finished) == before
 
 
+@pytest.mark.long
 def test_a_folder_that_becomes_read_only_ends_the_sweep_and_the_same_command_goes_on(tmp_path: Path) -> None:
     log, arguments = tmp_path / "log", (*spy.QUICK, "study.n_trials=5", "launcher.recycle_after=1")
     with running(tmp_path, *arguments, SPY_LOG=str(log), SPY_EPOCH_S="0.2") as process:

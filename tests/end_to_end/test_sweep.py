@@ -48,7 +48,8 @@ def rows(folder: Path, study: str = "smoke", file: str = "trials.csv") -> list[d
         return list(csv.DictReader(text))
 
 
-# What cannot be meant is refused in a few lines, before anything is created.
+# What cannot be meant is refused in a few lines, before anything is created: one of each kind. More are in the tests of what
+# refuses them.
 
 REFUSED = [
     ((), 2, "no study: expected +study=NAME, one of adding"),
@@ -58,23 +59,14 @@ REFUSED = [
     (("+study=stacked", "+study.zzz=3"), 2, "unknown option study.zzz"),
     (("+study=stacked", "train.epoch=3"), 2, "Did you mean train.epochs"),
     (("+study=stacked", "train.epochs=0"), 2, "train.epochs: expected a whole number of at least 1, received 0"),
-    (("+study=stacked", "train.epochs=many"), 2, "train.epochs: expected a whole number, received 'many'"),
-    (("+study=stacked", "study.n_trials=-1"), 2, "study.n_trials: expected a whole number of at least 0, received -1"),
-    (("+study=stacked", "study.n_trials=abc"), 2, "study.n_trials: expected a whole number, received 'abc'"),
     (("+study=stacked", "kernel=cudn"), 2, "kernel=cudn: there is no such kernel. Did you mean cudnn?"),
     (("+study=stacked", "kernel=cudnn"), 2, "kernel=cudnn cannot run: no GPU"),
     (("+study=simple_rnn", "kernel=cudnn"), 2, "SimpleRNN has no cuDNN kernel"),
-    (("+study=stacked", "backend=jax", "kernel=xla"), 2, "backend=jax has no kernel of that name"),
     (("+study=stacked", "tracking.uri=ftp://x"), 2, "tracking.uri: expected a URI of"),
-    (("+study=stacked", "storage.url=foo://x"), 2, "storage.url: expected sqlite:///FILE or postgresql://"),
     (("+study=stacked", "study.name=../x"), 2, "study.name: expected a letter or digit"),
     (("+study=stacked", "study.space.model.units.high=3"), 2, "low 64 is above high 3"),
     (("+study=stacked", "study.space.model.unitz.high=3"), 2, "model.unitz"),
-    (("+study=stacked", "study.space.model.units.type=many"), 2, "expected int, float or categorical, received 'many'"),
-    (("+study=stacked", "study.space.train.learning_rate.low=0"), 2, "expected a number above 0 where log is true"),
-    (("+study=stacked", "model.units=0"), 2, "model.units: expected a number of at least 1, received 0"),
     (("+study=stacked", "model.unit=3"), 2, "model.unit: there is no such option"),
-    (("+study=stacked", "sampler=grid"), 2, "sampler=grid needs a step"),
     (
         (
             "+study=smoke",
@@ -85,7 +77,6 @@ REFUSED = [
         "study.n_trials: expected at most 2, the points of the space, received 3. Each is trained once, and the best again",
     ),
     (("+study=stacked", "sampler=null"), 2, "sampler=null: a group cannot be null"),
-    (("+study=stacked", "launcher.workers=none"), 2, "launcher.workers: expected auto or a whole number"),
     (("+study=stacked", "dataset=npz"), 2, "Give one: dataset.path=VALUE"),
     (("+study=stacked", "dataset=npz", "dataset.path=nowhere.npz"), 3, "nowhere.npz"),
     (
@@ -108,11 +99,9 @@ REFUSED = [
         2,
         "study.space.model.weights: it is not searched",
     ),
-    (("+study=stacked", "study.direction=minimize"), 2, "val_accuracy is better the higher it is: expected maximize"),
     (("+study=adding", "study.direction=maximize"), 2, "val_mse is better the lower it is: expected minimize"),
     (("+study=single", "dataset=adding"), 2, "Give study.objective=val_mse."),
     (("+study=adding", "dataset=mnist"), 2, "val_auroc, val_ece with dataset=mnist, a classification"),
-    (("+study=smnist", "dataset.length=100"), 2, "dataset.length: expected one of 784, 196, 49, received 100"),
     (
         ("+study=pareto", "launcher.workers=999"),
         2,

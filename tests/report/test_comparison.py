@@ -669,6 +669,7 @@ def test_studies_without_anything_to_compare_have_a_page_all_the_same(here):
     assert not (here / "reports/pairs.csv").exists()
 
 
+@pytest.mark.long
 def test_the_page_over_10000_random_trials_takes_seconds(here):
     n = 10_000
     rng = np.random.default_rng(0)

@@ -827,6 +827,7 @@ def test_same_records_same_bytes_whatever_the_environment(tmp_path):
         assert str(tmp_path) not in text
 
 
+@pytest.mark.long
 def test_1500_trials_are_reported_in_reasonable_time(here):
     folder = make_study(here / "sweeps/stacked", n_trials=1500)
     start = time.process_time()  # not of the clock, which counts what else runs here
