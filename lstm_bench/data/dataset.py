@@ -19,7 +19,7 @@ import numpy as np
 from lstm_bench.core import home
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.errors import ConfigError, DataError
-from lstm_bench.data import download, file_dataset, images, languages, lengths, settings, synthetic
+from lstm_bench.data import cutter, download, file_dataset, images, languages, lengths, settings, synthetic
 from lstm_bench.data.arrays import SPLITS, Arrays
 from lstm_bench.data.formats.source import Source, is_packaged
 from lstm_bench.data.readers import DIVISOR, IMAGES, _read, known_task
@@ -282,7 +282,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
     """
     found = resolve(config)
     config = found.config
-    own = file_dataset.load(config) if config["name"] in ("file", "languages") else None
+    own = cutter.load(config) if config["name"] in ("file", "languages") else None
     arrays, n_classes, sha256 = (own.arrays, own.n_classes, own.sha256) if own else _read(config)
     task = own.task if own else known_task(config) or of_labels(arrays["y_train"])
     size, seed, y = config["validation_size"], training_seed(config), arrays["y_train"]

@@ -19,7 +19,7 @@ from lstm_bench.data.labels import shape_remedy
 from lstm_bench.data.lengths import spread
 from lstm_bench.data.sequences import Columns, Sequences, aligned, changes, names_of
 from lstm_bench.data.splits import ALL, fold_rows, nothing_to_fold, nothing_to_redraw, training_seed
-from lstm_bench.data.task import Task, of
+from lstm_bench.data.task import Task
 
 TEST_SIZE = 0.2  # of a file that does not divide itself, where `dataset.test_size` is null
 
@@ -58,16 +58,6 @@ def sources(config: Mapping[str, Any]) -> dict[str, Source]:
     """`path`, and `test_path` where it is given, of settings that `find` has made absolute or not."""
     given = {key: config.get(key) for key in ("path", "test_path")}
     return {key: Source.parse(home.expanded(str(text))) for key, text in given.items() if text}
-
-
-def cutter_of(config: Mapping[str, Any]) -> Any:
-    """`Task.own_cutter` of the task that is asked for, `texts` where samples are such; None of any other."""
-    from lstm_bench.data import texts  # which stands on this module
-
-    if texts.are_asked(config):
-        return texts
-    asked = config.get("task")
-    return of(asked).own_cutter if asked else None
 
 
 def parts_of(config: Mapping[str, Any]) -> dict[str, Sequences]:
@@ -122,9 +112,6 @@ def load(config: Mapping[str, Any]) -> FileData:
       ConfigError: for settings that do not fit the file.
       DataError: for a file that is unfit.
     """
-    if cutter := cutter_of(config):
-        made: FileData = cutter.load(config)
-        return made
     where = str(sources(config)["path"])
     parts, columns = parts_of(config), Columns.of(config)
     sha256 = digest_of(parts)

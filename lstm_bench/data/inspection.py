@@ -13,6 +13,7 @@ import numpy as np
 from lstm_bench.core.formatting import counted
 from lstm_bench.data import dataset, file_dataset, missing
 from lstm_bench.data.arrays import SPLITS
+from lstm_bench.data.cutter import cutter_of
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.data.lengths import mask, real
 from lstm_bench.data.sequences import Columns, names_of
@@ -67,7 +68,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
     Raises:
       LstmBenchError: as `dataset.load`.
     """
-    if config["name"] != "file" or config.get("missing") not in (None, "refuse") or file_dataset.cutter_of(config):
+    if config["name"] != "file" or config.get("missing") not in (None, "refuse") or cutter_of(config):
         return dataset.load(config)
     found = dataset.load({**config, "missing": "mean"})
     notes = tuple(note for note in found.notes if not note.startswith(missing.FILLED))
@@ -81,7 +82,7 @@ def unfit(config: Mapping[str, Any]) -> list[str]:
       LstmBenchError: where it cannot be read either.
     """
     made: list[str] = []
-    if file_dataset.cutter_of(config):  # what it refuses it has said in full
+    if cutter_of(config):  # what it refuses it has said in full
         return made
     for split, part in file_dataset.parts_of(config).items():
         lengths = part.every_length()

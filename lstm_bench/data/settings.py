@@ -7,7 +7,8 @@ from typing import Any
 
 from lstm_bench.core.configuration import NAME
 from lstm_bench.core.errors import ConfigError, nearest
-from lstm_bench.data import file_dataset, synthetic, texts
+from lstm_bench.data import synthetic, texts
+from lstm_bench.data.cutter import cutter_of
 from lstm_bench.data.readers import DIVISOR, IMAGES, LENGTHS
 from lstm_bench.data.splits import check_folds, check_resplit, nothing_to_fold, nothing_to_redraw
 from lstm_bench.data.task import tasks
@@ -103,7 +104,7 @@ def _check_file(config: Mapping[str, Any], need: Callable[[str, bool, str], None
     )
     features = config.get("features")
     need("features", features is None or len(features) == len({*features}) > 0, "columns, each once")
-    if cutter := file_dataset.cutter_of(config):
+    if cutter := cutter_of(config):
         cutter.check(config)
         if cutter is not texts:
             return
