@@ -361,7 +361,7 @@ def test_r06_a_stopped_worker_is_waited_for_until_trial_timeout_and_no_longer(tm
 @pytest.mark.slow
 def test_r07_a_full_disk_is_one_line_and_what_was_finished_is_kept(tmp_path: Path) -> None:
     arguments, environment = (*spy.QUICK, "study.n_trials=20", "launcher.workers=1"), {"SPY_EPOCH_S": "0.01"}
-    sizes = [90, 124]  # KiB: less than a database in the making, than one with all its trials
+    sizes = [4, 90, 124]  # KiB: less than a database's first page, than one in the making, than one with all its trials
     folders = [tmp_path / str(size) for size in sizes]
     processes = []
     for folder, size in zip(folders, sizes, strict=True):

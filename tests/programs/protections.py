@@ -126,7 +126,7 @@ PROTECTIONS = {
         "lstm_bench.launcher.event_loop:Loop._is_running", returns(True)),
     "R7.whole": Protection("A disk that was full while a study was made leaves no half of it",
         "test_faults.py::test_r07_a_full_disk_is_one_line_and_what_was_finished_is_kept",
-        "lstm_bench.sweep.store.database:_make_file", does_nothing),
+        "lstm_bench.sweep.store.coordinator:_make_file", does_nothing),
     "R7.line": Protection("A database that cannot be written is one line and exit 4",
         "test_faults.py::test_r07_a_full_disk_is_one_line_and_what_was_finished_is_kept",
         "lstm_bench.sweep.store.database:guarded", holds_nothing),
