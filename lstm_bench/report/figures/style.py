@@ -338,7 +338,7 @@ def _place_labels(
 def spread(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Heights moved as little as leaves `gap` between neighbours, and all from `low` to `high`, in their order.
 
-    Isotonic regression (pool adjacent violators): neighbours too close become a group around the mean of where they would be.
+    Isotonic regression: neighbours too close become a group around the mean of where they would be.
 
     Args:
       heights: In any order.
@@ -346,21 +346,15 @@ def spread(heights: Sequence[float], gap: float, low: float, high: float) -> lis
       low: Of the lowest.
       high: Of the highest; where too many do not fit, the gap is what does.
     """
-    order = sorted(range(len(heights)), key=lambda i: heights[i])
-    gap = min(gap, (high - low) / max(len(heights) - 1, 1))
-    groups: list[
-        tuple[float, int]
-    ] = []  # where the first of a group lies without the gaps of those before, and how many
-    for place, index in enumerate(order):
-        groups.append((heights[index] - place * gap, 1))
-        while len(groups) > 1 and groups[-2][0] >= groups[-1][0]:
-            (after, more), (before, some) = groups.pop(), groups.pop()
-            groups.append(((before * some + after * more) / (some + more), some + more))
-    flat = [start for start, count in groups for _ in range(count)]
-    moved = dict.fromkeys(order, 0.0)
-    for place, (index, start) in enumerate(zip(order, flat, strict=True)):
-        moved[index] = min(max(start, low), high - (len(heights) - 1) * gap) + place * gap
-    return [moved[index] for index in range(len(heights))]
+    from scipy.optimize import isotonic_regression
+
+    if not len(heights):
+        return []
+    order = np.argsort(heights, kind="stable")
+    steps = min(gap, (high - low) / max(len(heights) - 1, 1)) * np.arange(len(heights))
+    moved = np.empty(len(heights))
+    moved[order] = np.clip(isotonic_regression(np.asarray(heights)[order] - steps).x, low, high - steps[-1]) + steps
+    return [float(height) for height in moved]
 
 
 def _label_lines(figure: Figure, axes: Axes, lines: Sequence[tuple[float, str]]) -> None:
