@@ -167,8 +167,10 @@ def _yaml(folders: Sequence[Path], group: str, name: str) -> dict[str, Any]:
     """What the first of `folders` that has it says; nothing where none has, or it cannot be read."""
     import yaml
 
+    from lstm_bench.core import safe_load
+
     for folder in folders:
         with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
-            found = yaml.safe_load((folder / group / f"{name}.yaml").read_text(encoding="utf-8"))
+            found = safe_load.own_yaml((folder / group / f"{name}.yaml").read_text(encoding="utf-8"))
             return found if isinstance(found, dict) else {}
     return {}

@@ -49,6 +49,19 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def own_yaml(text: str) -> Any:
+    """The tree of a YAML text of `conf/`, ours or a user's own: by libyaml where PyYAML has it, ten times as fast.
+
+    Raises:
+      yaml.YAMLError: where it is none.
+    """
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def from_yaml(text: str) -> Any:
     """The tree of a YAML text: null, booleans, numbers, text, lists, and mappings with text as keys.
 

@@ -148,11 +148,12 @@ def _names(value: Any) -> list[str] | None:
 def _conf(name: str) -> dict[str, Any]:
     import yaml
 
+    from lstm_bench.core import safe_load
     from lstm_bench.core.configuration import conf_dir  # lazily: OmegaConf is not for --help
 
     path = conf_dir() / name
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = safe_load.own_yaml(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         what = f"{path}: cannot be read ({type(error).__name__})"
         raise ConfigError(what, remedy="Install lstm_bench again.") from error

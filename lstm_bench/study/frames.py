@@ -9,6 +9,7 @@ from lstm_bench.data.task import Task
 from lstm_bench.study.columns import BENCHMARK_FILES, FILES, OPTIONAL_COLUMNS, TEXT, further
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 # Columns of what a configuration costs, which records of before 0.2.0 have not.
@@ -36,25 +37,31 @@ def frame(file: str, rows: Sequence[dict[str, str]], task: Task, notes: list[str
       task: Of the study.
       notes: Are told what is left out.
     """
+    import numpy as np
     import pandas as pd  # half a second: not for those who count rows
 
     columns = [*(FILES | BENCHMARK_FILES)[file], *further(task, file)]
     whole = [row for row in rows if None not in row and None not in row.values()]
-    known = (column for column in OPTIONAL_COLUMNS if column not in COSTS or file != "history.csv")
+    given = set[str]().union(*whole)
+    known = (c for c in OPTIONAL_COLUMNS if c in given and (c not in COSTS or file != "history.csv"))
     columns += [column for column in known if any(row.get(column) for row in whole)]
     if len(whole) < len(rows):
         notes.append(f"{file}: {len(rows) - len(whole)} of {len(rows)} lines are torn and left out.")
     prefix = {"trials.csv": "config_", "cells.csv": ""}.get(file)
     extra = sorted({key for row in whole for key in row if prefix is not None and key.startswith(prefix)} - {*columns})
-    table = pd.DataFrame(
-        {c: pd.Series([row.get(c, "") for row in whole], dtype=object) for c in [*columns, *extra]},
-    )
-    for column in columns:
-        if column not in TEXT:
-            table[column] = pd.to_numeric(table[column], errors="coerce").astype(float)
-    table = table.drop_duplicates()
-    keys = KEYS[file]
-    table = table.sort_values([*keys, *(c for c in table.columns if c not in keys)], ignore_index=True)
+    cells: dict[str, pd.Series | np.ndarray] = {}
+    for column in [*columns, *extra]:
+        cell = np.array([row.get(column, "") for row in whole], dtype=object)
+        if column in TEXT or column in extra:
+            cells[column] = pd.Series(cell, dtype=object)
+        else:
+            cells[column] = pd.to_numeric(cell, errors="coerce").astype(float)
+    table = pd.DataFrame(cells)
+    by = keys = KEYS[file]
+    if table.duplicated(keys).any():  # rare: to compare and sort by all columns takes most of the time of a report
+        table = table.drop_duplicates()
+        by = [*keys, *(column for column in table.columns if column not in keys)]
+    table = table.sort_values(by, ignore_index=True)
     if file in ("trials.csv", "replicates.csv"):
         again = (table["state"] == "COMPLETE") & table[table["state"] == "COMPLETE"].duplicated(keys).reindex(
             table.index, fill_value=False

@@ -10,8 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import yaml
-
 from lstm_bench.core import fileio, formatting, safe_load
 from lstm_bench.core.configuration import NAME, check_recorded, conf_dir, get, replaced
 from lstm_bench.core.errors import ConfigError, DataError, StorageError, nearest
@@ -386,4 +384,4 @@ def complete(config: Mapping[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def _known(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return safe_load.own_yaml(path.read_text(encoding="utf-8")) if path.exists() else {}
