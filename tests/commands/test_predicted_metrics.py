@@ -70,8 +70,11 @@ def multilabel(rows: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
 
 @pytest.mark.parametrize(
     ("target", "recomputed"),
-    [("what", classification), ("price", regression), (NAMES, multilabel)],
-    ids=["classification", "regression", "multilabel"],
+    [
+        pytest.param("what", classification, id="classification"),
+        pytest.param("price", regression, id="regression", marks=pytest.mark.long),
+        pytest.param(NAMES, multilabel, id="multilabel", marks=pytest.mark.long),
+    ],
 )
 def test_the_records_are_what_scikit_learn_makes_of_the_predictions(
     tmp_path: Path,

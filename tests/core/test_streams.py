@@ -143,10 +143,8 @@ pwd.getpwuid = getpwuid
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("backend", "tracking"), [("torch", "none"), pytest.param("tensorflow", "mlflow", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("backend", "tracking"), [("torch", "none"), ("tensorflow", "mlflow")])
 def test_a_sweep_without_a_home_goes_on_to_its_end_though_nobody_can_read_it(
     tmp_path: Path, backend: str, tracking: str
 ) -> None:

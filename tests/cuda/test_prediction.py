@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import long_but
 
 from lstm_bench.core import fileio, hardware
 from lstm_bench.core.configuration import conf_dir
@@ -33,8 +32,8 @@ def steps(backend: str, *asked: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", long_but("jax"))
+@pytest.mark.long
+@pytest.mark.parametrize("backend", sorted(LOOPS))
 def test_a_few_cells_and_a_user_s_own_families_are_said_right(backend: str) -> None:
     pytest.importorskip(backend)
     said = steps(backend, "few")

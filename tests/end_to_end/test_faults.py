@@ -158,12 +158,12 @@ def test_r02_no_trial_runs_twice_and_none_vanishes(tmp_path: Path) -> None:
     faults.mkdir()
     for number in range(8):
         (faults / f"exit.{number}").touch()
-    many = (*spy.QUICK, "study.n_trials=200", "launcher.workers=4", "study.max_retry=9")
+    many = (*spy.QUICK, "study.n_trials=80", "launcher.workers=4", "study.max_retry=9")
     environment = {"SPY_LOG": str(log), "SPY_FAULTS": str(faults), "SPY_EPOCH_S": "0.02"}
     code, _, err = spy.swept(tmp_path, *many, timeout=240, **environment)
     assert code == 0, err
-    found = settled(tmp_path, 200)
-    assert Counter(row["reason"] for row in found) == {"": 200, "worker_died": 8}
+    found = settled(tmp_path, 80)
+    assert Counter(row["reason"] for row in found) == {"": 80, "worker_died": 8}
     heard = spy.noted(log)
     begins = Counter(str(line["seed"]) for line in heard if line["event"] == "begin")
     assert begins == Counter(row["seed"] for row in found)  # as often as there are rows, never once more
@@ -237,7 +237,7 @@ def killed_at_random(folder: Path, seed: int, kills: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("seed", "kills"), [(0, 6), pytest.param(1, 20, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("seed", "kills"), [(0, 3), pytest.param(1, 20, marks=pytest.mark.long)])
 def test_r04_a_driver_killed_at_random_times_ends_at_the_exact_total(tmp_path: Path, seed: int, kills: int) -> None:
     killed_at_random(tmp_path, seed, kills)
 
@@ -447,9 +447,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("study.objective=val_loss", "study.direction=minimize"),
             "study.direction was maximize, is minimize; study.objective was val_accuracy, is val_loss",
         ),
-        (("study.space.model.units.high=32",), "study.space.model.units.high was 64, is 32"),
-        (("study.space.train.learning_rate=null",), "study.space.train.learning_rate.high was 0.01, is null"),
-        (("train.epochs=4",), "train.epochs was 3, is 4"),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)  # `test_trials.py` has the comparison
+            for each in (
+                (("study.space.model.units.high=32",), "study.space.model.units.high was 64, is 32"),
+                (("study.space.train.learning_rate=null",), "study.space.train.learning_rate.high was 0.01, is null"),
+                (("train.epochs=4",), "train.epochs was 3, is 4"),
+            )
+        ),
         ((), "the data has another SHA-256"),
     ],
     ids=["direction", "bound", "dimension", "training", "data"],
@@ -473,6 +478,7 @@ def test_r10_a_resume_of_something_else_is_refused_and_writes_nothing(
 # R11: seeds.
 
 
+@pytest.mark.long  # CI: every sampler in `test_trials.py`, without processes
 def test_r11_an_interrupted_sweep_suggests_what_an_uninterrupted_one_does(tmp_path: Path) -> None:
     arguments = tuple(argument for argument in spy.QUICK if argument != "sampler=random")
     arguments = (*arguments, "sampler=tpe", "sampler.n_startup_trials=3", "study.n_trials=8", "launcher.workers=1")
@@ -511,7 +517,8 @@ def test_r11_workers_that_start_together_start_at_different_points(tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("also_terminated", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.long  # CI: any fault, both stores, in `test_chaos.py`
+@pytest.mark.parametrize("also_terminated", [False, True])
 def test_r14_nothing_is_left_running_in_either_store_once_the_same_command_ran_again(
     tmp_path: Path, unused_store: Path, also_terminated: bool
 ) -> None:

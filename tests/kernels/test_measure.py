@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import long_but
 
 from lstm_bench.core import vocabulary
 from lstm_bench.data.lengths import blank
@@ -77,8 +76,8 @@ def arms(backend: str) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "generic", cell(dtype="bfloat16", layers=1)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", long_but("torch"))
+@pytest.mark.long  # CI: `test_engine.py` trains every family, `test_bare.py` has arms beside the reference
+@pytest.mark.parametrize("backend", sorted(vocabulary.OF_BACKEND))
 def test_every_keras_arm_agrees_with_the_reference(backend: str) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install 'lstm-bench[{backend}]'")

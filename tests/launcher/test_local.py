@@ -225,6 +225,7 @@ def test_a_stopped_task_ends_at_once_and_its_worker_is_reused(shared: LocalLaunc
     assert [process.pid for process in workers()] == before
 
 
+@pytest.mark.long  # `test_faults.py` has it without a framework
 def test_a_killed_worker_is_reported_with_its_task_and_replaced(shared: LocalLauncher) -> None:
     shared.submit("killed", task(ENDLESS))
     until(shared, "epoch", "killed")

@@ -194,7 +194,9 @@ def only(uri: str | None, **more: Any) -> records.Result:
 # The same study from both.
 
 
-@pytest.mark.parametrize("moment", ["running", pytest.param("confirming", marks=pytest.mark.long), "finished"])
+@pytest.mark.parametrize(
+    "moment", [*(pytest.param(name, marks=pytest.mark.long) for name in ("running", "confirming")), "finished"]
+)
 def test_every_table_is_that_of_the_records(here: Path, moments: dict[str, Path], moment: str) -> None:
     theirs = records.load(moments[moment] / "sweeps" / "mixed")
     shutil.copy(moments[moment] / "mlflow.db", here)

@@ -117,7 +117,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, *scores: float, losses: Sequence[f
     [
         ((0.5, 0.7, 0.6, 0.7, 0.6), "maximize", 5, 2),  # of equals the earlier one; three without a better one
         ((0.5, 0.3, 0.4, 0.2, 0.9, 0.8), "minimize", 6, 4),  # to the last epoch
-        ((0.5, 0.6, 0.7, 0.8, 0.9, 1.0), "maximize", 6, 6),
+        pytest.param((0.5, 0.6, 0.7, 0.8, 0.9, 1.0), "maximize", 6, 6, marks=pytest.mark.long),
     ],
 )
 def test_early_stopping_keeps_the_weights_of_the_best_epoch(
@@ -149,7 +149,7 @@ def test_of_epochs_with_one_objective_that_of_the_lowest_validation_loss_counts(
     assert trained.measured["val_accuracy"] == 1.0 and trained.measured["val_loss"] == losses[best - 1]
 
 
-@pytest.mark.parametrize("kind", ["classification", "tagging"])
+@pytest.mark.parametrize("kind", ["classification", pytest.param("tagging", marks=pytest.mark.long)])
 def test_class_weights_are_in_the_training_loss_alone(kind: str) -> None:
     toy = problem(kind)
     plain, _, _ = run(toy, epochs=1, learning_rate=1e-9, batch_size=50)
@@ -270,7 +270,13 @@ def test_the_schedule_is_what_the_steps_are_trained_at(monkeypatch: pytest.Monke
 DROPPED = {"_target_": "lstm_bench.model.recurrent_dropout", "units": 4, "recurrent_dropout": 0.5, "dropout": 0.5}
 
 
-@pytest.mark.parametrize("model", [config()["model"], DROPPED], ids=["single", "recurrent_dropout"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(config()["model"], id="single"),
+        pytest.param(DROPPED, id="recurrent_dropout", marks=pytest.mark.long),
+    ],
+)
 def test_a_kept_engine_trains_as_a_fresh_one_does(model: dict[str, Any]) -> None:
     kept, toy = programs.Engines(), data()
 
@@ -453,7 +459,10 @@ def test_intervals_of_a_known_process_cover_what_they_say(tmp_path: Path) -> Non
     assert scores["test_wql"] < found.kind.score(Future.of(found.y_test).naive(), found.y_test, "test")["test_wql"]
 
 
-@pytest.mark.parametrize("scale", ["window", "series", "difference", "none"])
+LATER = [pytest.param(scale, marks=pytest.mark.long) for scale in ("series", "none")]
+
+
+@pytest.mark.parametrize("scale", ["window", "difference", *LATER])
 def test_a_forecast_learns_the_same_weights_whatever_comes_last(tmp_path: Path, scale: str) -> None:
     values = 50 + np.cumsum(np.random.default_rng(0).standard_normal((4, 40)), axis=1)
     asked = yaml.safe_load((conf_dir() / "dataset" / "file.yaml").read_text()) | {"path": str(tmp_path / "a.csv")}

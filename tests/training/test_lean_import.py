@@ -8,8 +8,8 @@ import subprocess
 import sys
 
 import pytest
+from conftest import long_but
 
-from lstm_bench.core.vocabulary import OF_BACKEND
 from lstm_bench.training.lean_import import OFFERED, lean
 
 PROGRAM = """
@@ -35,7 +35,7 @@ def test_what_was_imported_stays_and_what_was_not_can_be_imported_afterwards(mon
         assert "scipy" not in sys.modules or sys.modules["scipy"] is not None  # JAX is made of it
 
 
-@pytest.mark.parametrize("name", sorted(OF_BACKEND))
+@pytest.mark.parametrize("name", long_but("tensorflow"))
 def test_a_worker_imports_nothing_that_keras_only_offers_more_for(name: str) -> None:
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"{name} is not installed: pip install 'lstm-bench[{name}]'")

@@ -130,7 +130,7 @@ def test_a_replicate_reads_the_test_set_and_keeps_a_plain_model(
     assert predicted.tolist() == [row["prediction"] for row in result["predictions"]]
 
 
-@pytest.mark.parametrize("kind", ["trial", "replicate"])
+@pytest.mark.parametrize("kind", ["trial", pytest.param("replicate", marks=pytest.mark.long)])
 def test_a_model_asked_for_by_its_weights_has_the_nearest_width_wherever_it_is_built(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
 ) -> None:
@@ -157,7 +157,7 @@ def test_a_check_finds_corners_that_no_width_fits(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("kind", "measured", "shape"),
     [
-        ("regression", {"test_loss", "test_mse", "test_mae", "test_r2"}, (1,)),
+        pytest.param("regression", {"test_loss", "test_mse", "test_mae", "test_r2"}, (1,), marks=pytest.mark.long),
         ("tagging", {"test_loss", "test_accuracy", "test_macro_f1"}, (5, 2)),
     ],
 )
