@@ -82,6 +82,7 @@ class Live:
         self._asked = self._answered = 0  # looks that are waited for
         self._end: str | None = None  # status of the study at its end
         self._held = self._stopped = self._told = False
+        self._leaving: int | None = None  # the look after which nothing more is told
         self._opened = self._fault_said = False
         self._failed = 0  # times in a row
         self._problem = ""
@@ -125,6 +126,7 @@ class Live:
         with self._changed:
             self._asked += 1
             asked, self._failed = self._asked, min(self._failed, _LAST_TRIES - 1)
+            self._leaving = asked  # the thread itself holds then: it could look once more before this one wakes
             self._changed.notify_all()
         since = time.monotonic()
         self._patiently(
@@ -139,7 +141,7 @@ class Live:
     def stay(self) -> None:
         """Goes on following."""
         with self._changed:
-            self._held = False
+            self._held, self._leaving = False, None
             self._changed.notify_all()
 
     def finish(self, status: str, goes_on: bool = False) -> None:
@@ -215,6 +217,7 @@ class Live:
             with self._changed:
                 self._failed = self._failed + 1 if fault else 0
                 self._answered = self._answered if fault else asked
+                self._held = self._held or (self._leaving is not None and self._answered >= self._leaving)
                 self._told = end is not None and not fault and not self._stopped
                 self._changed.notify_all()
                 if self._told or (end is not None and self._failed >= _LAST_TRIES):

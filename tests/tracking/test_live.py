@@ -157,13 +157,20 @@ def test_the_study_s_run_is_waited_for_until_it_is_open_or_the_user_wants_to_end
     assert (1.5 if ends_by == "the limit" else 0.4) <= seconds < 5
 
 
-def test_who_leaves_has_looked_once_more_and_tells_nothing_after_it() -> None:
+def test_who_leaves_has_looked_once_more_and_tells_nothing_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     follower = Follower(lambda _: time.sleep(0.1))
     with followed(follower, shared=True) as (made, _, said):
         until(lambda: follower.times)
+        patiently = made._patiently
+
+        def slowly(*given: Any) -> None:
+            patiently(*given)
+            time.sleep(0.3)  # who waited is woken late: the thread had time to look again
+
+        monkeypatch.setattr(made, "_patiently", slowly)
         asked = time.monotonic()
         made.leave("FINISHED")
-        assert any(begun > asked for begun in follower.times[: len(follower.told)])  # a whole look since
+        assert sum(begun > asked for begun in follower.times) == 1  # a whole look since, and no second one
         told = list(follower.told)
         time.sleep(0.4)
         made.finish("FINISHED", goes_on=True)
