@@ -407,10 +407,11 @@ def test_r09_a_second_driver_is_refused_and_a_dead_one_holds_nothing(tmp_path: P
     "url",
     [
         "sqlite:///{}/shared.db",
-        pytest.param("sqlite:///../shared.db", marks=pytest.mark.long),
-        pytest.param("sqlite:///file:{}/shared.db?uri=true", marks=pytest.mark.long),
+        "sqlite:///../shared.db",
+        "sqlite:///file:{}/shared.db?uri=true",
     ],
 )
+@pytest.mark.long  # CI: `core/test_locks.py`, and a second driver above
 def test_r09_a_sqlite_file_named_by_a_url_has_one_driver_whatever_the_folder(tmp_path: Path, url: str) -> None:
     log, folders = tmp_path / "log", [tmp_path / name for name in "ab"]
     for folder in folders:
@@ -614,10 +615,8 @@ def test_r20_more_bad_trials_than_allowed_end_the_sweep(tmp_path: Path, fault: s
 # The clock jumps.
 
 
-@pytest.mark.parametrize(
-    ("hours", "kind"),
-    [(1, "trial"), *(pytest.param(-1, kind, marks=pytest.mark.long) for kind in ("trial", "replicate"))],
-)
+@pytest.mark.long  # CI: `core/test_clock.py` has what reads it
+@pytest.mark.parametrize(("hours", "kind"), [(1, "trial"), (-1, "trial"), (-1, "replicate")])
 def test_a_clock_that_jumps_by_an_hour_changes_no_budget(tmp_path: Path, hours: int, kind: str) -> None:
     faults, log, jump = tmp_path / "faults", tmp_path / "log", tmp_path / "jump"
     faults.mkdir()

@@ -411,10 +411,8 @@ def test_a_client_of_a_cluster_runs_the_same_sweep(tmp_path: Path, monkeypatch: 
     assert "2 on node1" in out
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind", ["images", pytest.param("unequal", marks=pytest.mark.long), pytest.param("texts", marks=pytest.mark.long)]
-)
+@pytest.mark.long  # CI: a real cluster, and training that is a formula
+@pytest.mark.parametrize("kind", ["images", "unequal", "texts"])
 def test_the_real_bench_trains_on_a_node_and_its_model_comes_back(shared: Cluster, tmp_path: Path, kind: str) -> None:
     shared.two()
     small = ("+study=smoke", "train.epochs=1", "kernel=generic", "kernel.probe=false", "study.replicates=1")

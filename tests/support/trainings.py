@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import random
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from lstm_bench.data.dataset import Dataset
 
 
+@functools.cache
 def data(n: int = 50, scale: float = 1.0) -> Dataset:
     """Two classes that differ in their mean: learnt in a few steps."""
     rng = np.random.default_rng(0)
@@ -22,6 +24,7 @@ def data(n: int = 50, scale: float = 1.0) -> Dataset:
     return Dataset("toy", *split, *split, *split, n_classes=2, sha256="0" * 64, source="here", notice=None)
 
 
+@functools.cache
 def ragged(n: int = 50, longest: int = 12, junk: float = 0.0) -> Dataset:
     """The two classes in sequences of 1 to `longest` timesteps, whatever stands behind their ends."""
     rng = np.random.default_rng(1)
