@@ -24,6 +24,7 @@ def sales(path: Path, months: int, known: int = 0) -> None:
     pd.concat(shops).to_csv(path, index=False)
 
 
+@pytest.mark.long  # CI: `test_own_task.py` goes the same way; forecasts in `test_fit.py` and `report/test_forecasts.py`
 def test_a_sweep_of_forecasts_ends_in_a_report_and_in_forecasts_with_time_stamps(
     command: Command, tmp_path: Path
 ) -> None:

@@ -54,7 +54,7 @@ def test_a_task_of_another_package_is_searched_confirmed_reported_and_predicted(
     assert all(row["val_accuracy"] == "" and float(row["val_loss"]) < 9 for row in (*trials, *seeds))
     assert len(epochs) == 4 and all(row["val_hits"] and row["train_hits"] for row in epochs)
 
-    report = with_plugin("report", "studies=marks", "figures=all")
+    report = with_plugin("report", "studies=marks")
     assert report.returncode == 0, report.stderr
     page = (tmp_path / "reports" / "marks.md").read_text()
     assert page.splitlines()[4].startswith("Test exact counts **") and "Counts have no confusion matrix." in page

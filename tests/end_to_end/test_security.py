@@ -153,7 +153,8 @@ SLIPS = (
 )
 
 
-@pytest.mark.parametrize("command", ["sweep", pytest.param("doctor", marks=pytest.mark.long)])
+@pytest.mark.long  # CI: `core/test_errors.py` has what hides them
+@pytest.mark.parametrize("command", ["sweep", "doctor"])
 def test_a_slip_of_the_pen_does_not_show_the_password(tmp_path: Path, command: str) -> None:
     study = ["+study=smoke"] if command == "sweep" else []
     for slip, one in zip(SLIPS, series(tmp_path, command, [[*study, slip] for slip in SLIPS]), strict=True):

@@ -48,7 +48,7 @@ def rows_of(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(opened))
 
 
-@pytest.mark.long  # CI: forecasts in `test_forecast.py` go the same way, texts in `test_text_reading.py`
+@pytest.mark.long  # CI: a task from sweep to prediction in `test_own_task.py`; texts in `test_text_reading.py`
 @pytest.mark.timeout(1200)
 def test_a_table_of_texts_is_trained_on_and_new_texts_are_predicted(command: Command, tmp_path: Path) -> None:
     write(tmp_path)

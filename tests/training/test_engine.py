@@ -67,7 +67,7 @@ OWN_MODELS = (
 )
 
 
-FEW_MODELS = ("masked", "nested", "shared", "states", "subclassed", "regularised")
+FEW_MODELS = ("masked", "shared", "states", "subclassed")
 
 
 @pytest.mark.slow
@@ -112,8 +112,8 @@ def test_every_task_is_trained_on_its_own_loss(printed: Printed, backend: str) -
     assert said.splitlines() == arms
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", long_but("jax"))  # it alone has packs
+@pytest.mark.long  # CI: patience and plateaus by TensorFlow in `test_fit.py`, packs in `test_pack.py`
+@pytest.mark.parametrize("backend", sorted(OF_BACKEND))
 def test_patience_plateaus_and_class_weights_do_the_same_on_every_backend_and_in_packs(
     printed: Printed, backend: str
 ) -> None:
