@@ -101,6 +101,7 @@ class TensorflowEngine(Base):
             lambda batch: self._steps[operation](batch, timesteps),
             input_signature=[tf.TensorSpec((self.batch_size,), tf.int32)],
             jit_compile=kernel.is_xla(self.kernel),
+            autograph=False,
         )
 
     def _compile(self, operation: str, timesteps: int | None) -> None:
@@ -110,20 +111,25 @@ class TensorflowEngine(Base):
         step = self._traceable(operation, timesteps)
         specs = step.get_concrete_function().structured_outputs[1]
 
-        @tf.function(input_signature=[tf.TensorSpec((None, self.batch_size), tf.int32), tf.TensorSpec((None,))])
+        @tf.function(
+            input_signature=[tf.TensorSpec((None, self.batch_size), tf.int32), tf.TensorSpec((None,))], autograph=False
+        )
         def many(batches: Any, rates: Any) -> Any:
-            losses, correct, penalties, done = 0.0, 0, 0.0, 0
+            def one(row: Any, losses: Any, correct: Any, penalties: Any, kept: Any) -> Any:
+                self.optimizer.learning_rate.assign(rates[row])
+                (step_loss, step_correct, step_penalty), kept = step(batches[row])
+                return row + 1, losses + step_loss, correct + step_correct, penalties + step_penalty, kept
+
+            steps = tf.shape(batches)[0]
             kept = [
                 tf.zeros(spec.shape, spec.dtype) for spec in specs
             ]  # of the last step: what is returned is computed
-            for row in tf.range(tf.shape(batches)[0]):
-                tf.autograph.experimental.set_loop_options(parallel_iterations=1)
-                self.optimizer.learning_rate.assign(rates[row])
-                (step_loss, step_correct, step_penalty), kept = step(batches[row])
-                losses += step_loss
-                correct += step_correct
-                penalties += step_penalty
-                done += 1
+            done, losses, correct, penalties, kept = tf.while_loop(
+                lambda row, *_: row < steps,
+                one,
+                (tf.constant(0), tf.constant(0.0), tf.constant(0), tf.constant(0.0), kept),
+                parallel_iterations=1,
+            )
             return losses, correct, penalties, done, kept
 
         self._programs[operation, timesteps] = step.get_concrete_function(), many.get_concrete_function()
@@ -173,7 +179,7 @@ class TensorflowEngine(Base):
         if self.true is not None:
             signature.append(tf.TensorSpec(shape[:1], tf.int32))
 
-        @tf.function(input_signature=signature, jit_compile=kernel.is_xla(self.kernel))
+        @tf.function(input_signature=signature, jit_compile=kernel.is_xla(self.kernel), autograph=False)
         def forward(inputs: Any, *true: Any) -> Any:
             mask = cut(inputs, true[0], shape[1])[1] if true else None
             return self._called(inputs, mask, training=False)
