@@ -195,16 +195,17 @@ def test_cfg_job_prints_the_configuration_and_no_password(command: Command, tmp_
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """A finished smoke study: its folder, what it printed, what it complained of."""
-    folder = tmp_path_factory.mktemp("smoke")
+    folder, temporary = tmp_path_factory.mktemp("smoke"), tmp_path_factory.mktemp("temporary")
     done = subprocess.run(
         [sys.executable, "-m", "lstm_bench.sweep", *SMOKE],
         cwd=folder,
-        env={**os.environ, "NO_COLOR": "1"},
+        env={**os.environ, "NO_COLOR": "1", "TMPDIR": str(temporary)},
         capture_output=True,
         text=True,
         timeout=280,
     )
     assert done.returncode == 0, done.stderr
+    assert list(temporary.iterdir()) == [], "workers that are ended leave nothing behind"
     return folder, done.stdout, done.stderr
 
 
