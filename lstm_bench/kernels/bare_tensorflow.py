@@ -131,7 +131,8 @@ class TensorflowArm:
             )
             return steps, results, tf.reshape((results or self.weights)[-1], [-1])[0]
 
-        self.programs[operation] = tf.function(program, input_signature=[index]).get_concrete_function()
+        made = tf.function(program, input_signature=[index], autograph=False)
+        self.programs[operation] = made.get_concrete_function()
 
     def run(self, operation: str, rows: np.ndarray) -> int:
         import tensorflow as tf
