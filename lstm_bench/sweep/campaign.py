@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from lstm_bench.core import cli, composition, errors
+from lstm_bench.core import cli, composition, errors, safe_load
 from lstm_bench.core.configuration import NAME
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.core.overrides import config_dirs, is_several
@@ -231,7 +231,7 @@ def _read(name: str, folders: Sequence[Path]) -> Mapping[str, Any]:
     if fault := composition.yaml_fault(found[0]):
         raise fault
     try:
-        read = yaml.safe_load(found[0].read_text(encoding="utf-8"))
+        read = safe_load.own_yaml(found[0].read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{found[0]}: cannot be read ({str(error).splitlines()[0]})") from error
     if not isinstance(read, Mapping):

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from lstm_bench.core import safe_load
+from lstm_bench.core.configuration import conf_dir
 
 ROOT = Path(__file__).parents[2]
 LAUGHS = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n"
@@ -47,6 +48,15 @@ REFUSED_JSON = {
     "a torn text": ('{"a": ', "no JSON"),
     "a long text": ('"' + "x" * 2**18 + '"', "at most"),
 }
+
+
+def test_every_file_of_conf_is_what_the_slower_loader_makes_of_it() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in sorted(conf_dir().rglob("*.yaml"))]
+    assert len(texts) > 50
+    for text in (*texts, "a: 1e-3\nb: 1.0e-3\nc: yes\nd: 2026-01-01\ne: &x {f: ~}\ng: *x"):
+        assert repr(safe_load.own_yaml(text)) == repr(yaml.safe_load(text))
+    with pytest.raises(yaml.YAMLError):
+        safe_load.own_yaml("a: [1")
 
 
 @pytest.mark.parametrize(("text", "said"), REFUSED_YAML.values(), ids=REFUSED_YAML)

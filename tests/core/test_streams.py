@@ -143,7 +143,7 @@ pwd.getpwuid = getpwuid
 """
 
 
-@pytest.mark.long
+@pytest.mark.long  # CI: without a home, and output that nobody reads, each by itself, above
 @pytest.mark.parametrize(("backend", "tracking"), [("torch", "none"), ("tensorflow", "mlflow")])
 def test_a_sweep_without_a_home_goes_on_to_its_end_though_nobody_can_read_it(
     tmp_path: Path, backend: str, tracking: str

@@ -32,7 +32,7 @@ def steps(backend: str, *asked: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.long
+@pytest.mark.long  # CI: the table as it stands, below; what it says is derived anew in `long` alone
 @pytest.mark.parametrize("backend", sorted(LOOPS))
 def test_a_few_cells_and_a_user_s_own_families_are_said_right(backend: str) -> None:
     pytest.importorskip(backend)

@@ -223,7 +223,7 @@ def test_a_table_is_looked_at_as_the_docs_show(command: Command, tmp_path: Path,
     assert [line for line in block(DATA, "output: unequal").splitlines() if line not in shown] == []
 
 
-@pytest.mark.long  # CI: a sweep, its report and predictions in `test_own_task.py`, repeated in `test_fixture_010.py`
+@pytest.mark.long  # CI: a sweep, its report and predictions in `test_own_task.py`
 def test_a_table_is_searched_repeated_and_predicted_as_the_docs_show(
     command: Command, tmp_path: Path, table: list[list[str]]
 ) -> None:

@@ -358,29 +358,22 @@ def test_r06_a_stopped_worker_is_waited_for_until_trial_timeout_and_no_longer(tm
 # R7: the disk is full.
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("sizes", [(4, 124), pytest.param((90,), marks=pytest.mark.long)], ids=["ends", "middle"])
-def test_r07_a_full_disk_is_one_line_and_what_was_finished_is_kept(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("size", "some"), [(4, False), pytest.param(90, False, marks=pytest.mark.long), (124, True)])
+def test_r07_a_full_disk_is_one_line_and_what_was_finished_is_kept(tmp_path: Path, size: int, some: bool) -> None:
     """Of KiB: less than a database's first page, than one in the making, than one with all its trials."""
     arguments, environment = (*spy.QUICK, "study.n_trials=20", "launcher.workers=1"), {"SPY_EPOCH_S": "0.01"}
-    folders = [tmp_path / str(size) for size in sizes]
-    processes = []
-    for folder, size in zip(folders, sizes, strict=True):
-        folder.mkdir()
-        processes.append(spy.start(folder, *arguments, **environment))
-        psutil.Process(processes[-1].pid).rlimit(psutil.RLIMIT_FSIZE, (size * 1024, size * 1024))
-    for folder, (code, _, err) in zip(folders, at_once(*processes), strict=True):
-        assert (code, len(err.splitlines())) == (4, 1), err
-        assert str(folder) in err
-        assert orphans(folder) == []
-    finished = stored(folders[-1]) if 124 in sizes else []
-    assert 124 not in sizes or 0 < len(finished) < 20
-    for folder, (code, _, err) in zip(
-        folders, at_once(*(spy.start(folder, *arguments, **environment) for folder in folders)), strict=True
-    ):
-        assert (code, err) == (0, "")
-        settled(folder, 20)
-    assert {pair for pair in finished if pair[1] == "COMPLETE"} <= set(stored(folders[-1]))
+    process = spy.start(tmp_path, *arguments, **environment)
+    psutil.Process(process.pid).rlimit(psutil.RLIMIT_FSIZE, (size * 1024, size * 1024))
+    ((code, _, err),) = at_once(process)
+    assert (code, len(err.splitlines())) == (4, 1), err
+    assert str(tmp_path) in err
+    assert orphans(tmp_path) == []
+    finished = stored(tmp_path) if some else []
+    assert (0 < len(finished) < 20) is some
+    code, _, err = spy.swept(tmp_path, *arguments, **environment)
+    assert (code, err) == (0, "")
+    settled(tmp_path, 20)
+    assert {pair for pair in finished if pair[1] == "COMPLETE"} <= set(stored(tmp_path))
 
 
 # R9: two drivers.
@@ -408,11 +401,10 @@ def test_r09_a_second_driver_is_refused_and_a_dead_one_holds_nothing(tmp_path: P
     "url",
     [
         "sqlite:///{}/shared.db",
-        "sqlite:///../shared.db",
-        "sqlite:///file:{}/shared.db?uri=true",
+        pytest.param("sqlite:///../shared.db", marks=pytest.mark.long),
+        pytest.param("sqlite:///file:{}/shared.db?uri=true", marks=pytest.mark.long),
     ],
 )
-@pytest.mark.long  # CI: `core/test_locks.py`, and a second driver above
 def test_r09_a_sqlite_file_named_by_a_url_has_one_driver_whatever_the_folder(tmp_path: Path, url: str) -> None:
     log, folders = tmp_path / "log", [tmp_path / name for name in "ab"]
     for folder in folders:

@@ -134,7 +134,7 @@ def test_its_model_predicts_what_it_predicted(command: Command, half: Path) -> N
     assert [row["prediction"] for row in rows(Path(), "said.csv")] == wanted
 
 
-@pytest.mark.long  # CI: it is resumed and predicts, below; `test_repeat.py` compares
+@pytest.mark.long  # CI: it predicts, and is resumed; `test_repeat.py` has what is compared
 def test_its_confirmed_seed_is_repeated(command: Command, half: Path) -> None:
     done = command("repeat", "study=half", "seed=1")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout

@@ -685,7 +685,7 @@ def others(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield running
 
 
-@pytest.mark.long  # CI: jax in `test_own_task.py`, torch in `test_streams.py`
+@pytest.mark.long  # CI: a sweep with jax in `test_own_task.py`, torch's engine in `test_engine.py`
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_other_backends_run_the_same_sweep(others: Running, backend: str) -> None:
     if backend not in others:

@@ -752,7 +752,7 @@ def test_a_study_that_is_not_whole_is_reported_and_says_so(here, damage):
     assert report.main(["check=true"]) == 0
 
 
-DEGENERATE = (nan_and_inf, all_failed)  # the others' figures are some of these
+DEGENERATE = (nan_and_inf, all_failed)  # CI: numbers that cannot be drawn, and nothing to draw
 
 
 @pytest.mark.parametrize(

@@ -706,7 +706,7 @@ sys.exit(observer.warning)
 """
 
 
-@pytest.mark.long  # CI has four whole sweeps on an empty directory: test_faults.py, R1
+@pytest.mark.long  # CI has two whole sweeps on an empty directory: test_faults.py, R1
 def test_four_drivers_at_once_on_an_empty_directory(empty):
     """Two pairs: each pair shares a new experiment, all share the new database."""
     command = [sys.executable, "-c", DRIVER]

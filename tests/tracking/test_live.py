@@ -170,7 +170,8 @@ def test_who_leaves_has_looked_once_more_and_tells_nothing_after_it(monkeypatch:
         monkeypatch.setattr(made, "_patiently", slowly)
         asked = time.monotonic()
         made.leave("FINISHED")
-        assert sum(begun > asked for begun in follower.times) == 1  # a whole look since, and no second one
+        assert sum(begun > asked for begun in follower.times) == 1  # a look since, and no second one
+        assert len(follower.told) == len(follower.times)  # to its end
         told = list(follower.told)
         time.sleep(0.4)
         made.finish("FINISHED", goes_on=True)
@@ -467,7 +468,7 @@ def test_a_slow_server_holds_no_worker(tmp_path: Path, server: Server, proxy: Pr
     searched_s, told_s = trials[-1] - trials[0], proxy.n * proxy.delay_s
     assert proxy.n >= 30
     assert searched_s < told_s / 2  # as long as MLflow is told, were each trial told before the next
-    assert "waiting for MLflow (http://127.0.0.1" in out and "not up to date" not in out
+    assert "waiting for MLflow (127.0.0.1:" in out and "not up to date" not in out
     whole(server.folder / "mlflow.db", "slow", 6)
 
 

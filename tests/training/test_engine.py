@@ -103,8 +103,8 @@ def test_an_engine_trains_as_keras_does(printed: Printed, backend: str, names: t
     assert [f"{backend} {arm} equal" in said for arm in arms] == [True] * len(arms)
 
 
-@pytest.mark.long  # CI: losses of every task in `test_fit.py`, by TensorFlow
-@pytest.mark.parametrize("backend", sorted(OF_BACKEND))
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", long_but("torch"))
 def test_every_task_is_trained_on_its_own_loss(printed: Printed, backend: str) -> None:
     said = printed("criteria.py", backend)
     tasks = ("classification", "regression", "tagging", "multilabel", "scaled")
@@ -112,8 +112,8 @@ def test_every_task_is_trained_on_its_own_loss(printed: Printed, backend: str) -
     assert said.splitlines() == arms
 
 
-@pytest.mark.long  # CI: patience and plateaus by TensorFlow in `test_fit.py`, packs in `test_pack.py`
-@pytest.mark.parametrize("backend", sorted(OF_BACKEND))
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", long_but("jax"))  # it alone has packs
 def test_patience_plateaus_and_class_weights_do_the_same_on_every_backend_and_in_packs(
     printed: Printed, backend: str
 ) -> None:

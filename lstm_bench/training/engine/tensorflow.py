@@ -97,6 +97,7 @@ class TensorflowEngine(Base):
     def _traceable(self, operation: str, timesteps: int | None) -> Any:
         import tensorflow as tf
 
+        # Keras's `fit` converts nothing by AutoGraph either; what is converted is a file that an ended worker leaves behind.
         return tf.function(
             lambda batch: self._steps[operation](batch, timesteps),
             input_signature=[tf.TensorSpec((self.batch_size,), tf.int32)],
@@ -121,9 +122,8 @@ class TensorflowEngine(Base):
                 return row + 1, losses + step_loss, correct + step_correct, penalties + step_penalty, kept
 
             steps = tf.shape(batches)[0]
-            kept = [
-                tf.zeros(spec.shape, spec.dtype) for spec in specs
-            ]  # of the last step: what is returned is computed
+            # Of the last step: what is returned is computed.
+            kept = [tf.zeros(spec.shape, spec.dtype) for spec in specs]
             done, losses, correct, penalties, kept = tf.while_loop(
                 lambda row, *_: row < steps,
                 one,
