@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from lstm_bench.core import configuration
+from lstm_bench.core import configuration, safe_load
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.core.formatting import format_exact
 from lstm_bench.core.schema import Choice, Range, Weights
@@ -91,7 +91,12 @@ def _domain(path: str, domain: Domain | None, config: Mapping[str, Any]) -> Doma
     ]
     if path not in valid:
         remedy = nearest(path, valid)
-        if path in configuration.paths():
+        if path in _of_other_families():
+            if domain is None:
+                return None
+            family = str(config["model"]["_target_"]).rpartition(".")[2]
+            remedy = f"the family {family} has none: {where}=null takes it out of the space"
+        elif path in configuration.paths():
             remedy = f"only {' and '.join(f'{group}.*' for group in SEARCHABLE)} can be searched"
         raise ConfigError(f"{where}: no such configuration path", remedy=remedy)
     if domain is None:
@@ -122,6 +127,13 @@ def _domain(path: str, domain: Domain | None, config: Mapping[str, Any]) -> Doma
     for value in values:
         signature.check_value(where, value, hint, rule)
     return complete
+
+
+def _of_other_families() -> set[str]:
+    """Paths of the arguments that some family of ours has: a study's space is often that of another one."""
+    files = (configuration.conf_dir() / "model").glob("*.yaml")
+    read = [safe_load.own_yaml(file.read_text(encoding="utf-8")) for file in files]
+    return {f"model.{key}" for given in read if isinstance(given, Mapping) for key in given if key != "_target_"}
 
 
 def _numeric(where: str, kind: str, domain: Domain) -> Domain:

@@ -67,6 +67,17 @@ def test_a_null_takes_a_dimension_out_of_the_space():
         parsed({"model": {"unit": None}})
 
 
+def test_what_a_study_searches_of_another_family_is_named_and_can_be_taken_out():
+    with pytest.raises(
+        ConfigError,
+        match=r"study\.space\.model\.filters: no such configuration path\. "
+        r"The family single has none: study\.space\.model\.filters=null takes it out of the space",
+    ):
+        parsed({"model.filters": INT, "train.learning_rate": RATE})
+    space = parsed({"model.filters": INT, "train.learning_rate": RATE, "model": {"filters": None}})
+    assert list(space) == ["train.learning_rate"]
+
+
 def test_an_empty_space_is_one_configuration():
     assert parsed({}) == {}
     assert corners({}) == [{}]
