@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,13 @@ def in_time(found: Sequences) -> bool:
     order = np.argsort(found.first, kind="stable")
     after = found.first[order[1:]] > found.first[order[:-1]]
     return bool(after.mean() > _MOST)
+
+
+def groups_of(parts: Mapping[str, Sequences]) -> dict[str, int]:
+    """Groups in each split; {} of a file that names none."""
+    return {
+        split: len(np.unique(found.groups.astype(str))) for split, found in parts.items() if found.groups is not None
+    }
 
 
 def said(kind: str, sizes: dict[str, int], groups: dict[str, Any]) -> str:

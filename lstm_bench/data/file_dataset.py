@@ -37,9 +37,9 @@ class FileData:
       classes: Names of the classes, or of several labels per sample; None where they are their numbers.
       reading: What `input.json` keeps so that new files are read alike: `columns`, `features`, `categories`, `filling`.
       notes: A sentence for each thing that was understood or left out.
-      about: What `warning` judges by: `split` (how it was divided), `divided` (in words), `windows`,
-        `overlap` (of windows), `in_time` (whether the sequences follow each other), `columns` (of a table, else None),
-        `missing` (column -> values).
+      about: What `warning` judges by: `split` (how it was divided), `divided` (in words), `groups` (split -> how many, where
+        they stay together), `windows`, `overlap` (of windows), `in_time` (whether the sequences follow each other),
+        `columns` (of a table, else None), `missing` (column -> values).
       tokens: Of texts, whose `x_*` are int32 `(samples, tokens)`: what the ids from 2 stand for; None of other data.
     """
 
@@ -125,6 +125,7 @@ def load(config: Mapping[str, Any]) -> FileData:
     about = {
         "split": kind,
         "divided": divided,
+        "groups": division.groups_of(parts) if kind != "stratified" else {},
         "windows": one.windows,
         "overlap": bool(config.get("stride") and config["stride"] < config["window"]),
         "in_time": division.in_time(one),
@@ -277,11 +278,8 @@ def divided_by(
     if config["validation"] != "test" and config.get("fold") != ALL:
         apart["validation"] = made["validation"]
     division.require_apart(apart, where)
-    groups = {
-        split: len(np.unique(found.groups.astype(str))) for split, found in made.items() if found.groups is not None
-    }
     sizes = {split: len(found) for split, found in made.items()}
-    said = division.said(kind, sizes, groups)
+    said = division.said(kind, sizes, division.groups_of(made))
     return made, said + (f", in turn with {config['folds']} folds" if config.get("folds") else "")
 
 

@@ -101,6 +101,7 @@ def load(config: Mapping[str, Any]) -> file_dataset.FileData:
     unknown = {split: unknown_share(arrays[f"x_{split}"], arrays[f"lengths_{split}"]) for split in SPLITS}
     about = {
         **{"split": way, "divided": divided, "windows": False, "overlap": False, "in_time": division.in_time(one)},
+        "groups": division.groups_of(parts) if way != "stratified" else {},
         "columns": formats.columns_of(file_dataset.sources(config)["path"]) if config["name"] == "file" else None,
         **{"missing": {}, "vocabulary": {**vocabulary.described(), "unknown": unknown}},
         **({"changed": changed} if changed else {}),

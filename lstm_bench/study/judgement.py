@@ -75,6 +75,11 @@ class Confirmed:
         """Samples of a split: of classes per timestep, sequences, whose errors go together; NaN where not recorded."""
         return _number(self.facts.get(f"n_{split}"))
 
+    def drawn(self, split: str) -> float:
+        """What was drawn into a split one by one: its samples, or its groups, whose samples go together; NaN likewise."""
+        groups = self.facts.get("groups")
+        return min(self.size(split), _number(groups.get(split))) if isinstance(groups, Mapping) else self.size(split)
+
     @property
     def measure(self) -> Metric:
         """What it is judged by."""
@@ -182,7 +187,8 @@ def validation_far(confirmed: Confirmed) -> Judged:
     """Whether the scores on validation and test data are further apart than the sizes of both sets explain.
 
     They are where the 95 % intervals of the two do not meet (together a test of more than 99 % where both have one size),
-    and the seeds agree on it: the mean difference is beyond its t interval. The intervals are Wilson's; of a mean squared
+    and the seeds agree on it: the mean difference is beyond its t interval. Of data divided by group a set's size is its
+    number of groups, whose samples may be alike, or equally hard. The intervals are Wilson's; of a mean squared
     error, those of residuals with heavy tails: kurtosis 9, Student's t with 5 degrees of freedom, so that squares
     have the relative standard error sqrt(8 / n).
     """
@@ -196,7 +202,7 @@ def validation_far(confirmed: Confirmed) -> Judged:
         (_number(row.get(f"val_{measure.name}")), _number(row.get(f"test_{measure.name}"))) for row in confirmed.seeds
     ]
     both = [(v, t) for v, t in both if math.isfinite(v) and math.isfinite(t)]
-    sizes = confirmed.size("validation"), confirmed.size("test")
+    sizes = confirmed.drawn("validation"), confirmed.drawn("test")
     if not both or not min(sizes) >= 1:
         return Judged(open=f"{what} ({'scores' if not both else 'sizes'} are not recorded)")
     means = [math.fsum(values) / len(values) for values in zip(*both, strict=True)]
@@ -215,7 +221,8 @@ def validation_far(confirmed: Confirmed) -> Judged:
         if better
         else "the test data are easier, or of another kind"
     )
-    return Judged(f"Validation is far from test: {val}, {test}, beyond what both sets' sizes explain: {why}.")
+    size = "numbers of groups" if isinstance(confirmed.facts.get("groups"), Mapping) else "sizes"
+    return Judged(f"Validation is far from test: {val}, {test}, beyond what both sets' {size} explain: {why}.")
 
 
 def still_rising(confirmed: Confirmed) -> Judged:

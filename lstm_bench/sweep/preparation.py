@@ -147,8 +147,11 @@ class Preparation:
             len(dataset.x_train),
             len(dataset.x_validation),
         )
+        groups: dict[str, int] = dict((dataset.about or {}).get("groups", {}))
         if folds:  # each of them is validated on once, and all are trained on before the test set is read
             n_train = n_validation = n_train + n_validation
+            if groups:
+                groups["train"] = groups["validation"] = groups["train"] + groups["validation"]
         return {
             "name": dataset.name,
             "sha256": dataset.sha256,
@@ -157,6 +160,7 @@ class Preparation:
             "n_validation": n_validation,
             **({"folds": folds} if folds else {}),
             "n_test": len(dataset.x_test),
+            **({"groups": groups} if groups else {}),
             "timesteps": timesteps,
             "features": features,
             "n_classes": dataset.n_classes,

@@ -127,6 +127,8 @@ def test_recordings_are_cut_into_windows_that_stay_together(written: Callable[..
     assert any("240 windows of 4 timesteps" in note for note in found.notes)
     assert any("windows of one recording stay in one split" in note for note in found.notes)
     assert any(note.startswith("divided by group") for note in found.notes)
+    groups = found.about["groups"]
+    assert set(groups) == {"train", "validation", "test"} and sum(groups.values()) == 60
 
 
 @pytest.mark.parametrize("labels", [["b", "a"], [7, -3], [1.5, 2.25, 3.125]])

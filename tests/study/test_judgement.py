@@ -130,10 +130,19 @@ def test_a_single_class() -> None:
 
 
 def far(
-    val: list[float], test: list[float], n_val: int, n_test: int, *, measure: str = "accuracy", on_test: bool = False
+    val: list[float],
+    test: list[float],
+    n_val: int,
+    n_test: int,
+    *,
+    measure: str = "accuracy",
+    on_test: bool = False,
+    groups: tuple[int, int] | None = None,
 ) -> Judged:
     seeds = [{f"val_{measure}": v, f"test_{measure}": t} for v, t in zip(val, test, strict=True)]
-    facts = {"n_validation": n_val, "n_test": n_test}
+    facts: dict[str, Any] = {"n_validation": n_val, "n_test": n_test}
+    if groups:
+        facts["groups"] = dict(zip(("train", "validation", "test"), (500, *groups), strict=True))
     return judgement.validation_far(
         Confirmed(tasks.REGRESSION if measure == "mse" else tasks.CLASSIFICATION, seeds, facts, on_test=on_test)
     )
@@ -146,6 +155,13 @@ def test_validation_far_from_test() -> None:
     )
     assert str(far([0.5], [0.8], 1000, 1000).found).endswith(": the test data are easier, or of another kind.")
     assert far([0.77, 0.77], [0.70, 0.70], 100, 220) == Judged()  # so few samples leave that open
+    # Ten thousand samples of few groups, which are easy or hard together, leave more open than ten thousand of their own.
+    assert far([0.77, 0.77], [0.72, 0.72], 4056, 10_419).found is not None
+    assert far([0.77, 0.77], [0.72, 0.72], 4056, 10_419, groups=(62, 133)) == Judged()
+    assert "beyond what both sets' numbers of groups explain" in str(
+        far([0.97], [0.4], 4056, 10_419, groups=(62, 133)).found
+    )
+    assert far([0.77, 0.77], [0.72, 0.72], 4056, 10_419, groups=(9000, 12_000)).found is not None
     assert far([0.9, 0.2], [0.2, 0.3], 1000, 1000) == Judged()  # the seeds do not agree on it
     assert far([1.0], [0.2], 3, 3) == Judged()
     assert str(far([1.0], [4.0], 500, 500, measure="mse").found).startswith(
