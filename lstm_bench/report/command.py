@@ -20,7 +20,8 @@ So the committed reports are the same bytes in a fresh clone and beside anyone's
 
 Each of the two folders has a `MANIFEST.json` with the SHA-256 of all its files and the versions that drew the figures:
 it says which files may be removed when they are no longer made (only those, and only unedited), and lets `check=true`
-compare figures byte for byte where they would be drawn by the same versions, by checksum elsewhere.
+compare figures byte for byte where they would be drawn by the same versions, by checksum elsewhere. It also says what
+each figure was drawn from: with the same rows, options and drawing code it is not drawn again.
 
 What is asked for beside that is ignored by git, by that manifest and by `check=true`: `html=true` makes the pages one
 `report.html` for a browser; `png=true`, `pdf=true` and `latex=true` make the figures and the tables of the pages once more,

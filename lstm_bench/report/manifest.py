@@ -58,6 +58,7 @@ def update(folder: Path, pages: Pages, options: Options) -> Change:
     drawn = [f"{path}.svg" for path in pages.figures]
     requested = {path: text.encode() for path, text in pages.requested.items()}
     same = before["drawn_by"] in (None, style.renderer())
+    drawn_from: dict[str, str] = before["drawn_from"]
     if options.check and not same:
         ours = ", ".join(f"{k} {v}" for k, v in style.renderer().items())
         remark = (
@@ -66,13 +67,18 @@ def update(folder: Path, pages: Pages, options: Options) -> Change:
         change.remarks.append(f"{folder}: {remark}")
         sums |= {path: known.get(path, "") for path in [*drawn, *pages.estimated]}
     else:
-        for path, data in _drawn(pages.figures, options.kinds).items():
+        sources = {f"{path}.svg": style.drawn_from(make) for path, make in pages.figures.items()}
+        current = _current(folder, before, sources) if same and options.kinds == ("svg",) else {}
+        others = {path: make for path, make in pages.figures.items() if f"{path}.svg" not in current}
+        for path, data in (current | _drawn(others, options.kinds)).items():
             kind = path.rpartition(".")[2]
             if kind == "svg":
                 files[path] = data
             else:
                 requested[f"{kind}/{path.removeprefix('figures/')}"] = data
         sums |= {path: _sha256(files[path]) for path in drawn}
+        if not options.check:
+            drawn_from = drawn_from | {path: _bound(source, sums[path]) for path, source in sources.items()}
     if options.html and not options.check and files:
         from lstm_bench.report.render import html
 
@@ -83,7 +89,13 @@ def update(folder: Path, pages: Pages, options: Options) -> Change:
     drawn_by = before["drawn_by"] if options.check and not same else style.renderer()
     if sums:
         listed = dict(sorted((kept | sums).items()))
-        manifest = {"made_by": "python -m lstm_bench.report", "drawn_by": drawn_by, "files": listed}
+        figures = {path: digest for path, digest in sorted(drawn_from.items()) if path in listed}
+        manifest = {
+            "made_by": "python -m lstm_bench.report",
+            "drawn_by": drawn_by,
+            "drawn_from": figures,
+            "files": listed,
+        }
         files[MANIFEST] = (json.dumps(manifest, indent=1) + "\n").encode()
         sums[MANIFEST] = _sha256(files[MANIFEST])
     else:
@@ -111,6 +123,18 @@ def update(folder: Path, pages: Pages, options: Options) -> Change:
     if not options.check:
         _write_requested(folder, requested, change, whole=options.studies is None)
     return change
+
+
+def _current(folder: Path, before: Mapping[str, Any], sources: Mapping[str, str]) -> dict[str, bytes]:
+    """The figures that lie there as an earlier run drew them from the same sources: path -> contents."""
+    found = {path: (folder / path).read_bytes() for path in sources if (folder / path).is_file()}
+    drawn_from = before["drawn_from"]
+    return {path: data for path, data in found.items() if drawn_from.get(path) == _bound(sources[path], _sha256(data))}
+
+
+def _bound(source: str, contents: str) -> str:
+    """What the manifest says a figure is drawn from: its sources bound to its bytes, which a merge might part."""
+    return _sha256(f"{source} {contents}".encode())[:16]
 
 
 def _drawn(makers: Mapping[str, Callable[[], Figure]], kinds: Sequence[str] = ("svg",)) -> dict[str, bytes]:
@@ -158,14 +182,16 @@ def _write_requested(folder: Path, files: Mapping[str, bytes], change: Change, w
 
 def _manifest(path: Path) -> dict[str, Any]:
     """Files that an earlier run made, and what drew them. A damaged manifest owns nothing."""
-    empty: dict[str, Any] = {"drawn_by": None, "files": {}}
+    empty: dict[str, Any] = {"drawn_by": None, "drawn_from": {}, "files": {}}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         files = {str(name): str(digest) for name, digest in value["files"].items()}
         drawn_by = {str(k): str(v) for k, v in value["drawn_by"].items()}
+        drawn_from = {str(k): str(v) for k, v in value.get("drawn_from", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return empty
-    return {"drawn_by": drawn_by, "files": {name: s for name, s in files.items() if _inside(path.parent, name)}}
+    inside = {name: digest for name, digest in files.items() if _inside(path.parent, name)}
+    return {"drawn_by": drawn_by, "drawn_from": drawn_from, "files": inside}
 
 
 def _inside(folder: Path, name: str) -> bool:

@@ -9,7 +9,7 @@ nothing is shared between figures.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -194,16 +194,13 @@ def confusion_matrix(counts: pd.DataFrame) -> Figure:
 
 
 @_styled
-def worst_samples(
-    worst: pd.DataFrame, pictures: bool = True, limit: int = 12, name: Callable[[Any], str] = "{:.0f}".format
-) -> Figure:
+def worst_samples(worst: pd.DataFrame, pictures: bool = True, limit: int = 12) -> Figure:
     """The most confidently wrong test samples: as pictures of timesteps by features, or as signals, a curve per feature.
 
     Args:
-      worst: Rows of worst.csv.
+      worst: Rows of worst.csv, `label` and `prediction` as the data call their classes.
       pictures: Whether samples of several features are pictures.
       limit: Samples drawn at most.
-      name: Names a class.
     """
     rows = worst.sort_values(["probability", "sample"], ascending=[False, True]).head(limit)
     across = min(6, len(rows))
@@ -217,7 +214,7 @@ def worst_samples(
             axes.margins(x=0.02)
         else:
             axes.imshow(x, cmap="gray_r", aspect="equal" if max(x.shape) <= 3 * min(x.shape) else "auto")
-        said = f"true {name(row['label'])}, said {name(row['prediction'])}\nat {row['probability']:.3f}"
+        said = f"true {row['label']}, said {row['prediction']}\nat {row['probability']:.3f}"
         axes.set_title(said, fontsize=8)
     for index, axes in enumerate(figure.axes):
         axes.set(xticks=[], yticks=[])

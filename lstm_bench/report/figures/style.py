@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import math
+import pickle
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ParamSpec, cast
 
 import matplotlib
@@ -22,7 +25,9 @@ from matplotlib.scale import InvertedLogTransform, LogScale, LogTransform
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox, ScaledTranslation, Transform
 
-from lstm_bench.data.task import metric_of
+from lstm_bench.core import statistics
+from lstm_bench.data.task import all_metrics, metric_of
+from lstm_bench.report.render import markdown
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
@@ -64,6 +69,8 @@ _MANY = 200  # lines or dots beyond which an SVG holds them as pixels
 _LINE_PT = 7  # font of what names a line beside the axes
 LINE_GAP_PT = 10  # from one such name to the next
 _BELOW_PT = 34  # ticks and label of an x axis
+# The modules that a figure is drawn by: those here, and the few that they call.
+DRAWN_BY = (*sorted(Path(__file__).parent.glob("*.py")), Path(statistics.__file__), Path(markdown.__file__))
 _P = ParamSpec("_P")
 
 
@@ -94,6 +101,20 @@ def renderer() -> dict[str, str]:
 
     packages = {name: version(name) for name in ("matplotlib", "numpy", "pillow", "optuna", "scikit-learn")}
     return packages | {"machine": platform.machine()}
+
+
+def drawn_from(make: Callable[[], Figure]) -> str:
+    """Digest of what else the bytes of a figure depend on: its rows and options, the code that draws, the labels of metrics.
+
+    Equal digests are of equal figures. Equal figures may have others, which costs a drawing and nothing else.
+    """
+    return hashlib.sha256(_code() + pickle.dumps(make)).hexdigest()[:16]
+
+
+@functools.cache
+def _code() -> bytes:
+    labels = repr([(metric.name, metric.label, metric.percent) for metric in all_metrics()])
+    return b"".join([*(path.read_bytes() for path in DRAWN_BY), labels.encode()])
 
 
 _DATED = {  # what a file of each kind would say of the day and the program that made it

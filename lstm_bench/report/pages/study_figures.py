@@ -97,13 +97,9 @@ def study_figure_makers(
     worst = result.frame("worst")
     worst = worst[[len(str(v).split()) == t * f > 0 for v, t, f in _columns(worst, "values", "timesteps", "features")]]
     if len(worst):
+        named = worst.assign(**{column: worst[column].map(result.class_name) for column in ("label", "prediction")})
         makers["worst"] = (
-            partial(
-                study.worst_samples,
-                worst,
-                result.dataset in _PICTURES or worst["features"].max() > _CURVES,
-                name=result.class_name,
-            ),
+            partial(study.worst_samples, named, result.dataset in _PICTURES or worst["features"].max() > _CURVES),
             f"The most confidently wrong test samples of the first replicate (n = {min(len(worst), 12)}); {device}.",
         )
     else:
