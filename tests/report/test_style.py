@@ -6,6 +6,7 @@ import io
 import itertools
 import warnings
 
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -94,3 +95,44 @@ def assert_legends_are_clear(figure: Figure) -> None:
     for box in legends:
         assert not any(box.overlaps(other) for other in taken)
         assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and figure.bbox.y0 <= box.y0
+
+
+def test_a_long_curve_keeps_its_ends_and_the_extremes_of_each_stretch() -> None:
+    rng = np.random.default_rng(0)
+    short = rng.normal(size=240)
+    np.testing.assert_array_equal(style.outline(short, short), np.arange(240))
+    low = np.sin(np.arange(5000) / 300) + rng.normal(size=5000) / 20
+    high = low + rng.random(5000)
+    high[1234], low[4321] = 9, -9
+    low[2000:2100] = high[2000:2100] = np.nan
+    kept = style.outline(low, high)
+    assert len(kept) <= 242 and {0, 1234, 4321, 4999} <= set(kept)
+    assert (np.diff(kept) > 0).all()
+    # Drawn between the kept points, the curve is within its own range over a stretch of 42 points.
+    whole = np.interp(np.arange(2000), kept[kept < 2000], low[kept[kept < 2000]])
+    for at in range(0, 1900, 42):
+        stretch = low[max(0, at - 42) : at + 84]
+        assert stretch.min() <= whole[at : at + 42].min() and whole[at : at + 42].max() <= stretch.max()
+
+
+def test_a_page_of_curves_is_small_however_many_epochs_they_have() -> None:
+    def drawn(epochs: int) -> Figure:
+        rows = [
+            {
+                "kind": kind,
+                "number": number,
+                "epoch": epoch,
+                "train_accuracy": 0.5,
+                "val_accuracy": (7 * epoch % 101) / 101,
+            }
+            for kind, number in [*(("trial", n) for n in range(6)), *(("replicate", n) for n in range(5))]
+            for epoch in range(1, epochs + 1)
+        ]
+        return study.learning_curves(pd.DataFrame(rows), 1)
+
+    few, many = drawn(15), drawn(1500)
+    assert len(style.render(many, "svg")) < 70_000  # all points and their markers: 760,000
+    (seed, *_) = many.axes[1].lines
+    assert seed.get_markevery() is not None and few.axes[1].lines[0].get_markevery() is None
+    assert len(few.axes[1].lines[0].get_xdata()) == 15
+    assert seed.get_xdata()[0] == 1 and seed.get_xdata()[-1] == 1500

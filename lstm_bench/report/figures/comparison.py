@@ -20,10 +20,12 @@ from lstm_bench.report.figures.style import (
     _figure,
     _label_lines,
     _log_ticks,
+    _marked,
     _place_labels,
     _scale,
     _styled,
     log_scale,
+    outline,
 )
 
 _DASHES = ("-", (0, (6, 1.5)), (0, (5, 1, 1, 1)), (0, (3, 1)))  # dotted is a baseline
@@ -78,10 +80,12 @@ def curves_by_family(lines: Sequence[Mapping[str, Any]], objective: str, maximiz
     axes = figure.subplots()
     for index, line in enumerate(lines):
         colour = COLOURS[index % len(COLOURS)]
+        epochs = np.array(line["epochs"])
         low, mean, high = (scale * np.array(line[end]) for end in ("min", "mean", "max"))
-        axes.fill_between(line["epochs"], low, high, color=colour, alpha=0.12, lw=0)
+        band, along = outline(low, high), outline(mean, mean)
+        axes.fill_between(epochs[band], low[band], high[band], color=colour, alpha=0.12, lw=0)
         axes.plot(
-            line["epochs"], mean, color=colour, ms=5, lw=1.4, label=_drawable(line["label"]),
+            epochs[along], mean[along], color=colour, **_marked(len(along)), ms=5, lw=1.4, label=_drawable(line["label"]),
             marker=MARKERS[(index + index // len(COLOURS)) % len(MARKERS)], ls=_DASHES[index // len(COLOURS) % len(_DASHES)],
         )  # fmt: skip
     axes.set(xlabel="epoch", ylabel=label)

@@ -66,6 +66,8 @@ _STYLE: dict[str, Any] = {
 }
 _FONTS = "font-family: 'DejaVu Sans', 'Verdana', sans-serif"
 _MANY = 200  # lines or dots beyond which an SVG holds them as pixels
+_STRETCHES = 120  # of a long curve: a panel is some 240 points wide
+_MARKED = 20  # markers of a long curve
 _LINE_PT = 7  # font of what names a line beside the axes
 LINE_GAP_PT = 10  # from one such name to the next
 _BELOW_PT = 34  # ticks and label of an x axis
@@ -258,6 +260,31 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 def _thinned(n: int) -> float:
     """How much smaller or fainter each of `n` marks is drawn, lest the many run into one blot: 1 up to `_MANY`."""
     return min(1.0, _MANY / max(n, 1))
+
+
+def outline(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Places of the points of a long curve, or band, that are enough to draw it: its ends, and the extremes of each stretch.
+
+    After Jugel et al. 2014, "M4: a visualization-oriented time series data aggregation", PVLDB 7(10). All places up to two per
+    stretch, of which there are as many as a panel has points across.
+
+    Args:
+      low: Its lower side, `(points,)`.
+      high: Its upper side, of a curve the same.
+    """
+    n = len(low)
+    if n <= 2 * _STRETCHES:
+        return np.arange(n)
+    kept = {0, n - 1}
+    for part in np.array_split(np.arange(n), _STRETCHES):
+        kept |= {int(part[np.argmin(np.nan_to_num(low[part], nan=np.inf))])}
+        kept |= {int(part[np.argmax(np.nan_to_num(high[part], nan=-np.inf))])}
+    return np.array(sorted(kept))
+
+
+def _marked(n: int) -> dict[str, Any]:
+    """The options of a line of `n` points that has as many markers as can be told apart."""
+    return {"markevery": math.ceil(n / _MARKED)} if n > 2 * _MARKED else {}
 
 
 def _scale(objective: str) -> tuple[float, str]:
