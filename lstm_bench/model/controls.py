@@ -37,6 +37,7 @@ from lstm_bench.model.question import Asked, Samples
 FOLDER = "controls"  # below a study's: a folder for each, of its first seed
 VERSION = 1  # of what is kept
 MOST = 10_000  # training sequences: of more, as many are drawn, evenly from every class
+_MOST_TEXTS = 100_000  # of TF-IDF, whose features are sparse, and which gains by each text as a network does
 _SHARPNESS = np.logspace(-1, 2, 31)  # by which a ridge's answers become logits: likewise
 _MOST_VALUES = 2**28  # of one sequence
 _BLOCK = 4096  # sequences answered at a time
@@ -184,6 +185,7 @@ class Control:
       features: Of arrays that were learned; of the trivial one nothing.
       ahead: Of forecasts: looks at the whole past of each series, and learns nothing of others.
       of: What its samples are: `numbers`, `texts`, or "" for either.
+      most: Training sequences that it is fitted to; None for all.
     """
 
     name: str
@@ -195,6 +197,7 @@ class Control:
     features: Callable[[Mapping[str, np.ndarray]], Features] = field(repr=False)
     ahead: Forecaster | None = field(default=None, repr=False)
     of: str = "numbers"
+    most: int | None = MOST
 
     def fit(
         self, train: Samples, validation: Samples, asked: Asked, seed: int = 0, sharpness: float | None = None
@@ -209,9 +212,11 @@ class Control:
           sharpness: By which a ridge's answers become logits; None: that is chosen on the validation split.
         """
         notes: list[str] = []
-        if len(train.x) > MOST:
-            notes.append(f"fitted to {MOST:,} of {len(train.x):,} training sequences, drawn evenly from every class")
-            train = train.take(drawn(train.y, MOST))
+        if self.most and len(train.x) > self.most:
+            notes.append(
+                f"fitted to {self.most:,} of {len(train.x):,} training sequences, drawn evenly from every class"
+            )
+            train = train.take(drawn(train.y, self.most))
         if len(validation.x) > MOST:
             validation = validation.take(drawn(validation.y, MOST))
         if self.name == "minirocket" and (train.lengths is not None or train.x.shape[1] < minirocket.TAPS):
@@ -276,6 +281,7 @@ CONTROLS = {
             learn=prior,
             features=lambda arrays: lambda x, lengths: np.empty((len(x), 0)),
             of="",
+            most=None,
         ),
         Control(
             name="tfidf",
@@ -286,6 +292,7 @@ CONTROLS = {
             learn=line_on_runs,
             features=lambda arrays: tfidf.TfIdf(*(arrays[name] for name in ("base", "runs", "idf"))),
             of="texts",
+            most=_MOST_TEXTS,
         ),
         _of_series("naive", "naive", "the last value, repeated", forecasters.naive),
         _of_series("seasonal_naive", "seasonal naive", "the value a season before", forecasters.seasonal_naive),

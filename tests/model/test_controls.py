@@ -101,10 +101,13 @@ def test_many_sequences_have_the_ridge_that_few_have(monkeypatch: pytest.MonkeyP
     assert accuracy(made, shifted(90, 2)) > 0.9
 
 
-def test_of_more_sequences_than_it_takes_a_control_draws_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(controls, "MOST", 30)
-    made = CONTROLS["linear"].fit(shifted(300), shifted(30, 1), Asked("class", 3))
+def test_of_more_sequences_than_it_takes_a_control_draws_evenly() -> None:
+    one = dataclasses.replace(CONTROLS["linear"], most=30)
+    made = one.fit(shifted(300), shifted(30, 1), Asked("class", 3))
     assert made.n_train == 30 and made.notes[0].startswith("fitted to 30 of 300 training sequences")
+    assert CONTROLS["linear"].most == CONTROLS["minirocket"].most == 10_000
+    assert CONTROLS["trivial"].most is None  # the most frequent class of all, not of those drawn
+    assert CONTROLS["tfidf"].most == 100_000
     y = np.repeat([0, 1, 2], [200, 80, 20])
     assert np.bincount(y[controls.drawn(y, 30)]).tolist() == [20, 8, 2]
 

@@ -11,7 +11,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from lstm_bench.core.errors import DataError
-from lstm_bench.model import controls, tfidf
+from lstm_bench.model import controls, linear, tfidf
 from lstm_bench.model.question import Asked, Samples
 
 
@@ -34,6 +34,21 @@ def test_it_is_the_tf_idf_of_scikit_learn() -> None:
     order = [theirs[:, place] for place in range(theirs.shape[1])]
     assert ours.shape == theirs.shape
     np.testing.assert_allclose(sorted(map(tuple, ours.T)), sorted(map(tuple, order)), atol=1e-12)
+
+
+def test_a_strength_that_begins_where_a_stronger_one_ended_ends_where_it_would_alone() -> None:
+    x, y = drawn(300)
+    features = tfidf.fit(x)(x)
+    *_, last = linear._logistic(features, y, 2, (10.0, 1.0, 0.1), 5000)
+    (alone,) = linear._logistic(features, y, 2, (0.1,), 5000)
+    assert last.chosen == alone.chosen == "C 10"
+    np.testing.assert_allclose(features @ last.weights + last.offset, features @ alone.weights + alone.offset, atol=0.2)
+    several = np.stack([y, 1 - y], axis=1)
+    lines = list(linear._lines(features, several, Asked("labels", 2), (1.0, 0.1), 1000))
+    assert [line.chosen for line in lines] == ["C 1", "C 10"]
+    answers = features @ lines[1].weights + lines[1].offset
+    assert ((answers > 0) == several).mean() > 0.95
+    np.testing.assert_allclose(answers[:, 0], -answers[:, 1], atol=0.2)
 
 
 def _runs(tokens: list[str]) -> list[str]:
