@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from lstm_bench.core.errors import ConfigError, DataError, nearest
+from lstm_bench.core.formatting import counted
 from lstm_bench.data import lengths as length
 from lstm_bench.data import timestamps
 from lstm_bench.data.sequences import Columns, Sequences, from_padded, from_rows
@@ -270,7 +271,8 @@ def ordered(
             raise DataError(
                 f"{where}: row {row + 2}, column {columns.time}: a time stamp{which} is there twice",
                 received=str(table[str(columns.time)][row]),
-                remedy=f"{len(again):,} such rows: take them out, or name the column that tells sequences apart by dataset.id.",
+                remedy=f"{counted(len(again), 'such row')} to be taken out; or name the column that tells sequences apart by "
+                "dataset.id.",
             )
     return of, order, stamps
 

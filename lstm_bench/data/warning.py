@@ -101,6 +101,7 @@ def _of_repeats(found: Dataset) -> Iterator[str]:
     if found.kind.cutter:
         yield from _of_repeating_series(found)
         return
+    noun, alike = ("sequences", "value for value") if found.tokens is None else ("texts", "as a model sees them")
     hashes = {split: [hash(row.tobytes()) for row in _rows(found, split)] for split in SPLITS}
     total, different = sum(map(len, hashes.values())), {split: {*own} for split, own in hashes.items()}
     for index, one in enumerate(SPLITS):
@@ -108,12 +109,12 @@ def _of_repeats(found: Dataset) -> Iterator[str]:
             both = sum(value in different[one] for value in hashes[other])
             if both:
                 yield (
-                    f"{both:,} of {len(hashes[other]):,} sequences of {other} are in {one} too, value for value: what is known "
+                    f"{both:,} of {len(hashes[other]):,} {noun} of {other} are in {one} too, {alike}: what is known "
                     "by heart counts. Take them out, or keep them in one split by dataset.group=COLUMN."
                 )
     again = sum(len(own) - len(different[split]) for split, own in hashes.items())
     if again:
-        yield f"{again:,} of {total:,} sequences repeat another of their split, value for value. Take them out."
+        yield f"{again:,} of {total:,} {noun} repeat another of their split, {alike}. Take them out."
 
 
 def _of_repeating_series(found: Dataset) -> Iterator[str]:

@@ -255,7 +255,7 @@ def test_look_warns_of_texts_in_two_splits_and_draws_no_value(tmp_path: Path) ->
     config = settings(path=str(made(tmp_path / "a.csv", 60, ["the same words"] * 30)))
     found = dataset.load(config)
     said = warning.warnings(found, config)
-    assert any("of test are in train too" in line for line in said)
+    assert any(" texts of test are in train too, as a model sees them: " in line for line in said)
     assert not inspection.columns(found, config) and not any("scales" in line for line in said)
     assert len(sequences.overview(found).axes) == 2, "lengths and classes: ids are no values"
 
