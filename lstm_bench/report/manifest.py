@@ -90,12 +90,9 @@ def update(folder: Path, pages: Pages, options: Options) -> Change:
     if sums:
         listed = dict(sorted((kept | sums).items()))
         figures = {path: digest for path, digest in sorted(drawn_from.items()) if path in listed}
-        manifest = {
-            "made_by": "python -m lstm_bench.report",
-            "drawn_by": drawn_by,
-            "drawn_from": figures,
-            "files": listed,
-        }
+        manifest: dict[str, Any] = {"made_by": "python -m lstm_bench.report", "drawn_by": drawn_by}
+        manifest |= {"drawn_from": figures} if figures else {}  # an older manifest says nothing of it, and is current
+        manifest |= {"files": listed}
         files[MANIFEST] = (json.dumps(manifest, indent=1) + "\n").encode()
         sums[MANIFEST] = _sha256(files[MANIFEST])
     else:

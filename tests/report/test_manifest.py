@@ -77,6 +77,18 @@ def test_what_a_figure_is_drawn_from_is_bound_to_its_bytes(here, drawn):
     assert drawn == ["figures/single-curves"]
 
 
+def test_a_manifest_of_an_older_version_is_current_and_its_figures_are_drawn(here, drawn):
+    make_study(here / "sweeps/single")
+    report.main([])
+    path = here / "reports/MANIFEST.json"
+    manifest = json.loads(path.read_text())
+    del manifest["drawn_from"]
+    path.write_text(json.dumps(manifest, indent=1) + "\n")
+    drawn.clear()
+    assert report.main(["check=true"]) == 0
+    assert len(drawn) == len(list((here / "reports/figures").rglob("*.svg")))
+
+
 def test_figures_are_drawn_by_no_module_that_their_digest_leaves_out():
     package = Path(lstm_bench.__file__).parent
     called = {
