@@ -1,12 +1,13 @@
 """Small sets of other people, as a user would bring them: recurrent families, a CNN and the controls on each; and their records.
 
-    python tests/benchmarks/own_data.py run     [sets=a,b] [folder=~/lstm_bench-own-data]
-    python tests/benchmarks/own_data.py publish [sets=a,b] [folder=~/lstm_bench-own-data] place=NAME [to=sweeps/published]
+    python tests/benchmarks/own_data.py run     [sets=a,b] [families=a,b] [folder=~/lstm_bench-own-data]
+    python tests/benchmarks/own_data.py publish [sets=a,b] [folder=~/lstm_bench-own-data] to=sweeps/published/PLACE
     python tests/benchmarks/own_data.py list
 
 `run` fetches the pinned wheels that the sets lie in as files (nothing is installed), then runs `+campaign=worth` on each set,
-with one worker, on JAX. It goes on where it was interrupted. `publish` copies the records of the sets that are complete, without
-values of samples. `list` says where each set comes from, and the command.
+with one worker, on JAX; of it the families that are named, where a machine is not there for long enough. It goes on where it was
+interrupted. `publish` copies the records of the studies that are complete, without values of samples. `list` says where each set
+comes from, and the command.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import yaml
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import wheels
+
+from lstm_bench.core import configuration
 
 FAMILIES = ("gru", "single", "bidirectional", "stacked", "min_gru", "cnn")
 
@@ -96,9 +101,10 @@ def main(argv: Sequence[str]) -> int:
     names = given["sets"].split(",") if "sets" in given else list(SETS)
     folder = Path(given.get("folder", "~/lstm_bench-own-data")).expanduser()
     if argv[:1] == ["run"]:
-        return max(run(name, folder) for name in names)
+        families = tuple(given["families"].split(",")) if "families" in given else FAMILIES
+        return max(run(name, folder, families) for name in names)
     if argv[:1] == ["publish"]:
-        published = [name for name in names if publish(name, folder, Path(given["to"]) / given["place"])]
+        published = [study for name in names for study in publish(name, folder, Path(given["to"]))]
         print("published:", " ".join(published) or "nothing, for nothing is complete")
         return 0
     for name in names:
@@ -120,8 +126,8 @@ def command(name: str, data: Path) -> list[str]:
     return ["python", "-m", "lstm_bench.sweep", *given]
 
 
-def run(name: str, folder: Path) -> int:
-    """Fetches a set, and runs or resumes its campaign."""
+def run(name: str, folder: Path, families: Sequence[str] = FAMILIES) -> int:
+    """Fetches a set, and runs or resumes its campaign, or some of its families."""
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     one = SETS[name]
@@ -131,15 +137,30 @@ def run(name: str, folder: Path) -> int:
     if not one.member and not (data / f"{name}.parquet").exists():
         wheels.watch().to_parquet(data / f"{name}.parquet", index=False)
     line = [sys.executable, *command(name, data)[1:]]
+    if families != FAMILIES:
+        line[line.index("+campaign=worth")] = "+campaign=part_of_worth"
+        line += ["--config-dir", str(part_of_campaign(folder / "conf", families))]
     return subprocess.run(line, cwd=folder, env=os.environ, check=False).returncode
 
 
-def publish(name: str, folder: Path, place: Path) -> bool:
-    """Copies the records of a set's studies, if all are complete; of `worst.csv` without the samples' values."""
+def part_of_campaign(folder: Path, families: Sequence[str]) -> Path:
+    """A folder of configurations with the campaign `part_of_worth`: `worth` with these families alone."""
+    campaign = yaml.safe_load((configuration.conf_dir() / "campaign" / "worth.yaml").read_text(encoding="utf-8"))
+    part = [study for study in campaign["studies"] if study["study"] in families]
+    if {study["study"] for study in part} != set(families):
+        sys.exit(f"families={','.join(families)}: expected some of {', '.join(FAMILIES)}")
+    (folder / "campaign").mkdir(parents=True, exist_ok=True)
+    (folder / "campaign" / "part_of_worth.yaml").write_text(
+        yaml.safe_dump({**campaign, "studies": part}), encoding="utf-8"
+    )
+    return folder
+
+
+def publish(name: str, folder: Path, place: Path) -> list[str]:
+    """Copies the records of those studies of a set that are complete, of `worst.csv` without the samples' values; their names."""
     studies = [folder / "sweeps" / f"{name}-{family}" for family in FAMILIES]
-    if not all(is_complete(study) for study in studies):
-        return False
-    for study in studies:
+    complete = [study for study in studies if is_complete(study)]
+    for study in complete:
         target = place / study.name
         target.mkdir(parents=True, exist_ok=True)
         for file in (study / "config.yaml", study / "environment.json", *sorted(study.glob("*.csv"))):
@@ -147,7 +168,7 @@ def publish(name: str, folder: Path, place: Path) -> bool:
                 _without_values(file, target / file.name)
             elif file.name != "begun.csv":
                 shutil.copyfile(file, target / file.name)
-    return True
+    return [study.name for study in complete]
 
 
 def is_complete(study: Path) -> bool:
