@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
+import math
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import undrawn
 from test_report import make_study, sums
@@ -14,6 +18,7 @@ from test_report import make_study, sums
 import lstm_bench
 from lstm_bench.report import command as report
 from lstm_bench.report import manifest as manifests
+from lstm_bench.report.figures import study as figure
 from lstm_bench.report.figures import style
 
 
@@ -101,3 +106,21 @@ def test_figures_are_drawn_by_no_module_that_their_digest_leaves_out():
     known = {".".join(path.relative_to(package.parent).with_suffix("").parts) for path in style.DRAWN_BY}
     # Of tasks, the labels of their metrics: they are in the digest one by one.
     assert called - known == {"lstm_bench.data.task", "lstm_bench.core", "lstm_bench.report.render"}
+
+
+def test_equal_rows_have_one_digest_however_they_lie_in_memory_and_others_have_another():
+    def digest(rows, **more):
+        return style.drawn_from(functools.partial(figure.learning_curves, rows, **more))
+
+    rows = pd.DataFrame({"kind": ["trial"] * 3, "number": [0, 0, 1], "val_accuracy": [0.5, math.nan, 0.7]})
+    alike = pd.DataFrame({"kind": np.array(["trial"] * 3, dtype=object), "number": [0, 0, 1]})
+    alike["val_accuracy"] = pd.array([0.5, None, 0.7], dtype="Float64")
+    assert digest(rows) == digest(alike) == digest(rows.iloc[::-1].iloc[::-1].copy())
+    others = [
+        (rows.assign(number=[0, 1, 0]), {}), (rows.assign(val_accuracy=[0.5, 0.6, 0.7]), {}), (rows.iloc[::-1], {}),
+        (rows.rename(columns={"number": "n"}), {}), (rows, {"winner": 1}), (rows, {"metric": "val_loss"}),
+    ]  # fmt: skip
+    assert len({digest(rows), *(digest(other, **more) for other, more in others)}) == 1 + len(others)
+    assert style.drawn_from(functools.partial(figure.pareto, rows)) != digest(rows)
+    with pytest.raises(TypeError, match="give it rows, text and numbers"):
+        digest(rows, metric=object())

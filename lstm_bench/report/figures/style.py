@@ -6,11 +6,11 @@ import functools
 import hashlib
 import io
 import math
-import pickle
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, cast
 
@@ -108,9 +108,32 @@ def renderer() -> dict[str, str]:
 def drawn_from(make: Callable[[], Figure]) -> str:
     """Digest of what else the bytes of a figure depend on: its rows and options, the code that draws, the labels of metrics.
 
-    Equal digests are of equal figures. Equal figures may have others, which costs a drawing and nothing else.
+    Equal digests are of equal figures, wherever their rows were read. Equal figures may have others, which costs a drawing.
     """
-    return hashlib.sha256(_code() + pickle.dumps(make)).hexdigest()[:16]
+    return hashlib.sha256(_code() + _spelt(make).encode()).hexdigest()[:16]
+
+
+def _spelt(value: Any) -> str:
+    """A value in full, the same for equal ones: no order of a set, no address, no layout of a table in memory."""
+    if isinstance(value, partial):
+        return f"{value.func.__module__}.{value.func.__qualname__}{_spelt((*value.args, value.keywords))}"
+    if isinstance(value, pd.DataFrame):
+        return _spelt({name: [*value.index, *value[name]] for name in value.columns})
+    if isinstance(value, np.ndarray | pd.Series):
+        return _spelt([*value.tolist()])
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{_spelt(key)}:{_spelt(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, set | frozenset):
+        return _spelt(sorted(map(_spelt, value)))
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_spelt, value)) + "]"
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str | int | float):
+        return repr(value)
+    raise TypeError(f"{type(value).__name__} in what a figure is drawn from: give it rows, text and numbers")
 
 
 @functools.cache
