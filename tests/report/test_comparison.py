@@ -601,10 +601,33 @@ def test_the_slug_of_a_ground_says_all_that_grounds_differ_in():
         for field, value in (
             ("data", "adding"), ("digest", comparability.UNKNOWN), ("n_train", "2"), ("n_validation", "3"),
             ("validation", "test"), ("validation", comparability.UNKNOWN), ("objective", "val_mse, n_weights"),
+            ("split", "at random"), ("split", "by group"), ("split", "at random, split_seed 1"),
         )
     ]  # fmt: skip
-    assert len({ground.slug() for ground in (one, *others)}) == 8
+    assert len({ground.slug() for ground in (one, *others)}) == 11
+    assert one._replace(split="as given").slug() == one.slug(), "a file that divides itself does so in one way"
     assert all(re.fullmatch(r"[\w-]+", ground.slug()) for ground in others)
+
+
+def test_studies_on_one_file_divided_in_two_ways_are_not_compared_and_the_random_split_answers_last(here):
+    way = {
+        "group": ["a classification task", "divided by group: 60 train (6 groups)"],
+        "random": ["divided at random: 60 train"],
+    }
+    for split, notes in way.items():
+        for name, more in (("single", 0.0), ("stacked", 0.02)):
+            scores = [more + (0.8 if split == "group" else 0.9) + seed / 500 for seed in range(5)]
+            change(make_study(here / f"sweeps/{name}-{split}", accuracies=scores), {"notes": notes})
+    pages = made(here)
+    (answer,) = pages.answers
+    assert "[stacked-group](stacked-group.md)" in answer and "random" not in answer
+    text = pages.texts["comparison.md"]
+    assert text.index("held out, divided by group") < text.index("held out, divided at random")
+    pairs = pages.texts["pairs.csv"]
+    assert "single-group,stacked-group" in pairs or "stacked-group,single-group" in pairs
+    assert not re.search(r"(single|stacked)-group,(single|stacked)-random|-random,\w+-group", pairs)
+    assert len([path for path in pages.figures if path.startswith("figures/curves-mnist-ababab-random-")]) == 1
+    assert len([path for path in pages.figures if path.startswith("figures/curves-mnist-ababab-group-")]) == 1
 
 
 def test_learning_curves_by_family_are_the_means_and_ranges_of_the_picked_seeds(here):

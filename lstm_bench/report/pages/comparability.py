@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +11,8 @@ from lstm_bench.report.render.markdown import slug
 from lstm_bench.report.sources.records import Result
 
 UNKNOWN = "not recorded"
+_DRAWN = ("at random", "by group")  # how files are divided where that is drawn: others can be divided in one way
+_DIVIDED = re.compile(r"divided (at random|by group|by time|as given)\b")  # the note of whoever read the file
 
 
 class Ground(NamedTuple):
@@ -23,6 +26,7 @@ class Ground(NamedTuple):
       n_validation: Validation samples.
       validation: Where those are from, `split` or `test`.
       objective: What the search and the choice of the winner went by.
+      split: How a file was divided, as `at random` or `by group`; "" of other data.
     """
 
     data: str
@@ -32,12 +36,14 @@ class Ground(NamedTuple):
     n_validation: str
     validation: str
     objective: str
+    split: str = ""
 
     def text(self) -> str:
         """In words, for a heading where one set of data has several grounds."""
         where = "validated on the test set" if self.validation == "test" else f"{self.n_validation} held out"
         data = f"data {self.digest[:12]}..." if self.digest != UNKNOWN else f"data digest {UNKNOWN}"
-        return f"{data}, {self.n_train} training samples, {where}, chosen by {self.objective}"
+        divided = f", divided {self.split}" if self.split else ""
+        return f"{data}, {self.n_train} training samples, {where}{divided}, chosen by {self.objective}"
 
     def short(self) -> str:
         """What most often tells grounds apart: `55,000 training samples, 5,000 held out`."""
@@ -55,6 +61,7 @@ class Ground(NamedTuple):
         )
         usual = self.objective == self.measure.replace("test_", "val_")
         parts = [self.data.replace(", length ", "-"), known(self.digest)[: 7 if self.digest == UNKNOWN else 6]]
+        parts += [self.split.partition(" ")[2]] if self.split.startswith(_DRAWN) else []
         parts += ["train", known(self.n_train), "val", held, *([] if usual else [self.objective.replace(", ", "-")])]
         return slug("-".join(parts))
 
@@ -78,7 +85,15 @@ def ground(result: Result) -> Ground:
     validation = str(result.get("dataset.validation", UNKNOWN))
     several = result.get("study.objectives")
     objective = ", ".join(several) if isinstance(several, dict) and several else result.objective
-    return Ground(data_of(result), result.measure.column, digest, n_train, n_validation, validation, objective)
+    found = Ground(data_of(result), result.measure.column, digest, n_train, n_validation, validation, objective)
+    return found._replace(split=_split(result))
+
+
+def _split(result: Result) -> str:
+    notes = result.env("dataset.notes")
+    found = [match[1] for note in notes if (match := _DIVIDED.match(str(note)))] if isinstance(notes, list) else []
+    seed = result.get("dataset.split_seed")
+    return "".join(found[:1]) + (f", split_seed {seed}" if seed and found and found[0] in _DRAWN else "")
 
 
 def grounds(results: Sequence[Result]) -> dict[Ground, list[Result]]:

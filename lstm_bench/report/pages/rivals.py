@@ -74,17 +74,28 @@ def sections(results: Sequence[Result]) -> list[list[Result]]:
 
 
 def order(results: Sequence[Result]) -> tuple[Any, ...]:
-    """What sorts groups of studies: validated on data held out before on the test set, then the most training samples."""
+    """What sorts groups of studies: validated on data held out before on the test set, divided at random last, and then the
+    most training samples."""
     n_train, what = results[0].env("dataset.n_train"), ground(results[0])
     held_out = what.validation != "test"
-    return not held_out, -n_train if isinstance(n_train, int) else 0, weights_of(results[0]) > 0, -len(results), what
+    drawn = what.split.startswith("at random")  # flatters, where groups or time stand beside it
+    return (
+        not held_out,
+        drawn,
+        -n_train if isinstance(n_train, int) else 0,
+        weights_of(results[0]) > 0,
+        -len(results),
+        what,
+    )
 
 
 def headings_of(grounds_: Collection[Ground]) -> dict[Ground, str]:
     """What tells the grounds of one set of data apart, in as few words as do."""
     alike: dict[str, list[Ground]] = {}
+    several = len({what.split for what in grounds_}) > 1
     for what in grounds_:
-        alike.setdefault(what.short(), []).append(what)
+        how = f", divided {what.split}" if what.split else ", how it was divided is not recorded"
+        alike.setdefault(what.short() + (how if several else ""), []).append(what)
     made = {}
     for words, those in alike.items():
         for what in those:
