@@ -124,9 +124,10 @@ def update(folder: Path, pages: Pages, options: Options) -> Change:
 
 def _current(folder: Path, before: Mapping[str, Any], sources: Mapping[str, str]) -> dict[str, bytes]:
     """The figures that lie there as an earlier run drew them from the same sources: path -> contents."""
-    found = {path: (folder / path).read_bytes() for path in sources if (folder / path).is_file()}
+    found = {path: _contents(folder / path) for path in sources}
+    read = {path: data for path, data in found.items() if data is not None}
     drawn_from = before["drawn_from"]
-    return {path: data for path, data in found.items() if drawn_from.get(path) == _bound(sources[path], _sha256(data))}
+    return {path: data for path, data in read.items() if drawn_from.get(path) == _bound(sources[path], _sha256(data))}
 
 
 def _bound(source: str, contents: str) -> str:
@@ -200,8 +201,13 @@ def _sha256(data: bytes) -> str:
 
 
 def _sha256_of(path: Path) -> str | None:
+    data = _contents(path)
+    return None if data is None else _sha256(data)
+
+
+def _contents(path: Path) -> bytes | None:
     try:
-        return _sha256(path.read_bytes())
+        return path.read_bytes()
     except OSError:
         return None
 

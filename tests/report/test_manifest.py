@@ -57,6 +57,13 @@ def test_a_figure_is_drawn_anew_where_its_rows_its_code_or_its_file_changed_and_
     assert report.main([]) == 0
     assert drawn == ["figures/stacked-curves"] * 2
     drawn.clear()
+    (here / "reports/figures/stacked-curves.svg").unlink()
+    (here / "reports/figures/stacked-curves.svg").mkdir()  # what cannot be read is drawn, and found stale
+    assert report.main(["check=true"]) == 6
+    (here / "reports/figures/stacked-curves.svg").rmdir()
+    assert report.main([]) == 0
+    assert drawn == ["figures/stacked-curves"] * 2
+    drawn.clear()
     before = sums(here / "reports")
     monkeypatch.setattr(style, "_code", lambda: b"other code, the same bytes")
     assert report.main(["check=true"]) == 0
