@@ -101,6 +101,22 @@ def test_a_manifest_of_an_older_version_is_current_and_its_figures_are_drawn(her
     assert len(drawn) == len(list((here / "reports/figures").rglob("*.svg")))
 
 
+def test_figures_that_other_versions_drew_are_drawn_anew_though_some_were_renewed_before(here, drawn, monkeypatch):
+    for name in ("single", "stacked"):
+        make_study(here / "sweeps" / name)
+    report.main([])
+    ours = style.renderer()
+    monkeypatch.setattr(style, "renderer", lambda: {**ours, "matplotlib": "99.0"})
+    style._code.cache_clear()
+    try:
+        assert report.main(["studies=single"]) == 0
+        drawn.clear()
+        assert report.main([]) == 0
+        assert "figures/stacked-curves" in drawn and "figures/single-curves" not in drawn
+    finally:
+        style._code.cache_clear()
+
+
 def test_figures_are_drawn_by_no_module_that_their_digest_leaves_out():
     package = Path(lstm_bench.__file__).parent
     called = {

@@ -100,7 +100,7 @@ def assert_legends_are_clear(figure: Figure) -> None:
 def test_a_long_curve_keeps_its_ends_and_the_extremes_of_each_stretch() -> None:
     rng = np.random.default_rng(0)
     short = rng.normal(size=240)
-    np.testing.assert_array_equal(style.outline(short, short), np.arange(240))
+    np.testing.assert_array_equal(style.outline(short), np.arange(240))
     low = np.sin(np.arange(5000) / 300) + rng.normal(size=5000) / 20
     high = low + rng.random(5000)
     high[1234], low[4321] = 9, -9

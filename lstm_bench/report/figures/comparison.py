@@ -82,7 +82,7 @@ def curves_by_family(lines: Sequence[Mapping[str, Any]], objective: str, maximiz
         colour = COLOURS[index % len(COLOURS)]
         epochs = np.array(line["epochs"])
         low, mean, high = (scale * np.array(line[end]) for end in ("min", "mean", "max"))
-        band, along = outline(low, high), outline(mean, mean)
+        band, along = outline(low, high), outline(mean)
         axes.fill_between(epochs[band], low[band], high[band], color=colour, alpha=0.12, lw=0)
         axes.plot(
             epochs[along], mean[along], color=colour, **_marked(len(along)), ms=5, lw=1.4, label=_drawable(line["label"]),

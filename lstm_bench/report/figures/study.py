@@ -126,7 +126,7 @@ def learning_curves(history: pd.DataFrame, winner: int | None = None, metric: st
     figure = Figure(figsize=(7.4 if both else 4.6, 3.8), layout="constrained")
     panels = figure.subplots(1, 1 + both, sharey=True, squeeze=False)[0]
     left, right = panels[0], panels[-1]  # one panel where there is only one of the two
-    others = [c[outline(c[:, 1], c[:, 1]), :2] for number, c in trials.items() if number != winner]
+    others = [c[outline(c[:, 1]), :2] for number, c in trials.items() if number != winner]
     many, alpha = len(others) > _MANY, 0.35 * max(0.05, _thinned(len(others)))
     faint = LineCollection(others, colors="#777777", alpha=alpha, linewidths=0.9, rasterized=many)
     left.add_collection(faint)
@@ -136,11 +136,11 @@ def learning_curves(history: pd.DataFrame, winner: int | None = None, metric: st
     if others:
         left.plot([], [], color="#999999", lw=0.9, label=f"other trials ({len(others)})")
     if winner in trials:
-        won, trained_on = (trials[winner][outline(*[trials[winner][:, column]] * 2)] for column in (1, 2))
+        won, trained_on = (trials[winner][outline(trials[winner][:, column])] for column in (1, 2))
         left.plot(won[:, 0], won[:, 1], "o-", color=BLUE, ms=4, label=f"winner, trial {winner}", **_marked(len(won)))
         left.plot(trained_on[:, 0], trained_on[:, 2], "--", color=BLUE, lw=1, label="winner, training")
     for index, (seed, points) in enumerate(seeds.items()):
-        curve = points[outline(points[:, 1], points[:, 1])]
+        curve = points[outline(points[:, 1])]
         look = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index // len(COLOURS) % len(MARKERS)]}
         look |= _marked(len(curve))
         right.plot(curve[:, 0], curve[:, 1], ms=4, lw=1.3, label=f"seed {seed}" if len(seeds) <= 8 else None, **look)

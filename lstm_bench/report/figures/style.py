@@ -106,7 +106,7 @@ def renderer() -> dict[str, str]:
 
 
 def drawn_from(make: Callable[[], Figure]) -> str:
-    """Digest of what else the bytes of a figure depend on: its rows and options, the code that draws, the labels of metrics.
+    """Digest of what the bytes of a figure depend on: rows, options, the code and versions that draw, the labels of metrics.
 
     Equal digests are of equal figures, wherever their rows were read. Equal figures may have others, which costs a drawing.
     """
@@ -139,7 +139,7 @@ def _spelt(value: Any) -> str:
 @functools.cache
 def _code() -> bytes:
     labels = repr([(metric.name, metric.label, metric.percent) for metric in all_metrics()])
-    return b"".join([*(path.read_bytes() for path in DRAWN_BY), labels.encode()])
+    return b"".join([*(path.read_bytes() for path in DRAWN_BY), labels.encode(), repr(renderer()).encode()])
 
 
 _DATED = {  # what a file of each kind would say of the day and the program that made it
@@ -285,17 +285,17 @@ def _thinned(n: int) -> float:
     return min(1.0, _MANY / max(n, 1))
 
 
-def outline(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def outline(low: np.ndarray, high: np.ndarray | None = None) -> np.ndarray:
     """Places of the points of a long curve, or band, that are enough to draw it: its ends, and the extremes of each stretch.
 
     After Jugel et al. 2014, "M4: a visualization-oriented time series data aggregation", PVLDB 7(10). All places up to two per
     stretch, of which there are as many as a panel has points across.
 
     Args:
-      low: Its lower side, `(points,)`.
-      high: Its upper side, of a curve the same.
+      low: The curve, or the lower side of the band, `(points,)`.
+      high: Its upper side; None of a curve.
     """
-    n = len(low)
+    n, high = len(low), low if high is None else high
     if n <= 2 * _STRETCHES:
         return np.arange(n)
     kept = {0, n - 1}
