@@ -10,7 +10,6 @@ page is stale.
 from __future__ import annotations
 
 import ast
-import dataclasses
 import inspect
 import io
 import re
@@ -131,7 +130,7 @@ def composed(name: str) -> dict[str, Any]:
 
 
 def schema_comments(node: type) -> dict[str, str]:
-    """Field of a dataclass -> comment behind it."""
+    """Key of a group -> comment behind it."""
     lines = inspect.getsource(node).splitlines()
     found = (re.match(r" +(\w+): [^#]*(?:# (.*))?$", line) for line in lines)
     return {match[1]: match[2] or "" for match in found if match}
@@ -149,15 +148,11 @@ def meaning(group: str, key: str, files: list[Path], known: Mapping[str, str]) -
 
 def options(group: str, node: Any, values: Mapping[str, Any], files: list[Path]) -> str:
     """Table of a group's options."""
-    hints = typing.get_type_hints(node)
     known = schema_comments(node)
-    rows = []
-    for leaf in dataclasses.fields(node):
-        value = values.get(leaf.name, leaf.default if leaf.default is not dataclasses.MISSING else None)
-        said = meaning(group, leaf.name, files, known)
-        rows.append(
-            [f"`{group}.{leaf.name}`", allowed(hints[leaf.name], leaf.metadata.get("rule")), shown(value), said]
-        )
+    rows = [
+        [f"`{group}.{key}`", allowed(value.kind, value.rule), shown(values.get(key)), meaning(group, key, files, known)]
+        for key, value in schema.values(node).items()
+    ]
     return table(["option", "value", "default", "meaning"], rows)
 
 
@@ -210,37 +205,37 @@ def plain_page(name: str, command: str) -> Iterator[str]:
 
 
 def rooted(name: str, root: Any, apart: Iterable[str], command: str) -> Iterator[str]:
-    """Sections of a YAML file whose root is a dataclass: single values first, then each group that is not told elsewhere."""
-    path, hints, values = configuration.conf_dir() / f"{name}.yaml", typing.get_type_hints(root), composed(name)
+    """Sections of a YAML file with a root of its own: single values first, then each group that is not told elsewhere."""
+    path, kinds, values = configuration.conf_dir() / f"{name}.yaml", schema.values(root), composed(name)
     said, known = comments(path), schema_comments(root)
     yield f"## `{name}.yaml`\n\nOptions of {command}."
-    groups = [f.name for f in dataclasses.fields(root) if dataclasses.is_dataclass(hints[f.name])]
-    single = [f.name for f in dataclasses.fields(root) if f.name not in (*groups, *apart)]
+    groups = [key for key, value in kinds.items() if schema.is_group(value.kind)]
+    single = [key for key in kinds if key not in (*groups, *apart)]
     yield table(
         ["option", "value", "default", "meaning"],
-        [[f"`{k}`", allowed(hints[k], None), shown(values[k]), said.get(k) or known.get(k, "")] for k in single],
+        [[f"`{k}`", allowed(kinds[k].kind, None), shown(values[k]), said.get(k) or known.get(k, "")] for k in single],
     )
     for group in groups:
         if group in apart:
             continue
-        node = hints[group]
+        node = kinds[group].kind
         own = {key.partition(".")[2]: text for key, text in said.items() if key.startswith(group + ".")}
-        known_of, types_of = schema_comments(node), typing.get_type_hints(node)
+        known_of = schema_comments(node)
         rows = [
             [
-                f"`{group}.{leaf.name}`",
-                allowed(types_of[leaf.name], leaf.metadata.get("rule")),
-                shown(values[group][leaf.name]),
-                own.get(leaf.name) or known_of.get(leaf.name, ""),
+                f"`{group}.{key}`",
+                allowed(value.kind, value.rule),
+                shown(values[group][key]),
+                own.get(key) or known_of.get(key, ""),
             ]
-            for leaf in dataclasses.fields(node)
+            for key, value in schema.values(node).items()
         ]
         yield table(["option", "value", "default", "meaning"], rows)
 
 
 def all_options() -> str:
     """The page of all options."""
-    hints, values = typing.get_type_hints(schema.Sweep), composed("sweep")
+    kinds, values = schema.values(schema.Sweep), composed("sweep")
     study = comments(configuration.conf_dir() / "sweep.yaml")
     own = {key.partition(".")[2]: text for key, text in study.items() if key.startswith("study.")}
     parts = [
@@ -252,26 +247,21 @@ def all_options() -> str:
         "## `sweep.yaml`\n\nOptions of `python -m lstm_bench.sweep`: its groups, and `study`.",
         table(
             ["option", "value", "default", "meaning"],
-            [["`controls`", allowed(hints["controls"], None), shown(values["controls"]), study["controls"]]],
+            [["`controls`", allowed(kinds["controls"].kind, None), shown(values["controls"]), study["controls"]]],
         ),
     ]
     for group in schema.GROUPS:
-        node = hints[group]
+        node = kinds[group].kind
         if group == "model":
             parts += families()
             continue
         files = choices(group)
         if group == "study":
             rows = []
-            types = typing.get_type_hints(node)
-            for leaf in dataclasses.fields(node):
-                rule = (
-                    schema.Choice(objective.AUTO, *objective.objectives())
-                    if leaf.name == "objective"
-                    else leaf.metadata.get("rule")
-                )
-                value = [allowed(types[leaf.name], rule), shown(values[group][leaf.name]), own.get(leaf.name, "")]
-                rows.append([f"`study.{leaf.name}`", *value])
+            for key, value in schema.values(node).items():
+                rule = schema.Choice(objective.AUTO, *objective.objectives()) if key == "objective" else value.rule
+                said = [allowed(value.kind, rule), shown(values[group][key]), own.get(key, "")]
+                rows.append([f"`study.{key}`", *said])
             parts += [
                 f"### `study`\n\n{sentence(node.__doc__)}",
                 table(["option", "value", "default", "meaning"], rows),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.core import cli, home
+from lstm_bench.core import cli, home, schema
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -58,10 +58,9 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     from lstm_bench.study import leak_findings, leak_rows
 
     asked = configuration.load(composed, schema.Leak)
-    settings = {
-        **asked["dataset"],
-        "train_size": None if asked["dataset"]["name"] == "file" else asked["dataset"]["train_size"],
-    }
+    settings = asked["dataset"].copy()
+    if settings["name"] == "file":
+        settings["train_size"] = None
     console = Console(highlight=False)
     found = inspection.load(settings)
     pool = _drawn(_pool(found, settings), _PAIRED)
@@ -98,7 +97,7 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
         console.print(f"{path}", markup=False)
 
 
-def _pool(found: Dataset, config: Mapping[str, Any]) -> Pool:
+def _pool(found: Dataset, config: schema.Dataset) -> Pool:
     """All sequences of a dataset, with what its file says of each beside values and labels."""
     import numpy as np
 
@@ -168,7 +167,7 @@ def _ways(found: Dataset, pool: Pool, findings: Sequence[Any]) -> list[str]:
     return [*made, *(["copies"] if copies and not made else [])]
 
 
-def _measured(pool: Pool, by: str, asked: Mapping[str, Any], settles: bool) -> Any:
+def _measured(pool: Pool, by: str, asked: schema.Leak, settles: bool) -> Any:
     from lstm_bench.study import leak_findings, leakage
 
     pool, way = _drawn(pool, asked["most"]), by
@@ -184,7 +183,7 @@ def _measured(pool: Pool, by: str, asked: Mapping[str, Any], settles: bool) -> A
         return leakage.measure(pool, way, asked["seeds"], rounds=asked["rounds"], score=score)._replace(by=by)
 
 
-def _answers(found: Dataset, config: Mapping[str, Any]) -> list[str]:
+def _answers(found: Dataset, config: schema.Dataset) -> list[str]:
     """Columns that tell the target alone, as `look` finds them."""
     from lstm_bench.data import inspection
 

@@ -71,9 +71,9 @@ def run(composed: DictConfig, overrides: Sequence[str]) -> None:
     for sentence in warnings:
         _item(console, "!", sentence, "yellow")
     console.print(f"{len(warnings)} warning{'s' * (len(warnings) != 1)}" if warnings else "nothing speaks against it")
-    for kind in ("png", "svg"):
-        if asked[kind]:
-            _draw(console, found, kind, asked[kind])
+    for kind, file in (("png", asked["png"]), ("svg", asked["svg"])):
+        if file:
+            _draw(console, found, kind, file)
 
 
 def _table(*headings: str, left: int = 1) -> Any:
@@ -138,7 +138,7 @@ def _objective(found: Dataset) -> tuple[str, str]:
     why = f"{found.kind.objectives[0]}, the measure of a {found.kind.name} task"
     aim = found.kind.objectives[0]
     if found.about is not None:  # of a file, where a study aims at what suits the labels
-        study: dict[str, Any] = {"objective": AUTO, "direction": None, "objectives": {}}
+        study: Any = {"objective": AUTO, "direction": None, "objectives": {}}
         why = settle_objective(study, found.kind, found.labels("train"), found.labels("validation"), found.n_classes)
         aim = study["objective"]
     others = [name for name in found.kind.objectives if name != aim]

@@ -61,7 +61,8 @@ def run(arguments: list[str]) -> None:
     study = recorded.find(given["study"], home.expanded(given.get("sweeps", "sweeps")))
     for option in _DATA:
         if option in given:  # whether they are the recorded ones, their digest tells
-            study.config["dataset"][option.partition(".")[2]] = given[option]
+            where: Any = study.config["dataset"]
+            where[option.partition(".")[2]] = given[option]
     target = str(study.config["model"].get("_target_"))
     if "merged" in study.folder.absolute().parts and not signature.is_own(target):
         raise ConfigError(

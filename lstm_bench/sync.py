@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from lstm_bench.core import cli, home
+from lstm_bench.core import cli, home, schema
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
 
 HELP = """\
@@ -114,7 +113,7 @@ def _sync(folder: Path, uri: str | None, named: bool) -> None:
     print(f"{name}: {what} ({tracking.address})" + (f"; {tracking.remark}" if tracking.remark else ""))
 
 
-def _settings(config: Mapping[str, Any], uri: str | None) -> dict[str, Any] | None:
+def _settings(config: schema.Sweep, uri: str | None) -> schema.Store | None:
     """Where a study goes: as given, else as its sweep was told; None where that was nowhere."""
     from lstm_bench.tracking import store
 

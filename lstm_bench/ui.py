@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _until_interrupted(arguments: list[str]) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         found = options(arguments)
-        serve(store.store_uri({"uri": found["tracking.uri"]}), found["ui.host"], found["ui.port"])
+        serve(store.store_uri({"name": "mlflow", "uri": found["tracking.uri"]}), found["ui.host"], found["ui.port"])
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def main(
     Args:
       argv: The command line, without the program.
       config_name: Root YAML in `conf/`.
-      root: Schema of it, a dataclass of `core/configuration.py`.
+      root: Schema of it, of `core/schema.py`.
       help_text: What --help prints.
       run: Called with what was composed and the list of overrides; raises LstmBenchError for expected faults.
 

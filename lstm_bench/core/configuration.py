@@ -6,7 +6,6 @@ workers as JSON). Numbers live in `conf/`: the schema says what is allowed, not 
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import re
 import types
@@ -19,12 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException, ValidationError
 
 import lstm_bench
-from lstm_bench.core import home
+from lstm_bench.core import home, schema
 from lstm_bench.core.errors import ConfigError, nearest, redact
-from lstm_bench.core.schema import Choice, Range, Sweep, Weights
+from lstm_bench.core.schema import Choice, Range, Sweep
 from lstm_bench.core.vocabulary import DTYPES
 
-T = typing.TypeVar("T")
+Config = typing.TypeVar("Config", bound=Mapping[str, Any])
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
@@ -35,30 +34,19 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
-def _schema(path: str, root: type = Sweep) -> type | None:
-    """Dataclass at a dotted path, None where there is none."""
-    node: Any = root
-    for key in path.split(".") if path else ():
-        hints = typing.get_type_hints(node) if dataclasses.is_dataclass(node) else {}
-        node = hints.get(key)
-    return node if isinstance(node, type) and dataclasses.is_dataclass(node) else None
-
-
-def rules(root: Any = Sweep) -> Iterator[tuple[str, Any, Range | Choice | Weights | None]]:
+def rules(root: Any = Sweep) -> Iterator[tuple[str, Any, schema.Rule | None]]:
     """`(dotted path, type, rule)` of every value of the schema."""
-    for group in dataclasses.fields(root):
-        node: Any = _schema(group.name, root)
-        if node is None:
-            yield group.name, typing.get_type_hints(root)[group.name], None
+    for name, value in schema.values(root).items():
+        if not schema.is_group(value.kind):
+            yield name, value.kind, value.rule
             continue
-        hints = typing.get_type_hints(node)
-        for leaf in dataclasses.fields(node):
-            yield f"{group.name}.{leaf.name}", hints[leaf.name], leaf.metadata.get("rule")
+        for key, leaf in schema.values(value.kind).items():
+            yield f"{name}.{key}", leaf.kind, leaf.rule
 
 
 def paths(root: Any = Sweep) -> list[str]:
     """Dotted paths of the schema's values, and its groups."""
-    return list(dict.fromkeys([*(f.name for f in dataclasses.fields(root)), *(path for path, _, _ in rules(root))]))
+    return list(dict.fromkeys([*schema.values(root), *(path for path, _, _ in rules(root))]))
 
 
 def get(config: Mapping[str, Any], path: str) -> Any:
@@ -69,11 +57,6 @@ def get(config: Mapping[str, Any], path: str) -> Any:
             raise KeyError(path)
         node = node[key]
     return node
-
-
-def group(config: Mapping[str, Any], kind: type[T]) -> T:
-    """A group of a resolved configuration as the dataclass of its name: `group(config, Study).n_trials`."""
-    return kind(**config[kind.__name__.lower()])
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -88,9 +71,9 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def replaced(config: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def replaced(config: Config, values: Mapping[str, Any]) -> Config:
     """Copy of nested dicts with the values at dotted paths replaced."""
-    copy: dict[str, Any] = {k: replaced(v, {}) if isinstance(v, Mapping) else v for k, v in config.items()}
+    copy: Any = {k: replaced(v, {}) if isinstance(v, Mapping) else v for k, v in config.items()}
     for path, value in values.items():
         *parents, last = path.split(".")
         node = copy
@@ -111,9 +94,9 @@ def type_words(hint: Any) -> str:
     return words.get(hint, {dict: "a mapping", list: "a list"}.get(typing.get_origin(hint), str(hint)))
 
 
-def redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def redacted_config(config: Sweep) -> Sweep:
     """Copy of a resolved configuration as it may be stored and shown: no password in its URLs, no home in its paths."""
-    copy = replaced(config, {})
+    copy: Any = replaced(config, {})
     own = home.folder()
     for key in ("dir", "path", "test_path"):
         if copy["dataset"].get(key) and own:
@@ -124,7 +107,7 @@ def redacted_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return copy
 
 
-def load(composed: DictConfig, root: type = Sweep) -> dict[str, Any]:
+def load(composed: DictConfig, root: type[Config]) -> Config:
     """Checks what Hydra composed against the schema whose root is `root`.
 
     Returns:
@@ -140,8 +123,8 @@ def load(composed: DictConfig, root: type = Sweep) -> dict[str, Any]:
         raise ConfigError(_first_line(error)) from error
     _refuse_unknown(plain, root)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(root), plain)
-        config = typing.cast(dict[str, Any], OmegaConf.to_container(merged, throw_on_missing=True))
+        merged = OmegaConf.merge(OmegaConf.structured(schema.structured(root)), plain)
+        config = typing.cast(Config, OmegaConf.to_container(merged, throw_on_missing=True))
     except (ValidationError, ConfigKeyError) as error:
         raise _type_error(plain, error.full_key or "", root) from error
     except OmegaConfBaseException as error:
@@ -168,7 +151,7 @@ def check_recorded(plain: Mapping[str, Any], root: type = Sweep) -> None:
             raise ConfigError(path, expected="a value", received=str(value)[:40])
     _refuse_unknown(plain, root)
     try:
-        config = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(root), plain))
+        config = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(schema.structured(root)), plain))
     except (ValidationError, ConfigKeyError) as error:
         raise _type_error(plain, error.full_key or "", root) from error
     except OmegaConfBaseException as error:
@@ -181,19 +164,18 @@ def check_recorded(plain: Mapping[str, Any], root: type = Sweep) -> None:
 
 
 def _refuse_unknown(plain: Mapping[str, Any], root: Any) -> None:
-    groups = [f.name for f in dataclasses.fields(root)]
+    groups = schema.values(root)
     for key, value in plain.items():
         if key not in groups:
             hint = nearest(key, groups)
             if "study" in groups and difflib.get_close_matches(key, ["study"], cutoff=0.5):
                 hint = f"did you mean +study={value if isinstance(value, str) else 'NAME'}?"
             raise ConfigError(f"unknown option {key}", remedy=hint)
-        known = _schema(key, root)
-        if known is None:
+        if not schema.is_group(groups[key].kind):
             continue
         if not isinstance(value, Mapping):
             raise ConfigError(key, expected="one of its YAML files, or single values of it", received=value)
-        names = [f.name for f in dataclasses.fields(known)]
+        names = schema.values(groups[key].kind)
         for name in value:
             if name not in names:
                 raise ConfigError(f"unknown option {key}.{name}", remedy=nearest(name, names))

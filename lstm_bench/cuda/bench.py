@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lstm_bench.core import configuration
 from lstm_bench.core.clock import Phases
 from lstm_bench.cuda import networks, pretended_gpu, verdict
 from lstm_bench.cuda.options import FAMILY, OPERATIONS
@@ -40,7 +41,9 @@ class Predictor(TaskRunner):
         with pretended_gpu.pretended(name):
             networks.require_effect(name)
             for values, one in zip(({}, *task["searched"]), (config, *task["corners"]), strict=True):
-                engine = programs.prepare({**one, "model": sized(one["model"], data)}, data, kernel, seed=0)
+                engine = programs.prepare(
+                    configuration.replaced(one, {"model": sized(one["model"], data)}), data, kernel, seed=0
+                )
                 operations = ("training",) if values else tuple(OPERATIONS)  # at the ends of the space training will do
                 for operation, read in networks.readings(name, engine, operations).items():
                     found += [

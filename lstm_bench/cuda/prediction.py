@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import configuration, errors, formatting, hardware, safe_load
+from lstm_bench.core import configuration, errors, formatting, hardware, safe_load, schema
 from lstm_bench.cuda import table
 from lstm_bench.cuda.options import CELLS, FAMILY, OPERATIONS
 from lstm_bench.launcher.single_task import Process
@@ -63,7 +63,7 @@ def cells(backend: str, say: Callable[[str], None]) -> list[Row]:
     return [row | {"keras": keras, "version": version} for row in found]
 
 
-def of_study(config: Mapping[str, Any], space: Mapping[str, Any], say: Callable[[str], None] = print) -> None:
+def of_study(config: schema.Sweep, space: Mapping[str, Any], say: Callable[[str], None] = print) -> None:
     """Prints which kernel an NVIDIA GPU would run for each recurrent layer of a study's network; writes nothing.
 
     Args:

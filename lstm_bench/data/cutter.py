@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from lstm_bench.core import schema
 from lstm_bench.data import file_dataset, texts
 from lstm_bench.data.task import of
 
 
-def cutter_of(config: Mapping[str, Any]) -> Any:
+def cutter_of(config: schema.Dataset) -> Any:
     """`Task.own_cutter` of the task that is asked for, `texts` where samples are such; None of any other.
 
     Args:
@@ -21,7 +21,7 @@ def cutter_of(config: Mapping[str, Any]) -> Any:
     return of(asked).own_cutter if asked else None
 
 
-def load(config: Mapping[str, Any]) -> file_dataset.FileData:
+def load(config: schema.Dataset) -> file_dataset.FileData:
     """Reads the files, divides and fills, by whoever makes the samples.
 
     Args:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lstm_bench.core import home
+from lstm_bench.core import home, schema
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.errors import ConfigError, DataError
+from lstm_bench.core.schema import settled
 from lstm_bench.data import cutter, download, file_dataset, images, languages, lengths, settings, synthetic
 from lstm_bench.data.arrays import SPLITS, Arrays
 from lstm_bench.data.formats.source import Source, is_packaged
@@ -141,13 +141,13 @@ class Dataset:
 class Found:
     """What `resolve` found: a `dataset` configuration that any worker can load without searching."""
 
-    config: dict[str, Any]
+    config: schema.Dataset
     name: str  # as in `Dataset`
     source: str
     notice: str | None = None
 
 
-def find(config: Mapping[str, Any]) -> Found | None:
+def find(config: schema.Dataset) -> Found | None:
     """Finds the data on this machine; None where it would have to be downloaded. Contents are verified by `load`.
 
     Args:
@@ -159,12 +159,12 @@ def find(config: Mapping[str, Any]) -> Found | None:
     """
     settings.check(config)
     if config["name"] == "digits":
-        return Found(dict(config), "digits", "scikit-learn load_digits")
+        return Found(config.copy(), "digits", "scikit-learn load_digits")
     name = config["name"]
     if name in synthetic.MAKERS:
-        return Found(dict(config), name, f"generated, seed {config['split_seed']}")
+        return Found(config.copy(), name, f"generated, seed {config['split_seed']}")
     if name == "npz":
-        path = _absolute(config["path"])
+        path = _absolute(settled(config["path"]))
         if not os.path.isfile(path):  # noqa: PTH113 (in a folder that may not be entered, Path.is_file raises)
             raise DataError(f"{path}: no such file", remedy="Give an existing one: dataset.path=FILE.npz")
         return Found({**config, "path": str(path)}, path.stem, _short(path))
@@ -174,7 +174,7 @@ def find(config: Mapping[str, Any]) -> Found | None:
         folder = languages.find(config["path"])
         source = f"Django {languages.version(folder)}"
         if config["path"] is None:  # a worker finds it as well, on whatever machine
-            return Found(dict(config), name, source)
+            return Found(config.copy(), name, source)
         return Found({**config, "path": str(folder)}, name, f"{source}, {_short(folder)}")
     of = IMAGES[name]
     cache, title = _cache(of), images.TITLES[of]
@@ -194,18 +194,18 @@ def find(config: Mapping[str, Any]) -> Found | None:
     return None
 
 
-def _find_file(config: Mapping[str, Any]) -> Found:
-    made = dict(config)
+def _find_file(config: schema.Dataset) -> Found:
+    made = config.copy()
     for key, source in file_dataset.sources(config).items():
         source.require()
-        if is_packaged(config[key]):  # which lies elsewhere on another machine
+        if is_packaged(settled(config[key])):  # which lies elsewhere on another machine
             continue
         path = source.path.absolute()
         made[key] = f"{path}!{source.member}" if source.member else str(path)
-    stem = Source.parse(made["path"]).stem
+    file = settled(made["path"])
+    stem = Source.parse(file).stem
     name = config.get("title") or re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "file"
-    packaged = is_packaged(config["path"])
-    return Found(made, name[:100], str(config["path"]) if packaged else _short(Path(made["path"])))
+    return Found(made, name[:100], file if is_packaged(file) else _short(Path(file)))
 
 
 def folders(of: str) -> list[Path]:
@@ -217,7 +217,7 @@ def folders(of: str) -> list[Path]:
     return places
 
 
-def resolve(config: Mapping[str, Any]) -> Found:
+def resolve(config: schema.Dataset) -> Found:
     """Finds the data, downloading images if need be. Contents are verified by `load`, except for a download's.
 
     Args:
@@ -248,23 +248,25 @@ def resolve(config: Mapping[str, Any]) -> Found:
     return Found({**config, "dir": str(cache)}, name, url)
 
 
-def _fall_back(config: Mapping[str, Any], missing: str) -> Found:
+def _fall_back(config: schema.Dataset, missing: str) -> Found:
     """The settings of `digits`, with the sizes that were asked for where so small a set allows them."""
     asked, default = (config["train_size"], config["validation_size"]), (None, 0.1)
     candidates = dict.fromkeys((asked, (asked[0], default[1]), (default[0], asked[1]), default))
     for train_size, validation_size in candidates:
-        sizes = {"train_size": train_size, "validation_size": validation_size}
-        digits = {**config, "name": "digits", "dir": None, "path": None, "fallback": None, **sizes}
+        digits = config.copy()
+        digits.update({"name": "digits", "dir": None, "path": None, "fallback": None})
+        digits.update({"train_size": train_size, "validation_size": validation_size})
         with contextlib.suppress(DataError):
             load(digits)
             break
-    changed = [f"{key} {value} instead of {config[key]}" for key, value in sizes.items() if value != config[key]]
+    sizes = (("train_size", asked[0], train_size), ("validation_size", asked[1], validation_size))
+    changed = [f"{key} {size} instead of {wanted}" for key, wanted, size in sizes if size != wanted]
     notice = f"{missing}: using scikit-learn's 8x8 digits instead, and everything produced is named after them"
     notice += f" ({', '.join(changed)})" if changed else ""
     return Found(digits, "digits", "scikit-learn load_digits", notice + ".")
 
 
-def load(config: Mapping[str, Any]) -> Dataset:
+def load(config: schema.Dataset) -> Dataset:
     """Arrays of a dataset, verified, split and scaled.
 
     Args:
@@ -334,7 +336,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
     if own and target:
         notes.append(f"targets are standardised inside: mean {target[0]:.4g}, deviation {target[1]:.4g} in training")
     if generated:
-        baselines = synthetic.baselines(config["name"], config["length"])
+        baselines = synthetic.baselines(config["name"], settled(config["length"]))
     else:
         counted = [
             y if of is None or not task.per_timestep else lengths.real(y, of)[0]
@@ -366,7 +368,7 @@ def _trim(arrays: Arrays, task: Task) -> None:
             del arrays[key]
 
 
-def _target_scale(config: Mapping[str, Any], task: Task, y: np.ndarray) -> tuple[float, float] | None:
+def _target_scale(config: schema.Dataset, task: Task, y: np.ndarray) -> tuple[float, float] | None:
     """Mean and deviation of the training targets, where outputs are to be scaled by them.
 
     Raises:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from lstm_bench.core import home
+from lstm_bench.core import home, schema
 from lstm_bench.core.errors import ConfigError, DataError
+from lstm_bench.core.schema import settled
 from lstm_bench.data import classes as class_names
 from lstm_bench.data import converted, division, formats, missing
 from lstm_bench.data.arrays import SPLITS, Arrays, checked, digest
@@ -54,13 +55,16 @@ class FileData:
     tokens: tuple[str, ...] | None = None
 
 
-def sources(config: Mapping[str, Any]) -> dict[str, Source]:
+PathKey = Literal["path", "test_path"]
+
+
+def sources(config: schema.Dataset) -> dict[PathKey, Source]:
     """`path`, and `test_path` where it is given, of settings that `find` has made absolute or not."""
-    given = {key: config.get(key) for key in ("path", "test_path")}
-    return {key: Source.parse(home.expanded(str(text))) for key, text in given.items() if text}
+    named: dict[PathKey, str | None] = {"path": config["path"], "test_path": config.get("test_path")}
+    return {key: Source.parse(home.expanded(str(text))) for key, text in named.items() if text}
 
 
-def parts_of(config: Mapping[str, Any]) -> dict[str, Sequences]:
+def parts_of(config: schema.Dataset) -> dict[str, Sequences]:
     """The sequences as the files have them: `all`, or `train`, `test` and perhaps `validation`.
 
     Raises:
@@ -102,7 +106,7 @@ def _is_rectangular(source: Source, columns: Columns) -> bool:
     return source.suffix == ".npz" or columns.layout == "wide"
 
 
-def load(config: Mapping[str, Any]) -> FileData:
+def load(config: schema.Dataset) -> FileData:
     """Reads, divides and fills.
 
     Args:
@@ -122,12 +126,13 @@ def load(config: Mapping[str, Any]) -> FileData:
     lengths: Arrays = {f"lengths_{k}": found.lengths for k, found in parts.items() if found.lengths is not None}
     arrays: Arrays = {f"x_{split}": found.x for split, found in parts.items()} | lengths
     counts = zip(names_of(one.features, one.x.shape[-1]), missing.gaps(arrays).tolist(), strict=True)
+    stride = config.get("stride")
     about = {
         "split": kind,
         "divided": divided,
         "groups": division.groups_of(parts) if kind != "stratified" else {},
         "windows": one.windows,
-        "overlap": bool(config.get("stride") and config["stride"] < config["window"]),
+        "overlap": bool(stride and stride < settled(config.get("window"))),
         "in_time": division.in_time(one),
         "columns": formats.columns_of(sources(config)["path"]),
         "missing": {name: n for name, n in counts if n},
@@ -151,7 +156,7 @@ def load(config: Mapping[str, Any]) -> FileData:
 
 
 def asked_of(
-    config: Mapping[str, Any], parts: dict[str, Sequences], columns: Columns, where: str
+    config: schema.Dataset, parts: dict[str, Sequences], columns: Columns, where: str
 ) -> tuple[Sequences, str, Task, str]:
     """What sequences are trained on, how they are divided (see `division.kind_of`), and the task that they ask for, with why.
 
@@ -231,7 +236,7 @@ def digest_of(parts: Mapping[str, Sequences]) -> str:
 
 
 def divided_by(
-    parts: dict[str, Sequences], config: Mapping[str, Any], kind: str, task: Task, where: str
+    parts: dict[str, Sequences], config: schema.Dataset, kind: str, task: Task, where: str
 ) -> tuple[dict[str, Sequences], str]:
     """The three splits, and how that was done.
 
@@ -287,7 +292,7 @@ def _sortable(y: np.ndarray) -> np.ndarray:
     return np.array(["" if value is None else str(value) for value in y]) if y.dtype == object else y
 
 
-def divided(parts: dict[str, Sequences], config: Mapping[str, Any]) -> dict[str, Sequences]:
+def divided(parts: dict[str, Sequences], config: schema.Dataset) -> dict[str, Sequences]:
     """What `parts_of` gave, divided into training, validation and test as `load` does it; values may stand in for `ids`.
 
     Raises:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from lstm_bench.core import schema
 from lstm_bench.core.formatting import counted
 from lstm_bench.data import dataset, file_dataset, missing
 from lstm_bench.data.arrays import SPLITS
@@ -59,7 +59,7 @@ class Column:
         return ", ".join([*said, *(["tells the target"] if self.tells else [])])
 
 
-def load(config: Mapping[str, Any]) -> Dataset:
+def load(config: schema.Dataset) -> Dataset:
     """As `dataset.load`, but gaps that `dataset.missing` refuses are filled, so that the rest can be seen.
 
     Args:
@@ -75,7 +75,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
     return dataclasses.replace(found, notes=notes, about={**(found.about or {}), "refused": True})
 
 
-def unfit(config: Mapping[str, Any]) -> list[str]:
+def unfit(config: schema.Dataset) -> list[str]:
     """What can be said of a file that cannot be divided: sequences, classes, a sentence each.
 
     Raises:
@@ -112,7 +112,7 @@ def class_counts(found: Dataset) -> dict[str, dict[str, int]]:
     return {name: {split: int(counts[split][index]) for split in SPLITS} for index, name in enumerate(names)}
 
 
-def columns(found: Dataset, config: Mapping[str, Any]) -> list[Column]:
+def columns(found: Dataset, config: schema.Dataset) -> list[Column]:
     """The features of a dataset; of a table whose rows are sequences its one feature, and timesteps that tell the target.
 
     Texts have none.
@@ -165,7 +165,7 @@ def _twins(x: np.ndarray, names: Sequence[str]) -> dict[str, str]:
     return made
 
 
-def _telling(x: np.ndarray, names: Sequence[str], found: Dataset, config: Mapping[str, Any]) -> dict[str, str]:
+def _telling(x: np.ndarray, names: Sequence[str], found: Dataset, config: schema.Dataset) -> dict[str, str]:
     """Column -> how it alone tells the target: it is a copy of it, or was made from it.
 
     Of a table whose rows are sequences the columns are timesteps. One feature that is all there is may well tell it.
@@ -193,7 +193,7 @@ def _telling(x: np.ndarray, names: Sequence[str], found: Dataset, config: Mappin
     return made
 
 
-def _steps(found: Dataset, config: Mapping[str, Any]) -> list[str]:
+def _steps(found: Dataset, config: schema.Dataset) -> list[str]:
     """Names of a table's timesteps, where a row is a sequence."""
     meant = {name for _, name in Columns.of(config).named()}
     names = config.get("features") or [c for c in (found.about or {}).get("columns") or () if c not in meant]

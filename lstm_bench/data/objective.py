@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_bench.core import schema
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.data.labels import integers
 from lstm_bench.data.task import CLASSIFICATION, Task, all_metrics
@@ -26,7 +27,12 @@ def usual_objective(dataset: str) -> str:
     return AUTO if dataset in ("file", "languages") else CLASSIFICATION.objectives[0]
 
 
-def check_aims(study: dict[str, Any], dataset: str = "") -> None:
+def settled_objective(study: schema.Study) -> str:
+    """What a study aims at, once `check_aims` and, where the data decides, `settle_objective` have filled it in."""
+    return schema.settled(study["objective"])
+
+
+def check_aims(study: schema.Study, dataset: str = "") -> None:
     """Checks that a study aims at metrics that there are, each the better way, and fills in what is left open.
 
     Args:
@@ -37,8 +43,8 @@ def check_aims(study: dict[str, Any], dataset: str = "") -> None:
       ConfigError: for another name or direction.
     """
     known = objectives()
-    study["objective"] = study["objective"] or usual_objective(dataset)
-    objective, direction, either = study["objective"], study["direction"], {**known, **_COSTS}
+    study["objective"] = objective = study["objective"] or usual_objective(dataset)
+    direction, either = study["direction"], {**known, **_COSTS}
     for name, way in study["objectives"].items():
         if name not in either:
             raise ConfigError(f"study.objectives: unknown metric {name}", remedy=nearest(name, either))
@@ -59,9 +65,7 @@ def check_aims(study: dict[str, Any], dataset: str = "") -> None:
     study["direction"] = known[objective]
 
 
-def settle_objective(
-    study: dict[str, Any], task: Task, train: np.ndarray, validation: np.ndarray, n_outputs: int
-) -> str:
+def settle_objective(study: schema.Study, task: Task, train: np.ndarray, validation: np.ndarray, n_outputs: int) -> str:
     """Puts the metric in the place of `study.objective=auto`, with its direction; returns which and why, "" where none was asked.
 
     It is the first of the task's; of classes of which one is rare in training, with less than a third of an even share, it is

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from lstm_bench.core import schema
 from lstm_bench.core.errors import ConfigError
+from lstm_bench.core.schema import settled
 from lstm_bench.data import images as mnist
 from lstm_bench.data import synthetic
 from lstm_bench.data.arrays import SPLITS, Arrays, checked, digest
@@ -37,14 +37,14 @@ LENGTHS = {784: 1, 196: 2, 49: 4}  # of smnist -> side of the squares of pixels 
 DIGITS_TEST, DIGITS_SEED = 360, 0  # a fifth of the 1,797 digits is the test set, whatever `split_seed` says
 
 
-def known_task(config: Mapping[str, Any]) -> Task | None:
+def known_task(config: schema.Dataset) -> Task | None:
     """What a dataset asks for; None where the labels of a file say it.
 
     Raises:
       ConfigError: for a `dataset.task` that there is not, or that is of series.
     """
     if config.get("task") is not None:
-        asked = of(config["task"])
+        asked = of(settled(config["task"]))
         if asked.cutter and config["name"] != "file":
             remedy = "Give dataset=file and a table with a row per time step, or a .tsf file."
             raise ConfigError(f"dataset.task={asked.name}: dataset={config['name']} holds no series", remedy=remedy)
@@ -52,17 +52,18 @@ def known_task(config: Mapping[str, Any]) -> Task | None:
     return None if config["name"] in ("npz", "file") else synthetic.TASKS.get(config["name"], CLASSIFICATION)
 
 
-def _read(config: Mapping[str, Any]) -> tuple[Arrays, int, str]:
+def _read(config: schema.Dataset) -> tuple[Arrays, int, str]:
     """Arrays as their source has them, the number of outputs and the digest of all."""
     name = config["name"]
     if name == "digits":
         return _digits()
     if name in synthetic.MAKERS:
-        sizes = int(config["train_size"]), int(config["validation_size"]), int(config["test_size"])
-        arrays = synthetic.drawn(name, config["length"], sizes, config["split_seed"])
+        train, validation, test = settled(config["train_size"]), config["validation_size"], settled(config["test_size"])
+        sizes = int(train), int(validation), int(test)
+        arrays = synthetic.drawn(name, settled(config["length"]), sizes, config["split_seed"])
         return arrays, synthetic.OUTPUTS[name], digest(arrays)
     if name in IMAGES:
-        folder = Path(config["dir"])
+        folder = Path(settled(config["dir"]))
         arrays, n_classes = checked(mnist.read(folder, IMAGES[name]), CLASSIFICATION, 10, folder)
         sha256 = mnist.digest(IMAGES[name])
         if name in ("smnist", "psmnist"):
@@ -72,21 +73,22 @@ def _read(config: Mapping[str, Any]) -> tuple[Arrays, int, str]:
             for split in ("train", "test"):
                 arrays[f"x_{split}"] = _pixels(arrays[f"x_{split}"], config)
         return arrays, n_classes, sha256
-    path = Path(config["path"])
+    path = Path(settled(config["path"]))
     raw = read_npz(path, [f"{axis}_{split}" for split in SPLITS for axis in "xy"])
     task = known_task(config) or of_labels(raw["y_train"])
     return *checked(raw, task, None, path), digest(raw)
 
 
-def _pixels(images: np.ndarray, config: Mapping[str, Any]) -> np.ndarray:
+def _pixels(images: np.ndarray, config: schema.Dataset) -> np.ndarray:
     """Images `(samples, 28, 28)` as sequences `(samples, length, 1)`, row by row or permuted; squares of pixels averaged."""
-    n, side = len(images), LENGTHS[config["length"]]
+    n, length = len(images), settled(config["length"])
+    side = LENGTHS[length]
     if side > 1:
         squares = images.reshape(n, 28 // side, side, 28 // side, side)
         images = squares.mean(axis=(2, 4), dtype=np.float32)
-    x = images.reshape(n, config["length"], 1)
+    x = images.reshape(n, length, 1)
     if config["name"] == "psmnist":
-        x = x[:, np.random.RandomState(config["permutation_seed"]).permutation(config["length"])]
+        x = x[:, np.random.RandomState(config["permutation_seed"]).permutation(length)]
     return x
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lstm_bench.core import schema
 from lstm_bench.core.configuration import NAME
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.data import synthetic, texts
@@ -14,16 +15,18 @@ from lstm_bench.data.splits import check_folds, check_resplit, nothing_to_fold, 
 from lstm_bench.data.task import tasks
 
 
-def check(config: Mapping[str, Any]) -> None:
+def check(config: schema.Dataset) -> None:
     """Checks ranges and types of the `dataset` settings. Opens nothing.
 
     Raises:
       ConfigError: if a setting cannot be meant, whatever the data.
     """
 
+    values: Mapping[str, Any] = config
+
     def need(key: str, valid: bool, expected: str) -> None:
         if not valid:
-            raise ConfigError(f"dataset.{key}", expected=expected, received=config.get(key))
+            raise ConfigError(f"dataset.{key}", expected=expected, received=values.get(key))
 
     name, seed = config["name"], config["split_seed"]
     if not isinstance(name, str) or name not in DIVISOR:
@@ -33,7 +36,7 @@ def check(config: Mapping[str, Any]) -> None:
         for key in ("train_size", "validation_size", "test_size"):
             need(
                 key,
-                _is_size(config.get(key)) and config[key] >= 1,
+                _is_size(values.get(key)) and values[key] >= 1,
                 f"a count of at least 1, which dataset={name} draws",
             )
     else:
@@ -69,7 +72,7 @@ def check(config: Mapping[str, Any]) -> None:
     need("scale_target", not scaled or name in scalable, f"false, as only dataset={','.join(scalable)} has it")
     for key, having in owners.items():
         expected = f"null, because only dataset={','.join(having)} has it"
-        need(key, name in having or config.get(key) is None, expected)
+        need(key, name in having or values.get(key) is None, expected)
     length, permutation_seed = config.get("length"), config.get("permutation_seed")
     if name in ("smnist", "psmnist"):
         need("length", type(length) is int and length in LENGTHS, f"one of {', '.join(map(str, LENGTHS))}")
@@ -94,12 +97,14 @@ _OF_FILE = (
 )
 
 
-def _check_file(config: Mapping[str, Any], need: Callable[[str, bool, str], None], size: str) -> None:
+def _check_file(config: schema.Dataset, need: Callable[[str, bool, str], None], size: str) -> None:
     """Checks the settings of `dataset=file` that no file has to be opened for."""
+    values: Mapping[str, Any] = config
+    title = config.get("title")
     need("test_size", config.get("test_size") is None or _is_size(config["test_size"]), size + ", or null for a fifth")
     need(
         "title",
-        config.get("title") is None or bool(NAME.fullmatch(config["title"])),
+        title is None or bool(NAME.fullmatch(title)),
         "letters, digits and ._-, at most 100",
     )
     features = config.get("features")
@@ -109,15 +114,15 @@ def _check_file(config: Mapping[str, Any], need: Callable[[str, bool, str], None
         if cutter is not texts:
             return
     for key in texts.SETTINGS:
-        need(key, cutter is texts or config.get(key) is None, "null without dataset.text")
+        need(key, cutter is texts or values.get(key) is None, "null without dataset.text")
     for task in tasks().values():
         for key in task.settings:
-            need(key, config.get(key) is None, f"null without dataset.task={task.name}")
+            need(key, values.get(key) is None, f"null without dataset.task={task.name}")
     need("stride", config.get("stride") is None or config.get("window") is not None, "null without dataset.window")
-    window, most, least = (config.get(key) for key in ("window", "max_length", "min_length"))
+    window, most, least = config.get("window"), config.get("max_length"), config.get("min_length")
     need("window", window is None or window >= 2, "at least 2 timesteps")
     for key in ("max_length", "min_length"):
-        need(key, window is None or config.get(key) is None, "null with dataset.window, whose windows have one length")
+        need(key, window is None or values.get(key) is None, "null with dataset.window, whose windows have one length")
     need("min_length", most is None or least is None or least <= most, f"at most dataset.max_length, {most}")
     cuts = config.get("truncate") in (None, "refuse")
     need("truncate", cuts or most is not None, "refuse without dataset.max_length")

@@ -12,11 +12,11 @@ import mmap
 import os
 import struct
 import tempfile
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from lstm_bench.core import schema
 from lstm_bench.data.dataset import Dataset
 
 ALIGNMENT = 64  # bytes: what XLA, and any vector instruction, wants in order to use an array where it is
@@ -38,7 +38,7 @@ class SharedDataset:
             self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (open as long as workers may be started)
             self.fd = self._file.fileno()
 
-    def store(self, dataset: Dataset, config: Mapping[str, Any]) -> None:
+    def store(self, dataset: Dataset, config: schema.Dataset) -> None:
         """Writes the dataset of a configuration, before the first task is submitted.
 
         Args:
@@ -60,7 +60,7 @@ class SharedDataset:
             self.fd = None
 
 
-def _write(fd: int, dataset: Dataset, config: Mapping[str, Any]) -> None:
+def _write(fd: int, dataset: Dataset, config: schema.Dataset) -> None:
     arrays = {key: value for key, value in vars(dataset).items() if isinstance(value, np.ndarray)}
     rest = {key: value for key, value in vars(dataset).items() if key not in arrays}
     layout: dict[str, dict[str, Any]] = {}
@@ -84,7 +84,7 @@ def _put(fd: int, data: bytes | memoryview, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
-def _key(config: Mapping[str, Any]) -> str:
+def _key(config: schema.Dataset) -> str:
     return json.dumps(config, sort_keys=True)
 
 
@@ -92,7 +92,7 @@ def _aligned(offset: int) -> int:
     return -(-offset // ALIGNMENT) * ALIGNMENT
 
 
-def load(fd: int, config: Mapping[str, Any]) -> Dataset | None:
+def load(fd: int, config: schema.Dataset) -> Dataset | None:
     """The dataset in an inherited file, without a copy: its arrays are views of the mapped file, and keep it mapped.
 
     Args:

@@ -2,37 +2,49 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NotRequired
 
 import numpy as np
 
+from lstm_bench.core import schema
 from lstm_bench.core.errors import ConfigError, DataError
+from lstm_bench.core.schema import settled
 from lstm_bench.data.arrays import SPLITS, Arrays
 from lstm_bench.data.lengths import blank, real
 
 _BLOCK = 16_384  # rows
 
 
-def for_seed(config: Mapping[str, Any], seed: int) -> dict[str, Any]:
+class Drawn(schema.Dataset):
+    """Group `dataset` as one training of several is given it. No user writes what is added."""
+
+    redraw: NotRequired[int]  # of `dataset.resplit`: the seed of a confirmation
+    fold: NotRequired[int | str]  # of `dataset.folds`: `for_fold`
+
+
+def for_seed(config: schema.Dataset, seed: int) -> schema.Dataset:
     """The `dataset` settings of a seed of a confirmation: of `dataset.resplit` those of a draw of its own, `redraw`."""
-    return {**config, "redraw": seed} if config.get("resplit") else dict(config)
+    drawn: Drawn = {**config, "redraw": seed}
+    return drawn if config.get("resplit") else config.copy()
 
 
 ALL = "all"  # the fold of a training that leaves none out
 
 
-def for_fold(config: Mapping[str, Any], fold: int | str) -> dict[str, Any]:
+def for_fold(config: schema.Dataset, fold: int | str) -> schema.Dataset:
     """The `dataset` settings of a training of `dataset.folds`.
 
     Args:
       config: The settings.
       fold: Which one is validated on, from 0; `ALL`: every training sequence is trained on, and validation scores say nothing.
     """
-    return {**config, "fold": fold}
+    drawn: Drawn = {**config, "fold": fold}
+    return drawn
 
 
-def check_folds(config: Mapping[str, Any]) -> None:
+def check_folds(config: schema.Dataset) -> None:
     """Raises ConfigError for a `dataset.folds` beside what says otherwise where validation data come from."""
     if config.get("folds") is None:
         return
@@ -49,10 +61,11 @@ def check_folds(config: Mapping[str, Any]) -> None:
         "split": config.get("split") == "time",
         "train_size": config["name"] == "file" and config.get("train_size") is not None,
     }
+    values: Mapping[str, Any] = config
     for key in others:
         if bad[key]:
             raise ConfigError(
-                f"dataset.folds={config['folds']} and dataset.{key}={config[key]}: {why[key]}",
+                f"dataset.folds={config['folds']} and dataset.{key}={values[key]}: {why[key]}",
                 remedy=f"Leave one of the two out: dataset.folds=null or dataset.{key}={_written(others[key])}.",
             )
 
@@ -67,7 +80,7 @@ def nothing_to_fold(why: str) -> ConfigError:
 
 
 def fold_rows(
-    config: Mapping[str, Any], y: np.ndarray | None, groups: np.ndarray | None, n: int, seed: int
+    config: schema.Dataset, y: np.ndarray | None, groups: np.ndarray | None, n: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places, sorted, of what a training of `dataset.folds` is validated and trained on.
 
@@ -83,7 +96,7 @@ def fold_rows(
     """
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
-    folds, fold = int(config["folds"]), config.get("fold", 0)
+    folds, fold = settled(config.get("folds")), typing.cast(Drawn, config).get("fold", 0)
     _require_folds(folds, np.arange(n) if groups is None else groups, "sequences" if groups is None else "groups")
     if groups is None and y is not None:
         _require_classes(folds, y)
@@ -114,18 +127,17 @@ def _require_classes(folds: int, y: np.ndarray) -> None:
         )
 
 
-def training_seed(config: Mapping[str, Any]) -> int:
+def training_seed(config: schema.Dataset) -> int:
     """What the training and validation splits are drawn by: `split_seed`, or what it and the seed of a confirmation make.
 
     The test set knows `split_seed` alone.
     """
     seed: int = config["split_seed"]
-    if config.get("redraw") is None:
-        return seed
-    return int(np.random.SeedSequence([seed, config["redraw"]]).generate_state(1)[0])
+    redraw = typing.cast(Drawn, config).get("redraw")
+    return seed if redraw is None else int(np.random.SeedSequence([seed, redraw]).generate_state(1)[0])
 
 
-def check_resplit(config: Mapping[str, Any]) -> None:
+def check_resplit(config: schema.Dataset) -> None:
     """Raises ConfigError for a `dataset.resplit` that cannot be meant, before anything is read."""
     asked = config.get("resplit")
     if asked is None or isinstance(asked, bool):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_bench.core import schema
 from lstm_bench.core.errors import ConfigError, DataError
 from lstm_bench.core.formatting import is_number
 from lstm_bench.data import division, file_dataset, formats, languages
@@ -25,29 +26,31 @@ SETTINGS = ("text", "tokens", "vocabulary", "min_count")  # of group `dataset`, 
 _ELSEWHERE = ("layout", "features", "window", "stride", "lengths", "horizon", "context", "scale", "season", "resample")
 
 
-def are_asked(config: Mapping[str, Any]) -> bool:
+def are_asked(config: schema.Dataset) -> bool:
     """Whether the samples of a group `dataset` are texts."""
     return config.get("text") is not None or config.get("name") == "languages"
 
 
-def check(config: Mapping[str, Any]) -> None:
+def check(config: schema.Dataset) -> None:
     """Checks the settings of texts that no file has to be opened for.
 
     Raises:
       ConfigError: for one that cannot be meant.
     """
+    values: Mapping[str, Any] = config
     for key in _ELSEWHERE:
-        if config.get(key) is not None:
-            raise ConfigError(f"dataset.{key}", expected="null, for a row is a text", received=config[key])
+        if values.get(key) is not None:
+            raise ConfigError(f"dataset.{key}", expected="null, for a row is a text", received=values[key])
     why = "for tokens are no numbers"
     for key, kept, said in (
         ("missing", (None, "refuse"), f"refuse, {why}"),
         ("standardize", (False, "auto"), f"auto or false, {why}"),
         ("resplit", (None, False), "false, for the vocabulary is that of one training split"),
     ):
-        if config.get(key) not in kept:
-            raise ConfigError(f"dataset.{key}", expected=said, received=config[key])
-    task = of(config["task"]) if config.get("task") else CLASSIFICATION
+        if values.get(key) not in kept:
+            raise ConfigError(f"dataset.{key}", expected=said, received=values[key])
+    named = config.get("task")
+    task = of(named) if named else CLASSIFICATION
     if task.per_timestep or task.cutter:
         raise ConfigError(
             f"dataset.task={task.name}: a text has one answer, or several labels",
@@ -73,7 +76,7 @@ class Coded:
     notes: tuple[str, ...] = ()
 
 
-def load(config: Mapping[str, Any]) -> file_dataset.FileData:
+def load(config: schema.Dataset) -> file_dataset.FileData:
     """Reads texts, divides them, and has the training split say which tokens a model knows.
 
     Args:
@@ -164,7 +167,7 @@ def unknown_share(x: np.ndarray, lengths: np.ndarray | None) -> float:
     return float((real(x, lengths) == UNKNOWN).mean())
 
 
-def _known(coded: Coded, train: Sequences, kind: str, config: Mapping[str, Any]) -> Vocabulary:
+def _known(coded: Coded, train: Sequences, kind: str, config: schema.Dataset) -> Vocabulary:
     counts = np.bincount(real(train.x, train.every_length()).ravel(), minlength=len(coded.alphabet) + 1)[1:]
     counted = dict(zip(coded.alphabet, counts.tolist(), strict=True))
     made = Vocabulary.of(counted, kind, config.get("vocabulary"), config.get("min_count"))
@@ -178,7 +181,7 @@ def _known(coded: Coded, train: Sequences, kind: str, config: Mapping[str, Any])
     return made
 
 
-def _languages(config: Mapping[str, Any], kind: str) -> Coded:
+def _languages(config: schema.Dataset, kind: str) -> Coded:
     folder = languages.find(config["path"])
     found = languages.read(folder)
     tokens, where = [split(text, kind) for text in found.texts], str(folder)
@@ -189,7 +192,7 @@ def _languages(config: Mapping[str, Any], kind: str) -> Coded:
     return Coded({"all": _sequences(codes, tokens, table, columns, where)}, alphabet, where, columns, (found.note,))
 
 
-def _tables(config: Mapping[str, Any], kind: str) -> Coded:
+def _tables(config: schema.Dataset, kind: str) -> Coded:
     columns = Columns.of(config)
     if columns.target is None:
         raise ConfigError(f"{config['path']}: no target is named", remedy="Give dataset.target=COLUMN.")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from lstm_bench.core import schema
 from lstm_bench.core.statistics import sampling_error
 from lstm_bench.data.arrays import SPLITS
 from lstm_bench.data.dataset import Dataset
@@ -30,7 +30,7 @@ _TIME = re.compile(r"(^|_)(time|times|timestamp|date|datetime|when|ts)(_?(s|ms|u
 
 
 def warnings(
-    found: Dataset, config: Mapping[str, Any], known: Sequence[Column] | None = None, *, weighted: bool = False
+    found: Dataset, config: schema.Dataset, known: Sequence[Column] | None = None, *, weighted: bool = False
 ) -> list[str]:
     """A sentence for each thing that would make a score wrong, and the option that mends it.
 
@@ -53,7 +53,7 @@ def warnings(
     ]
 
 
-def _of_split(found: Dataset, config: Mapping[str, Any]) -> Iterator[str]:
+def _of_split(found: Dataset, config: schema.Dataset) -> Iterator[str]:
     about = found.about or {}
     if about.get("windows") and about["split"] == "stratified":
         alike = "overlap" if about["overlap"] else "are alike"
@@ -68,7 +68,7 @@ def _of_split(found: Dataset, config: Mapping[str, Any]) -> Iterator[str]:
         yield "validation samples are test samples: the search picks what suits the test set. Say dataset.validation=split."
 
 
-def _of_table(found: Dataset, config: Mapping[str, Any]) -> Iterator[str]:
+def _of_table(found: Dataset, config: schema.Dataset) -> Iterator[str]:
     """Of columns whose name says what nobody said they are."""
     about = found.about or {}
     meant = {name for _, name in Columns.of(config).named()}
@@ -222,7 +222,7 @@ def _of_classes(found: Dataset, file: bool, weighted: bool) -> Iterator[str]:
         )
 
 
-def _of_sizes(found: Dataset, config: Mapping[str, Any], file: bool) -> Iterator[str]:
+def _of_sizes(found: Dataset, config: schema.Dataset, file: bool) -> Iterator[str]:
     n = len(found.x_test)
     more = " Say dataset.folds=3 (with pruner=none), or dataset.validation_size=0.2 or more."
     larger = " Say dataset.test_size=... larger." if file and (found.about or {}).get("split") != "given" else ""
@@ -238,7 +238,7 @@ def _of_sizes(found: Dataset, config: Mapping[str, Any], file: bool) -> Iterator
         yield f"the validation set has {n:,} sequences: of many trials the search picks{by} the luckiest.{more}"
 
 
-def _origins(found: Dataset, config: Mapping[str, Any]) -> int:
+def _origins(found: Dataset, config: schema.Dataset) -> int:
     """Forecasts of each series with which the test set is none of few."""
     return math.ceil(FEW_PICK * int(config.get("origins") or 1) / len(found.x_test))
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from lstm_bench.core import schema
 from lstm_bench.core.errors import ConfigError, DataError
 from lstm_bench.core.formatting import counted
 from lstm_bench.data import file_dataset, forecasts, formats
@@ -33,16 +34,17 @@ if TYPE_CHECKING:
 _ELSEWHERE = ("layout", "group", "window", "lengths", "max_length", "truncate", "test_path", "test_size")
 
 
-def check(config: Mapping[str, Any]) -> None:
+def check(config: schema.Dataset) -> None:
     """Checks the settings of `dataset=file` for a forecast.
 
     Raises:
       ConfigError: for one that cannot be meant.
     """
     own = "null: the target's own past is the input, and its last steps are the test set"
+    values: Mapping[str, Any] = config
     for key in _ELSEWHERE:
-        if config.get(key) not in (None, "refuse"):
-            raise ConfigError(f"dataset.{key}", expected=own, received=config[key], remedy="Leave it out.")
+        if values.get(key) not in (None, "refuse"):
+            raise ConfigError(f"dataset.{key}", expected=own, received=values[key], remedy="Leave it out.")
     if isinstance(config.get("target"), list):
         raise ConfigError("dataset.target", expected="one column", received=config["target"])
     kept_as = {
@@ -52,9 +54,9 @@ def check(config: Mapping[str, Any]) -> None:
         "folds": ("null", None),
     }
     for key, kept in kept_as.items():
-        if config.get(key) not in kept:
+        if values.get(key) not in kept:
             expected = f"{kept[0]}, for a forecast is tested on what comes last"
-            raise ConfigError(f"dataset.{key}", expected=str(expected).lower(), received=config[key])
+            raise ConfigError(f"dataset.{key}", expected=str(expected).lower(), received=values[key])
     if config.get("missing") not in (None, "refuse", "forward_fill"):
         raise ConfigError(
             "dataset.missing",
@@ -63,7 +65,7 @@ def check(config: Mapping[str, Any]) -> None:
         )
     columns = [*(config.get("features") or ()), *(config.get("known") or ())]
     if len({*columns, config.get("target"), config.get("id")} - {None}) < len(columns) + sum(
-        config.get(key) is not None for key in ("target", "id")
+        values.get(key) is not None for key in ("target", "id")
     ):
         expected = "covariates, each once and none of them the target or the id"
         raise ConfigError("dataset.features and dataset.known", expected=expected, received=", ".join(columns))
@@ -81,7 +83,7 @@ def check(config: Mapping[str, Any]) -> None:
         raise ConfigError(f"dataset.{key}", expected="auto or false, as dataset.scale scales series", received=True)
 
 
-def load(config: Mapping[str, Any]) -> file_dataset.FileData:
+def load(config: schema.Dataset) -> file_dataset.FileData:
     """Reads series, makes them even, divides and cuts them.
 
     Args:
@@ -125,7 +127,7 @@ def load(config: Mapping[str, Any]) -> file_dataset.FileData:
     return file_dataset.FileData(arrays | lengths, n_outputs, task, sha256, None, reading, tuple(notes), about)
 
 
-def _plan(config: Mapping[str, Any], found: Found) -> Plan:
+def _plan(config: schema.Dataset, found: Found) -> Plan:
     """How the series of a file are cut.
 
     Raises:
@@ -146,7 +148,9 @@ def _plan(config: Mapping[str, Any], found: Found) -> Plan:
         resample=config.get("resample") or "refuse",
         missing=config.get("missing") or "refuse",
         origins=config.get("origins") or 1,
-        **{name: list(config.get(name) or ()) for name in ("quantiles", "known", "calendar")},
+        quantiles=list(config.get("quantiles") or ()),
+        known=list(config.get("known") or ()),
+        calendar=list(config.get("calendar") or ()),
         past=list(config.get("features") or ()),
     )
 
@@ -247,7 +251,7 @@ def beyond(source: Source, about: Mapping[str, Any]) -> Beyond:
     return Beyond(made.x, lengths, ids, future.offset, future.scale, tuple(notes), pasts, plan, stamps)
 
 
-def pasts(config: Mapping[str, Any], split: str) -> tuple[list[np.ndarray], int]:
+def pasts(config: schema.Dataset, split: str) -> tuple[list[np.ndarray], int]:
     """All that was known of a series at each forecast of a split, and the steps of a season.
 
     Args:
@@ -265,7 +269,7 @@ def pasts(config: Mapping[str, Any], split: str) -> tuple[list[np.ndarray], int]
     return [one.values[:end] for one in series for end in origins_of(len(one), plan, split).tolist()], plan.season
 
 
-def _columns(source: Source, config: Mapping[str, Any]) -> Columns:
+def _columns(source: Source, config: schema.Dataset) -> Columns:
     """What is read of a file.
 
     Raises:

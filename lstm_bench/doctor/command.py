@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.core import cli, home
+from lstm_bench.core import cli, home, schema
 from lstm_bench.core.errors import CheckFailedError, ConfigError, LstmBenchError, redact, require_quoted
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _check_url(url: str | None) -> None:
         require_quoted("storage.url", url)
 
 
-def _check_cell(asked: dict[str, Any], axes: Sequence[str]) -> None:
+def _check_cell(asked: Mapping[str, Any], axes: Sequence[str]) -> None:
     from lstm_bench.core import vocabulary
     from lstm_bench.kernels import case
 
@@ -110,7 +110,7 @@ def _unsaid(finding: Finding) -> bool:
     return finding.fault is not None and "FAULT" not in finding.said
 
 
-def _kernels(asked: dict[str, Any], backends: Sequence[str], gpus: Sequence[Any]) -> list[LstmBenchError]:
+def _kernels(asked: schema.Doctor, backends: Sequence[str], gpus: Sequence[Any]) -> list[LstmBenchError]:
     """Prints each backend and kernel as it is proved; returns the faults."""
     from lstm_bench.cuda import table
     from lstm_bench.doctor import proof

@@ -15,14 +15,12 @@ import sqlite3
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import psutil
 
-from lstm_bench.core import locks
+from lstm_bench.core import locks, schema
 from lstm_bench.core.errors import DataError, LstmBenchError, StorageError, redact
 from lstm_bench.core.formatting import counted
 from lstm_bench.data import dataset, readers
@@ -35,7 +33,7 @@ _DIGITS = 1797  # samples in scikit-learn's file, one per line
 _KEEP = "Restore it from a copy, or move it away to start afresh."
 
 
-def findings(config: Mapping[str, Any], sweeps: Path) -> list[Finding]:
+def findings(config: schema.Doctor, sweeps: Path) -> list[Finding]:
     """Data, stores and studies.
 
     Args:
@@ -71,34 +69,35 @@ def leaks(path: Path) -> list[Finding]:
 # Data.
 
 
-def datasets(settings: Mapping[str, Any]) -> list[Finding]:
+def datasets(settings: schema.Dataset) -> list[Finding]:
     """Each set of images and the digits: where they are, verified; and the file or folder that the settings name."""
-    nothing = dict.fromkeys(("dir", "path", "train_size", "fallback", "length", "permutation_seed", "test_size"))
     found = []
     if settings["name"] == "npz":
         found.append(_own(settings))
     for name in mnist.TITLES:
-        chosen = readers.IMAGES.get(settings["name"]) == name
-        found.append(
-            _images(name, settings if chosen else {**settings, **nothing, "name": name, "validation_size": 0.1})
-        )
+        asked = settings.copy()
+        if readers.IMAGES.get(settings["name"]) != name:
+            asked.update({"name": name, "dir": None, "path": None, "fallback": None})
+            asked.update({"train_size": None, "validation_size": 0.1, "test_size": None})
+            asked.update({"length": None, "permutation_seed": None})
+        found.append(_images(name, asked))
         parts = [part for folder in dataset.folders(name) for part in folder.glob("*.part")]
         found += [Finding(name, f"{part}: left by a download that was ended; may be deleted") for part in parts]
     return [*found, _digits()]
 
 
-def _images(name: str, settings: Mapping[str, Any]) -> Finding:
+def _images(name: str, settings: schema.Dataset) -> Finding:
     try:
         here = dataset.find(settings)
         if here is None:
             return Finding(name, "not here: downloaded when it is first asked for")
-        images = mnist.read(Path(here.config["dir"]), name)
+        images = mnist.read(Path(schema.settled(here.config["dir"])), name)
     except LstmBenchError as error:
         return at_fault(name, error)
     return Finding(name, f"{here.source}: {len(images['x_train']):,} + {len(images['x_test']):,} images, SHA-256 good")
 
 
-def _own(settings: Mapping[str, Any]) -> Finding:
+def _own(settings: schema.Dataset) -> Finding:
     try:
         loaded = dataset.load(settings)
     except LstmBenchError as error:

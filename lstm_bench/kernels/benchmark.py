@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import errors, fileio, hardware, vocabulary
+from lstm_bench.core import errors, fileio, hardware, schema, vocabulary
 from lstm_bench.core.console import Display, Left
 from lstm_bench.core.errors import ConfigError, DeviceError, LstmBenchError, StorageError
 from lstm_bench.core.hardware import Gpu
@@ -54,7 +54,7 @@ class Benchmark:
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        config: schema.Kernels,
         folder: Path,
         plan: Sequence[Mapping[str, Any]],
         arms: Sequence[grid.Arm],
@@ -64,7 +64,7 @@ class Benchmark:
         display: Display | None = None,
     ):
         self._display, self._lasted = display, list[float]()
-        self.method: dict[str, Any] = config["method"]
+        self.method = config["method"]
         self._grid: Mapping[str, Any] = config.get("grid", {})
         self.folder, self.plan, self.arms, self.operations, self.say = folder, plan, arms, operations, say
         self.gpus = list(gpus[:1])

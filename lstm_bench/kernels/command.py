@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.core import cli, composition, streams
+from lstm_bench.core import cli, composition, schema, streams
 from lstm_bench.core.errors import ConfigError, LstmBenchError
 from lstm_bench.study.resume import refuse_benchmark
 
@@ -128,7 +128,7 @@ def _require_some(plan: Sequence[Mapping[str, Any]], arms: Sequence[Any], gpu: s
 
 
 def _run(
-    config: dict[str, Any],
+    config: schema.Kernels,
     plan: Sequence[Mapping[str, Any]],
     arms: Sequence[Any],
     operations: Sequence[str],
@@ -143,7 +143,8 @@ def _run(
     from lstm_bench.study.columns import study_dir
     from lstm_bench.tracking.client import open_tracking
 
-    folder = study_dir(config["name"])
+    name = schema.settled(config["name"])
+    folder = study_dir(name)
     display = Display("", 0)
     benchmark = Benchmark(config, folder, plan, arms, operations, gpus, display.line, display)
     seen = environment.collect([benchmark.slot], benchmark.gpus, None)
@@ -164,7 +165,7 @@ def _run(
     fileio.write_yaml(folder / "config.yaml", _stored(config))
     fileio.write_json(folder / "environment.json", seen)
     started_ms, status = int(time.time() * 1000), "FAILED"
-    tracking = open_tracking(config["tracking"], experiment=config["name"])
+    tracking = open_tracking(config["tracking"], experiment=name)
     try:
         if total:
             with display:
@@ -182,7 +183,7 @@ def _run(
     _summary(benchmark, folder)
 
 
-def _stored(config: Mapping[str, Any]) -> dict[str, Any]:
+def _stored(config: schema.Kernels) -> schema.Kernels:
     from lstm_bench.core.configuration import replaced
     from lstm_bench.core.errors import redact
 
@@ -190,7 +191,7 @@ def _stored(config: Mapping[str, Any]) -> dict[str, Any]:
     return replaced(config, {"tracking.uri": redact(uri)} if uri else {})
 
 
-def _guard(folder: Path, config: dict[str, Any], seen: dict[str, Any]) -> None:
+def _guard(folder: Path, config: schema.Kernels, seen: dict[str, Any]) -> None:
     """Raises ConfigError when the folder's figures were measured otherwise or elsewhere; joins the arms of both, keeps the id."""
     from lstm_bench.core import safe_load
 
@@ -206,14 +207,15 @@ def _guard(folder: Path, config: dict[str, Any], seen: dict[str, Any]) -> None:
     seen["study_id"] = stored.get("study_id", seen["study_id"])
     refuse_benchmark(folder.name, (was, stored), (_stored(config), seen), remedy)
     # The figures of other arms stay in the folder: its configuration names them all.
-    for axis, names in config["arms"].items():
+    arms: Any = config["arms"]
+    for axis, names in arms.items():
         earlier = was["arms"].get(axis) or []
-        config["arms"][axis] = list(dict.fromkeys([*earlier, *names]))
+        arms[axis] = list(dict.fromkeys([*earlier, *names]))
 
 
 def _track(
     tracking: Any,
-    config: Mapping[str, Any],
+    config: schema.Kernels,
     seen: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     span: tuple[int, int],

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import cli, environment, fileio, formatting, hardware, locks
+from lstm_bench.core import cli, environment, fileio, formatting, hardware, locks, schema
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.cuda import compiler
 from lstm_bench.cuda.targets import TARGETS, Target
@@ -24,7 +24,7 @@ _LIMIT_S = 900.0  # of one compilation: unrolled steps take minutes
 Row = dict[str, Any]
 
 
-def run(config: Mapping[str, Any]) -> None:
+def run(config: schema.Kernels) -> None:
     """Counts the cells of a grid, writes `sweeps/kernels-forecast/` after each, and prints a table.
 
     What was counted before with the same versions stays; the same command counts what is missing.

@@ -8,13 +8,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lstm_bench.core import cli, environment, fileio, formatting, hardware, locks, vocabulary
+from lstm_bench.core import cli, environment, fileio, formatting, hardware, locks, schema, vocabulary
 from lstm_bench.core.errors import ConfigError, LstmBenchError
 from lstm_bench.cuda import prediction
 from lstm_bench.study import columns
 
 
-def run(config: Mapping[str, Any], backends: Sequence[str]) -> None:
+def run(config: schema.Kernels, backends: Sequence[str]) -> None:
     """Predicts all cells of the backends, writes `sweeps/kernels-predicted/` and prints a table.
 
     Rows of other backends stay, as they were made.
@@ -22,8 +22,9 @@ def run(config: Mapping[str, Any], backends: Sequence[str]) -> None:
     Raises:
       ConfigError: for options that have no meaning here.
     """
+    asked: Mapping[str, Any] = config["arms"]
     for axis, usual in (("kernel", "all"), ("dtype", None), ("operation", "all")):
-        if config["arms"][axis] != usual:
+        if asked[axis] != usual:
             raise ConfigError(f"{axis} with predict=cuda", expected="no such option", remedy="Every cell is predicted.")
     folder, since = columns.study_dir(prediction.FOLDER), time.monotonic()
     with locks.hold(folder, "name"):
@@ -59,7 +60,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     return formatting.plain(["layer", "option", *backends], lines, set())
 
 
-def _track(config: Mapping[str, Any], seen: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+def _track(config: schema.Kernels, seen: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """MLflow's picture: one run, a parameter for each cell. Its failure is a warning."""
     from lstm_bench.tracking.client import open_tracking
 

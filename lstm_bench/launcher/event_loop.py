@@ -8,11 +8,12 @@ import math
 import signal
 import threading
 import time
+import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
-from lstm_bench.core import errors
+from lstm_bench.core import errors, schema
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser, LstmBenchError, StorageError
 from lstm_bench.launcher.base import Event, Launcher
@@ -74,7 +75,7 @@ class Running:
 
 
 # In place of a task: there is none yet, but the work of others may make one.
-NO_TASK_YET = Running("later", Task(config={}))
+NO_TASK_YET = Running("later", Task(config=typing.cast(schema.Sweep, {})))
 
 Next = Callable[[], Running | Sequence[Running] | None]
 Finished = Callable[[Running, Result], None]

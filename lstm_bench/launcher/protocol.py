@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, ClassVar, Literal, Self
 
+from lstm_bench.core import schema
+
 Row = Mapping[str, Any]
 
 
@@ -192,7 +194,7 @@ class Task:
     """
 
     answer: ClassVar[type[Result]] = Result
-    config: Mapping[str, Any]
+    config: schema.Sweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +208,7 @@ class CheckTask(Task):
 
     answer: ClassVar[type[Result]] = CheckResult
     kind: Literal["check"] = "check"
-    corners: Sequence[Mapping[str, Any]]
+    corners: Sequence[schema.Sweep]
     searched: Sequence[Mapping[str, Any]] = ()
 
 

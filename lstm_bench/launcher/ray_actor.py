@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import hardware
+from lstm_bench.core import hardware, schema
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.hardware import Slot
 from lstm_bench.data.dataset import Dataset
@@ -50,7 +50,7 @@ class Worker:
         threading.Thread(target=self._watch, daemon=True).start()
         threading.Thread(target=self._serve, args=(dict(setup),), daemon=True).start()
 
-    def submit(self, key: str, task: Mapping[str, Any], config: Mapping[str, Any] | None, data: Dataset | None) -> None:
+    def submit(self, key: str, task: Mapping[str, Any], config: schema.Dataset | None, data: Dataset | None) -> None:
         """Takes a task; with the driver's dataset, and the settings it is of, when this worker has not got it yet."""
         given: dict[str, Any] = {"do": "run", "key": key, "task": dict(task)}
         if task.get("keep"):  # a folder of the driver's machine: its files go there with the result

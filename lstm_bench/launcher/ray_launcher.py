@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lstm_bench.core import schema
 from lstm_bench.core.errors import StorageError
 from lstm_bench.core.hardware import Gpu, Slot
 from lstm_bench.data.dataset import Dataset
@@ -130,7 +131,7 @@ class RayLauncher:
             if ready and until == math.inf:
                 until = time.monotonic() + _PATIENCE_S
 
-    def share(self, dataset: Dataset, config: Mapping[str, Any]) -> None:
+    def share(self, dataset: Dataset, config: schema.Dataset) -> None:
         """Puts the dataset of a configuration into the object store: each node fetches it once, its workers map it.
 
         Args:

@@ -14,7 +14,7 @@ from typing import Any
 
 from lstm_bench.core.configuration import type_words
 from lstm_bench.core.errors import ConfigError, nearest
-from lstm_bench.core.schema import Choice, Range, Weights
+from lstm_bench.core.schema import Choice, Range, Rule
 from lstm_bench.model import kernel
 
 LayerMaker = Callable[..., Any]
@@ -125,7 +125,7 @@ def check(model: Mapping[str, Any]) -> Callable[..., Any]:
     return function
 
 
-def check_value(path: str, value: Any, kind: Any, rule: Range | Choice | Weights | None) -> None:
+def check_value(path: str, value: Any, kind: Any, rule: Rule | None) -> None:
     """Raises ConfigError when `value` has not the type `kind` or breaks `rule`; null does neither where the type has it."""
     nullable = types.NoneType in typing.get_args(kind)
     if nullable:

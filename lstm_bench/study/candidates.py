@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from lstm_bench.core import schema
 from lstm_bench.core.formatting import format_field
 from lstm_bench.core.vocabulary import RETRY_LIMITED, RETRY_UNLIMITED
 from lstm_bench.study import pareto
@@ -33,7 +34,7 @@ class Candidate(NamedTuple):
     digest: str
 
 
-def digest(config: Mapping[str, Any]) -> str:
+def digest(config: schema.Sweep) -> str:
     """Names a resolved configuration by what is trained: replicates of another one are not its own."""
     parts = {group: config[group] for group in ("model", "train", "backend")}
     later = (

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import functools
+import typing
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lstm_bench.core import fileio, formatting, safe_load
+from lstm_bench.core import fileio, formatting, safe_load, schema
 from lstm_bench.core.configuration import NAME, check_recorded, conf_dir, get, replaced
 from lstm_bench.core.errors import ConfigError, DataError, StorageError, nearest
 from lstm_bench.data import dataset as data
@@ -60,7 +61,7 @@ class StudyRecord:
         published: str | None = None,
         *,
         strict: bool = False,
-        config: dict[str, Any] | None = None,
+        config: Mapping[str, Any] | None = None,
         environment: dict[str, Any] | None = None,
         tables: dict[str, pd.DataFrame] | None = None,
         texts: dict[str, str] | None = None,
@@ -70,14 +71,15 @@ class StudyRecord:
         self.tables, self.texts, self.checked = tables or {}, texts or {}, dict[str, Table]()
         self._in_memory = any(given is not None for given in (config, environment, tables, texts))
         if self._in_memory:
-            self.config, self.environment = config or {}, environment or {}
+            self.config, self.environment = typing.cast(schema.Sweep, config or {}), environment or {}
 
     # As it is written.
 
     @cached_property
-    def config(self) -> dict[str, Any]:
-        """`config.yaml`."""
-        return self._mapping("config.yaml", safe_load.from_yaml)
+    def config(self) -> schema.Sweep:
+        """`config.yaml`: of an older version without what came later, of a benchmark another tree, of none nothing."""
+        found: Any = self._mapping("config.yaml", safe_load.from_yaml)
+        return found
 
     @cached_property
     def environment(self) -> dict[str, Any]:
@@ -216,14 +218,14 @@ class StudyRecord:
             found = {}
         return {path: domain for path, domain in found.items() if domain is not None}
 
-    def config_of(self, row: Mapping[str, str] | None) -> dict[str, Any]:
+    def config_of(self, row: Mapping[str, str] | None) -> schema.Sweep:
         """The configuration with the searched values of a row of `trials.csv`; of None, as it is."""
         searched = self.space()
         return replaced(self.config, {path: _value(row, path, searched[path]) for path in searched} if row else {})
 
     def best_trial(self) -> Row | None:
         """The row of the best COMPLETE trial by the objective, the first of several; None where nothing was searched."""
-        objective, direction = (self.config["study"][key] for key in ("objective", "direction"))
+        objective, direction = str(self.config["study"]["objective"]), self.config["study"]["direction"]
         rows = self.rows("trials.csv")
         try:
             return next(iter(candidates.ranked(rows, objective, maximize=direction == "maximize")), None)
@@ -239,14 +241,16 @@ class StudyRecord:
         Raises:
           DataError: when it is not there, or is not what the study was made with.
         """
-        settings = {**self.config["dataset"], "fallback": None}
-        settings |= {} if seed is None else for_seed(settings, seed)
+        settings: schema.Dataset = {**self.config["dataset"], "fallback": None}
+        if seed is not None:
+            settings = for_seed(settings, seed)
         try:
             found = data.load(settings)
         except DataError:
             if settings["name"] != "mnist" or settings["dir"] is None:
                 raise
-            found = data.load({**settings, "dir": None})  # another machine keeps it elsewhere
+            settings["dir"] = None  # another machine keeps it elsewhere
+            found = data.load(settings)
         expected = self.environment.get("dataset", {}).get("sha256")
         if expected not in (None, found.sha256):
             raise DataError(
@@ -370,16 +374,17 @@ def find(name: str, root: Path) -> StudyRecord:
     return study
 
 
-def complete(config: Mapping[str, Any]) -> dict[str, Any]:
+def complete(config: schema.Sweep) -> schema.Sweep:
     """A recorded configuration with the values of `conf/` where an older version had none."""
     dataset = str(config["dataset"]["name"])
     if not NAME.fullmatch(dataset):  # it becomes a path
         raise ValueError(f"dataset.name is {dataset[:40]!r}")
     files = {**_DEFAULTS, "dataset": f"dataset/{dataset}"}
-    whole = dict(config)
+    recorded: Mapping[str, Any] = config
+    whole: Any = {**recorded}
     for group, file in files.items():
-        whole[group] = {**_known(conf_dir() / f"{file}.yaml"), **config.get(group, {})}
-    return whole
+        whole[group] = {**_known(conf_dir() / f"{file}.yaml"), **recorded.get(group, {})}
+    return typing.cast(schema.Sweep, whole)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from lstm_bench.core import numerics, user_code
+from lstm_bench.core import numerics, schema, user_code
 from lstm_bench.core.configuration import flatten, redacted_config
 from lstm_bench.core.errors import ConfigError
 from lstm_bench.core.formatting import format_field
@@ -70,7 +70,7 @@ def changed(
 
 def refuse(
     facts: Mapping[str, Any],
-    config: Mapping[str, Any],
+    config: schema.Sweep,
     space: Mapping[str, search_space.Domain],
     data_sha256: str,
     made: Mapping[str, Any],

@@ -9,10 +9,10 @@ from collections.abc import Container, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from lstm_bench.core import configuration, safe_load
+from lstm_bench.core import configuration, safe_load, schema
 from lstm_bench.core.errors import ConfigError, nearest
 from lstm_bench.core.formatting import format_exact
-from lstm_bench.core.schema import Choice, Range, Weights
+from lstm_bench.core.schema import Range, Rule
 from lstm_bench.model import signature
 
 Domain = dict[str, Any]
@@ -67,7 +67,7 @@ def _nested(value: Mapping[str, Any], path: str, flat: Mapping[str, Domain | Non
     return found
 
 
-def parse(config: Mapping[str, Any]) -> dict[str, Domain]:
+def parse(config: schema.Sweep) -> dict[str, Domain]:
     """Checks `study.space` against the configuration that it varies.
 
     Args:
@@ -84,11 +84,10 @@ def parse(config: Mapping[str, Any]) -> dict[str, Domain]:
     return {path: domain for path, domain in space.items() if domain is not None}
 
 
-def _domain(path: str, domain: Domain | None, config: Mapping[str, Any]) -> Domain | None:
+def _domain(path: str, domain: Domain | None, config: schema.Sweep) -> Domain | None:
     where = f"study.space.{path}"
-    valid = [
-        p for group in SEARCHABLE for p in configuration.flatten({group: config[group]}) if not p.endswith("._target_")
-    ]
+    groups = {group: configuration.get(config, group) for group in SEARCHABLE}
+    valid = [p for p in configuration.flatten(groups) if not p.endswith("._target_")]
     if path not in valid:
         remedy = nearest(path, valid)
         if path in _of_other_families():
@@ -166,7 +165,7 @@ def _numeric(where: str, kind: str, domain: Domain) -> Domain:
     return {"type": kind, "low": low, "high": high, "step": step, "log": log}
 
 
-def _allowed(path: str, config: Mapping[str, Any]) -> tuple[Any, Range | Choice | Weights | None]:
+def _allowed(path: str, config: schema.Sweep) -> tuple[Any, Rule | None]:
     for known, hint, rule in configuration.rules():
         if known == path:
             return hint, rule

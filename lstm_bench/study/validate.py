@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+import typing
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,7 @@ class Reader:
             if not all(isinstance(value, int | float) for value in scores.values()):
                 self.refuse("environment.json", f"dataset.{name}", expected="numbers")
 
-    def _config(self, name: str, config: dict[str, Any]) -> dict[str, Any]:
+    def _config(self, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
         """Checks a configuration; returns the domains of its searched paths."""
         benchmark = name.startswith("kernels-")
         try:
@@ -147,8 +148,9 @@ class Reader:
             if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", str(config["model"].get("_target_")), re.ASCII):
                 raise ConfigError("model._target_", expected="package.module.function")
             aims: dict[str, Any] = {"objective": task.CLASSIFICATION.objectives[0], "direction": None, "objectives": {}}
-            objective.check_aims({key: config["study"].get(key, usual) for key, usual in aims.items()})
-            return search_space.parse(config) if config["study"].get("space") else {}
+            study: Any = {key: config["study"].get(key, usual) for key, usual in aims.items()}
+            objective.check_aims(study)
+            return search_space.parse(typing.cast(Sweep, config)) if config["study"].get("space") else {}
         except LstmBenchError as error:
             self.refuse("config.yaml", str(error))
 

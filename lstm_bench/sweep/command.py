@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.core import cli, composition, errors, streams
+from lstm_bench.core import cli, composition, errors, schema, streams
 from lstm_bench.core.errors import ConfigError
+from lstm_bench.data.objective import settled_objective
 from lstm_bench.sweep import campaign, multirun
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _main(argv: Sequence[str] | None) -> int:
         return cli.say(errors.InterruptedByUser("interrupted before anything was started"))
 
 
-def _together(studies: list[tuple[dict[str, Any], dict[str, Any], dict[str, str]]]) -> list[Any]:
+def _together(studies: list[tuple[schema.Sweep, dict[str, Any], dict[str, str]]]) -> list[Any]:
     """What is wrong with several studies on this machine, and once the data are read and the models built."""
     from lstm_bench.core import hardware
     from lstm_bench.sweep import precheck
@@ -97,7 +98,7 @@ def _together(studies: list[tuple[dict[str, Any], dict[str, Any], dict[str, str]
 def run(
     composed: DictConfig,
     overrides: Sequence[str],
-    jobs: Sequence[tuple[dict[str, Any], dict[str, Any], dict[str, str]]] = (),
+    jobs: Sequence[tuple[schema.Sweep, dict[str, Any], dict[str, str]]] = (),
     at: int = 0,
 ) -> None:
     """Runs one study to its end.
@@ -122,10 +123,10 @@ def run(
     if config["kernel"].pop("predict", None):
         from lstm_bench.cuda import prediction
 
-        prediction.of_study(config | {"dataset": dataset.resolve(config["dataset"]).config}, space)
+        prediction.of_study({**config, "dataset": dataset.resolve(config["dataset"]).config}, space)
         return
     if config["launcher"]["name"] == "ray":
-        ray_cluster.check(config["launcher"]["address"])
+        ray_cluster.check(schema.settled(config["launcher"]["address"]))
         gpus = []
     else:
         gpus = hardware.gpus()
@@ -136,7 +137,7 @@ def run(
     if found.notice:
         config["study"]["name"] += f"-{found.name}"
         notice = f"{found.notice} The study is named {config['study']['name']}."
-    display = Display(config["study"]["objective"], config["train"]["epochs"])
+    display = Display(settled_objective(config["study"]), config["train"]["epochs"])
     if len(jobs) > 1:
         display.several = at + 1, len(jobs)
     others = [job for job, _, _ in jobs[:at]], [job for job, _, _ in jobs[at + 1 :]]

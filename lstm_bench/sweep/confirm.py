@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_bench.core import configuration, fileio
+from lstm_bench.core import configuration, fileio, schema
 from lstm_bench.core.console import Display
+from lstm_bench.data.objective import settled_objective
 from lstm_bench.data.splits import for_seed
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.launcher.protocol import EpochResult, Result, TrialTask
@@ -47,7 +48,7 @@ class Confirmation:
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        config: schema.Sweep,
         space: dict[str, search_space.Domain],
         study: TrialStore,
         loop: Loop,
@@ -68,7 +69,7 @@ class Confirmation:
         """What is still to be trained."""
         return self._waiting
 
-    def config_of(self, candidate: Candidate) -> dict[str, Any]:
+    def config_of(self, candidate: Candidate) -> schema.Sweep:
         """What a candidate's seeds are trained with."""
         return configuration.replaced(self._config, candidate.params)
 
@@ -94,7 +95,7 @@ class Confirmation:
 
         def validation(candidate: Candidate) -> list[float]:
             complete = [row for row in self.replicates(candidate.digest) if row["state"] == "COMPLETE"]
-            return [row[self._settings["objective"]] for row in complete]
+            return [row[settled_objective(self._settings)] for row in complete]
 
         maximize = self._settings["direction"] == "maximize"
         return next(iter(picked(self.candidates(), validation, maximize=maximize)), None)

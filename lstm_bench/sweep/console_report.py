@@ -8,14 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import safe_load
-from lstm_bench.core.configuration import group
+from lstm_bench.core import safe_load, schema
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import NothingCameOutError, redact
 from lstm_bench.core.formatting import counted, number, values
-from lstm_bench.core.schema import Study
 from lstm_bench.cuda import table
-from lstm_bench.data.objective import AUTO
+from lstm_bench.data.objective import AUTO, settled_objective
 from lstm_bench.data.task import Task
 from lstm_bench.study import contenders, diagnostics, search_space
 from lstm_bench.study.control_rows import control_words
@@ -43,16 +41,14 @@ class ConsoleReport:
       display: What a person sees.
     """
 
-    def __init__(
-        self, config: Mapping[str, Any], space: dict[str, search_space.Domain], folder: Path, display: Display
-    ):
+    def __init__(self, config: schema.Sweep, space: dict[str, search_space.Domain], folder: Path, display: Display):
         self._config, self._space = config, space
         self._folder, self._display = folder, display
         self.epochs_by_data = False  # whether `train.epochs` is not known yet
 
     @property
-    def _settings(self) -> Study:
-        return group(self._config, Study)  # whose objective may be settled only once the data is there
+    def _settings(self) -> schema.Study:
+        return self._config["study"]  # whose objective may be settled only once the data is there
 
     def header(self, workers: Workers, source: str) -> None:
         """Prints what the session is about to do; `source` says where the data was found."""
@@ -62,38 +58,38 @@ class ConsoleReport:
         several = f" x {len(workers.gpus)}" if len(workers.gpus) > 1 else ""
         on_gpu = "" if workers.gpus or workers.on_ray else table.of_study(config)
         self._display.facts(
-            f"{settings.name}: {settings.description or config['model']['_target_']}",
+            f"{settings['name']}: {settings['description'] or config['model']['_target_']}",
             {
                 "search": self._searched_how(),
-                "confirm": self._confirmed_how() if settings.replicates else "no",
+                "confirm": self._confirmed_how() if settings["replicates"] else "no",
                 "data": f"{config['dataset']['name']} ({source})",
                 "device": slot.device + several,
                 "workers": f"{len(workers.slots)} ({slot.share}), backend {backend}{overruled(backend)}",
                 **(self._asked_of_ray() if workers.on_ray else {}),
                 "kernel": config["kernel"]["name"] + (f" ({on_gpu})" if on_gpu else ""),
                 "storage": (redact(url) if url else f"{shown(self._folder)}/study.db")
-                + (", shared with other drivers" if settings.shared else ""),
+                + (", shared with other drivers" if settings["shared"] else ""),
                 "tracking": shown_store(store_uri(tracking)) if tracking["name"] == "mlflow" else "none",
             },
         )
 
     def _searched_how(self) -> str:
         config, settings = self._config, self._settings
-        if not settings.n_trials and not settings.replicates:
+        if not settings["n_trials"] and not settings["replicates"]:
             return "nothing: no network is trained"
         if not self._space:
             return "nothing: one configuration"
-        wanted = " and ".join([*settings.objectives] or [settings.aim])
+        wanted = " and ".join([*settings["objectives"]] or [settled_objective(settings)])
         if wanted == AUTO:
             wanted = "what the labels ask for"
         return (
-            f"{counted(settings.n_trials, 'trial')} over {counted(len(self._space), 'dimension')},"
+            f"{counted(settings['n_trials'], 'trial')} over {counted(len(self._space), 'dimension')},"
             f" sampler {config['sampler']['name']}, pruner {config['pruner']['name']},"
             f" {wanted} {self._which_epoch()}"
         )
 
     def _which_epoch(self) -> str:
-        epochs, patience = (self._config["train"][key] for key in ("epochs", "patience"))
+        epochs, patience = self._config["train"]["epochs"], self._config["train"]["patience"]
         if self.epochs_by_data:
             return "after as many epochs as the data ask for"
         if patience is None:
@@ -102,8 +98,8 @@ class ConsoleReport:
 
     def _confirmed_how(self) -> str:
         settings = self._settings
-        best = f"the best {settings.confirm} configurations, " if self._space and settings.confirm > 1 else ""
-        return f"{best}{counted(settings.replicates, 'seed')} on the test set"
+        best = f"the best {settings['confirm']} configurations, " if self._space and settings["confirm"] > 1 else ""
+        return f"{best}{counted(settings['replicates'], 'seed')} on the test set"
 
     def _asked_of_ray(self) -> dict[str, str]:
         asked = self._config["launcher"]
@@ -133,9 +129,9 @@ class ConsoleReport:
     def nothing(self, driver: Driver, confirmation: Confirmation) -> NothingCameOutError | None:
         """What is to be said where neither a trial nor a seed is complete."""
         rows = driver.study.rows()
-        done = {trial.number for trial in diagnostics.ended(rows, self._settings.aim)}
+        done = {trial.number for trial in diagnostics.ended(rows, settled_objective(self._settings))}
         return nothing(
-            self._settings.name,
+            self._settings["name"],
             [row for row in rows if row["number"] in done],
             [row for candidate in confirmation.candidates() for row in confirmation.replicates(candidate.digest)],
             searched=bool(self._space),
@@ -159,22 +155,24 @@ class ConsoleReport:
         facts: dict[str, Any] = {}
         if self._space:
             facts["trials"] = ", ".join(f"{counts[key]} {key}" for key in ("complete", "pruned", "failed"))
-        front = driver.study.front() if best is not None and settings.objectives else None
+        front = driver.study.front() if best is not None and settings["objectives"] else None
         if best is not None:
-            value, objective = best.values[0], settings.aim
+            value, objective = best.values[0], settled_objective(settings)
             facts["best trial"] = f"{best.number}: {objective} {number(value)} with {values(best.params)}"
             if front is not None:
                 facts["front"] = front_words(
-                    [*settings.objectives], [trial.values for trial in front], counts["complete"]
+                    [*settings["objectives"]], [trial.values for trial in front], counts["complete"]
                 )
         rows = confirmed.replicates(pick.digest) if pick is not None else []
         complete = [row for row in rows if row["state"] == "COMPLETE"]
         if pick is not None and pick.trial is not None:
             n = len(confirmed.candidates())
             if n > 1 and complete:
-                facts["picked"] = picked(pick.trial, n, settings.aim, complete) + f": {values(pick.params)}"
+                facts["picked"] = (
+                    picked(pick.trial, n, settled_objective(settings), complete) + f": {values(pick.params)}"
+                )
         if complete:
-            aim = task.metric(settings.aim)
+            aim = task.metric(settled_objective(settings))
             late = [aim] if aim and aim.late and all(row.get(aim.column) is not None for row in complete) else []
             words = [
                 confirmation([row[m.column] for row in complete], m)[0] for m in dict.fromkeys((*task.confirmed, *late))
@@ -197,7 +195,7 @@ class ConsoleReport:
         taken = self._recommended(driver, complete, fitted, task, judged) if complete or fitted else None
         if taken:
             facts = {"verdict": list(taken.lines), **facts}
-        if judged and (settings.n_trials or settings.replicates):
+        if judged and (settings["n_trials"] or settings["replicates"]):
             facts["health"] = judged
         if len(complete) < len(rows):
             facts["failed seeds"] = f"{len(rows) - len(complete)} of {len(rows)}"
@@ -209,7 +207,7 @@ class ConsoleReport:
         commands = [f"{words}: {command}" for words, command in (taken.commands if taken else ())]
         facts["next"] = ["python -m lstm_bench.ui      python -m lstm_bench.report", *commands]
         ended = "ended, nothing came out" if self.nothing(driver, confirmed) else "done"
-        self._display.facts(f"{settings.name}: {ended}", facts)
+        self._display.facts(f"{settings['name']}: {ended}", facts)
 
     def _recommended(
         self,
@@ -222,7 +220,7 @@ class ConsoleReport:
         """What to take: this network, a control, or none."""
         recorded = safe_load.from_json((self._folder / "environment.json").read_text(encoding="utf-8"))
         found = contenders.recommended(
-            self._settings.name,
+            self._settings["name"],
             self._folder,
             self._config,
             recorded.get("dataset") or {},
@@ -234,7 +232,7 @@ class ConsoleReport:
         )
         if found is None:
             return None
-        trials = self._settings.n_trials
+        trials = self._settings["n_trials"]
         return found.searching_by(
             f"the same command with study.n_trials={2 * trials}" if self._space and complete else ""
         )
@@ -249,7 +247,7 @@ class Progress(Listener):
       display: What a person sees.
     """
 
-    def __init__(self, study: TrialStore, settings: Study, display: Display):
+    def __init__(self, study: TrialStore, settings: schema.Study, display: Display):
         self._study, self._settings, self._display = study, settings, display
         self._n_replicates = self._n_replicated = 0  # of this confirmation
 
@@ -259,7 +257,7 @@ class Progress(Listener):
     def _show_total(self) -> None:
         counts = self._study.counts()
         done = counts["complete"] + counts["pruned"] + counts["failed"]
-        self._display.total(f"{self._settings.name}  {self._best()}", done, self._settings.n_trials)
+        self._display.total(f"{self._settings['name']}  {self._best()}", done, self._settings["n_trials"])
 
     def confirmation_begun(self, n: int) -> None:
         self._n_replicates, self._n_replicated = n, 0
@@ -279,7 +277,7 @@ class Progress(Listener):
         self._show_seeds()
 
     def _show_seeds(self) -> None:
-        self._display.total(f"{self._settings.name}  confirming", self._n_replicated, self._n_replicates, "seed")
+        self._display.total(f"{self._settings['name']}  confirming", self._n_replicated, self._n_replicates, "seed")
 
     def _best(self) -> str:
         best = self._study.best()

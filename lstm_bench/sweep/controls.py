@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lstm_bench
-from lstm_bench.core import configuration, errors, fileio, safe_load
+from lstm_bench.core import configuration, errors, fileio, safe_load, schema
 from lstm_bench.core.console import Display
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.launcher.protocol import ControlTask, Result
@@ -44,7 +44,7 @@ class Controls:
     """
 
     def __init__(
-        self, config: Mapping[str, Any], study: TrialStore, loop: Loop, display: Display, folder: Path, asked: Asked
+        self, config: schema.Sweep, study: TrialStore, loop: Loop, display: Display, folder: Path, asked: Asked
     ):
         self._config, self._study, self._loop, self._display, self._folder = config, study, loop, display, folder
         self._asked = asked
@@ -109,7 +109,7 @@ class Controls:
         return (folder / _FILE).is_file() and facts == known
 
     @staticmethod
-    def _tests(config: Mapping[str, Any]) -> bool:
+    def _tests(config: schema.Sweep) -> bool:
         """Whether the test set is read: where the confirmation reads it, or there is nothing to confirm."""
         return bool(config["study"]["replicates"] > 0 or config["study"]["n_trials"] == 0)
 

@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import configuration
-from lstm_bench.core.configuration import group
+from lstm_bench.core import configuration, schema
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import StorageError, TooManyFailedError
-from lstm_bench.core.schema import Study
+from lstm_bench.data.objective import settled_objective
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Loop, Running
 from lstm_bench.launcher.protocol import EpochResult, Result, TrialTask
 from lstm_bench.study import search_space
@@ -43,7 +42,7 @@ class Driver:
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        config: schema.Sweep,
         space: dict[str, search_space.Domain],
         study: TrialStore,
         loop: Loop,
@@ -54,11 +53,11 @@ class Driver:
     ):
         self.config, self.space, self.study, self.loop, self.kernels = config, space, study, loop, kernels
         self.display, self.folder, self.events = display, folder, events
-        self.settings, self._sizes = group(config, Study), PackSizes(kernels)
+        self.settings, self._sizes = config["study"], PackSizes(kernels)
         self._ended: list[dict[str, Any]] = []  # epochs that nobody has heard of
         self.timed_out = False  # the search ended by study.timeout, before n_trials
 
-    def _config(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _config(self, params: Mapping[str, Any]) -> schema.Sweep:
         return configuration.replaced(self.config, params)
 
     # Search.
@@ -79,7 +78,7 @@ class Driver:
             self.display.line(
                 f"study.n_trials: the space has {points} points, so that some are trained again", "yellow"
             )
-        ends = time.monotonic() + (self.settings.timeout or math.inf)
+        ends = time.monotonic() + (self.settings["timeout"] or math.inf)
         announced = False
         packs = self._sizes.builder(self.study.ask)
 
@@ -93,7 +92,7 @@ class Driver:
                 self.timed_out |= bool(counts["left"] or counts["queued"]) or self.study.pending()
                 if not announced and self.timed_out:
                     announced = True
-                    self.display.line(f"study.timeout: no new trial after {self.settings.timeout:g} s", "yellow")
+                    self.display.line(f"study.timeout: no new trial after {self.settings['timeout']:g} s", "yellow")
                 return None
             trials = packs.next()
             if not trials:
@@ -156,7 +155,7 @@ class Driver:
         if self.study.objectives:
             prune = self.study.dominated(metrics)
         else:
-            prune = self.study.report(number, epoch.epoch, metrics[self.settings.aim])
+            prune = self.study.report(number, epoch.epoch, metrics[settled_objective(self.settings)])
         return prune and epoch.epoch < self.config["train"]["epochs"] and not epoch.ended
 
     def _queue_again(self, packs: PackBuilder) -> None:
@@ -182,7 +181,7 @@ class Driver:
         Raises:
           TooManyFailedError: when more trials failed by their own fault than `study.max_failed`.
         """
-        failed, allowed = self.study.counts()["failed"], self.settings.max_failed
+        failed, allowed = self.study.counts()["failed"], self.settings["max_failed"]
         if failed > allowed:
             raise TooManyFailedError(
                 f"{failed} trials failed by their own fault, study.max_failed is {allowed}",

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lstm_bench.core import safe_load
+from lstm_bench.core import safe_load, schema
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.formatting import counted
 
 
-def are_open(config: Mapping[str, Any], overrides: Sequence[str]) -> bool:
+def are_open(config: schema.Sweep, overrides: Sequence[str]) -> bool:
     """Whether a study's epochs follow from the data: it is given a file (`dataset=file`) and no `train.epochs`.
 
     The epochs in a study's own YAML were chosen for the data that it names there.
@@ -21,7 +21,7 @@ def are_open(config: Mapping[str, Any], overrides: Sequence[str]) -> bool:
     return config["dataset"]["name"] == "file" and "dataset=file" in given and not named
 
 
-def settle(config: dict[str, Any], space: Mapping[str, Any], n_train: int) -> str:
+def settle(config: schema.Sweep, space: Mapping[str, Any], n_train: int) -> str:
     """Raises `train.epochs` to what `conf/epochs.yaml` asks for, and sets `train.patience`; returns what and why.
 
     Args:

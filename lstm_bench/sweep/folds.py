@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from lstm_bench.core import schema
 from lstm_bench.core.errors import StorageError
+from lstm_bench.data.objective import settled_objective
 from lstm_bench.data.splits import ALL, for_fold
 from lstm_bench.launcher.event_loop import NO_TASK_YET, Finished, Loop, Next, Report, Running
 from lstm_bench.launcher.protocol import EpochResult, Result, TrialResult, TrialTask
@@ -66,9 +68,9 @@ class FoldedLoop:
       config: Resolved configuration.
     """
 
-    def __init__(self, loop: Loop, study: Facts, config: Mapping[str, Any]):
+    def __init__(self, loop: Loop, study: Facts, config: schema.Sweep):
         self._loop, self._study, self._config = loop, study, config
-        self._n = int(config["dataset"]["folds"])
+        self._n = schema.settled(config["dataset"].get("folds"))
         self._whole: dict[str, _Whole] = {}  # by the name of the training
         self._of: dict[tuple[str, int], tuple[_Whole, int | str]] = {}  # by name and tries of the fold's task
         self._pieces: list[Running] = []
@@ -115,9 +117,11 @@ class FoldedLoop:
 
     def _begin(self, whole: _Whole, fold: int | str) -> None:
         task = whole.task
-        config = {**task.config, "dataset": for_fold(task.config["dataset"], fold)}
+        config: schema.Sweep = {**task.config, "dataset": for_fold(task.config["dataset"], fold)}
         if fold == ALL:
-            config["train"] = {**config["train"], "patience": None, "last_epoch": last_epoch([*whole.folds.values()])}
+            last = last_epoch([*whole.folds.values()])
+            train: schema.TrainTo = {**config["train"], "patience": None, "last_epoch": last}
+            config["train"] = train
             name = f"{whole.running.name}, all {self._n} folds"
         else:
             task = replace(task, kind="trial", keep=None, for_mlflow=False)
@@ -154,7 +158,7 @@ class FoldedLoop:
             self._close(whole, self._means(whole))
 
     def _means(self, whole: _Whole) -> dict[str, Any]:
-        return joined([whole.folds[fold] for fold in range(self._n)], self._config["study"]["objective"])
+        return joined([whole.folds[fold] for fold in range(self._n)], settled_objective(self._config["study"]))
 
     def _close(self, whole: _Whole, result: dict[str, Any]) -> None:
         del self._whole[whole.running.name]

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from lstm_bench.core import schema
 from lstm_bench.core.configuration import replaced
 from lstm_bench.core.errors import KernelError
 from lstm_bench.core.formatting import values
@@ -59,7 +60,7 @@ class KernelChoice:
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        config: schema.Sweep,
         space: dict[str, search_space.Domain],
         study: TrialStore,
         loop: Loop,
@@ -129,7 +130,7 @@ class KernelChoice:
         several = len(factory.steps_per_execution(self.backend, choice.kernel)) > 1
         return choice.kernel + (f" x{choice.steps_per_execution}" if several else "")
 
-    def of(self, config: Mapping[str, Any], params: Mapping[str, Any]) -> Choice:
+    def of(self, config: schema.Sweep, params: Mapping[str, Any]) -> Choice:
         """What trains one configuration: the only one, or what was decided at the nearest measured shape.
 
         Args:

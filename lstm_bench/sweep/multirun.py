@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.core import cli, errors
+from lstm_bench.core import cli, errors, schema
 from lstm_bench.core.errors import ConfigError, LstmBenchError
 from lstm_bench.sweep import campaign
 
@@ -78,7 +78,7 @@ def _name(composed: DictConfig) -> str:
     return str(OmegaConf.select(composed, "study.name", throw_on_resolution_failure=False))
 
 
-def one_name(configs: Sequence[Mapping[str, Any]], lines: Sequence[Sequence[str]]) -> list[Fault]:
+def one_name(configs: Sequence[schema.Sweep], lines: Sequence[Sequence[str]]) -> list[Fault]:
     """Jobs that are to be one study, and cannot be: the second would be refused when the first has been trained.
 
     Args:

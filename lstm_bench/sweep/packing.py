@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lstm_bench.core import schema
 from lstm_bench.core.configuration import replaced
 from lstm_bench.launcher.event_loop import Running
 from lstm_bench.launcher.protocol import ProbeResult, Result
@@ -44,13 +45,13 @@ class PackSizes:
         self._wanted = kernels.config["launcher"]["pack"]
         self._sizes: list[tuple[dict[str, Any], int]] = []  # of packs of trials: corner, members
 
-    def choice(self, config: Mapping[str, Any], params: Mapping[str, Any], together: int) -> Choice:
+    def choice(self, config: schema.Sweep, params: Mapping[str, Any], together: int) -> Choice:
         """What runs the steps of so many trainings in one program."""
         if together == 1:
             return self._kernels.of(config, params)
         return Choice("generic", factory.steps_per_execution(self._kernels.backend, "generic")[0])
 
-    def seeds(self, config: Mapping[str, Any], params: Mapping[str, Any], n: int) -> int:
+    def seeds(self, config: schema.Sweep, params: Mapping[str, Any], n: int) -> int:
         """How many of `n` seeds of one configuration, of searched values `params`, are trained in one program."""
         if self._wanted != "auto":
             return int(self._wanted)
@@ -102,7 +103,7 @@ class PackSizes:
     def _is_measured(self) -> bool:
         return self._kernels.gpu and self._kernels.backend == "jax" and self._kernels.named == "auto"
 
-    def _faster(self, config: Mapping[str, Any], params: Mapping[str, Any], size: int) -> int:
+    def _faster(self, config: schema.Sweep, params: Mapping[str, Any], size: int) -> int:
         """`size` where so many trainings end sooner in one program than one by one, compiling included, else 1."""
         key = f"pack/{size}/{self.program(params)}"
         measured = self._kernels.once(key, lambda: self._measure(config, params, size))
@@ -110,7 +111,7 @@ class PackSizes:
         lasts = {name: got["compile_s"] + samples / got["train_samples_per_s"] for name, got in measured.items()}
         return size if lasts.get("packed", math.inf) < lasts.get("alone", math.inf) else 1
 
-    def _measure(self, config: Mapping[str, Any], params: Mapping[str, Any], size: int) -> dict[str, dict[str, float]]:
+    def _measure(self, config: schema.Sweep, params: Mapping[str, Any], size: int) -> dict[str, dict[str, float]]:
         """Training samples per second in all, and seconds of compiling: one by one, and of a pack; without what did not run."""
         waiting, found, loop = [("alone", 1), ("packed", size)], dict[str, dict[str, float]](), self._kernels.loop
 

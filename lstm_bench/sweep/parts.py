@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import configuration
+from lstm_bench.core import schema
 from lstm_bench.core.console import Display
-from lstm_bench.core.schema import Study
 from lstm_bench.launcher.event_loop import Loop
 from lstm_bench.model.question import ONE_CLASS, Asked
 from lstm_bench.study import search_space
@@ -40,7 +38,7 @@ class Parts:
 
 
 def assembled(
-    config: Mapping[str, Any],
+    config: schema.Sweep,
     space: dict[str, search_space.Domain],
     study: trials.TrialStore,
     loop: Loop,
@@ -59,5 +57,5 @@ def assembled(
     waiting = Waiting(config, space, kernels.workers, loop.running)
     display.left = waiting.left
     watch = Watch(waiting, space, study, confirmation, config["study"])
-    events.listeners += [records, watch, Progress(study, configuration.group(config, Study), display)]
+    events.listeners += [records, watch, Progress(study, config["study"], display)]
     return Parts(study, kernels, driver, confirmation, controls, records, events, waiting)

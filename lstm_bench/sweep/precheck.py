@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lstm_bench.core import configuration, errors, formatting, hardware, vocabulary
+from lstm_bench.core import configuration, errors, formatting, hardware, schema, vocabulary
 from lstm_bench.data import dataset as data
 from lstm_bench.launcher.protocol import CheckResult, CheckTask, written
 from lstm_bench.launcher.single_task import Process
@@ -23,14 +23,14 @@ class Unfit(NamedTuple):
     error: errors.LstmBenchError
 
 
-def begun(config: Mapping[str, Any]) -> bool:
+def begun(config: schema.Sweep) -> bool:
     """Whether a study was begun before: then it was checked, and may go on."""
     folder = columns.study_dir(config["study"]["name"])
     return any((folder / name).exists() for name in ("study.db", "config.yaml"))
 
 
 def unfit(
-    studies: Sequence[tuple[dict[str, Any], Mapping[str, Any]]], say: Callable[[str], None] = lambda text: None
+    studies: Sequence[tuple[schema.Sweep, Mapping[str, Any]]], say: Callable[[str], None] = lambda text: None
 ) -> list[Unfit]:
     """Reads each data set once and builds each family at the ends of its space, in one process per backend; trains nothing.
 
@@ -47,11 +47,11 @@ def unfit(
     say(f"checking {formatting.counted(len(fresh), 'study', 'studies')}")
     faults: dict[str, Unfit] = {}
 
-    def note(config: Mapping[str, Any], error: errors.LstmBenchError) -> None:
+    def note(config: schema.Sweep, error: errors.LstmBenchError) -> None:
         faults.setdefault(str(error), Unfit([], error)).studies.append(config["study"]["name"])
 
-    read: dict[str, tuple[dict[str, Any], data.Dataset] | errors.LstmBenchError] = {}
-    sound: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    read: dict[str, tuple[schema.Dataset, data.Dataset] | errors.LstmBenchError] = {}
+    sound: list[tuple[schema.Sweep, dict[str, Any]]] = []
     for config, space in fresh:
         key = json.dumps(config["dataset"], sort_keys=True)
         if key not in read:
@@ -62,7 +62,8 @@ def unfit(
             note(config, found)
             continue
         settings, dataset = found
-        own, searched = configuration.replaced({**config, "dataset": settings}, {}), dict(space)
+        whole: schema.Sweep = {**config, "dataset": settings}
+        own, searched = configuration.replaced(whole, {}), dict(space)
         windows.settle(own, searched, dataset.input_shape[0], masked=dataset.lengths_train is not None)
         sound.append((own, searched))
     for backend in dict.fromkeys(config["backend"]["name"] for config, _ in sound):
@@ -73,7 +74,7 @@ def unfit(
     return list(faults.values())
 
 
-def _read(dataset: Mapping[str, Any]) -> tuple[dict[str, Any], data.Dataset] | errors.LstmBenchError:
+def _read(dataset: schema.Dataset) -> tuple[schema.Dataset, data.Dataset] | errors.LstmBenchError:
     """The settings that a worker can load, and what is loaded; or what is wrong."""
     try:
         found = data.resolve(dataset).config
@@ -83,10 +84,10 @@ def _read(dataset: Mapping[str, Any]) -> tuple[dict[str, Any], data.Dataset] | e
 
 
 def _built(
-    backend: str, studies: Sequence[tuple[dict[str, Any], Mapping[str, Any]]], say: Callable[[str], None]
-) -> list[tuple[dict[str, Any], errors.LstmBenchError]]:
+    backend: str, studies: Sequence[tuple[schema.Sweep, Mapping[str, Any]]], say: Callable[[str], None]
+) -> list[tuple[schema.Sweep, errors.LstmBenchError]]:
     slot = hardware.slots(1, hardware.gpus())[0]
-    found: list[tuple[dict[str, Any], errors.LstmBenchError]] = []
+    found: list[tuple[schema.Sweep, errors.LstmBenchError]] = []
     with tempfile.TemporaryDirectory(prefix="lstm_bench-") as folder:
         process = Process(slot, backend, Path(folder), keras=True, tasks=len(studies))
         try:
@@ -104,14 +105,14 @@ def _built(
     return found
 
 
-def task(config: Mapping[str, Any], space: Mapping[str, Any]) -> dict[str, Any]:
+def task(config: schema.Sweep, space: Mapping[str, Any]) -> dict[str, Any]:
     """The task of a worker that builds a family: at the configuration's values, and at the choices and ends of its space."""
     searched = search_space.choices_to_check(space)
     corners = [configuration.replaced(config, values) for values in searched]
     return written(CheckTask(config=config, corners=corners, searched=searched))
 
 
-def fault(config: Mapping[str, Any], result: CheckResult, more: str = "") -> errors.LstmBenchError | None:
+def fault(config: schema.Sweep, result: CheckResult, more: str = "") -> errors.LstmBenchError | None:
     """What a worker found wrong with such a task, `more` said behind it; None where nothing is."""
     if result.state == "COMPLETE":
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lstm_bench.core import errors
+from lstm_bench.core import errors, schema
 from lstm_bench.core.console import Display
 from lstm_bench.core.formatting import counted
 from lstm_bench.data import classes, objective, task, warning
@@ -39,11 +39,11 @@ class Preparation:
 
     def __init__(
         self,
-        config: dict[str, Any],
+        config: schema.Sweep,
         space: dict[str, search_space.Domain],
         display: Display,
         source: str,
-        later: Sequence[dict[str, Any]] | None = None,
+        later: Sequence[schema.Sweep] | None = None,
     ):
         self.config, self.space, self.display, self.source, self._later = config, space, display, source, later
         self.task, self.baselines, self.asked = task.CLASSIFICATION, dict[str, float](), ONE_CLASS
@@ -70,7 +70,7 @@ class Preparation:
             self.config["dataset"]["standardize"] = found.mean is not None
         if settled := objective.settle_objective(self.config["study"], found.kind, *labels, found.n_classes):
             self.display.line(f"  objective {settled}")
-            self.display.objective = self.config["study"]["objective"]
+            self.display.objective = objective.settled_objective(self.config["study"])
         if self._later is not None:
             self._settle_epochs(self._later, len(found.x_train))
         masked = found.lengths_train is not None
@@ -83,7 +83,7 @@ class Preparation:
         self.display.measure = found.kind.measure.column
         self.asked = asked_by(found.kind, found.y_train, found.n_classes, found.tokens is not None)
 
-    def _settle_epochs(self, later: Sequence[dict[str, Any]], n_train: int) -> None:
+    def _settle_epochs(self, later: Sequence[schema.Sweep], n_train: int) -> None:
         """Chooses `train.epochs` by the data, and for the display those of the studies to come, which have the same."""
         for config in later:
             epochs.settle(config, config["study"]["space"], n_train)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import tempfile
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,9 @@ def trained(
 ) -> dict[str, Any]:
     """The result of a task in a worker of its own, its log and data gone afterwards. A pruned trial stops where it did."""
     from lstm_bench.core.console import Display
+    from lstm_bench.data.objective import settled_objective
     from lstm_bench.data.shared_memory import SharedDataset
+    from lstm_bench.data.splits import Drawn
     from lstm_bench.launcher.event_loop import Loop, Running
     from lstm_bench.launcher.local import LocalLauncher
     from lstm_bench.launcher.protocol import PackResult, PackTask
@@ -82,11 +85,11 @@ def trained(
 
     waiting, results = [Running(name, work, 0)], []
     last = int(row["epochs"]) if row["state"] == "PRUNED" and row["epochs"] else math.inf
-    display = Display(study.config["study"]["objective"], study.config["train"]["epochs"])
+    display = Display(settled_objective(study.config["study"]), study.config["train"]["epochs"])
     shared = SharedDataset()
     with tempfile.TemporaryDirectory(prefix="lstm_bench-") as folder, display:
         settings = work.config["dataset"]
-        shared.store(study.data(settings.get("redraw")), settings)
+        shared.store(study.data(typing.cast(Drawn, settings).get("redraw")), settings)
         # Nothing is taken from what XLA compiled before: a new process must come to the same program.
         launcher = LocalLauncher(
             [where],

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+from lstm_bench.core import schema
 from lstm_bench.study.search_space import Domain
 
 _ATTEMPTS = 16  # at a point that was not seen, before chance decides
@@ -36,7 +37,7 @@ def derived_seed(seed: int, suggestion: int, purpose: str) -> int:
 
 
 def sampler(
-    config: Mapping[str, Any],
+    config: schema.Sampler,
     space: Mapping[str, spaces.Domain],
     *,
     seed: int,
@@ -165,7 +166,7 @@ def _cmaes(seed: int, n_startup_trials: int, suggestion: int) -> BaseSampler:
     return Steady(seed=seed, n_startup_trials=n_startup_trials)
 
 
-def pruner(config: Mapping[str, Any], epochs: int) -> BasePruner:
+def pruner(config: schema.Pruner, epochs: int) -> BasePruner:
     """Optuna pruner; steps are epochs, counted from 1."""
     from optuna import pruners
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lstm_bench
-from lstm_bench.core import busy, configuration, environment, fileio, hardware, numerics, user_code, vocabulary
+from lstm_bench.core import busy, configuration, environment, fileio, hardware, numerics, schema, user_code, vocabulary
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import InterruptedByUser
@@ -46,13 +46,13 @@ class Session:
 
     def __init__(
         self,
-        config: dict[str, Any],
+        config: schema.Sweep,
         space: dict[str, search_space.Domain],
         folder: Path,
         gpus: list[hardware.Gpu],
         display: Display,
         source: str,
-        others: tuple[Sequence[dict[str, Any]], Sequence[dict[str, Any]]] = ((), ()),
+        others: tuple[Sequence[schema.Sweep], Sequence[schema.Sweep]] = ((), ()),
         *,
         epochs_by_data: bool = False,
     ):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
-from lstm_bench.core import hardware, safe_load
+from lstm_bench.core import hardware, safe_load, schema
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import ConfigError, NothingCameOutError
@@ -37,11 +36,11 @@ class TrainedScores:
       ConfigError: for sequences that have no class each.
     """
 
-    def __init__(self, asked: Mapping[str, Any], pool: Pool, *, settles: bool):
+    def __init__(self, asked: schema.Leak, pool: Pool, *, settles: bool):
         if not pool.n_classes:
             raise ConfigError("model: a family is measured on a class for each sequence", remedy="Leave it out.")
         self._pool, self._settles, self._backend = pool, settles, str(asked["backend"]["name"])
-        self._config: dict[str, Any] = {
+        self._config: Any = {
             **{group: asked[group] for group in ("model", "train", "backend")},
             "kernel": {"name": "generic"},
             "launcher": {"keep_engines": 1},
@@ -97,7 +96,7 @@ class TrainedScores:
             arrays |= {f"lengths_{name}": pool.lengths[rows] for name, rows in parts.items()}
         np.savez(path, **arrays)
         dataset = {**_yaml("dataset", "file"), "path": str(path), "split": "given"}
-        config = {**self._config, "train": dict(self._config["train"]), "dataset": dataset}
+        config: Any = {**self._config, "train": dict(self._config["train"]), "dataset": dataset}
         if self._settles:
             epochs.settle(config, {}, len(train))
         config["train"]["patience"] = None  # the last epoch's weights: nothing is chosen

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lstm_bench.core import cli, configuration
+from lstm_bench.core import cli, configuration, schema
 from lstm_bench.core.configuration import NAME, conf_dir, flatten
 from lstm_bench.core.errors import ConfigError, require_quoted
 from lstm_bench.core.schema import Range
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from lstm_bench.core import hardware
 
 
-def load(composed: DictConfig) -> dict[str, Any]:
+def load(composed: DictConfig) -> schema.Sweep:
     """A study's configuration as plain dicts: what `core.configuration.load` makes of it, with values checked against each other.
 
     Raises:
       ConfigError: for anything that cannot be meant.
     """
-    config = configuration.load(composed)
+    config = configuration.load(composed, schema.Sweep)
     _check_study(config)
     return config
 
 
-def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
+def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[schema.Sweep, dict[str, Any], dict[str, str]]:
     """Every check that needs no data and no framework.
 
     Returns:
@@ -79,7 +79,7 @@ def checked(composed: DictConfig, overrides: Sequence[str]) -> tuple[dict[str, A
     return config, space, pinned
 
 
-def _has_database(config: Mapping[str, Any]) -> bool:
+def _has_database(config: schema.Sweep) -> bool:
     """Whether a study was made before, under its name or the one that it has with the data that stand in for its own."""
     from lstm_bench.study import columns
 
@@ -88,7 +88,7 @@ def _has_database(config: Mapping[str, Any]) -> bool:
     return any((columns.study_dir(one) / "study.db").exists() for one in names)
 
 
-def _settle_embedding(config: dict[str, Any]) -> None:
+def _settle_embedding(config: schema.Sweep) -> None:
     """Says how many numbers stand for a token, where samples are texts; refuses it where they are none."""
     from lstm_bench.data import texts, tokens
 
@@ -133,7 +133,7 @@ def _check_weights(model: dict[str, Any], space: Mapping[str, Any], overrides: S
         raise ConfigError(f"model.weights={model['weights']}: {path} follows from it and cannot be given ({override})")
 
 
-def check_here(config: Mapping[str, Any], gpus: list[hardware.Gpu]) -> None:
+def check_here(config: schema.Sweep, gpus: list[hardware.Gpu]) -> None:
     """Refuses what this machine cannot run: a kernel, an objective, a backend."""
     from lstm_bench.model import kernel, signature
 
@@ -145,14 +145,15 @@ def check_here(config: Mapping[str, Any], gpus: list[hardware.Gpu]) -> None:
     cli.require_backend(backend)
 
 
-def _check_exclusive(config: Mapping[str, Any], gpus: list[hardware.Gpu]) -> None:
+def _check_exclusive(config: schema.Sweep, gpus: list[hardware.Gpu]) -> None:
     """Refuses throughput as an objective where trials share a device: it would measure the neighbours."""
     from lstm_bench.core import hardware
 
     workers = config["launcher"]["workers"]
     if config["launcher"]["name"] == "ray":
         share = config["launcher"]["gpus_per_trial"]
-        if "train_samples_per_s" in config["study"]["objectives"] and share != "auto" and 0 < share < 1:
+        is_part = isinstance(share, int | float) and 0 < share < 1
+        if "train_samples_per_s" in config["study"]["objectives"] and is_part:
             raise ConfigError(
                 f"study.objectives.train_samples_per_s: with launcher.gpus_per_trial={share:g}, trials share a GPU",
                 remedy="Give launcher.gpus_per_trial=1, or leave that objective out.",
@@ -167,7 +168,7 @@ def _check_exclusive(config: Mapping[str, Any], gpus: list[hardware.Gpu]) -> Non
             )
 
 
-def _check_study(config: Mapping[str, Any]) -> None:
+def _check_study(config: schema.Sweep) -> None:
     workers = config["launcher"]["workers"]
     if workers != "auto" and (not isinstance(workers, int) or workers < 1):
         raise ConfigError("launcher.workers", expected="auto or a whole number of at least 1", received=workers)
@@ -218,9 +219,10 @@ def _check_study(config: Mapping[str, Any]) -> None:
         )
 
 
-def _check_owned(config: Mapping[str, Any]) -> None:
+def _check_owned(config: schema.Sweep) -> None:
     """Checks that what one optimizer or one schedule has is given to it, unless that is searched."""
-    train, searched = config["train"], config["study"]["space"]
+    train: Mapping[str, Any] = config["train"]
+    searched = config["study"]["space"]
     lowered = ("plateau_factor", "plateau_patience", "plateau_floor")
     owners = [("weight_decay", "optimizer", "adamw"), ("warmup", "schedule", "warmup_cosine")]
     for key, owner, name in (*owners, *((key, "schedule", "reduce_on_plateau") for key in lowered)):
@@ -240,7 +242,7 @@ def _check_owned(config: Mapping[str, Any]) -> None:
         )
 
 
-def _check_folds(config: Mapping[str, Any]) -> None:
+def _check_folds(config: schema.Sweep) -> None:
     """Refuses what needs one course of one training, where each is several on different data."""
     if not (folds := config["dataset"]["folds"]):
         return
@@ -260,15 +262,14 @@ def _check_folds(config: Mapping[str, Any]) -> None:
             raise ConfigError(f"dataset.folds={folds}: {what}", remedy=f"Give {remedy}.")
 
 
-def _check_cluster(launcher: dict[str, Any]) -> None:
+def _check_cluster(launcher: schema.Launcher) -> None:
     """Checks what only a Ray cluster has."""
-    names = ("address", "cpus_per_trial", "gpus_per_trial")
+    address, cpus, gpus = launcher["address"], launcher["cpus_per_trial"], launcher["gpus_per_trial"]
     if launcher["name"] != "ray":
-        for name in names:
-            if launcher[name] is not None:
+        for name, value in (("address", address), ("cpus_per_trial", cpus), ("gpus_per_trial", gpus)):
+            if value is not None:
                 raise ConfigError(f"launcher.{name}: launcher={launcher['name']} has none", remedy="Give launcher=ray.")
         return
-    address, cpus, gpus = (launcher[name] for name in names)
     if address is None or not re.fullmatch(
         r"auto|local|(ray://)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}", address
     ):
@@ -280,8 +281,8 @@ def _check_cluster(launcher: dict[str, Any]) -> None:
     if gpus == "auto":
         return
     try:
-        launcher["gpus_per_trial"] = number = float(gpus)
-    except (TypeError, ValueError):
+        launcher["gpus_per_trial"] = number = float("nan" if gpus is None else gpus)
+    except ValueError:
         number = math.nan
     if number not in Range(0) or (number > 1 and number != int(number)):
         raise ConfigError(
@@ -289,7 +290,7 @@ def _check_cluster(launcher: dict[str, Any]) -> None:
         )
 
 
-def _check_objectives(config: Mapping[str, Any]) -> None:
+def _check_objectives(config: schema.Sweep) -> None:
     """Checks `study.objectives`, takes its nulls out, and lets the first stand for `study.objective`."""
     study, pruner = config["study"], config["pruner"]["name"]
     objectives = {name: direction for name, direction in study["objectives"].items() if direction is not None}

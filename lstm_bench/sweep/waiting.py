@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lstm_bench.core import configuration, fileio
+from lstm_bench.core import configuration, fileio, schema
 from lstm_bench.core.console import Left
 from lstm_bench.launcher.event_loop import Running
 from lstm_bench.study import columns
@@ -38,7 +38,7 @@ class Waiting:
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        config: schema.Sweep,
         space: Mapping[str, Domain],
         workers: int,
         running: Callable[[], Sequence[Running]],
@@ -51,9 +51,7 @@ class Waiting:
         self.ends = math.inf
         self.after_s: Callable[[], float] = lambda: 0.0
 
-    def others(
-        self, earlier: Sequence[Mapping[str, Any]], later: Sequence[Mapping[str, Any]], start_s: float = 0.0
-    ) -> None:
+    def others(self, earlier: Sequence[schema.Sweep], later: Sequence[schema.Sweep], start_s: float = 0.0) -> None:
         """Looks at the studies of the same command: what those before took, and what those after have left.
 
         Args:
@@ -180,7 +178,7 @@ class Watch(Listener):
         self._waiting.best = [trial.params for trial in best if trial]
 
 
-def work(config: Mapping[str, Any], epochs: float | None = None) -> float:
+def work(config: schema.Sweep, epochs: float | None = None) -> float:
     """What a training costs beside others, by what is known before anything is built: steps through time, and weights if named.
 
     Args:
@@ -194,14 +192,14 @@ def work(config: Mapping[str, Any], epochs: float | None = None) -> float:
     return float(samples * (dataset.get("length") or 28) * size * (epochs or config["train"]["epochs"]))
 
 
-def _wanted(config: Mapping[str, Any]) -> int:
+def _wanted(config: schema.Sweep) -> int:
     """Trainings of a study: its trials, and the seeds of what is confirmed."""
     settings = config["study"]
     candidates = settings["confirm"] if settings["space"] else 1
     return int(settings["n_trials"] + candidates * settings["replicates"])
 
 
-def _ended_rows(config: Mapping[str, Any]) -> list[dict[str, str]]:
+def _ended_rows(config: schema.Sweep) -> list[dict[str, str]]:
     """Records of a study's trainings; none where they cannot be read."""
     folder, rows = columns.study_dir(config["study"]["name"]), list[dict[str, str]]()
     for file in ("trials.csv", "replicates.csv"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
+from lstm_bench.core import schema
+
 PATH, TARGET = "model.window", "lstm_bench.model.cnn_lstm"
 
 
-def settle(config: dict[str, Any], space: MutableMapping[str, Any], timesteps: int, *, masked: bool) -> str:
+def settle(config: schema.Sweep, space: MutableMapping[str, Any], timesteps: int, *, masked: bool) -> str:
     """Leaves in the space the windows that divide the timesteps, or puts the divisors nearest to them there; says which and why.
 
     Nothing is changed where all divide, where a window was named instead of searched, and where sequences are of unequal

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import errors, fileio, hardware, vocabulary
+from lstm_bench.core import errors, fileio, hardware, schema, vocabulary
 from lstm_bench.core.cache import cache_folder
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import StorageError
@@ -44,7 +44,7 @@ class Workers:
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        config: schema.Sweep,
         space: dict[str, search_space.Domain],
         folder: Path,
         gpus: list[hardware.Gpu],
@@ -58,9 +58,9 @@ class Workers:
         self.gpu = gpus[0].name if gpus else None
         self.launcher: LocalLauncher | RayLauncher | None = None
         self._ray: RayLauncher | None = None  # the launcher, if it is that
-        self._loaded: list[tuple[Dataset, Mapping[str, Any]]] = []  # until the workers have it
+        self._loaded: list[tuple[Dataset, schema.Dataset]] = []  # until the workers have it
         self._shared: SharedDataset | None = None
-        self._give: Callable[[Dataset, Mapping[str, Any]], None] | None = None  # to the workers
+        self._give: Callable[[Dataset, schema.Dataset], None] | None = None  # to the workers
 
     def start(self) -> None:
         """Starts them; they have the data as soon as it was given."""
@@ -92,7 +92,7 @@ class Workers:
             )
         self._share()
 
-    def give(self, dataset: Dataset, settings: Mapping[str, Any] | None = None) -> None:
+    def give(self, dataset: Dataset, settings: schema.Dataset | None = None) -> None:
         """Gives them the data, once both are there; the driver keeps no copy.
 
         Args:

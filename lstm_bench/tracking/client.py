@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlsplit
 
+from lstm_bench.core import schema
 from lstm_bench.core.clock import end_ms
 from lstm_bench.core.configuration import flatten
 from lstm_bench.core.errors import ConfigError, LstmBenchError, redact
@@ -37,7 +38,7 @@ from lstm_bench.tracking.store import bare, check, check_sqlite, connect, said, 
 _ENDED_BY_OTHERS = ("worker_died", "driver_died", "interrupted", "pack_failed")
 
 
-def open_tracking(config: Mapping[str, Any], *, experiment: str) -> Tracking:
+def open_tracking(config: schema.Store, *, experiment: str) -> Tracking:
     """The tracking that a configuration asks for. Touches nothing before `Tracking.start`.
 
     Args:

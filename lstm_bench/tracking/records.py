@@ -16,9 +16,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lstm_bench.core import configuration, fileio
+from lstm_bench.core import configuration, fileio, schema
 from lstm_bench.core.clock import since_1970_ms
 from lstm_bench.core.errors import StorageError
+from lstm_bench.data.objective import settled_objective
 from lstm_bench.study import candidates, contenders, search_space
 from lstm_bench.study.candidates import Candidate, digest
 from lstm_bench.study.control_rows import control_metrics
@@ -186,7 +187,7 @@ class GrowingRecord(StudyRecord):
         config = self._config(trial)
         if kind == "trial":
             config = self.config_of(self._texts.get(number) or self.begun[key])
-        return configuration.flatten({group: config[group] for group in ("model", "train")})
+        return configuration.flatten({"model": config["model"], "train": config["train"]})
 
     def evidence(self, row: Row) -> dict[str, Any]:
         """What the first seed left behind of its predictions."""
@@ -221,12 +222,12 @@ class GrowingRecord(StudyRecord):
     def _counts(self) -> dict[str, int]:
         return candidates.ends(self._trials(), self._settings["max_retry"])
 
-    def _config(self, trial: int | None) -> dict[str, Any]:
+    def _config(self, trial: int | None) -> schema.Sweep:
         return self.config_of(None if trial is None else self._texts[trial])
 
     def _ranked(self) -> list[Row]:
         """Complete trials, best first; of several objectives those of the front."""
-        objective, maximize = self._settings["objective"], self._settings["direction"] == "maximize"
+        objective, maximize = settled_objective(self._settings), self._settings["direction"] == "maximize"
         among = self._front() if self._settings.get("objectives") else self._trials()
         return candidates.ranked(among, objective, maximize=maximize)
 
@@ -256,7 +257,7 @@ class GrowingRecord(StudyRecord):
 
         def validation(candidate: Candidate) -> list[float]:
             complete = [row for row in self._rows_of(candidate) if row["state"] == "COMPLETE"]
-            return [row[self._settings["objective"]] for row in complete]
+            return [row[settled_objective(self._settings)] for row in complete]
 
         return candidates.picked(self.candidates(), validation, maximize=self._settings["direction"] == "maximize")[0]
 
@@ -277,7 +278,7 @@ class GrowingRecord(StudyRecord):
 
     def outcome(self, pick: Candidate) -> tuple[dict[str, Any], dict[str, Any]]:
         """What the study came to, as metrics and tags."""
-        best, objective = self._ranked()[:1], self._settings["objective"]
+        best, objective = self._ranked()[:1], settled_objective(self._settings)
         complete = [row for row in self._rows_of(pick) if row["state"] == "COMPLETE"]
         facts = self.environment.get("dataset") or {}
         verdict = health(StudyRecord(self.folder, strict=True))
@@ -309,7 +310,7 @@ class GrowingRecord(StudyRecord):
         return metrics | control_metrics(fitted, self.task), tags
 
 
-def described(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+def described(config: schema.Sweep, environment: Mapping[str, Any]) -> dict[str, Any]:
     """What `Tracking.start` is told of a study.
 
     Args:

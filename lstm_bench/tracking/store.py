@@ -15,12 +15,12 @@ import secrets
 import socket
 import sqlite3
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from lstm_bench.core import locks
+from lstm_bench.core import locks, schema
 from lstm_bench.core.busy import holders
 from lstm_bench.core.errors import ConfigError, StorageError, nearest, redact, require_quoted
 
@@ -46,7 +46,7 @@ _WAIT_S = 20.0  # for another program that holds a sqlite file
 _NOTICE_S = 2.0  # before it is said
 
 
-def check(config: Mapping[str, Any], key: str = "tracking.uri") -> None:
+def check(config: schema.Store, key: str = "tracking.uri") -> None:
     """Checks `tracking.name` and `tracking.uri` without importing MLflow or touching a file.
 
     Args:
@@ -105,7 +105,7 @@ def shown(uri: str) -> str:
     return bare(uri).partition("//")[2] if uri.startswith("http") else redact(uri)
 
 
-def store_uri(config: Mapping[str, Any]) -> str:
+def store_uri(config: schema.Store) -> str:
     """The absolute URI of the store: `tracking.uri`, or `mlflow.db` in the working directory."""
     uri = config.get("uri") or "sqlite:///mlflow.db"
     path = sqlite_path(uri)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import shutil
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lstm_bench.core import environment, fileio
+from lstm_bench.core import environment, fileio, schema
 from lstm_bench.data import dataset
 from lstm_bench.data.metric import log_probability
 from lstm_bench.launcher.protocol import PackTask, TrialTask
@@ -64,7 +63,7 @@ def keep(model: Any, task: TrialTask | PackTask, data: dataset.Dataset) -> dict[
     return inference.latency(plain, data.x_test)
 
 
-def save(model: Any, config: Mapping[str, Any], data: dataset.Dataset, folder: Path, *, for_mlflow: bool) -> Any:
+def save(model: Any, config: schema.Sweep, data: dataset.Dataset, folder: Path, *, for_mlflow: bool) -> Any:
     """Saves the trained model as plain Keras layers, or those of `model/layers.py`: no kernel, no optimizer, no pickle.
 
     Args:
@@ -98,7 +97,7 @@ def save(model: Any, config: Mapping[str, Any], data: dataset.Dataset, folder: P
     return plain
 
 
-def _plain(config: Mapping[str, Any], data: dataset.Dataset) -> tuple[Any, list[int]]:
+def _plain(config: schema.Sweep, data: dataset.Dataset) -> tuple[Any, list[int]]:
     """`build.build` of a configuration for its data, of plain layers."""
     sizes, masked = (data.input_shape, data.n_classes), data.lengths_train is not None
     answers = data.per_timestep
@@ -106,7 +105,7 @@ def _plain(config: Mapping[str, Any], data: dataset.Dataset) -> tuple[Any, list[
     return build.build(config["model"], *sizes, "plain", per_timestep=answers, **more)
 
 
-def described_input(config: Mapping[str, Any], data: dataset.Dataset, model: Path) -> dict[str, Any]:
+def described_input(config: schema.Sweep, data: dataset.Dataset, model: Path) -> dict[str, Any]:
     """What `input.json` says beside a saved model: how arrays become what it was trained on, and what it gives.
 
     Args:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from lstm_bench.core import schema
 from lstm_bench.core.clock import Phases, clock
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.data.horizon import Future
@@ -21,7 +21,7 @@ from lstm_bench.training import inference
 from lstm_bench.training.artefacts import described
 
 
-def fitted(task: ControlTask, load: Callable[[Mapping[str, Any]], Dataset], phases: Phases) -> ControlResult:
+def fitted(task: ControlTask, load: Callable[[schema.Dataset], Dataset], phases: Phases) -> ControlResult:
     """Result of a control: a row of `columns.CONTROL_COLUMNS` but for its times of day.
 
     With `dataset.folds` its validation scores are the means of as many controls; the one that reads the test set, and is

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import math
+import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from lstm_bench.core import schema
 from lstm_bench.core.clock import Phases, clock, samples_per_s
 from lstm_bench.core.errors import KernelError
 from lstm_bench.data.dataset import Dataset
+from lstm_bench.data.objective import settled_objective
 from lstm_bench.training.batches import Batches
 from lstm_bench.training.engine.base import Engine
 from lstm_bench.training.engine.pack import KERNEL, Pack
@@ -52,10 +55,10 @@ class Best:
     loss: float = math.nan
     outputs: np.ndarray | None = None
 
-    def take(self, config: Mapping[str, Any], epoch: Mapping[str, Any], outputs: np.ndarray) -> bool:
+    def take(self, config: schema.Sweep, epoch: Mapping[str, Any], outputs: np.ndarray) -> bool:
         """Whether an epoch takes the place of the one before; its number, score and outputs are then here."""
         if config["train"].get("patience") is not None:
-            score, loss = epoch[config["study"]["objective"]], epoch["val_loss"]
+            score, loss = epoch[settled_objective(config["study"])], epoch["val_loss"]
             better = score > self.score if config["study"]["direction"] == "maximize" else score < self.score
             if self.epoch and not better and not (score == self.score and loss < self.loss):
                 return False
@@ -63,7 +66,7 @@ class Best:
         self.epoch, self.outputs = epoch["epoch"], outputs
         return True
 
-    def is_last(self, config: Mapping[str, Any], epoch: dict[str, Any]) -> bool:
+    def is_last(self, config: schema.Sweep, epoch: dict[str, Any]) -> bool:
         """Whether training ends after an epoch: with `train.epochs`, or when `train.patience` of them brought nothing better.
 
         An epoch that patience makes the last says so, `ended`: a pruner comes too late then.
@@ -73,7 +76,8 @@ class Best:
             epoch["ended"] = True
             return True
         # Of `dataset.folds`: a training without validation data ends where those with some were at their best.
-        return bool(epoch["epoch"] == config["train"].get("last_epoch", config["train"]["epochs"]))
+        train = typing.cast(schema.TrainTo, config["train"])
+        return bool(epoch["epoch"] == train.get("last_epoch", train["epochs"]))
 
 
 @dataclass
@@ -128,7 +132,7 @@ def require_ran(kernel: str, engine: Engine | Trainee) -> None:
 
 def train(
     engine: Engine,
-    config: Mapping[str, Any],
+    config: schema.Sweep,
     data: Dataset,
     *,
     kernel: str,
@@ -166,7 +170,7 @@ def train(
 
 def train_pack(
     pack: Pack,
-    config: Mapping[str, Any],
+    config: schema.Sweep,
     data: Dataset,
     *,
     seeds: Sequence[int],
@@ -224,7 +228,7 @@ class _EpochLoop:
         self,
         trainee: Trainee,
         kernel: str,
-        config: Mapping[str, Any],
+        config: schema.Sweep,
         data: Dataset,
         seeds: Sequence[int],
         trains: Sequence[Mapping[str, Any]],
@@ -379,13 +383,13 @@ class _Told:
             self._at = now + PROGRESS_S
 
 
-def _aims(config: Mapping[str, Any]) -> Collection[str]:
+def _aims(config: schema.Sweep) -> Collection[str]:
     """Columns that the search goes by after each epoch."""
-    study = config.get("study", {})
+    study: Mapping[str, Any] = config.get("study", {})  # a benchmark has none
     return study.get("objectives") or [study.get("objective")]
 
 
-def _measured(config: Mapping[str, Any], trainee: Trainee, trained: Trained) -> dict[str, Any]:
+def _measured(config: schema.Sweep, trainee: Trainee, trained: Trained) -> dict[str, Any]:
     """What a training yields, as a part of its result: of its best epoch, where it has come to its end, else of its last."""
     history, best = trained.epochs, trained.best if trained.over else None
     last = history[(best.epoch if best else 0) - 1] if history else {}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lstm_bench.core import schema
 from lstm_bench.data import classes
 from lstm_bench.data.dataset import Dataset
 from lstm_bench.model import build, network
@@ -21,7 +22,7 @@ _HELD = 2**28  # bytes of the folds of a dataset that stay loaded beside each ot
 
 
 def prepare(
-    config: Mapping[str, Any], data: Dataset, kernel: str, seed: int, steps_per_execution: int = 1
+    config: schema.Sweep, data: Dataset, kernel: str, seed: int, steps_per_execution: int = 1
 ) -> factory.Engine:
     """The engine of a configuration, not compiled yet.
 
@@ -58,7 +59,7 @@ def prepare(
     )
 
 
-def padded_to(config: Mapping[str, Any], data: Dataset, model: Any) -> tuple[int, ...]:
+def padded_to(config: schema.Sweep, data: Dataset, model: Any) -> tuple[int, ...]:
     """Numbers of timesteps that training batches are padded to; none where sequences have one length.
 
     A network that takes one number of timesteps and no other has that one: `dataset.max_length`, see `network.require_masked`.
@@ -78,16 +79,14 @@ def _criterion(data: Dataset, weights: np.ndarray | None) -> Criterion:
     return plain if data.target is None else standardised(plain, *data.target)
 
 
-def prepare_pack(
-    config: Mapping[str, Any], data: Dataset, seeds: Sequence[int], steps_per_execution: int = 1
-) -> pack.Pack:
+def prepare_pack(config: schema.Sweep, data: Dataset, seeds: Sequence[int], steps_per_execution: int = 1) -> pack.Pack:
     """A pack with a member per seed, each with the weights and the random state of `prepare`; not compiled yet."""
     engine = prepare(config, data, pack.KERNEL, seeds[0], steps_per_execution)
     assert isinstance(engine, JaxEngine)
     return pack.Pack(engine, (_build(config, data, pack.KERNEL, seed)[0] for seed in seeds))
 
 
-def _build(config: Mapping[str, Any], data: Dataset, kernel: str, seed: int) -> tuple[Any, list[int]]:
+def _build(config: schema.Sweep, data: Dataset, kernel: str, seed: int) -> tuple[Any, list[int]]:
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -97,7 +96,7 @@ def _build(config: Mapping[str, Any], data: Dataset, kernel: str, seed: int) -> 
     return build.build(config["model"], *sizes, kernel, per_timestep=answers, **more)
 
 
-def are_held(data: Sequence[Dataset], config: Mapping[str, Any]) -> bool:
+def are_held(data: Sequence[Dataset], config: schema.Dataset) -> bool:
     """Whether datasets stay beside each other: the folds of a small one, whose trainings come in turn.
 
     Args:
@@ -115,7 +114,7 @@ class Engines:
         self._data: list[Dataset] = []  # of those that are kept
 
     def of(
-        self, config: Mapping[str, Any], data: Dataset, kernel: str, seed: int, steps_per_execution: int = 1
+        self, config: schema.Sweep, data: Dataset, kernel: str, seed: int, steps_per_execution: int = 1
     ) -> factory.Engine:
         """An engine as `prepare` makes it; a kept one has the weights and the random state of a fresh one.
 
@@ -126,7 +125,7 @@ class Engines:
                 self._data.clear()
                 self._kept.clear()
             self._data.append(data)
-        settings = config["train"]
+        settings: Mapping[str, Any] = config["train"]
         parts = {"optimizer", "global_clipnorm", "batch_size", "evaluation_batch_size"}
         parts |= {"momentum"} if settings["optimizer"] in ("sgd", "rmsprop") else set()
         parts |= {name for name in ("class_weight", "weight_decay", "buckets") if settings.get(name) is not None}

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from lstm_bench.core import user_code
+from lstm_bench.core import schema, user_code
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.errors import ConfigError, KernelError, LstmBenchError
 from lstm_bench.data import dataset as datasets
@@ -69,7 +69,7 @@ class TaskRunner:
         self._data: dict[str, datasets.Dataset] = {}
         self._engines = programs.Engines()
 
-    def data(self, config: Mapping[str, Any]) -> datasets.Dataset:
+    def data(self, config: schema.Dataset) -> datasets.Dataset:
         """The dataset of group `dataset`: the driver's where it shares it, else loaded, once."""
         key = json.dumps(config, sort_keys=True)
         if key not in self._data:
@@ -78,14 +78,14 @@ class TaskRunner:
             self._data[key] = shared or datasets.load(config)
         return self._data[key]
 
-    def _forget(self, config: Mapping[str, Any]) -> None:
+    def _forget(self, config: schema.Dataset) -> None:
         """Lets go of what is loaded; of the folds of one small dataset not, whose trainings come in turn."""
         base = {**config, "fold": None}
         held = [{**json.loads(key), "fold": None} for key in self._data]
         if any(one != base for one in held) or not programs.are_held([*self._data.values()], config):
             self._data.clear()
 
-    def preload_data(self, config: Mapping[str, Any], dataset: datasets.Dataset) -> None:
+    def preload_data(self, config: schema.Dataset, dataset: datasets.Dataset) -> None:
         """Takes the dataset of group `dataset` from a launcher that brings it along."""
         self._data = {json.dumps(config, sort_keys=True): dataset}
 
@@ -150,9 +150,9 @@ class TaskRunner:
             if data.per_timestep:
                 criteria.require_mask(data.kind.loss)
         registered = dict(keras.saving.get_custom_objects())
-        named = iter([{}, *(task.searched or [{}] * len(task.corners))])
+        searched = iter([{}, *(task.searched or [{}] * len(task.corners))])
         for config in (task.config, *task.corners):
-            with _searched(next(named)):
+            with _searched(next(searched)):
                 model, lengths = _plain(config, data)
                 if data.lengths_train is not None:
                     network.require_masked(model, target, config["dataset"].get("max_length"))
@@ -165,7 +165,7 @@ class TaskRunner:
         n_weights, layers = int(model.count_params()), list(recurrent_layers(function))
         return CheckResult(state="COMPLETE", n_weights=n_weights, recurrent=len(lengths), layers=layers)
 
-    def _require_kernel(self, config: Mapping[str, Any], data: datasets.Dataset, layers: Sequence[str]) -> None:
+    def _require_kernel(self, config: schema.Sweep, data: datasets.Dataset, layers: Sequence[str]) -> None:
         """Raises KernelError where a user's network does not run the kernel that is named, as one with a mask may not."""
         named, backend = config["kernel"]["name"], config["backend"]["name"]
         if named == "auto" or kernel.unavailable(named, backend, layers, self.gpu):  # the latter is said by the driver
@@ -204,7 +204,11 @@ class TaskRunner:
             if not_deterministic(error):
                 return ProbeResult(state="FAIL", reason="refused", detail=str(undetermined(error)))
             raise
-        ran = {"backend": config["backend"]["name"], "kernel": task.kernel, "disturbed_by": watch.stop()[0]}
+        ran: dict[str, Any] = {
+            "backend": config["backend"]["name"],
+            "kernel": task.kernel,
+            "disturbed_by": watch.stop()[0],
+        }
         return ProbeResult(state="COMPLETE", **ran, **figures)
 
     def _control(self, task: ControlTask, phases: Phases, *_: Any) -> ControlResult:
@@ -248,7 +252,7 @@ class TaskRunner:
                 result |= keep(engine.model, task, data)
         return TrialResult.read(result)
 
-    def _peak_memory(self, config: Mapping[str, Any]) -> dict[str, float | None]:
+    def _peak_memory(self, config: schema.Sweep) -> dict[str, float | None]:
         """What the training since `reset_peak_memory` took at most, as a part of its result."""
         on_device = monitor.peak_device_memory_mib(config["backend"]["name"], self.gpu)
         return {"peak_memory_mib": monitor.peak_memory_mib(), "peak_device_memory_mib": on_device}

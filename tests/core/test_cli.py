@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from lstm_bench.core import composition, overrides
 from lstm_bench.core.configuration import conf_dir, load
+from lstm_bench.core.schema import Sweep
 from lstm_bench.sweep import command as sweep
 
 NAMES = [
@@ -83,7 +84,7 @@ def test_a_path_comes_into_the_configuration(name: str) -> None:
     GlobalHydra.instance().clear()
     with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
         line = overrides.arguments(["+study=smoke", "dataset=npz", f"dataset.path={name}"])
-        found = load(compose("sweep", line))["dataset"]["path"]
+        found = load(compose("sweep", line), Sweep)["dataset"]["path"]
     assert found == name.replace("\\$", "$")
 
 

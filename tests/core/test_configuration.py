@@ -9,9 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from lstm_bench.core import schema
 from lstm_bench.core.configuration import conf_dir, flatten, get, load, redacted_config, replaced
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.core.schema import Choice, Kernels, Range
+from lstm_bench.core.schema import Choice, Doctor, Kernels, Leak, Range, Sweep
 
 GRIDS = sorted(path.stem for path in (conf_dir() / "grid").glob("*.yaml"))
 
@@ -60,6 +61,21 @@ def test_rules_say_and_do_the_same(rule, words, inside, outside):
     assert str(rule) == words
     assert [value for value in inside if value not in rule] == []
     assert [value for value in outside if value in rule] == []
+
+
+@pytest.mark.parametrize(("file", "root"), [("sweep", Sweep), ("kernels", Kernels), ("doctor", Doctor), ("leak", Leak)])
+def test_what_is_composed_has_every_key_and_what_no_yaml_names_is_null(file, root):
+    with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+        composed = compose(file, overrides={"sweep": ["+study=smoke"], "leak": ["dataset.path=a.csv"]}.get(file, []))
+    config = load(composed, root)
+    named = flatten(OmegaConf.to_container(composed))
+    for name, group in schema.values(root).items():
+        if not schema.is_group(group.kind):
+            continue
+        assert list(config[name]) == list(schema.values(group.kind))
+        unnamed = [key for key in config[name] if not any(f"{path}.".startswith(f"{name}.{key}.") for path in named)]
+        assert all(config[name][key] in (None, {}) for key in unnamed)
+        assert not [key for key in unnamed if schema.values(group.kind)[key].is_required]
 
 
 def benchmark(values, *overrides):

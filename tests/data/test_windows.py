@@ -16,7 +16,7 @@ from sklearn.metrics import mean_absolute_error, mean_pinball_loss, root_mean_sq
 from wheels import wheel
 
 from lstm_bench import look
-from lstm_bench.core import configuration
+from lstm_bench.core import configuration, schema
 from lstm_bench.core.clock import Phases
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError, DataError, LstmBenchError
@@ -487,7 +487,7 @@ def test_what_cannot_be_meant_of_covariates_and_quantiles_is_one_line(
 def test_a_horizon_of_0_is_one_line(key: str) -> None:
     asked = fake.composed("dataset=file", "dataset.path=a.csv", "dataset.task=forecasting", f"dataset.{key}=0")
     with pytest.raises(ConfigError, match=rf"dataset\.{key}: expected .*1.*, received 0"):
-        configuration.load(asked)
+        configuration.load(asked, schema.Sweep)
 
 
 # Origins, stamps, what is kept.

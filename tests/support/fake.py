@@ -17,6 +17,7 @@ from objective import accuracy, complete, configs, failed, fault, metrics
 
 from lstm_bench.core import configuration
 from lstm_bench.core.console import Display
+from lstm_bench.core.schema import Sweep
 from lstm_bench.data import objective
 from lstm_bench.launcher.base import Event
 from lstm_bench.launcher.event_loop import Loop
@@ -69,7 +70,7 @@ def composed(*overrides: str) -> Any:
 @functools.cache
 def _base() -> dict[str, Any]:
     config = configuration.load(
-        composed("+study=smoke", "tracking=none", "pruner=none", "sampler=random", "kernel=generic")
+        composed("+study=smoke", "tracking=none", "pruner=none", "sampler=random", "kernel=generic"), Sweep
     )
     objective.check_aims(config["study"])
     return config

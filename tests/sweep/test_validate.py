@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import fake
 import pytest
 from omegaconf import OmegaConf
 
 from lstm_bench.core.configuration import conf_dir
 from lstm_bench.core.errors import ConfigError
-from lstm_bench.core.schema import Sweep, Weights
+from lstm_bench.core.schema import Sweep, Weights, values
 from lstm_bench.data import objective
 from lstm_bench.sweep.validate import load
 
 STUDIES = sorted(path.stem for path in (conf_dir() / "study").glob("*.yaml"))
 
 
-def loaded(values):
+def loaded(changes):
     composed = fake.composed("+study=smoke").copy()
     OmegaConf.set_struct(composed, False)
-    for path, value in values.items():
+    for path, value in changes.items():
         OmegaConf.update(composed, path, value)
     config = load(composed)
     objective.check_aims(config["study"])
     return config
 
 
-def refused(values) -> str:
+def refused(changes) -> str:
     with pytest.raises(ConfigError) as caught:
-        loaded(values)
+        loaded(changes)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -46,7 +44,7 @@ def test_an_objective_knows_its_direction_unless_it_is_given(objective, directio
 def test_every_study_of_ours_is_valid(study):
     config = load(fake.composed(f"+study={study}"))
     assert config["study"]["name"] == study
-    assert set(config) == {field.name for field in dataclasses.fields(Sweep)}
+    assert set(config) == {*values(Sweep)}
 
 
 @pytest.mark.parametrize(

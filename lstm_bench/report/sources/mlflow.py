@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from lstm_bench.core import formatting
+from lstm_bench.core import formatting, schema
 from lstm_bench.core.clock import time_of_day
 from lstm_bench.core.errors import ConfigError, LstmBenchError, StorageError, nearest, redact
 from lstm_bench.report.sources.records import Result, assemble
@@ -77,8 +77,9 @@ def harvest(uri: str | None, experiments: Sequence[str] | None = None) -> tuple[
       StorageError: when the store cannot be read or does not answer.
     """
     uri = uri or store.default()
-    store.check({"name": "mlflow", "uri": uri}, key="uri")
-    place = store.store_uri({"uri": uri})
+    asked: schema.Store = {"name": "mlflow", "uri": uri}
+    store.check(asked, key="uri")
+    place = store.store_uri(asked)
     path = store.sqlite_path(place)
     if path is not None and not path.is_file():
         remedy = (

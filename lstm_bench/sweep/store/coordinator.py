@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from lstm_bench.core import schema
 from lstm_bench.core.errors import redact
 from lstm_bench.sweep.store.cached import Ledger
 from lstm_bench.sweep.store.database import _make_file, _sqlite, _sqlite_url, check_file, guarded
@@ -83,7 +84,7 @@ class Solo:
 
     shared = False
 
-    def __init__(self, config: Mapping[str, Any], folder: Path):
+    def __init__(self, config: schema.Sweep, folder: Path):
         self._url, self._file = config["storage"]["url"], folder / "study.db"
         self.where = str(self._file) if self._url is None else redact(self._url)
         self.ids: set[str] = set()

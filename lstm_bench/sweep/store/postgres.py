@@ -11,10 +11,11 @@ import contextlib
 import hashlib
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lstm_bench.core import schema
 from lstm_bench.core.errors import StorageError, redact
 from lstm_bench.sweep.store.database import guarded, rdb
 from lstm_bench.sweep.store.heartbeats import DriverInfo, Heartbeats
@@ -53,10 +54,10 @@ class Shared:
       StorageError: from `alone`, when another driver is on the study that does not share it, or this one does not.
     """
 
-    def __init__(self, config: Mapping[str, Any], folder: Path, say: Callable[[str, str], None]):
+    def __init__(self, config: schema.Sweep, folder: Path, say: Callable[[str, str], None]):
         settings, self._study = config["storage"], config["study"]["name"]
         self.shared, self._say = bool(config["study"]["shared"]), say
-        self._url = settings["url"]
+        self._url = schema.settled(settings["url"])
         self.where = redact(self._url)
         self.interrupted: Callable[[], bool] = lambda: False
         self._grace_s, self._patience_s = settings["grace"], settings["patience"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
 from typing import Any
 
+from lstm_bench.core import schema
 from lstm_bench.study import search_space
 from lstm_bench.sweep import samplers
 from lstm_bench.sweep.store.tally import is_incomplete_suggestion
@@ -20,7 +20,7 @@ class Suggestions:
       space: Parsed search space.
     """
 
-    def __init__(self, config: Mapping[str, Any], space: dict[str, search_space.Domain]):
+    def __init__(self, config: schema.Sweep, space: dict[str, search_space.Domain]):
         self._config, self._space, self._n_placed = config, space, 0
         self._seen: set[tuple[int, ...]] = set()  # of a finite space, the `indices` of what was suggested
 

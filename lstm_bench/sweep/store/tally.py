@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lstm_bench.core import schema
 from lstm_bench.core.clock import end_ms
-from lstm_bench.core.schema import Study
 from lstm_bench.study import candidates, pareto
 
 
@@ -25,8 +25,8 @@ class Tally:
       n_complete: How many trials are COMPLETE.
     """
 
-    def __init__(self, settings: Study):
-        self._settings, self.objectives = settings, dict[str, str](settings.objectives)
+    def __init__(self, settings: schema.Study):
+        self._settings, self.objectives = settings, dict[str, str](settings["objectives"])
         self._n_read = self.suggestions = 0
         self.running: list[int] = []
         self._ended = {"COMPLETE": 0, "PRUNED": 0, "FAIL": 0}
@@ -62,7 +62,9 @@ class Tally:
         self.running, self._n_read = still_open, len(trials)
 
     def _is_final(self, trial: Any, trials: list[Any]) -> bool:
-        return candidates.is_final(trial.user_attrs, lambda number: trials[number].user_attrs, self._settings.max_retry)
+        return candidates.is_final(
+            trial.user_attrs, lambda number: trials[number].user_attrs, self._settings["max_retry"]
+        )
 
     def _add(self, trial: Any) -> None:
         if self.objectives:
@@ -80,7 +82,7 @@ class Tally:
             {"number": trial.number, "state": trial.state.name, "value": (trial.values or [None])[0], "trial": trial}
             for trial in trials
         ]
-        maximize = self._settings.direction == "maximize"
+        maximize = self._settings["direction"] == "maximize"
         return [row["trial"] for row in candidates.ranked(rows, "value", maximize=maximize)]
 
     @property
@@ -102,7 +104,7 @@ class Tally:
 
     def _n_left(self, unfinished: int) -> int:
         """How many suggestions `n_trials` leaves to ask for: each trial that runs or is queued will count as well."""
-        return max(0, self._settings.n_trials - sum(self._ended.values()) - unfinished)
+        return max(0, self._settings["n_trials"] - sum(self._ended.values()) - unfinished)
 
     def best(self) -> Any | None:
         """The best COMPLETE trial, of several objectives by the first; None when there is none."""

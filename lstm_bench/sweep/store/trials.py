@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lstm_bench.core import busy, configuration
-from lstm_bench.core.configuration import group
+from lstm_bench.core import busy, configuration, schema
 from lstm_bench.core.errors import InterruptedByUser, StorageError
-from lstm_bench.core.schema import Pruner, Study
 from lstm_bench.core.vocabulary import RETRY_LIMITED, RETRY_UNLIMITED
+from lstm_bench.data.objective import settled_objective
 from lstm_bench.study import resume, search_space
 from lstm_bench.sweep import samplers
 from lstm_bench.sweep.store.coordinator import Coordinator, Solo
@@ -51,7 +50,7 @@ def _nobody_hears(*_: object) -> None:
 
 
 def opened(
-    config: Mapping[str, Any],
+    config: schema.Sweep,
     space: dict[str, search_space.Domain],
     folder: Path,
     data_sha256: str,
@@ -101,7 +100,7 @@ class TrialStore:
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        config: schema.Sweep,
         space: dict[str, search_space.Domain],
         folder: Path,
         data_sha256: str,
@@ -113,10 +112,10 @@ class TrialStore:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._made = {key: value for key, value in (made or {}).items() if value is not None}
         self.learned: list[str] = []
-        self.config, self.space, self._settings, self.folder = config, space, group(config, Study), folder
-        self._name: str = self._settings.name
+        self.config, self.space, self._settings, self.folder = config, space, config["study"], folder
+        self._name: str = self._settings["name"]
         self._distributions = samplers.distributions(space)
-        self.objectives: dict[str, str] = dict(self._settings.objectives)
+        self.objectives: dict[str, str] = dict(self._settings["objectives"])
         self._mine: set[int] = set()  # trials that this driver runs
         self._study: Any = None
         self._reset_counters()
@@ -154,11 +153,11 @@ class TrialStore:
         """Makes the study, or takes up the one that is there."""
         import optuna
 
-        directions = list(self.objectives.values()) or [str(self._settings.direction)]
+        directions = list(self.objectives.values()) or [str(self._settings["direction"])]
         # Names alone: a summary would read every trial.
         if self._name not in optuna.get_all_study_names(self._storage):
             if self.space:
-                search_space.require_points(self.space, self._settings.n_trials)
+                search_space.require_points(self.space, self._settings["n_trials"])
             optuna.create_study(storage=self._storage, study_name=self._name, directions=directions)
         self._storage = self.coordinator.storage(self._name)
         self._study = optuna.load_study(storage=self._storage, study_name=self._name)
@@ -350,7 +349,7 @@ class TrialStore:
 
     def _suggest(self) -> Asked:
         # Retries repeat a suggestion; only distinct ones move the sampler on.
-        suggestion, seed = self._tally.suggestions, self._settings.seed
+        suggestion, seed = self._tally.suggestions, self._settings["seed"]
         self._study.sampler = self._suggestions.sampler(suggestion, seed, self.trials())
         trial = self._study.ask(fixed_distributions=self._distributions)
         train_seed = samplers.derived_seed(seed, suggestion, "train")
@@ -360,7 +359,7 @@ class TrialStore:
 
     def repeats(self) -> bool:
         """Whether there are more trials to be than points of the space: in a study that was made when this was allowed."""
-        return bool(self.space) and self._settings.n_trials > search_space.points(self.space)
+        return bool(self.space) and self._settings["n_trials"] > search_space.points(self.space)
 
     def _again(self, failed: Any) -> Asked:
         """A new RUNNING trial with the parameters of a failed one, without moving the sampler."""
@@ -392,7 +391,7 @@ class TrialStore:
             trial_id, reported = self._trial_id(number), value
             if self.config["train"].get("patience") is not None:
                 before = self._storage.get_trial(trial_id).intermediate_values.values()
-                reported = (max if self._settings.direction == "maximize" else min)([value, *before])
+                reported = (max if self._settings["direction"] == "maximize" else min)([value, *before])
             self._storage.set_trial_intermediate_value(trial_id, epoch, reported)
             return bool(self._pruner.prune(self._study, self._storage.get_trial(trial_id)))
 
@@ -407,11 +406,11 @@ class TrialStore:
         Args:
           metrics: Of the epoch: `epoch`, and the objectives as far as they are known.
         """
-        pruner = group(self.config, Pruner)
-        if pruner.name != "dominated" or metrics["epoch"] <= pruner.n_warmup_epochs:
+        pruner = self.config["pruner"]
+        if pruner["name"] != "dominated" or metrics["epoch"] <= pruner["n_warmup_epochs"]:
             return False
         self._read()
-        return self._tally.n_complete >= pruner.n_startup_trials and self._tally.dominates(metrics)
+        return self._tally.n_complete >= pruner["n_startup_trials"] and self._tally.dominates(metrics)
 
     def tell(self, number: int, result: Mapping[str, Any]) -> bool:
         """Ends a trial by its result: state COMPLETE, PRUNED or FAIL (with its reason).
@@ -442,7 +441,7 @@ class TrialStore:
         if result["state"] == "PRUNED":
             self._study.tell(number, state=TrialState.PRUNED)
         else:
-            self._study.tell(number, [result[name] for name in self.objectives or (self._settings.aim,)])
+            self._study.tell(number, [result[name] for name in self.objectives or (settled_objective(self._settings),)])
         return True
 
     def _fail(self, number: int, reason: str, result: Mapping[str, Any]) -> None:
