@@ -100,9 +100,9 @@ def main(
         before, sys.argv = sys.argv, [sys.argv[0], *overrides.arguments(argv)]
         try:
             job()
-        except (HydraException, OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
-            if composed_any and isinstance(error, ValueError | yaml.YAMLError):
-                raise  # not Hydra's way of saying that a group cannot be null or a file not be read
+        except (HydraException, OmegaConfBaseException, TypeError, ValueError, yaml.YAMLError) as error:
+            if composed_any and isinstance(error, TypeError | ValueError | yaml.YAMLError):
+                raise  # not Hydra's way of saying that a group cannot be null or a number, or a file not be read
             unread = isinstance(error, ValueError | yaml.YAMLError) or "ConfigTypeError" in str(error)
             fault = composition.file_fault(conf_dir(), argv, every=unread)
             return say(fault or composition.from_hydra(error, conf_dir(), argv, root))

@@ -26,7 +26,9 @@ def from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) -> 
     from lstm_bench.core.configuration import paths
 
     text = str(error)
-    missing = re.search(r"Could not find '(?:\w+/)?([^'/]+)/([^'/]+)'", text)
+    if (fault := _unnamed_choice(conf, argv)) is not None:
+        return fault
+    missing = re.search(r"Could not (?:find|load) '(?:\w+/)?([^'/]+)/([^'/]+)'", text)
     unknown = re.search(r"Could not override '([^']+)'", text)
     if missing:
         group, name = missing.groups()
@@ -37,9 +39,6 @@ def from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) -> 
         return ConfigError(
             f"{group}={name}: there is no such {group}", remedy=remedy + (listed if "?" in remedy else "")
         )
-    if "Config group override must be" in text:
-        nulls = [argument for argument in argv if argument.endswith("=null")]
-        return ConfigError(f"{' '.join(nulls)}: a group cannot be null", expected="one of its choices")
     if unknown and unknown.group(1) == "study" and "study" in paths(root):
         return ConfigError("study=NAME is not how a study is chosen", remedy="Write +study=NAME.")
     if unknown:
@@ -106,6 +105,31 @@ def _is_at_root(text: str) -> bool:
     """Whether a YAML text begins with Hydra's header that puts its keys at the root; empty lines may come before it."""
     first = next((line for line in text.splitlines() if line.strip()), "")
     return re.fullmatch(r"\s*#+\s*@package +_global_\s*", first) is not None
+
+
+def _unnamed_choice(conf: Path, argv: Sequence[str]) -> ConfigError | None:
+    """An argument that chooses a group by something other than names, which Hydra says nothing of, or a traceback."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import ChoiceSweep, QuotedString, Sweep
+    from hydra.errors import HydraException
+
+    folders = [conf, *map(Path, config_dirs(argv))]
+    for argument in argv:
+        group, equals, given = argument.partition("=")
+        group = group.lstrip("+").partition("@")[0]
+        if argument.startswith("-") or not equals or not any((folder / group).is_dir() for folder in folders):
+            continue
+        try:
+            chosen = OverridesParser.create().parse_override(argument).value()
+        except HydraException:  # what cannot be read is said by whoever raised it
+            continue
+        names = chosen.list if isinstance(chosen, ChoiceSweep) else chosen if isinstance(chosen, list) else [chosen]
+        if isinstance(chosen, Sweep) and not isinstance(chosen, ChoiceSweep):  # a range, or a pattern of names
+            continue
+        if chosen and all(isinstance(name, str | QuotedString) for name in names):
+            continue
+        return ConfigError(group, expected=f"one of {', '.join(choices(conf, group))}", received=given)
+    return None
 
 
 def _several(argument: str, conf: Path, argv: Sequence[str]) -> ConfigError:

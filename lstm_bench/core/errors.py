@@ -95,10 +95,10 @@ class InterruptedByUser(LstmBenchError):  # an end, not a fault
     exit_code = INTERRUPTED
 
 
-def nearest(name: str, valid: Iterable[str], n: int = 3) -> str:
+def nearest(name: object, valid: Iterable[str], n: int = 3) -> str:
     """Words for a remedy: the valid names nearest to `name`, or all of a few."""
     names = sorted(map(str, valid))
-    close = difflib.get_close_matches(name, names, n=n, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), names, n=n, cutoff=0.5)  # YAML has keys that are no text
     if close:
         return "did you mean " + " or ".join(close) + "?"
     shown = names if len(names) <= 12 else [*names[:12], "..."]

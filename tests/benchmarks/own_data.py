@@ -89,7 +89,7 @@ SETS = {
         (
             *("dataset.id=recording", "dataset.time=t", "dataset.target=exercise", "dataset.group=subject"),
             *("dataset.window=100", "dataset.stride=100", "dataset.features=[ax,ay,az,wx,wy,wz]"),
-            *("train.batch_size=64", "train.epochs=20", "train.patience=5", "study.n_trials=4"),
+            *("train.batch_size=64", "train.epochs=100", "train.patience=20"),
         ),
     ),
 }

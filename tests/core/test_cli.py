@@ -120,6 +120,15 @@ def test_a_path_comes_into_the_configuration(name: str) -> None:
             "model=choice(gru,mlp): several values, which need -m. Write -m 'model=choice(gru,mlp)'",
         ),
         ("a b=3", "a b=3: expected KEY=VALUE"),
+        *(
+            (f"sampler={value}", f"sampler: expected one of cmaes, grid, qmc, random, tpe, received '{value}'")
+            for value in ("null", "3", "[3]", "[tpe,null]", "{a:1}", "true", "[true]", "")
+        ),
+        ("+sampler={1:2}", "unknown option sampler.1. Valid: n_startup_trials, name"),
+        (
+            "sampler=[tpe,tqe]",
+            "sampler=tqe: there is no such sampler. Did you mean tpe? Valid: cmaes, grid, qmc, random, tpe",
+        ),
         ("+study=a=b", "+study=a=b: unreadable. A text is quoted twice: '+study=\"a=b\"'"),
     ],
 )

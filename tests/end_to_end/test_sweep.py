@@ -76,7 +76,7 @@ REFUSED = [
         2,
         "study.n_trials: expected at most 2, the points of the space, received 3. Each is trained once, and the best again",
     ),
-    (("+study=stacked", "sampler=null"), 2, "sampler=null: a group cannot be null"),
+    (("+study=stacked", "sampler=null"), 2, "sampler: expected one of cmaes, grid, qmc, random, tpe, received 'null'"),
     (("+study=stacked", "dataset=npz"), 2, "Give one: dataset.path=VALUE"),
     (("+study=stacked", "dataset=npz", "dataset.path=nowhere.npz"), 3, "nowhere.npz"),
     (
