@@ -38,7 +38,7 @@ def for_fold(config: schema.Dataset, fold: int | str) -> schema.Dataset:
 
     Args:
       config: The settings.
-      fold: Which one is validated on, from 0; `ALL`: every training sequence is trained on, and validation scores say nothing.
+      fold: Which one is validated on, from 0; `ALL`: every training sequence is trained on and validated on.
     """
     drawn: Drawn = {**config, "fold": fold}
     return drawn
@@ -105,8 +105,9 @@ def fold_rows(
         split = StratifiedKFold if groups is None else StratifiedGroupKFold
     parts = split(folds, shuffle=True, random_state=seed).split(np.zeros(n), y, groups)
     held_out = [np.sort(held) for _, held in parts]
-    held = held_out[0 if fold == ALL else int(fold)]
-    return held, np.arange(n) if fold == ALL else np.setdiff1d(np.arange(n), held)
+    if fold == ALL:
+        return np.arange(n), np.arange(n)
+    return held_out[int(fold)], np.setdiff1d(np.arange(n), held_out[int(fold)])
 
 
 def _require_folds(folds: int, of: np.ndarray, what: str) -> None:

@@ -2,7 +2,8 @@
 
 A fold is a task like any other, so that folds run on all workers, and what came of one is kept in the study's database: a
 worker or driver that dies loses the fold that it was in. A seed of a confirmation is trained once more, on every training
-sequence, to the epoch at which the mean validation loss of its folds was least; that network reads the test set, and is kept.
+sequence, as long as the fold that was at its best last, and has the weights of the epoch with the least loss on them; that
+network reads the test set, and is kept.
 """
 
 from __future__ import annotations
@@ -119,9 +120,9 @@ class FoldedLoop:
         task = whole.task
         config: schema.Sweep = {**task.config, "dataset": for_fold(task.config["dataset"], fold)}
         if fold == ALL:
-            last = last_epoch([*whole.folds.values()])
-            train: schema.TrainTo = {**config["train"], "patience": None, "last_epoch": last}
+            train: schema.TrainTo = {**config["train"], "last_epoch": last_epoch([*whole.folds.values()])}
             config["train"] = train
+            config["study"] = {**config["study"], "objective": "val_loss", "direction": "minimize", "objectives": {}}
             name = f"{whole.running.name}, all {self._n} folds"
         else:
             task = replace(task, kind="trial", keep=None, for_mlflow=False)
@@ -172,15 +173,12 @@ class FoldedLoop:
 
 
 def last_epoch(folds: Sequence[Mapping[str, Any]]) -> int:
-    """Epochs of a seed on all folds: to where the mean validation loss of the folds was least; without patience to the end.
+    """Epochs of a seed on all folds: as many as the one had that was at its best last; without patience all.
 
-    By the loss, and not by where each fold was at its best: a score of few sequences is soon at a level that it keeps by luck.
+    No epoch is good for all of them: a fold is validated in spikes, and never at the same time as another. Which of the epochs
+    counts is hence decided on what is trained on, as by Ismail Fawaz et al. 2019 (arXiv 1809.04356).
     """
-    if any(fold.get("best_epoch") is None for fold in folds):
-        return max(int(fold["epochs"]) for fold in folds)
-    together = min(len(fold["history"]) for fold in folds)
-    losses = [statistics.fmean(float(fold["history"][at]["val_loss"]) for fold in folds) for at in range(together)]
-    return 1 + losses.index(min(losses))
+    return max(int(fold.get("best_epoch") or fold["epochs"]) for fold in folds)
 
 
 def joined(folds: Sequence[Mapping[str, Any]], objective: str) -> dict[str, Any]:
@@ -218,8 +216,6 @@ def confirmed(result: Mapping[str, Any], means: Mapping[str, Any]) -> dict[str, 
     own = {name: value for name, value in result.items() if not name.startswith("val_")}
     spent = {name: own[name] + means[name] for name in _SUMMED if name in own and name in means}
     kept = {name: means[name] for name in ("folds", "fold_deviation", "history") if name in means}
-    if "best_epoch" in means:
-        kept["best_epoch"] = own["epochs"]
     return {**own, **scores, **spent, **kept}
 
 

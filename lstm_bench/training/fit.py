@@ -75,7 +75,7 @@ class Best:
         if patience is not None and epoch["epoch"] - self.epoch >= patience:
             epoch["ended"] = True
             return True
-        # Of `dataset.folds`: a training without validation data ends where those with some were at their best.
+        # Of `dataset.folds`: a training on all of them ends no later than those with validation data were at their best.
         train = typing.cast(schema.TrainTo, config["train"])
         return bool(epoch["epoch"] == train.get("last_epoch", train["epochs"]))
 

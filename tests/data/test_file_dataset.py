@@ -380,6 +380,7 @@ def test_folds_validate_on_every_training_sequence_once(written: Callable[..., P
             assert not {by_values[x] for x in held} & {by_values[x] for x in every - held}
     whole = loaded(path, **more, fold="all")
     assert {x.tobytes() for x in whole.x_train} == every and whole.sha256 == known.sha256
+    np.testing.assert_array_equal(whole.x_validation, whole.x_train)
     np.testing.assert_array_equal(loaded(path, **more).x_train, parts[0].x_train)
 
 
