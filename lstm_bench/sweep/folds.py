@@ -120,7 +120,8 @@ class FoldedLoop:
         task = whole.task
         config: schema.Sweep = {**task.config, "dataset": for_fold(task.config["dataset"], fold)}
         if fold == ALL:
-            train: schema.TrainTo = {**config["train"], "last_epoch": last_epoch([*whole.folds.values()])}
+            last, patience = last_epoch([*whole.folds.values()]), config["train"]["patience"]
+            train: schema.TrainTo = {**config["train"], "last_epoch": last, "patience": patience and last}
             config["train"] = train
             config["study"] = {**config["study"], "objective": "val_loss", "direction": "minimize", "objectives": {}}
             name = f"{whole.running.name}, all {self._n} folds"
@@ -176,7 +177,8 @@ def last_epoch(folds: Sequence[Mapping[str, Any]]) -> int:
     """Epochs of a seed on all folds: as many as the one had that was at its best last; without patience all.
 
     No epoch is good for all of them: a fold is validated in spikes, and never at the same time as another. Which of the epochs
-    counts is hence decided on what is trained on, as by Ismail Fawaz et al. 2019 (arXiv 1809.04356).
+    counts is hence decided on what is trained on, as by Ismail Fawaz et al. 2019 (arXiv 1809.04356); and no patience ends it
+    before, for that loss has spikes too.
     """
     return max(int(fold.get("best_epoch") or fold["epochs"]) for fold in folds)
 

@@ -104,7 +104,8 @@ def test_a_seed_is_scored_by_its_folds_and_reads_the_test_set_trained_on_all(tmp
         kinds = [(task["kind"], fold_of(task)) for task in asked_for]
         assert kinds == [*(("trial", fold) for fold in range(3)), ("replicate", "all")] * 2
         whole = [task["config"] for task in asked_for if task["kind"] == "replicate"]
-        assert all(one["train"]["last_epoch"] == 3 for one in whole), "as long as the fold that was at its best last"
+        last = {(one["train"]["last_epoch"], one["train"]["patience"]) for one in whole}
+        assert last == {(3, 3)}, "as long as the fold that was at its best last: no patience ends it before"
         assert all((one["study"]["objective"], one["study"]["direction"]) == ("val_loss", "minimize") for one in whole)
         assert [task.get("keep") is not None for task in asked_for if task["seed"] == 0] == [False, False, False, True]
         best = sweep.study.best()
