@@ -269,6 +269,7 @@ def judge(
             curve=objective if objective in task.objectives else task.objectives[0],
             batch_size=_whole(params.get("train.batch_size", train.get("batch_size"))),
             epochs=_whole(params.get("train.epochs", train.get("epochs"))),
+            patient=params.get("train.patience", train.get("patience")) is not None,
             on_test=_group(config, "dataset").get("validation") == "test",
         )
     )

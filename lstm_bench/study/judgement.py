@@ -54,6 +54,7 @@ class Confirmed:
       curve: Column of an epoch that the study aims at.
       batch_size: Of its training, None where that is not known.
       epochs: That were asked for, likewise.
+      patient: Whether a training ends sooner, when nothing has got better for long enough (`train.patience`).
       on_test: Whether it was validated on the test set.
     """
 
@@ -64,6 +65,7 @@ class Confirmed:
     curve: str = CLASSIFICATION.objectives[0]
     batch_size: int | None = None
     epochs: int | None = None
+    patient: bool = False
     on_test: bool = False
 
     def scores(self, column: str) -> list[float]:
@@ -226,7 +228,10 @@ def validation_far(confirmed: Confirmed) -> Judged:
 
 
 def still_rising(confirmed: Confirmed) -> Judged:
-    """In how many seeds the objective was still getting better at the last epoch, see `rises`; said from a third of them on."""
+    """In how many seeds the objective was still getting better at the last epoch, see `rises`; said from a third of them on.
+
+    One that patience ended had stopped getting better, whatever its curve: of folds it is a mean over those that go on.
+    """
     curve = confirmed.task.metric(confirmed.curve)
     falls = curve is None or not curve.maximize
     what = f"whether it was still {'falling' if falls else 'rising'} at the last epoch"
@@ -238,7 +243,9 @@ def still_rising(confirmed: Confirmed) -> Judged:
         short = bool(curves) and max(map(len, curves)) < _FEWEST_EPOCHS
         return Judged(open=f"{what} ({'too few epochs' if short else 'no learning curve is recorded'})")
     unit = confirmed.trivial if curve and curve.of is confirmed.measure.of else math.nan
-    k = sum(rises(curve, confirmed.size("validation"), falls=falls, unit=unit) for curve in whole)
+    least = confirmed.epochs if confirmed.patient and confirmed.epochs else 0
+    cut = [curve for curve in whole if len(curve) >= least]
+    k = sum(rises(curve, confirmed.size("validation"), falls=falls, unit=unit) for curve in cut)
     if k < _FEW_RISING * len(whole):
         return Judged()
     word = "falling" if falls else "rising"

@@ -209,6 +209,9 @@ def test_still_rising_in_k_of_n_seeds() -> None:
     assert judgement.still_rising(curves([0.5, 0.6])) == Judged(
         None, "whether it was still rising at the last epoch (too few epochs)"
     )
+    assert judgement.still_rising(curves(up, up, epochs=5, patient=True)) == Judged(), "patience has ended them"
+    assert judgement.still_rising(curves(up, up, epochs=4, patient=True)).found
+    assert judgement.still_rising(curves(up, up, patient=True)).found, "how many were asked for is not known"
     assert (
         judgement.still_rising(curves([])).open
         == "whether it was still rising at the last epoch (no learning curve is recorded)"
