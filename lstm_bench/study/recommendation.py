@@ -82,8 +82,7 @@ def recommend(contenders: Sequence[Contender], ground: Ground) -> Recommendation
     ]
     lines = [line for line in lines if line]
     rest = [*_doubts(take, best, networks, ground), _tried(networks, controls)]
-    chosen = take if take is not None else best
-    return Recommendation(take, tuple(lines), tuple(rest), _commands(chosen, best))
+    return Recommendation(take, tuple(lines), tuple(rest), _commands(take, best))
 
 
 def _taken(
@@ -310,9 +309,10 @@ def _tried(networks: Sequence[Contender], controls: Sequence[Contender]) -> str:
     )
 
 
-def _commands(chosen: Contender, best: Contender) -> tuple[tuple[str, str], ...]:
-    given = {**best.commands, **chosen.commands}
-    return tuple((words, given[key]) for key, words in _WORDS.items() if key in given)
+def _commands(take: Contender | None, best: Contender) -> tuple[tuple[str, str], ...]:
+    """What to do next; where nothing is to be taken, nothing is to be used."""
+    given = {**best.commands, **(take.commands if take else {"use": ""})}
+    return tuple((words, given[key]) for key, words in _WORDS.items() if given.get(key))
 
 
 _WORDS = {"use": "use it", "search": "search it further", "repeat": "make this again"}

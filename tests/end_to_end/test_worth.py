@@ -61,7 +61,7 @@ def test_studies_of_m_end_in_a_verdict_and_what_was_folded_is_repeated(command: 
 @pytest.mark.timeout(900)
 def test_the_leak_meter_asks_a_family(command: Command, tmp_path: Path) -> None:
     write(tmp_path / "walks.csv")
-    few = ("model=gru", "model.units=4", "train.epochs=2", "train.batch_size=8", "seeds=1", "rounds=2")
+    few = ("model=gru", "model.units=4", "train.epochs=2", "train.batch_size=8", "seeds=1", "rounds=5")
     done = command("leak", *DATA, "dataset.group=person", *few, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     said = " ".join(done.stdout.split())

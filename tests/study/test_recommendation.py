@@ -90,6 +90,7 @@ def test_random_labels_are_nobody_s() -> None:
     found = recommend([network("gru", 0.53, 0.54, 0.525), *controls(0.5, 0.49, 0.52)], ground)
     assert found.take is None
     assert found.lines[0].startswith("Take none: gru, the best network, is not shown to beat what looks at no input")
+    assert [words for words, _ in found.commands] == ["search it further", "make this again"], "nothing is to be used"
 
 
 def test_what_only_a_memory_solves_is_a_recurrent_network_s() -> None:
