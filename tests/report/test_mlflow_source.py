@@ -24,6 +24,7 @@ import pytest
 from conftest import undrawn
 
 from lstm_bench.core import configuration, fileio
+from lstm_bench.core.clock import time_of_day
 from lstm_bench.core.console import Display
 from lstm_bench.core.errors import ConfigError, StorageError
 from lstm_bench.report import command as report
@@ -364,7 +365,9 @@ def test_more_than_a_thousand_runs_are_read_in_seconds(here: Path, unused_store:
     log(tracked(), trials, history)
     folder = here / "sweeps/large"
     fileio.write_yaml(folder / "config.yaml", {"study": {"name": "large"}})
-    fileio.write_rows(folder / "trials.csv", (*columns.TRIAL_COLUMNS, "config_model.units"), trials)
+    ended_at = time_of_day(STARTED + 99_999)
+    timed = [{**row, "started_at": time_of_day(STARTED + row["number"]), "ended_at": ended_at} for row in trials]
+    fileio.write_rows(folder / "trials.csv", (*columns.TRIAL_COLUMNS, "config_model.units"), timed)
     fileio.write_rows(folder / "history.csv", columns.HISTORY_COLUMNS, history)
     wanted = records.load(folder)
     began = time.process_time()
