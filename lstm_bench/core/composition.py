@@ -32,8 +32,7 @@ def from_hydra(error: Exception, conf: Path, argv: Sequence[str], root: Any) -> 
     unknown = re.search(r"Could not override '([^']+)'", text)
     if missing:
         group, name = missing.groups()
-        folders = [conf, *(Path(folder) for folder in config_dirs(argv))]
-        valid = sorted({choice for folder in folders for choice in choices(folder, group)})
+        valid = _valid(conf, argv, group)
         listed = f" Valid: {', '.join(valid)}" if len(valid) <= 20 else ""
         remedy = nearest(name, valid)
         return ConfigError(
@@ -128,8 +127,13 @@ def _unnamed_choice(conf: Path, argv: Sequence[str]) -> ConfigError | None:
             continue
         if chosen and all(isinstance(name, str | QuotedString) for name in names):
             continue
-        return ConfigError(group, expected=f"one of {', '.join(choices(conf, group))}", received=given)
+        return ConfigError(group, expected=f"one of {', '.join(_valid(conf, argv, group))}", received=given)
     return None
+
+
+def _valid(conf: Path, argv: Sequence[str], group: str) -> list[str]:
+    """Choices of a group, those of the folders of a command line among them."""
+    return sorted({choice for folder in (conf, *map(Path, config_dirs(argv))) for choice in choices(folder, group)})
 
 
 def _several(argument: str, conf: Path, argv: Sequence[str]) -> ConfigError:

@@ -1,8 +1,8 @@
 """The schema of `conf/`: each group's keys, their types, ranges and choices.
 
 A configuration stays what Hydra, the records and the workers' JSON have: nested dicts. They are typed here, so that a
-misspelt key or a wrong type is found before anything runs. What came after 0.1.0 is `NotRequired`: composed, it is
-always there; the records of an older version lack it.
+misspelt key or a wrong type is found before anything runs. `NotRequired` is what no YAML has to have: composed, it is
+always there. The records of an older version may lack other keys, too: `study/reader.py` completes them.
 """
 
 from __future__ import annotations
@@ -374,7 +374,7 @@ class Value(NamedTuple):
     Attributes:
       kind: Its type; of a group, the group.
       rule: Its range or choices; None where every value of the type will do.
-      is_required: Whether every configuration has the key.
+      is_required: Whether a YAML has to have the key.
     """
 
     kind: Any

@@ -243,9 +243,9 @@ def still_rising(confirmed: Confirmed) -> Judged:
         short = bool(curves) and max(map(len, curves)) < _FEWEST_EPOCHS
         return Judged(open=f"{what} ({'too few epochs' if short else 'no learning curve is recorded'})")
     unit = confirmed.trivial if curve and curve.of is confirmed.measure.of else math.nan
-    least = confirmed.epochs if confirmed.patient and confirmed.epochs else 0
-    cut = [curve for curve in whole if len(curve) >= least]
-    k = sum(rises(curve, confirmed.size("validation"), falls=falls, unit=unit) for curve in cut)
+    asked = (confirmed.epochs or 0) if confirmed.patient else 0
+    trained_out = [curve for curve in whole if len(curve) >= asked]
+    k = sum(rises(curve, confirmed.size("validation"), falls=falls, unit=unit) for curve in trained_out)
     if k < _FEW_RISING * len(whole):
         return Judged()
     word = "falling" if falls else "rising"

@@ -139,6 +139,17 @@ def test_what_hydra_cannot_read_is_one_line_with_its_quoting(
     assert capsys.readouterr().err == f"error: {said}\n"
 
 
+def test_a_group_names_the_choices_of_a_folder_that_was_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sampler").mkdir()
+    (tmp_path / "sampler" / "mine.yaml").write_text("name: tpe\n")
+    assert sweep.main(["--config-dir", str(tmp_path), "+study=smoke", "sampler=3"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "error: sampler: expected one of cmaes, grid, mine, qmc, random, tpe, rec"
+    )
+
+
 HEAD = "# @package _global_\n"
 HEADLESS = ": does it begin with # @package _global_? That is to be its first line"
 
