@@ -198,7 +198,7 @@ WORST_COLUMNS = (
     *PREDICTION_COLUMNS,
     "timesteps",  # of the sample
     "features",  # of each timestep
-    "values",  # x.ravel(), space-joined
+    "values",  # x.ravel(), space-joined; empty where the records are not to hold the data
 )
 
 _CELL = (

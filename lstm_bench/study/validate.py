@@ -204,7 +204,7 @@ class Reader:
         self._classes(tables, dataset)
         for row in tables["worst.csv"].rows.values() if "worst.csv" in tables else ():
             numbers = row["values"].split() if "values" in row else []
-            if not all(map(_NUMBER.fullmatch, numbers)) or len(numbers) != _product(row):
+            if numbers and (not all(map(_NUMBER.fullmatch, numbers)) or len(numbers) != _product(row)):
                 self.refuse("worst.csv", "values", expected="timesteps x features numbers", received=f"{len(numbers)}")
 
     @staticmethod
