@@ -277,7 +277,7 @@ def test_a_recorded_dataset_is_no_path(packed: Path, capsys: pytest.CaptureFixtu
         ("config.yaml", "dataset:", "x: &x [1]\ny: *x\ndataset:", "it has an alias"),
         ("config.yaml", "  direction: minimize\n", "", "study.direction"),
         ("environment.json", "{", "[", "environment.json: cannot be read (it is no JSON"),
-        ("trials.csv", "6.675118199e-05", "6.675118199e-05x", "trials.csv: cannot be read"),
+        ("trials.csv", "6.675568301e-05", "6.675568301e-05x", "trials.csv: cannot be read"),
     ],
 )
 def test_damaged_records_are_one_line_when_they_are_used(

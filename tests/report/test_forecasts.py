@@ -73,10 +73,11 @@ def test_error_and_coverage_by_step_are_means_over_the_forecasts() -> None:
     assert f"| 3 | {third['error']:.4g} |" in text and f"| {100 * third['covered']:.1f} |" in text
     assert "inside the 80 % interval, %" in text
     assert "correlate 0.970 with what came and 0.960 with the last value before; their MASE is 0.9" in text
-    figures = forecasts.figures(made)
+    figures = forecasts.figures(made, "10 training samples; CPU")
     assert {*figures} == {"forecasts", "steps", "series"}
     for name, found in figures.items():
         assert not isinstance(found, str) and style.render(found[0](), "svg"), name
+        assert "10 training samples; CPU" in found[1]
 
 
 @pytest.mark.parametrize(("mase", "is_said"), [(1.0, True), (1.3, True), (0.9, False)])
@@ -84,7 +85,7 @@ def test_a_curve_that_looks_right_and_is_the_naive_one_is_said_to_be(mase: float
     made = study(kept(1, 1, 50), test_mase=mase, test_correlation=0.979, test_echo=0.9991)
     text = "\n".join(forecasts.section(made, {}))
     assert ("look right, and they are no better than the value before, repeated" in text) is is_said
-    figures = forecasts.figures(made)
+    figures = forecasts.figures(made, "10 training samples; CPU")
     assert {*figures} == {"forecasts"} and not isinstance(figures["forecasts"], str)
     assert len(figures["forecasts"][0]().axes) == 2  # forecasts, and their errors
 
@@ -94,11 +95,13 @@ def test_records_without_values_of_the_data_have_their_errors_alone() -> None:
     for row in tables["predictions.csv"]:
         for column in ("label", "prediction", "last", "low", "high"):
             row[column] = ""
-    made = forecasts.figures(study({"predictions.csv": tables["predictions.csv"]}, test_mase=1.0))
+    made = forecasts.figures(
+        study({"predictions.csv": tables["predictions.csv"]}, test_mase=1.0), "10 training samples; CPU"
+    )
     assert str(made["forecasts"]).startswith("No forecasts are drawn over their series")
     assert not isinstance(made["steps"], str) and not isinstance(made["series"], str)
 
 
 def test_other_tasks_have_none_of_it() -> None:
     made = Result(Path("own"), "own", environment={"dataset": {"task": "regression"}})
-    assert forecasts.figures(made) == {} and forecasts.section(made, {}) == []
+    assert forecasts.figures(made, "10 training samples; CPU") == {} and forecasts.section(made, {}) == []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from published import LIMITS, PUBLISHED
+from published import KERNELS, LIMITS, PUBLISHED
 
 from lstm_bench.core.errors import DataError, StorageError
 from lstm_bench.study import archive, validate
@@ -181,9 +181,16 @@ def test_a_malicious_archive_is_refused_in_one_line(make: Callable[[], bytes], s
 
 
 @pytest.mark.parametrize(
-    ("features", "values", "said"), [(0, "", None), (0, "1 2", "worst.csv: values"), (-1, "", "features")]
+    ("features", "values", "said"),
+    [
+        (0, "", None),
+        (0, "1 2", "worst.csv: values"),
+        (-1, "", "features"),
+        (2, "", None),
+        (2, "1", "worst.csv: values"),
+    ],
 )
-def test_a_worst_text_has_no_features_and_no_values(
+def test_a_worst_text_has_no_values_and_records_may_leave_those_of_others_out(
     tmp_path: Path, features: int, values: str, said: str | None
 ) -> None:
     text = f"sample,label,prediction,probability,timesteps,features,values\n3,6,1,0.9,12,{features},{values}\n"
@@ -203,7 +210,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 
 def test_limits_are_those_given(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
-    path.write_bytes(archive.packed(validate.from_folder(PUBLISHED / "kernels-tutorial", LIMITS)))
+    path.write_bytes(archive.packed(validate.from_folder(KERNELS, LIMITS)))
     assert archive.read(path, LIMITS).benchmark
     with pytest.raises(DataError, match="max_rows=N"):
         archive.read(path, validate.limits({"max_rows": "100"}))

@@ -82,7 +82,7 @@ def test_the_verdict_is_that_of_the_records(
     monkeypatch.chdir(tmp_path)
     names = ["m1_yearly-single", "m1_yearly-gru"]
     for name in names:
-        shutil.copytree(PUBLISHED.with_name("intel-xeon-2-cores") / name, tmp_path / "sweeps" / name)
+        shutil.copytree(PUBLISHED / name, tmp_path / "sweeps" / name)
     campaign.say_verdict([*names, "never-run"])
     first, second, *rest = capsys.readouterr().out.splitlines()
     assert first == "verdict on m1_yearly_dataset" and second.startswith("  Take ")

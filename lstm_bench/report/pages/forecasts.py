@@ -25,15 +25,20 @@ _LOOKS_RIGHT = 0.9  # a correlation from which on a plotted forecast looks right
 _NO_BETTER = 0.98  # of the naive forecast's error: above, a network is at most a fiftieth better
 
 
-def figures(result: Result) -> dict[str, tuple[Callable[[], Figure], str] | str]:
-    """The figures of forecasts: name -> (maker, caption), or the reason why there is none; {} for other tasks."""
+def figures(result: Result, circumstances: str) -> dict[str, tuple[Callable[[], Figure], str] | str]:
+    """The figures of forecasts: name -> (maker, caption), or the reason why there is none; {} for other tasks.
+
+    Args:
+      result: The study.
+      circumstances: On how many samples and where the study was trained, for every caption.
+    """
     if not result.task.labels.ahead:
         return {}
     rows, shown = _rows(result), result.frame("worst")
     if rows.empty:
         return {"forecasts": "No figures of forecasts: predictions.csv holds no row."}
     made: dict[str, tuple[Callable[[], Figure], str] | str] = {}
-    first = f"of the first replicate (n = 1 seed, {count(rows['sample'].nunique())} forecasts)"
+    first = f"of the first replicate (n = 1 seed, {count(rows['sample'].nunique())} forecasts; {circumstances})"
     one_step = rows["step"].max() == 1 and rows["sample"].nunique() > rows["series"].nunique()
     if rows["label"].isna().all():
         made["forecasts"] = "No forecasts are drawn over their series: these records hold no values of the data."

@@ -93,7 +93,7 @@ def study_figure_makers(
     else:
         makers["confusion"] = "No confusion matrix: predictions.csv holds no row."
     if result.task.labels.ahead:
-        return makers | forecasts.figures(result)
+        return makers | forecasts.figures(result, device)
     worst = result.frame("worst")
     worst = worst[[len(str(v).split()) == t * f > 0 for v, t, f in _columns(worst, "values", "timesteps", "features")]]
     if len(worst):
