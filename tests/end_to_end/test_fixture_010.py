@@ -77,7 +77,7 @@ with (MADE / "digests.csv").open(encoding="utf-8") as text:
 def test_every_confirmed_configuration_keeps_its_digest() -> None:
     now = []
     for row in DIGESTS:
-        study = reader.find(row["study"], ROOT / "sweeps/published")
+        study = reader.find(row["study"], MADE / "published")
         trial = next((trial for trial in study.rows("trials.csv") if trial["number"] == row["trial"]), None)
         now.append({**row, "digest": candidates.digest(study.config_of(trial))})
     assert now == DIGESTS

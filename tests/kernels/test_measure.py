@@ -118,7 +118,7 @@ def test_numerics_come_before_time_and_every_operation_is_reported_when_it_is_do
     assert run["compile_s"] > 0 and run["first_call_s"] > 0 and run["peak_memory_mib"] > 100
     assert run["energy_j_per_million"] is None
     # Calibrated beside other load, a window is shorter once that is over: of 5 ms, 2 have been seen.
-    assert run["steps"] > 1 and max(seconds) > 0.2 * METHOD["window_s"]  # type: ignore[operator]
+    assert run["steps"] >= 1 and max(seconds) > 0.2 * METHOD["window_s"]  # type: ignore[operator]
 
 
 def test_an_arm_that_disagrees_is_wrong_and_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

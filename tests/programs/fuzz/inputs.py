@@ -380,9 +380,7 @@ def _study() -> bytes:
         "sample,label,prediction,probability,timesteps,features,values\n3,6,4,0.9,2,3,0 0 0.5 1 nan 2\n"
     )
     texts["kernels.csv"] = ",".join(columns.KERNEL_COLUMNS) + "\ntensorflow,xla,xla,,1,1,1,3,1,1,64,cpu,exclusive,op\n"
-    return archive.packed(
-        recorded.StudyRecord(whole.folder, whole.name, environment={**whole.environment, "study_id": None}, texts=texts)
-    )
+    return archive.packed(recorded.StudyRecord(whole.folder, whole.name, environment=whole.environment, texts=texts))
 
 
 @functools.cache
