@@ -20,7 +20,7 @@ from lstm_bench.kernels import measure, reference
 from lstm_bench.model import kernel
 from lstm_bench.training import timer
 
-METHOD = {"seed": 0, "samples": 2, "window_s": 0.005, "steady": 0.5, "max_other_load": 1.0}
+METHOD = {"seed": 0, "samples": 2, "window_s": 0.02, "steady": 0.5, "max_other_load": 1.0}
 METHOD["tolerance"] = {"float32": 1e-4, "bfloat16": 0.1}  # type: ignore[assignment]
 
 
@@ -117,8 +117,8 @@ def test_numerics_come_before_time_and_every_operation_is_reported_when_it_is_do
     assert run["error"] < 1e-5 and "While" in run["evidence"]
     assert run["compile_s"] > 0 and run["first_call_s"] > 0 and run["peak_memory_mib"] > 100
     assert run["energy_j_per_million"] is None
-    # Calibrated beside other load, a window is shorter once that is over: of 5 ms, 2 have been seen.
-    assert run["steps"] >= 1 and max(seconds) > 0.2 * METHOD["window_s"]  # type: ignore[operator]
+    # Calibrated beside other load, a window is shorter once that is over: less than half has been seen.
+    assert run["steps"] > 1 and max(seconds) > 0.2 * METHOD["window_s"]  # type: ignore[operator]
 
 
 def test_an_arm_that_disagrees_is_wrong_and_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,7 +190,7 @@ def test_a_malicious_archive_is_refused_in_one_line(make: Callable[[], bytes], s
         (2, "1", "worst.csv: values"),
     ],
 )
-def test_a_worst_text_has_no_values_and_records_may_leave_those_of_others_out(
+def test_a_worst_sample_has_all_of_its_values_or_none(
     tmp_path: Path, features: int, values: str, said: str | None
 ) -> None:
     text = f"sample,label,prediction,probability,timesteps,features,values\n3,6,1,0.9,12,{features},{values}\n"
