@@ -1,24 +1,49 @@
 """What batches by length save on PLAID (100 to 1,344 timesteps), and whether accuracy pays for it.
 
-    python tests/benchmarks/buckets.py [epochs=20] [units=16] [seeds=5] [backend=jax] [kernel=generic]
+    python tests/benchmarks/buckets.py [epochs=20] [units=16] [seeds=0,1,2,3,4] [backend=jax] [kernel=generic]
 
 The same GRU trains with batches padded to at most six numbers of timesteps and to the longest alone, seed by seed in turn, in one
-process on one thread. Prints of each the seconds of an epoch's training steps, the share of padded timesteps and their seconds,
-and the test accuracy, then the ratio of the epochs with its range over the seeds. The data are those of sktime 1.2.0's wheel.
+process on one thread. Each training is a line of `records/buckets.csv` at once: the seconds of an epoch's training steps, the
+share of padded timesteps and their seconds, and the test accuracy. What is recorded is not trained again: the same command goes
+on, several with other seeds run beside each other. Prints the mean accuracies and the ratio of the epochs with its range over
+the seeds. The data are those of sktime 1.2.0's wheel.
 """
 
 from __future__ import annotations
 
+import csv
 import os
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
-ASKED = {"epochs": "20", "units": "16", "seeds": "5", "backend": "jax", "kernel": "generic"}
+ASKED = {"epochs": "20", "units": "16", "seeds": "0,1,2,3,4", "backend": "jax", "kernel": "generic"}
+RECORD = Path(__file__).parent / "records" / "buckets.csv"
+SETTING = ("backend", "kernel", "units", "epochs")
+COLUMNS = (*SETTING, "seed", "batches", "padded_to", "epoch_s", "padding_share", "padding_s", "test_accuracy")
+BATCHES = {"by length": None, "to the longest": 1}  # name -> train.buckets
+
+
+def rows(asked: dict[str, str]) -> dict[tuple[str, str], dict[str, str]]:
+    """What is recorded of this setting, by seed and kind of batches."""
+    if not RECORD.exists():
+        return {}
+    with RECORD.open(newline="") as file:
+        found = [row for row in csv.DictReader(file) if all(row[name] == asked[name] for name in SETTING)]
+    return {(row["seed"], row["batches"]): row for row in found}
+
+
+def append(row: dict[str, Any]) -> None:
+    fresh = not RECORD.exists()
+    with RECORD.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if fresh:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 def main(asked: dict[str, str]) -> None:
-    import numpy as np
     import yaml
 
     sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
@@ -31,8 +56,8 @@ def main(asked: dict[str, str]) -> None:
     from lstm_bench.training import fit, programs
 
     path = f"{wheel('sktime==1.2.0')}!sktime/datasets/data/PLAID/PLAID_TRAIN.ts"
-    known = yaml.safe_load((conf_dir() / "dataset" / "file.yaml").read_text())
-    data = dataset.load({**known, "path": path, "standardize": True, "validation_size": 0.1})
+    fields = yaml.safe_load((conf_dir() / "dataset" / "file.yaml").read_text())
+    data = dataset.load({**fields, "path": path, "standardize": True, "validation_size": 0.1})
     epochs, engines = int(asked["epochs"]), programs.Engines()
 
     def trained(seed: int, buckets: int | None) -> dict[str, Any]:
@@ -46,20 +71,43 @@ def main(asked: dict[str, str]) -> None:
         test = data.kind.score(outputs, data.y_test, "test", mask=data.label_mask("test"))
         return {**found.measured, **test, "epoch_s": found.seconds / epochs, "padded_to": engine.buckets}
 
-    results: dict[int | None, list[dict[str, Any]]] = {None: [], 1: []}
-    for seed in range(int(asked["seeds"])):
-        for buckets in (None, 1) if seed % 2 == 0 else (1, None):
-            one = trained(seed, buckets)
-            results[buckets].append(one)
-            bill = f"{one['padding_share']:.1%} of the timesteps padded, {one['padding_s'] / epochs:.2f} s an epoch"
-            said = f"padded to {one['padded_to']}: {one['epoch_s']:.2f} s an epoch, {bill}"
-            print(f"seed {seed}, {said}, test accuracy {one['test_accuracy']:.1%}", flush=True)
-    for buckets, name in ((None, "with buckets"), (1, "to the longest")):
-        each = np.array([one["test_accuracy"] for one in results[buckets]])
-        seconds = np.median([one["epoch_s"] for one in results[buckets]])
-        print(f"{name}: {each.mean():.1%} +- {each.std(ddof=1):.1%} (n = {len(each)}), {seconds:.2f} s an epoch")
-    ratios = [one["epoch_s"] / other["epoch_s"] for one, other in zip(results[None], results[1], strict=True)]
-    print(f"an epoch takes {np.median(ratios):.2f} of the longest's ({min(ratios):.2f} to {max(ratios):.2f})")
+    known, seeds = rows(asked), asked["seeds"].split(",")
+    for seed in seeds:
+        for name in BATCHES if int(seed) % 2 == 0 else reversed(BATCHES):
+            if (seed, name) in known:
+                continue
+            one = trained(int(seed), BATCHES[name])
+            measured = {"epoch_s": one["epoch_s"], "padding_s": one["padding_s"] / epochs}
+            measured |= {key: one[key] for key in ("padding_share", "test_accuracy")}
+            setting = {key: asked[key] for key in SETTING}
+            padded_to = " ".join(map(str, one["padded_to"]))
+            append(
+                setting
+                | {"seed": seed, "batches": name, "padded_to": padded_to}
+                | {key: f"{value:.4f}" for key, value in measured.items()}
+            )
+            print(f"seed {seed}, {name}: {one['epoch_s']:.2f} s an epoch, {one['test_accuracy']:.1%}", flush=True)
+    report(asked)
+
+
+def report(asked: dict[str, str]) -> None:
+    """The lines of all recorded seeds that have both kinds of batches."""
+    known = rows(asked)
+    seeds = sorted({seed for seed, _ in known if all((seed, name) in known for name in BATCHES)})
+    for name in BATCHES:
+        mine = [known[seed, name] for seed in seeds]
+        accuracy, second, padded, share = (
+            [float(row[key]) for row in mine] for key in ("test_accuracy", "epoch_s", "padding_s", "padding_share")
+        )
+        spread = f" ± {statistics.stdev(accuracy):.1%}" if len(seeds) > 1 else ""
+        print(
+            f"{name} ({mine[0]['padded_to']} timesteps): test accuracy {statistics.mean(accuracy):.1%}{spread} "
+            f"(n = {len(seeds)}), {statistics.median(second):.2f} s an epoch, of which {statistics.median(padded):.2f} s "
+            f"on the {statistics.median(share):.1%} of timesteps that are padding"
+        )
+    by_length, longest = ([float(known[seed, name]["epoch_s"]) for seed in seeds] for name in BATCHES)
+    ratios = [one / other for one, other in zip(by_length, longest, strict=True)]
+    print(f"an epoch takes {statistics.median(ratios):.2f} of the longest's ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 if __name__ == "__main__":

@@ -7,5 +7,5 @@ from pathlib import Path
 from lstm_bench.study import validate
 
 PUBLISHED = Path(__file__).parents[2] / "sweeps" / "published" / "intel-xeon-2-cores"
-KERNELS = PUBLISHED.with_name("amd-epyc-2-cores") / "kernels-tutorial"
+KERNELS = PUBLISHED / "kernels-tutorial"
 LIMITS = validate.limits({})

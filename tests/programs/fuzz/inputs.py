@@ -386,7 +386,7 @@ def _study() -> bytes:
 @functools.cache
 def _benchmark(less: int = 0) -> bytes:
     """A small benchmark as an archive, its last runs left out."""
-    whole = validate.from_folder(PUBLISHED.with_name("amd-epyc-2-cores") / "kernels-tutorial", validate.limits({}))
+    whole = validate.from_folder(PUBLISHED / "kernels-tutorial", validate.limits({}))
     texts = dict(whole.texts)
     cell = next(csv.DictReader(io.StringIO(texts["runs.csv"])))
     about = [cell[name] for name in ("cell", "backend", "kernel", "operation")]
