@@ -14,6 +14,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from lstm_bench.report.figures.style import (
     BLACK,
     COLOURS,
+    GREY,
+    KERNEL_COLOURS,
     LINE_GAP_PT,
     MARKERS,
     _drawable,
@@ -238,11 +240,11 @@ def throughput(rows: Sequence[Mapping[str, Any]]) -> Figure:
     for axes, device in zip(panels, devices, strict=True):
         mine = [r for r in rows if str(r["device"]) == device]
         for position, row in enumerate(mine):
-            kind = kernels.index(str(row["kernel"]))
+            kernel = str(row["kernel"])
             middle = float(row["median"])
             axes.barh(
-                position, middle, height=0.66, color=COLOURS[kind % len(COLOURS)], alpha=0.85, edgecolor="white",
-                hatch=hatches[kind % len(hatches)],
+                position, middle, height=0.66, color=KERNEL_COLOURS.get(kernel, GREY), alpha=0.85,
+                edgecolor="white", hatch=hatches[kernels.index(kernel) % len(hatches)],
             )  # fmt: skip
             axes.errorbar(
                 middle, position, xerr=[[middle - float(row["low"])], [float(row["high"]) - middle]], color=BLACK,

@@ -18,12 +18,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 from lstm_bench.report.figures.style import (
     BLACK,
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
+    GREY,
+    KERNEL_COLOURS,
     _drawable,
     _styled,
     log_scale,
@@ -35,13 +31,7 @@ Maker = tuple[Callable[[], Figure], str]
 
 OPERATIONS = {"train_step": "training step", "forward_backward": "forward + backward", "inference": "inference"}
 DIMENSIONS = ("timesteps", "units", "batch", "layers", "features")
-BROWN = "#a6761d"
-_COLOURS = {
-    "cudnn": BLUE, "fused": BROWN, "generic": BLACK, "xla": GREEN, "unrolled": ORANGE, "unrolled_xla": PURPLE, "bare": VERMILLION,
-    "native": SKY,
-}  # fmt: skip
 _LOOKS = {"tensorflow": ("o", "-"), "jax": ("s", "--"), "torch": ("^", ":")}
-_GREY = "#777777"
 _PANELS = 9  # cells in one figure of speedups
 
 
@@ -145,7 +135,7 @@ def _draw_speedup(axes: Axes, position: int, row: Row) -> None:
         return
     value, low, high = (float(row[c]) for c in ("speedup", "speedup_low", "speedup_high"))
     shown = low > 1 or high < 1
-    colour = _COLOURS.get(row["kernel"], _GREY)
+    colour = KERNEL_COLOURS.get(row["kernel"], GREY)
     axes.barh(position, value - 1, left=1, height=0.68, color=colour, alpha=0.9 if shown else 0.3)
     if math.isfinite(low) and math.isfinite(high):
         bar = [[max(value - low, 0)], [max(high - value, 0)]]
@@ -174,7 +164,7 @@ def scaling(rows: Sequence[Row], dimension: str) -> Figure:
             ]
             marker, style = _LOOKS.get(backend, ("D", "-."))
             axes.errorbar(
-                x, y, yerr=bars, color=_COLOURS.get(kernel, _GREY), marker=marker, ls=style, ms=4, lw=1.3, elinewidth=0.8
+                x, y, yerr=bars, color=KERNEL_COLOURS.get(kernel, GREY), marker=marker, ls=style, ms=4, lw=1.3, elinewidth=0.8
             )  # fmt: skip
         values = sorted({float(r[dimension]) for r in rows})
         axes.set(xscale=log_scale(), yscale=log_scale(), title=OPERATIONS[operation], xlabel=f"{dimension} (log)")
@@ -206,7 +196,7 @@ def roofline(rows: Sequence[Row], roofs: Mapping[str, tuple[float, float]]) -> F
         for row in (r for r in rows if r["dtype"] == dtype):
             axes.plot(
                 _intensity(row), float(row["flop_per_s"]) / 1e12, marker=_LOOKS.get(row["backend"], ("D", ""))[0], ms=5,
-                ls="", color=_COLOURS.get(row["kernel"], _GREY), alpha=0.8, mec="white", mew=0.4,
+                ls="", color=KERNEL_COLOURS.get(row["kernel"], GREY), alpha=0.8, mec="white", mew=0.4,
             )  # fmt: skip
         axes.set(xscale=log_scale(), yscale=log_scale(), title=_drawable(dtype), xlim=(left, right))
         axes.set_xlabel("FLOP per byte, least traffic (log)")
@@ -266,10 +256,10 @@ def _legend(figure: Figure, rows: Sequence[Row]) -> None:
     """What colours and markers mean, beside the panels."""
     kernels, backends = {r["kernel"] for r in rows}, {r["backend"] for r in rows}
     lines = [
-        Line2D([], [], color=_COLOURS.get(k, _GREY), lw=4, label=_drawable(k))
-        for k in (*(k for k in _COLOURS if k in kernels), *sorted(kernels - {*_COLOURS}))
+        Line2D([], [], color=KERNEL_COLOURS.get(k, GREY), lw=4, label=_drawable(k))
+        for k in (*(k for k in KERNEL_COLOURS if k in kernels), *sorted(kernels - {*KERNEL_COLOURS}))
     ]
     for backend in sorted(backends):
         marker, style = _LOOKS.get(backend, ("D", "-."))
-        lines.append(Line2D([], [], color=_GREY, marker=marker, ls=style, ms=5, lw=1.2, label=_drawable(backend)))
+        lines.append(Line2D([], [], color=GREY, marker=marker, ls=style, ms=5, lw=1.2, label=_drawable(backend)))
     figure.legend(handles=lines, loc="outside right upper")

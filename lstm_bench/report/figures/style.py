@@ -32,6 +32,12 @@ from lstm_bench.report.render import markdown
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+BROWN, GREY = "#a6761d", "#777777"
+# Of a kernel, the same in every figure; an unknown one and none at all are grey.
+KERNEL_COLOURS = {
+    "cudnn": BLUE, "fused": BROWN, "generic": BLACK, "xla": GREEN, "unrolled": ORANGE, "unrolled_xla": PURPLE, "bare": VERMILLION,
+    "native": SKY,
+}  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
