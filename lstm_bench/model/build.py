@@ -178,6 +178,7 @@ def build(
     built = built if units is None else network.scaled(built, *units)
     if masked:
         network.open_time(built)
+        network.keep_backward_outputs(built)
     return built, lengths
 
 

@@ -146,6 +146,18 @@ def open_time(model: Any) -> None:
             inner.input_spec = specs if len(specs) > 1 else specs[0]
 
 
+def keep_backward_outputs(model: Any) -> None:
+    """Lets unrolled layers that read backwards keep their outputs where sequences are padded on the right.
+
+    To zero the outputs of the padding (`zero_output_for_mask`, which Bidirectional sets) Keras's unrolled loop on TensorFlow
+    takes the mask in the order of time, while the outputs are still in the order in which they were read. Nothing is lost
+    without it: what is read first is the padding, and until the first true timestep the outputs are zero.
+    """
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        if getattr(layer, "unroll", False) and getattr(layer, "go_backwards", False):
+            layer.zero_output_for_mask = False
+
+
 def takes(model: Any, timesteps: int = 1) -> bool:
     """Whether a model takes sequences of so many timesteps; its state is left as it is."""
     import keras

@@ -244,3 +244,19 @@ def test_a_docstring_says_every_argument_in_order_and_what_comes_out(name: str) 
     said = re.findall(r"^  (\w+): \S", text.partition("Args:\n")[2].partition("\n\n")[0], re.MULTILINE)
     assert said == list(inspect.signature(function).parameters)
     assert "\n\nReturns:\n  Uncompiled model: " in text
+
+
+@pytest.mark.filterwarnings("ignore:.*does not support masking")  # said of a Sequential model; its layers get the mask
+@pytest.mark.parametrize("kernel", ["generic", "unrolled"])
+def test_a_layer_that_reads_backwards_answers_at_each_timestep_whatever_the_padding(kernel: str) -> None:
+    """Keras's unrolled loop of TensorFlow zeroes its outputs by a mask that runs the other way."""
+    from lstm_bench.model import network
+
+    lengths, x = np.array([1, 4, 6]), np.random.default_rng(0).standard_normal((3, 9, 2)).astype(np.float32)
+    mask, sizes = np.arange(9) < lengths[:, None], {"_target_": "lstm_bench.model.bidirectional", "units": 4}
+    model = family.build(sizes, (9, 2), 3, kernel, per_timestep=True, masked=True)[0]
+    long, short = (np.asarray(network.masked_call(model, x[:, :n], mask[:, :n], training=False)) for n in (9, 6))
+    np.testing.assert_allclose(long[:, :6][mask[:, :6]], short[mask[:, :6]], atol=1e-6)
+    for i, n in enumerate(lengths):
+        alone = np.asarray(network.masked_call(model, x[i : i + 1, :n], mask[i : i + 1, :n], training=False))
+        np.testing.assert_allclose(long[i, :n], alone[0], atol=1e-6)
