@@ -397,9 +397,7 @@ def _benchmark(less: int = 0) -> bytes:
         )
     rows = texts["runs.csv"].splitlines(keepends=True)
     texts["runs.csv"] = "".join(rows[: len(rows) - less])
-    return archive.packed(
-        recorded.StudyRecord(whole.folder, whole.name, environment={**whole.environment, "study_id": None}, texts=texts)
-    )
+    return archive.packed(recorded.StudyRecord(whole.folder, whole.name, environment=whole.environment, texts=texts))
 
 
 @functools.cache
