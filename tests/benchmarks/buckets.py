@@ -11,12 +11,13 @@ the seeds. The data are those of sktime 1.2.0's wheel.
 
 from __future__ import annotations
 
-import csv
 import os
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
+
+import record
 
 ASKED = {"epochs": "20", "units": "16", "seeds": "0,1,2,3,4", "backend": "jax", "kernel": "generic"}
 RECORD = Path(__file__).parent / "records" / "buckets.csv"
@@ -25,22 +26,10 @@ COLUMNS = (*SETTING, "seed", "batches", "padded_to", "epoch_s", "padding_share",
 BATCHES = {"by length": None, "to the longest": 1}  # name -> train.buckets
 
 
-def rows(asked: dict[str, str]) -> dict[tuple[str, str], dict[str, str]]:
+def recorded(asked: dict[str, str]) -> dict[tuple[str, str], record.Row]:
     """What is recorded of this setting, by seed and kind of batches."""
-    if not RECORD.exists():
-        return {}
-    with RECORD.open(newline="") as file:
-        found = [row for row in csv.DictReader(file) if all(row[name] == asked[name] for name in SETTING)]
+    found = [row for row in record.rows(RECORD) if all(row[name] == asked[name] for name in SETTING)]
     return {(row["seed"], row["batches"]): row for row in found}
-
-
-def append(row: dict[str, Any]) -> None:
-    fresh = not RECORD.exists()
-    with RECORD.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def main(asked: dict[str, str]) -> None:
@@ -71,7 +60,7 @@ def main(asked: dict[str, str]) -> None:
         test = data.kind.score(outputs, data.y_test, "test", mask=data.label_mask("test"))
         return {**found.measured, **test, "epoch_s": found.seconds / epochs, "padded_to": engine.buckets}
 
-    known, seeds = rows(asked), asked["seeds"].split(",")
+    known, seeds = recorded(asked), asked["seeds"].split(",")
     for seed in seeds:
         for name in BATCHES if int(seed) % 2 == 0 else reversed(BATCHES):
             if (seed, name) in known:
@@ -81,10 +70,12 @@ def main(asked: dict[str, str]) -> None:
             measured |= {key: one[key] for key in ("padding_share", "test_accuracy")}
             setting = {key: asked[key] for key in SETTING}
             padded_to = " ".join(map(str, one["padded_to"]))
-            append(
+            record.append(
+                RECORD,
+                COLUMNS,
                 setting
                 | {"seed": seed, "batches": name, "padded_to": padded_to}
-                | {key: f"{value:.4f}" for key, value in measured.items()}
+                | {key: f"{value:.4f}" for key, value in measured.items()},
             )
             print(f"seed {seed}, {name}: {one['epoch_s']:.2f} s an epoch, {one['test_accuracy']:.1%}", flush=True)
     report(asked)
@@ -92,7 +83,9 @@ def main(asked: dict[str, str]) -> None:
 
 def report(asked: dict[str, str]) -> None:
     """The lines of all recorded seeds that have both kinds of batches."""
-    known = rows(asked)
+    from lstm_bench.core.statistics import t_interval
+
+    known = recorded(asked)
     seeds = sorted({seed for seed, _ in known if all((seed, name) in known for name in BATCHES)})
     for name in BATCHES:
         mine = [known[seed, name] for seed in seeds]
@@ -107,6 +100,15 @@ def report(asked: dict[str, str]) -> None:
         )
     by_length, longest = ([float(known[seed, name]["epoch_s"]) for seed in seeds] for name in BATCHES)
     ratios = [one / other for one, other in zip(by_length, longest, strict=True)]
+    less = [
+        float(known[seed, "to the longest"]["test_accuracy"]) - float(known[seed, "by length"]["test_accuracy"])
+        for seed in seeds
+    ]
+    interval = t_interval(less)
+    print(
+        f"by length, seed by seed, {100 * interval.mean:.1f} points less than to the longest "
+        f"(95 % t interval: ± {100 * interval.half_width:.1f})"
+    )
     print(f"an epoch takes {statistics.median(ratios):.2f} of the longest's ({min(ratios):.2f} to {max(ratios):.2f})")
 
 

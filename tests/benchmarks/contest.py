@@ -31,9 +31,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import record
+from record import Row
+
 HERE = Path(__file__).resolve().parent
 Job = dict[str, Any]
-Row = dict[str, str]
 
 
 def log_spaced(low: float, high: float, n: int) -> list[float]:
@@ -256,18 +258,11 @@ def run(contestant: str, job: Job) -> dict[str, Any]:
     }
 
 
-def rows_of(path: Path) -> list[Row]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def compete(options: Mapping[str, Any], out: Path) -> None:
     """Runs what `out` does not have yet, round by round, list by list, the contestants in turn."""
     for environment in {OTHERS[contestant][0] for contestant in options["contestants"] if contestant in OTHERS}:
         python_of(environment)
-    have = {tuple(row[column] for column in KEY) for row in rows_of(out)}
+    have = {tuple(row[column] for column in KEY) for row in record.rows(out)}
     with tempfile.TemporaryDirectory() as folder:
         where = dataset(options["train_size"], Path(folder))
         for number in range(1, options["rounds"] + 1):
@@ -282,17 +277,8 @@ def compete(options: Mapping[str, Any], out: Path) -> None:
                         row |= run(contestant, job | where)
                     except ContestantError as error:
                         print(f"{name}, round {number}: {contestant} failed: {error}", file=sys.stderr, flush=True)
-                    append(out, row)
+                    record.append(out, COLUMNS, row)
                     print(f"{name}, round {number}: {contestant} {row.get('seconds', '-')} s", flush=True)
-
-
-def append(out: Path, row: Mapping[str, Any]) -> None:
-    new = not out.exists()
-    with out.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def ratio(rows: Iterable[Row], over: str, under: str, column: str = "seconds") -> str:
@@ -434,7 +420,7 @@ def main(arguments: list[str]) -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options["workers"]])  # of all that is started from here
     if options["rounds"]:
         compete(options, out)
-    print(page(rows_of(out)))
+    print(page(record.rows(out)))
 
 
 if __name__ == "__main__":

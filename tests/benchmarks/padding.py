@@ -11,23 +11,16 @@ without LLVM's optimisation: it changes none of the operations, and 40 programs 
 
 from __future__ import annotations
 
-import csv
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import record
+
 RECORD = Path(__file__).parent / "records" / "padding.csv"
 COLUMNS = ["backend", "kernel", "family", "answers_per", "padding", "alone"]
 SUPPORT = Path(__file__).parents[1] / "support"
-
-
-def rows() -> list[dict[str, str]]:
-    """What is recorded."""
-    if not RECORD.exists():
-        return []
-    with RECORD.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def measured(backend: str, examples: int) -> None:
@@ -35,24 +28,20 @@ def measured(backend: str, examples: int) -> None:
     sys.path.insert(0, str(SUPPORT))
     import unequal_lengths as check
 
-    known = {(row["backend"], row["family"], row["kernel"], row["answers_per"]) for row in rows()}
+    known = {(row["backend"], row["family"], row["kernel"], row["answers_per"]) for row in record.rows(RECORD)}
     for family, kernel, per_timestep in check.arms(backend, list(check.FAMILIES)):
         answers_per = "timestep" if per_timestep else "sequence"
         if (backend, family, kernel, answers_per) in known:
             continue
         padding, alone = check.check(backend, family, kernel, per_timestep, examples).split()
-        fresh = not RECORD.exists()
-        with RECORD.open("a", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            if fresh:
-                writer.writerow(COLUMNS)
-            writer.writerow([backend, kernel, family, answers_per, padding, alone])
+        arm = [backend, kernel, family, answers_per, padding, alone]
+        record.append(RECORD, COLUMNS, dict(zip(COLUMNS, arm, strict=True)))
 
 
 def table() -> str:
     """Markdown, a line per family and kernel: of both kinds of answers the larger difference."""
     worst: dict[tuple[str, ...], list[float]] = {}
-    for row in rows():
+    for row in record.rows(RECORD):
         found = worst.setdefault((row["backend"], row["kernel"], row["family"]), [0.0, 0.0])
         found[:] = max(found[0], float(row["padding"])), max(found[1], float(row["alone"]))
     lines = ["| backend | kernel | family | padding | alone |", "|---|---|---|---|---|"]

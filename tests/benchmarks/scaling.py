@@ -30,6 +30,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import record
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
@@ -123,12 +125,7 @@ def measure(n: int, workers: int, epochs: int, storage: str | None, out: Path) -
         "commits": f"{counts['commits'] / n:.1f}", "statements": f"{counts['statements'] / n:.1f}",
         "mlflow_ms": f"{1000 * mlflow_s:.1f}", "mlflow_commits": f"{mlflow_commits:.1f}",
     }  # fmt: skip
-    new = not out.exists()
-    with out.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    record.append(out, COLUMNS, row)
     print("  ".join(f"{key} {value}" for key, value in row.items()))
 
 
